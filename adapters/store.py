@@ -1,0 +1,203 @@
+"""The event store, by URL: `memory:`, `sqlite:///path/to/file.db`, `postgresql://user@host/database`.
+
+Maps between the domain's events and the rows of a recorder. A row's topic is the event's kind and its state is
+JSON: the envelope, and in it the event with exactly the fields of the law.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from pydantic import BaseModel, ValidationError
+
+from lastresort.domain.events import EVENTS, BranchOpened, EventBase, Recorded, Unreadable
+from lastresort.domain.ports import Append, VersionConflict
+
+from .recorders import Beside, LogRecorder, MemoryRecorder, Span, SQLiteRecorder
+from .vault import AesGcmVault, Keys, MemoryKeys, SQLiteKeys
+
+_PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader holds a connection
+
+
+class StoreError(Exception):
+    """The store cannot be opened, read or written: the message says what, where, and what to do."""
+
+
+E = TypeVar("E", bound=EventBase)
+
+
+class _Stored(BaseModel, Generic[E]):
+    """The state of a row."""
+
+    recorded_at: str
+    command_id: str
+    correlation_id: str | None = None
+    schema_version: int = 1
+    event: E
+
+
+_READERS: dict[str, type[_Stored[Any]]] = {
+    kind: _Stored[event]  # type: ignore[valid-type]  # a type made at run time, one for each kind
+    for kind, event in EVENTS.items()
+}
+
+
+class RecorderStore:
+    """The domain's event store on a recorder of `eventsourcing`."""
+
+    def __init__(self, recorder: LogRecorder) -> None:
+        self.recorder = recorder
+
+    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+        """Write `appends` in one transaction. See `domain.ports.EventStore`."""
+        rows, spans, starts, recorded = [], [], {}, []
+        for append in appends:
+            versions: dict[str, list[int]] = {}
+            for branch, version, event in append.events:
+                rows.append(StoredEvent(branch, version, event.kind, _state(append, event)))
+                versions.setdefault(branch, []).append(version)
+                if isinstance(event, BranchOpened):
+                    starts[branch] = event.at
+                recorded.append((append, branch, version, event))
+            spans += [Span(append.command_id, branch, them[0], them[-1]) for branch, them in versions.items()]
+        beside = Beside(
+            spans=tuple(spans),
+            contents=tuple(content for append in appends for content in append.contents),
+            erased=tuple(digest for append in appends for digest in append.erased),
+            starts=starts,
+        )
+        try:
+            positions = self.recorder.insert_events(rows, beside=beside)
+        except IntegrityError as error:
+            raise VersionConflict(str(error)) from None
+        assert positions is not None
+        return tuple(
+            Recorded(at, branch, version, e.kind, a.recorded_at, a.command_id, e, a.correlation_id)
+            for at, (a, branch, version, e) in zip(positions, recorded, strict=True)
+        )
+
+    def read(
+        self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
+    ) -> Sequence[Recorded]:
+        """Return events of a branch's own stream. See `domain.ports.EventStore`.
+
+        Raises:
+            StoreError: an event is of an unknown kind, or not what its kind holds.
+        """
+        rows = self.recorder.select_events(branch, gt=after or None, lte=upto, limit=limit)
+        return [_readable(_entry(0, row)) for row in rows]
+
+    def log(self) -> Iterator[Recorded]:
+        """Yield every event in log order.
+
+        Raises:
+            StoreError: an event is of an unknown kind, or not what its kind holds.
+        """
+        return (_readable(entry) for entry in self.entries())
+
+    def entries(self) -> Iterator[Recorded | Unreadable]:
+        """Yield every entry in log order, what cannot be read as Unreadable. Positions count from 1 without gaps."""
+        position, start = 0, 0
+        while page := self.recorder.select_notifications(start, _PAGE, inclusive_of_start=False):
+            for row in page:
+                position += 1
+                yield _entry(position, row)
+            start = page[-1].id
+
+    def recorded_by(self, command_id: str) -> Sequence[Recorded]:
+        """Return the events that a command wrote. See `domain.ports.EventStore`."""
+        spans = self.recorder.select_spans(command_id)
+        return [
+            recorded
+            for _, branch, first, last in spans
+            for recorded in self.read(branch, after=first - 1, upto=last)
+            if recorded.command_id == command_id
+        ]
+
+    def contents(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """Return kept sealed bytes. See `domain.ports.EventStore`."""
+        return self.recorder.select_contents(digests)
+
+    def close(self) -> None:
+        """Release the recorder's connections."""
+        self.recorder.close()
+
+
+def _state(append: Append, event: EventBase) -> bytes:
+    envelope = {"recorded_at": append.recorded_at, "command_id": append.command_id}
+    if append.correlation_id != append.command_id:
+        envelope["correlation_id"] = append.correlation_id
+    return f'{json.dumps(envelope)[:-1]}, "event": {event.model_dump_json()}}}'.encode()
+
+
+def _entry(position: int, row: StoredEvent) -> Recorded | Unreadable:
+    """Read a row. Its topic picks a reader from those known here; nothing is imported by name."""
+    branch, version, kind = str(row.originator_id), row.originator_version, row.topic
+    reader = _READERS.get(kind)
+    if reader is None:
+        return Unreadable(position, branch, version, kind, f"unknown kind of event: {kind}")
+    try:
+        stored = reader.model_validate_json(row.state)
+    except ValidationError as error:
+        return Unreadable(position, branch, version, kind, explain(error))
+    correlation = stored.correlation_id or stored.command_id
+    return Recorded(
+        position, branch, version, kind, stored.recorded_at, stored.command_id, stored.event, correlation,
+        stored.schema_version,
+    )  # fmt: skip
+
+
+def _readable(entry: Recorded | Unreadable) -> Recorded:
+    if isinstance(entry, Unreadable):
+        raise StoreError(f"branch {entry.branch}, version {entry.version}: {entry.why}; run an audit of this store")
+    return entry
+
+
+def explain(error: ValidationError) -> str:
+    """Say what pydantic found, field by field, on one line and without the values."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+def open_store(url: str, *, create: bool = True) -> tuple[RecorderStore, AesGcmVault]:
+    """Open the store at `url`, and the vault beside it.
+
+    Args:
+        url: `memory:`; `sqlite:///relative.db` or `sqlite:////absolute.db`, whose keys are kept in a file of the same
+            name with `-keys` after it; `postgresql://...`, whose keys are kept in the schema `lastresort_keys`.
+        create: whether to create an SQLite file that is not there.
+
+    Raises:
+        StoreError: the URL is of no known form, or the store cannot be opened.
+    """
+    try:
+        recorder, keys = _open(url, create)
+    except (PersistenceError, sqlite3.Error, OSError) as error:
+        raise StoreError(f"cannot open {url}: {error}") from error
+    return RecorderStore(recorder), AesGcmVault(keys)
+
+
+def _open(url: str, create: bool) -> tuple[LogRecorder, Keys]:
+    if url == "memory:":
+        return MemoryRecorder(), MemoryKeys()
+    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        if not create and not path.exists():
+            raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
+        if not path.parent.is_dir():
+            raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
+        recorder = SQLiteRecorder(str(path))
+        recorder.create_table()
+        return recorder, SQLiteKeys(path.with_name(path.name + "-keys"))
+    if url.startswith(("postgresql://", "postgres://")):
+        try:
+            from .postgres import PostgresKeys, PostgresRecorder
+        except ImportError as error:
+            raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
+        return PostgresRecorder(url), PostgresKeys(url)
+    raise StoreError(f"not the URL of a store: {url}; use memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE")

@@ -1,0 +1,215 @@
+"""What a driver may ask.
+
+A command names who asks (`by`) and carries an id: delivered twice, it takes effect once. Turns are named by the
+version of their event; `seen` is the user turn that the asker had before it, so that a command that was
+overtaken by a newer turn is stale and refused.
+"""
+
+from pydantic import StrictBool
+
+from .policy import Policy
+from .values import (
+    About,
+    Actor,
+    AppealOutcome,
+    Assessment,
+    Category,
+    Digest,
+    EndingGround,
+    ErasureCause,
+    ForkCause,
+    Frozen,
+    Ground,
+    Id,
+    Rating,
+    Usage,
+    Version,
+)
+
+UNSEALED = "sha256:" + "0" * 64
+"""Stands for the digest of words that are yet to be sealed."""
+
+
+class CommandBase(Frozen):
+    """Something that a driver asks to be recorded."""
+
+    id: Id
+    by: Actor
+
+
+class StartConversation(CommandBase):
+    """Begin a conversation."""
+
+    conversation: Id
+    account: Id | None
+    policy: Policy
+    model: Id
+    arm: Id | None = None
+
+
+class OpenBranch(CommandBase):
+    """Begin a branch at version `at` of `parent`. Decided in the state that `state.about_to_fork` gives."""
+
+    parent: Id
+    at: Version
+    cause: ForkCause
+
+
+class BranchOff(CommandBase):
+    """Note in the parent that `child` was opened at `at`."""
+
+    child: Id
+    at: Version
+
+
+class TakeUserTurn(CommandBase):
+    """Record what the user said, by the digest of its sealed bytes."""
+
+    content: Digest = UNSEALED
+
+
+class TakeAssistantTurn(CommandBase):
+    """Record what the model answered, by the digest of its sealed bytes."""
+
+    content: Digest = UNSEALED
+    model: Id
+    stop_reason: Id | None = None
+    usage: Usage | None = None
+
+
+class AssessTurn(CommandBase, Assessment):
+    """Record a verdict on the latest unit. Where it sees a risk that the policy holds on, a risk `about` is raised."""
+
+    turn: Version
+    about: About = About.SELF
+
+
+class AttemptRedirection(CommandBase):
+    """State that assistant turn `turn` redirected the harm in user turn `answers`."""
+
+    turn: Version
+    answers: Version
+
+
+class GiveWarning(CommandBase):
+    """State that assistant turn `turn` warned of an ending."""
+
+    turn: Version
+    seen: Version
+    category: Category
+    names_behaviour: StrictBool
+    redirects: StrictBool
+    states_consequence: StrictBool
+
+
+class RaiseRisk(CommandBase):
+    """Say that somebody may be about to harm themselves or others."""
+
+    risk: Id
+    about: About
+
+
+class ClearRisk(CommandBase):
+    """Say that a risk is over."""
+
+    risk: Id
+
+
+class RequestEnd(CommandBase):
+    """Pass on that the user asked to end the conversation."""
+
+    turn: Version
+
+
+class ConfirmEnd(CommandBase):
+    """Pass on that the user confirmed it."""
+
+    turn: Version
+
+
+class DeclareHopeExhausted(CommandBase):
+    """State that no productive interaction is to be hoped for."""
+
+    turn: Version
+
+
+class ProposeEnding(CommandBase):
+    """Propose to end: the first call of the handshake."""
+
+    seen: Version
+    ground: Ground
+
+
+class EndConversation(CommandBase, EndingGround):
+    """End the branch. `category` is the harm that an ending as last resort is about."""
+
+    seen: Version
+
+
+class Leave(CommandBase):
+    """Note that the user went away."""
+
+
+class ChangePolicy(CommandBase):
+    """Let another policy govern."""
+
+    policy: Policy
+
+
+class ChangeModel(CommandBase):
+    """Let another model answer."""
+
+    model: Id
+
+
+class GiveFeedback(CommandBase):
+    """Rate the ending, or the conversation."""
+
+    rating: Rating | None = None
+    content: Digest | None = None
+
+
+class FileAppeal(CommandBase):
+    """Hold the ending to be wrong."""
+
+    content: Digest | None = None
+
+
+class DecideAppeal(CommandBase):
+    """Decide the appeal."""
+
+    outcome: AppealOutcome
+
+
+class EraseContents(CommandBase):
+    """Erase words, by their digests."""
+
+    contents: tuple[Digest, ...]
+    cause: ErasureCause
+
+
+Command = (
+    StartConversation
+    | OpenBranch
+    | BranchOff
+    | TakeUserTurn
+    | TakeAssistantTurn
+    | AssessTurn
+    | AttemptRedirection
+    | GiveWarning
+    | RaiseRisk
+    | ClearRisk
+    | RequestEnd
+    | ConfirmEnd
+    | DeclareHopeExhausted
+    | ProposeEnding
+    | EndConversation
+    | Leave
+    | ChangePolicy
+    | ChangeModel
+    | GiveFeedback
+    | FileAppeal
+    | DecideAppeal
+    | EraseContents
+)
+"""Any of them."""

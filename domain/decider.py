@@ -1,0 +1,226 @@
+"""Propose, then check: a command becomes the events that would carry it out, and the law is asked of each.
+
+A refusal is a value, not an exception. It names every rule that stands in the way, and what each lacks.
+"""
+
+from typing import NamedTuple, assert_never
+
+from .commands import (
+    AssessTurn,
+    AttemptRedirection,
+    BranchOff,
+    ChangeModel,
+    ChangePolicy,
+    ClearRisk,
+    Command,
+    ConfirmEnd,
+    DecideAppeal,
+    DeclareHopeExhausted,
+    EndConversation,
+    EraseContents,
+    FileAppeal,
+    GiveFeedback,
+    GiveWarning,
+    Leave,
+    OpenBranch,
+    ProposeEnding,
+    RaiseRisk,
+    RequestEnd,
+    StartConversation,
+    TakeAssistantTurn,
+    TakeUserTurn,
+)
+from .events import (
+    AppealDecided,
+    AppealFiled,
+    AssistantTurnTaken,
+    AttemptRefused,
+    BranchedOff,
+    BranchOpened,
+    ContentErased,
+    ConversationEnded,
+    ConversationStarted,
+    EndConfirmed,
+    EndProposed,
+    EndRequested,
+    Event,
+    FeedbackGiven,
+    HopeExhausted,
+    ModelChanged,
+    PolicyChanged,
+    RedirectionAttempted,
+    RiskCleared,
+    RiskRaised,
+    TurnAssessed,
+    UserLeft,
+    UserTurnTaken,
+    WarningGiven,
+)
+from .rules import Broken, broken_by, broken_rules, evidence_for
+from .state import Conversation
+from .values import Actor, ActorKind, Ground
+
+
+class Accepted(NamedTuple):
+    """The events that carry out a command."""
+
+    events: tuple[Event, ...]
+
+
+class Refused(NamedTuple):
+    """Every rule that stands in the way of a command, and the trace that the attempt leaves, if any."""
+
+    attempted: str  # the kind of event that was asked for
+    broken: tuple[Broken, ...]
+    trace: tuple[AttemptRefused, ...] = ()
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(broken.rule for broken in self.broken))
+
+    def __str__(self) -> str:
+        return f"{self.attempted} refused: " + "; ".join(map(str, self.broken))
+
+
+def decide(command: Command, state: Conversation) -> Accepted | Refused:
+    """Return the events that carry out `command` in `state`, or every rule that stands in the way."""
+    events = propose(command, state)
+    broken = broken_by(state, events[0]) if len(events) == 1 else broken_rules(state, events)
+    return Refused(events[0].kind, broken, _trace(command, events[0], broken, state)) if broken else Accepted(events)
+
+
+def in_the_way(state: Conversation, ground: Ground, category: str | None = None) -> tuple[Broken, ...]:
+    """Return every rule that stands between a branch and its ending on `ground`, now, by its own model.
+
+    Where no `category` is named, it is the one that the latest unit is harmful in, or else one that was warned of, or
+    else one that may lead to an ending at all.
+    """
+    if ground is Ground.LAST_RESORT and category is None:
+        judged = state.unit.categories if state.unit else ()
+        warned = tuple(warned.category for warned in state.now.warnings)
+        category = next(iter((*sorted(judged), *warned, *state.policy.categories)), "harm")
+    model = Actor(kind=ActorKind.MODEL, id=state.model or "none")
+    latest = state.unit.turn if state.unit else 1
+    command = EndConversation(id="asked", by=model, seen=latest, ground=ground, category=category)
+    decision = decide(command, state)
+    return decision.broken if isinstance(decision, Refused) else ()
+
+
+def _trace(
+    command: Command, event: Event, broken: tuple[Broken, ...], state: Conversation
+) -> tuple[AttemptRefused, ...]:
+    """A refused attempt to warn, propose or end is itself a fact, where the law lets one be recorded."""
+    if not isinstance(event, WarningGiven | EndProposed | ConversationEnded):
+        return ()
+    rules = tuple(dict.fromkeys(one.rule for one in broken))
+    trace = AttemptRefused(by=command.by, attempted=event.kind, rules=rules)
+    return () if broken_by(state, trace) else (trace,)
+
+
+def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
+    """Return the events that would carry out `command`, lawful or not. Never empty."""
+    by = command.by
+    match command:
+        case TakeUserTurn():
+            return (UserTurnTaken(by=by, content=command.content),)
+        case TakeAssistantTurn():
+            return (
+                AssistantTurnTaken(
+                    by=by,
+                    content=command.content,
+                    model=command.model,
+                    stop_reason=command.stop_reason,
+                    usage=command.usage,
+                ),
+            )
+        case AssessTurn():
+            return _assessment(command, state)
+        case AttemptRedirection():
+            return (RedirectionAttempted(by=by, turn=command.turn, answers=command.answers),)
+        case GiveWarning():
+            return (WarningGiven(**{name: getattr(command, name) for name in WarningGiven.model_fields}),)
+        case RaiseRisk():
+            return (RiskRaised(by=by, risk=command.risk, about=command.about),)
+        case ClearRisk():
+            return (RiskCleared(by=by, risk=command.risk),)
+        case RequestEnd():
+            return (EndRequested(by=by, turn=command.turn),)
+        case ConfirmEnd():
+            return (EndConfirmed(by=by, turn=command.turn),)
+        case DeclareHopeExhausted():
+            return (HopeExhausted(by=by, turn=command.turn),)
+        case ProposeEnding():
+            return (EndProposed(by=by, seen=command.seen, ground=command.ground),)
+        case EndConversation():
+            return (_ending(command, state),)
+        case StartConversation():
+            return (_start(command),)
+        case OpenBranch():
+            return (_branch(command, state),)
+        case BranchOff():
+            return (BranchedOff(by=by, child=command.child, at=command.at),)
+        case ChangePolicy():
+            return (PolicyChanged(by=by, policy=command.policy, policy_hash=command.policy.hash),)
+        case ChangeModel():
+            return (ModelChanged(by=by, model=command.model),)
+        case Leave():
+            return (UserLeft(by=by),)
+        case GiveFeedback():
+            return (FeedbackGiven(by=by, rating=command.rating, content=command.content),)
+        case FileAppeal():
+            return (AppealFiled(by=by, content=command.content),)
+        case DecideAppeal():
+            return (AppealDecided(by=by, outcome=command.outcome),)
+        case EraseContents():
+            return (ContentErased(by=by, contents=command.contents, cause=command.cause),)
+    assert_never(command)
+
+
+def _assessment(command: AssessTurn, state: Conversation) -> tuple[Event, ...]:
+    """A verdict; and where it sees a risk that holds, the risk, which is named by the command that saw it."""
+    verdict = TurnAssessed(
+        by=command.by,
+        turn=command.turn,
+        verdict=command.verdict,
+        category=command.category,
+        severity=command.severity,
+        risk=command.risk,
+    )
+    if command.risk not in state.policy.hold_on or state.risks:
+        return (verdict,)
+    return verdict, RiskRaised(by=command.by, risk=command.id, about=command.about)
+
+
+def _ending(command: EndConversation, state: Conversation) -> ConversationEnded:
+    return ConversationEnded(
+        by=command.by,
+        ground=command.ground,
+        category=command.category,
+        seen=command.seen,
+        evidence=evidence_for(state, command.ground, command.category),
+        policy_hash=state.policy.hash,
+        model=state.model or command.by.id,
+    )
+
+
+def _start(command: StartConversation) -> ConversationStarted:
+    return ConversationStarted(
+        by=command.by,
+        conversation=command.conversation,
+        account=command.account,
+        policy=command.policy,
+        policy_hash=command.policy.hash,
+        model=command.model,
+        arm=command.arm,
+    )
+
+
+def _branch(command: OpenBranch, state: Conversation) -> BranchOpened:
+    return BranchOpened(
+        by=command.by,
+        conversation=state.conversation or command.parent,
+        parent=command.parent,
+        at=command.at,
+        cause=command.cause,
+        risks=state.fork.risks if state.fork else (),
+    )

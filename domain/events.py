@@ -1,0 +1,301 @@
+"""What has happened: the stored format.
+
+Field names are fixed and public: a log outlives the program that wrote it. An event holds ids, enumerations,
+numbers, versions and digests, never words. Its kind is the name of its class and stands in the envelope, not in
+the event, so that a stored event has exactly the fields of the law.
+
+Versions are positions on the path of a branch (the inherited prefix included), from 1. Turns are named by the
+version of their event.
+"""
+
+import uuid
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
+
+from pydantic import Field, StrictBool, model_validator
+
+from .policy import Policy
+from .values import (
+    About,
+    Actor,
+    AppealOutcome,
+    Assessment,
+    Category,
+    Digest,
+    EndingGround,
+    ErasureCause,
+    ForkCause,
+    Frozen,
+    Ground,
+    Id,
+    OpenRisk,
+    Rating,
+    Usage,
+    Version,
+)
+
+
+class EventBase(Frozen):
+    """Something that has happened in a branch, and by whom."""
+
+    kind: ClassVar[str]
+    by: Actor
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.kind = cls.__name__
+
+
+class _NamesItsPolicy(EventBase):
+    policy: Policy
+    policy_hash: Digest
+
+    @model_validator(mode="after")
+    def _hash_is_of_the_policy(self) -> Self:
+        if self.policy_hash != self.policy.hash:
+            raise ValueError(f"policy_hash is not the hash of policy, which is {self.policy.hash}")
+        return self
+
+
+class ConversationStarted(_NamesItsPolicy):
+    """A conversation began: the first event of a root branch. `account` is a pseudonym, `arm` an experiment's."""
+
+    conversation: Id
+    account: Id | None
+    model: Id
+    arm: Id | None
+
+
+class BranchOpened(EventBase):
+    """A branch began, at its parent's version `at`; the path goes on with this event at `at` + 1."""
+
+    conversation: Id
+    parent: Id
+    at: Version
+    cause: ForkCause
+    risks: tuple[OpenRisk, ...]
+
+
+class BranchedOff(EventBase):
+    """A child was opened at version `at` of this branch's path, in the same append as its BranchOpened."""
+
+    child: Id
+    at: Version
+
+
+class UserTurnTaken(EventBase):
+    """The user said something."""
+
+    content: Digest
+
+
+class AssistantTurnTaken(EventBase):
+    """The model answered."""
+
+    content: Digest
+    model: Id
+    stop_reason: Id | None
+    usage: Usage | None
+
+
+class TurnAssessed(EventBase, Assessment):
+    """An assessor gave a verdict on the unit that is named by user turn `turn`."""
+
+    turn: Version
+
+
+class RedirectionAttempted(EventBase):
+    """Assistant turn `turn` tried to lead away from the harm in user turn `answers`."""
+
+    turn: Version
+    answers: Version
+
+
+class WarningGiven(EventBase):
+    """Assistant turn `turn`, having seen user turn `seen`, warned that the conversation may end."""
+
+    turn: Version
+    seen: Version
+    category: Category
+    names_behaviour: StrictBool
+    redirects: StrictBool
+    states_consequence: StrictBool
+
+
+class RiskRaised(EventBase):
+    """Somebody may be about to harm themselves or others. Recorded on every branch of the tree at once."""
+
+    risk: Id
+    about: About
+
+
+class RiskCleared(EventBase):
+    """A risk is over. Recorded on every branch of the tree at once."""
+
+    risk: Id
+
+
+class EndRequested(EventBase):
+    """In user turn `turn` the user asked to end the conversation."""
+
+    turn: Version
+
+
+class EndConfirmed(EventBase):
+    """In user turn `turn` the user confirmed it, knowing that the ending is permanent."""
+
+    turn: Version
+
+
+class HopeExhausted(EventBase):
+    """As of user turn `turn` no productive interaction is to be hoped for."""
+
+    turn: Version
+
+
+class EndProposed(EventBase):
+    """The first of two calls: an ending on `ground` was proposed, having seen user turn `seen`."""
+
+    seen: Version
+    ground: Ground
+
+
+class Evidence(Frozen):
+    """The versions of the events that an ending stands on; null or empty what its ground does not need."""
+
+    redirections: tuple[Version, ...] = ()
+    warning: Version | None = None
+    tested_by: Version | None = None
+    hope: Version | None = None
+    request: Version | None = None
+    confirmation: Version | None = None
+
+
+class ConversationEnded(EventBase, EndingGround):
+    """The branch ended, for good, having seen user turn `seen`."""
+
+    seen: Version
+    evidence: Evidence
+    policy_hash: Digest
+    model: Id
+
+
+class AttemptRefused(EventBase):
+    """An attempt to record an event of kind `attempted` was refused under `rules`."""
+
+    attempted: Id
+    rules: Annotated[tuple[Id, ...], Field(min_length=1)]
+
+
+class UserLeft(EventBase):
+    """The user went away. It locks nothing."""
+
+
+class PolicyChanged(_NamesItsPolicy):
+    """Another policy governs from here on."""
+
+
+class ModelChanged(EventBase):
+    """Another model answers from here on."""
+
+    model: Id
+
+
+class FeedbackGiven(EventBase):
+    """The user rated the ending, or the conversation."""
+
+    rating: Rating | None
+    content: Digest | None
+
+
+class AppealFiled(EventBase):
+    """The user holds the ending to be wrong."""
+
+    content: Digest | None
+
+
+class AppealDecided(EventBase):
+    """An operator decided the appeal. Even upheld it reopens nothing: the user is offered a branch."""
+
+    outcome: AppealOutcome
+
+
+class ContentErased(EventBase):
+    """Words were erased; their digests stay, and all that the log says with them."""
+
+    contents: tuple[Digest, ...]
+    cause: ErasureCause
+
+
+Event = (
+    ConversationStarted
+    | BranchOpened
+    | BranchedOff
+    | UserTurnTaken
+    | AssistantTurnTaken
+    | TurnAssessed
+    | RedirectionAttempted
+    | WarningGiven
+    | RiskRaised
+    | RiskCleared
+    | EndRequested
+    | EndConfirmed
+    | HopeExhausted
+    | EndProposed
+    | ConversationEnded
+    | AttemptRefused
+    | UserLeft
+    | PolicyChanged
+    | ModelChanged
+    | FeedbackGiven
+    | AppealFiled
+    | AppealDecided
+    | ContentErased
+)
+"""Any of them."""
+
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
+"""Every kind of event by its stored name."""
+
+
+def content_of(event: Event) -> str | None:
+    """The digest of the words that an event stands for, if any."""
+    if isinstance(event, UserTurnTaken | AssistantTurnTaken | FeedbackGiven | AppealFiled):
+        return event.content
+    return None
+
+
+_EVENT_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/events")
+
+
+class Recorded(NamedTuple):
+    """An event in its envelope.
+
+    `position` is the event's place in the whole log, from 1 and rising; `recorded_at` an ISO 8601 time in UTC that no
+    rule and no fold reads; `command_id` names the command that caused it, `correlation_id` the wider act that the
+    command belongs to (the command itself, unless the caller said otherwise).
+    """
+
+    position: int
+    branch: str
+    version: int
+    kind: str
+    recorded_at: str
+    command_id: str
+    event: Event
+    correlation_id: str
+    schema_version: int = 1
+
+    @property
+    def event_id(self) -> uuid.UUID:
+        """The event's own id: a branch has one event a version, so it follows from the two."""
+        return uuid.uuid5(_EVENT_IDS, f"{self.branch}@{self.version}")
+
+
+class Unreadable(NamedTuple):
+    """An entry of the log that this program cannot read, and why: an unknown kind, say, or fields that are not its."""
+
+    position: int
+    branch: str
+    version: int
+    kind: str
+    why: str

@@ -1,0 +1,513 @@
+"""THE LAW OF LAST RESORT: what may happen next in a branch. Every rule stands here, once, and nowhere else.
+
+A rule is asked of an event in the state before it. `decide` asks it of the event that it would record, the audit of
+each event that was recorded. A rule either has nothing to say (None) or says what stands and what is
+missing, in numbers and versions. Ids are stored and public: never renamed, never reused.
+
+Sources:
+
+* post: Anthropic, "Claude Opus 4 and 4.1 can now end a rare subset of conversations", 15 August 2025,
+  https://www.anthropic.com/research/end-subset-conversations, and the press report of it.
+* tool: the description of the `end_conversation` tool in system prompts published by others, as of September 2025
+  and July 2026.
+* ours: a choice of this project where the sources are silent.
+"""
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from .events import (
+    EVENTS,
+    AppealDecided,
+    AppealFiled,
+    AssistantTurnTaken,
+    BranchedOff,
+    BranchOpened,
+    ContentErased,
+    ConversationEnded,
+    ConversationStarted,
+    EndConfirmed,
+    EndProposed,
+    EndRequested,
+    Event,
+    EventBase,
+    Evidence,
+    FeedbackGiven,
+    HopeExhausted,
+    RedirectionAttempted,
+    RiskCleared,
+    RiskRaised,
+    TurnAssessed,
+    UserTurnTaken,
+    WarningGiven,
+)
+from .state import Conversation, evolve
+from .values import ActorKind, ForkCause, Ground, Verdict
+
+
+class Missing(NamedTuple):
+    """Why a rule does not allow an event: for people as text, for programs as numbers where there are any."""
+
+    text: str
+    have: int | None = None
+    need: int | None = None
+    at: int | None = None  # the version that it is about
+
+
+class Rule(NamedTuple):
+    """A condition on what may happen next in a branch."""
+
+    id: str
+    text: str
+    source: str
+    governs: tuple[type[EventBase], ...]
+    lacks: Callable[[Conversation, Any], Missing | None]
+
+
+class Broken(NamedTuple):
+    """A rule that stands in the way of an event, and what it lacks."""
+
+    rule: str
+    missing: Missing
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.missing.text}"
+
+
+ALL_EVENTS = tuple(EVENTS.values())
+BEGINNINGS = (ConversationStarted, BranchOpened)
+AFTER_THE_END = (
+    FeedbackGiven, AppealFiled, AppealDecided, RiskRaised, RiskCleared, BranchedOff, ContentErased,
+)  # fmt: skip
+NAMES_THE_LATEST = (
+    TurnAssessed, RedirectionAttempted, EndRequested, EndConfirmed, HopeExhausted, EndProposed, WarningGiven,
+    ConversationEnded,
+)  # fmt: skip
+
+RULES: dict[str, Rule] = {}
+"""The law, rule by rule, in its order."""
+
+
+def rule(
+    id: str, source: str, *governs: type[EventBase]
+) -> Callable[[Callable[[Conversation, Any], Missing | None]], Rule]:
+    """Make a rule of a function that says what an event lacks in a state. Its docstring is the rule's text."""
+
+    def enact(lacks: Callable[[Conversation, Any], Missing | None]) -> Rule:
+        RULES[id] = Rule(id, " ".join((lacks.__doc__ or "").split()), source, governs, lacks)
+        return RULES[id]
+
+    return enact
+
+
+# --- The order of things -------------------------------------------------------------------------------------------
+
+
+@rule("begins-once", "ours", *ALL_EVENTS)
+def BEGINS_ONCE(state: Conversation, event: Event) -> Missing | None:
+    """A branch begins once, before anything else."""
+    if type(event) not in BEGINNINGS:  # a look at the type, since isinstance is slow on pydantic models
+        return None if state.begun else Missing("the branch has not begun")
+    if state.begun:
+        return Missing("the branch has begun", at=state.version)
+    if isinstance(event, BranchOpened) != (state.fork is not None):
+        return Missing("a root branch begins with ConversationStarted, a fork with BranchOpened")
+    return None
+
+
+@rule("ended-is-final", "post", *(kind for kind in ALL_EVENTS if kind not in AFTER_THE_END))
+def ENDED_IS_FINAL(state: Conversation, event: Event) -> Missing | None:
+    """After the ending nothing happens in a branch but feedback, an appeal and its decision, risks raised and
+    cleared, branches opened from it, and the erasure of words. Nothing reopens it."""
+    if state.ended is None or state.fork is not None:
+        return None
+    return Missing(f"the branch ended at {state.ended.version}", at=state.ended.version)
+
+
+@rule("refers-to-the-path", "ours", BranchOpened, BranchedOff, *NAMES_THE_LATEST)
+def REFERS_TO_THE_PATH(state: Conversation, event: Event) -> Missing | None:
+    """A version that an event names is on the path, and of the kind that the field says."""
+    match event:
+        case BranchOpened(at=at):
+            if at != state.version:
+                return Missing(f"the path to fork at {at} is {state.version} long", at=at)
+        case BranchedOff(at=at):
+            if at >= state.version:
+                return Missing(f"nothing follows {at} on the path, which is {state.version} long", at=at)
+        case _:
+            return _not_on_the_path(state, event)
+    return None
+
+
+def _not_on_the_path(state: Conversation, event: Event) -> Missing | None:
+    turns: list[tuple[int | None, int | None, str]] = [(_user_turn_of(event), state.answered_by, "a user turn")]
+    if isinstance(event, RedirectionAttempted | WarningGiven):
+        turns.append((event.turn, _latest(state), "an assistant turn"))
+    for named, other, kind in turns:
+        if named is not None and named > state.version:
+            return Missing(f"{named} is beyond the path, which is {state.version} long", at=named)
+        if named is not None and named == other:
+            return Missing(f"{named} is not {kind}", at=named)
+    return None
+
+
+@rule("answers-a-user", "ours", AssistantTurnTaken, RedirectionAttempted, WarningGiven)
+def ANSWERS_A_USER(state: Conversation, event: Event) -> Missing | None:
+    """An assistant turn comes after a user turn; a redirection or warning names the latest assistant turn, which
+    came after the user turn that it answers."""
+    match event:
+        case RedirectionAttempted() | WarningGiven():
+            answered = event.answers if isinstance(event, RedirectionAttempted) else event.seen
+            if event.turn != state.answered_by:
+                return Missing(
+                    f"the latest assistant turn is {state.answered_by or 'none'}, not {event.turn}", at=event.turn
+                )
+            if event.turn <= answered:
+                return Missing(f"no assistant turn since user turn {answered}", at=answered)
+        case _ if state.unit is None:
+            return Missing("no user turn to answer")
+        case _ if state.answered:
+            return Missing(f"no user turn since the assistant turn at {state.answered_by}", at=state.answered_by)
+    return None
+
+
+@rule("judges-the-latest", "ours", *NAMES_THE_LATEST)
+def JUDGES_THE_LATEST(state: Conversation, event: Event) -> Missing | None:
+    """Verdicts, redirections, requests, confirmations, statements of hope, proposals, warnings and endings name the
+    latest user turn: one that saw an earlier turn is stale."""
+    named, latest = _user_turn_of(event), _latest(state)
+    return None if named == latest else Missing(f"the latest user turn is {latest or 'none'}, not {named}", at=latest)
+
+
+def _user_turn_of(event: Event) -> int | None:
+    """The user turn that an event names."""
+    match event:
+        case RedirectionAttempted():
+            return event.answers
+        case WarningGiven() | EndProposed() | ConversationEnded():
+            return event.seen
+        case TurnAssessed() | EndRequested() | EndConfirmed() | HopeExhausted():
+            return event.turn
+        case _:
+            return None
+
+
+def _latest(state: Conversation) -> int | None:
+    return state.unit.turn if state.unit else None
+
+
+def _judgement(state: Conversation) -> str:
+    judgement = state.unit.judgement if state.unit else None
+    return f"judged {judgement}, not harmful" if judgement else "judged by nobody"
+
+
+# --- Redirection, warning, hope ------------------------------------------------------------------------------------
+
+
+@rule("redirects-harm", "ours", RedirectionAttempted)
+def REDIRECTS_HARM(state: Conversation, event: RedirectionAttempted) -> Missing | None:
+    """A redirection answers a unit judged harmful, and a unit has one."""
+    unit = state.unit
+    if unit is None or unit.judgement is not Verdict.HARMFUL:
+        return Missing(f"the unit is {_judgement(state)}", at=_latest(state))
+    if unit.redirection is not None:
+        return Missing(f"the unit was answered by the redirection at {unit.redirection}", at=unit.redirection)
+    return None
+
+
+@rule("redirected-first", "post", WarningGiven, ConversationEnded)
+def REDIRECTED_FIRST(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
+    """A warning, and an ending as last resort, only after at least `min_failed_redirections` failed redirections in
+    this episode."""
+    return None if _on_request(event) else _too_few_failed(state, state.policy.min_failed_redirections)
+
+
+def _too_few_failed(state: Conversation, need: int) -> Missing | None:
+    have = state.now.failed
+    return None if have >= need else Missing(f"failed redirections: {have} of {need} in this episode", have, need)
+
+
+@rule("warned-first", "tool", ConversationEnded)
+def WARNED_FIRST(state: Conversation, event: ConversationEnded) -> Missing | None:
+    """An ending as last resort only if a complete warning of its category stands (it names the behaviour,
+    redirects, and states the consequence), was given in an earlier assistant turn, and was tested since."""
+    if _on_request(event):
+        return None
+    warned = state.warning(event.category)
+    if warned is None:
+        given = next((w for w in state.unit.warnings if w.category == event.category), None) if state.unit else None
+        if given is not None:
+            return Missing(f"no turn since the warning at {given.version}", at=given.version)
+        return Missing(f"no warning of {event.category} stands")
+    if not warned.complete:
+        return Missing(
+            f"the warning at {warned.version} does not name the behaviour, redirect and state the consequence",
+            at=warned.version,
+        )
+    if warned.tested_by is None:
+        return Missing(
+            f"no turn since the warning at {warned.version} is judged harmful in {event.category} alone",
+            at=warned.version,
+        )
+    return None
+
+
+@rule("still-harmful", "tool", WarningGiven, ConversationEnded)
+def STILL_HARMFUL(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
+    """A warning or an ending as last resort only if the latest unit is judged harmful and every verdict on it names
+    that category."""
+    unit, category = state.unit, event.category
+    if _on_request(event) or (unit is not None and category is not None and unit.harmful_in(category)):
+        return None
+    if unit is None or unit.judgement is not Verdict.HARMFUL:
+        return Missing(f"the latest unit is {_judgement(state)}", at=_latest(state))
+    if unit.judged != unit.turn:
+        return Missing(f"nobody has judged the turn at {unit.turn}", at=unit.turn)
+    return Missing(f"the verdicts on the unit at {unit.turn} do not all name {category}", at=unit.turn)
+
+
+@rule("hope-exhausted", "post", HopeExhausted, ConversationEnded)
+def HOPE_EXHAUSTED(state: Conversation, event: HopeExhausted | ConversationEnded) -> Missing | None:
+    """An ending as last resort only after HopeExhausted about the latest unit, and that only once the warning was
+    tested."""
+    if isinstance(event, ConversationEnded):
+        if _on_request(event) or state.wishes.hope is not None:
+            return None
+        return Missing(f"no HopeExhausted about the turn at {_latest(state)}", at=_latest(state))
+    if any(warned.complete and warned.tested_by is not None for warned in state.now.warnings):
+        return None
+    return Missing("no complete warning stands that was tested")
+
+
+@rule("grave-enough", "post", ConversationEnded)
+def GRAVE_ENOUGH(state: Conversation, event: ConversationEnded) -> Missing | None:
+    """The category of an ending as last resort is one of `categories`, and every severity given for the unit is at
+    least `min_severity`."""
+    if _on_request(event):
+        return None
+    if event.category not in state.policy.categories:
+        return Missing(f"{event.category} is not a category that may lead to an ending")
+    return _too_mild(state, state.policy.min_severity)
+
+
+def _too_mild(state: Conversation, need: int) -> Missing | None:
+    unit = state.unit
+    have = unit.severity if unit and unit.judgement is Verdict.HARMFUL else 0
+    return None if have >= need else Missing(f"lowest severity of the unit: {have} of {need}", have, need)
+
+
+# --- Risk ----------------------------------------------------------------------------------------------------------
+
+
+@rule("risk-holds", "post", *ALL_EVENTS)
+def RISK_HOLDS(state: Conversation, event: Event) -> Missing | None:
+    """A verdict that sees a risk in `hold_on` is followed by RiskRaised, at once, unless a hold is already on."""
+    if state.hold_due != state.version or isinstance(event, RiskRaised):
+        return None
+    return Missing(f"the verdict at {state.hold_due} saw a risk, and no RiskRaised followed", at=state.hold_due)
+
+
+@rule("no-end-at-risk", "post, tool", WarningGiven, HopeExhausted, EndProposed, ConversationEnded)
+def NO_END_AT_RISK(state: Conversation, event: Event) -> Missing | None:
+    """While any risk is open: no warning, no statement that hope is exhausted, no proposal and no ending, on any
+    ground, the user's wish included. The user can always leave; leaving locks nothing."""
+    if not state.risks:
+        return None
+    return Missing("open risks: " + ", ".join(risk.risk for risk in state.risks), have=len(state.risks), need=0)
+
+
+@rule("risk-was-checked", "tool (doubt), ours", ConversationEnded)
+def RISK_WAS_CHECKED(state: Conversation, event: ConversationEnded) -> Missing | None:
+    """An ending, on any ground, only if the latest unit was judged free of risk by an actor of a kind in
+    `trusted_for_risk`, and otherwise by nobody. Unknown counts as risk."""
+    unit = state.unit
+    if unit is not None and unit.at_risk:
+        return Missing(f"a verdict on the unit at {unit.turn} sees a risk, or cannot tell", at=unit.turn)
+    if unit is not None and any(kind in state.policy.trusted_for_risk for kind in unit.safe_by):
+        return None
+    trusted = " or ".join(state.policy.trusted_for_risk) or "anyone whose word would count"
+    return Missing(f"the turn at {_latest(state)} was not judged free of risk by {trusted}", at=_latest(state))
+
+
+@rule("cleared-by-authority", "ours", RiskCleared)
+def CLEARED_BY_AUTHORITY(state: Conversation, event: RiskCleared) -> Missing | None:
+    """A risk that is open is cleared by an operator or a named assessor; never by the user, the model, or time.
+    Raising is open to all and always accepted, after the ending too."""
+    if all(risk.risk != event.risk for risk in state.risks):
+        return Missing(f"risk {event.risk} is not open")
+    if event.by.kind is ActorKind.OPERATOR:
+        return None
+    if event.by.kind is ActorKind.ASSESSOR and event.by.id in state.policy.may_clear_risk:
+        return None
+    return Missing(f"{event.by.kind} {event.by.id} may not clear a risk; an operator or a named assessor may")
+
+
+# --- The user's wish -----------------------------------------------------------------------------------------------
+
+
+@rule("asked-by-user", "post", EndRequested, EndConfirmed)
+def ASKED_BY_USER(state: Conversation, event: EndRequested | EndConfirmed) -> Missing | None:
+    """A request or confirmation is the user's. A goodbye is not a request."""
+    if event.by.kind is ActorKind.USER:
+        return None
+    return Missing(f"only the user may ask or confirm, not the {event.by.kind}")
+
+
+@rule("confirmed-later", "tool", ConversationEnded)
+def CONFIRMED_LATER(state: Conversation, event: ConversationEnded) -> Missing | None:
+    """An ending on request only if the user confirmed it in the unit right after the one in which they asked, and
+    that is the latest."""
+    wishes = state.wishes
+    if not _on_request(event) or wishes.confirmed is not None:
+        return None
+    if wishes.to_confirm is not None:
+        return Missing(f"the request at {wishes.to_confirm} is not confirmed in the latest turn", at=wishes.to_confirm)
+    if wishes.requested is not None:
+        return Missing(f"the request at {wishes.requested} is to be confirmed in the next unit", at=wishes.requested)
+    return Missing("no request of the user stands")
+
+
+# --- Who may end, and on what terms --------------------------------------------------------------------------------
+
+
+@rule("eligible-model", "post", ConversationEnded)
+def ELIGIBLE_MODEL(state: Conversation, event: ConversationEnded) -> Missing | None:
+    """An ending as last resort is by the conversation's model, which matches `eligible_models`."""
+    if _on_request(event):
+        return None
+    if event.by.kind is not ActorKind.MODEL or event.by.id != state.model:
+        return Missing(f"the conversation's model is {state.model}, not {event.by.kind} {event.by.id}")
+    if not any(fnmatchcase(state.model, pattern) for pattern in state.policy.eligible_models):
+        return Missing(f"{state.model} matches none of: {', '.join(state.policy.eligible_models) or 'no pattern'}")
+    return None
+
+
+@rule("proposed-first", "tool (2026)", ConversationEnded)
+def PROPOSED_FIRST(state: Conversation, event: ConversationEnded) -> Missing | None:
+    """With `handshake`, an ending only after EndProposed with its ground, by the same actor, for the same user
+    turn."""
+    if not state.policy.handshake or (event.ground, event.by) in state.wishes.proposed:
+        return None
+    return Missing(f"no EndProposed ({event.ground}) by {event.by.kind} {event.by.id} for the turn at {_latest(state)}")
+
+
+@rule("evidence-is-true", "ours", ConversationEnded)
+def EVIDENCE_IS_TRUE(state: Conversation, event: ConversationEnded) -> Missing | None:
+    """The evidence, policy hash and model in an ending are what the log says."""
+    said = (event.evidence, event.policy_hash, event.model)
+    true = (evidence_for(state, event.ground, event.category), state.policy.hash, state.model)
+    wrong = [name for name, a, b in zip(("evidence", "policy_hash", "model"), said, true, strict=True) if a != b]
+    return Missing(f"not what the log says: {', '.join(wrong)}") if wrong else None
+
+
+def evidence_for(state: Conversation, ground: Ground, category: str | None) -> Evidence:
+    """Return what the log has for an ending on `ground`: of the failed redirections the latest `policy.RECALLED`."""
+    if ground is Ground.USER_REQUEST:
+        request, confirmation = state.wishes.confirmed or (None, None)
+        return Evidence(request=request, confirmation=confirmation)
+    warned = state.warning(category)
+    return Evidence(
+        redirections=state.now.failed_at,
+        warning=warned and warned.version,
+        tested_by=warned and warned.tested_by,
+        hope=state.wishes.hope,
+    )
+
+
+@rule("stricter-governs", "ours", WarningGiven, ConversationEnded)
+def STRICTER_GOVERNS(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
+    """After a policy change within an episode, the stricter value of each number governs until it closes."""
+    now, policy = state.governing, state.policy.numbers
+    if now == policy or _on_request(event):
+        return None
+    lacks = None
+    if now.min_failed_redirections > policy.min_failed_redirections:
+        lacks = _too_few_failed(state, now.min_failed_redirections)
+    if lacks is None and now.min_severity > policy.min_severity and isinstance(event, ConversationEnded):
+        lacks = _too_mild(state, now.min_severity)
+    return lacks and lacks._replace(text=f"{lacks.text}, as the stricter policy of this episode asks")
+
+
+def _on_request(event: WarningGiven | ConversationEnded) -> bool:
+    return isinstance(event, ConversationEnded) and event.ground is Ground.USER_REQUEST
+
+
+# --- Branches and appeals ------------------------------------------------------------------------------------------
+
+
+@rule("forks-at-a-turn", "post", BranchOpened)
+def FORKS_AT_A_TURN(state: Conversation, event: BranchOpened) -> Missing | None:
+    """A branch opens where the next event on its parent's path is a turn: an edit before a user turn, a retry
+    before an assistant turn. The first turn too."""
+    following = state.fork.next if state.fork else None
+    wanted = UserTurnTaken if event.cause is ForkCause.EDIT else AssistantTurnTaken
+    if following is wanted:
+        return None
+    found = following.kind if following else "nothing"
+    return Missing(f"what follows {event.at} on the path of {event.parent} is {found}, not {wanted.kind}", at=event.at)
+
+
+@rule("forks-before-the-end", "post", BranchOpened)
+def FORKS_BEFORE_THE_END(state: Conversation, event: BranchOpened) -> Missing | None:
+    """No prefix holds an ending; an ended parent stays ended, and the child starts active."""
+    if state.ended is None:
+        return None
+    return Missing(f"the path to {event.at} holds the ending at {state.ended.version}", at=state.ended.version)
+
+
+@rule("carries-risks", "ours", BranchOpened)
+def CARRIES_RISKS(state: Conversation, event: BranchOpened) -> Missing | None:
+    """A branch opens with exactly the risks that are open anywhere in its tree."""
+    carried, open_now = set(event.risks), set(state.fork.risks if state.fork else ())
+    if carried == open_now:
+        return None
+    return Missing(f"carries {len(carried & open_now)} of {len(open_now)} open risks", len(carried), len(open_now))
+
+
+@rule("answers-an-appeal", "ours", AppealFiled, AppealDecided)
+def ANSWERS_AN_APPEAL(state: Conversation, event: AppealFiled | AppealDecided) -> Missing | None:
+    """An appeal follows an ending; it is decided once, by an operator."""
+    if state.ended is None:
+        return Missing("the branch has not ended")
+    if isinstance(event, AppealDecided):
+        if not state.ended.appealed:
+            return Missing("no appeal waits for a decision")
+        if event.by.kind is not ActorKind.OPERATOR:
+            return Missing(f"an operator decides an appeal, not the {event.by.kind}")
+    return None
+
+
+# --- Asking them ---------------------------------------------------------------------------------------------------
+
+
+def governing(rules: Iterable[Rule]) -> dict[type[EventBase], tuple[Rule, ...]]:
+    """Index `rules` by the type of event they govern, so that a plain turn is asked of few."""
+    ordered = tuple(rules)
+    return {kind: tuple(rule for rule in ordered if kind in rule.governs) for kind in ALL_EVENTS}
+
+
+GOVERNING = governing(RULES.values())
+
+
+def broken_by(
+    state: Conversation, event: Event, law: dict[type[EventBase], tuple[Rule, ...]] = GOVERNING
+) -> tuple[Broken, ...]:
+    """Return every rule that does not allow `event` in `state`, and what it lacks."""
+    broken: tuple[Broken, ...] = ()
+    for rule in law[type(event)]:
+        missing = rule.lacks(state, event)
+        if missing is not None:
+            broken = (*broken, Broken(rule.id, missing))
+    return broken
+
+
+def broken_rules(
+    state: Conversation, events: Iterable[Event], law: dict[type[EventBase], tuple[Rule, ...]] = GOVERNING
+) -> tuple[Broken, ...]:
+    """Return every rule that does not allow one of `events`, recorded one after the other from `state`."""
+    broken: tuple[Broken, ...] = ()
+    for event in events:
+        broken += broken_by(state, event, law)
+        state = evolve(state, event)
+    return broken

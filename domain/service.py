@@ -1,0 +1,460 @@
+"""The service: read, fold, decide, append.
+
+States are kept hot in memory, each valid only at the version it was read at: an append that was decided on a stale
+one conflicts in the store and is decided anew, and a refusal is given only on a fresh one. Nothing but the log is
+trusted.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from threading import Lock
+from typing import NamedTuple
+
+from .chat import Chat
+from .commands import (
+    UNSEALED,
+    BranchOff,
+    Command,
+    EraseContents,
+    OpenBranch,
+    RaiseRisk,
+    StartConversation,
+    TakeUserTurn,
+)
+from .decider import Accepted, Refused, decide, propose
+from .events import AttemptRefused, BranchOpened, ContentErased, Event, Recorded, RiskCleared, RiskRaised, content_of
+from .policy import Policy
+from .ports import Append, Clock, CommandRecorded, EventStore, NewId, Placed, RiskScreen, Sealed, Vault, VersionConflict
+from .rules import Broken, broken_rules
+from .state import Conversation, Ended, about_to_fork, evolve, fold
+from .values import About, Actor, ActorKind, ErasureCause, Risk
+
+_OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
+SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
+
+
+class UnknownBranch(LookupError):
+    """No branch of that id is in the store."""
+
+
+class CommandIdReused(ValueError):
+    """A command id was given to two different commands."""
+
+
+class Contended(RuntimeError):
+    """Others kept writing first. Nothing was recorded; the command may be sent again."""
+
+
+class Committed(NamedTuple):
+    """What a command recorded, and the state of its branch after that."""
+
+    events: tuple[Recorded, ...]
+    state: Conversation
+
+    @property
+    def version(self) -> int:
+        """The version of the command's first event."""
+        return self.events[0].version
+
+
+@dataclass(frozen=True, slots=True)
+class BranchEnded:
+    """A user turn came after the ending. It was not recorded; it was screened for risk.
+
+    `words` are handed back, so that they can be sent on a new branch: `edit` opens one in place of any earlier
+    user turn, the latest of which is `turn`.
+    """
+
+    branch: str
+    ended: Ended
+    turn: int | None
+    risk: Risk
+    words: str = field(repr=False)
+
+
+class Conversations:
+    """The conversations in a store: what an embedder holds.
+
+    Args:
+        store: the log, and the sealed words beside it.
+        vault: seals and opens words.
+        clock: tells the time that envelopes carry; no rule reads it.
+        new_id: names conversations, branches and commands that the caller leaves unnamed.
+        screen: looks at what a user writes after an ending.
+        attempts: how often a command is decided anew when others write first.
+        hot: how many states are kept in memory.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        vault: Vault,
+        *,
+        clock: Clock,
+        new_id: NewId,
+        screen: RiskScreen,
+        attempts: int = 10,
+        hot: int = 10_000,
+    ) -> None:
+        self.store = store
+        self.vault = vault
+        self.new_id = new_id
+        self._clock = clock
+        self._screen = screen
+        self._attempts = attempts
+        self._hot = _HotStates(hot)
+
+    def close(self) -> None:
+        """Release the store and the vault."""
+        self.store.close()
+        self.vault.close()
+
+    # --- conversations and branches -----------------------------------------------------------------------------
+
+    def start(
+        self,
+        *,
+        model: str,
+        account: str | None = None,
+        policy: Policy | None = None,
+        conversation: str | None = None,
+        arm: str | None = None,
+        by: Actor | None = None,
+        command_id: str | None = None,
+    ) -> Chat:
+        """Start a conversation and return its root branch, which bears the conversation's id.
+
+        Raises:
+            CommandIdReused: `command_id` belongs to another command.
+            ValueError: a conversation of that id exists, or an argument is malformed.
+        """
+        command = StartConversation(
+            id=command_id or self.new_id(),
+            by=by or Actor(kind=ActorKind.USER, id=account or "user"),
+            conversation=conversation or self.new_id(),
+            account=account,
+            policy=policy or Policy.default(),
+            model=model,
+            arm=arm,
+        )
+        root, nothing = command.conversation, Conversation()
+        try:
+            self._append(command, {root: nothing}, {root: propose(command, nothing)})
+        except (CommandRecorded, VersionConflict):
+            told = self._told_before(command, conversation)
+            if told is None:
+                raise ValueError(f"conversation {root} exists; choose another id") from None
+            assert isinstance(told, Committed)
+            root = told.events[0].branch
+        return self.chat(root)
+
+    def chat(self, branch: str) -> Chat:
+        """Return a handle on a branch as it stands now.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return Chat(self, branch, self.state(branch))
+
+    def state(self, branch: str) -> Conversation:
+        """Return the state of a branch as the log has it now.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return self._state(branch, fresh=True)
+
+    def path(self, branch: str, upto: int | None = None) -> list[Recorded]:
+        """Return the events on the path of a branch, the inherited prefix first, up to version `upto`.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        pieces: list[Sequence[Recorded]] = []
+        while True:
+            own = self.store.read(branch, upto=upto)
+            first = own[:1] or self.store.read(branch, limit=1)
+            if not first:
+                raise UnknownBranch(f"no branch {branch} in the store")
+            pieces.append(own)
+            opened = first[0].event
+            if not isinstance(opened, BranchOpened):
+                return [recorded for piece in reversed(pieces) for recorded in piece]
+            branch, upto = opened.parent, opened.at if upto is None else min(upto, opened.at)
+
+    def tree(self, branch: str) -> dict[str, Conversation]:
+        """Return the branches of the tree that `branch` belongs to, root first, by reading the log alone.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        state = self.state(branch)
+        while state.parent is not None:
+            branch, state = state.parent, self.state(state.parent)
+        states = {branch: state}
+        waiting = deque(state.children)
+        while waiting:
+            child = waiting.popleft()
+            states[child] = self.state(child)
+            waiting.extend(states[child].children)
+        return states
+
+    def words(self, path: Iterable[Recorded]) -> dict[str, str]:
+        """Return the words that stand on a path, by digest, those that are still kept.
+
+        Raises:
+            SealBroken: kept bytes are not what was sealed there.
+        """
+        places = {digest: recorded for recorded in path if (digest := content_of(recorded.event))}
+        conversation = ""
+        words = {}
+        kept = self.store.contents(places)
+        for digest, (_, branch, version, *_rest) in places.items():
+            conversation = conversation or self._state(branch).conversation
+            opened = self.vault.open(conversation, branch, version, kept[digest]) if digest in kept else None
+            if opened is not None:
+                words[digest] = opened
+        return words
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def execute(
+        self, branch: str, command: Command, words: str | None = None, *, correlation_id: str | None = None
+    ) -> Committed | Refused:
+        """Carry out `command` on `branch`, once however often it is delivered.
+
+        A risk raised or cleared, and words erased, are recorded on every branch of the tree in one append.
+
+        Args:
+            branch: where.
+            command: what; if there are words, its `content` is set here.
+            words: what was said, sealed beside the log.
+            correlation_id: the wider act that the command belongs to.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+            CommandIdReused: the command's id belongs to another command.
+            Contended: others wrote first, again and again.
+        """
+
+        def attempt(fresh: bool) -> Committed | Refused:
+            state = self._state(branch, fresh=fresh)
+            told, contents = self._seal(command, state, branch, state.version + 1, words)
+            decision = decide(told, state)
+            if isinstance(decision, Refused):
+                return decision
+            before, written = {branch: state}, {branch: decision.events}
+            shared = tuple(event for event in decision.events if isinstance(event, _OF_THE_TREE))
+            if shared:
+                for other, its_state in self.tree(branch).items():
+                    if other != branch:
+                        before[other], written[other] = its_state, shared
+            broken = tuple(b for other in written for b in broken_rules(before[other], written[other]))
+            if broken:
+                return Refused(decision.events[0].kind, broken)
+            return self._append(told, before, written, contents, correlation_id)
+
+        return self._until_decided(branch, command, attempt)
+
+    def user_turn(self, branch: str, command: TakeUserTurn, words: str) -> Committed | BranchEnded | Refused:
+        """Record what the user said. After an ending it is not recorded, but screened for risk and handed back."""
+        outcome = self.execute(branch, command, words)
+        state = self._state(branch)
+        if isinstance(outcome, Committed) or state.ended is None:
+            return outcome
+        risk = self._screen(words)
+        if risk in state.policy.hold_on:
+            self.execute(branch, RaiseRisk(id=f"{command.id}.risk", by=SYSTEM, risk=command.id, about=About.SELF))
+        return BranchEnded(branch, state.ended, state.unit.turn if state.unit else None, risk, words)
+
+    def fork(
+        self, branch: str, command: OpenBranch, words: str | None = None, *, child: str | None = None
+    ) -> Chat | Refused:
+        """Open a branch at a turn on the path of `branch`, with `words` as its first user turn if there are any.
+
+        Raises:
+            UnknownBranch, CommandIdReused, Contended: as `execute`.
+            ValueError: a branch `child` exists.
+        """
+        opened = child or self.new_id()
+
+        def attempt(fresh: bool) -> Committed | Refused:
+            parent = self._state(branch, fresh=fresh)
+            at_fork = self._about_to_fork(branch, command.at, parent)
+            decision = decide(command, at_fork)
+            noted = decide(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
+            if isinstance(decision, Refused) or isinstance(noted, Refused):
+                return Refused(BranchOpened.kind, (*_broken(decision), *_broken(noted)))
+            events: tuple[Event, ...] = decision.events
+            contents: tuple[Sealed, ...] = ()
+            if words is not None:
+                turn = TakeUserTurn(id=command.id, by=command.by, content=UNSEALED)
+                told, contents = self._seal(turn, at_fork, opened, command.at + 2, words)
+                events += propose(told, evolve(at_fork, events[0]))
+            if fresh and child is not None and self.store.read(child, limit=1):
+                raise ValueError(f"branch {child} exists; choose another id")
+            return self._append(
+                command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, contents
+            )
+
+        outcome = self._until_decided(branch, command, attempt)
+        if isinstance(outcome, Refused):
+            return outcome
+        return self.chat(next(recorded.branch for recorded in outcome.events if recorded.kind == BranchOpened.kind))
+
+    def erase_conversation(self, conversation: str, *, by: Actor, cause: ErasureCause, command_id: str) -> None:
+        """Erase every word of a conversation, and destroy its key.
+
+        Raises:
+            UnknownBranch: the store has no such conversation.
+        """
+        contents = {
+            digest: None
+            for branch in self.tree(conversation)
+            for recorded in self.store.read(branch)
+            if (digest := content_of(recorded.event))
+        }
+        command = EraseContents(id=command_id, by=by, contents=tuple(contents), cause=cause)
+        self.execute(conversation, command)
+        self.vault.forget(self._state(conversation).conversation)
+
+    # --- deciding -----------------------------------------------------------------------------------------------
+
+    def _until_decided(
+        self, branch: str, command: Command, attempt: Callable[[bool], Committed | Refused]
+    ) -> Committed | Refused:
+        """Decide anew while others write first; refuse only what was not done before, and on what the log says now."""
+        for tries in range(self._attempts):
+            try:
+                outcome = attempt(tries > 0)
+                if isinstance(outcome, Committed):
+                    return outcome
+                if (told := self._told_before(command, branch)) is not None:
+                    return told
+                if tries > 0:
+                    return self._leave_trace(command, branch, outcome)
+            except CommandRecorded:
+                told = self._told_before(command, branch)
+                assert told is not None
+                return told
+            except VersionConflict:
+                continue
+        raise Contended(
+            f"command {command.id} on branch {branch}: others wrote first {self._attempts} times; send it again"
+        )
+
+    def _leave_trace(self, command: Command, branch: str, refused: Refused) -> Refused:
+        if refused.trace:
+            self._append(command, {branch: self._state(branch)}, {branch: refused.trace})
+        return refused
+
+    def _told_before(self, command: Command, branch: str | None) -> Committed | Refused | None:
+        """Return what became of a command that was delivered before, None if it was not."""
+        events = tuple(self.store.recorded_by(command.id))
+        if not events:
+            return None
+        kind = propose(command, Conversation())[0].kind
+        first = events[0]
+        refused = isinstance(first.event, AttemptRefused) and first.event.attempted == kind
+        if not (refused or kind in {recorded.kind for recorded in events}) or (
+            branch is not None and branch not in {recorded.branch for recorded in events}
+        ):
+            raise CommandIdReused(f"command id {command.id} was used for {first.kind} on branch {first.branch}")
+        if refused:
+            decision = decide(command, fold(self.path(first.branch, upto=first.version - 1)))
+            assert isinstance(decision, Refused)
+            return decision
+        return Committed(events, self._state(first.branch, fresh=True))
+
+    def _seal(
+        self, command: Command, state: Conversation, branch: str, version: int, words: str | None
+    ) -> tuple[Command, tuple[Sealed, ...]]:
+        """Seal `words` for the place that the command's event would take."""
+        if words is None:
+            return command, ()
+        sealed = self.vault.seal(state.conversation, branch, version, words)
+        return command.model_copy(update={"content": sealed.digest}), (sealed,)
+
+    def _append(
+        self,
+        command: Command,
+        before: dict[str, Conversation],
+        written: dict[str, tuple[Event, ...]],
+        contents: tuple[Sealed, ...] = (),
+        correlation_id: str | None = None,
+    ) -> Committed:
+        """Append the events of each branch after the state it was decided in, and keep the new states hot."""
+        placed: list[Placed] = []
+        after: dict[str, Conversation] = {}
+        erased: list[str] = []
+        for branch, events in written.items():
+            state = before[branch]
+            for event in events:
+                placed.append(Placed(branch, state.version + 1, event))
+                state = evolve(state, event)
+                if isinstance(event, ContentErased):
+                    erased.extend(event.contents)
+            after[branch] = state
+        append = Append(
+            command_id=command.id,
+            correlation_id=correlation_id or command.id,
+            recorded_at=self._clock().astimezone(UTC).isoformat(timespec="microseconds"),
+            events=tuple(placed),
+            contents=contents,
+            erased=tuple(dict.fromkeys(erased)),
+        )
+        recorded = self.store.append(append)
+        for branch, state in after.items():
+            self._hot.put(branch, state)
+        return Committed(recorded, after[placed[0].branch])
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def _state(self, branch: str, *, fresh: bool = False) -> Conversation:
+        state = self._hot.get(branch)
+        if state is None:
+            state = fold(self.path(branch))
+        elif fresh:
+            state = fold(self.store.read(branch, after=state.version), state)
+        else:
+            return state
+        self._hot.put(branch, state)
+        return state
+
+    def _about_to_fork(self, branch: str, at: int, parent: Conversation) -> Conversation:
+        """Fold the path up to `at`, and look at what comes next on it."""
+        path = self.path(branch, upto=at + 1)
+        following = type(path[at].event) if len(path) > at else None
+        return about_to_fork(fold(path[:at]), following, parent.risks)
+
+
+class _HotStates:
+    """The states of the branches used last, at most `size` of them."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._states: OrderedDict[str, Conversation] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, branch: str) -> Conversation | None:
+        with self._lock:
+            state = self._states.get(branch)
+            if state is not None:
+                self._states.move_to_end(branch)
+            return state
+
+    def put(self, branch: str, state: Conversation) -> None:
+        """Keep `state`, unless a later one is kept."""
+        with self._lock:
+            kept = self._states.get(branch)
+            if kept is None or kept.version < state.version:
+                self._states[branch] = state
+            self._states.move_to_end(branch)
+            if len(self._states) > self._size:
+                self._states.popitem(last=False)
+
+
+def _broken(decision: Accepted | Refused) -> tuple[Broken, ...]:
+    return decision.broken if isinstance(decision, Refused) else ()

@@ -1,0 +1,173 @@
+"""The words of the law: ids, digests, actors and enumerations.
+
+An event holds only these, so nothing that a person or a model wrote can enter the log: an id has no
+white space and at most 128 characters, a category is a short lower-case name, and words are referred
+to by the digest of their sealed bytes.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Id = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+"""A name that a machine gave: printable ASCII without spaces, 1 to 128 characters."""
+
+Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+"""A kind of harm, as the deployer's assessor names it: `abuse`, `threats`, ..."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""SHA-256 of sealed bytes (a digest of plain words could be guessed) or of a policy's canonical form."""
+
+Version = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+"""A position on a branch's path, from 1."""
+
+Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+"""How many of something: tokens, say. Exact in every JSON reader."""
+
+Severity = Annotated[int, Field(strict=True, ge=1, le=3)]
+"""How grave harm is: 1 (mild) to 3 (extreme)."""
+
+
+class Frozen(BaseModel):
+    """An immutable value whose fields are all known: an unknown field is an error, not noise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ActorKind(StrEnum):
+    """Who acts. The kind is the authority: no text can lend another one."""
+
+    USER = "user"
+    MODEL = "model"
+    ASSESSOR = "assessor"
+    OPERATOR = "operator"
+    SYSTEM = "system"
+
+
+class Actor(Frozen):
+    """Somebody who acts: `{"kind": ..., "id": ...}`. A model's id is the model's name."""
+
+    kind: ActorKind
+    id: Id
+
+
+class Verdict(StrEnum):
+    """What an assessor says of a unit, the mildest first: the mildest verdict is the unit's judgement."""
+
+    PRODUCTIVE = "productive"
+    UNPRODUCTIVE = "unproductive"
+    AMBIGUOUS = "ambiguous"
+    HARMFUL = "harmful"
+
+
+_HARSHNESS = {verdict: rank for rank, verdict in enumerate(Verdict)}
+
+
+def milder(one: Verdict, other: Verdict) -> Verdict:
+    """Return the milder of two verdicts: one milder opinion is enough to go on."""
+    return one if _HARSHNESS[one] <= _HARSHNESS[other] else other
+
+
+class Risk(StrEnum):
+    """What an assessor sees of somebody about to harm themselves or others. Unknown counts as risk."""
+
+    NONE = "none"
+    POSSIBLE = "possible"
+    IMMINENT = "imminent"
+    UNKNOWN = "unknown"
+
+
+class About(StrEnum):
+    """Whom a risk is about."""
+
+    SELF = "self"
+    OTHERS = "others"
+
+
+class Ground(StrEnum):
+    """Why a branch ended."""
+
+    LAST_RESORT = "last_resort"
+    USER_REQUEST = "user_request"
+
+
+class ForkCause(StrEnum):
+    """What opened a branch: a user turn written anew, or an answer asked for again."""
+
+    EDIT = "edit"
+    RETRY = "retry"
+
+
+class Rating(StrEnum):
+    """What a user thinks of an ending."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class AppealOutcome(StrEnum):
+    """How an operator decided an appeal. Upheld: the ending was wrong, and the user is offered a branch."""
+
+    UPHELD = "upheld"
+    OVERTURNED = "overturned"
+
+
+class ErasureCause(StrEnum):
+    """Why words were erased."""
+
+    USER_REQUEST = "user_request"
+    RETENTION = "retention"
+    LEGAL = "legal"
+
+
+class SecondOpinion(StrEnum):
+    """When to ask an assessor besides the model."""
+
+    NEVER = "never"
+    AT_GATE = "at_gate"
+    EVERY_TURN = "every_turn"
+
+
+class Usage(Frozen):
+    """The tokens that an answer took."""
+
+    input_tokens: Count
+    output_tokens: Count
+
+
+class OpenRisk(Frozen):
+    """A risk that is open in a tree, as a new branch inherits it."""
+
+    risk: Id
+    about: About
+
+
+class Assessment(Frozen):
+    """What an assessor says of a unit. Harm has a category and a severity; nothing else has."""
+
+    verdict: Verdict
+    category: Category | None = None
+    severity: Severity | None = None
+    risk: Risk
+
+    @model_validator(mode="after")
+    def _harm_has_category_and_severity(self) -> Self:
+        harmful = self.verdict is Verdict.HARMFUL
+        if (self.category is not None) != harmful or (self.severity is not None) != harmful:
+            needed = "needs a category and a severity" if harmful else "has neither category nor severity"
+            raise ValueError(f"a verdict of {self.verdict} {needed}")
+        return self
+
+
+class EndingGround(Frozen):
+    """Why a branch is to end. A last resort is about a category of harm; a user's wish is not."""
+
+    ground: Ground
+    category: Category | None = None
+
+    @model_validator(mode="after")
+    def _category_belongs_to_the_ground(self) -> Self:
+        if (self.category is None) != (self.ground is Ground.USER_REQUEST):
+            raise ValueError("an ending as last resort names a category, an ending on request none")
+        return self
