@@ -13,7 +13,7 @@ Sources:
 * ours: a choice of this project where the sources are silent.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -491,7 +491,7 @@ GOVERNING = governing(RULES.values())
 
 
 def broken_by(
-    state: Conversation, event: Event, law: dict[type[EventBase], tuple[Rule, ...]] = GOVERNING
+    state: Conversation, event: Event, law: Mapping[type[EventBase], tuple[Rule, ...]] = GOVERNING
 ) -> tuple[Broken, ...]:
     """Return every rule that does not allow `event` in `state`, and what it lacks."""
     broken: tuple[Broken, ...] = ()
@@ -503,7 +503,7 @@ def broken_by(
 
 
 def broken_rules(
-    state: Conversation, events: Iterable[Event], law: dict[type[EventBase], tuple[Rule, ...]] = GOVERNING
+    state: Conversation, events: Iterable[Event], law: Mapping[type[EventBase], tuple[Rule, ...]] = GOVERNING
 ) -> tuple[Broken, ...]:
     """Return every rule that does not allow one of `events`, recorded one after the other from `state`."""
     broken: tuple[Broken, ...] = ()

@@ -1,0 +1,158 @@
+"""The audit: replay everything, ask the law of each event, and look at the structure of the log.
+
+It asks the same rules as `decide`, of events that anybody may have recorded. What is wrong with the structure is named
+beside the rules, with ids that begin with `structure-`:
+
+* structure-unreadable: an entry of an unknown kind, or with fields that its kind does not have;
+* structure-gap: positions or versions that do not follow one another;
+* structure-fork: a fork pointer to nowhere, or a fork that only one of parent and child knows of;
+* structure-risk: a risk raised or cleared on some branches of a tree only;
+* structure-command: a command id that was used for two appends;
+* structure-state: a live state that is not what the log adds up to.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from lastresort.domain.events import (
+    BranchedOff,
+    BranchOpened,
+    ConversationStarted,
+    EventBase,
+    Recorded,
+    RiskCleared,
+    RiskRaised,
+    Unreadable,
+)
+from lastresort.domain.rules import GOVERNING, Rule, broken_by
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Frozen
+
+from .replay import Replay
+
+
+class Finding(Frozen):
+    """An event that breaks a rule, or a place where the log is not whole."""
+
+    branch: str
+    version: int
+    rules: tuple[str, ...]
+    detail: str
+
+
+class Report(NamedTuple):
+    """What an audit found: nothing, if `findings` is empty."""
+
+    events: int
+    branches: int
+    findings: tuple[Finding, ...]
+    states: Mapping[str, Conversation]
+
+
+def audit(log: Iterable[Recorded | Unreadable], law: Mapping[type[EventBase], tuple[Rule, ...]] = GOVERNING) -> Report:
+    """Replay a whole log in its order and return every finding, in that order."""
+    auditor = _Auditor(law)
+    for entry in log:
+        auditor.take(entry)
+    return auditor.report()
+
+
+class _Auditor:
+    def __init__(self, law: Mapping[type[EventBase], tuple[Rule, ...]]) -> None:
+        self.replay = Replay()
+        self.events = 0
+        self.findings: list[Finding] = []
+        self._law = law
+        self._append: list[Recorded] = []  # the events of the append that is being read
+        self._commands: set[str] = set()
+
+    def take(self, entry: Recorded | Unreadable) -> None:
+        self.events += 1
+        if entry.position != self.events:
+            self._find(entry, "gap", f"position {entry.position} where {self.events} was to come")
+            self.events = entry.position
+        if isinstance(entry, Unreadable):
+            self._find(entry, "unreadable", entry.why)
+            if entry.branch in self.replay.states:
+                state = self.replay.states[entry.branch]
+                self.replay.states[entry.branch] = state._replace(version=entry.version)
+            return
+        if self._append and entry.command_id != self._append[0].command_id:
+            self._close_append()
+        self._append.append(entry)
+        before = self._whole(entry, self.replay.before(entry))
+        broken = broken_by(before, entry.event, self._law)
+        if broken:
+            self._breach(entry, tuple(dict.fromkeys(b.rule for b in broken)), "; ".join(str(b) for b in broken))
+        self.replay.take(entry, before)
+
+    def _whole(self, entry: Recorded, before: Conversation) -> Conversation:
+        """Check that the event is the next on its branch, and return the state with the version that it follows."""
+        event = entry.event
+        if isinstance(event, BranchOpened) and event.parent not in self.replay.states:
+            self._find(entry, "fork", f"the fork points to branch {event.parent}, which is not there")
+        begins = event.at if isinstance(event, BranchOpened) else 0
+        known = entry.branch in self.replay.states
+        follows = before.version if known or not isinstance(event, ConversationStarted | BranchOpened) else begins
+        if entry.version == follows + 1:
+            return before
+        self._find(entry, "gap", f"version {entry.version} follows version {follows}")
+        return before._replace(version=entry.version - 1) if known else before
+
+    def _close_append(self) -> None:
+        """Check what holds of an append as a whole."""
+        command_id = self._append[0].command_id
+        if command_id in self._commands:
+            self._find(self._append[0], "command", f"command id {command_id} was used by an earlier append")
+        self._commands.add(command_id)
+        self._forks_are_mutual()
+        self._risks_are_everywhere()
+        self._append = []
+
+    def _forks_are_mutual(self) -> None:
+        children = {(e.branch, e.event.child, e.event.at) for e in self._append if isinstance(e.event, BranchedOff)}
+        parents = {(e.event.parent, e.branch, e.event.at) for e in self._append if isinstance(e.event, BranchOpened)}
+        for entry in self._append:
+            event = entry.event
+            if isinstance(event, BranchedOff) and (entry.branch, event.child, event.at) not in parents:
+                self._find(entry, "fork", f"branch {event.child} did not open at {event.at} in the same append")
+            if isinstance(event, BranchOpened) and (event.parent, entry.branch, event.at) not in children:
+                self._find(entry, "fork", f"branch {event.parent} does not note this fork in the same append")
+
+    def _risks_are_everywhere(self) -> None:
+        for entry in self._append:
+            if isinstance(entry.event, RiskRaised | RiskCleared):
+                same = {e.branch for e in self._append if _same_risk(e.event, entry.event)}
+                missing = [branch for branch in self.replay.tree_of(entry.branch) if branch not in same]
+                if missing:
+                    self._find(entry, "risk", f"{entry.kind} {entry.event.risk} is not on: {', '.join(missing)}")
+
+    def _find(self, entry: Recorded | Unreadable, what: str, detail: str) -> None:
+        self._breach(entry, (f"structure-{what}",), detail)
+
+    def _breach(self, entry: Recorded | Unreadable, rules: tuple[str, ...], detail: str) -> None:
+        self.findings.append(Finding(branch=entry.branch, version=entry.version, rules=rules, detail=detail))
+
+    def report(self) -> Report:
+        if self._append:
+            self._close_append()
+        for branch, state in self.replay.states.items():
+            if state.hold_due == state.version:
+                detail = f"the verdict at {state.version} saw a risk, and no RiskRaised followed"
+                self.findings.append(
+                    Finding(branch=branch, version=state.version, rules=("risk-holds",), detail=detail)
+                )
+        return Report(self.events, len(self.replay.states), tuple(self.findings), self.replay.states)
+
+
+def _same_risk(one: EventBase, other: RiskRaised | RiskCleared) -> bool:
+    return type(one) is type(other) and getattr(one, "risk", None) == other.risk
+
+
+def compare_live(report: Report, live: Mapping[str, Conversation]) -> tuple[Finding, ...]:
+    """Return a finding for each branch whose live state is not what the log adds up to."""
+    return tuple(
+        Finding(branch=branch, version=state.version, rules=("structure-state",), detail="live state differs")
+        for branch, state in report.states.items()
+        if live.get(branch) != state
+    )

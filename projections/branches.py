@@ -1,0 +1,114 @@
+"""The branches of a log: those that are active, those that ended and on what evidence, and how they hang together.
+
+Active and ended are disjoint and cover all branches; branched is every branch of a conversation that has more than one.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lastresort.domain.events import BranchOpened, ConversationEnded, Evidence, Recorded, TurnAssessed
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Verdict
+
+from .replay import Replay
+
+
+class Branch(Frozen):
+    """A branch as it stands: a row of every view."""
+
+    branch: str
+    conversation: str
+    version: int
+    account: str | None
+    model: str
+    policy: str  # hash
+    policy_name: str
+    parent: str | None
+    at: int | None  # where it opened, on its parent's path
+    cause: ForkCause | None
+    children: tuple[str, ...]
+    open_risks: tuple[str, ...]
+    failed_redirections: int
+    harmful_verdicts: int  # on the branch itself, not on what it inherited
+    warned_of: tuple[str, ...]
+    ground: Ground | None = None
+    category: str | None = None
+    evidence: Evidence | None = None
+    ended_at: int | None = None
+    ended_by: Actor | None = None
+
+    @property
+    def status(self) -> str:
+        return "active" if self.ground is None else "ended"
+
+
+class Views(NamedTuple):
+    """The three lists of branches, each in the order in which the branches opened."""
+
+    active: tuple[Branch, ...]
+    ended: tuple[Branch, ...]
+    branched: tuple[Branch, ...]
+
+    @property
+    def all(self) -> tuple[Branch, ...]:
+        return (*self.active, *self.ended)
+
+
+def views(log: Iterable[Recorded]) -> Views:
+    """Fold a log, or the streams of a tree with parents before children, into its views."""
+    replay = Replay()
+    opened: dict[str, BranchOpened] = {}
+    endings: dict[str, ConversationEnded] = {}
+    harm: dict[str, int] = {}
+    for recorded in log:
+        event = recorded.event
+        replay.take(recorded, replay.before(recorded))
+        if isinstance(event, BranchOpened):
+            opened[recorded.branch] = event
+        elif isinstance(event, ConversationEnded):
+            endings[recorded.branch] = event
+        elif isinstance(event, TurnAssessed) and event.verdict is Verdict.HARMFUL:
+            harm[recorded.branch] = harm.get(recorded.branch, 0) + 1
+    rows = [
+        _row(branch, state, opened.get(branch), endings.get(branch), harm.get(branch, 0))
+        for branch, state in replay.states.items()
+    ]
+    return Views(
+        active=tuple(row for row in rows if row.ground is None),
+        ended=tuple(row for row in rows if row.ground is not None),
+        branched=tuple(row for row in rows if len(replay.tree_of(row.branch)) > 1),
+    )
+
+
+def _row(
+    branch: str, state: Conversation, opened: BranchOpened | None, ending: ConversationEnded | None, harm: int
+) -> Branch:
+    row = Branch(
+        branch=branch,
+        conversation=state.conversation,
+        version=state.version,
+        account=state.account,
+        model=state.model,
+        policy=state.policy.hash,
+        policy_name=state.policy.name,
+        parent=opened and opened.parent,
+        at=opened and opened.at,
+        cause=opened and opened.cause,
+        children=state.children,
+        open_risks=tuple(risk.risk for risk in state.risks),
+        failed_redirections=state.now.failed,
+        harmful_verdicts=harm,
+        warned_of=tuple(warned.category for warned in state.now.warnings),
+    )
+    if ending is None or state.ended is None:
+        return row
+    return row.model_copy(
+        update={
+            "policy": ending.policy_hash,
+            "ground": ending.ground,
+            "category": ending.category,
+            "evidence": ending.evidence,
+            "ended_at": state.ended.version,
+            "ended_by": ending.by,
+        }
+    )

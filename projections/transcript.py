@@ -1,0 +1,186 @@
+"""A branch as people read it: what was said, with the law's events between the lines.
+
+Words come from outside the log, by digest; erased words are shown as erased, with when and why.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, assert_never
+
+from lastresort.domain.events import (
+    AppealDecided,
+    AppealFiled,
+    AssistantTurnTaken,
+    AttemptRefused,
+    BranchedOff,
+    BranchOpened,
+    ContentErased,
+    ConversationEnded,
+    ConversationStarted,
+    EndConfirmed,
+    EndProposed,
+    EndRequested,
+    Event,
+    Evidence,
+    FeedbackGiven,
+    HopeExhausted,
+    ModelChanged,
+    PolicyChanged,
+    Recorded,
+    RedirectionAttempted,
+    RiskCleared,
+    RiskRaised,
+    TurnAssessed,
+    UserLeft,
+    UserTurnTaken,
+    WarningGiven,
+    content_of,
+)
+
+
+class Line(NamedTuple):
+    """A line of a transcript.
+
+    `speaker` is `user` or `assistant` on a turn, and None on an event of the law, which `text` then tells. On a turn,
+    `text` is None where the words are gone; `gone` says what became of them.
+    """
+
+    version: int
+    branch: str
+    kind: str
+    speaker: str | None
+    text: str | None
+    gone: str | None = None
+
+
+def transcript(path: Iterable[Recorded], words: Mapping[str, str], upto: int | None = None) -> tuple[Line, ...]:
+    """Return the lines of a path up to version `upto`.
+
+    Args:
+        path: the events on a branch's path, the inherited prefix first; all of them, since words may be erased later.
+        words: what is still kept, by digest.
+        upto: the last version to show.
+    """
+    events = list(path)
+    erased = {
+        digest: f"erased at {recorded.recorded_at} ({recorded.event.cause})"
+        for recorded in reversed(events)
+        if isinstance(recorded.event, ContentErased)
+        for digest in recorded.event.contents
+    }
+    return tuple(_line(recorded, words, erased) for recorded in events if upto is None or recorded.version <= upto)
+
+
+def _line(recorded: Recorded, words: Mapping[str, str], erased: Mapping[str, str]) -> Line:
+    event = recorded.event
+    place = recorded.version, recorded.branch, recorded.kind
+    if not isinstance(event, UserTurnTaken | AssistantTurnTaken):
+        return Line(*place, None, describe(event) + _aside(content_of(event), words, erased))
+    speaker = "user" if isinstance(event, UserTurnTaken) else "assistant"
+    if event.content in erased:
+        return Line(*place, speaker, None, erased[event.content])
+    if event.content not in words:
+        return Line(*place, speaker, None, "not kept in this store")
+    return Line(*place, speaker, words[event.content])
+
+
+def _aside(digest: str | None, words: Mapping[str, str], erased: Mapping[str, str]) -> str:
+    if digest is None:
+        return ""
+    return f": {words[digest]}" if digest in words else f": [{erased.get(digest, 'not kept in this store')}]"
+
+
+def describe(event: Event) -> str:
+    """Tell an event in a few words, with its numbers and versions."""
+    match event:
+        case TurnAssessed():
+            harm = f" ({event.category}, severity {event.severity})" if event.category else ""
+            return f"turn {event.turn} judged {event.verdict}{harm}, risk {event.risk}, by {_by(event)}"
+        case RedirectionAttempted():
+            return f"turn {event.turn} redirects the harm in turn {event.answers}"
+        case WarningGiven():
+            said = event.names_behaviour, event.redirects, event.states_consequence
+            return f"turn {event.turn} warns of an ending for {event.category}{'' if all(said) else ', incompletely'}"
+        case RiskRaised():
+            return f"hold: risk {event.risk} to {event.about}, raised by {_by(event)}"
+        case RiskCleared():
+            return f"risk {event.risk} cleared by {_by(event)}"
+        case EndRequested():
+            return f"the user asks in turn {event.turn} to end the conversation"
+        case EndConfirmed():
+            return f"the user confirms it in turn {event.turn}"
+        case HopeExhausted():
+            return f"hope is exhausted as of turn {event.turn}"
+        case EndProposed():
+            return f"ending proposed ({event.ground}) having seen turn {event.seen}, by {_by(event)}"
+        case ConversationEnded():
+            about = f" ({event.category})" if event.category else ""
+            return f"ended: {event.ground}{about}, having seen turn {event.seen}; evidence: {evidence(event.evidence)}"
+        case AttemptRefused():
+            return f"{event.attempted} refused under {', '.join(event.rules)}"
+        case _:
+            return _describe_frame(event)
+
+
+_Frame = (
+    ConversationStarted
+    | BranchOpened
+    | BranchedOff
+    | UserTurnTaken
+    | AssistantTurnTaken
+    | PolicyChanged
+    | ModelChanged
+    | UserLeft
+    | FeedbackGiven
+    | AppealFiled
+    | AppealDecided
+    | ContentErased
+)
+
+
+def _describe_frame(event: _Frame) -> str:
+    match event:
+        case UserTurnTaken():
+            return "the user speaks"
+        case AssistantTurnTaken():
+            return f"{event.model} answers"
+        case ConversationStarted():
+            return f"conversation {event.conversation} with {event.model}, policy {event.policy.name}"
+        case BranchOpened():
+            return f"branch opened after {event.at} of {event.parent} ({event.cause})"
+        case BranchedOff():
+            return f"branch {event.child} opened after {event.at}"
+        case PolicyChanged():
+            return f"policy is now {event.policy.name}"
+        case ModelChanged():
+            return f"model is now {event.model}"
+        case UserLeft():
+            return "the user left"
+        case FeedbackGiven():
+            return f"feedback: {event.rating or 'in words'}"
+        case AppealFiled():
+            return "the user appeals against the ending"
+        case AppealDecided():
+            return f"appeal {event.outcome} by {_by(event)}"
+        case ContentErased():
+            return f"words of {len(event.contents)} turns erased ({event.cause})"
+    assert_never(event)
+
+
+def _by(event: Event) -> str:
+    return f"{event.by.kind} {event.by.id}"
+
+
+def evidence(found: Evidence) -> str:
+    """Tell the evidence of an ending: what, at which versions."""
+    parts = [f"redirections failed at {', '.join(map(str, found.redirections))}"] if found.redirections else []
+    for name, label in (
+        ("warning", "warned at"),
+        ("tested_by", "tested by turn"),
+        ("hope", "hope exhausted at"),
+        ("request", "requested at"),
+        ("confirmation", "confirmed at"),
+    ):
+        version = getattr(found, name)
+        if version is not None:
+            parts.append(f"{label} {version}")
+    return "; ".join(parts) or "none"
