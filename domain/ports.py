@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from .events import Event, Recorded
+from .events import Event, Recorded, Unreadable
 from .values import Risk
 
 
@@ -62,6 +62,10 @@ class EventStore(Protocol):
 
     def log(self) -> Iterator[Recorded]:
         """Yield every event in log order."""
+        ...
+
+    def entries(self) -> Iterator[Recorded | Unreadable]:
+        """Yield every entry in log order, those too that this program cannot read: for the audit."""
         ...
 
     def recorded_by(self, command_id: str) -> Sequence[Recorded]:

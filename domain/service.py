@@ -5,6 +5,7 @@ one conflicts in the store and is decided anew, and a refusal is given only on a
 trusted.
 """
 
+import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from .rules import Broken, broken_rules
 from .state import Conversation, Ended, about_to_fork, evolve, fold
 from .values import About, Actor, ActorKind, ErasureCause, Risk
 
+_SCREENED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
 
@@ -266,7 +268,8 @@ class Conversations:
             return outcome
         risk = self._screen(words)
         if risk in state.policy.hold_on:
-            self.execute(branch, RaiseRisk(id=f"{command.id}.risk", by=SYSTEM, risk=command.id, about=About.SELF))
+            raised = uuid.uuid5(_SCREENED, command.id).hex  # follows from the turn's, so that it too is sent once
+            self.execute(branch, RaiseRisk(id=raised, by=SYSTEM, risk=raised, about=About.SELF))
         return BranchEnded(branch, state.ended, state.unit.turn if state.unit else None, risk, words)
 
     def fork(

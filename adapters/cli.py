@@ -1,0 +1,279 @@
+"""The command line. Exit status: 0 fine, 1 findings or refusals, 2 wrong usage or bad input."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lastresort.domain.policy import PROFILES
+from lastresort.domain.rules import RULES
+from lastresort.domain.service import Conversations, UnknownBranch
+from lastresort.domain.values import Ground
+
+from . import StoreError, open_conversations
+from .inputs import BadInput, load_policy
+
+FINDINGS = 1
+BAD_INPUT = 2
+DEFAULT_MODEL = "claude-opus-4-1"
+
+_store = click.option(
+    "--store", "url", required=True, envvar="LASTRESORT_STORE", metavar="URL",
+    help="sqlite:///FILE or postgresql://USER@HOST/DATABASE; also from LASTRESORT_STORE.",
+)  # fmt: skip
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+_policy = click.option("--policy", default="default", metavar="NAME|FILE", help="A profile, or a policy in TOML.")
+_model = click.option("--model", default=DEFAULT_MODEL, show_default=True, help="The model that answers.")
+
+
+class _Group(click.Group):
+    """Turns what can go wrong with a user's input into one line on standard error and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (BadInput, StoreError, UnknownBranch) as error:
+            click.echo(f"lastresort: {error}", err=True)
+            ctx.exit(BAD_INPUT)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("lastresort"), prog_name="lastresort")
+def main() -> None:
+    """End a conversation only as a last resort, and prove it."""
+
+
+@contextmanager
+def _opened(url: str, *, create: bool = False) -> Iterator[Conversations]:
+    conversations = open_conversations(url, create=create)
+    try:
+        yield conversations
+    finally:
+        conversations.close()
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_store
+@_policy
+@_model
+@_json
+def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json: bool) -> None:
+    """Play transcripts: the recorded side of the user against the offline partner."""
+    from rich.progress import track
+
+    from . import display
+    from .simulate import Simulation
+    from .transcripts import read_transcripts
+
+    transcripts = read_transcripts(files)
+    simulation = Simulation(url, model=model, policy=load_policy(policy))
+    try:
+        simulation.check(transcripts)
+        for transcript in track(transcripts, "playing", console=display.progress(), disable=as_json):
+            simulation.play(transcript)
+        figures = simulation.figures(transcripts)
+    finally:
+        simulation.conversations.close()
+    if as_json:
+        display.print_json(figures)
+    else:
+        display.show_figures(display.console(), figures)
+
+
+@main.command()
+@click.argument("which", required=False, type=click.Choice(["active", "ended", "branched"]))
+@_store
+@_json
+def views(which: str | None, url: str, as_json: bool) -> None:
+    """List the branches that are active, ended, or branched."""
+    from lastresort.projections import views as fold_views
+
+    from . import display
+
+    with _opened(url) as conversations:
+        found = fold_views(conversations.store.log())
+    names = [which] if which else ["active", "ended", "branched"]
+    if as_json:
+        display.print_json({name: getattr(found, name) for name in names})
+    else:
+        display.show_views(display.console(), found, names)
+
+
+@main.command()
+@click.argument("conversation")
+@_store
+@_json
+def tree(conversation: str, url: str, as_json: bool) -> None:
+    """Draw the branches of a conversation."""
+    from lastresort.projections import views as fold_views
+
+    from . import display
+
+    with _opened(url) as conversations:
+        branches = conversations.tree(conversation)
+        log = [recorded for branch in branches for recorded in conversations.store.read(branch)]
+    by_name = {row.branch: row for row in fold_views(log).all}
+    rows = [by_name[branch] for branch in branches]
+    if as_json:
+        display.print_json(rows)
+    else:
+        display.show_tree(display.console(), rows)
+
+
+@main.command()
+@click.argument("branch")
+@click.option("--at", type=click.IntRange(min=1), metavar="VERSION", help="Show the branch as it was at a version.")
+@_store
+@_json
+def show(branch: str, at: int | None, url: str, as_json: bool) -> None:
+    """Print the transcript of a branch, with the law's events between the lines."""
+    from lastresort.projections import transcript
+
+    from . import display
+
+    with _opened(url) as conversations:
+        path = conversations.path(branch)
+        lines = transcript(path, conversations.words(path), at)
+    if as_json:
+        display.print_json([line._asdict() for line in lines])
+    else:
+        display.show_lines(display.console(), lines)
+
+
+@main.command()
+@click.argument("branch")
+@_store
+@_json
+def why(branch: str, url: str, as_json: bool) -> None:
+    """Say which rules stand between a branch and an ending, now, and what each lacks."""
+    from . import display
+
+    with _opened(url) as conversations:
+        chat = conversations.chat(branch)
+        broken = {ground: chat.why(ground) for ground in Ground}
+    if as_json:
+        display.print_json(
+            {
+                ground: [{"rule": one.rule, **one.missing._asdict()} for one in standing]
+                for ground, standing in broken.items()
+            }
+        )
+    else:
+        for ground, standing in broken.items():
+            display.show_broken(display.console(), f"Ending on ground {ground}", standing)
+
+
+@main.command()
+@click.argument("source", metavar="URL|FILE")
+@_json
+def audit(source: str, as_json: bool) -> None:
+    """Replay a whole log, and name each event that breaks a rule."""
+    from lastresort.projections import audit as replay
+    from lastresort.projections.audit import compare_live
+
+    from . import display
+    from .logfile import read_log
+
+    if source == "memory:" or "://" in source:
+        with _opened(source) as conversations:
+            report = replay(conversations.store.entries())
+            findings = report.findings
+            if not findings:
+                findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})
+    else:
+        report = replay(entry for _, entry in read_log(Path(source)))
+        findings = report.findings
+    if as_json:
+        display.print_json({"events": report.events, "branches": report.branches, "findings": list(findings)})
+    else:
+        display.show_findings(display.console(), report.events, report.branches, findings)
+    sys.exit(FINDINGS if findings else 0)
+
+
+@main.command("export")
+@click.argument("url")
+def export_(url: str) -> None:
+    """Print a log as JSON lines."""
+    from .logfile import export_line
+
+    with _opened(url) as conversations:
+        for recorded in conversations.store.log():
+            click.echo(export_line(recorded))
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@_store
+@_json
+def import_(file: Path, url: str, as_json: bool) -> None:
+    """Write an exported log into a store: all of it, or, if it breaks a rule, nothing."""
+    from . import display
+    from .logfile import checked_log, write_log
+
+    entries, report = checked_log(file)
+    if not report.findings:
+        with _opened(url, create=True) as conversations:
+            write_log(file, entries, conversations.store)
+    if as_json:
+        display.print_json({"events": report.events, "branches": report.branches, "findings": list(report.findings)})
+    else:
+        display.show_findings(display.console(), report.events, report.branches, report.findings)
+    sys.exit(FINDINGS if report.findings else 0)
+
+
+@main.command()
+@click.argument("id", required=False)
+@_json
+def rules(id: str | None, as_json: bool) -> None:
+    """Print the law, or one rule of it."""
+    from . import display
+
+    if id is not None and id not in RULES:
+        raise BadInput(f"no rule {id}; `lastresort rules` lists them")
+    chosen = [RULES[id]] if id else list(RULES.values())
+    if as_json:
+        display.print_json(
+            [
+                {"id": rule.id, "text": rule.text, "source": rule.source, "governs": [k.kind for k in rule.governs]}
+                for rule in chosen
+            ]
+        )
+    elif id:
+        display.show_rule(display.console(), chosen[0])
+    else:
+        display.show_rules(display.console(), chosen)
+
+
+@main.command()
+@_json
+def policies(as_json: bool) -> None:
+    """Print the policies that are shipped."""
+    from . import display
+
+    if as_json:
+        display.print_json([{**policy.model_dump(mode="json"), "hash": policy.hash} for policy in PROFILES.values()])
+    else:
+        display.show_policies(display.console(), PROFILES.values())
+
+
+@main.command()
+@click.option("--offline", is_flag=True, help="Talk to the offline partner (the only one there is so far).")
+@click.option("--branch", metavar="BRANCH", help="Go on with a branch instead of starting a conversation.")
+@_store
+@_policy
+@_model
+def chat(offline: bool, branch: str | None, url: str, policy: str, model: str) -> None:
+    """Talk in the terminal; /help tells the commands."""
+    from .terminal import Terminal
+
+    if not offline:
+        raise BadInput("only the offline partner can be talked to so far: add --offline")
+    terms = load_policy(policy)
+    with _opened(url, create=True) as conversations:
+        talk = conversations.chat(branch) if branch else conversations.start(model=model, account="you", policy=terms)
+        Terminal(conversations, talk).run()

@@ -1,0 +1,173 @@
+"""What people see: tables, trees and transcripts, in colour on a terminal and plain when piped."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from lastresort.domain.policy import Policy
+from lastresort.domain.rules import Broken, Rule
+from lastresort.projections import Branch, Finding, Line, Views
+from lastresort.projections.figures import Figures
+from lastresort.projections.transcript import evidence
+
+_PIPED_WIDTH = 160
+_SPEAKERS = {"user": "bold cyan", "assistant": "bold green"}
+_MARKED = {
+    "ConversationEnded": "bold red",
+    "WarningGiven": "yellow",
+    "RedirectionAttempted": "yellow",
+    "RiskRaised": "bold magenta",
+    "RiskCleared": "magenta",
+    "AttemptRefused": "red",
+}
+
+
+def console() -> Console:
+    """A console on standard output, wide enough to be read by other programs when piped."""
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+
+
+def progress() -> Console:
+    """A console on standard error, so that progress never mixes with results."""
+    return Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for programs: JSON on one line."""
+    print(json.dumps(value, default=_plain, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+
+
+def show_figures(out: Console, figures: Figures) -> None:
+    table = Table("what", "count", title="What happened")
+    for name, value in figures:
+        if isinstance(value, int):
+            table.add_row(name.replace("_", " "), f"{value:,}")
+            continue
+        table.add_row(name, f"{sum(value.values()):,}" if name != "refusals" else "")
+        for kind, number in value.items():
+            table.add_row(f"  {kind}", f"{number:,}")
+    out.print(table)
+
+
+def show_views(out: Console, views: Views, names: Sequence[str]) -> None:
+    for name in names:
+        rows: tuple[Branch, ...] = getattr(views, name)
+        table = Table("branch", "conversation", "version", "model", "policy", title=f"{name} ({len(rows):,})")
+        extra = {"active": _active, "ended": _ended, "branched": _branched}[name]
+        for heading in extra(None):
+            table.add_column(heading)
+        for row in rows:
+            cells = row.branch, row.conversation, str(row.version), row.model, row.policy_name, *extra(row)
+            table.add_row(*map(escape, cells))
+        out.print(table)
+
+
+def _active(row: Branch | None) -> tuple[str, ...]:
+    if row is None:
+        return "failed redirections", "warned of", "open risks"
+    return str(row.failed_redirections), ", ".join(row.warned_of), ", ".join(row.open_risks)
+
+
+def _ended(row: Branch | None) -> tuple[str, ...]:
+    if row is None:
+        return "ground", "category", "evidence"
+    return str(row.ground), row.category or "", evidence(row.evidence) if row.evidence else ""
+
+
+def _branched(row: Branch | None) -> tuple[str, ...]:
+    if row is None:
+        return "status", "opened", "branches from it"
+    opened = f"after {row.at} of {row.parent} ({row.cause})" if row.parent else "root"
+    return row.status, opened, ", ".join(row.children)
+
+
+def show_tree(out: Console, rows: Iterable[Branch]) -> None:
+    """Draw the branches of a conversation, parents before children."""
+    nodes: dict[str, Tree] = {}
+    for row in rows:
+        label = Text.assemble((row.branch, "bold"), f" v{row.version} ", (row.status, "red" if row.ground else "green"))
+        if row.ground:
+            label.append(f" {row.ground}{f' ({row.category})' if row.category else ''} at {row.ended_at}")
+        if row.open_risks:
+            label.append(f" hold: {', '.join(row.open_risks)}", "magenta")
+        if row.parent in nodes:
+            label.append(f"  {row.cause} after {row.at}", "dim")
+            nodes[row.branch] = nodes[row.parent].add(label)
+        else:
+            nodes[row.branch] = Tree(label)
+            root = nodes[row.branch]
+    out.print(root)
+
+
+def show_lines(out: Console, lines: Iterable[Line]) -> None:
+    """Print a transcript: turns at the margin, the law's events between them."""
+    for line in lines:
+        number = Text(f"{line.version:>5}  ", "dim")
+        if line.speaker is None:
+            out.print(number + Text(f"  · {_harmless(line.text)}", _MARKED.get(line.kind, "dim")))
+            continue
+        said = Text(f"[{line.gone}]", "dim italic") if line.text is None else Text(_harmless(line.text))
+        out.print(number + Text(f"{line.speaker}: ", _SPEAKERS[line.speaker]) + said)
+
+
+def _harmless(text: str | None) -> str:
+    """What somebody wrote, without the control characters by which it could take over a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text or "")
+
+
+def show_broken(out: Console, title: str, broken: Iterable[Broken]) -> None:
+    rows = list(broken)
+    if not rows:
+        out.print(Text.assemble((title, "bold"), ": nothing stands in the way"))
+        return
+    table = Table("rule", "what is missing", title=title, title_justify="left")
+    for one in rows:
+        table.add_row(one.rule, escape(one.missing.text))
+    out.print(table)
+
+
+def show_findings(out: Console, events: int, branches: int, findings: Sequence[Finding]) -> None:
+    if findings:
+        table = Table("branch", "version", "rules", "what is wrong", title=f"{len(findings):,} findings")
+        for finding in findings:
+            cells = finding.branch, str(finding.version), ", ".join(finding.rules), finding.detail
+            table.add_row(*map(escape, cells))
+        out.print(table)
+    verdict = Text("no finding", "bold green") if not findings else Text(f"{len(findings):,} findings", "bold red")
+    out.print(Text(f"{events:,} events on {branches:,} branches: ") + verdict)
+
+
+def show_rules(out: Console, rules: Iterable[Rule]) -> None:
+    table = Table("id", "rule", "source", title="The law of last resort", show_lines=True)
+    for rule in rules:
+        table.add_row(rule.id, rule.text, rule.source)
+    out.print(table)
+
+
+def show_rule(out: Console, rule: Rule) -> None:
+    out.print(Text(rule.id, "bold"))
+    out.print(rule.text)
+    out.print(f"source: {rule.source}")
+    out.print("asked of: " + ", ".join(kind.kind for kind in rule.governs))
+
+
+def show_policies(out: Console, policies: Iterable[Policy]) -> None:
+    shown = list(policies)
+    table = Table("", *(policy.name for policy in shown), title="The shipped policies", show_lines=True)
+    for name in Policy.model_fields:
+        values = [getattr(policy, name) for policy in shown]
+        table.add_row(name, *(", ".join(v) if isinstance(v, tuple) else str(v) for v in values))
+    table.add_row("hash", *(policy.hash for policy in shown))
+    out.print(table)

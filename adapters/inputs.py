@@ -1,0 +1,65 @@
+"""Files that people hand in: JSON lines and policies. What is wrong with one is named by file, line and field."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from lastresort.domain.policy import PROFILES, Policy, PolicyError
+
+from .store import explain
+
+MAX_LINE_BYTES = 16 * 2**20
+"""The longest line that is read: memory is bounded by it, whatever a file holds."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class BadInput(Exception):
+    """A file is not what it should be. The message names file, line and field, and says what is wrong."""
+
+
+def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
+    """Yield the objects in a file of JSON lines, each with its line number. Blank lines are passed over.
+
+    Raises:
+        BadInput: the file cannot be read, or a line is not a `model`.
+    """
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(line) > MAX_LINE_BYTES:
+                    raise BadInput(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes; split it")
+                if line.strip():
+                    yield number, _parse(path, number, line, model)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _parse(path: Path, number: int, line: bytes, model: type[M]) -> M:
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as error:
+        raise BadInput(f"{path}:{number}: {explain(error)}") from None
+
+
+def load_policy(name: str) -> Policy:
+    """Return a shipped profile by its name, or the policy in a TOML file.
+
+    Raises:
+        BadInput: there is neither, or the file's policy cannot be.
+    """
+    if name in PROFILES:
+        return PROFILES[name]
+    path = Path(name)
+    if not path.is_file():
+        raise BadInput(f"no policy {name}: neither a profile ({', '.join(PROFILES)}) nor a file")
+    try:
+        return Policy.from_toml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from None
+    except PolicyError as error:
+        raise BadInput(str(error)) from None

@@ -1,0 +1,119 @@
+"""The log as JSON lines, loss-free in both directions.
+
+The format is fixed, since others read and write it: see docs/formats.md. A line carries `correlation_id` and
+`schema_version` only where they are not what they usually are (the command's id, and 1).
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from lastresort.domain.events import EVENTS, Recorded, Unreadable
+from lastresort.domain.ports import Append, CommandRecorded, EventStore, Placed, VersionConflict
+from lastresort.domain.values import Frozen, Id, Version
+from lastresort.projections import Report, audit
+
+from .inputs import BadInput, read_lines
+from .store import explain
+
+
+class LogLine(Frozen):
+    """An exported event in its envelope."""
+
+    position: Version
+    branch: Id
+    version: Version
+    kind: Id
+    recorded_at: str
+    command_id: Id
+    event: dict[str, Any]
+    correlation_id: Id | None = None
+    schema_version: Annotated[int, Field(strict=True, ge=1, le=1)] = 1
+
+    @field_validator("recorded_at")
+    @classmethod
+    def _is_a_time_in_utc(cls, value: str) -> str:
+        if datetime.fromisoformat(value).utcoffset() != timedelta(0):
+            raise ValueError("not a time in UTC, as in 2026-01-31T12:00:00.000000+00:00")
+        return value
+
+
+def export_line(recorded: Recorded) -> str:
+    """Return a recorded event as a line of JSON, without the line's end."""
+    envelope: dict[str, Any] = {
+        "position": recorded.position,
+        "branch": recorded.branch,
+        "version": recorded.version,
+        "kind": recorded.kind,
+        "recorded_at": recorded.recorded_at,
+        "command_id": recorded.command_id,
+    }
+    if recorded.correlation_id != recorded.command_id:
+        envelope["correlation_id"] = recorded.correlation_id
+    if recorded.schema_version != 1:
+        envelope["schema_version"] = recorded.schema_version
+    return f'{json.dumps(envelope)[:-1]}, "event": {recorded.event.model_dump_json()}}}'
+
+
+def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:
+    """Yield the entries of an exported log, each with its line number; an event that is none as Unreadable.
+
+    Raises:
+        BadInput: a line is not an envelope.
+    """
+    for number, line in read_lines(path, LogLine):
+        yield number, _entry(line)
+
+
+def _entry(line: LogLine) -> Recorded | Unreadable:
+    place = line.position, line.branch, line.version, line.kind
+    event_type = EVENTS.get(line.kind)
+    if event_type is None:
+        return Unreadable(*place, f"kind: {line.kind} is no kind of event")
+    try:
+        event = event_type.model_validate_json(json.dumps(line.event))
+    except ValidationError as error:
+        return Unreadable(*place, f"event.{explain(error)}")
+    return Recorded(*place, line.recorded_at, line.command_id, event, line.correlation_id or line.command_id)
+
+
+def checked_log(path: Path) -> tuple[list[Recorded], Report]:
+    """Read a whole log and audit it.
+
+    Raises:
+        BadInput: a line cannot be read.
+    """
+    entries: list[Recorded] = []
+    for number, entry in read_log(path):
+        if isinstance(entry, Unreadable):
+            raise BadInput(f"{path}:{number}: {entry.why}")
+        entries.append(entry)
+    return entries, audit(entries)
+
+
+def write_log(path: Path, entries: Iterable[Recorded], store: EventStore) -> None:
+    """Write a log that was read from `path` into `store`, in one transaction.
+
+    Raises:
+        BadInput: the store holds a branch or a command of the log already.
+    """
+    try:
+        store.append(*_appends(entries))
+    except (VersionConflict, CommandRecorded) as error:
+        raise BadInput(f"{path}: the store holds some of this log already: {error}; import it into another") from None
+
+
+def _appends(entries: Iterable[Recorded]) -> Iterator[Append]:
+    for command_id, group in groupby(entries, key=lambda recorded: recorded.command_id):
+        events = list(group)
+        yield Append(
+            command_id=command_id,
+            correlation_id=events[0].correlation_id,
+            recorded_at=events[0].recorded_at,
+            events=tuple(Placed(recorded.branch, recorded.version, recorded.event) for recorded in events),
+        )

@@ -1,0 +1,105 @@
+"""Playing transcripts: the recorded side of the user against the offline partner, under the law."""
+
+from collections.abc import Iterable
+from itertools import count
+
+from lastresort.domain.chat import Chat
+from lastresort.domain.decider import Refused
+from lastresort.domain.policy import Policy
+from lastresort.domain.service import BranchEnded
+from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
+from lastresort.projections.figures import Figures, figures
+
+from . import open_conversations
+from .inputs import BadInput
+from .partner import OfflinePartner
+from .transcripts import Step, Transcript, Turn, steps
+
+ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="transcript")
+UNSPECIFIED = "unspecified"
+"""The category of harm that a transcript does not name. No policy ends for it, unless it says so."""
+
+
+class Simulation:
+    """Plays transcripts into the store at `url`. Ids follow from the transcripts, so playing them anew names the same.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+
+    def __init__(self, url: str, *, model: str, policy: Policy) -> None:
+        self.conversations = open_conversations(url, new_id=self._new_id, screen=lambda _: self._label)
+        self._model = model
+        self._policy = policy
+        self._partner = OfflinePartner()
+        self._label = Risk.UNKNOWN  # what the transcript says of the turn that is played
+        self._prefix, self._numbers = "", count(1)
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}~{next(self._numbers)}"
+
+    def check(self, transcripts: Iterable[Transcript]) -> None:
+        """Check that none of the conversations is in the store.
+
+        Raises:
+            BadInput: one is.
+        """
+        for transcript in transcripts:
+            if self.conversations.store.read(transcript.conversation, limit=1):
+                raise BadInput(f"conversation {transcript.conversation} is in this store already; use another store")
+
+    def figures(self, transcripts: Iterable[Transcript]) -> Figures:
+        """Count what is in the store of these conversations."""
+        played = {transcript.conversation for transcript in transcripts}
+        return figures(entry for entry in self.conversations.store.log() if entry.branch.split("~")[0] in played)
+
+    def play(self, transcript: Transcript) -> None:
+        """Play one transcript from its beginning to its end."""
+        self._prefix, self._numbers = transcript.conversation, count(1)
+        chat = self.conversations.start(
+            conversation=transcript.conversation, account=transcript.account, model=self._model, policy=self._policy
+        )
+        said: dict[int, tuple[str, int]] = {}  # by index in the transcript: branch and version
+        for step in steps(transcript):
+            chat = self._say(chat, step, said)
+            if step.number in said and step.answered:
+                self._partner.answer(chat, step.reply)
+
+    def _say(self, chat: Chat, step: Step, said: dict[int, tuple[str, int]]) -> Chat:
+        turn = step.turn
+        self._label = turn.risk or Risk.UNKNOWN
+        if turn.edits in said:
+            branch, version = said[turn.edits]
+            child = self.conversations.chat(branch).edit(version, turn.text)
+            assert isinstance(child, Chat), child
+            chat = child
+        elif isinstance(_user_turn(chat, turn), BranchEnded):
+            return chat
+        assert chat.seen is not None
+        said[step.number] = chat.branch, chat.seen
+        _judge(chat, turn)
+        if turn.asks_to_end:
+            chat.request_end()
+        if turn.confirms_end:
+            chat.confirm_end()
+        return chat
+
+
+def _user_turn(chat: Chat, turn: Turn) -> object:
+    outcome = chat.user_turn(turn.text)
+    assert not isinstance(outcome, Refused), outcome
+    return outcome
+
+
+def _judge(chat: Chat, turn: Turn) -> None:
+    """Record what the transcript says of a turn. What it does not say of a risk is unknown, not none."""
+    if turn.verdict is None and turn.risk is None:
+        return
+    harmful = turn.verdict is Verdict.HARMFUL
+    chat.judge(
+        turn.verdict or Verdict.PRODUCTIVE,  # as the law counts a unit that has no verdict
+        category=(turn.category or UNSPECIFIED) if harmful else None,
+        severity=(turn.severity or 1) if harmful else None,
+        risk=turn.risk or Risk.UNKNOWN,
+        by=ASSESSOR,
+    )

@@ -1,0 +1,252 @@
+"""A chat in the terminal with the offline partner. Lines are said; lines that begin with a slash are commands."""
+
+import inspect
+import shlex
+import sys
+from collections.abc import Callable
+
+from rich.text import Text
+
+from lastresort.domain.chat import Chat
+from lastresort.domain.decider import Refused
+from lastresort.domain.service import BranchEnded, Committed, Conversations, UnknownBranch
+from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Ground, Rating, Risk, Verdict
+from lastresort.projections import transcript, views
+
+from . import display
+from .inputs import BadInput, load_policy
+from .partner import OfflinePartner
+
+ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="terminal")
+OPERATOR = Actor(kind=ActorKind.OPERATOR, id="terminal")
+HARMLESS = (Verdict.PRODUCTIVE, None, None, Risk.NONE)
+
+Label = tuple[Verdict, str | None, int | None, Risk]
+
+
+class Terminal:
+    """Reads lines and carries them out. Whoever sits there plays the user, the assessor and the operator."""
+
+    def __init__(self, conversations: Conversations, chat: Chat) -> None:
+        self.conversations = conversations
+        self.chat = chat
+        self.out = display.console()
+        self._partner = OfflinePartner()
+        self._label: Label | None = None
+        self._shown = 0
+        self._commands: dict[str, Callable[..., None]] = {
+            name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
+        }
+
+    def run(self) -> None:
+        """Talk until the input ends or the user quits."""
+        self.out.print(Text(f"branch {self.chat.branch}; /help tells the commands, /quit leaves"))
+        self._show_news()
+        while (line := _read_line()) not in (None, "/quit"):
+            if line:
+                self.take(line)
+                self._show_news()
+        if self.chat.state.ended is None:
+            self.chat.leave()
+
+    def take(self, line: str) -> None:
+        """Carry out one line; say what was wrong with it, if anything was."""
+        if not line.startswith("/"):
+            self._say(line)
+            return
+        try:
+            name, *words = shlex.split(line[1:]) or [""]
+            command = self._commands.get(name)
+            if command is None:
+                raise ValueError(f"no command /{name}; /help tells those there are")
+            try:
+                inspect.signature(command).bind(*words)
+            except TypeError:
+                raise ValueError(f"/{name} is used so: {_usage(command)}") from None
+            command(*words)
+        except (ValueError, BadInput, UnknownBranch) as error:
+            self._tell(f"not done: {error}")
+
+    # --- turns --------------------------------------------------------------------------------------------------
+
+    def _say(self, words: str) -> None:
+        label, self._label = self._label, None
+        if self._record(words, label):
+            self._partner.answer(self.chat)
+
+    def _record(self, words: str, label: Label | None) -> bool:
+        outcome = self.chat.user_turn(words)
+        if isinstance(outcome, BranchEnded):
+            self._tell(
+                f"the branch ended at {outcome.ended.version}, and this was not recorded; "
+                f"`/edit {outcome.turn} WORDS` goes on from there on a new branch"
+            )
+            return False
+        if label is not None:
+            self._judge(label)
+        return True
+
+    def _judge(self, label: Label) -> None:
+        verdict, category, severity, risk = label
+        self._report(self.chat.judge(verdict, category=category, severity=severity, risk=risk, by=ASSESSOR))
+
+    def do_label(self, verdict: str, *more: str) -> None:
+        """/label VERDICT [CATEGORY SEVERITY] [RISK] - judge the next turn so: /label harmful abuse 2 none"""
+        self._label = _label(verdict, more)
+        self._tell("the next turn will be judged so")
+
+    def do_judge(self, verdict: str, *more: str) -> None:
+        """/judge VERDICT [CATEGORY SEVERITY] [RISK] - give another verdict on the latest turn"""
+        self._judge(_label(verdict, more))
+
+    def do_edit(self, version: str, *words: str) -> None:
+        """/edit VERSION WORDS - say something else in place of a user turn, on a new branch"""
+        label, self._label = self._label, None
+        if self._switch(self.chat.edit(_version(version), " ".join(words))):
+            if label is not None:
+                self._judge(label)
+            self._partner.answer(self.chat)
+
+    def do_retry(self, version: str) -> None:
+        """/retry VERSION - have an answer given anew, on a new branch"""
+        if self._switch(self.chat.retry(_version(version))):
+            self._partner.answer(self.chat)
+
+    def do_branch(self, branch: str) -> None:
+        """/branch BRANCH - go to another branch"""
+        self._switch(self.conversations.chat(branch))
+
+    def _switch(self, chat: Chat | Refused) -> bool:
+        if isinstance(chat, Refused):
+            self._report(chat)
+            return False
+        self.chat, self._shown = chat, 0
+        self._tell(f"branch {chat.branch}")
+        return True
+
+    # --- ending -------------------------------------------------------------------------------------------------
+
+    def do_end(self, *words: str) -> None:
+        """/end [WORDS] - ask to end the conversation; the partner asks whether you mean it"""
+        if self._record(" ".join(words) or "Please end this conversation.", HARMLESS):
+            self._report(self.chat.request_end())
+            self._partner.answer(self.chat)
+
+    def do_confirm(self, *words: str) -> None:
+        """/confirm [WORDS] - confirm that it is to end for good"""
+        if self._record(" ".join(words) or "Yes, end it.", HARMLESS):
+            self._report(self.chat.confirm_end())
+            self._partner.answer(self.chat)
+
+    def do_feedback(self, rating: str, *words: str) -> None:
+        """/feedback up|down [WORDS] - say what you think of the ending"""
+        self._report(self.chat.feedback(Rating(rating), " ".join(words) or None))
+
+    def do_appeal(self, *words: str) -> None:
+        """/appeal [WORDS] - hold the ending to be wrong"""
+        self._report(self.chat.appeal(" ".join(words) or None))
+
+    def do_decide(self, outcome: str) -> None:
+        """/decide upheld|overturned - decide the appeal, as an operator"""
+        self._report(self.chat.decide_appeal(AppealOutcome(outcome), by=OPERATOR))
+
+    # --- risk and terms -----------------------------------------------------------------------------------------
+
+    def do_risk(self, about: str = "self") -> None:
+        """/risk [self|others] - raise a risk: a hold on every branch"""
+        self._report(self.chat.raise_risk(About(about), by=ASSESSOR))
+
+    def do_clear(self, risk: str | None = None) -> None:
+        """/clear [RISK] - clear a risk, or all that are open, as an operator"""
+        for open_risk in [risk] if risk else [one.risk for one in self.chat.state.risks]:
+            self._report(self.chat.clear_risk(open_risk, by=OPERATOR))
+
+    def do_policy(self, name: str) -> None:
+        """/policy NAME|FILE - let another policy govern, as an operator"""
+        self._report(self.chat.change_policy(load_policy(name), by=OPERATOR))
+
+    def do_model(self, name: str) -> None:
+        """/model NAME - let another model answer, as an operator"""
+        self._report(self.chat.change_model(name, by=OPERATOR))
+
+    def do_erase(self, version: str) -> None:
+        """/erase VERSION - erase the words of a turn"""
+        self._report(self.chat.erase(_version(version)))
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def do_why(self) -> None:
+        """/why - what stands between this branch and an ending, now"""
+        for ground in Ground:
+            display.show_broken(self.out, f"Ending on ground {ground}", self.chat.why(ground))
+
+    def do_tree(self) -> None:
+        """/tree - the branches of this conversation"""
+        branches = self.conversations.tree(self.chat.branch)
+        rows = {
+            row.branch: row
+            for row in views(event for branch in branches for event in self.conversations.store.read(branch)).all
+        }
+        display.show_tree(self.out, [rows[branch] for branch in branches])
+
+    def do_show(self) -> None:
+        """/show - the transcript from the beginning"""
+        self._shown = 0
+
+    def do_help(self) -> None:
+        """/help - this list"""
+        for command in self._commands.values():
+            self._tell(_usage(command))
+        self._tell("/quit - leave the chat")
+
+    # --- showing ------------------------------------------------------------------------------------------------
+
+    def _show_news(self) -> None:
+        path = self.chat.path
+        lines = transcript(path, self.conversations.words(path))
+        display.show_lines(self.out, [line for line in lines if line.version > self._shown])
+        self._shown = path[-1].version
+
+    def _report(self, outcome: Committed | Refused) -> None:
+        if isinstance(outcome, Refused):
+            display.show_broken(self.out, f"{outcome.attempted} refused", outcome.broken)
+
+    def _tell(self, words: str) -> None:
+        self.out.print(Text(words, "italic"))
+
+
+def _read_line() -> str | None:
+    """Return the next line, None at the end of the input."""
+    try:
+        return input("you> " if sys.stdin.isatty() else "").strip()
+    except (EOFError, KeyboardInterrupt):
+        return None
+
+
+def _usage(command: Callable[..., None]) -> str:
+    return inspect.getdoc(command) or ""
+
+
+def _version(word: str) -> int:
+    if not word.isdecimal() or int(word) < 2:
+        raise ValueError(f"{word} is not the version of a turn, which stands at the left of its line")
+    return int(word)
+
+
+def _label(verdict: str, more: tuple[str, ...]) -> Label:
+    """Read `harmful CATEGORY SEVERITY [RISK]` or `VERDICT [RISK]`."""
+    judged = Verdict(verdict)
+    words = list(more)
+    category, severity = None, None
+    if judged is Verdict.HARMFUL and len(words) > 1:
+        category, severity = words.pop(0), _severity(words.pop(0))
+    risk = Risk(words.pop(0)) if words else Risk.NONE
+    if words or (judged is Verdict.HARMFUL and category is None):
+        raise ValueError("a label is `harmful CATEGORY SEVERITY [RISK]`, or another verdict and perhaps a RISK")
+    return judged, category, severity, risk
+
+
+def _severity(word: str) -> int:
+    if word not in ("1", "2", "3"):
+        raise ValueError(f"{word} is no severity: 1, 2 or 3")
+    return int(word)

@@ -1,0 +1,103 @@
+"""Transcripts: recorded conversations, one JSON object a line, with what assessors said of the user's turns.
+
+The format is fixed, since others write it: see docs/formats.md.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, StrictBool, StringConstraints, model_validator
+
+from lastresort.domain.values import Category, Frozen, Id, Risk, Severity, Verdict
+
+from .inputs import BadInput, read_lines
+
+ConversationId = Annotated[str, StringConstraints(pattern=r"^[!-}]{1,100}$")]
+"""Shorter than other ids and without `~`, since the ids of its commands and branches are made from it."""
+
+_OF_THE_USER = ("verdict", "category", "severity", "risk", "asks_to_end", "confirms_end", "edits")
+
+
+class Turn(Frozen):
+    """What somebody said, and what is known of it. Only the turns of a user carry more than their text."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    verdict: Verdict | None = None
+    category: Category | None = None
+    severity: Severity | None = None
+    risk: Risk | None = None
+    asks_to_end: StrictBool = False
+    confirms_end: StrictBool = False
+    edits: Annotated[int, Field(strict=True, ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        said = [name for name in _OF_THE_USER if getattr(self, name) not in (None, False)]
+        if self.role == "assistant" and said:
+            raise ValueError(f"only a user turn has: {', '.join(said)}")
+        if self.verdict is not Verdict.HARMFUL and (self.category or self.severity):
+            raise ValueError("only a harmful verdict has a category and a severity")
+        return self
+
+
+class Transcript(Frozen):
+    """A recorded conversation."""
+
+    conversation: ConversationId
+    account: Id | None
+    turns: tuple[Turn, ...]
+
+    @model_validator(mode="after")
+    def _edits_earlier_user_turns(self) -> Self:
+        for index, turn in enumerate(self.turns):
+            if turn.edits is not None and (turn.edits >= index or self.turns[turn.edits].role != "user"):
+                raise ValueError(f"turns.{index}.edits: {turn.edits} is not the index of an earlier user turn")
+        return self
+
+
+class Step(NamedTuple):
+    """A user turn and what follows it: whether it is answered before the next one, and with which recorded words."""
+
+    number: int  # its index in `turns`
+    turn: Turn
+    answered: bool
+    reply: str | None
+
+
+def steps(transcript: Transcript) -> tuple[Step, ...]:
+    """Return the user turns of a transcript with their answers.
+
+    A transcript that holds the assistant's side keeps its rhythm: user turns in a row are one unit, and assistant turns
+    in a row one answer. One that holds the user's side only is answered after each turn. What the assistant
+    said before any user spoke answers nobody, and is left out.
+    """
+    turns = transcript.turns
+    users = [index for index, turn in enumerate(turns) if turn.role == "user"]
+    replies = []
+    for index, following in zip(users, [*users[1:], len(turns)], strict=True):
+        replies.append("\n".join(turn.text for turn in turns[index + 1 : following]) or None)
+    one_sided = not any(turn.role == "assistant" for turn in turns[users[0] :]) if users else True
+    return tuple(
+        Step(index, turns[index], one_sided or reply is not None or index == users[-1], reply)
+        for index, reply in zip(users, replies, strict=True)
+    )
+
+
+def read_transcripts(paths: Iterable[Path]) -> list[Transcript]:
+    """Read whole files, so that nothing is played if anything in them is wrong.
+
+    Raises:
+        BadInput: naming file, line and field.
+    """
+    transcripts: list[Transcript] = []
+    places: dict[str, str] = {}
+    for path in paths:
+        for number, transcript in read_lines(path, Transcript):
+            place = f"{path}:{number}"
+            first = places.setdefault(transcript.conversation, place)
+            if first != place:
+                raise BadInput(f"{place}: conversation: {transcript.conversation} is also at {first}; ids are unique")
+            transcripts.append(transcript)
+    return transcripts
