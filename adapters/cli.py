@@ -264,10 +264,11 @@ def policies(as_json: bool) -> None:
 @main.command()
 @click.option("--offline", is_flag=True, help="Talk to the offline partner (the only one there is so far).")
 @click.option("--branch", metavar="BRANCH", help="Go on with a branch instead of starting a conversation.")
+@click.option("--conversation", metavar="ID", help="What to call the conversation that is started.")
 @_store
 @_policy
 @_model
-def chat(offline: bool, branch: str | None, url: str, policy: str, model: str) -> None:
+def chat(offline: bool, branch: str | None, conversation: str | None, url: str, policy: str, model: str) -> None:
     """Talk in the terminal; /help tells the commands."""
     from .terminal import Terminal
 
@@ -275,5 +276,12 @@ def chat(offline: bool, branch: str | None, url: str, policy: str, model: str) -
         raise BadInput("only the offline partner can be talked to so far: add --offline")
     terms = load_policy(policy)
     with _opened(url, create=True) as conversations:
-        talk = conversations.chat(branch) if branch else conversations.start(model=model, account="you", policy=terms)
+        try:
+            talk = (
+                conversations.chat(branch)
+                if branch
+                else conversations.start(model=model, account="you", policy=terms, conversation=conversation)
+            )
+        except ValueError as error:
+            raise BadInput(str(error)) from None
         Terminal(conversations, talk).run()

@@ -62,7 +62,7 @@ class Simulation:
         said: dict[int, tuple[str, int]] = {}  # by index in the transcript: branch and version
         for step in steps(transcript):
             chat = self._say(chat, step, said)
-            if step.number in said and step.answered:
+            if step.number in said:
                 self._partner.answer(chat, step.reply)
 
     def _say(self, chat: Chat, step: Step, said: dict[int, tuple[str, int]]) -> Chat:

@@ -58,30 +58,24 @@ class Transcript(Frozen):
 
 
 class Step(NamedTuple):
-    """A user turn and what follows it: whether it is answered before the next one, and with which recorded words."""
+    """A user turn and the recorded answer to it, if there is one."""
 
     number: int  # its index in `turns`
     turn: Turn
-    answered: bool
     reply: str | None
 
 
 def steps(transcript: Transcript) -> tuple[Step, ...]:
     """Return the user turns of a transcript with their answers.
 
-    A transcript that holds the assistant's side keeps its rhythm: user turns in a row are one unit, and assistant turns
-    in a row one answer. One that holds the user's side only is answered after each turn. What the assistant
-    said before any user spoke answers nobody, and is left out.
+    Assistant turns in a row are one answer. What the assistant said before any user spoke answers nobody, and is left
+    out.
     """
     turns = transcript.turns
     users = [index for index, turn in enumerate(turns) if turn.role == "user"]
-    replies = []
-    for index, following in zip(users, [*users[1:], len(turns)], strict=True):
-        replies.append("\n".join(turn.text for turn in turns[index + 1 : following]) or None)
-    one_sided = not any(turn.role == "assistant" for turn in turns[users[0] :]) if users else True
     return tuple(
-        Step(index, turns[index], one_sided or reply is not None or index == users[-1], reply)
-        for index, reply in zip(users, replies, strict=True)
+        Step(index, turns[index], "\n".join(turn.text for turn in turns[index + 1 : following]) or None)
+        for index, following in zip(users, [*users[1:], len(turns)], strict=True)
     )
 
 

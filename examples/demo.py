@@ -1,0 +1,98 @@
+"""The main job, end to end: play transcripts that take every path of the law, look at what became of them, audit.
+
+Run by `make demo`. It fails if a conversation did not come to the end that its name promises.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = Path(".demo")
+STORE = f"sqlite:///{FOLDER}/demo.db"
+LASTRESORT = Path(sys.executable).with_name("lastresort")
+
+EXPECTED = {
+    "ends-as-last-resort": "last_resort",
+    "relents-after-a-redirection": "active",
+    "relents-after-the-warning": "active",
+    "changes-the-kind-of-abuse": "last_resort",
+    "mild-rudeness-never-ends-it": "active",
+    "crisis-amid-abuse": "active",
+    "crisis-after-the-ending": "last_resort",
+    "crisis-after-the-ending~*": "active",
+    "asked-and-confirmed": "user_request",
+    "asked-and-not-confirmed": "active",
+    "goodbye": "active",
+    "edits-before-the-offence": "last_resort",
+    "edits-before-the-offence~*": "active",
+    "edits-after-the-offence": "last_resort",
+    "edits-after-the-offence~*": "active",
+    "edits-the-first-turn": "last_resort",
+    "edits-the-first-turn~*": "active",
+    "nested-branches": "active",
+    "nested-branches~*": "active",
+    "frustration-is-not-abuse": "active",
+    "ineligible-model": "active",
+    "policy-change": "active",
+    "retry": "active",
+}
+"""What becomes of each conversation, and (`~*`) of the branches opened from it."""
+
+
+def run(arguments: str, *, stdin: str | None = None, expect: int = 0) -> None:
+    """Show a command, and run it as a user would."""
+    print(f"\n$ lastresort {arguments}{f' < {stdin}' if stdin else ''}", flush=True)
+    with open(stdin or "/dev/null", encoding="utf-8") as source:
+        words = [word for part in shlex.split(arguments) for word in (sorted(glob(part)) or [part])]
+        done = subprocess.run([LASTRESORT, *words], stdin=source, check=False)
+    if done.returncode != expect:
+        sys.exit(f"demo: exit status {done.returncode}, expected {expect}")
+
+
+def glob(part: str) -> list[str]:
+    return [str(path) for path in Path().glob(part)] if "*" in part else []
+
+
+def check() -> None:
+    """Hold what became of each branch against what its name promises."""
+    shown = subprocess.run([LASTRESORT, "views", "--json", "--store", STORE], check=True, capture_output=True)
+    views = json.loads(shown.stdout)
+    rows = [*views["active"], *views["ended"]]
+    wrong, seen = [], set()
+    for row in rows:
+        root = row["branch"] == row["conversation"]
+        name = row["conversation"] if root or row["conversation"] == "retry" else row["conversation"] + "~*"
+        seen.add(name)
+        status = row["ground"] or "active"
+        if EXPECTED.get(name) != status:
+            wrong.append(f"{row['branch']} is {status}, expected {EXPECTED.get(name)}")
+    wrong += [f"{name} is missing" for name in EXPECTED if name not in seen]
+    if wrong:
+        sys.exit("demo: " + "; ".join(wrong))
+    print(f"\n{len(rows)} branches came to the end that their names promise.")
+
+
+def main() -> None:
+    if Path.cwd() != ROOT:
+        sys.exit(f"demo: run it from {ROOT}")
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    run(f"simulate examples/*.jsonl --store {STORE}")
+    run(f"simulate examples/other-model/*.jsonl --model claude-haiku-4-5 --store {STORE}")
+    run(f"chat --offline --conversation policy-change --store {STORE}", stdin="examples/policy-change.txt")
+    run(f"chat --offline --conversation retry --store {STORE}", stdin="examples/retry.txt")
+    run(f"views --store {STORE}")
+    run(f"tree nested-branches --store {STORE}")
+    run(f"show ends-as-last-resort --store {STORE}")
+    run(f"show crisis-amid-abuse --store {STORE}")
+    run(f"why ineligible-model --store {STORE}")
+    run(f"audit {STORE}")
+    check()
+
+
+if __name__ == "__main__":
+    main()
