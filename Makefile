@@ -1,0 +1,42 @@
+# Every target sets up .venv by itself, from whatever index pip is configured to use. Nothing here needs root.
+#
+#   make demo                     with the python3 on the PATH
+#   make demo PYTHON=python3.13   with another one
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(INSTALLED)  ## a conversation, its last resort, and the proof of it, offline
+	$(BIN)/python examples/demo.py
+
+test: $(INSTALLED)  ## every test, with full branch coverage of the domain and the projections
+	$(BIN)/python -m pytest -n auto --dist loadgroup --cov
+
+lint: $(INSTALLED)  ## style, format and types
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+bench: $(INSTALLED)  ## decisions, folds and turns a second on this machine
+	$(BIN)/python -m bench $(ARGS)
+
+clean:  ## remove the environment, and everything that was built or cached
+	rm -rf $(VENV) build dist .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew when pyproject.toml changes, so that what it no longer names is not there by accident.
+$(INSTALLED): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) on the PATH: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; old = sys.version_info < (3, 11); sys.exit("$(PYTHON) is Python %d.%d; lastresort needs 3.11 or later. Name another one: make PYTHON=python3.13" % sys.version_info[:2] if old else 0)'
+	@$(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) cannot make a virtual environment: Debian and Ubuntu keep that in the package python3-venv' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

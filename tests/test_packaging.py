@@ -1,0 +1,204 @@
+"""What an embedder installs: wheel, source distribution and editable tree, each in an environment of its own.
+
+They are made of a copy of the sources: a stale `build/` in the tree would bring deleted modules back to life. The
+environments see the dependencies that are installed here, but not the project that is.
+"""
+
+import email
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("packaging")  # one worker, so that everything is built once
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("domain", "projections", "adapters")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def call(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git knows, or would on `git add`."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout: nothing says which files are sources")
+    copy = tmp_path_factory.mktemp("source")
+    for name in call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0"):
+        if name and (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the source distribution, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, source, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(built: Path) -> Path:
+    return next(built.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def sdist(built: Path) -> Path:
+    return next(built.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Installs what it is given into a fresh environment and returns that environment's programs."""
+
+    def install(*what: str | Path) -> Path:
+        home = tmp_path_factory.mktemp("environment")
+        call(sys.executable, "-m", "venv", "--without-pip", "env", cwd=home)
+        bin = home / "env" / ("Scripts" if sys.platform == "win32" else "bin")
+        site = Path(
+            call(bin / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=home).strip()
+        )
+        # The path is searched, but .pth files on it are not read, so the project as it is installed here stays out.
+        (site / "dependencies.pth").write_text("\n".join({sysconfig.get_path(p) for p in ("purelib", "platlib")}))
+        call(
+            sys.executable, "-m", "pip", "--python", bin / "python", "install", "--quiet", "--no-index", "--no-deps",
+            "--no-build-isolation", "--ignore-installed", "--disable-pip-version-check", *what, cwd=home,
+        )  # fmt: skip
+        return bin
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def from_wheel(installed: Callable[..., Path], wheel: Path) -> Path:
+    return installed(wheel)
+
+
+@pytest.fixture(scope="session")
+def from_sdist(installed: Callable[..., Path], sdist: Path) -> Path:
+    return installed(sdist)
+
+
+@pytest.fixture(scope="session")
+def editable(installed: Callable[..., Path], source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = tmp_path_factory.mktemp("tree") / "lastresort"
+    shutil.copytree(source, tree)
+    return installed("--editable", tree)
+
+
+@pytest.fixture(params=["from_wheel", "from_sdist", "editable"])
+def programs(request: pytest.FixtureRequest) -> Path:
+    """The programs of each environment in turn."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
+
+
+def modules(source: Path) -> set[str]:
+    return {
+        f"lastresort/{path.relative_to(source).as_posix()}" for room in ROOMS for path in (source / room).rglob("*.py")
+    }
+
+
+def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path, source: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    info = f"lastresort-{PROJECT['version']}.dist-info"
+    marks = {f"lastresort/{room}/py.typed" for room in ROOMS}
+    described = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")}
+    assert names == modules(source) | marks | described | {f"{info}/licenses/LICENSE"}
+
+
+def test_the_source_distribution_builds_the_wheel_by_itself(sdist: Path, source: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {name.removeprefix("lastresort/") for name in modules(source)} <= names
+    assert {"LICENSE", "README.md", "pyproject.toml"} <= names
+
+
+def test_the_core_requires_pydantic_alone(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    metadata = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    required = email.message_from_bytes(archive.read(metadata)).get_all("Requires-Dist") or []
+    always = [re.match(r"[\w.-]+", one) for one in required if "extra ==" not in one]
+    assert [found and found[0] for found in always] == ["pydantic"]
+
+
+def test_every_room_is_imported_from_where_it_was_installed(programs: Path, tmp_path: Path) -> None:
+    code = """
+import json, lastresort.domain, lastresort.projections, lastresort.adapters
+print(json.dumps([room.__file__ for room in (lastresort.domain, lastresort.projections, lastresort.adapters)]))
+"""
+    files = json.loads(call(programs / "python", "-c", code, cwd=tmp_path))
+    assert [Path(file).parent.name for file in files] == list(ROOMS)
+    assert not any(Path(file).is_relative_to(ROOT) for file in files)
+
+
+def test_the_command_line_runs(programs: Path, tmp_path: Path) -> None:
+    assert PROJECT["version"] in call(programs / "lastresort", "--version", cwd=tmp_path)
+    assert "Usage" in call(programs / "lastresort", "--help", cwd=tmp_path)
+
+
+def test_an_embedders_own_rooms_do_not_collide(programs: Path, tmp_path: Path) -> None:
+    """An application has a `domain` of its own, and so may we."""
+    for room in ROOMS:
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").write_text("MINE = True\n")
+    (tmp_path / "app.py").write_text(
+        "import lastresort.domain, lastresort.projections, lastresort.adapters\n"
+        "import domain, projections, adapters\n"
+        "assert domain.MINE and projections.MINE and adapters.MINE\n"
+        "assert not hasattr(lastresort.domain, 'MINE')\n"
+        "assert lastresort.domain.decide is not None\n"
+    )
+    call(programs / "python", "app.py", cwd=tmp_path)
+
+
+WITH_PYDANTIC_ALONE = '''
+import importlib.metadata, re, sys
+
+def needed(name):
+    """A distribution and what it requires, however deep, as import names."""
+    requires = importlib.metadata.requires(name) or []
+    names = [re.match(r"[\\w.-]+", one)[0] for one in requires if "extra ==" not in one]
+    return {name.replace("-", "_")}.union(*map(needed, names))
+
+allowed = needed("pydantic") | sys.stdlib_module_names | {"lastresort"}
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed and not name.startswith("_sysconfigdata"):  # named by platform
+            raise ModuleNotFoundError(f"{name} is not installed", name=name)
+
+sys.meta_path.insert(0, Wall())
+
+import lastresort.domain, lastresort.projections
+from lastresort.domain import Actor, Conversation, Policy, decide, evolve
+from lastresort.domain.commands import StartConversation
+
+me = Actor(kind="user", id="me")
+start = StartConversation(id="1", by=me, conversation="c", account=None, policy=Policy.default(), model="m")
+assert evolve(Conversation(), decide(start, Conversation()).events[0]).begun
+try:
+    import lastresort.adapters
+except ModuleNotFoundError:
+    print("the wall stands")
+'''
+
+
+def test_the_core_works_with_pydantic_alone(from_wheel: Path, tmp_path: Path) -> None:
+    assert call(from_wheel / "python", "-I", "-c", WITH_PYDANTIC_ALONE, cwd=tmp_path) == "the wall stands\n"
