@@ -1,0 +1,76 @@
+"""The law as a whole: every rule is stated, sourced, and tested from both sides."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from lastresort.domain import rules
+from lastresort.domain.events import EVENTS
+from lastresort.domain.rules import RULES
+
+LAW = (
+    "begins-once", "ended-is-final", "refers-to-the-path", "answers-a-user", "judges-the-latest", "redirects-harm",
+    "redirected-first", "warned-first", "still-harmful", "hope-exhausted", "grave-enough", "risk-holds",
+    "no-end-at-risk", "risk-was-checked", "cleared-by-authority", "asked-by-user", "confirmed-later", "eligible-model",
+    "proposed-first", "evidence-is-true", "stricter-governs", "forks-at-a-turn", "forks-before-the-end",
+    "carries-risks", "answers-an-appeal",
+)  # fmt: skip
+"""Ids are stored and public: a rule that is renamed or dropped fails here."""
+
+
+def written_tests() -> dict[str, ast.FunctionDef]:
+    """The tests of single rules, by name, as they are written."""
+    return {
+        node.name: node
+        for file in sorted(Path(__file__).parent.glob("test_rules_*.py"))
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+WRITTEN = written_tests()
+
+
+def constant(id: str) -> str:
+    return id.replace("-", "_").upper()
+
+
+def test_the_law_has_25_rules():
+    """No more, no fewer, and in the order in which the law states them."""
+    assert tuple(RULES) == LAW
+    assert len(LAW) == 25
+    assert {id: getattr(rules, constant(id)) for id in RULES} == RULES
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_rule_is_stated_and_sourced(rule):
+    """Each rule has a sentence for people, a source, and events that it speaks of."""
+    assert rule.text.endswith(".")
+    assert "  " not in rule.text
+    assert "\n" not in rule.text
+    assert set(rule.source.replace(",", "").split()) & {"post", "tool", "ours"}
+    assert rule.governs
+    assert set(rule.governs) <= set(EVENTS.values())
+    assert len(set(rule.governs)) == len(rule.governs)
+
+
+@pytest.mark.parametrize("id", RULES)
+def test_a_rule_is_tested_from_both_sides(id):
+    """Each rule has a case that it allows, a case that it refuses, and one on the boundary, each with its sentence."""
+    cases = [test for name, test in WRITTEN.items() if name.startswith(f"test_{constant(id).lower()}__")]
+    assert len(cases) >= 3
+    refusing = [case for case in cases if f"rules.{constant(id)}" in ast.unparse(case)]
+    allowing = [case for case in cases if ".accepted" in ast.unparse(case)]
+    assert refusing, "no case is refused by it"
+    assert allowing, "no case is accepted"
+
+
+def test_every_test_of_a_rule_is_of_a_rule_and_says_what_the_law_says():
+    """A test of a rule is named after it, and opens with what the law says, in one line."""
+    for name, test in WRITTEN.items():
+        assert constant(name.removeprefix("test_").split("__")[0]) in {constant(id) for id in RULES}, name
+        sentence = ast.get_docstring(test)
+        assert sentence, name
+        assert "\n" not in sentence, name
+        assert sentence.endswith("."), name
