@@ -78,7 +78,8 @@ def show(machine: dict[str, str | int], figures: list[Figure]) -> None:
         goal = f"{figure.goal:{shape}}: {'met' if figure.median >= figure.goal else 'missed'}" if figure.goal else ""
         table.add_row(figure.name, *numbers, figure.unit, goal)
     console.print(table)
-    console.print(f"{len(figures[0].rounds)} rounds, one core; a turn is one commit in WAL mode, synchronous=FULL.", highlight=False)
+    rounds = len(figures[0].rounds)
+    console.print(f"{rounds} rounds, one core; a turn is one commit in WAL mode, synchronous=FULL.", highlight=False)
 
 
 if __name__ == "__main__":
