@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from lastresort.domain.policy import PROFILES, Policy, PolicyError
 
-from .store import explain
+from .encoding import explain
 
 MAX_LINE_BYTES = 16 * 2**20
 """The longest line that is read: memory is bounded by it, whatever a file holds."""

@@ -4,22 +4,24 @@ The format is fixed, since others read and write it: see docs/formats.md. A line
 `schema_version` only where they are not what they usually are (the command's id, and 1).
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from lastresort.domain.events import EVENTS, Recorded, Unreadable
+from lastresort.domain.events import Recorded, Unreadable
 from lastresort.domain.ports import Append, CommandRecorded, EventStore, Placed, VersionConflict
 from lastresort.domain.values import Frozen, Id, Version
 from lastresort.projections import Report, audit
 
+from .encoding import Encoding, with_event
 from .inputs import BadInput, read_lines
-from .store import explain
+
+_ENCODING = Encoding()
+_IN_THE_STATE = {"recorded_at", "command_id", "correlation_id", "schema_version", "event"}
 
 
 class LogLine(Frozen):
@@ -33,7 +35,7 @@ class LogLine(Frozen):
     command_id: Id
     event: dict[str, Any]
     correlation_id: Id | None = None
-    schema_version: Annotated[int, Field(strict=True, ge=1, le=1)] = 1
+    schema_version: Annotated[int, Field(strict=True, ge=1)] = 1
 
     @field_validator("recorded_at")
     @classmethod
@@ -55,9 +57,7 @@ def export_line(recorded: Recorded) -> str:
     }
     if recorded.correlation_id != recorded.command_id:
         envelope["correlation_id"] = recorded.correlation_id
-    if recorded.schema_version != 1:
-        envelope["schema_version"] = recorded.schema_version
-    return f'{json.dumps(envelope)[:-1]}, "event": {recorded.event.model_dump_json()}}}'
+    return with_event(envelope, recorded.event)
 
 
 def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:
@@ -71,15 +71,8 @@ def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:
 
 
 def _entry(line: LogLine) -> Recorded | Unreadable:
-    place = line.position, line.branch, line.version, line.kind
-    event_type = EVENTS.get(line.kind)
-    if event_type is None:
-        return Unreadable(*place, f"kind: {line.kind} is no kind of event")
-    try:
-        event = event_type.model_validate_json(json.dumps(line.event))
-    except ValidationError as error:
-        return Unreadable(*place, f"event.{explain(error)}")
-    return Recorded(*place, line.recorded_at, line.command_id, event, line.correlation_id or line.command_id)
+    state = line.model_dump_json(include=_IN_THE_STATE, exclude_none=False)
+    return _ENCODING.entry(line.position, line.branch, line.version, line.kind, state.encode())
 
 
 def checked_log(path: Path) -> tuple[list[Recorded], Report]:

@@ -4,18 +4,16 @@ Maps between the domain's events and the rows of a recorder. A row's topic is th
 JSON: the envelope, and in it the event with exactly the fields of the law.
 """
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
 
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
-from pydantic import BaseModel, ValidationError
 
-from lastresort.domain.events import EVENTS, BranchOpened, EventBase, Recorded, Unreadable
+from lastresort.domain.events import BranchOpened, Recorded, Unreadable
 from lastresort.domain.ports import Append, VersionConflict
 
+from .encoding import Encoding
 from .recorders import Beside, LogRecorder, MemoryRecorder, Span, SQLiteRecorder
 from .vault import AesGcmVault, Keys, MemoryKeys, SQLiteKeys
 
@@ -26,30 +24,12 @@ class StoreError(Exception):
     """The store cannot be opened, read or written: the message says what, where, and what to do."""
 
 
-E = TypeVar("E", bound=EventBase)
-
-
-class _Stored(BaseModel, Generic[E]):
-    """The state of a row."""
-
-    recorded_at: str
-    command_id: str
-    correlation_id: str | None = None
-    schema_version: int = 1
-    event: E
-
-
-_READERS: dict[str, type[_Stored[Any]]] = {
-    kind: _Stored[event]  # type: ignore[valid-type]  # a type made at run time, one for each kind
-    for kind, event in EVENTS.items()
-}
-
-
 class RecorderStore:
     """The domain's event store on a recorder of `eventsourcing`."""
 
-    def __init__(self, recorder: LogRecorder) -> None:
+    def __init__(self, recorder: LogRecorder, encoding: Encoding | None = None) -> None:
         self.recorder = recorder
+        self._encoding = encoding or Encoding()
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
         """Write `appends` in one transaction. See `domain.ports.EventStore`."""
@@ -57,7 +37,7 @@ class RecorderStore:
         for append in appends:
             versions: dict[str, list[int]] = {}
             for branch, version, event in append.events:
-                rows.append(StoredEvent(branch, version, event.kind, _state(append, event)))
+                rows.append(StoredEvent(branch, version, event.kind, self._encoding.state(append, event)))
                 versions.setdefault(branch, []).append(version)
                 if isinstance(event, BranchOpened):
                     starts[branch] = event.at
@@ -88,7 +68,7 @@ class RecorderStore:
             StoreError: an event is of an unknown kind, or not what its kind holds.
         """
         rows = self.recorder.select_events(branch, gt=after or None, lte=upto, limit=limit)
-        return [_readable(_entry(0, row)) for row in rows]
+        return [_readable(self._entry(0, row)) for row in rows]
 
     def log(self) -> Iterator[Recorded]:
         """Yield every event in log order.
@@ -104,8 +84,11 @@ class RecorderStore:
         while page := self.recorder.select_notifications(start, _PAGE, inclusive_of_start=False):
             for row in page:
                 position += 1
-                yield _entry(position, row)
+                yield self._entry(position, row)
             start = page[-1].id
+
+    def _entry(self, position: int, row: StoredEvent) -> Recorded | Unreadable:
+        return self._encoding.entry(position, str(row.originator_id), row.originator_version, row.topic, row.state)
 
     def recorded_by(self, command_id: str) -> Sequence[Recorded]:
         """Return the events that a command wrote. See `domain.ports.EventStore`."""
@@ -126,42 +109,10 @@ class RecorderStore:
         self.recorder.close()
 
 
-def _state(append: Append, event: EventBase) -> bytes:
-    envelope = {"recorded_at": append.recorded_at, "command_id": append.command_id}
-    if append.correlation_id != append.command_id:
-        envelope["correlation_id"] = append.correlation_id
-    return f'{json.dumps(envelope)[:-1]}, "event": {event.model_dump_json()}}}'.encode()
-
-
-def _entry(position: int, row: StoredEvent) -> Recorded | Unreadable:
-    """Read a row. Its topic picks a reader from those known here; nothing is imported by name."""
-    branch, version, kind = str(row.originator_id), row.originator_version, row.topic
-    reader = _READERS.get(kind)
-    if reader is None:
-        return Unreadable(position, branch, version, kind, f"unknown kind of event: {kind}")
-    try:
-        stored = reader.model_validate_json(row.state)
-    except ValidationError as error:
-        return Unreadable(position, branch, version, kind, explain(error))
-    correlation = stored.correlation_id or stored.command_id
-    return Recorded(
-        position, branch, version, kind, stored.recorded_at, stored.command_id, stored.event, correlation,
-        stored.schema_version,
-    )  # fmt: skip
-
-
 def _readable(entry: Recorded | Unreadable) -> Recorded:
     if isinstance(entry, Unreadable):
         raise StoreError(f"branch {entry.branch}, version {entry.version}: {entry.why}; run an audit of this store")
     return entry
-
-
-def explain(error: ValidationError) -> str:
-    """Say what pydantic found, field by field, on one line and without the values."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    )
 
 
 def open_store(url: str, *, create: bool = True) -> tuple[RecorderStore, AesGcmVault]:

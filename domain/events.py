@@ -38,6 +38,7 @@ class EventBase(Frozen):
     """Something that has happened in a branch, and by whom."""
 
     kind: ClassVar[str]
+    schema_version: ClassVar[int] = 1  # see upcasts.py before you change a field
     by: Actor
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -283,7 +284,6 @@ class Recorded(NamedTuple):
     command_id: str
     event: Event
     correlation_id: str
-    schema_version: int = 1
 
     @property
     def event_id(self) -> uuid.UUID:

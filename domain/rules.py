@@ -76,7 +76,7 @@ class Broken(NamedTuple):
 
 
 ALL_EVENTS = tuple(EVENTS.values())
-BEGINNINGS = (ConversationStarted, BranchOpened)
+BEGINNINGS = frozenset({ConversationStarted, BranchOpened})
 AFTER_THE_END = (
     FeedbackGiven, AppealFiled, AppealDecided, RiskRaised, RiskCleared, BranchedOff, ContentErased,
 )  # fmt: skip
