@@ -8,8 +8,8 @@ False
 import uuid
 from datetime import UTC, datetime
 
+from lastresort.domain.chat import Conversations
 from lastresort.domain.ports import Clock, NewId, RiskScreen
-from lastresort.domain.service import Conversations
 
 from .screen import phrase_screen
 from .store import StoreError, open_store

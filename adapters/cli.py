@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from lastresort.domain.chat import Conversations
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.rules import RULES
-from lastresort.domain.service import Conversations, UnknownBranch
+from lastresort.domain.service import UnknownBranch
 from lastresort.domain.values import Ground
 
 from . import StoreError, open_conversations

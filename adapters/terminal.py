@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from rich.text import Text
 
-from lastresort.domain.chat import Chat
+from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.decider import Refused
-from lastresort.domain.service import BranchEnded, Committed, Conversations, UnknownBranch
+from lastresort.domain.service import BranchEnded, Committed, UnknownBranch
 from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Ground, Rating, Risk, Verdict
 from lastresort.projections import transcript, views
 

@@ -1,10 +1,9 @@
-"""A branch in the hand of an embedder: every act of the law as a method, with the turns filled in.
+"""What an embedder holds: the conversations in a store, and a branch of one with every act of the law as a method.
 
-A handle remembers the latest turns that it has seen, and acts on those: if another process recorded a newer user turn
-meanwhile, a verdict, warning or ending by this handle is stale and refused, as the law asks. `refresh` sees anew.
+A handle on a branch remembers the latest turns that it has seen, and acts on those: if another process recorded a
+newer user turn meanwhile, a verdict, warning or ending by this handle is stale and refused, as the law asks. `refresh`
+sees anew.
 """
-
-from typing import TYPE_CHECKING
 
 from .commands import (
     AssessTurn,
@@ -26,13 +25,15 @@ from .commands import (
     ProposeEnding,
     RaiseRisk,
     RequestEnd,
+    StartConversation,
     TakeAssistantTurn,
     TakeUserTurn,
 )
 from .decider import Refused, in_the_way
-from .events import Recorded, content_of
+from .events import BranchOpened, Recorded, content_of
 from .policy import Policy
 from .rules import Broken
+from .service import BranchEnded, Committed, Service
 from .state import Conversation
 from .values import (
     About,
@@ -48,10 +49,56 @@ from .values import (
     Verdict,
 )
 
-if TYPE_CHECKING:
-    from .service import BranchEnded, Committed, Conversations
-
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
+
+
+class Conversations(Service):
+    """The conversations in a store. Get it from `lastresort.adapters.open_conversations`."""
+
+    def start(
+        self,
+        *,
+        model: str,
+        account: str | None = None,
+        policy: Policy | None = None,
+        conversation: str | None = None,
+        arm: str | None = None,
+        by: Actor | None = None,
+        command_id: str | None = None,
+    ) -> "Chat":
+        """Start a conversation and return its root branch, which bears the conversation's id.
+
+        Args:
+            model: the name of the model that answers.
+            account: a pseudonym of the user.
+            policy: the terms; the default profile, if none are given.
+            conversation: what to call it.
+            arm: the arm of an experiment that it is in.
+            by: who starts it; the user, if nobody is named.
+            command_id: by which it is started once however often this is sent.
+
+        Raises:
+            CommandIdReused: `command_id` belongs to another command.
+            ValueError: a conversation of that id exists, or an argument is malformed.
+        """
+        command = StartConversation(
+            id=command_id or self.new_id(),
+            by=by or Actor(kind=ActorKind.USER, id=account or "user"),
+            conversation=conversation or self.new_id(),
+            account=account,
+            policy=policy or Policy.default(),
+            model=model,
+            arm=arm,
+        )
+        return self.chat(self.begin(command, named=conversation is not None))
+
+    def chat(self, branch: str) -> "Chat":
+        """Return a handle on a branch as it stands now.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return Chat(self, branch, self.state(branch))
 
 
 class Chat:
@@ -64,7 +111,7 @@ class Chat:
     malformed argument, naming it.
     """
 
-    def __init__(self, conversations: "Conversations", branch: str, state: Conversation) -> None:
+    def __init__(self, conversations: Conversations, branch: str, state: Conversation) -> None:
         self.conversations = conversations
         self.branch = branch
         self.user = Actor(kind=ActorKind.USER, id=state.account or "user")
@@ -97,7 +144,7 @@ class Chat:
 
     # --- turns --------------------------------------------------------------------------------------------------
 
-    def user_turn(self, words: str, *, command_id: str | None = None) -> "Committed | BranchEnded | Refused":
+    def user_turn(self, words: str, *, command_id: str | None = None) -> Committed | BranchEnded | Refused:
         """Record what the user said."""
         command = TakeUserTurn(id=self._id(command_id), by=self.user)
         outcome = self.conversations.user_turn(self.branch, command, words)
@@ -112,7 +159,7 @@ class Chat:
         usage: Usage | None = None,
         by: Actor | None = None,
         command_id: str | None = None,
-    ) -> "Committed | Refused":
+    ) -> Committed | Refused:
         """Record what the model answered."""
         by = by or self.model
         command = TakeAssistantTurn(
@@ -135,7 +182,7 @@ class Chat:
         about: About = About.SELF,
         by: Actor = ASSESSOR,
         command_id: str | None = None,
-    ) -> "Committed | Refused":
+    ) -> Committed | Refused:
         """Record a verdict on the latest unit. A risk that the policy holds on is raised across the tree."""
         return self._do(
             AssessTurn(
@@ -150,7 +197,7 @@ class Chat:
             )
         )
 
-    def redirect(self, *, by: Actor | None = None, command_id: str | None = None) -> "Committed | Refused":
+    def redirect(self, *, by: Actor | None = None, command_id: str | None = None) -> Committed | Refused:
         """State that the latest assistant turn redirected the harm in the latest user turn."""
         return self._do(
             AttemptRedirection(
@@ -167,7 +214,7 @@ class Chat:
         states_consequence: bool = True,
         by: Actor | None = None,
         command_id: str | None = None,
-    ) -> "Committed | Refused":
+    ) -> Committed | Refused:
         """State that the latest assistant turn warned of an ending, and what it said."""
         return self._do(
             GiveWarning(
@@ -186,34 +233,32 @@ class Chat:
 
     def raise_risk(
         self, about: About = About.SELF, *, risk: str | None = None, by: Actor = ASSESSOR, command_id: str | None = None
-    ) -> "Committed | Refused":
+    ) -> Committed | Refused:
         """Say that somebody may be about to harm themselves or others: a hold on every branch of the tree."""
         command_id = self._id(command_id)
         return self._do(RaiseRisk(id=command_id, by=by, risk=risk or command_id, about=about))
 
-    def clear_risk(self, risk: str, *, by: Actor, command_id: str | None = None) -> "Committed | Refused":
+    def clear_risk(self, risk: str, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
         """Say that a risk is over, on every branch of the tree."""
         return self._do(ClearRisk(id=self._id(command_id), by=by, risk=risk))
 
     # --- ending -------------------------------------------------------------------------------------------------
 
-    def request_end(self, *, by: Actor | None = None, command_id: str | None = None) -> "Committed | Refused":
+    def request_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Committed | Refused:
         """Pass on that the user asked, in the latest turn, to end the conversation."""
         return self._do(RequestEnd(id=self._id(command_id), by=by or self.user, turn=self._seen()))
 
-    def confirm_end(self, *, by: Actor | None = None, command_id: str | None = None) -> "Committed | Refused":
+    def confirm_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Committed | Refused:
         """Pass on that the user confirmed, in the latest turn, that they know it to be permanent."""
         return self._do(ConfirmEnd(id=self._id(command_id), by=by or self.user, turn=self._seen()))
 
-    def declare_hope_exhausted(
-        self, *, by: Actor | None = None, command_id: str | None = None
-    ) -> "Committed | Refused":
+    def declare_hope_exhausted(self, *, by: Actor | None = None, command_id: str | None = None) -> Committed | Refused:
         """State that no productive interaction is to be hoped for."""
         return self._do(DeclareHopeExhausted(id=self._id(command_id), by=by or self.model, turn=self._seen()))
 
     def propose(
         self, ground: Ground = Ground.LAST_RESORT, *, by: Actor | None = None, command_id: str | None = None
-    ) -> "Committed | Refused":
+    ) -> Committed | Refused:
         """Propose to end: the first call of the handshake."""
         return self._do(ProposeEnding(id=self._id(command_id), by=by or self.model, seen=self._seen(), ground=ground))
 
@@ -224,7 +269,7 @@ class Chat:
         category: str | None = None,
         by: Actor | None = None,
         command_id: str | None = None,
-    ) -> "Committed | Refused":
+    ) -> Committed | Refused:
         """End the branch, for good. `category` is the harm that a last resort is about."""
         return self._do(
             EndConversation(
@@ -248,35 +293,36 @@ class Chat:
         self, turn: int, cause: ForkCause, words: str | None, child: str | None, command_id: str | None
     ) -> "Chat | Refused":
         command = OpenBranch(id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause)
-        return self.conversations.fork(self.branch, command, words, child=child)
+        outcome = self.conversations.fork(self.branch, command, words, child=child)
+        if isinstance(outcome, Refused):
+            return outcome
+        return self.conversations.chat(next(e.branch for e in outcome.events if e.kind == BranchOpened.kind))
 
     # --- the rest -----------------------------------------------------------------------------------------------
 
-    def leave(self, *, command_id: str | None = None) -> "Committed | Refused":
+    def leave(self, *, command_id: str | None = None) -> Committed | Refused:
         """Note that the user went away. It locks nothing."""
         return self._do(Leave(id=self._id(command_id), by=self.user))
 
     def feedback(
         self, rating: Rating | None = None, words: str | None = None, *, command_id: str | None = None
-    ) -> "Committed | Refused":
+    ) -> Committed | Refused:
         """Record what the user thinks of the ending, or of the conversation."""
         return self._do(GiveFeedback(id=self._id(command_id), by=self.user, rating=rating), words)
 
-    def appeal(self, words: str | None = None, *, command_id: str | None = None) -> "Committed | Refused":
+    def appeal(self, words: str | None = None, *, command_id: str | None = None) -> Committed | Refused:
         """Record that the user holds the ending to be wrong."""
         return self._do(FileAppeal(id=self._id(command_id), by=self.user), words)
 
-    def decide_appeal(
-        self, outcome: AppealOutcome, *, by: Actor, command_id: str | None = None
-    ) -> "Committed | Refused":
+    def decide_appeal(self, outcome: AppealOutcome, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
         """Decide the appeal. Even upheld it reopens nothing: offer the user a branch."""
         return self._do(DecideAppeal(id=self._id(command_id), by=by, outcome=outcome))
 
-    def change_policy(self, policy: Policy, *, by: Actor, command_id: str | None = None) -> "Committed | Refused":
+    def change_policy(self, policy: Policy, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
         """Let another policy govern from here on."""
         return self._do(ChangePolicy(id=self._id(command_id), by=by, policy=policy))
 
-    def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> "Committed | Refused":
+    def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
         """Let another model answer from here on."""
         outcome = self._do(ChangeModel(id=self._id(command_id), by=by, model=model))
         if not isinstance(outcome, Refused):
@@ -290,7 +336,7 @@ class Chat:
         cause: ErasureCause = ErasureCause.USER_REQUEST,
         by: Actor | None = None,
         command_id: str | None = None,
-    ) -> "Committed | Refused":
+    ) -> Committed | Refused:
         """Erase the words at version `turn` of the path, on every branch that inherits them.
 
         Raises:
@@ -302,7 +348,7 @@ class Chat:
             raise ValueError(f"no words stand at version {turn} of branch {self.branch}")
         return self._do(EraseContents(id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause))
 
-    def _do(self, command: Command, words: str | None = None) -> "Committed | Refused":
+    def _do(self, command: Command, words: str | None = None) -> Committed | Refused:
         return self.conversations.execute(self.branch, command, words)
 
     def _id(self, command_id: str | None) -> str:

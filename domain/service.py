@@ -13,7 +13,6 @@ from datetime import UTC
 from threading import Lock
 from typing import NamedTuple
 
-from .chat import Chat
 from .commands import (
     UNSEALED,
     BranchOff,
@@ -26,7 +25,6 @@ from .commands import (
 )
 from .decider import Accepted, Refused, decide, propose
 from .events import AttemptRefused, BranchOpened, ContentErased, Event, Recorded, RiskCleared, RiskRaised, content_of
-from .policy import Policy
 from .ports import Append, Clock, CommandRecorded, EventStore, NewId, Placed, RiskScreen, Sealed, Vault, VersionConflict
 from .rules import Broken, broken_rules
 from .state import Conversation, Ended, about_to_fork, evolve, fold
@@ -76,8 +74,8 @@ class BranchEnded:
     words: str = field(repr=False)
 
 
-class Conversations:
-    """The conversations in a store: what an embedder holds.
+class Service:
+    """Carries out commands on the branches in a store.
 
     Args:
         store: the log, and the sealed words beside it.
@@ -115,50 +113,27 @@ class Conversations:
 
     # --- conversations and branches -----------------------------------------------------------------------------
 
-    def start(
-        self,
-        *,
-        model: str,
-        account: str | None = None,
-        policy: Policy | None = None,
-        conversation: str | None = None,
-        arm: str | None = None,
-        by: Actor | None = None,
-        command_id: str | None = None,
-    ) -> Chat:
+    def begin(self, command: StartConversation, *, named: bool = True) -> str:
         """Start a conversation and return its root branch, which bears the conversation's id.
 
+        Args:
+            command: what to start.
+            named: whether the caller chose the conversation's id; if not, a repeated command may come with another.
+
         Raises:
-            CommandIdReused: `command_id` belongs to another command.
-            ValueError: a conversation of that id exists, or an argument is malformed.
+            CommandIdReused: the command's id belongs to another command.
+            ValueError: a conversation of that id exists.
         """
-        command = StartConversation(
-            id=command_id or self.new_id(),
-            by=by or Actor(kind=ActorKind.USER, id=account or "user"),
-            conversation=conversation or self.new_id(),
-            account=account,
-            policy=policy or Policy.default(),
-            model=model,
-            arm=arm,
-        )
         root, nothing = command.conversation, Conversation()
         try:
             self._append(command, {root: nothing}, {root: propose(command, nothing)})
         except (CommandRecorded, VersionConflict):
-            told = self._told_before(command, conversation)
+            told = self._told_before(command, root if named else None)
             if told is None:
                 raise ValueError(f"conversation {root} exists; choose another id") from None
             assert isinstance(told, Committed)
-            root = told.events[0].branch
-        return self.chat(root)
-
-    def chat(self, branch: str) -> Chat:
-        """Return a handle on a branch as it stands now.
-
-        Raises:
-            UnknownBranch: the store has no such branch.
-        """
-        return Chat(self, branch, self.state(branch))
+            return told.events[0].branch
+        return root
 
     def state(self, branch: str) -> Conversation:
         """Return the state of a branch as the log has it now.
@@ -274,8 +249,14 @@ class Conversations:
 
     def fork(
         self, branch: str, command: OpenBranch, words: str | None = None, *, child: str | None = None
-    ) -> Chat | Refused:
+    ) -> Committed | Refused:
         """Open a branch at a turn on the path of `branch`, with `words` as its first user turn if there are any.
+
+        Args:
+            branch: the parent.
+            command: where, and why.
+            words: what is said in place of the turn that was edited.
+            child: what to call the new branch.
 
         Raises:
             UnknownBranch, CommandIdReused, Contended: as `execute`.
@@ -302,10 +283,7 @@ class Conversations:
                 command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, contents
             )
 
-        outcome = self._until_decided(branch, command, attempt)
-        if isinstance(outcome, Refused):
-            return outcome
-        return self.chat(next(recorded.branch for recorded in outcome.events if recorded.kind == BranchOpened.kind))
+        return self._until_decided(branch, command, attempt)
 
     def erase_conversation(self, conversation: str, *, by: Actor, cause: ErasureCause, command_id: str) -> None:
         """Erase every word of a conversation, and destroy its key.
