@@ -290,9 +290,8 @@ def _user_turn(state: Conversation, version: int) -> Conversation:
     unit, wishes = state.unit, state.wishes
     if unit is None or state.answered_by > unit.turn:
         episode = settled(state.episode, unit, state.policy) if unit else state.episode
-        requested = wishes.requested
         if wishes is not NO_WISHES:
-            wishes = Wishes(to_confirm=requested) if requested else NO_WISHES
+            wishes = Wishes(to_confirm=wishes.requested) if wishes.requested else NO_WISHES
         # The first five fields in their order; `_replace` would cost more than all the rules of a plain turn.
         return Conversation(version, Unit(version), state.answered_by, episode, wishes, *state[5:])
     return state._replace(
