@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
+import hypothesis
 import pytest
 from vocabulary import Step, Story, resolve
 
@@ -17,6 +18,10 @@ from lastresort.domain.events import Event, EventBase
 from lastresort.domain.rules import Rule, broken_by
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import OpenRisk
+
+# A slow machine is no defect of the law.
+hypothesis.settings.register_profile("lastresort", deadline=None)
+hypothesis.settings.load_profile("lastresort")
 
 Decision = Accepted | Refused
 

@@ -346,6 +346,15 @@ def test_stricter_governs__milder_harm_from_now_on(given):
     given(STARTED, changed, warned(), TESTED, HOPELESS).when(END).accepted()
 
 
+def test_stricter_governs__number_by_number(given):
+    """Where only how grave harm must be was relaxed, redirections count as they did."""
+    milder = policy(min_severity=1)
+    given(STARTED, failed_redirections(3), policy_changed(milder), ANSWERED).when(warned()).accepted()
+    given(STARTED, failed_redirections(2), policy_changed(milder), ANSWERED).when(warned()).refused_by(
+        rules.REDIRECTED_FIRST
+    )
+
+
 def test_stricter_governs__until_the_episode_closes(given):
     """The next episode is under the new policy alone."""
     closed = (ABUSED, policy_changed(LENIENT), ANSWERED, PRODUCTIVE_UNIT, PRODUCTIVE_UNIT)

@@ -1,0 +1,343 @@
+"""Propose, then check: what a command becomes, and what a refusal says."""
+
+import pytest
+from vocabulary import (
+    ABUSED,
+    ANOTHER_MODEL,
+    ANSWERED,
+    APPEALED,
+    ASKED_AND_CONFIRMED,
+    ASKED_TO_END,
+    ASSESSOR,
+    AT_RISK,
+    CONFIRMED,
+    EDITED,
+    END,
+    END_ON_REQUEST,
+    ENDED,
+    ERASED,
+    FEEDBACK,
+    HARMFUL,
+    HOPELESS,
+    LEFT,
+    MODEL,
+    OPERATOR,
+    PRODUCTIVE,
+    PROPOSED,
+    SAID,
+    STARTED,
+    SYSTEM,
+    THREE_FAILED_REDIRECTIONS,
+    UP_TO_THE_END,
+    USER,
+    WARNED,
+    WORDS,
+    appeal_decided,
+    asked_to_end,
+    branched_off,
+    end,
+    harmful,
+    judged,
+    model_changed,
+    policy,
+    policy_changed,
+    proposed,
+    redirected,
+    risk_cleared,
+    started,
+    warned,
+)
+
+from lastresort.domain import commands as ask
+from lastresort.domain import events as log
+from lastresort.domain import rules
+from lastresort.domain.decider import Accepted, Refused, decide, in_the_way, propose
+from lastresort.domain.policy import Policy
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import About, AppealOutcome, ErasureCause, ForkCause, Ground, Rating, Risk, Usage, Verdict
+
+# --- what a command becomes ------------------------------------------------------------------------------------------
+
+
+def test_a_start(given):
+    default = Policy.default()
+    given().when(STARTED).accepted_as(
+        log.ConversationStarted(
+            by=USER,
+            conversation="c",
+            account="account",
+            policy=default,
+            policy_hash=default.hash,
+            model=MODEL.id,
+            arm=None,
+        )
+    )
+
+
+def test_a_branch(given):
+    """It belongs to the conversation of its prefix, and carries the risks of its tree."""
+    given(STARTED, AT_RISK, SAID).cut_at(2).when(EDITED).accepted_as(
+        log.BranchOpened(
+            by=USER,
+            conversation="c",
+            parent="c",
+            at=2,
+            cause=ForkCause.EDIT,
+            risks=({"risk": "risk", "about": "self"},),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("history", "step", "event"),
+    [
+        ((), SAID, log.UserTurnTaken(by=USER, content=WORDS)),
+        (
+            (SAID,),
+            ask.TakeAssistantTurn(
+                id="a", by=MODEL, content=WORDS, model="m", usage=Usage(input_tokens=1, output_tokens=2)
+            ),
+            log.AssistantTurnTaken(
+                by=MODEL, content=WORDS, model="m", stop_reason=None, usage=Usage(input_tokens=1, output_tokens=2)
+            ),
+        ),
+        (
+            (SAID,),
+            harmful("threats", 3, risk=Risk.UNKNOWN),
+            log.TurnAssessed(
+                by=ASSESSOR, turn=2, verdict=Verdict.HARMFUL, category="threats", severity=3, risk=Risk.UNKNOWN
+            ),
+        ),
+        ((ABUSED, ANSWERED), redirected(), log.RedirectionAttempted(by=MODEL, turn=4, answers=2)),
+        (
+            (*THREE_FAILED_REDIRECTIONS, ANSWERED),
+            warned(states_consequence=False),
+            log.WarningGiven(
+                by=MODEL,
+                turn=16,
+                seen=14,
+                category="abuse",
+                names_behaviour=True,
+                redirects=True,
+                states_consequence=False,
+            ),
+        ),
+        ((), AT_RISK, log.RiskRaised(by=USER, risk="risk", about=About.SELF)),
+        ((AT_RISK,), risk_cleared(), log.RiskCleared(by=OPERATOR, risk="risk")),
+        ((SAID,), ASKED_TO_END, log.EndRequested(by=USER, turn=2)),
+        ((SAID,), CONFIRMED, log.EndConfirmed(by=USER, turn=2)),
+        (UP_TO_THE_END[:-1], HOPELESS, log.HopeExhausted(by=MODEL, turn=18)),
+        ((SAID,), PROPOSED, log.EndProposed(by=MODEL, seen=2, ground=Ground.LAST_RESORT)),
+        (
+            (ASKED_AND_CONFIRMED,),
+            END_ON_REQUEST,
+            log.ConversationEnded(
+                by=MODEL,
+                ground=Ground.USER_REQUEST,
+                category=None,
+                seen=5,
+                evidence=log.Evidence(request=3, confirmation=7),
+                policy_hash=Policy.default().hash,
+                model=MODEL.id,
+            ),
+        ),
+        ((), LEFT, log.UserLeft(by=USER)),
+        ((), policy_changed(policy()), log.PolicyChanged(by=OPERATOR, policy=policy(), policy_hash=policy().hash)),
+        ((), model_changed(), log.ModelChanged(by=OPERATOR, model=ANOTHER_MODEL.id)),
+        ((), FEEDBACK, log.FeedbackGiven(by=USER, rating=Rating.DOWN, content=None)),
+        ((ENDED,), APPEALED, log.AppealFiled(by=USER, content=None)),
+        (
+            (ENDED, APPEALED),
+            appeal_decided(AppealOutcome.OVERTURNED),
+            log.AppealDecided(by=OPERATOR, outcome=AppealOutcome.OVERTURNED),
+        ),
+        ((SAID,), branched_off(1), log.BranchedOff(by=USER, child="child", at=1)),
+        ((), ERASED, log.ContentErased(by=USER, contents=(WORDS,), cause=ErasureCause.USER_REQUEST)),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_a_command_becomes_an_event(given, history, step, event):
+    """Who asks is whom the event is by, and the rest of it says what was asked for."""
+    given(STARTED, *history).when(step).accepted_as(event)
+
+
+def test_a_risk_that_a_verdict_saw_is_named_by_the_command_that_saw_it(given):
+    """So that a verdict delivered twice raises one risk."""
+    seen = ask.AssessTurn(
+        id="command-7", by=ASSESSOR, turn=2, verdict=Verdict.PRODUCTIVE, risk=Risk.POSSIBLE, about=About.OTHERS
+    )
+    given(STARTED, SAID).when(seen).accepted_as(
+        log.TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.PRODUCTIVE, risk=Risk.POSSIBLE),
+        log.RiskRaised(by=ASSESSOR, risk="command-7", about=About.OTHERS),
+    )
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_names_every_rule_that_stands_in_the_way(given):
+    """Not only the first; and each with what it lacks."""
+    refusal = given(STARTED, SAID, AT_RISK).when(end("spam", by=ANOTHER_MODEL, seen=1)).decision
+    assert isinstance(refusal, Refused)
+    assert set(refusal.rules) >= {
+        "judges-the-latest",
+        "redirected-first",
+        "warned-first",
+        "still-harmful",
+        "hope-exhausted",
+        "grave-enough",
+        "no-end-at-risk",
+        "risk-was-checked",
+        "eligible-model",
+    }
+    assert all(broken.missing.text for broken in refusal.broken)
+
+
+def test_a_refusal_says_in_numbers_and_versions_what_is_missing(given):
+    """For programs, beside the text for people."""
+    refusal = given(STARTED, ABUSED, ANSWERED).when(warned()).decision
+    assert refusal.broken == (
+        rules.Broken(
+            "redirected-first", rules.Missing("failed redirections: 0 of 3 in this episode", have=0, need=3, at=None)
+        ),
+    )
+    assert str(refusal) == ("WarningGiven refused: redirected-first: failed redirections: 0 of 3 in this episode")
+    (still_pending,) = given(STARTED, *THREE_FAILED_REDIRECTIONS, SAID, ANSWERED).when(warned()).decision.broken
+    assert still_pending.missing.at == 16
+
+
+def test_the_rules_of_a_refusal_are_named_once():
+    """Though several events of one command may break the same rule."""
+    broken = rules.Broken("begins-once", rules.Missing("the branch has not begun"))
+    assert Refused("TurnAssessed", (broken, broken)).rules == ("begins-once",)
+
+
+def test_a_command_of_two_events_is_refused_as_a_whole(given):
+    """A stale verdict raises no risk: the one who gave it is told, and may raise the risk itself."""
+    stale = judged(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, turn=2)
+    given(STARTED, SAID, ANSWERED, SAID).when(stale).refused_by(rules.JUDGES_THE_LATEST).then(
+        lambda state: state.risks == ()
+    )
+
+
+# --- traces ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (warned(turn=3), "WarningGiven"),
+        (proposed(seen=1), "EndProposed"),
+        (END, "ConversationEnded"),
+        (END_ON_REQUEST, "ConversationEnded"),
+    ],
+)
+def test_a_refused_attempt_to_warn_propose_or_end_leaves_a_trace(given, step, kind):
+    """That a model tried to end before its time is a fact worth keeping."""
+    refusal = given(STARTED, SAID, ANSWERED).when(step).decision
+    assert refusal.trace == (log.AttemptRefused(by=MODEL, attempted=kind, rules=refusal.rules),)
+
+
+@pytest.mark.parametrize(
+    "step", [ANSWERED, judged(Verdict.PRODUCTIVE, turn=2), redirected(), HOPELESS, asked_to_end(by=MODEL), STARTED]
+)
+def test_other_refusals_leave_none(given, step):
+    refusal = given(STARTED, SAID, ANSWERED, SAID, ANSWERED).when(step).decision
+    assert isinstance(refusal, Refused)
+    assert refusal.trace == ()
+
+
+def test_no_trace_where_the_law_lets_nothing_be_recorded(given):
+    """After the ending, before the beginning, and between a risk that was seen and its hold."""
+    seen = log.TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
+    for history in ((), (STARTED, ENDED), (STARTED, SAID, seen)):
+        refusal = given(*history).when(END).decision
+        assert isinstance(refusal, Refused)
+        assert refusal.trace == ()
+
+
+def test_a_trace_changes_nothing(given):
+    """A refused attempt counts neither for nor against anybody."""
+    ready = given(STARTED, *UP_TO_THE_END)
+    refusal = ready.when(end("threats")).decision
+    given(*ready.story.events, *refusal.trace).when(END).accepted()
+
+
+# --- what stands in the way ------------------------------------------------------------------------------------------
+
+
+def named(broken) -> list[str]:
+    return [one.rule for one in broken]
+
+
+def test_nothing_stands_in_the_way_of_a_lawful_ending(given):
+    assert in_the_way(given(STARTED, *UP_TO_THE_END).state, Ground.LAST_RESORT) == ()
+    assert in_the_way(given(STARTED, ASKED_AND_CONFIRMED).state, Ground.USER_REQUEST) == ()
+
+
+def test_what_stands_in_the_way_shrinks_as_the_law_is_followed(given):
+    """The same rules as an attempt would be refused by, without an attempt."""
+    way = [
+        ((), 6),
+        ((*THREE_FAILED_REDIRECTIONS,), 2),
+        ((*THREE_FAILED_REDIRECTIONS, WARNED), 2),
+        ((*UP_TO_THE_END[:-1],), 1),
+        (UP_TO_THE_END, 0),
+    ]
+    for history, count in way:
+        state = given(STARTED, SAID, ANSWERED, *history).state
+        assert len(in_the_way(state, Ground.LAST_RESORT)) == count
+    state = given(STARTED, *THREE_FAILED_REDIRECTIONS).state
+    assert named(in_the_way(state, Ground.LAST_RESORT)) == ["warned-first", "hope-exhausted"]
+
+
+def test_the_category_is_the_one_that_the_unit_is_harmful_in(given):
+    """Or else one that was warned of, or else one that may lead to an ending at all."""
+
+    def category_in(state) -> str:
+        (text,) = (b.missing.text for b in in_the_way(state, Ground.LAST_RESORT) if b.rule == "warned-first")
+        return text
+
+    assert category_in(given(STARTED, SAID, harmful("threats")).state) == "no warning of threats stands"
+    warned_of = given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, SAID).state
+    assert category_in(warned_of).startswith("no turn since the warning at 17")
+    assert category_in(given(started(policy(categories=("hate",)))).state) == "no warning of hate stands"
+    assert category_in(given(started(policy(categories=()))).state) == "no warning of harm stands"
+    named_one = in_the_way(given(STARTED, SAID, HARMFUL).state, Ground.LAST_RESORT, "threats")
+    assert "no warning of threats stands" in [broken.missing.text for broken in named_one]
+
+
+def test_what_stands_in_the_way_of_what_has_not_begun():
+    """The question may be asked of nothing at all."""
+    assert "begins-once" in named(in_the_way(Conversation(), Ground.LAST_RESORT))
+    assert "confirmed-later" in named(in_the_way(Conversation(), Ground.USER_REQUEST))
+
+
+def test_what_stands_in_the_way_of_ending_again(given):
+    assert "ended-is-final" in named(in_the_way(given(STARTED, ENDED).state, Ground.USER_REQUEST))
+
+
+def test_an_ending_that_is_proposed_is_judged_before_it_is_recorded(given):
+    """`propose` says what would be recorded, lawful or not; `decide` records it only if it is lawful."""
+    state = given(STARTED, SAID, PRODUCTIVE).state
+    command = END(state)
+    (event,) = propose(command, state)
+    assert decide(command, state) == Refused(
+        "ConversationEnded",
+        rules.broken_by(state, event),
+        (
+            log.AttemptRefused(
+                by=MODEL,
+                attempted="ConversationEnded",
+                rules=tuple(named(in_the_way(state, Ground.LAST_RESORT, "abuse"))),
+            ),
+        ),
+    )
+    lawful = LEFT
+    assert decide(lawful, state) == Accepted(propose(lawful, state))
+
+
+def test_anybody_may_leave_whatever_they_are(given):
+    """No rule asks who leaves, so no rule can keep anybody."""
+    for actor in (USER, SYSTEM):
+        given(STARTED, AT_RISK).when(ask.Leave(id="leave", by=actor)).accepted()
