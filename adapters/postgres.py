@@ -15,8 +15,8 @@ from .recorders import Beside, LogRecorder, Span, check_follows, first_versions
 _MIGRATION_LOCK = 0x1A57_2E50  # any number that nobody else locks: one process at a time creates tables
 _LOCK_SECONDS = 2
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS commands (command_id text, branch text, first bigint, last bigint, "
-    "PRIMARY KEY (command_id, branch))",
+    "CREATE TABLE IF NOT EXISTS commands (command_id text, ordinal int, branch text, first bigint, last bigint, "
+    "PRIMARY KEY (command_id, ordinal))",
     "CREATE TABLE IF NOT EXISTS contents (digest text PRIMARY KEY, data bytea NOT NULL)",
 )
 _KEYS = (
@@ -66,7 +66,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
                 c.execute("SELECT MAX(originator_version) FROM stored_events WHERE originator_id = %s", (branch,))
                 check_follows(branch, first, c.fetchall()[0]["max"], beside.starts.get(branch))
             for span in beside.spans:
-                c.execute("INSERT INTO commands VALUES (%s, %s, %s, %s)", span)
+                c.execute("INSERT INTO commands VALUES (%s, %s, %s, %s, %s)", span)
             for content in beside.contents:
                 c.execute("INSERT INTO contents VALUES (%s, %s)", content)
             c.execute("DELETE FROM contents WHERE digest = ANY(%s)", (list(beside.erased),))
@@ -84,7 +84,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
 
     def select_spans(self, command_id: str) -> list[Span]:
         with self.datastore.get_connection() as connection, connection.cursor() as c:
-            c.execute("SELECT command_id, branch, first, last FROM commands WHERE command_id = %s", (command_id,))
+            c.execute("SELECT * FROM commands WHERE command_id = %s ORDER BY ordinal", (command_id,))
             return [Span(**row) for row in c.fetchall()]
 
     def select_contents(self, digests: Iterable[str]) -> dict[str, bytes]:

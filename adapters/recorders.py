@@ -24,9 +24,10 @@ from lastresort.domain.ports import CommandRecorded, VersionConflict
 
 
 class Span(NamedTuple):
-    """The versions that a command wrote on a branch."""
+    """The versions that a command wrote on a branch, which is the `ordinal`th of the branches that it wrote to."""
 
     command_id: str
+    ordinal: int
     branch: str
     first: int
     last: int
@@ -49,7 +50,7 @@ class LogRecorder(ApplicationRecorder):
     """What the store asks of a recorder, besides the library's interface."""
 
     def select_spans(self, command_id: str) -> list[Span]:
-        """Return what a command wrote."""
+        """Return what a command wrote, in log order."""
         raise NotImplementedError
 
     def select_contents(self, digests: Iterable[str]) -> dict[str, bytes]:
@@ -161,8 +162,8 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
     def construct_create_table_statements(self) -> list[str]:
         return [
             *super().construct_create_table_statements(),
-            "CREATE TABLE IF NOT EXISTS commands (command_id TEXT, branch TEXT, first INTEGER, last INTEGER, "
-            "PRIMARY KEY (command_id, branch)) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS commands (command_id TEXT, ordinal INTEGER, branch TEXT, first INTEGER, "
+            "last INTEGER, PRIMARY KEY (command_id, ordinal)) WITHOUT ROWID",
             "CREATE TABLE IF NOT EXISTS contents (digest TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID",
         ]
 
@@ -177,14 +178,14 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
         for branch, first in first_versions(stored_events).items():
             c.execute(f"SELECT MAX(originator_version) FROM {self.events_table_name} WHERE originator_id=?", (branch,))
             check_follows(branch, first, c.fetchone()[0], beside.starts.get(branch))
-        c.executemany("INSERT INTO commands VALUES (?,?,?,?)", beside.spans)
+        c.executemany("INSERT INTO commands VALUES (?,?,?,?,?)", beside.spans)
         c.executemany("INSERT INTO contents VALUES (?,?)", beside.contents)
         c.executemany("DELETE FROM contents WHERE digest=?", [(digest,) for digest in beside.erased])
         return super()._insert_events(c, stored_events)
 
     def select_spans(self, command_id: str) -> list[Span]:
         with self.datastore.transaction(commit=False) as c:
-            c.execute("SELECT command_id, branch, first, last FROM commands WHERE command_id=?", (command_id,))
+            c.execute("SELECT * FROM commands WHERE command_id=? ORDER BY ordinal", (command_id,))
             return [Span(*row) for row in c.fetchall()]
 
     def select_contents(self, digests: Iterable[str]) -> dict[str, bytes]:

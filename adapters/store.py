@@ -42,7 +42,10 @@ class RecorderStore:
                 if isinstance(event, BranchOpened):
                     starts[branch] = event.at
                 recorded.append((append, branch, version, event))
-            spans += [Span(append.command_id, branch, them[0], them[-1]) for branch, them in versions.items()]
+            spans += [
+                Span(append.command_id, ordinal, branch, them[0], them[-1])
+                for ordinal, (branch, them) in enumerate(versions.items())
+            ]
         beside = Beside(
             spans=tuple(spans),
             contents=tuple(content for append in appends for content in append.contents),
@@ -95,7 +98,7 @@ class RecorderStore:
         spans = self.recorder.select_spans(command_id)
         return [
             recorded
-            for _, branch, first, last in spans
+            for _, _, branch, first, last in spans
             for recorded in self.read(branch, after=first - 1, upto=last)
             if recorded.command_id == command_id
         ]

@@ -57,7 +57,10 @@ class EventStore(Protocol):
     def read(
         self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
     ) -> Sequence[Recorded]:
-        """Return the events of a branch's own stream with `after` < version <= `upto`, the first `limit` of them."""
+        """Return the events of a branch's own stream with `after` < version <= `upto`, the first `limit` of them.
+
+        Their position is 0: only `append`, `log` and `entries` know an event's place among all branches.
+        """
         ...
 
     def log(self) -> Iterator[Recorded]:

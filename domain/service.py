@@ -101,8 +101,8 @@ class Service:
         self.store = store
         self.vault = vault
         self.new_id = new_id
-        self._clock = clock
-        self._screen = screen
+        self.clock = clock
+        self.screen = screen
         self._attempts = attempts
         self._hot = _HotStates(hot)
 
@@ -241,7 +241,7 @@ class Service:
         state = self._state(branch)
         if isinstance(outcome, Committed) or state.ended is None:
             return outcome
-        risk = self._screen(words)
+        risk = self.screen(words)
         if risk in state.policy.hold_on:
             raised = uuid.uuid5(_SCREENED, command.id).hex  # follows from the turn's, so that it too is sent once
             self.execute(branch, RaiseRisk(id=raised, by=SYSTEM, risk=raised, about=About.SELF))
@@ -381,7 +381,7 @@ class Service:
         append = Append(
             command_id=command.id,
             correlation_id=correlation_id or command.id,
-            recorded_at=self._clock().astimezone(UTC).isoformat(timespec="microseconds"),
+            recorded_at=self.clock().astimezone(UTC).isoformat(timespec="microseconds"),
             events=tuple(placed),
             contents=contents,
             erased=tuple(dict.fromkeys(erased)),

@@ -1,0 +1,46 @@
+"""Checks of a log, and logs as people read them."""
+
+from collections.abc import Iterable
+
+from lastresort.domain.events import Recorded
+from lastresort.projections import Finding, audit, describe
+
+
+class Unlawful(AssertionError):
+    """A log breaks the law. `history` tells it as a transcript, with the findings at the events that they are about."""
+
+    def __init__(self, findings: tuple[Finding, ...], history: str) -> None:
+        self.findings = findings
+        self.history = history
+        super().__init__("\n".join([*(_tell(finding) for finding in findings), "", history]))
+
+
+def assert_lawful(log: Iterable[Recorded]) -> None:
+    """Audit a whole log, in its order.
+
+    Raises:
+        Unlawful: it has findings; the message names them and tells the log.
+    """
+    entries = tuple(log)
+    findings = audit(entries).findings
+    if findings:
+        raise Unlawful(findings, as_text(entries, findings))
+
+
+def as_text(log: Iterable[Recorded], findings: Iterable[Finding] = ()) -> str:
+    """Return a log as a transcript without words, a line an event, with `findings` below the events they are about."""
+    about: dict[tuple[str, int], list[Finding]] = {}
+    for finding in findings:
+        about.setdefault((finding.branch, finding.version), []).append(finding)
+    lines = []
+    for recorded in log:
+        place = (recorded.branch, recorded.version)
+        lines.append(
+            f"{recorded.branch:>12} {recorded.version:>4}  {recorded.event.by.kind:>9}: {describe(recorded.event)}"
+        )
+        lines += [f"{'':>17}  >>>>>>>>>  {', '.join(f.rules)}: {f.detail}" for f in about.get(place, ())]
+    return "\n".join(lines)
+
+
+def _tell(finding: Finding) -> str:
+    return f"branch {finding.branch}, version {finding.version} breaks {', '.join(finding.rules)}: {finding.detail}"

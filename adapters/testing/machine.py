@@ -1,0 +1,215 @@
+"""A state machine that drives conversations as users, models, assessors and operators do, and checks them as it goes.
+
+Subclass it with your own store (`open`), or with your own driver (`driver`), and run its `TestCase`:
+
+    class MyMachine(ConversationMachine):
+        def open(self):
+            return open_conversations("sqlite:///...")
+
+        def driver(self, chat):
+            return MyChatProduct(chat)   # anything with the methods of Chat that it wants to change
+
+    TestMyMachine = MyMachine.TestCase
+"""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+
+from lastresort.domain.chat import Chat, Conversations
+from lastresort.domain.decider import Refused
+from lastresort.domain.policy import Policy
+from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
+from lastresort.projections import Replay, views
+
+from .lawful import assert_lawful
+from .strategies import ASSESSOR, CATEGORIES, MODEL, OPERATOR, OTHER_MODEL, in_memory, policies
+
+
+class ConversationMachine(RuleBasedStateMachine):
+    """Conversations under every rule of the law, driven by two processes with two handles on every branch."""
+
+    branches: Bundle[str] = Bundle("branches")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conversations = self.open()
+        self.others = self.open_again(self.conversations)
+        self.handles: dict[tuple[str, bool], Any] = {}
+        self.repeated: list[str] = []
+
+    # --- what a subclass may change ---------------------------------------------------------------------------
+
+    def open(self) -> Conversations:
+        """Return conversations in an empty store."""
+        return in_memory()
+
+    def open_again(self, conversations: Conversations) -> Conversations:
+        """Return what another process would hold on the same store."""
+        return Conversations(
+            conversations.store,
+            conversations.vault,
+            clock=conversations.clock,
+            new_id=conversations.new_id,
+            screen=conversations.screen,
+        )
+
+    def driver(self, chat: Chat) -> Any:
+        """Return what acts on a branch: the handle itself, or what is to be tested, with the methods of a handle."""
+        return chat
+
+    def check(self) -> None:
+        """Check what must be true after every step. Raises AssertionError if it is not."""
+        log = tuple(self.conversations.store.log())
+        assert_lawful(log)
+        for branch, replayed in Replay(log).states.items():
+            for held in (self.conversations, self.others):
+                assert held.state(branch) == replayed, f"branch {branch}: live state is not what the log adds up to"
+        found = views(log)
+        assert not {row.branch for row in found.active} & {row.branch for row in found.ended}
+
+    # --- steps ------------------------------------------------------------------------------------------------
+
+    @initialize(target=branches, policy=policies())
+    def start(self, policy: Policy) -> str:
+        return self.conversations.start(model=MODEL.id, account="account", policy=policy).branch
+
+    def act(self, branch: str, other: bool) -> Any:
+        """The handle of one of the two processes on a branch. It keeps what it has seen, and so it may be stale."""
+        if (branch, other) not in self.handles:
+            held = self.others if other else self.conversations
+            self.handles[branch, other] = self.driver(held.chat(branch))
+        return self.handles[branch, other]
+
+    def _try(self, act: Any, *args: Any, **options: Any) -> Any:
+        """Do it; a handle on which nobody has spoken says so with a ValueError."""
+        try:
+            return act(*args, **options)
+        except ValueError:
+            return None
+
+    @rule(branch=branches, other=st.booleans())
+    def look_anew(self, branch: str, other: bool) -> None:
+        self.handles.pop((branch, other), None)
+
+    @rule(branch=branches, other=st.booleans())
+    def user_speaks(self, branch: str, other: bool) -> None:
+        self.act(branch, other).user_turn("words of the user")
+
+    @rule(branch=branches, other=st.booleans())
+    def model_answers(self, branch: str, other: bool) -> None:
+        self.act(branch, other).assistant_turn("words of the model")
+
+    @rule(branch=branches, other=st.booleans(), category=st.sampled_from(CATEGORIES), severity=st.integers(1, 3))
+    def harm_is_judged(self, branch: str, other: bool, category: str, severity: int) -> None:
+        harm = {"category": category, "severity": severity, "risk": Risk.NONE}
+        self._try(self.act(branch, other).judge, Verdict.HARMFUL, **harm)
+
+    @rule(
+        branch=branches,
+        other=st.booleans(),
+        verdict=st.sampled_from([Verdict.PRODUCTIVE, Verdict.UNPRODUCTIVE, Verdict.AMBIGUOUS]),
+        risk=st.sampled_from(Risk),
+        by=st.sampled_from([ASSESSOR, OPERATOR, MODEL]),
+    )
+    def something_else_is_judged(self, branch: str, other: bool, verdict: Verdict, risk: Risk, by: Any) -> None:
+        self._try(self.act(branch, other).judge, verdict, risk=risk, by=by)
+
+    @rule(branch=branches, other=st.booleans(), times=st.integers(1, 4), category=st.sampled_from(CATEGORIES[:2]))
+    def abuse_goes_on(self, branch: str, other: bool, times: int, category: str) -> None:
+        """Harm, and an answer that warns if it may and redirects if not: the way to an ending, taken at a run."""
+        chat = self.act(branch, other)
+        for _ in range(times):
+            chat.user_turn("words of the user")
+            self._try(chat.judge, Verdict.HARMFUL, category=category, severity=3, risk=Risk.NONE)
+            chat.assistant_turn("words of the model")
+            if isinstance(self._try(chat.warn, category), Refused | None):
+                self._try(chat.redirect)
+
+    @rule(branch=branches, other=st.booleans())
+    def model_redirects(self, branch: str, other: bool) -> None:
+        self._try(self.act(branch, other).redirect)
+
+    @rule(branch=branches, other=st.booleans(), category=st.sampled_from(CATEGORIES), complete=st.booleans())
+    def model_warns(self, branch: str, other: bool, category: str, complete: bool) -> None:
+        self._try(self.act(branch, other).warn, category, states_consequence=complete)
+
+    @rule(branch=branches, other=st.booleans(), category=st.sampled_from(CATEGORIES), fresh=st.booleans())
+    def model_wants_to_end(self, branch: str, other: bool, category: str, fresh: bool) -> None:
+        """The whole of what a model may do to end, in order; a handle that looked away is stale."""
+        chat = self.act(branch, other)
+        if fresh:
+            self._try(chat.judge, Verdict.HARMFUL, category=category, severity=3, risk=Risk.NONE)
+        self._try(chat.declare_hope_exhausted)
+        self._try(chat.propose, Ground.LAST_RESORT)
+        self._try(chat.end, Ground.LAST_RESORT, category=category)
+
+    @rule(branch=branches, other=st.booleans(), confirms=st.booleans())
+    def user_wants_to_end(self, branch: str, other: bool, confirms: bool) -> None:
+        chat = self.act(branch, other)
+        chat.user_turn("words of the user")
+        self._try(chat.judge, Verdict.PRODUCTIVE, risk=Risk.NONE)
+        self._try(chat.confirm_end if confirms else chat.request_end)
+        if confirms:
+            self._try(chat.propose, Ground.USER_REQUEST)
+            self._try(chat.end, Ground.USER_REQUEST)
+        chat.assistant_turn("words of the model")
+
+    @rule(branch=branches, other=st.booleans(), about=st.sampled_from(About))
+    def risk_is_raised(self, branch: str, other: bool, about: About) -> None:
+        self.act(branch, other).raise_risk(about)
+
+    @rule(branch=branches, other=st.booleans(), by=st.sampled_from([OPERATOR, ASSESSOR, MODEL]))
+    def risks_are_cleared(self, branch: str, other: bool, by: Any) -> None:
+        for risk in self.conversations.state(branch).risks:
+            self.act(branch, other).clear_risk(risk.risk, by=by)
+
+    @rule(target=branches, branch=branches, other=st.booleans(), choice=st.integers(0, 99), retries=st.booleans())
+    def user_branches(self, branch: str, other: bool, choice: int, retries: bool) -> Any:
+        """Edit any user turn, or retry any answer, on the path."""
+        wanted = "AssistantTurnTaken" if retries else "UserTurnTaken"
+        turns = [e.version for e in self.conversations.path(branch) if e.kind == wanted]
+        if not turns:
+            return multiple()
+        chat, turn = self.act(branch, other), turns[choice % len(turns)]
+        opened = chat.retry(turn) if retries else chat.edit(turn, "other words of the user")
+        return multiple() if isinstance(opened, Refused) else opened.branch
+
+    @rule(branch=branches, other=st.booleans(), policy=policies())
+    def policy_changes(self, branch: str, other: bool, policy: Policy) -> None:
+        self.act(branch, other).change_policy(policy, by=OPERATOR)
+
+    @rule(branch=branches, other=st.booleans(), model=st.sampled_from([MODEL.id, OTHER_MODEL.id]))
+    def model_changes(self, branch: str, other: bool, model: str) -> None:
+        self.act(branch, other).change_model(model, by=OPERATOR)
+
+    @rule(branch=branches, other=st.booleans(), outcome=st.sampled_from(AppealOutcome))
+    def what_comes_after(self, branch: str, other: bool, outcome: AppealOutcome) -> None:
+        chat = self.act(branch, other)
+        chat.leave()
+        chat.feedback(Rating.DOWN)
+        chat.appeal("words of the user")
+        chat.decide_appeal(outcome, by=OPERATOR)
+
+    @rule(branch=branches, other=st.booleans(), choice=st.integers(0, 99))
+    def words_are_erased(self, branch: str, other: bool, choice: int) -> None:
+        path = self.conversations.path(branch)
+        turn = path[choice % len(path)].version
+        self._try(self.act(branch, other).erase, turn, cause=ErasureCause.USER_REQUEST)
+
+    @rule(branch=branches, other=st.booleans(), again=st.booleans())
+    def a_turn_is_sent_twice(self, branch: str, other: bool, again: bool) -> None:
+        """The same command id, by one process or by both: it takes effect once."""
+        chat, command_id = self.act(branch, other), self.conversations.new_id()
+        chat.user_turn("words of the user", command_id=command_id)
+        before = len(tuple(self.conversations.store.log()))
+        self.act(branch, other if again else not other).user_turn("words of the user", command_id=command_id)
+        assert len(tuple(self.conversations.store.log())) == before, "a command that was sent twice took effect twice"
+
+    @invariant()
+    def all_is_well(self) -> None:
+        self.check()
+
+    def teardown(self) -> None:
+        self.conversations.close()
