@@ -1,0 +1,575 @@
+"""The audit names every event that breaks a rule, and every place where the log is not whole; and nothing else."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from stores import (
+    ASSESSOR,
+    LEFT,
+    MODEL,
+    OPERATOR,
+    USER,
+    abused,
+    chats,
+    ended,
+    ended_on_request,
+    log_of,
+    numbered,
+    opened,
+    started,
+)
+
+from lastresort.domain import Conversations, ForkCause, Ground, Risk, Verdict
+from lastresort.domain.events import (
+    AppealDecided,
+    AppealFiled,
+    BranchedOff,
+    BranchOpened,
+    Event,
+    Recorded,
+    RiskCleared,
+    RiskRaised,
+    Unreadable,
+    UserLeft,
+)
+from lastresort.domain.policy import Policy
+from lastresort.domain.rules import RULES, governing
+from lastresort.domain.values import OpenRisk
+from lastresort.projections import audit
+from lastresort.projections.audit import compare_live
+
+__all__ = ["chats"]
+
+Log = list[Recorded]
+
+
+@pytest.fixture(scope="module")
+def ending() -> Log:
+    """A lawful ending as last resort, as `stores.ended` tells it: 22 events on one branch."""
+    with opened("memory:") as chats:
+        ended(started(chats))
+        return log_of(chats)
+
+
+@pytest.fixture
+def forked(chats: Conversations) -> Log:
+    """A conversation `c` of six events, and its branch `d`, which opened at 3 in place of turn 4."""
+    chat = started(chats)
+    chat.user_turn("One.")
+    chat.assistant_turn("Two.")
+    chat.user_turn("Three.")
+    chat.assistant_turn("Four.")
+    chat.edit(4, "Something else.", child="d")
+    return log_of(chats)
+
+
+def found(log: Iterable[Recorded | Unreadable]) -> list[tuple[str, int, set[str]]]:
+    return [(finding.branch, finding.version, set(finding.rules)) for finding in audit(log).findings]
+
+
+def breaches(log: Iterable[Recorded | Unreadable]) -> dict[int, set[str]]:
+    """The rules that were found broken on the only branch, by version."""
+    return {version: rules for _, version, rules in found(log)}
+
+
+def event_at(log: Log, version: int, branch: str = "c") -> Any:
+    return next(entry.event for entry in log if (entry.branch, entry.version) == (branch, version))
+
+
+def instead(log: Log, version: int, event: Event, branch: str = "c") -> Log:
+    """The log with another event at a version, and everything else as it was."""
+    return [
+        entry._replace(kind=event.kind, event=event) if (entry.branch, entry.version) == (branch, version) else entry
+        for entry in log
+    ]
+
+
+def edited(log: Log, version: int, **fields: Any) -> Log:
+    """The log with other values in the event at a version."""
+    return instead(log, version, event_at(log, version).model_copy(update=fields))
+
+
+def then(log: Log, *events: Event) -> Log:
+    """The log with `events` at the end of its last branch, each by a command of its own."""
+    last = log[-1]
+    more = [
+        Recorded(last.position + n, last.branch, last.version + n, event.kind, "t", f"then-{n}", event, f"then-{n}")
+        for n, event in enumerate(events, start=1)
+    ]
+    return [*log, *more]
+
+
+# --- The law ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lawful_log_has_no_finding(chats: Conversations) -> None:
+    """Endings on both grounds, a refusal, branches, and a risk raised and cleared across a tree."""
+    chat = ended(started(chats))
+    child = chat.edit(10, "Let us start anew.", child="d")
+    child.retry(8, child="e").assistant_turn("Gladly.")
+    child.raise_risk(risk="r")
+    child.clear_risk("r", by=OPERATOR)
+    ended_on_request(started(chats, "other"))
+    started(chats, "refused").user_turn("Hello.")
+    chats.chat("refused").end(category="abuse")
+    chat.appeal("Why?")
+    report = audit(chats.store.entries())
+    assert report.findings == ()
+    assert (report.events, report.branches) == (len(log_of(chats)), 5)
+    assert report.states == {branch: chats.state(branch) for branch in ("c", "d", "e", "other", "refused")}
+
+
+def test_an_empty_log_has_no_finding() -> None:
+    report = audit([])
+    assert (report.events, report.branches, report.findings) == (0, 0, ())
+
+
+LAST = "ended-is-final"
+TAMPERED: list[tuple[str, Callable[[Log], Log], dict[int, set[str]]]] = [
+    (
+        "a redirection never happened",
+        lambda log: instead(log, 9, LEFT),
+        {17: {"redirected-first"}, 22: {"redirected-first", "evidence-is-true"}},
+    ),
+    (
+        "a redirection answered a turn that was not harmful",
+        lambda log: edited(log, 7, verdict=Verdict.UNPRODUCTIVE, category=None, severity=None),
+        {9: {"redirects-harm"}, 17: {"redirected-first"}, 22: {"redirected-first", "evidence-is-true"}},
+    ),
+    (
+        "the evidence leaves a redirection out",
+        lambda log: edited(log, 22, evidence=event_at(log, 22).evidence.model_copy(update={"redirections": (5, 9)})),
+        {22: {"evidence-is-true"}},
+    ),
+    (
+        "the evidence names another warning",
+        lambda log: edited(log, 22, evidence=event_at(log, 22).evidence.model_copy(update={"warning": 13})),
+        {22: {"evidence-is-true"}},
+    ),
+    (
+        "the policy hash is another's",
+        lambda log: edited(log, 22, policy_hash="sha256:" + "0" * 64),
+        {22: {"evidence-is-true"}},
+    ),
+    ("the model is another", lambda log: edited(log, 22, model="another"), {22: {"evidence-is-true"}}),
+    ("the user ended it", lambda log: edited(log, 22, by=USER), {22: {"eligible-model"}}),
+    (
+        "the category is another",
+        lambda log: edited(log, 22, category="threats"),
+        {22: {"warned-first", "still-harmful", "evidence-is-true"}},
+    ),
+    (
+        "the category is harmless",
+        lambda log: edited(log, 22, category="boredom"),
+        {22: {"warned-first", "still-harmful", "evidence-is-true", "grave-enough"}},
+    ),
+    (
+        "the warning did not say what would follow",
+        lambda log: edited(log, 17, states_consequence=False),
+        {20: {"hope-exhausted"}, 22: {"warned-first"}},
+    ),
+    (
+        "the warning was about something else",
+        lambda log: edited(log, 17, category="threats"),
+        {17: {"still-harmful"}, 20: {"hope-exhausted"}, 22: {"warned-first", "evidence-is-true"}},
+    ),
+    (
+        "the user relented after the warning",
+        lambda log: edited(log, 19, verdict=Verdict.PRODUCTIVE, category=None, severity=None),
+        {20: {"hope-exhausted"}, 22: {"warned-first", "still-harmful", "grave-enough", "evidence-is-true"}},
+    ),
+    (
+        "nobody judged the last turn",
+        lambda log: instead(log, 19, LEFT),
+        {
+            20: {"hope-exhausted"},
+            22: {"warned-first", "still-harmful", "grave-enough", "risk-was-checked", "evidence-is-true"},
+        },
+    ),
+    ("the last harm was mild", lambda log: edited(log, 19, severity=1), {22: {"grave-enough"}}),
+    ("the model judged the risk itself", lambda log: edited(log, 19, by=MODEL), {22: {"risk-was-checked"}}),
+    (
+        "nobody could tell whether there was a risk",
+        lambda log: edited(log, 19, risk=Risk.UNKNOWN),
+        {22: {"risk-was-checked"}},
+    ),
+    (
+        "a risk was seen and nobody held",
+        lambda log: edited(log, 19, risk=Risk.POSSIBLE),
+        {20: {"risk-holds"}, 22: {"risk-was-checked"}},
+    ),
+    (
+        "a risk was open",
+        lambda log: instead(log, 20, RiskRaised(by=USER, risk="r", about="self")),
+        {22: {"warned-first", "hope-exhausted", "no-end-at-risk", "evidence-is-true"}},
+    ),
+    ("hope was never given up", lambda log: instead(log, 20, LEFT), {22: {"hope-exhausted", "evidence-is-true"}}),
+    ("hope was given up too early", lambda log: edited(log, 20, turn=14), {20: {"judges-the-latest"}}),
+    (
+        "hope was given up about no turn",
+        lambda log: edited(log, 20, turn=16),
+        {20: {"refers-to-the-path", "judges-the-latest"}},
+    ),
+    (
+        "the user is made to ask",
+        lambda log: edited(log, 22, ground=Ground.USER_REQUEST, category=None),
+        {22: {"confirmed-later", "evidence-is-true"}},
+    ),
+    (
+        "a verdict on a turn to come",
+        lambda log: edited(log, 3, turn=18),
+        {3: {"refers-to-the-path", "judges-the-latest"}},
+    ),
+    (
+        "it began twice",
+        lambda log: instead(log, 20, event_at(log, 1)),
+        {
+            20: {"begins-once"},
+            21: {"answers-a-user"},
+            22: {
+                "redirected-first",
+                "warned-first",
+                "still-harmful",
+                "hope-exhausted",
+                "grave-enough",
+                "risk-was-checked",
+                "evidence-is-true",
+                "judges-the-latest",
+            },
+        },
+    ),
+    ("the user went on after the end", lambda log: then(log, event_at(log, 2)), {23: {LAST}}),
+    ("a verdict after the end", lambda log: then(log, event_at(log, 19)), {23: {LAST}}),
+    ("it ended twice", lambda log: then(log, event_at(log, 22)), {23: {LAST}}),
+    (
+        "an appeal was decided that nobody made",
+        lambda log: then(log, AppealDecided(by=OPERATOR, outcome="upheld")),
+        {23: {"answers-an-appeal"}},
+    ),
+    (
+        "an appeal was decided twice, the first time by the model",
+        lambda log: then(
+            log,
+            AppealFiled(by=USER, content=None),
+            AppealDecided(by=MODEL, outcome="overturned"),
+            AppealDecided(by=OPERATOR, outcome="upheld"),
+        ),
+        {24: {"answers-an-appeal"}, 25: {"answers-an-appeal"}},
+    ),
+    (
+        "a risk was cleared that was not open",
+        lambda log: then(log, RiskCleared(by=OPERATOR, risk="r")),
+        {23: {"cleared-by-authority"}},
+    ),
+    (
+        "the user cleared a risk",
+        lambda log: then(log, RiskRaised(by=USER, risk="r", about="self"), RiskCleared(by=USER, risk="r")),
+        {24: {"cleared-by-authority"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("tamper", "expected"), [pytest.param(*rest, id=name) for name, *rest in TAMPERED])
+def test_a_tampered_log_is_found_out(ending: Log, tamper: Callable[[Log], Log], expected: dict[int, set[str]]) -> None:
+    """Exactly the events that the law does not allow any more, each under every rule that stands in its way."""
+    assert breaches(ending) == {}
+    assert breaches(tamper(ending)) == expected
+
+
+def test_a_finding_says_what_is_missing(ending: Log) -> None:
+    """For each rule, in numbers and versions."""
+    report = audit(instead(ending, 9, LEFT))
+    assert [finding.detail for finding in report.findings] == [
+        "redirected-first: failed redirections: 2 of 3 in this episode",
+        "redirected-first: failed redirections: 2 of 3 in this episode; "
+        "evidence-is-true: not what the log says: evidence",
+    ]
+
+
+def test_an_ineligible_model_is_found_out(ending: Log) -> None:
+    """The policy in the log is what counts."""
+    policy = Policy(name="strict", eligible_models=("other-*",))
+    begun = event_at(ending, 1).model_copy(update={"policy": policy, "policy_hash": policy.hash})
+    log = edited(instead(ending, 1, begun), 22, policy_hash=policy.hash)
+    assert breaches(log) == {22: {"eligible-model"}}
+
+
+def test_a_missing_proposal_is_found_out(ending: Log) -> None:
+    """Where the policy asks for the handshake."""
+    policy = Policy(name="handshake", handshake=True)
+    begun = event_at(ending, 1).model_copy(update={"policy": policy, "policy_hash": policy.hash})
+    assert breaches(edited(instead(ending, 1, begun), 22, policy_hash=policy.hash)) == {22: {"proposed-first"}}
+
+
+def test_a_hold_that_is_due_at_the_end_of_the_log_is_found(chats: Conversations) -> None:
+    """Nothing came after the verdict, so nothing else could be blamed; on each branch by itself."""
+    started(chats, "before").user_turn("Hello.")
+    chat = started(chats)
+    chat.user_turn("I cannot go on.")
+    chat.judge(Verdict.PRODUCTIVE, risk=Risk.IMMINENT, by=ASSESSOR)
+    log = log_of(chats)
+    assert found(log) == []
+    assert log[-1].kind == "RiskRaised"
+    assert found(log[:-1]) == [("c", 3, {"risk-holds"})]
+    assert audit(log[:-1]).findings[0].detail == "the verdict at 3 saw a risk, and no RiskRaised followed"
+
+
+def test_another_law_is_another_audit(ending: Log) -> None:
+    """What-if: the same log under fewer rules."""
+    log = then(instead(ending, 9, LEFT), event_at(ending, 2))
+    assert audit(log, governing([RULES["ended-is-final"]])).findings == audit(log).findings[-1:]
+    assert audit(log, governing([])).findings == ()
+
+
+# --- The structure ----------------------------------------------------------------------------------------------------
+
+
+def test_a_removed_event_leaves_a_gap(ending: Log) -> None:
+    """In the positions, and on the branch; once, not for all that follows."""
+    log = [entry for entry in ending if entry.version != 16]
+    assert found(log)[:2] == [("c", 17, {"structure-gap"}), ("c", 17, {"structure-gap"})]
+    assert {rules for _, _, rule in found(log)[2:] for rules in rule}.isdisjoint({"structure-gap"})
+    assert [finding.detail for finding in audit(log).findings][:2] == [
+        "position 17 where 16 was to come",
+        "version 17 follows version 15",
+    ]
+
+
+def test_a_removed_event_is_a_gap_even_if_the_positions_are_closed_up(ending: Log) -> None:
+    """Removing what no rule needs breaks no rule, and is found all the same."""
+    log = then(ending, RiskRaised(by=USER, risk="r", about="self"), RiskRaised(by=USER, risk="s", about="self"))
+    assert found(numbered([*log[:22], log[23]])) == [("c", 24, {"structure-gap"})]
+
+
+def test_a_log_out_of_order_is_found(ending: Log) -> None:
+    """The warning before the turn that gave it: both are out of place, and the warning breaks the law."""
+    log = [*ending[:15], ending[16], ending[15], *ending[17:]]
+    gaps = [(version, rules) for _, version, rules in found(log) if rules == {"structure-gap"}]
+    assert gaps == [(17, {"structure-gap"})] * 2 + [(16, {"structure-gap"})] * 2 + [(18, {"structure-gap"})] * 2
+    assert [rules for _, version, rules in found(log) if version == 17][-1] == {"answers-a-user"}
+
+
+def test_a_branch_that_does_not_begin_at_one_is_found() -> None:
+    """Whatever it begins with."""
+    event = UserLeft(by=USER)
+    assert found([Recorded(1, "c", 3, event.kind, "t", "one", event, "one")]) == [
+        ("c", 3, {"structure-gap"}),
+        ("c", 3, {"begins-once"}),
+    ]
+
+
+def test_an_unreadable_entry_is_found_and_takes_its_place(ending: Log) -> None:
+    """What follows it is no gap; an unreadable branch does not stop the audit."""
+    gone = ending[19]
+    log = [*ending[:19], Unreadable(20, "c", 20, "Future", "kind: Future is no kind of event"), *ending[20:]]
+    assert gone.kind == "HopeExhausted"
+    assert found(log) == [("c", 20, {"structure-unreadable"}), ("c", 22, {"hope-exhausted", "evidence-is-true"})]
+    assert audit(log).findings[0].detail == "kind: Future is no kind of event"
+    assert audit(log).events == 22
+    alone = audit([Unreadable(1, "d", 1, "Future", "why")])
+    assert [(finding.branch, finding.version) for finding in alone.findings] == [("d", 1)]
+    assert alone.branches == 0
+
+
+def test_a_command_that_was_used_for_two_appends_is_found(ending: Log) -> None:
+    """At the second of them."""
+    log = [*ending[:20], ending[20]._replace(command_id=ending[3].command_id), *ending[21:]]
+    assert found(log) == [("c", 21, {"structure-command"})]
+    at_the_end = [*ending[:21], ending[21]._replace(command_id=ending[3].command_id)]
+    assert found(at_the_end) == [("c", 22, {"structure-command"})]
+
+
+def test_a_fork_that_only_the_child_knows_of_is_found(forked: Log) -> None:
+    """The parent does not note it."""
+    assert found(forked) == []
+    assert found(instead(forked, 6, LEFT)) == [("d", 4, {"structure-fork"})]
+    assert audit(instead(forked, 6, LEFT)).findings[0].detail == "branch c does not note this fork in the same append"
+
+
+def test_a_fork_that_only_the_parent_knows_of_is_found(forked: Log) -> None:
+    """The child never opened, or in another append, or elsewhere."""
+    alone = forked[:6]
+    assert found(alone) == [("c", 6, {"structure-fork"})]
+    assert audit(alone).findings[0].detail == "branch d did not open at 3 in the same append"
+    apart = [*forked[:6], *(entry._replace(command_id="another") for entry in forked[6:])]
+    assert found(apart) == [("c", 6, {"structure-fork"}), ("d", 4, {"structure-fork"})]
+    elsewhere = instead(forked, 6, BranchedOff(by=USER, child="d", at=1))
+    assert found(elsewhere) == [("c", 6, {"structure-fork"}), ("d", 4, {"structure-fork"})]
+
+
+def test_a_fork_from_nowhere_is_found(forked: Log) -> None:
+    """A parent that is not in the log: nothing is known of the turn that the branch replaced."""
+    log = edited_fork(forked, parent="nowhere")
+    assert found(log)[0] == ("d", 4, {"structure-fork"})
+    assert audit(log).findings[0].detail == "the fork points to branch nowhere, which is not there"
+    assert found(log)[1] == ("d", 4, {"forks-at-a-turn", "refers-to-the-path"})
+
+
+def edited_fork(log: Log, **fields: Any) -> Log:
+    return instead(log, 4, event_at(log, 4, "d").model_copy(update=fields), "d")
+
+
+@pytest.mark.parametrize(
+    ("at", "cause", "rules"),
+    [
+        (3, ForkCause.EDIT, set()),
+        (3, ForkCause.RETRY, {"forks-at-a-turn"}),
+        (4, ForkCause.EDIT, {"forks-at-a-turn"}),
+        (4, ForkCause.RETRY, set()),
+        (5, ForkCause.EDIT, {"forks-at-a-turn"}),
+        (6, ForkCause.EDIT, {"forks-at-a-turn"}),
+        (9, ForkCause.EDIT, {"forks-at-a-turn", "refers-to-the-path"}),
+    ],
+)
+def test_a_fork_is_audited_where_it_opened(forked: Log, at: int, cause: ForkCause, rules: set[str]) -> None:
+    """At a turn of the right kind, on the path of the parent as it then was."""
+    note, opened_at, turn = forked[5], forked[6], forked[7]
+    log = [
+        *forked[:5],
+        note._replace(event=BranchedOff(by=USER, child="d", at=at)),
+        opened_at._replace(version=at + 1, event=opened_at.event.model_copy(update={"at": at, "cause": cause})),
+        turn._replace(version=at + 2),
+    ]
+    broken = {
+        rule
+        for branch, version, found_rules in found(log)
+        if (branch, version) == ("d", at + 1)
+        for rule in found_rules
+    }
+    assert broken == rules
+
+
+def test_a_fork_of_a_fork_is_audited_on_the_whole_path(chats: Conversations) -> None:
+    """The turn that it replaces may stand on the branch, or on one that the branch inherits from."""
+    chat = started(chats)
+    for words in ("One.", "Two."):
+        chat.user_turn(words)
+        chat.assistant_turn("I see.")
+    child = chat.edit(4, "Three.", child="d")
+    child.assistant_turn("I see.")
+    grandchild = child.edit(5, "Four.", child="e")
+    grandchild.edit(2, "Five.", child="f")
+    grandchild.retry(3, child="g")
+    assert found(log_of(chats)) == []
+    log = edited_fork_of(log_of(chats), "g", cause=ForkCause.EDIT)
+    assert found(log) == [("g", 3, {"forks-at-a-turn"})]
+
+
+def edited_fork_of(log: Log, branch: str, **fields: Any) -> Log:
+    return [
+        entry._replace(event=entry.event.model_copy(update=fields))
+        if entry.branch == branch and entry.kind == "BranchOpened"
+        else entry
+        for entry in log
+    ]
+
+
+def test_a_fork_behind_the_ending_is_found(ending: Log) -> None:
+    """The path would hold the ending; a fork before it is lawful, but for the note that is missing."""
+    for at, rules in (
+        (22, {"forks-before-the-end", "forks-at-a-turn", "structure-fork"}),
+        (21, {"forks-at-a-turn", "structure-fork"}),
+        (17, {"structure-fork"}),
+    ):
+        event = BranchOpened(by=USER, conversation="c", parent="c", at=at, cause="edit", risks=())
+        log = [*ending, Recorded(23, "d", at + 1, event.kind, "t", "fork", event, "fork")]
+        assert {rule for _, _, found_rules in found(log) for rule in found_rules} == rules, at
+    later = then(ending, RiskRaised(by=USER, risk="r", about="self"))
+    event = BranchOpened(
+        by=USER, conversation="c", parent="c", at=22, cause="edit", risks=(OpenRisk(risk="r", about="self"),)
+    )
+    log = [*later, Recorded(24, "d", 23, event.kind, "t", "fork", event, "fork")]
+    assert "forks-before-the-end" in found(log)[0][2]
+
+
+def test_a_risk_that_is_not_everywhere_is_found(forked: Log) -> None:
+    """Raised on one branch of two, or raised on one and cleared on the other: one finding for each event."""
+    raised, other = RiskRaised(by=USER, risk="r", about="self"), RiskRaised(by=USER, risk="s", about="self")
+    assert forked[-1].branch == "d"
+    log = then(forked, raised)
+    assert found(log) == [("d", 6, {"structure-risk"})]
+    assert audit(log).findings[0].detail == "RiskRaised r is not on: c"
+    for on_c, findings in ((raised, []), (other, [6, 7]), (LEFT, [6])):
+        both = [*log, Recorded(10, "c", 7, on_c.kind, "t", log[-1].command_id, on_c, "t")]
+        assert [version for _, version, rules in found(both) if rules == {"structure-risk"}] == findings
+
+
+def test_a_risk_that_is_cleared_on_one_branch_only_is_found(chats: Conversations) -> None:
+    """The other branch is still held."""
+    chat = started(chats)
+    chat.user_turn("Hello.")
+    chat.edit(2, "Good evening.", child="d")
+    chat.raise_risk(risk="r")
+    chat.clear_risk("r", by=OPERATOR)
+    log = log_of(chats)
+    assert found(log) == []
+    assert [entry.kind for entry in log[-2:]] == ["RiskCleared", "RiskCleared"]
+    assert found(log[:-1]) == [(log[-2].branch, log[-2].version, {"structure-risk"})]
+
+
+def test_a_fork_carries_the_risks_of_its_tree(chats: Conversations) -> None:
+    """A branch that left them behind, or invented one, is found."""
+    chat = started(chats)
+    chat.user_turn("Hello.")
+    chat.raise_risk(risk="r")
+    chat.edit(2, "Good evening.", child="d")
+    log = log_of(chats)
+    assert found(log) == []
+    one, another = OpenRisk(risk="r", about="self"), OpenRisk(risk="s", about="others")
+    for risks in ((), (another,), (one, another)):
+        assert found(edited_fork_of(log, "d", risks=risks)) == [("d", 2, {"carries-risks"})]
+
+
+@pytest.mark.xfail(strict=True, reason="the search for the owner of a turn goes round for ever")
+@pytest.mark.parametrize("parents", [{"x": "x"}, {"x": "y", "y": "x"}], ids=["of itself", "of each other"])
+def test_branches_that_are_forks_of_themselves_are_found(parents: dict[str, str]) -> None:
+    """Whoever tampers with a log must not be able to keep the audit from ending."""
+    log = []
+    for branch, parent, at in (*((b, p, 9) for b, p in parents.items()), ("z", "x", 3)):
+        event = BranchOpened(by=USER, conversation="c", parent=parent, at=at, cause="edit", risks=())
+        log.append(Recorded(len(log) + 1, branch, at + 1, event.kind, "t", f"fork-{branch}", event, "fork"))
+    with at_most(seconds=2):
+        assert {rule for _, _, rules in found(log) for rule in rules} >= {"structure-fork"}
+
+
+class at_most:
+    """Interrupts the block after so many seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        import signal
+
+        def give_up(*_: object) -> None:
+            raise TimeoutError(f"not done in {self.seconds} s")
+
+        self.before = signal.signal(signal.SIGALRM, give_up)
+        signal.alarm(self.seconds)
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, self.before)
+
+
+# --- Live states ------------------------------------------------------------------------------------------------------
+
+
+def test_a_live_state_that_differs_from_the_log_is_found(chats: Conversations) -> None:
+    """And one that is not there."""
+    ended(started(chats))
+    abused(started(chats, "d"))
+    report = audit(log_of(chats))
+    live = {branch: chats.state(branch) for branch in ("c", "d")}
+    assert compare_live(report, live) == ()
+    for wrong in ({**live, "d": live["d"]._replace(ended=live["c"].ended)}, {"c": live["c"]}):
+        (finding,) = compare_live(report, wrong)
+        assert (finding.branch, finding.version, finding.rules) == ("d", 3, ("structure-state",))
+
+
+def test_every_event_before_an_ending_is_needed_for_it(ending: Log) -> None:
+    """None can be replaced by a departure without a finding, but for the farewell and the ending itself."""
+    assert {version for version in range(1, 23) if not found(instead(ending, version, LEFT))} == {21, 22}

@@ -1,0 +1,255 @@
+"""Words are sealed to their place, and gone once they are erased: from the store, and from every file."""
+
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, opened, postgresql, started
+
+from lastresort.adapters.store import open_store
+from lastresort.adapters.vault import AesGcmVault, MemoryKeys, SQLiteKeys
+from lastresort.domain import Rating
+from lastresort.domain.ports import SealBroken
+from lastresort.projections import audit, transcript, views
+
+__all__ = ["postgresql"]
+
+CANARY = "xylophone-canary"
+
+
+@pytest.fixture(params=STORES)
+def vault(request: pytest.FixtureRequest) -> Iterator[AesGcmVault]:
+    store, vault = open_store(new_url(request.param, request))
+    yield vault
+    vault.close()
+    store.close()
+
+
+@pytest.fixture(params=STORES)
+def url(request: pytest.FixtureRequest) -> str:
+    return new_url(request.param, request)
+
+
+@pytest.fixture
+def sealed_in_memory() -> tuple[AesGcmVault, bytes]:
+    vault = AesGcmVault(MemoryKeys())
+    return vault, vault.seal("c", "b", 7, CANARY).data
+
+
+def files_with(folder: Path, data: bytes) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if data in path.read_bytes())
+
+
+# --- The seal ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["Hello.", "", "\N{SNOWMAN} \N{GRINNING FACE}\n\x00", "x" * 100_000])
+def test_sealed_words_open_in_their_place(vault: AesGcmVault, words: str) -> None:
+    """Whatever they are."""
+    assert vault.open("c", "b", 7, vault.seal("c", "b", 7, words).data) == words
+
+
+@pytest.mark.parametrize(("branch", "version"), [("b", 8), ("other", 7), ("", 7), ("b", -7)])
+def test_sealed_words_open_in_no_other_place(vault: AesGcmVault, branch: str, version: int) -> None:
+    """Bytes that were moved to another turn or another branch are not taken for what was said there."""
+    sealed = vault.seal("c", "b", 7, CANARY)
+    with pytest.raises(SealBroken, match=rf"^branch {branch}, version {version}: the kept bytes are not what was sea"):
+        vault.open("c", branch, version, sealed.data)
+
+
+def test_sealed_words_open_under_no_other_key(vault: AesGcmVault) -> None:
+    """Each conversation has a key of its own."""
+    sealed = vault.seal("c", "b", 7, CANARY)
+    vault.seal("other", "b", 7, "Hello.")
+    with pytest.raises(SealBroken):
+        vault.open("other", "b", 7, sealed.data)
+
+
+def test_an_edited_byte_breaks_the_seal(sealed_in_memory: tuple[AesGcmVault, bytes]) -> None:
+    """Any byte: of the nonce, of the words, of the tag."""
+    vault, data = sealed_in_memory
+    for place in range(len(data)):
+        edited = bytearray(data)
+        edited[place] ^= 1
+        with pytest.raises(SealBroken):
+            vault.open("c", "b", 7, bytes(edited))
+
+
+def test_bytes_that_are_cut_or_lengthened_break_the_seal(sealed_in_memory: tuple[AesGcmVault, bytes]) -> None:
+    """At any length, none at all included."""
+    vault, data = sealed_in_memory
+    for kept in range(len(data)):
+        with pytest.raises(SealBroken):
+            vault.open("c", "b", 7, data[:kept])
+    with pytest.raises(SealBroken):
+        vault.open("c", "b", 7, data + b"\0")
+
+
+def test_the_same_words_are_never_sealed_alike(sealed_in_memory: tuple[AesGcmVault, bytes]) -> None:
+    """Or the digest in the log would tell that somebody repeated themselves."""
+    vault, data = sealed_in_memory
+    again = vault.seal("c", "b", 7, CANARY)
+    assert again.data != data
+    assert again.digest != vault.seal("c", "b", 7, CANARY).digest
+
+
+def test_without_the_key_nothing_opens(vault: AesGcmVault) -> None:
+    """Of that conversation; the others stay. Words that come later are sealed under a new key."""
+    sealed, other = vault.seal("c", "b", 7, CANARY), vault.seal("other", "b", 7, "Hello.")
+    vault.forget("c")
+    vault.forget("nobody")
+    assert vault.open("c", "b", 7, sealed.data) is None
+    assert vault.open("other", "b", 7, other.data) == "Hello."
+    later = vault.seal("c", "b", 8, "Later.")
+    assert vault.open("c", "b", 8, later.data) == "Later."
+    with pytest.raises(SealBroken):
+        vault.open("c", "b", 7, sealed.data)
+
+
+# --- The keys ---------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    """The file, and what SQLite puts beside it."""
+    keys = SQLiteKeys(tmp_path / "log.db-keys")
+    keys.put("c", b"k" * 32)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes.keys() >= {"log.db-keys", "log.db-keys-wal"}
+    assert set(modes.values()) == {0o600}
+    keys.close()
+
+
+@pytest.mark.parametrize("kind", STORES[1:])
+def test_keys_survive_and_the_first_one_stays(kind: str, request: pytest.FixtureRequest) -> None:
+    """A second process that wants to make a key for the same conversation finds the first one's."""
+    url = new_url(kind, request)
+    (one, first), (other, second) = open_store(url), open_store(url)
+    data = first.seal("c", "b", 7, CANARY).data
+    assert second.open("c", "b", 7, data) == CANARY
+    second._keys.put("c", b"k" * 32)
+    for opened_store in (first, second, one, other):
+        opened_store.close()
+    store, vault = open_store(url)
+    assert vault.open("c", "b", 7, data) == CANARY
+    vault.close()
+    store.close()
+
+
+def test_a_destroyed_key_is_in_no_file(tmp_path: Path) -> None:
+    """Not in the write-ahead log either, where deleted rows stay until it is truncated."""
+    keys = SQLiteKeys(tmp_path / "log.db-keys")
+    keys.put("c", b"a key of 32 bytes, easy to find.")
+    assert files_with(tmp_path, b"easy to find")
+    keys.destroy("c")
+    assert files_with(tmp_path, b"easy to find") == []
+    keys.close()
+    assert files_with(tmp_path, b"easy to find") == []
+
+
+# --- Words in the store -----------------------------------------------------------------------------------------------
+
+
+def test_no_word_is_in_any_file_in_plain(tmp_path: Path) -> None:
+    """Turns, answers, edits, feedback and appeals, while the store is open and after it."""
+    with opened(f"sqlite:///{tmp_path}/log.db") as chats:
+        chat = started(chats)
+        chat.user_turn(f"{CANARY} one")
+        chat.assistant_turn(f"{CANARY} two")
+        ended_on_request(chat)
+        chat.feedback(Rating.DOWN, f"{CANARY} three")
+        chat.appeal(f"{CANARY} four")
+        chat.user_turn(f"{CANARY} five, handed back")
+        child = chat.edit(2, f"{CANARY} six")
+        words = {*chats.words(chat.path).values(), *chats.words(child.path).values()}
+        assert sum(CANARY in said for said in words) == 5
+        assert files_with(tmp_path, CANARY.encode()) == []
+        assert {path.name for path in tmp_path.iterdir()} >= {"log.db", "log.db-wal", "log.db-keys"}
+    assert files_with(tmp_path, CANARY.encode()) == []
+
+
+def test_erased_words_are_gone_and_the_log_stands(url: str) -> None:
+    """Words of one turn, on every branch that inherits them; state, views and audit are as before."""
+    with opened(url) as chats:
+        chat = started(chats)
+        chat.user_turn("erase me")
+        chat.assistant_turn("keep me")
+        chat.user_turn("keep me too")
+        child = chat.edit(4, "and me")
+        state, before, rows = chat.state, log_of(chats), views(chats.store.log())
+        chat.erase(2)
+        for handle in (chat, child):
+            assert "erase me" not in chats.words(handle.path).values()
+            line = transcript(handle.path, chats.words(handle.path))[1]
+            assert (line.text, line.gone) == (None, "erased at 2026-01-31T12:00:05.000000+00:00 (user_request)")
+        assert set(chats.words(chat.path).values()) == {"keep me", "keep me too"}
+        assert log_of(chats)[: len(before)] == before
+        assert chat.state == state._replace(version=state.version + 1)
+        assert [row.model_copy(update={"version": 0}) for row in views(chats.store.log()).all] == [
+            row.model_copy(update={"version": 0}) for row in rows.all
+        ]
+        assert audit(chats.store.entries()).findings == ()
+
+
+def test_a_conversation_is_erased_with_its_key(url: str) -> None:
+    """Every word on every branch of it, and none of another's; and it can go on."""
+    with opened(url) as chats:
+        chat, other = ended_on_request(started(chats)), started(chats, "other")
+        other.user_turn("keep me")
+        child = chat.edit(2, "Something else.")
+        chats.erase_conversation("c", by=OPERATOR, cause="legal", command_id="erase")
+        assert chats.words(chat.path) == chats.words(child.path) == {}
+        assert set(chats.words(other.path).values()) == {"keep me"}
+        assert chat.state.ended is not None
+        assert audit(chats.store.entries()).findings == ()
+        child.assistant_turn("Later.")
+        assert set(chats.words(child.path).values()) == {"Later."}
+
+
+@pytest.mark.xfail(strict=True, reason="deleted rows stay in the file and its write-ahead log until the store closes")
+def test_erased_bytes_are_in_no_file(tmp_path: Path) -> None:
+    """The key of the conversation is still there, so sealed bytes that are left behind can be opened."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        wrote = started(chats).user_turn("Erase me. " * 10)
+        digest = wrote.events[0].event.content
+        data = chats.store.contents([digest])[digest]
+        assert files_with(tmp_path, data)
+    with opened(url, new_id=counting("again-")) as chats:
+        chats.chat("c").erase(2)
+        assert files_with(tmp_path, data) == []
+
+
+def test_kept_bytes_that_were_tampered_with_are_not_shown(tmp_path: Path) -> None:
+    """Two turns whose bytes were exchanged in the file: neither is taken for the other."""
+    with opened(f"sqlite:///{tmp_path}/log.db") as chats:
+        chat = started(chats)
+        chat.user_turn("One.")
+        chat.assistant_turn("Two.")
+        with chats.store.recorder.datastore.transaction(commit=True) as cursor:
+            cursor.execute("SELECT digest, data FROM contents")
+            (one, its), (other, others) = (tuple(row) for row in cursor.fetchall())
+            for digest, data in ((one, others), (other, its)):
+                cursor.execute("UPDATE contents SET data=? WHERE digest=?", (data, digest))
+        with pytest.raises(SealBroken, match="branch c, version 2"):
+            chats.words(chat.path)
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_no_word_is_in_any_table_in_plain(postgresql: Callable[[], str]) -> None:
+    """In PostgreSQL: every column of every table, as text."""
+    import psycopg
+
+    url = postgresql()
+    with opened(url) as chats:
+        started(chats).user_turn(CANARY)
+        assert set(chats.words(chats.path("c")).values()) == {CANARY}
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' "
+            "AND table_schema NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        assert {name for _, name in tables} >= {"stored_events", "contents", "commands", "keys"}
+        for schema, name in tables:
+            for row in connection.execute(f"SELECT * FROM {schema}.{name}").fetchall():
+                assert not any(CANARY.encode() in (v if isinstance(v, bytes) else str(v).encode()) for v in row)
