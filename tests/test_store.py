@@ -58,13 +58,6 @@ def store(url: str) -> Iterator[RecorderStore]:
     store.close()
 
 
-@pytest.fixture
-def unordered_in_sqlite(url: str, request: pytest.FixtureRequest) -> None:
-    """Known: the commands of an SQLite file come in the order of the names of the branches."""
-    if url.startswith("sqlite"):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="recorded_by is not in log order"))
-
-
 def said(sealed: Sealed = SEALED[0]) -> UserTurnTaken:
     return UserTurnTaken(by=USER, content=sealed.digest)
 
@@ -194,14 +187,12 @@ def test_what_a_command_wrote_is_found_by_its_id(store: RecorderStore) -> None:
     assert store.recorded_by("nobody") == []
 
 
-@pytest.mark.usefixtures("unordered_in_sqlite")
 def test_what_a_command_wrote_comes_in_the_order_of_the_log(store: RecorderStore) -> None:
     """The branch that a command was sent to comes first, whatever its name."""
     store.append(append("it", *placed("z", 1), *placed("a", 1)))
     assert [entry.branch for entry in store.recorded_by("it")] == ["z", "a"]
 
 
-@pytest.mark.usefixtures("unordered_in_sqlite")
 def test_a_command_delivered_twice_is_answered_twice_the_same(url: str) -> None:
     """A risk is raised on every branch; the answer is about the branch that was asked."""
     with opened(url) as chats:

@@ -206,7 +206,6 @@ def test_a_conversation_is_erased_with_its_key(url: str) -> None:
         assert set(chats.words(child.path).values()) == {"Later."}
 
 
-@pytest.mark.xfail(strict=True, reason="deleted rows stay in the file and its write-ahead log until the store closes")
 def test_erased_bytes_are_in_no_file(tmp_path: Path) -> None:
     """The key of the conversation is still there, so sealed bytes that are left behind can be opened."""
     url = f"sqlite:///{tmp_path}/log.db"
