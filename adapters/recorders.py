@@ -84,6 +84,8 @@ def check_follows(branch: str, first: int, last_stored: int | None, begins_after
     Raises:
         VersionConflict: it is taken, or would leave a gap.
     """
+    if last_stored is not None and begins_after is not None:
+        raise VersionConflict(f"branch {branch} has begun")
     last = last_stored if last_stored is not None else begins_after
     if first != (last or 0) + 1:
         raise VersionConflict(f"branch {branch} is at version {last or 0}; version {first} does not follow it")
@@ -142,11 +144,12 @@ class _Connection(SQLiteConnection):
 
 
 class _Pool(SQLiteConnectionPool):
-    """Connections that survive power loss: in WAL mode only `synchronous=FULL` does."""
+    """Connections that survive power loss (with a WAL only `synchronous=FULL` does), and that delete for good."""
 
     def _create_connection(self) -> SQLiteConnection:
         connection = super()._create_connection()
         connection._sqlite_conn.execute("PRAGMA synchronous=FULL")
+        connection._sqlite_conn.execute("PRAGMA secure_delete=ON")
         return _Connection(connection._sqlite_conn, max_age=self.max_age)
 
 
@@ -166,6 +169,14 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
             "last INTEGER, PRIMARY KEY (command_id, ordinal)) WITHOUT ROWID",
             "CREATE TABLE IF NOT EXISTS contents (digest TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID",
         ]
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Write an append. What it erases is erased from the write-ahead log too, where it would stay readable."""
+        positions = super().insert_events(stored_events, **kwargs)
+        if kwargs.get("beside", Beside()).erased:
+            with self.datastore.get_connection(commit=True) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return positions
 
     def _insert_events(
         self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any

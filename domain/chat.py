@@ -343,7 +343,7 @@ class Chat:
             ValueError: no words stand there.
         """
         at = self.conversations.path(self.branch, upto=turn)
-        digest = content_of(at[-1].event) if len(at) == turn else None
+        digest = content_of(at[-1].event) if at and len(at) == turn else None
         if digest is None:
             raise ValueError(f"no words stand at version {turn} of branch {self.branch}")
         return self._do(EraseContents(id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause))

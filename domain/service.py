@@ -24,7 +24,17 @@ from .commands import (
     TakeUserTurn,
 )
 from .decider import Accepted, Refused, decide, propose
-from .events import AttemptRefused, BranchOpened, ContentErased, Event, Recorded, RiskCleared, RiskRaised, content_of
+from .events import (
+    AttemptRefused,
+    BranchedOff,
+    BranchOpened,
+    ContentErased,
+    Event,
+    Recorded,
+    RiskCleared,
+    RiskRaised,
+    content_of,
+)
 from .ports import Append, Clock, CommandRecorded, EventStore, NewId, Placed, RiskScreen, Sealed, Vault, VersionConflict
 from .rules import Broken, broken_rules
 from .state import Conversation, Ended, about_to_fork, evolve, fold
@@ -214,26 +224,47 @@ class Service:
             UnknownBranch: the store has no such branch.
             CommandIdReused: the command's id belongs to another command.
             Contended: others wrote first, again and again.
+            ValueError: words are to be erased that were not said in this conversation.
         """
 
-        def attempt(fresh: bool) -> Committed | Refused:
+        def attempt(fresh: bool) -> Committed | _Standing:
             state = self._state(branch, fresh=fresh)
             told, contents = self._seal(command, state, branch, state.version + 1, words)
             decision = decide(told, state)
             if isinstance(decision, Refused):
-                return decision
+                return _Standing(decision, state)
             before, written = {branch: state}, {branch: decision.events}
             shared = tuple(event for event in decision.events if isinstance(event, _OF_THE_TREE))
             if shared:
-                for other, its_state in self.tree(branch).items():
-                    if other != branch:
-                        before[other], written[other] = its_state, shared
+                self._share(shared, branch, before, written)
             broken = tuple(b for other in written for b in broken_rules(before[other], written[other]))
             if broken:
-                return Refused(decision.events[0].kind, broken)
+                return _Standing(Refused(decision.events[0].kind, broken), state)
             return self._append(told, before, written, contents, correlation_id)
 
-        return self._until_decided(branch, command, attempt)
+        return self._until_decided(branch, command, attempt, correlation_id)
+
+    def _share(
+        self,
+        shared: tuple[Event, ...],
+        branch: str,
+        before: dict[str, Conversation],
+        written: dict[str, tuple[Event, ...]],
+    ) -> None:
+        """Have the events of the whole tree written on its other branches too, in the states that those are in."""
+        tree = self.tree(branch)
+        for event in shared:
+            if isinstance(event, ContentErased):
+                strange = set(event.contents).difference(*map(self._contents_of, tree))
+                if strange:
+                    raise ValueError(f"no words of this conversation have the digest {', '.join(sorted(strange))}")
+        for other, state in tree.items():
+            if other != branch:
+                before[other], written[other] = state, shared
+
+    def _contents_of(self, branch: str) -> tuple[str, ...]:
+        """The digests of the words on a branch, without those that it inherited."""
+        return tuple(digest for one in self.store.read(branch) if (digest := content_of(one.event)))
 
     def user_turn(self, branch: str, command: TakeUserTurn, words: str) -> Committed | BranchEnded | Refused:
         """Record what the user said. After an ending it is not recorded, but screened for risk and handed back."""
@@ -264,13 +295,13 @@ class Service:
         """
         opened = child or self.new_id()
 
-        def attempt(fresh: bool) -> Committed | Refused:
+        def attempt(fresh: bool) -> Committed | _Standing:
             parent = self._state(branch, fresh=fresh)
             at_fork = self._about_to_fork(branch, command.at, parent)
             decision = decide(command, at_fork)
             noted = decide(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
             if isinstance(decision, Refused) or isinstance(noted, Refused):
-                return Refused(BranchOpened.kind, (*_broken(decision), *_broken(noted)))
+                return _Standing(Refused(BranchOpened.kind, (*_broken(decision), *_broken(noted))), parent)
             events: tuple[Event, ...] = decision.events
             contents: tuple[Sealed, ...] = ()
             if words is not None:
@@ -291,61 +322,67 @@ class Service:
         Raises:
             UnknownBranch: the store has no such conversation.
         """
-        contents = {
-            digest: None
-            for branch in self.tree(conversation)
-            for recorded in self.store.read(branch)
-            if (digest := content_of(recorded.event))
-        }
+        tree = self.tree(conversation)
+        if self.store.recorded_by(command_id):
+            return  # what was said since is not meant
+        contents = dict.fromkeys(digest for branch in tree for digest in self._contents_of(branch))
+        # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
+        self.vault.forget(tree[conversation].conversation)
         command = EraseContents(id=command_id, by=by, contents=tuple(contents), cause=cause)
         self.execute(conversation, command)
-        self.vault.forget(self._state(conversation).conversation)
 
     # --- deciding -----------------------------------------------------------------------------------------------
 
     def _until_decided(
-        self, branch: str, command: Command, attempt: Callable[[bool], Committed | Refused]
+        self,
+        branch: str,
+        command: Command,
+        attempt: Callable[[bool], "Committed | _Standing"],
+        correlation_id: str | None = None,
     ) -> Committed | Refused:
         """Decide anew while others write first; refuse only what was not done before, and on what the log says now."""
-        for tries in range(self._attempts):
+        conflicts, fresh = 0, False
+        while conflicts < self._attempts:
             try:
-                outcome = attempt(tries > 0)
+                outcome = attempt(fresh)
                 if isinstance(outcome, Committed):
                     return outcome
                 if (told := self._told_before(command, branch)) is not None:
                     return told
-                if tries > 0:
-                    return self._leave_trace(command, branch, outcome)
+                if fresh:
+                    self._leave_trace(command, branch, outcome, correlation_id)
+                    return outcome.refused
             except CommandRecorded:
                 told = self._told_before(command, branch)
                 assert told is not None
                 return told
             except VersionConflict:
-                continue
-        raise Contended(
-            f"command {command.id} on branch {branch}: others wrote first {self._attempts} times; send it again"
-        )
+                conflicts += 1
+            fresh = True
+        why = f"others wrote first {conflicts} times; send it again"
+        raise Contended(f"command {command.id} on branch {branch}: {why}")
 
-    def _leave_trace(self, command: Command, branch: str, refused: Refused) -> Refused:
-        if refused.trace:
-            self._append(command, {branch: self._state(branch)}, {branch: refused.trace})
-        return refused
+    def _leave_trace(self, command: Command, branch: str, standing: "_Standing", correlation_id: str | None) -> None:
+        if standing.refused.trace:
+            written: dict[str, tuple[Event, ...]] = {branch: standing.refused.trace}
+            self._append(command, {branch: standing.state}, written, correlation_id=correlation_id)
 
     def _told_before(self, command: Command, branch: str | None) -> Committed | Refused | None:
         """Return what became of a command that was delivered before, None if it was not."""
         events = tuple(self.store.recorded_by(command.id))
         if not events:
             return None
-        kind = propose(command, Conversation())[0].kind
         first = events[0]
-        refused = isinstance(first.event, AttemptRefused) and first.event.attempted == kind
-        if not (refused or kind in {recorded.kind for recorded in events}) or (
-            branch is not None and branch not in {recorded.branch for recorded in events}
-        ):
-            raise CommandIdReused(f"command id {command.id} was used for {first.kind} on branch {first.branch}")
-        if refused:
+        # A fork is noted in the parent first.
+        kind = BranchedOff.kind if isinstance(command, OpenBranch) else propose(command, Conversation())[0].kind
+        attempted = first.event.attempted if isinstance(first.event, AttemptRefused) else first.kind
+        reused = CommandIdReused(f"command id {command.id} was used for {attempted} on branch {first.branch}")
+        if attempted != kind or branch not in (None, first.branch):
+            raise reused
+        if isinstance(first.event, AttemptRefused):
             decision = decide(command, fold(self.path(first.branch, upto=first.version - 1)))
-            assert isinstance(decision, Refused)
+            if not isinstance(decision, Refused) or decision.trace != (first.event,):
+                raise reused
             return decision
         return Committed(events, self._state(first.branch, fresh=True))
 
@@ -409,6 +446,13 @@ class Service:
         path = self.path(branch, upto=at + 1)
         following = type(path[at].event) if len(path) > at else None
         return about_to_fork(fold(path[:at]), following, parent.risks)
+
+
+class _Standing(NamedTuple):
+    """A refusal, and the state that it was given in."""
+
+    refused: Refused
+    state: Conversation
 
 
 class _HotStates:

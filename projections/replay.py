@@ -66,7 +66,9 @@ class Replay:
 
     def _begin(self, branch: str, event: EventBase) -> _Stream:
         parent, at = (event.parent, event.at) if isinstance(event, BranchOpened) else (None, 0)
-        root = self._streams[parent].root if parent in self._streams else branch
+        if parent not in self._streams:  # a fork from nowhere, or from itself: a root, for want of one
+            parent = None
+        root = self._streams[parent].root if parent else branch
         self._trees.setdefault(root, []).append(branch)
         self._streams[branch] = _Stream(root, parent, at, {})
         return self._streams[branch]

@@ -1,4 +1,4 @@
-"""The kit: the instruments that prove this project, for an embedder's own code. Needs `pip install lastresort[testing]`."""
+"""The kit: the instruments that prove this project, for an embedder's own code. It needs `lastresort[testing]`."""
 
 from .lawful import Unlawful, as_text, assert_lawful
 from .machine import ConversationMachine
