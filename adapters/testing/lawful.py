@@ -12,14 +12,14 @@ class Unlawful(AssertionError):
     def __init__(self, findings: tuple[Finding, ...], history: str) -> None:
         self.findings = findings
         self.history = history
-        super().__init__("\n".join([*(_tell(finding) for finding in findings), "", history]))
+        super().__init__("; ".join(_tell(finding) for finding in findings))
 
 
 def assert_lawful(log: Iterable[Recorded]) -> None:
     """Audit a whole log, in its order.
 
     Raises:
-        Unlawful: it has findings; the message names them and tells the log.
+        Unlawful: it has findings; the message names them, and its `history` tells the log.
     """
     entries = tuple(log)
     findings = audit(entries).findings

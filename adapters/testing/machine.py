@@ -23,7 +23,7 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
 from lastresort.projections import Replay, views
 
-from .lawful import assert_lawful
+from .lawful import as_text, assert_lawful
 from .strategies import ASSESSOR, CATEGORIES, MODEL, OPERATOR, OTHER_MODEL, in_memory, policies
 
 
@@ -209,7 +209,11 @@ class ConversationMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_is_well(self) -> None:
-        self.check()
+        try:
+            self.check()
+        except AssertionError as error:
+            error.history = as_text(self.conversations.store.log())  # type: ignore[attr-defined]  # for the plugin
+            raise
 
     def teardown(self) -> None:
         self.conversations.close()

@@ -1,0 +1,188 @@
+"""The promises of an event store, as checks: `check_store(factory)` holds any store to them.
+
+`STORE_CHECKS` are the same checks by name, for who wants a test each:
+
+    @pytest.mark.parametrize("check", STORE_CHECKS.values(), ids=STORE_CHECKS)
+    def test_my_store(check):
+        check(MyStore())
+"""
+
+from collections.abc import Callable
+from threading import Barrier, Thread
+
+from lastresort.domain.events import BranchedOff, BranchOpened, Event, Recorded, UserLeft, UserTurnTaken
+from lastresort.domain.ports import Append, CommandRecorded, EventStore, Placed, Sealed, VersionConflict
+from lastresort.domain.values import ForkCause
+
+from .strategies import THEN, USER
+
+StoreCheck = Callable[[EventStore], None]
+
+STORE_CHECKS: dict[str, StoreCheck] = {}
+"""What a store promises, by name. Each check takes an empty store."""
+
+LEFT = UserLeft(by=USER)
+SEALED = Sealed("sha256:" + "5" * 64, b"sealed")
+
+
+def check_store(factory: Callable[[], EventStore]) -> None:
+    """Hold the stores that `factory` makes, each empty, to every promise of the port.
+
+    Raises:
+        AssertionError: naming the promise that was broken.
+    """
+    for name, check in STORE_CHECKS.items():
+        store = factory()
+        try:
+            check(store)
+        except Exception as error:
+            raise AssertionError(f"the store breaks a promise: {name.replace('_', ' ')}: {error}") from error
+        finally:
+            store.close()
+
+
+def _promise(check: StoreCheck) -> StoreCheck:
+    STORE_CHECKS[check.__name__] = check
+    return check
+
+
+def _append(command_id: str, *places: tuple[str, int], event: Event = LEFT, **more: tuple[object, ...]) -> Append:
+    events = tuple(Placed(branch, version, event) for branch, version in places)
+    return Append(command_id, command_id, THEN.isoformat(), events, **more)  # type: ignore[arg-type]  # contents, erased
+
+
+def _places(recorded: object) -> list[tuple[str, int]]:
+    assert isinstance(recorded, list | tuple)
+    return [(one.branch, one.version) for one in recorded]
+
+
+def _refuses(store: EventStore, error: type[Exception], *appends: Append) -> None:
+    before = list(store.log())
+    try:
+        store.append(*appends)
+    except error:
+        pass
+    else:
+        raise AssertionError(f"it wrote what it must refuse with {error.__name__}")
+    assert list(store.log()) == before, "what it refused left something behind"
+
+
+@_promise
+def what_is_appended_is_read_again(store: EventStore) -> None:
+    append = _append("one", ("a", 1), ("a", 2))._replace(correlation_id="wider")
+    returned = store.append(append)
+    logged = list(store.log())
+    assert list(returned) == logged, "append returns other events than the log holds"
+    assert _places(logged) == [("a", 1), ("a", 2)], "the log holds other events than were appended"
+    for one in logged:
+        assert isinstance(one, Recorded)
+        assert (one.kind, one.event, one.recorded_at) == ("UserLeft", LEFT, THEN.isoformat()), "an event was changed"
+        assert (one.command_id, one.correlation_id) == ("one", "wider"), "an envelope was changed"
+    assert _places(list(store.read("a"))) == [("a", 1), ("a", 2)], "a branch reads otherwise than it was written"
+
+
+@_promise
+def positions_rise_in_the_order_of_appends(store: EventStore) -> None:
+    for number in range(1, 4):
+        store.append(_append(f"b{number}", ("b", number)), _append(f"a{number}", ("a", number)))
+    logged = list(store.log())
+    assert _places(logged) == [(branch, n) for n in range(1, 4) for branch in "ba"], "the log is out of order"
+    assert [one.position for one in logged] == list(range(1, 7)), "positions do not count from 1"
+    assert list(store.entries()) == logged, "entries are not what the log is"
+
+
+@_promise
+def a_branch_is_read_in_part(store: EventStore) -> None:
+    store.append(_append("one", *(("a", version) for version in range(1, 10))))
+    assert _places(list(store.read("a", after=2, upto=5))) == [("a", 3), ("a", 4), ("a", 5)], "after or upto is off"
+    assert _places(list(store.read("a", after=2, limit=2))) == [("a", 3), ("a", 4)], "limit is off"
+    assert list(store.read("nobody")) == [], "a branch that is not there has events"
+
+
+@_promise
+def versions_have_no_gaps(store: EventStore) -> None:
+    _refuses(store, VersionConflict, _append("late", ("a", 2)))
+    store.append(_append("one", ("a", 1)))
+    _refuses(store, VersionConflict, _append("gap", ("a", 3)))
+    _refuses(store, VersionConflict, _append("gap inside", ("a", 2), ("a", 4)))
+
+
+@_promise
+def a_version_is_taken_once(store: EventStore) -> None:
+    store.append(_append("one", ("a", 1), ("a", 2)))
+    _refuses(store, VersionConflict, _append("again", ("a", 2)))
+    _refuses(store, VersionConflict, _append("from the start", ("a", 1)))
+
+
+@_promise
+def an_append_is_all_or_nothing(store: EventStore) -> None:
+    store.append(_append("one", ("a", 1)))
+    _refuses(store, VersionConflict, _append("both", ("b", 1), ("a", 3), contents=(SEALED,)))
+    assert store.contents([SEALED.digest]) == {}, "the words of a refused append are kept"
+    _refuses(store, VersionConflict, _append("fine", ("b", 1)), _append("not", ("a", 1)))
+    store.append(_append("both", ("b", 1), ("a", 2)))
+    assert _places(list(store.recorded_by("both"))) == [("b", 1), ("a", 2)], "a refused command id is used up"
+
+
+@_promise
+def a_command_is_carried_out_once(store: EventStore) -> None:
+    store.append(_append("one", ("a", 1)))
+    _refuses(store, CommandRecorded, _append("one", ("a", 2)))
+    _refuses(store, CommandRecorded, _append("one", ("b", 1)))
+    assert list(store.recorded_by("two")) == [], "a command that nobody sent is recorded"
+
+
+@_promise
+def a_command_is_found_in_log_order(store: EventStore) -> None:
+    store.append(_append("one", ("z", 1), ("z", 2), ("a", 1)))
+    assert _places(list(store.recorded_by("one"))) == [("z", 1), ("z", 2), ("a", 1)], "not what it wrote, in log order"
+
+
+@_promise
+def a_fork_begins_after_its_prefix(store: EventStore) -> None:
+    store.append(_append("one", ("a", 1), ("a", 2), ("a", 3)))
+    opened = BranchOpened(by=USER, conversation="a", parent="a", at=2, cause=ForkCause.EDIT, risks=())
+    noted = Placed("a", 4, BranchedOff(by=USER, child="b", at=2))
+    fork = Append("fork", "fork", THEN.isoformat(), (noted, Placed("b", 3, opened), Placed("b", 4, LEFT)))
+    _refuses(store, VersionConflict, fork._replace(events=(noted, Placed("b", 4, opened))))
+    store.append(fork)
+    assert _places(list(store.read("b"))) == [("b", 3), ("b", 4)], "a fork does not begin after its prefix"
+    into = BranchOpened(by=USER, conversation="a", parent="a", at=3, cause=ForkCause.EDIT, risks=())
+    _refuses(store, VersionConflict, _append("into", ("a", 4), event=into))
+
+
+@_promise
+def words_come_and_go_with_their_events(store: EventStore) -> None:
+    said = UserTurnTaken(by=USER, content=SEALED.digest)
+    store.append(_append("one", ("a", 1), event=said, contents=(SEALED,)))
+    assert dict(store.contents([SEALED.digest, "sha256:" + "6" * 64])) == {SEALED.digest: SEALED.data}, "words are lost"
+    store.append(_append("two", ("a", 2), erased=(SEALED.digest,)))
+    assert store.contents([SEALED.digest]) == {}, "erased words are kept"
+    assert _places(list(store.log())) == [("a", 1), ("a", 2)], "erasing words changed the log"
+
+
+@_promise
+def of_several_writers_one_comes_first(store: EventStore) -> None:
+    writers, rounds = 4, 8
+    outcomes: list[tuple[int, bool]] = []
+    together = Barrier(writers)
+
+    def write(writer: int) -> None:
+        for version in range(1, rounds + 1):
+            together.wait()
+            try:
+                store.append(_append(f"{writer}-{version}", ("a", version)))
+                outcomes.append((version, True))
+            except VersionConflict:
+                outcomes.append((version, False))
+            together.wait()
+
+    threads = [Thread(target=write, args=(writer,)) for writer in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    won = sorted(version for version, first in outcomes if first)
+    assert won == list(range(1, rounds + 1)), f"versions were written {won}"
+    assert len(outcomes) == writers * rounds, "a writer got neither an answer nor a conflict"
+    assert _places(list(store.log())) == [("a", version) for version in won], "the log is not what was acknowledged"
