@@ -202,6 +202,8 @@ def test_a_refusal_says_in_numbers_and_versions_what_is_missing(given):
         ),
     )
     assert str(refusal) == ("WarningGiven refused: redirected-first: failed redirections: 0 of 3 in this episode")
+    (at_risk,) = given(STARTED, SAID, AT_RISK).when(PROPOSED).decision.broken
+    assert at_risk.missing == rules.Missing("open risks: risk", have=1, need=0)
     (still_pending,) = given(STARTED, *THREE_FAILED_REDIRECTIONS, SAID, ANSWERED).when(warned()).decision.broken
     assert still_pending.missing.at == 16
 

@@ -223,6 +223,13 @@ def test_answers_a_user__a_redirection_ahead_of_its_answer(given):
     )
 
 
+def test_answers_a_user__an_answer_to_itself(given):
+    """An assistant turn does not redirect itself."""
+    given(STARTED, ABUSED, ANSWERED).when(redirected(answers=4)).refused_by(
+        rules.ANSWERS_A_USER, rules.REFERS_TO_THE_PATH, rules.JUDGES_THE_LATEST
+    )
+
+
 def test_answers_a_user__a_warning_ahead_of_its_answer(given):
     """The assistant turn that warns came after the user turn that it saw."""
     given(STARTED, THREE_FAILED_REDIRECTIONS).when(warned()).refused_by(

@@ -351,6 +351,13 @@ def test_grave_enough__too_mild(given):
     )
 
 
+def test_grave_enough__no_harm_at_all(given):
+    """Where there is no harm it is not grave, however mild the harm that a policy lets pass."""
+    given(started(policy(min_severity=1)), *UP_TO_THE_END, PRODUCTIVE).when(END).refused_by(
+        rules.GRAVE_ENOUGH, rules.WARNED_FIRST, rules.STILL_HARMFUL, lacking="lowest severity of the unit: 0 of 1"
+    )
+
+
 def test_grave_enough__one_assessor_finds_it_mild(given):
     """The lowest severity given for the unit counts, whoever gave it and when."""
     given(STARTED, *UP_TO_THE_END, harmful(severity=1, by=MODEL)).when(END).refused_by(rules.GRAVE_ENOUGH)

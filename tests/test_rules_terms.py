@@ -40,6 +40,7 @@ from vocabulary import (
     policy_changed,
     proposed,
     started,
+    up_to_the_end,
     warned,
 )
 
@@ -347,11 +348,15 @@ def test_stricter_governs__milder_harm_from_now_on(given):
 
 
 def test_stricter_governs__number_by_number(given):
-    """Where only how grave harm must be was relaxed, redirections count as they did."""
-    milder = policy(min_severity=1)
+    """Where one number was relaxed, the other is as it was, and only the rule that asks for it stands in the way."""
+    milder, fewer = policy(min_severity=1), policy(min_failed_redirections=2)
     given(STARTED, failed_redirections(3), policy_changed(milder), ANSWERED).when(warned()).accepted()
     given(STARTED, failed_redirections(2), policy_changed(milder), ANSWERED).when(warned()).refused_by(
         rules.REDIRECTED_FIRST
+    )
+    mild = (SAID, harmful(severity=1))
+    given(STARTED, ABUSED, policy_changed(fewer), ANSWERED, up_to_the_end(mild)).when(END).refused_by(
+        rules.GRAVE_ENOUGH
     )
 
 
