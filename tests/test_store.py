@@ -453,10 +453,33 @@ def test_a_store_that_is_not_there_is_created_only_if_asked(tmp_path: Path) -> N
     open_conversations(url, create=False).close()
 
 
-def test_a_server_that_does_not_answer_is_named() -> None:
-    """Port 1 of this machine serves no database."""
-    with pytest.raises(StoreError, match=r"cannot open postgresql://somebody@127\.0\.0\.1:1/x: "):
-        open_conversations("postgresql://somebody@127.0.0.1:1/x")
+@pytest.fixture(scope="module")
+def unanswered() -> str:
+    """What is said of a server that is not there: port 1 of this machine serves no database."""
+    with pytest.raises(StoreError) as raised:
+        open_conversations("postgresql://somebody:xylophone@127.0.0.1:1/x")
+    return str(raised.value)
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_a_server_that_does_not_answer_is_named(unanswered: str) -> None:
+    """With its address."""
+    assert unanswered.startswith("cannot open postgresql://somebody")
+    assert "@127.0.0.1:1/x: " in unanswered
+
+
+@pytest.mark.xdist_group("postgresql")
+@pytest.mark.xfail(strict=True, reason="a password in a URL is printed")
+def test_a_password_is_not_printed(unanswered: str) -> None:
+    """Error messages go to screens and logs."""
+    assert "xylophone" not in unanswered
+
+
+@pytest.mark.xdist_group("postgresql")
+@pytest.mark.xfail(strict=True, reason="the pool is asked first, and tells after 5 s that it got no connection")
+def test_a_server_that_does_not_answer_says_why(unanswered: str) -> None:
+    """Refused, unknown user, unknown database: what the server or the driver says."""
+    assert "refused" in unanswered
 
 
 def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
