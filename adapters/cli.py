@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from lastresort.domain.chat import Conversations
 from lastresort.domain.policy import PROFILES
+from lastresort.domain.ports import SealBroken
 from lastresort.domain.rules import RULES
 from lastresort.domain.service import UnknownBranch
-from lastresort.domain.values import Ground
+from lastresort.domain.values import Ground, Id
 
 from . import StoreError, open_conversations
 from .inputs import BadInput, load_policy
@@ -22,13 +24,26 @@ FINDINGS = 1
 BAD_INPUT = 2
 DEFAULT_MODEL = "claude-opus-4-1"
 
+
+class _Name(click.ParamType[str]):
+    """An id, as events carry them."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return TypeAdapter(Id).validate_python(value)
+        except ValidationError:
+            self.fail(f"{value!r} is no name: 1 to 128 printable ASCII characters without spaces", param, ctx)
+
+
 _store = click.option(
     "--store", "url", required=True, envvar="LASTRESORT_STORE", metavar="URL",
     help="sqlite:///FILE or postgresql://USER@HOST/DATABASE; also from LASTRESORT_STORE.",
 )  # fmt: skip
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _policy = click.option("--policy", default="default", metavar="NAME|FILE", help="A profile, or a policy in TOML.")
-_model = click.option("--model", default=DEFAULT_MODEL, show_default=True, help="The model that answers.")
+_model = click.option("--model", type=_Name(), default=DEFAULT_MODEL, show_default=True, help="The model that answers.")
 
 
 class _Group(click.Group):
@@ -37,7 +52,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (BadInput, StoreError, UnknownBranch) as error:
+        except (BadInput, SealBroken, StoreError, UnknownBranch) as error:
             click.echo(f"lastresort: {error}", err=True)
             ctx.exit(BAD_INPUT)
 
@@ -116,10 +131,7 @@ def tree(conversation: str, url: str, as_json: bool) -> None:
     from . import display
 
     with _opened(url) as conversations:
-        branches = conversations.tree(conversation)
-        log = [recorded for branch in branches for recorded in conversations.store.read(branch)]
-    by_name = {row.branch: row for row in fold_views(log).all}
-    rows = [by_name[branch] for branch in branches]
+        rows = fold_views(conversations.tree_log(conversation)).all
     if as_json:
         display.print_json(rows)
     else:
@@ -139,7 +151,7 @@ def show(branch: str, at: int | None, url: str, as_json: bool) -> None:
 
     with _opened(url) as conversations:
         path = conversations.path(branch)
-        lines = transcript(path, conversations.words(path), at)
+        lines = transcript(path, conversations.words(path), at, conversations.tree_log(branch))
     if as_json:
         display.print_json([line._asdict() for line in lines])
     else:
@@ -265,7 +277,7 @@ def policies(as_json: bool) -> None:
 @main.command()
 @click.option("--offline", is_flag=True, help="Talk to the offline partner (the only one there is so far).")
 @click.option("--branch", metavar="BRANCH", help="Go on with a branch instead of starting a conversation.")
-@click.option("--conversation", metavar="ID", help="What to call the conversation that is started.")
+@click.option("--conversation", type=_Name(), metavar="ID", help="What to call the conversation that is started.")
 @_store
 @_policy
 @_model

@@ -18,7 +18,7 @@ from lastresort.projections import Branch, Finding, Line, Views
 from lastresort.projections.figures import Figures
 from lastresort.projections.transcript import evidence
 
-_PIPED_WIDTH = 160
+_PIPED_WIDTH = 10_000  # a line is a line to other programs, however long
 _SPEAKERS = {"user": "bold cyan", "assistant": "bold green"}
 _MARKED = {
     "ConversationEnded": "bold red",

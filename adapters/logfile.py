@@ -85,8 +85,14 @@ def checked_log(path: Path) -> tuple[list[Recorded], Report]:
     for number, entry in read_log(path):
         if isinstance(entry, Unreadable):
             raise BadInput(f"{path}:{number}: {entry.why}")
+        if entries and entry.command_id == entries[-1].command_id and _envelope(entry) != _envelope(entries[-1]):
+            raise BadInput(f"{path}:{number}: recorded_at or correlation_id differs within one command")
         entries.append(entry)
     return entries, audit(entries)
+
+
+def _envelope(entry: Recorded) -> tuple[str, str]:
+    return entry.recorded_at, entry.correlation_id
 
 
 def write_log(path: Path, entries: Iterable[Recorded], store: EventStore) -> None:

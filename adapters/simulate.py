@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from itertools import count
 
 from lastresort.domain.chat import Chat
-from lastresort.domain.decider import Refused
 from lastresort.domain.policy import Policy
-from lastresort.domain.service import BranchEnded
+from lastresort.domain.service import BranchEnded, Committed
 from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
 from lastresort.projections.figures import Figures, figures
 
@@ -60,12 +59,14 @@ class Simulation:
             conversation=transcript.conversation, account=transcript.account, model=self._model, policy=self._policy
         )
         said: dict[int, tuple[str, int]] = {}  # by index in the transcript: branch and version
+        ended: dict[int, Chat] = {}  # what was said after an ending, and where
         for step in steps(transcript):
-            chat = self._say(chat, step, said)
+            chat = self._say(chat, step, said, ended)
             if step.number in said:
                 self._partner.answer(chat, step.reply)
 
-    def _say(self, chat: Chat, step: Step, said: dict[int, tuple[str, int]]) -> Chat:
+    def _say(self, chat: Chat, step: Step, said: dict[int, tuple[str, int]], ended: dict[int, Chat]) -> Chat:
+        """Record a user turn, and return the branch on which the rest goes on."""
         turn = step.turn
         self._label = turn.risk or Risk.UNKNOWN
         if turn.edits in said:
@@ -73,8 +74,14 @@ class Simulation:
             child = self.conversations.chat(branch).edit(version, turn.text)
             assert isinstance(child, Chat), child
             chat = child
-        elif isinstance(_user_turn(chat, turn), BranchEnded):
-            return chat
+        else:
+            # What was said after an ending is on no branch: edited, it meets the same ending.
+            there = chat if turn.edits is None else ended[turn.edits]
+            outcome = there.user_turn(turn.text)
+            if isinstance(outcome, BranchEnded):
+                ended[step.number] = there
+                return chat
+            assert isinstance(outcome, Committed), outcome
         assert chat.seen is not None
         said[step.number] = chat.branch, chat.seen
         _judge(chat, turn)
@@ -83,12 +90,6 @@ class Simulation:
         if turn.confirms_end:
             chat.confirm_end()
         return chat
-
-
-def _user_turn(chat: Chat, turn: Turn) -> object:
-    outcome = chat.user_turn(turn.text)
-    assert not isinstance(outcome, Refused), outcome
-    return outcome
 
 
 def _judge(chat: Chat, turn: Turn) -> None:

@@ -4,6 +4,7 @@ Maps between the domain's events and the rows of a recorder. A row's topic is th
 JSON: the envelope, and in it the event with exactly the fields of the law.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -132,7 +133,7 @@ def open_store(url: str, *, create: bool = True) -> tuple[RecorderStore, AesGcmV
     try:
         recorder, keys = _open(url, create)
     except (PersistenceError, sqlite3.Error, OSError) as error:
-        raise StoreError(f"cannot open {url}: {error}") from error
+        raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
     return RecorderStore(recorder), AesGcmVault(keys)
 
 
@@ -154,4 +155,10 @@ def _open(url: str, create: bool) -> tuple[LogRecorder, Keys]:
         except ImportError as error:
             raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
         return PostgresRecorder(url), PostgresKeys(url)
-    raise StoreError(f"not the URL of a store: {url}; use memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+    raise StoreError(
+        f"not the URL of a store: {_without_password(url)}; use memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    )
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)

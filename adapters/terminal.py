@@ -182,12 +182,7 @@ class Terminal:
 
     def do_tree(self) -> None:
         """/tree - the branches of this conversation"""
-        branches = self.conversations.tree(self.chat.branch)
-        rows = {
-            row.branch: row
-            for row in views(event for branch in branches for event in self.conversations.store.read(branch)).all
-        }
-        display.show_tree(self.out, [rows[branch] for branch in branches])
+        display.show_tree(self.out, views(self.conversations.tree_log(self.chat.branch)).all)
 
     def do_show(self) -> None:
         """/show - the transcript from the beginning"""
@@ -203,7 +198,7 @@ class Terminal:
 
     def _show_news(self) -> None:
         path = self.chat.path
-        lines = transcript(path, self.conversations.words(path))
+        lines = transcript(path, self.conversations.words(path), tree=self.conversations.tree_log(self.chat.branch))
         display.show_lines(self.out, [line for line in lines if line.version > self._shown])
         self._shown = path[-1].version
 

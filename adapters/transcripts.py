@@ -4,6 +4,7 @@ The format is fixed, since others write it: see docs/formats.md.
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -75,7 +76,7 @@ def steps(transcript: Transcript) -> tuple[Step, ...]:
     users = [index for index, turn in enumerate(turns) if turn.role == "user"]
     return tuple(
         Step(index, turns[index], "\n".join(turn.text for turn in turns[index + 1 : following]) or None)
-        for index, following in zip(users, [*users[1:], len(turns)], strict=True)
+        for index, following in pairwise([*users, len(turns)])
     )
 
 
@@ -90,8 +91,8 @@ def read_transcripts(paths: Iterable[Path]) -> list[Transcript]:
     for path in paths:
         for number, transcript in read_lines(path, Transcript):
             place = f"{path}:{number}"
-            first = places.setdefault(transcript.conversation, place)
-            if first != place:
+            if first := places.get(transcript.conversation):
                 raise BadInput(f"{place}: conversation: {transcript.conversation} is also at {first}; ids are unique")
+            places[transcript.conversation] = place
             transcripts.append(transcript)
     return transcripts

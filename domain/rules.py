@@ -15,7 +15,7 @@ Sources:
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from .events import (
     EVENTS,
@@ -80,10 +80,11 @@ BEGINNINGS = frozenset({ConversationStarted, BranchOpened})
 AFTER_THE_END = (
     FeedbackGiven, AppealFiled, AppealDecided, RiskRaised, RiskCleared, BranchedOff, ContentErased,
 )  # fmt: skip
-NAMES_THE_LATEST = (
-    TurnAssessed, RedirectionAttempted, EndRequested, EndConfirmed, HopeExhausted, EndProposed, WarningGiven,
-    ConversationEnded,
+NamesATurn = (
+    TurnAssessed | RedirectionAttempted | EndRequested | EndConfirmed | HopeExhausted | EndProposed | WarningGiven
+    | ConversationEnded
 )  # fmt: skip
+NAMES_A_TURN = get_args(NamesATurn)
 
 RULES: dict[str, Rule] = {}
 """The law, rule by rule, in its order."""
@@ -125,8 +126,8 @@ def ENDED_IS_FINAL(state: Conversation, event: Event) -> Missing | None:
     return Missing(f"the branch ended at {state.ended.version}", at=state.ended.version)
 
 
-@rule("refers-to-the-path", "ours", BranchOpened, BranchedOff, *NAMES_THE_LATEST)
-def REFERS_TO_THE_PATH(state: Conversation, event: Event) -> Missing | None:
+@rule("refers-to-the-path", "ours", BranchOpened, BranchedOff, *NAMES_A_TURN)
+def REFERS_TO_THE_PATH(state: Conversation, event: BranchOpened | BranchedOff | NamesATurn) -> Missing | None:
     """A version that an event names is on the path, and of the kind that the field says."""
     match event:
         case BranchOpened(at=at):
@@ -140,7 +141,7 @@ def REFERS_TO_THE_PATH(state: Conversation, event: Event) -> Missing | None:
     return None
 
 
-def _not_on_the_path(state: Conversation, event: Event) -> Missing | None:
+def _not_on_the_path(state: Conversation, event: NamesATurn) -> Missing | None:
     turns: list[tuple[int | None, int | None, str]] = [(_user_turn_of(event), state.answered_by, "a user turn")]
     if isinstance(event, RedirectionAttempted | WarningGiven):
         turns.append((event.turn, _latest(state), "an assistant turn"))
@@ -172,25 +173,23 @@ def ANSWERS_A_USER(state: Conversation, event: Event) -> Missing | None:
     return None
 
 
-@rule("judges-the-latest", "ours", *NAMES_THE_LATEST)
-def JUDGES_THE_LATEST(state: Conversation, event: Event) -> Missing | None:
+@rule("judges-the-latest", "ours", *NAMES_A_TURN)
+def JUDGES_THE_LATEST(state: Conversation, event: NamesATurn) -> Missing | None:
     """Verdicts, redirections, requests, confirmations, statements of hope, proposals, warnings and endings name the
     latest user turn: one that saw an earlier turn is stale."""
     named, latest = _user_turn_of(event), _latest(state)
     return None if named == latest else Missing(f"the latest user turn is {latest or 'none'}, not {named}", at=latest)
 
 
-def _user_turn_of(event: Event) -> int | None:
+def _user_turn_of(event: NamesATurn) -> int:
     """The user turn that an event names."""
     match event:
         case RedirectionAttempted():
             return event.answers
         case WarningGiven() | EndProposed() | ConversationEnded():
             return event.seen
-        case TurnAssessed() | EndRequested() | EndConfirmed() | HopeExhausted():
-            return event.turn
         case _:
-            return None
+            return event.turn
 
 
 def _latest(state: Conversation) -> int | None:

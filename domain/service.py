@@ -188,6 +188,14 @@ class Service:
             waiting.extend(states[child].children)
         return states
 
+    def tree_log(self, branch: str) -> list[Recorded]:
+        """Return the events of every branch of the tree that `branch` belongs to, parents before children.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return [recorded for one in self.tree(branch) for recorded in self.store.read(one)]
+
     def words(self, path: Iterable[Recorded]) -> dict[str, str]:
         """Return the words that stand on a path, by digest, those that are still kept.
 

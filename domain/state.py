@@ -364,8 +364,8 @@ def _new_policy(state: Conversation, version: int, policy: Policy) -> Conversati
         numbers = numbers.stricter(policy.numbers)
         if episode.numbers is not None:
             episode = episode._replace(numbers=numbers)
-        elif unit is not None:
-            unit = unit._replace(numbers=numbers)
+        else:
+            unit = unit and unit._replace(numbers=numbers)
     return state._replace(version=version, policy=policy, episode=episode, unit=unit)
 
 

@@ -43,15 +43,12 @@ class Branch(Frozen):
 
 
 class Views(NamedTuple):
-    """The three lists of branches, each in the order in which the branches opened."""
+    """All branches, and the three lists of them, each in the order in which they opened."""
 
+    all: tuple[Branch, ...]
     active: tuple[Branch, ...]
     ended: tuple[Branch, ...]
     branched: tuple[Branch, ...]
-
-    @property
-    def all(self) -> tuple[Branch, ...]:
-        return (*self.active, *self.ended)
 
 
 def views(log: Iterable[Recorded]) -> Views:
@@ -74,6 +71,7 @@ def views(log: Iterable[Recorded]) -> Views:
         for branch, state in replay.states.items()
     ]
     return Views(
+        all=tuple(rows),
         active=tuple(row for row in rows if row.ground is None),
         ended=tuple(row for row in rows if row.ground is not None),
         branched=tuple(row for row in rows if len(replay.tree_of(row.branch)) > 1),

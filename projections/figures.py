@@ -44,7 +44,7 @@ def figures(log: Iterable[Recorded]) -> Figures:
     verdicts: Counter[str] = Counter()
     endings: Counter[str] = Counter()
     refusals: Counter[str] = Counter()
-    holds: set[str] = set()
+    holds: set[tuple[str, str]] = set()
     for recorded in log:
         event = recorded.event
         kinds[recorded.kind] += 1
@@ -56,7 +56,7 @@ def figures(log: Iterable[Recorded]) -> Figures:
             case AttemptRefused():
                 refusals.update(event.rules)
             case RiskRaised():
-                holds.add(event.risk)
+                holds.add((recorded.command_id, event.risk))
             case _:
                 pass
     return Figures(

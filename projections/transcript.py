@@ -52,18 +52,21 @@ class Line(NamedTuple):
     gone: str | None = None
 
 
-def transcript(path: Iterable[Recorded], words: Mapping[str, str], upto: int | None = None) -> tuple[Line, ...]:
+def transcript(
+    path: Iterable[Recorded], words: Mapping[str, str], upto: int | None = None, tree: Iterable[Recorded] = ()
+) -> tuple[Line, ...]:
     """Return the lines of a path up to version `upto`.
 
     Args:
         path: the events on a branch's path, the inherited prefix first; all of them, since words may be erased later.
         words: what is still kept, by digest.
         upto: the last version to show.
+        tree: the events of the whole tree, where erasures may stand that are not on the path.
     """
     events = list(path)
     erased = {
         digest: f"erased at {recorded.recorded_at} ({recorded.event.cause})"
-        for recorded in reversed(events)
+        for recorded in (*tree, *reversed(events))
         if isinstance(recorded.event, ContentErased)
         for digest in recorded.event.contents
     }
