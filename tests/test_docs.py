@@ -1,0 +1,221 @@
+"""Whatever the documentation shows is run, as it stands there; whoever tries it gets what they read.
+
+In README.md and docs/: `python` blocks run in order, each file's in one namespace; `pycon` blocks are doctests; the
+lines of `console` and `bash` blocks that begin with `$ ` run in order, each file's in one folder, and what stands below
+them is what they print, where `...` stands for anything. TOML that begins with `# policy` is a policy, JSON after
+`<!-- transcript -->` or `<!-- log -->` is one.
+"""
+
+import doctest
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from stores import ROOT
+
+from lastresort.adapters.logfile import read_log
+from lastresort.adapters.transcripts import read_transcripts
+from lastresort.domain import Policy
+from lastresort.domain.events import Unreadable
+
+PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
+RUN = {"python", "pycon", "console", "bash", "sh", "toml", "json", "jsonl"}
+_FENCE = re.compile(r"^(?:<!-- (\w+) -->\n)?```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A fenced block: what it is marked as, its language, its text, and the line of the page on which it begins."""
+
+    mark: str | None
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in _FENCE.finditer(text):
+        mark, language, inside = found.groups()
+        yield Block(mark, language, inside, text.count("\n", 0, found.start(3)) + 1)
+
+
+def of(page: Path, *languages: str) -> list[Block]:
+    return [block for block in blocks(page) if block.language in languages]
+
+
+def pages_with(*languages: str) -> list[object]:
+    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if of(page, *languages)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like a fresh checkout to whoever follows a page: the examples are there, and nothing else."""
+    here = tmp_path / "checkout"
+    here.mkdir()
+    (here / "examples").symlink_to(ROOT / "examples")
+    if (ROOT.parent / "shared").is_dir():
+        (tmp_path / "shared").symlink_to(ROOT.parent / "shared")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("COLUMNS", "160")
+    return here
+
+
+def test_the_readme_shows_how_to_embed_it() -> None:
+    """With a block of Python at least."""
+    readme = ROOT / "README.md"
+    assert not readme.exists() or of(readme, "python")
+
+
+def test_every_block_is_of_a_language_that_is_run_or_is_text() -> None:
+    """A block that nobody runs is a promise that nobody keeps."""
+    for page in PAGES:
+        for block in blocks(page):
+            assert block.language in RUN | {"text"}, f"{page.name}:{block.line}: {block.language or 'no language'}"
+
+
+@pytest.mark.parametrize("page", pages_with("python"))
+@pytest.mark.usefixtures("folder")
+def test_python_blocks_run(page: Path) -> None:
+    """In order, in one namespace, as a script would."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in of(page, "python"):
+        code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+        exec(code, namespace)
+    for thing in list(namespace.values()):
+        if callable(close := getattr(thing, "close", None)) and not isinstance(thing, type):
+            close()
+
+
+@pytest.mark.parametrize("page", pages_with("pycon"))
+@pytest.mark.usefixtures("folder")
+def test_sessions_show_what_python_says(page: Path) -> None:
+    """As doctests, in order, in one namespace."""
+    text = "\n".join(block.text for block in of(page, "pycon"))
+    test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    out: list[str] = []
+    runner.run(test, out=out.append)
+    assert runner.failures == 0, "".join(out)
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+class Command(NamedTuple):
+    """A line that is typed, and the lines that it is shown to print."""
+
+    typed: str
+    shown: list[str]
+    line: int
+
+
+def commands(block: Block) -> list[Command]:
+    """Read a block: `$ ` begins a command, `> ` or a backslash goes on with it, and the rest is what it prints."""
+    found: list[Command] = []
+    for number, line in enumerate(block.text.splitlines(), start=block.line):
+        if line.startswith("$ "):
+            found.append(Command(line[2:], [], number))
+        elif found and not found[-1].shown and found[-1].typed.endswith("\\"):
+            found[-1] = found[-1]._replace(typed=f"{found[-1].typed}\n{line.removeprefix('> ')}")
+        elif found and line.strip():
+            found[-1].shown.append(line)
+    return found
+
+
+def missing_from(printed: str, shown: list[str]) -> list[str]:
+    """The lines that are shown and were not printed, in this order, with anything in place of `...`."""
+    rest = [" ".join(line.split()) for line in printed.splitlines()]
+    missing = []
+    for line in shown:
+        pattern = re.compile(".*".join(re.escape(" ".join(part.split())) for part in line.split("...")))
+        at = next((n for n, one in enumerate(rest) if pattern.search(one)), None)
+        if at is None:
+            missing.append(line)
+        elif line.strip() != "...":
+            rest = rest[at + 1 :]
+    return missing
+
+
+@pytest.mark.parametrize("page", pages_with("console", "bash", "sh"))
+def test_commands_print_what_is_shown(page: Path, folder: Path) -> None:
+    """In order, in one folder; `make` and `pip` are for another test, and another machine."""
+    for block in of(page, "console", "bash", "sh"):
+        for command in commands(block):
+            if re.match(r"(make|pip|python3? -m pip|python3? -m venv|git|docker|psql|createdb)\b", command.typed):
+                continue
+            if "shared/data" in command.typed and not (folder.parent / "shared").exists():
+                continue
+            done = subprocess.run(
+                ["bash", "-c", command.typed],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            where = f"{page.name}:{command.line}: $ {command.typed}"
+            assert done.returncode in (0, 1), f"{where}\n{done.stdout}"
+            assert "Traceback" not in done.stdout, f"{where}\n{done.stdout}"
+            assert not missing_from(done.stdout, command.shown), f"{where}\n{done.stdout}"
+
+
+def test_what_is_shown_is_compared_with_what_is_printed() -> None:
+    """The comparison itself can fail: on a line that is not there, and on one out of order."""
+    printed = "one 1 events\ntwo   words\nthree\n"
+    assert missing_from(printed, ["one ... events", "two words", "..."]) == []
+    assert missing_from(printed, ["..."]) == []
+    assert missing_from(printed, ["one 2 events"]) == ["one 2 events"]
+    assert missing_from(printed, ["three", "two words"]) == ["two words"]
+
+
+def test_commands_are_read_from_a_block() -> None:
+    """With what they print, over several lines, and without the prose between them."""
+    block = Block(None, "console", "$ one \\\n> two\nprinted\n\n$ three\n", 7)
+    assert commands(block) == [Command("one \\\ntwo", ["printed"], 7), Command("three", [], 11)]
+
+
+# --- Formats ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", pages_with("toml"))
+def test_policies_that_are_shown_can_be(page: Path) -> None:
+    """Those that say so in their first line."""
+    for block in of(page, "toml"):
+        if block.text.startswith("# policy"):
+            Policy.from_toml(block.text, f"{page.name}:{block.line}")
+
+
+@pytest.mark.parametrize("page", pages_with("json", "jsonl"))
+def test_transcripts_and_logs_that_are_shown_can_be_read(page: Path, tmp_path: Path) -> None:
+    """Each line of them."""
+    for block in of(page, "json", "jsonl"):
+        path = tmp_path / f"{page.name}-{block.line}"
+        path.write_text(block.text, encoding="utf-8")
+        if block.mark == "transcript":
+            assert read_transcripts([path])
+        elif block.mark == "log":
+            entries = [entry for _, entry in read_log(path)]
+            assert entries
+            assert not [entry for entry in entries if isinstance(entry, Unreadable)]
+        else:
+            assert block.mark is None, f"{page.name}:{block.line}: nothing is known of {block.mark}"
+
+
+# --- Docstrings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["lastresort.domain.policy", "lastresort.adapters"])
+def test_docstrings_show_what_python_says(module: str) -> None:
+    """By the name of the module, since it is installed under another path than it stands in."""
+    failed, tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert tried > 0
+    assert failed == 0
