@@ -152,10 +152,9 @@ def test_a_policy_from_toml():
     ("text", "said"),
     [
         ('name = "hasty"\nmin_failed_redirections = 1', "house.toml: line 2: min_failed_redirections: Input should"),
-        pytest.param(
+        (
             'name = "hasty"\n\n  min_failed_redirections = 1',
             "house.toml: line 3: min_failed_redirections: Input should",
-            marks=pytest.mark.xfail(strict=True, reason="a blank line before the key is taken for its line"),
         ),
         ('# ours\n"name" = "p"\nhold_on = []\n', "house.toml: line 3: hold_on: Value error, an imminent risk"),
         ('name = "two words"', "house.toml: line 1: name: String should match"),
