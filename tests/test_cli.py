@@ -483,7 +483,6 @@ def test_a_model_that_is_no_name_is_bad_input(run: Callable[..., Result], comman
     assert not Path("new.db").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="broken seals end in a traceback")
 def test_kept_bytes_that_are_broken_are_said_in_one_line(run: Callable[..., Result], url: str) -> None:
     """Which turn, and what to do."""
     import sqlite3
@@ -494,7 +493,6 @@ def test_kept_bytes_that_are_broken_are_said_in_one_line(run: Callable[..., Resu
     assert run("show", "c", "--store", url, status=2).stderr.startswith("lastresort: branch c, version 2: the kept")
 
 
-@pytest.mark.xfail(strict=True, reason="lines are folded at 160 columns")
 def test_a_long_line_is_one_line_when_piped(run: Callable[..., Result], tmp_path: Path) -> None:
     """Or no program could tell the words of a turn from the next line."""
     url = f"sqlite:///{tmp_path}/words.db"

@@ -219,7 +219,6 @@ def test_an_empty_log_is_imported_as_nothing(target: Conversations, tmp_path: Pa
 
 
 @pytest.mark.parametrize("field", ["recorded_at", "correlation_id"])
-@pytest.mark.xfail(strict=True, reason="the first event's envelope is written for all events of its command")
 def test_the_events_of_a_command_that_differ_in_their_envelope_are_kept_or_refused(
     file: Path, tmp_path: Path, field: str
 ) -> None:

@@ -181,7 +181,6 @@ def test_an_edit_goes_on_after_an_ending() -> None:
     assert played.said(found.active[0].branch) == [REDIRECTION, REDIRECTION, REPLY]
 
 
-@pytest.mark.xfail(strict=True, reason="it is said on the branch that happens to be at hand")
 def test_an_edit_of_a_turn_that_was_never_said_is_not_said_elsewhere() -> None:
     """The turn came after the ending, so there is no branch on which it could be replaced."""
     played = Played(*[user(**HARM)] * 5, user("Lost."), user("Sorry.", **FINE, edits=0), user("Misplaced.", edits=5))

@@ -469,7 +469,6 @@ def test_a_server_that_does_not_answer_is_named(unanswered: str) -> None:
 
 
 @pytest.mark.xdist_group("postgresql")
-@pytest.mark.xfail(strict=True, reason="a password in a URL is printed")
 def test_a_password_is_not_printed(unanswered: str) -> None:
     """Error messages go to screens and logs."""
     assert "xylophone" not in unanswered
