@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort.domain.ports import SealBroken, Sealed
 
+_NAME_BYTES = 8
 _NONCE_BYTES = 12
 _KEY_BITS = 256
 
@@ -42,7 +43,7 @@ class Keys(Protocol):
 
 
 class AesGcmVault:
-    """Seals words with AES-256-GCM: a random nonce of 12 bytes, the ciphertext, and a tag of 16 bytes."""
+    """Seals words with AES-256-GCM: 8 bytes that name the key, a random nonce of 12, the ciphertext, a tag of 16."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -54,24 +55,36 @@ class AesGcmVault:
             key = self._keys.get(conversation)
             assert key is not None
         nonce = os.urandom(_NONCE_BYTES)
-        data = nonce + AESGCM(key).encrypt(nonce, words.encode(), _place(conversation, branch, version))
-        return Sealed("sha256:" + hashlib.sha256(data).hexdigest(), data)
+        data = _name(key) + nonce + AESGCM(key).encrypt(nonce, words.encode(), _place(conversation, branch, version))
+        return Sealed(_digest(data), data)
 
-    def open(self, conversation: str, branch: str, version: int, data: bytes) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+        broken = SealBroken(f"branch {branch}, version {version}: the kept bytes are not what was sealed")
+        if _digest(sealed.data) != sealed.digest:
+            raise broken
         key = self._keys.get(conversation)
-        if key is None:
-            return None
+        named, data = sealed.data[:_NAME_BYTES], sealed.data[_NAME_BYTES:]
+        if key is None or named != _name(key):
+            return None  # the key that sealed it was destroyed; there may be a new one for what was said since
         try:
             place = _place(conversation, branch, version)
             return AESGCM(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place).decode()
         except (InvalidTag, ValueError):
-            raise SealBroken(f"branch {branch}, version {version}: the kept bytes are not what was sealed") from None
+            raise broken from None
 
     def forget(self, conversation: str) -> None:
         self._keys.destroy(conversation)
 
     def close(self) -> None:
         self._keys.close()
+
+
+def _name(key: bytes) -> bytes:
+    return hashlib.sha256(b"name of " + key).digest()[:_NAME_BYTES]
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def _place(conversation: str, branch: str, version: int) -> bytes:

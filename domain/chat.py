@@ -148,7 +148,8 @@ class Chat:
         """Record what the user said."""
         command = TakeUserTurn(id=self._id(command_id), by=self.user)
         outcome = self.conversations.user_turn(self.branch, command, words)
-        self.seen = getattr(outcome, "version", self.seen)
+        if isinstance(outcome, Committed):  # which may have been long ago, if the command was sent before
+            self.seen = max(self.seen or 0, outcome.version)
         return outcome
 
     def assistant_turn(
@@ -167,7 +168,7 @@ class Chat:
         )
         outcome = self._do(command, words)
         if not isinstance(outcome, Refused):
-            self.answered = outcome.version
+            self.answered = max(self.answered or 0, outcome.version)
         return outcome
 
     # --- judging ------------------------------------------------------------------------------------------------
@@ -292,6 +293,8 @@ class Chat:
     def _fork(
         self, turn: int, cause: ForkCause, words: str | None, child: str | None, command_id: str | None
     ) -> "Chat | Refused":
+        if turn < 2:
+            raise ValueError(f"no turn stands at version {turn} of branch {self.branch}")
         command = OpenBranch(id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause)
         outcome = self.conversations.fork(self.branch, command, words, child=child)
         if isinstance(outcome, Refused):

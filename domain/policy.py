@@ -127,7 +127,7 @@ def _explain(text: str, source: str, error: ValidationError) -> list[str]:
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         key = str(problem["loc"][0])
-        found = re.search(rf"^[ \t]*[\"']?{re.escape(key)}[\"']?\s*=", text, re.MULTILINE)
+        found = re.search(rf"^[ \t\[]*[\"']?{re.escape(key)}[\"']?[ \t]*[=\].]", text, re.MULTILINE)
         line = f"line {text.count(chr(10), 0, found.start()) + 1}: " if found else ""
         lines.append(f"{source}: {line}{key}: {problem['msg']}")
     return lines

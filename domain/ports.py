@@ -95,8 +95,8 @@ class Vault(Protocol):
         """Seal `words`, under a new key if the conversation has none."""
         ...
 
-    def open(self, conversation: str, branch: str, version: int, data: bytes) -> str | None:
-        """Return the words in sealed bytes; None if the key was destroyed.
+    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+        """Return the words that were sealed; None if their key was destroyed.
 
         Raises:
             SealBroken: the bytes were not sealed for this place.

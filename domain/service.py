@@ -208,7 +208,9 @@ class Service:
         kept = self.store.contents(places)
         for digest, (_, branch, version, *_rest) in places.items():
             conversation = conversation or self._state(branch).conversation
-            opened = self.vault.open(conversation, branch, version, kept[digest]) if digest in kept else None
+            opened = (
+                self.vault.open(conversation, branch, version, Sealed(digest, kept[digest])) if digest in kept else None
+            )
             if opened is not None:
                 words[digest] = opened
         return words
@@ -232,8 +234,11 @@ class Service:
             UnknownBranch: the store has no such branch.
             CommandIdReused: the command's id belongs to another command.
             Contended: others wrote first, again and again.
-            ValueError: words are to be erased that were not said in this conversation.
+            ValueError: words are to be erased that were not said in this conversation, or the command is one half of
+                a fork, which `fork` does whole.
         """
+        if isinstance(command, BranchOff | OpenBranch):
+            raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
 
         def attempt(fresh: bool) -> Committed | _Standing:
             state = self._state(branch, fresh=fresh)
@@ -331,13 +336,13 @@ class Service:
             UnknownBranch: the store has no such conversation.
         """
         tree = self.tree(conversation)
-        if self.store.recorded_by(command_id):
+        command = EraseContents(id=command_id, by=by, contents=(), cause=cause)
+        if self._told_before(command, conversation) is not None:
             return  # what was said since is not meant
-        contents = dict.fromkeys(digest for branch in tree for digest in self._contents_of(branch))
         # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
         self.vault.forget(tree[conversation].conversation)
-        command = EraseContents(id=command_id, by=by, contents=tuple(contents), cause=cause)
-        self.execute(conversation, command)
+        contents = dict.fromkeys(digest for branch in tree for digest in self._contents_of(branch))
+        self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 
     # --- deciding -----------------------------------------------------------------------------------------------
 
@@ -389,7 +394,7 @@ class Service:
             raise reused
         if isinstance(first.event, AttemptRefused):
             decision = decide(command, fold(self.path(first.branch, upto=first.version - 1)))
-            if not isinstance(decision, Refused) or decision.trace != (first.event,):
+            if not isinstance(decision, Refused) or command.by != first.event.by:
                 raise reused
             return decision
         return Committed(events, self._state(first.branch, fresh=True))

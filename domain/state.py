@@ -53,8 +53,8 @@ class Warned(NamedTuple):
 class Unit(NamedTuple):
     """The user turns since the last assistant turn, and what has been said of them.
 
-    What speaks for going on counts for the whole unit; what speaks for ending counts only if it was said
-    of the unit's latest turn, since a turn that nobody has judged may be anything.
+    The mildest verdict is the unit's judgement, and a risk that somebody saw counts for the whole unit. But to warn and
+    to end it takes a verdict on the unit's latest turn too, since a turn that nobody has judged may be anything.
     """
 
     turn: int  # the latest user turn, which names the unit

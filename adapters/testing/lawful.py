@@ -1,8 +1,9 @@
 """Checks of a log, and logs as people read them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from lastresort.domain.events import Recorded
+from lastresort.domain.state import Conversation
 from lastresort.projections import Finding, audit, describe
 
 
@@ -15,16 +16,17 @@ class Unlawful(AssertionError):
         super().__init__("; ".join(_tell(finding) for finding in findings))
 
 
-def assert_lawful(log: Iterable[Recorded]) -> None:
-    """Audit a whole log, in its order.
+def assert_lawful(log: Iterable[Recorded]) -> Mapping[str, Conversation]:
+    """Audit a whole log, in its order, and return the state that each branch is in at its end.
 
     Raises:
         Unlawful: it has findings; the message names them, and its `history` tells the log.
     """
     entries = tuple(log)
-    findings = audit(entries).findings
-    if findings:
-        raise Unlawful(findings, as_text(entries, findings))
+    report = audit(entries)
+    if report.findings:
+        raise Unlawful(report.findings, as_text(entries, report.findings))
+    return report.states
 
 
 def as_text(log: Iterable[Recorded], findings: Iterable[Finding] = ()) -> str:

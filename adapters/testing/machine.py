@@ -21,10 +21,9 @@ from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.decider import Refused
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
-from lastresort.projections import Replay, views
 
 from .lawful import as_text, assert_lawful
-from .strategies import ASSESSOR, CATEGORIES, MODEL, OPERATOR, OTHER_MODEL, in_memory, policies
+from .strategies import ASSESSOR, CATEGORIES, EASY, MODEL, OPERATOR, OTHER_MODEL, in_memory, policies
 
 
 class ConversationMachine(RuleBasedStateMachine):
@@ -61,17 +60,13 @@ class ConversationMachine(RuleBasedStateMachine):
 
     def check(self) -> None:
         """Check what must be true after every step. Raises AssertionError if it is not."""
-        log = tuple(self.conversations.store.log())
-        assert_lawful(log)
-        for branch, replayed in Replay(log).states.items():
+        for branch, replayed in assert_lawful(self.conversations.store.log()).items():
             for held in (self.conversations, self.others):
                 assert held.state(branch) == replayed, f"branch {branch}: live state is not what the log adds up to"
-        found = views(log)
-        assert not {row.branch for row in found.active} & {row.branch for row in found.ended}
 
     # --- steps ------------------------------------------------------------------------------------------------
 
-    @initialize(target=branches, policy=policies())
+    @initialize(target=branches, policy=st.just(EASY) | policies())
     def start(self, policy: Policy) -> str:
         return self.conversations.start(model=MODEL.id, account="account", policy=policy).branch
 
@@ -116,8 +111,14 @@ class ConversationMachine(RuleBasedStateMachine):
     def something_else_is_judged(self, branch: str, other: bool, verdict: Verdict, risk: Risk, by: Any) -> None:
         self._try(self.act(branch, other).judge, verdict, risk=risk, by=by)
 
-    @rule(branch=branches, other=st.booleans(), times=st.integers(1, 4), category=st.sampled_from(CATEGORIES[:2]))
-    def abuse_goes_on(self, branch: str, other: bool, times: int, category: str) -> None:
+    @rule(
+        branch=branches,
+        other=st.booleans(),
+        times=st.integers(1, 4),
+        category=st.sampled_from(CATEGORIES[:2]),
+        to_the_end=st.booleans(),
+    )
+    def abuse_goes_on(self, branch: str, other: bool, times: int, category: str, to_the_end: bool) -> None:
         """Harm, and an answer that warns if it may and redirects if not: the way to an ending, taken at a run."""
         chat = self.act(branch, other)
         for _ in range(times):
@@ -126,6 +127,9 @@ class ConversationMachine(RuleBasedStateMachine):
             chat.assistant_turn("words of the model")
             if isinstance(self._try(chat.warn, category), Refused | None):
                 self._try(chat.redirect)
+        if to_the_end:
+            chat.user_turn("words of the user")
+            self.model_wants_to_end(branch, other, category, fresh=True)
 
     @rule(branch=branches, other=st.booleans())
     def model_redirects(self, branch: str, other: bool) -> None:
@@ -186,7 +190,8 @@ class ConversationMachine(RuleBasedStateMachine):
 
     @rule(branch=branches, other=st.booleans(), outcome=st.sampled_from(AppealOutcome))
     def what_comes_after(self, branch: str, other: bool, outcome: AppealOutcome) -> None:
-        chat = self.act(branch, other)
+        ended = [one for one, state in self.conversations.tree(branch).items() if state.ended]
+        chat = self.act(ended[0] if ended else branch, other)
         chat.leave()
         chat.feedback(Rating.DOWN)
         chat.appeal("words of the user")

@@ -31,6 +31,9 @@ ACTORS = (USER, MODEL, OTHER_MODEL, ASSESSOR, OPERATOR)
 CATEGORIES = ("abuse", "threats", "mockery")
 """Two that may lead to an ending by default, and one that may not."""
 
+EASY = Policy(name="easy", min_failed_redirections=2, min_severity=1, hold_on=(Risk.IMMINENT,))
+"""The policy under which an ending is reached soonest."""
+
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 """The time in every envelope: no rule reads it."""
 
