@@ -456,6 +456,15 @@ def test_a_fork_of_a_fork_is_audited_on_the_whole_path(chats: Conversations) -> 
     assert found(log) == [("g", 3, {"forks-at-a-turn"})]
 
 
+def test_a_fork_at_the_fork_of_its_parent_replaces_no_turn(forked: Log) -> None:
+    """What follows there on the parent's path is its own beginning, not the turn that it replaced in its turn."""
+    event = BranchOpened(by=USER, conversation="c", parent="d", at=3, cause=ForkCause.EDIT, risks=())
+    note = BranchedOff(by=USER, child="e", at=3)
+    log = then(forked, note)
+    log.append(Recorded(10, "e", 4, event.kind, "t", log[-1].command_id, event, "t"))
+    assert found(log) == [("e", 4, {"forks-at-a-turn"})]
+
+
 def edited_fork_of(log: Log, branch: str, **fields: Any) -> Log:
     return [
         entry._replace(event=entry.event.model_copy(update=fields))
@@ -490,7 +499,8 @@ def test_a_risk_that_is_not_everywhere_is_found(forked: Log) -> None:
     log = then(forked, raised)
     assert found(log) == [("d", 6, {"structure-risk"})]
     assert audit(log).findings[0].detail == "RiskRaised r is not on: c"
-    for on_c, findings in ((raised, []), (other, [6, 7]), (LEFT, [6])):
+    cleared = RiskCleared(by=OPERATOR, risk="r")
+    for on_c, findings in ((raised, []), (other, [6, 7]), (LEFT, [6]), (cleared, [6, 7])):
         both = [*log, Recorded(10, "c", 7, on_c.kind, "t", log[-1].command_id, on_c, "t")]
         assert [version for _, version, rules in found(both) if rules == {"structure-risk"}] == findings
 
