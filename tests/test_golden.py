@@ -72,8 +72,8 @@ class _Unsealed:
         data = json.dumps([conversation, branch, version, words]).encode()
         return Sealed("sha256:" + hashlib.sha256(data).hexdigest(), data)
 
-    def open(self, conversation: str, branch: str, version: int, data: bytes) -> str | None:
-        return str(json.loads(data)[3])
+    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+        return str(json.loads(sealed.data)[3])
 
     def forget(self, conversation: str) -> None:
         """Nothing is kept."""

@@ -206,7 +206,7 @@ def test_a_policy_is_read_from_toml(tmp_path: Path) -> None:
             "line 2: trusted_for_risk: Value error, the word of a model",
         ),
         (["name = 'mine'", "patience = 3"], "line 2: patience: Extra inputs are not permitted"),
-        (["name = 'mine'", "[patience]", "days = 3"], "patience: Extra inputs are not permitted"),
+        (["name = 'mine'", "[patience]", "days = 3"], "line 2: patience: Extra inputs are not permitted"),
         (["min_severity = 2"], "name: Field required"),
         (["name = "], "not TOML: Invalid value (at line 1, column 8)"),
     ],

@@ -1,5 +1,6 @@
 """Words are sealed to their place, and gone once they are erased: from the store, and from every file."""
 
+import hashlib
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url
 from lastresort.adapters.store import open_store
 from lastresort.adapters.vault import AesGcmVault, MemoryKeys, SQLiteKeys
 from lastresort.domain import Rating
-from lastresort.domain.ports import SealBroken
+from lastresort.domain.ports import Sealed, SealBroken, Sealed
 from lastresort.projections import audit, transcript, views
 
 __all__ = ["postgresql"]
@@ -32,9 +33,14 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def sealed_in_memory() -> tuple[AesGcmVault, bytes]:
+def sealed_in_memory() -> tuple[AesGcmVault, Sealed]:
     vault = AesGcmVault(MemoryKeys())
-    return vault, vault.seal("c", "b", 7, CANARY).data
+    return vault, vault.seal("c", "b", 7, CANARY)
+
+
+def forged(data: bytes) -> Sealed:
+    """Bytes under the digest that they have now, as if the log had been tampered with to fit them."""
+    return Sealed("sha256:" + hashlib.sha256(data).hexdigest(), data)
 
 
 def files_with(folder: Path, data: bytes) -> list[str]:
@@ -47,7 +53,7 @@ def files_with(folder: Path, data: bytes) -> list[str]:
 @pytest.mark.parametrize("words", ["Hello.", "", "\N{SNOWMAN} \N{GRINNING FACE}\n\x00", "x" * 100_000])
 def test_sealed_words_open_in_their_place(vault: AesGcmVault, words: str) -> None:
     """Whatever they are."""
-    assert vault.open("c", "b", 7, vault.seal("c", "b", 7, words).data) == words
+    assert vault.open("c", "b", 7, vault.seal("c", "b", 7, words)) == words
 
 
 @pytest.mark.parametrize(("branch", "version"), [("b", 8), ("other", 7), ("", 7), ("b", -7)])
@@ -55,43 +61,57 @@ def test_sealed_words_open_in_no_other_place(vault: AesGcmVault, branch: str, ve
     """Bytes that were moved to another turn or another branch are not taken for what was said there."""
     sealed = vault.seal("c", "b", 7, CANARY)
     with pytest.raises(SealBroken, match=rf"^branch {branch}, version {version}: the kept bytes are not what was sea"):
-        vault.open("c", branch, version, sealed.data)
+        vault.open("c", branch, version, sealed)
 
 
 def test_sealed_words_open_under_no_other_key(vault: AesGcmVault) -> None:
     """Each conversation has a key of its own."""
     sealed = vault.seal("c", "b", 7, CANARY)
     vault.seal("other", "b", 7, "Hello.")
-    with pytest.raises(SealBroken):
-        vault.open("other", "b", 7, sealed.data)
+    assert vault.open("other", "b", 7, sealed) is None
 
 
-def test_an_edited_byte_breaks_the_seal(sealed_in_memory: tuple[AesGcmVault, bytes]) -> None:
-    """Any byte: of the nonce, of the words, of the tag."""
-    vault, data = sealed_in_memory
-    for place in range(len(data)):
-        edited = bytearray(data)
+def test_an_edited_byte_breaks_the_seal(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
+    """Any byte: it is not what the log has the digest of."""
+    vault, sealed = sealed_in_memory
+    for place in range(len(sealed.data)):
+        edited = bytearray(sealed.data)
         edited[place] ^= 1
         with pytest.raises(SealBroken):
-            vault.open("c", "b", 7, bytes(edited))
+            vault.open("c", "b", 7, sealed._replace(data=bytes(edited)))
 
 
-def test_bytes_that_are_cut_or_lengthened_break_the_seal(sealed_in_memory: tuple[AesGcmVault, bytes]) -> None:
+def test_an_edited_byte_breaks_the_seal_even_if_the_digest_fits(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
+    """Of the nonce, of the words, of the tag; whoever edits the name of the key gets what a destroyed key gives."""
+    vault, sealed = sealed_in_memory
+    opened_anyway = []
+    for place in range(len(sealed.data)):
+        edited = bytearray(sealed.data)
+        edited[place] ^= 1
+        try:
+            opened_anyway.append(vault.open("c", "b", 7, forged(bytes(edited))))
+        except SealBroken:
+            continue
+    assert opened_anyway == [None] * 8
+
+
+def test_bytes_that_are_cut_or_lengthened_break_the_seal(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
     """At any length, none at all included."""
-    vault, data = sealed_in_memory
-    for kept in range(len(data)):
+    vault, sealed = sealed_in_memory
+    for data in (*(sealed.data[:kept] for kept in range(len(sealed.data))), sealed.data + b"\0"):
         with pytest.raises(SealBroken):
-            vault.open("c", "b", 7, data[:kept])
-    with pytest.raises(SealBroken):
-        vault.open("c", "b", 7, data + b"\0")
+            vault.open("c", "b", 7, sealed._replace(data=data))
+        if len(data) >= 8:
+            with pytest.raises(SealBroken):
+                vault.open("c", "b", 7, forged(data))
 
 
-def test_the_same_words_are_never_sealed_alike(sealed_in_memory: tuple[AesGcmVault, bytes]) -> None:
+def test_the_same_words_are_never_sealed_alike(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
     """Or the digest in the log would tell that somebody repeated themselves."""
-    vault, data = sealed_in_memory
+    vault, sealed = sealed_in_memory
     again = vault.seal("c", "b", 7, CANARY)
-    assert again.data != data
-    assert again.digest != vault.seal("c", "b", 7, CANARY).digest
+    assert again.data != sealed.data
+    assert again.digest != sealed.digest
 
 
 def test_without_the_key_nothing_opens(vault: AesGcmVault) -> None:
@@ -99,12 +119,11 @@ def test_without_the_key_nothing_opens(vault: AesGcmVault) -> None:
     sealed, other = vault.seal("c", "b", 7, CANARY), vault.seal("other", "b", 7, "Hello.")
     vault.forget("c")
     vault.forget("nobody")
-    assert vault.open("c", "b", 7, sealed.data) is None
-    assert vault.open("other", "b", 7, other.data) == "Hello."
+    assert vault.open("c", "b", 7, sealed) is None
+    assert vault.open("other", "b", 7, other) == "Hello."
     later = vault.seal("c", "b", 8, "Later.")
-    assert vault.open("c", "b", 8, later.data) == "Later."
-    with pytest.raises(SealBroken):
-        vault.open("c", "b", 7, sealed.data)
+    assert vault.open("c", "b", 8, later) == "Later."
+    assert vault.open("c", "b", 7, sealed) is None
 
 
 # --- The keys ---------------------------------------------------------------------------------------------------------
@@ -125,13 +144,13 @@ def test_keys_survive_and_the_first_one_stays(kind: str, request: pytest.Fixture
     """A second process that wants to make a key for the same conversation finds the first one's."""
     url = new_url(kind, request)
     (one, first), (other, second) = open_store(url), open_store(url)
-    data = first.seal("c", "b", 7, CANARY).data
-    assert second.open("c", "b", 7, data) == CANARY
+    sealed = first.seal("c", "b", 7, CANARY)
+    assert second.open("c", "b", 7, sealed) == CANARY
     second._keys.put("c", b"k" * 32)
     for opened_store in (first, second, one, other):
         opened_store.close()
     store, vault = open_store(url)
-    assert vault.open("c", "b", 7, data) == CANARY
+    assert vault.open("c", "b", 7, sealed) == CANARY
     vault.close()
     store.close()
 
