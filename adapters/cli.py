@@ -34,7 +34,7 @@ class _Name(click.ParamType[str]):
         try:
             return TypeAdapter(Id).validate_python(value)
         except ValidationError:
-            self.fail(f"{value!r} is no name: 1 to 128 printable ASCII characters without spaces", param, ctx)
+            raise BadInput(f"{value!r} is no name: 1 to 128 printable ASCII characters without spaces") from None
 
 
 _store = click.option(

@@ -12,6 +12,9 @@ from lastresort.domain.ports import CommandRecorded
 
 from .recorders import Beside, LogRecorder, Span, check_follows, first_versions
 
+DriverError = psycopg.Error
+"""What the driver raises, whatever was wrong."""
+
 _MIGRATION_LOCK = 0x1A57_2E50  # any number that nobody else locks: one process at a time creates tables
 _LOCK_SECONDS = 2
 _TABLES = (
@@ -29,7 +32,13 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
     """Keeps the log in PostgreSQL. Appends are serialized, so positions rise in the order of commits."""
 
     def __init__(self, url: str) -> None:
-        at: dict[str, Any] = {**conninfo_to_dict(url)}
+        # One connection first: it tells at once, and why, if the server cannot be reached.
+        with psycopg.connect(url, autocommit=True) as connection:
+            self._set_up(connection, {**conninfo_to_dict(url)})
+
+    def _set_up(self, connection: psycopg.Connection, at: dict[str, Any]) -> None:
+        """Make the tables, one process at a time: together they would trip over each other."""
+        connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
         super().__init__(
             PostgresDatastore(
                 dbname=at.get("dbname", "postgres"),
@@ -43,11 +52,9 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
                 originator_id_type="text",
             )
         )
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
-            self.create_table()
-            for statement in (*_TABLES, *_KEYS):
-                connection.execute(statement)
+        self.create_table()
+        for statement in (*_TABLES, *_KEYS):
+            connection.execute(statement)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Write an append in one plain transaction.

@@ -151,10 +151,13 @@ def _open(url: str, create: bool) -> tuple[LogRecorder, Keys]:
         return recorder, SQLiteKeys(path.with_name(path.name + "-keys"))
     if url.startswith(("postgresql://", "postgres://")):
         try:
-            from .postgres import PostgresKeys, PostgresRecorder
+            from .postgres import DriverError, PostgresKeys, PostgresRecorder
         except ImportError as error:
             raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
-        return PostgresRecorder(url), PostgresKeys(url)
+        try:
+            return PostgresRecorder(url), PostgresKeys(url)
+        except DriverError as error:
+            raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
     raise StoreError(
         f"not the URL of a store: {_without_password(url)}; use memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     )

@@ -1,27 +1,32 @@
 """A chat in the terminal with the offline partner. Lines are said; lines that begin with a slash are commands."""
 
 import inspect
-import shlex
 import sys
 from collections.abc import Callable
+from enum import StrEnum
+from io import TextIOWrapper
+from typing import TypeVar
 
+from pydantic import ValidationError
 from rich.text import Text
 
 from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.decider import Refused
 from lastresort.domain.service import BranchEnded, Committed, UnknownBranch
-from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Ground, Rating, Risk, Verdict
+from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict
 from lastresort.projections import transcript, views
 
 from . import display
+from .encoding import explain
 from .inputs import BadInput, load_policy
 from .partner import OfflinePartner
 
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="terminal")
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="terminal")
-HARMLESS = (Verdict.PRODUCTIVE, None, None, Risk.NONE)
+_MOST_VERSIONS = 2**53
+E = TypeVar("E", bound=StrEnum)
 
-Label = tuple[Verdict, str | None, int | None, Risk]
+HARMLESS = Assessment(verdict=Verdict.PRODUCTIVE, risk=Risk.NONE)
 
 
 class Terminal:
@@ -32,7 +37,7 @@ class Terminal:
         self.chat = chat
         self.out = display.console()
         self._partner = OfflinePartner()
-        self._label: Label | None = None
+        self._label: Assessment | None = None
         self._shown = 0
         self._commands: dict[str, Callable[..., None]] = {
             name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
@@ -40,6 +45,8 @@ class Terminal:
 
     def run(self) -> None:
         """Talk until the input ends or the user quits."""
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # what is no text is said as something, and ends nothing
         self.out.print(Text(f"branch {self.chat.branch}; /help tells the commands, /quit leaves"))
         self._show_news()
         while (line := _read_line()) not in (None, "/quit"):
@@ -55,7 +62,7 @@ class Terminal:
             self._say(line)
             return
         try:
-            name, *words = shlex.split(line[1:]) or [""]
+            name, *words = line[1:].split() or [""]
             command = self._commands.get(name)
             if command is None:
                 raise ValueError(f"no command /{name}; /help tells those there are")
@@ -74,7 +81,7 @@ class Terminal:
         if self._record(words, label):
             self._partner.answer(self.chat)
 
-    def _record(self, words: str, label: Label | None) -> bool:
+    def _record(self, words: str, label: Assessment | None) -> bool:
         outcome = self.chat.user_turn(words)
         if isinstance(outcome, BranchEnded):
             self._tell(
@@ -86,9 +93,8 @@ class Terminal:
             self._judge(label)
         return True
 
-    def _judge(self, label: Label) -> None:
-        verdict, category, severity, risk = label
-        self._report(self.chat.judge(verdict, category=category, severity=severity, risk=risk, by=ASSESSOR))
+    def _judge(self, label: Assessment) -> None:
+        self._report(self.chat.judge(**dict(label), by=ASSESSOR))
 
     def do_label(self, verdict: str, *more: str) -> None:
         """/label VERDICT [CATEGORY SEVERITY] [RISK] - judge the next turn so: /label harmful abuse 2 none"""
@@ -140,7 +146,7 @@ class Terminal:
 
     def do_feedback(self, rating: str, *words: str) -> None:
         """/feedback up|down [WORDS] - say what you think of the ending"""
-        self._report(self.chat.feedback(Rating(rating), " ".join(words) or None))
+        self._report(self.chat.feedback(_one_of(Rating, rating), " ".join(words) or None))
 
     def do_appeal(self, *words: str) -> None:
         """/appeal [WORDS] - hold the ending to be wrong"""
@@ -148,13 +154,13 @@ class Terminal:
 
     def do_decide(self, outcome: str) -> None:
         """/decide upheld|overturned - decide the appeal, as an operator"""
-        self._report(self.chat.decide_appeal(AppealOutcome(outcome), by=OPERATOR))
+        self._report(self.chat.decide_appeal(_one_of(AppealOutcome, outcome), by=OPERATOR))
 
     # --- risk and terms -----------------------------------------------------------------------------------------
 
     def do_risk(self, about: str = "self") -> None:
         """/risk [self|others] - raise a risk: a hold on every branch"""
-        self._report(self.chat.raise_risk(About(about), by=ASSESSOR))
+        self._report(self.chat.raise_risk(_one_of(About, about), by=ASSESSOR))
 
     def do_clear(self, risk: str | None = None) -> None:
         """/clear [RISK] - clear a risk, or all that are open, as an operator"""
@@ -223,25 +229,31 @@ def _usage(command: Callable[..., None]) -> str:
 
 
 def _version(word: str) -> int:
-    if not word.isdecimal() or int(word) < 2:
+    if not (word.isascii() and word.isdecimal() and 2 <= int(word) <= _MOST_VERSIONS):
         raise ValueError(f"{word} is not the version of a turn, which stands at the left of its line")
     return int(word)
 
 
-def _label(verdict: str, more: tuple[str, ...]) -> Label:
+def _one_of(kind: type[E], word: str) -> E:
+    try:
+        return kind(word)
+    except ValueError:
+        raise ValueError(f"{word} is none of: {', '.join(kind)}") from None
+
+
+def _label(verdict: str, more: tuple[str, ...]) -> Assessment:
     """Read `harmful CATEGORY SEVERITY [RISK]` or `VERDICT [RISK]`."""
-    judged = Verdict(verdict)
+    judged = _one_of(Verdict, verdict)
     words = list(more)
     category, severity = None, None
-    if judged is Verdict.HARMFUL and len(words) > 1:
-        category, severity = words.pop(0), _severity(words.pop(0))
-    risk = Risk(words.pop(0)) if words else Risk.NONE
-    if words or (judged is Verdict.HARMFUL and category is None):
-        raise ValueError("a label is `harmful CATEGORY SEVERITY [RISK]`, or another verdict and perhaps a RISK")
-    return judged, category, severity, risk
-
-
-def _severity(word: str) -> int:
-    if word not in ("1", "2", "3"):
-        raise ValueError(f"{word} is no severity: 1, 2 or 3")
-    return int(word)
+    if judged is Verdict.HARMFUL:
+        if len(words) < 2 or words[1] not in ("1", "2", "3"):
+            raise ValueError("harm is labelled so: harmful CATEGORY SEVERITY [RISK], with a severity of 1, 2 or 3")
+        category, severity = words.pop(0), int(words.pop(0))
+    risk = _one_of(Risk, words.pop(0)) if words else Risk.NONE
+    if words:
+        raise ValueError(f"nothing is meant by: {' '.join(words)}")
+    try:
+        return Assessment(verdict=judged, category=category, severity=severity, risk=risk)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None

@@ -474,7 +474,6 @@ def test_an_event_that_cannot_be_read_sends_people_to_the_audit(run: Callable[..
 
 
 @pytest.mark.parametrize("command", ["simulate", "chat"])
-@pytest.mark.xfail(strict=True, reason="a name that is none ends in a traceback")
 def test_a_model_that_is_no_name_is_bad_input(run: Callable[..., Result], command: str) -> None:
     """Said in one line, and before a store is made."""
     arguments = [transcripts(Path("in.jsonl"))] if command == "simulate" else ["--offline"]

@@ -475,7 +475,6 @@ def test_a_password_is_not_printed(unanswered: str) -> None:
 
 
 @pytest.mark.xdist_group("postgresql")
-@pytest.mark.xfail(strict=True, reason="the pool is asked first, and tells after 5 s that it got no connection")
 def test_a_server_that_does_not_answer_says_why(unanswered: str) -> None:
     """Refused, unknown user, unknown database: what the server or the driver says."""
     assert "refused" in unanswered

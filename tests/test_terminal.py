@@ -273,12 +273,12 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/", "no command /; /help tells those there are"),
         ("/label", "/label is used so: /label VERDICT [CATEGORY SEVERITY] [RISK]"),
         ("/label bad", "bad"),
-        ("/label harmful", "a label is `harmful CATEGORY SEVERITY [RISK]`, or another verdict and perhaps a RISK"),
-        ("/label harmful abuse", "abuse"),
-        ("/label harmful abuse 4", "4 is no severity: 1, 2 or 3"),
-        ("/label harmful abuse 2 none more", "a label is `harmful CATEGORY SEVERITY [RISK]`"),
+        ("/label harmful", "harm is labelled so: harmful CATEGORY SEVERITY [RISK]"),
+        ("/label harmful abuse", "harm is labelled so"),
+        ("/label harmful abuse 4", "with a severity of 1, 2 or 3"),
+        ("/label harmful abuse 2 none more", "nothing is meant by: more"),
         ("/label productive maybe", "maybe"),
-        ("/label productive none none", "a label is `harmful CATEGORY SEVERITY [RISK]`"),
+        ("/label productive none none", "nothing is meant by: none"),
         ("/judge productive", "nobody has spoken on branch c: record a user turn first"),
         ("/edit", "/edit is used so: /edit VERSION WORDS"),
         ("/edit two words", "two is not the version of a turn, which stands at the left of its line"),
@@ -293,7 +293,6 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/decide perhaps", "perhaps"),
         ("/erase 1", "1 is not the version of a turn"),
         ("/erase 99", "no words stand at version 99 of branch c"),
-        ('/policy "open', "No closing quotation"),
         ("/show c", "/show is used so: /show"),
     ],
 )
@@ -314,26 +313,22 @@ def test_what_the_law_refuses_is_shown_with_its_reasons(chat: Callable[..., Talk
     assert talk.forks() == []
 
 
-@pytest.mark.xfail(strict=True, reason="a category is not looked at before the turn is judged, and that is not guarded")
 def test_a_category_that_is_none_is_said_when_it_is_typed(chat: Callable[..., Talk]) -> None:
     """Not in the middle of the turn that it was for."""
     talk = chat("/label harmful Abuse 2", "You bucket.")
     assert "not done: " in talk.shown
 
 
-@pytest.mark.xfail(strict=True, reason="a version beyond all bounds overflows in SQLite")
 def test_a_version_beyond_all_bounds_is_said(chat: Callable[..., Talk]) -> None:
     """As any other at which no words stand."""
     assert "not done: " in chat("Hello.", "/erase 99999999999999999999").shown
 
 
-@pytest.mark.xfail(strict=True, reason="the words of a command are split as a shell would")
 def test_an_apostrophe_is_no_quotation(chat: Callable[..., Talk]) -> None:
     """People write them."""
     assert chat("Hello.", "/edit 2 Don't go.").forks() != []
 
 
-@pytest.mark.xfail(strict=True, reason="what the enumeration says is passed on")
 @pytest.mark.parametrize(
     "line", ["/label bad", "/label harmful abuse", "/risk nobody", "/feedback sideways", "/decide perhaps"]
 )
@@ -343,7 +338,6 @@ def test_a_word_that_is_none_of_a_few_is_answered_with_those(chat: Callable[...,
     assert any(word in problem for word in ("productive", "SEVERITY", "self", "up", "upheld"))
 
 
-@pytest.mark.xfail(strict=True, reason="what cannot be encoded ends the chat with a traceback")
 def test_bytes_that_are_no_text_do_not_crash_it(url: str) -> None:
     """They are said as something, or refused."""
     done = subprocess.run(

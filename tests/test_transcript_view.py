@@ -18,7 +18,8 @@ POLICY = Policy(name="mine")
 
 
 def lines(chat: Chat, upto: int | None = None) -> tuple[Line, ...]:
-    return transcript(chat.path, chat.conversations.words(chat.path), upto)
+    tree = chat.conversations.tree_log(chat.branch)
+    return transcript(chat.path, chat.conversations.words(chat.path), upto, tree)
 
 
 def test_turns_are_shown_in_words_and_the_rest_between_them(chats: Conversations) -> None:
@@ -83,7 +84,6 @@ def test_erased_words_say_when_and_why(chats: Conversations) -> None:
     assert shown[3].text == "words of 1 turns erased (legal)"
 
 
-@pytest.mark.xfail(strict=True, reason="only erasures on the path are known, not those on the branch it came from")
 def test_words_that_were_erased_before_the_fork_say_when_and_why(chats: Conversations) -> None:
     """The erasure stands on the parent, behind the turn where the branch opened."""
     chat = started(chats)
