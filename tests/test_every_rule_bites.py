@@ -1,0 +1,206 @@
+"""Take any one rule away, and the search finds an unlawful history that only this rule prevents.
+
+The search proposes raw events, not only what commands would propose, to the law without the rule, and asks the
+oracle, which has the whole law. It goes breadth first, so the history that it finds and prints is a shortest one.
+A rule that could be taken away unnoticed would be a rule that says nothing, or that no test could miss.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import oracle
+import pytest
+from oracle import History
+from search import Turns, canonical, told, transcript, turns_of
+from test_every_state import (
+    ANSWER,
+    HANDSHAKE,
+    OTHER,
+    PLAIN,
+    RAISE,
+    SAY,
+    START,
+    call,
+    clear,
+    confirm,
+    end,
+    harm,
+    hope,
+    judge,
+    policy,
+    redirect,
+    request,
+    shape,
+    warn,
+)
+from vocabulary import ANOTHER_MODEL, MODEL, USER
+
+from lastresort.domain.commands import Command
+from lastresort.domain.decider import propose
+from lastresort.domain.events import BranchOpened, ConversationEnded, Event
+from lastresort.domain.policy import Policy
+from lastresort.domain.rules import RULES, broken_by, governing
+from lastresort.domain.state import Conversation, about_to_fork, evolve
+from lastresort.domain.values import About, ForkCause, OpenRisk, Risk
+
+Law = Mapping[type[Event], tuple[object, ...]]
+Acts = Callable[[Turns], tuple[Command, ...]]
+CAP = 3
+
+# --- Where each rule is looked for ----------------------------------------------------------------------------------
+
+
+def anything(t: Turns) -> tuple[Command, ...]:
+    return (*shape(t), request(t, MODEL), clear(USER), judge(t, risk=Risk.IMMINENT), warn(t))
+
+
+def last_resort(t: Turns) -> tuple[Command, ...]:
+    """The straight way to an ending as last resort, and what goes wrong on it where a rule is missing."""
+    return (
+        SAY, ANSWER, harm(t), harm(t, severity=1), redirect(t), warn(t), warn(t, "threats"), hope(t), end(t),
+        end(t, by=ANOTHER_MODEL), policy(PLAIN),
+    )  # fmt: skip
+
+
+def on_request(t: Turns) -> tuple[Command, ...]:
+    """The straight way to an ending on request."""
+    return SAY, ANSWER, judge(t), request(t), confirm(t), end(t, None)
+
+
+def overtaken(t: Turns) -> tuple[Command, ...]:
+    """A request in a user turn of an earlier unit, once there is one."""
+    return (SAY, ANSWER, request(t._replace(user=t.stale))) if t.stale > 1 else (SAY, ANSWER)
+
+
+def at_risk(t: Turns) -> tuple[Command, ...]:
+    return SAY, RAISE, call(t)
+
+
+class World(NamedTuple):
+    acts: Acts
+    policy: Policy | None = PLAIN  # None: nothing has begun
+    forks: bool = False
+    behind: frozenset[str] = frozenset()  # rules in front of this one: see `SECOND_LINE`
+
+
+# One rule has another in front of it: no turn follows an ending, so where an ending is in the prefix no turn is next
+# on the parent's path, and forks-at-a-turn forbids the fork. What the rule guards against is a log that is damaged
+# already, in which a turn did follow an ending. So ended-is-final is taken away too, and what it forbids is let pass.
+SECOND_LINE = World(on_request, forks=True, behind=frozenset({"ended-is-final"}))
+
+WHERE = {
+    "judges-the-latest": World(overtaken),
+    "ended-is-final": World(on_request),
+    "redirected-first": World(last_resort),
+    "warned-first": World(last_resort),
+    "still-harmful": World(last_resort),
+    "grave-enough": World(last_resort),
+    "eligible-model": World(last_resort),
+    "stricter-governs": World(last_resort, OTHER),
+    "no-end-at-risk": World(at_risk),
+    "risk-was-checked": World(on_request),
+    "confirmed-later": World(on_request),
+    "proposed-first": World(on_request, HANDSHAKE),
+    "evidence-is-true": World(on_request),
+    "forks-at-a-turn": World(on_request, forks=True),
+    "forks-before-the-end": SECOND_LINE,
+    "carries-risks": World(at_risk, forks=True),
+}
+
+# --- Raw events -----------------------------------------------------------------------------------------------------
+
+
+def events_in(acts: Acts, state: Conversation, past: History) -> Iterator[Event]:
+    """Yield what may be tried: the first event of each act on its own, and endings that say what is not so."""
+    for command in acts(turns_of(state, past)):
+        event = propose(command, state)[0]
+        yield event
+        if type(event) is ConversationEnded:
+            yield event.model_copy(update={"model": "claude-imaginary"})
+            yield event.model_copy(update={"policy_hash": OTHER.hash})
+            yield event.model_copy(update={"evidence": event.evidence.model_copy(update={"hope": 1})})
+
+
+def forks_in(state: Conversation, past: History, following: Event) -> Iterator[tuple[Conversation, History, Event]]:
+    """Yield forks of a path that goes on with `following`, before it.
+
+    A path goes on with whatever the law lets happen, so every way to leave a path is met in some state of the
+    search. The rest of the tree may have raised or cleared a risk since.
+    """
+    risk = OpenRisk(risk="risk", about=About.SELF)
+    path = past.then(following)
+    for open_in_tree in ((), (risk,)):
+        fork = about_to_fork(state, type(following), open_in_tree)
+        known = frozenset((one.risk, one.about) for one in open_in_tree)
+        for cause in ForkCause:
+            for carried in ((), (risk,)):
+                opened = BranchOpened(
+                    by=USER, conversation="b0", parent="b0", at=state.version, cause=cause, risks=carried
+                )
+                yield fork, path.about_to_fork(state.version, known), opened
+
+
+# --- The search -----------------------------------------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """An event that the weakened law lets pass and the oracle does not."""
+
+    state: Conversation
+    past: History
+    event: Event
+
+    def __str__(self) -> str:
+        where = f"   (on the parent's path: {told(self.past.fork.next_in_parent)})\n" if self.past.fork else ""
+        return f"{transcript(self.past.path)}\n{where}{len(self.past.path) + 1:4}> {told(self.event)}"
+
+
+def unlawful_history(world: World, law: Law) -> Found | None:
+    """Search `world` under `law` for a shortest history that ends in breach of a rule not `behind`."""
+    state, past = Conversation(), History()
+    if world.policy is not None:
+        [event] = propose(START.model_copy(update={"policy": world.policy}), state)
+        state, past = evolve(state, event), past.then(event)
+    known = {canonical(state, CAP)}
+    waiting = deque([(state, past)])
+    while waiting:
+        state, past = waiting.popleft()
+        for event in events_in(world.acts, state, past):
+            if broken_by(state, event, law):
+                continue
+            candidates = [(state, past, event)]
+            if world.forks and state.version > 0:
+                candidates += [fork for fork in forks_in(state, past, event) if not broken_by(fork[0], fork[2], law)]
+            for found in candidates:
+                if set(oracle.broken(*found[1:])) - world.behind:
+                    return Found(*found)
+            after = evolve(state, event)
+            if (key := canonical(after, CAP)) not in known:
+                known.add(key)
+                waiting.append((after, past.then(event)))
+    return None
+
+
+def without(*ids: str) -> Law:
+    return governing(rule for rule in RULES.values() if rule.id not in ids)
+
+
+@pytest.mark.parametrize("id", RULES)
+def test_only_this_rule_prevents_it(id: str) -> None:
+    world = WHERE.get(id, World(anything, policy=None))
+    found = unlawful_history(world, without(id, *world.behind))
+    assert found is not None, f"without {id} the search of {world.acts.__name__} finds nothing unlawful"
+    print(f"without {id}:\n{found}")
+    assert oracle.broken(found.past, found.event) == (id,)
+    assert [broken.rule for broken in broken_by(found.state, found.event)] == [id]
+
+
+@pytest.mark.parametrize("world", WHERE.values(), ids=WHERE)
+def test_with_the_whole_law_it_finds_nothing(world: World) -> None:
+    assert unlawful_history(world._replace(behind=frozenset()), without()) is None
+
+
+def test_the_second_line_is_one() -> None:
+    """Without forks-before-the-end alone nothing gets through, as long as ended-is-final stands in front of it."""
+    assert unlawful_history(SECOND_LINE._replace(behind=frozenset()), without("forks-before-the-end")) is None
