@@ -16,7 +16,7 @@ from lastresort.domain.commands import EndConversation, EraseContents, Leave, Op
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import BranchOpened, TurnAssessed, UserTurnTaken, content_of
 from lastresort.domain.policy import Policy
-from lastresort.domain.ports import Append, Placed, SealBroken
+from lastresort.domain.ports import Append, Placed
 from lastresort.domain.rules import Rule
 from lastresort.domain.service import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
 from lastresort.domain.state import NO_EPISODE

@@ -11,7 +11,7 @@ from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url
 from lastresort.adapters.store import open_store
 from lastresort.adapters.vault import AesGcmVault, MemoryKeys, SQLiteKeys
 from lastresort.domain import Rating
-from lastresort.domain.ports import Sealed, SealBroken, Sealed
+from lastresort.domain.ports import SealBroken, Sealed
 from lastresort.projections import audit, transcript, views
 
 __all__ = ["postgresql"]
