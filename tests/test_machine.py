@@ -108,7 +108,7 @@ class Proof(ConversationMachine):
         """Before or after it wrote; sent again under the same id, the command has taken effect once."""
         store, command_id = self.conversations.store, self.conversations.new_id()
         chat = self.conversations.chat(branch)
-        act = chat.user_turn if turn else lambda words, command_id: chat.raise_risk(command_id=command_id)
+        act = chat.user_turn if turn else lambda words, command_id: chat.leave(command_id=command_id)
         before = len(tuple(store.log()))
         store.fails = kind
         try:

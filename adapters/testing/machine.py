@@ -105,7 +105,7 @@ class ConversationMachine(RuleBasedStateMachine):
         branch=branches,
         other=st.booleans(),
         verdict=st.sampled_from([Verdict.PRODUCTIVE, Verdict.UNPRODUCTIVE, Verdict.AMBIGUOUS]),
-        risk=st.sampled_from(Risk),
+        risk=st.sampled_from([Risk.NONE, Risk.NONE, *Risk]),
         by=st.sampled_from([ASSESSOR, OPERATOR, MODEL]),
     )
     def something_else_is_judged(self, branch: str, other: bool, verdict: Verdict, risk: Risk, by: Any) -> None:
@@ -164,7 +164,7 @@ class ConversationMachine(RuleBasedStateMachine):
     def risk_is_raised(self, branch: str, other: bool, about: About) -> None:
         self.act(branch, other).raise_risk(about)
 
-    @rule(branch=branches, other=st.booleans(), by=st.sampled_from([OPERATOR, ASSESSOR, MODEL]))
+    @rule(branch=branches, other=st.booleans(), by=st.sampled_from([OPERATOR, OPERATOR, ASSESSOR, MODEL]))
     def risks_are_cleared(self, branch: str, other: bool, by: Any) -> None:
         for risk in self.conversations.state(branch).risks:
             self.act(branch, other).clear_risk(risk.risk, by=by)
