@@ -1,6 +1,23 @@
 """The kit: the instruments that prove this project, for an embedder's own code. It needs `lastresort[testing]`."""
 
+from .given import given
 from .lawful import Unlawful, as_text, assert_lawful
 from .machine import ConversationMachine
+from .stores import STORE_CHECKS, check_store
+from .strategies import commands, in_memory, lawful_histories, policies, trees, unlawful_histories
 
-__all__ = ["ConversationMachine", "Unlawful", "as_text", "assert_lawful"]
+__all__ = [
+    "STORE_CHECKS",
+    "ConversationMachine",
+    "Unlawful",
+    "as_text",
+    "assert_lawful",
+    "check_store",
+    "commands",
+    "given",
+    "in_memory",
+    "lawful_histories",
+    "policies",
+    "trees",
+    "unlawful_histories",
+]
