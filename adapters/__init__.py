@@ -5,6 +5,8 @@
 False
 """
 
+import random
+import time
 import uuid
 from datetime import UTC, datetime
 
@@ -38,4 +40,9 @@ def open_conversations(
         StoreError: the store cannot be opened; the message says why and what to do.
     """
     store, vault = open_store(url, create=create)
-    return Conversations(store, vault, clock=clock, new_id=new_id, screen=screen)
+    return Conversations(store, vault, clock=clock, new_id=new_id, screen=screen, pause=_wait_a_little)
+
+
+def _wait_a_little(conflicts: int) -> None:
+    """Wait a random time, longer with each conflict: writers that collided would otherwise collide again."""
+    time.sleep(random.uniform(0, 0.002 * 2 ** min(conflicts, 6)))

@@ -41,7 +41,7 @@ def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
 
 def _parse(path: Path, number: int, line: bytes, model: type[M]) -> M:
     try:
-        return model.model_validate_json(line)
+        return model.model_validate_json(line.strip())
     except ValidationError as error:
         raise BadInput(f"{path}:{number}: {explain(error)}") from None
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from lastresort.domain.events import Recorded, Unreadable
 from lastresort.domain.ports import Append, CommandRecorded, EventStore, Placed, VersionConflict
@@ -26,6 +26,8 @@ _IN_THE_STATE = {"recorded_at", "command_id", "correlation_id", "schema_version"
 
 class LogLine(Frozen):
     """An exported event in its envelope."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # so that what is no number is not taken for null
 
     position: Version
     branch: Id

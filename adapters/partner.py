@@ -34,13 +34,14 @@ class OfflinePartner:
         state = chat.refresh()
         unit = state.unit
         if state.risks:
-            chat.assistant_turn(recorded or SUPPORT)
+            chat.assistant_turn(SUPPORT if recorded is None else recorded)
         elif state.wishes.confirmed and self._ended(chat, Ground.USER_REQUEST, None, FAREWELL_ON_REQUEST):
             return
         elif unit is not None and unit.judgement is Verdict.HARMFUL:
             self._lead_away(chat, state)
         else:
-            chat.assistant_turn(recorded or (CONFIRM if state.wishes.requested else REPLY))
+            own = CONFIRM if state.wishes.requested else REPLY
+            chat.assistant_turn(own if recorded is None else recorded)
 
     def _lead_away(self, chat: Chat, state: Conversation) -> None:
         assert state.unit is not None

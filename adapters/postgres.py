@@ -7,13 +7,11 @@ import psycopg
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
 
 from lastresort.domain.ports import CommandRecorded
 
 from .recorders import Beside, LogRecorder, Span, check_follows, first_versions
-
-DriverError = psycopg.Error
-"""What the driver raises, whatever was wrong."""
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any number that nobody else locks: one process at a time creates tables
 _LOCK_SECONDS = 2
@@ -52,6 +50,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
                 originator_id_type="text",
             )
         )
+        self.datastore.pool.kwargs = {**at, "row_factory": dict_row}  # with what the library has no parameter for
         self.create_table()
         for statement in (*_TABLES, *_KEYS):
             connection.execute(statement)

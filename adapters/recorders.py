@@ -162,6 +162,14 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
         datastore.pool = _Pool(db_name=path)
         super().__init__(datastore)
 
+    def create_table(self) -> None:
+        """Make the tables that are missing: who only looks at a store need not be able to write to it."""
+        with self.datastore.transaction(commit=False) as c:
+            c.execute("SELECT name FROM sqlite_master WHERE type='table'")
+            missing = {self.events_table_name, "commands", "contents"} - {row[0] for row in c.fetchall()}
+        if missing:
+            super().create_table()
+
     def construct_create_table_statements(self) -> list[str]:
         return [
             *super().construct_create_table_statements(),

@@ -7,9 +7,10 @@ JSON: the envelope, and in it the event with exactly the fields of the law.
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from eventsourcing.persistence import IntegrityError, Notification, PersistenceError, StoredEvent
 
 from lastresort.domain.events import BranchOpened, Recorded, Unreadable
 from lastresort.domain.ports import Append, VersionConflict
@@ -18,6 +19,14 @@ from .encoding import Encoding
 from .recorders import Beside, LogRecorder, MemoryRecorder, Span, SQLiteRecorder
 from .vault import AesGcmVault, Keys, MemoryKeys, SQLiteKeys
 
+try:
+    import psycopg
+
+    _FAILURES: tuple[type[Exception], ...] = (PersistenceError, sqlite3.Error, psycopg.Error)
+except ImportError:  # PostgreSQL is an extra
+    _FAILURES = (PersistenceError, sqlite3.Error)
+
+_CANNOT_OPEN = (OSError, *_FAILURES)
 _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader holds a connection
 
 
@@ -54,7 +63,8 @@ class RecorderStore:
             starts=starts,
         )
         try:
-            positions = self.recorder.insert_events(rows, beside=beside)
+            with _reached():
+                positions = self.recorder.insert_events(rows, beside=beside)
         except IntegrityError as error:
             raise VersionConflict(str(error)) from None
         assert positions is not None
@@ -71,7 +81,8 @@ class RecorderStore:
         Raises:
             StoreError: an event is of an unknown kind, or not what its kind holds.
         """
-        rows = self.recorder.select_events(branch, gt=after or None, lte=upto, limit=limit)
+        with _reached():
+            rows = self.recorder.select_events(branch, gt=after or None, lte=upto, limit=limit)
         return [_readable(self._entry(0, row)) for row in rows]
 
     def log(self) -> Iterator[Recorded]:
@@ -85,18 +96,23 @@ class RecorderStore:
     def entries(self) -> Iterator[Recorded | Unreadable]:
         """Yield every entry in log order, what cannot be read as Unreadable. Positions count from 1 without gaps."""
         position, start = 0, 0
-        while page := self.recorder.select_notifications(start, _PAGE, inclusive_of_start=False):
+        while page := self._page(start):
             for row in page:
                 position += 1
                 yield self._entry(position, row)
             start = page[-1].id
+
+    def _page(self, start: int) -> Sequence[Notification]:
+        with _reached():
+            return self.recorder.select_notifications(start, _PAGE, inclusive_of_start=False)
 
     def _entry(self, position: int, row: StoredEvent) -> Recorded | Unreadable:
         return self._encoding.entry(position, str(row.originator_id), row.originator_version, row.topic, row.state)
 
     def recorded_by(self, command_id: str) -> Sequence[Recorded]:
         """Return the events that a command wrote. See `domain.ports.EventStore`."""
-        spans = self.recorder.select_spans(command_id)
+        with _reached():
+            spans = self.recorder.select_spans(command_id)
         return [
             recorded
             for _, _, branch, first, last in spans
@@ -106,11 +122,23 @@ class RecorderStore:
 
     def contents(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return kept sealed bytes. See `domain.ports.EventStore`."""
-        return self.recorder.select_contents(digests)
+        with _reached():
+            return self.recorder.select_contents(digests)
 
     def close(self) -> None:
         """Release the recorder's connections."""
         self.recorder.close()
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Say what the engine said if the store cannot be read or written now. Nothing was written then."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except _FAILURES as error:
+        raise StoreError(f"the store cannot be read or written now: {error}; try again") from error
 
 
 def _readable(entry: Recorded | Unreadable) -> Recorded:
@@ -132,7 +160,7 @@ def open_store(url: str, *, create: bool = True) -> tuple[RecorderStore, AesGcmV
     """
     try:
         recorder, keys = _open(url, create)
-    except (PersistenceError, sqlite3.Error, OSError) as error:
+    except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
     return RecorderStore(recorder), AesGcmVault(keys)
 
@@ -140,7 +168,7 @@ def open_store(url: str, *, create: bool = True) -> tuple[RecorderStore, AesGcmV
 def _open(url: str, create: bool) -> tuple[LogRecorder, Keys]:
     if url == "memory:":
         return MemoryRecorder(), MemoryKeys()
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+    if url.startswith("sqlite:///") and ":memory:" not in url and len(url) > len("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         if not create and not path.exists():
             raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
@@ -151,13 +179,10 @@ def _open(url: str, create: bool) -> tuple[LogRecorder, Keys]:
         return recorder, SQLiteKeys(path.with_name(path.name + "-keys"))
     if url.startswith(("postgresql://", "postgres://")):
         try:
-            from .postgres import DriverError, PostgresKeys, PostgresRecorder
+            from .postgres import PostgresKeys, PostgresRecorder
         except ImportError as error:
             raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
-        try:
-            return PostgresRecorder(url), PostgresKeys(url)
-        except DriverError as error:
-            raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
+        return PostgresRecorder(url), PostgresKeys(url)
     raise StoreError(
         f"not the URL of a store: {_without_password(url)}; use memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     )

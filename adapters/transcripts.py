@@ -3,7 +3,7 @@
 The format is fixed, since others write it: see docs/formats.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
@@ -75,9 +75,13 @@ def steps(transcript: Transcript) -> tuple[Step, ...]:
     turns = transcript.turns
     users = [index for index, turn in enumerate(turns) if turn.role == "user"]
     return tuple(
-        Step(index, turns[index], "\n".join(turn.text for turn in turns[index + 1 : following]) or None)
+        Step(index, turns[index], _joined(turns[index + 1 : following]))
         for index, following in pairwise([*users, len(turns)])
     )
+
+
+def _joined(turns: Sequence[Turn]) -> str | None:
+    return "\n".join(turn.text for turn in turns) if turns else None
 
 
 def read_transcripts(paths: Iterable[Path]) -> list[Transcript]:

@@ -271,9 +271,9 @@ _EVENT_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/event
 class Recorded(NamedTuple):
     """An event in its envelope.
 
-    `position` is the event's place in the whole log, from 1 and rising; `recorded_at` an ISO 8601 time in UTC that no
-    rule and no fold reads; `command_id` names the command that caused it, `correlation_id` the wider act that the
-    command belongs to (the command itself, unless the caller said otherwise).
+    `position` is the event's place in the whole log, from 1 and rising, or 0 where only its branch was read;
+    `recorded_at` an ISO 8601 time in UTC that no rule and no fold reads; `command_id` names the command that caused it,
+    `correlation_id` the wider act that the command belongs to (the command itself, unless the caller said otherwise).
     """
 
     position: int

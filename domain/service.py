@@ -94,6 +94,7 @@ class Service:
         new_id: names conversations, branches and commands that the caller leaves unnamed.
         screen: looks at what a user writes after an ending.
         attempts: how often a command is decided anew when others write first.
+        pause: called with the number of conflicts so far before a command is decided anew, so that an adapter can wait.
         hot: how many states are kept in memory.
     """
 
@@ -106,6 +107,7 @@ class Service:
         new_id: NewId,
         screen: RiskScreen,
         attempts: int = 10,
+        pause: Callable[[int], None] = lambda conflicts: None,
         hot: int = 10_000,
     ) -> None:
         self.store = store
@@ -114,6 +116,7 @@ class Service:
         self.clock = clock
         self.screen = screen
         self._attempts = attempts
+        self._pause = pause
         self._hot = _HotStates(hot)
 
     def close(self) -> None:
@@ -371,6 +374,7 @@ class Service:
                 return told
             except VersionConflict:
                 conflicts += 1
+                self._pause(conflicts)
             fresh = True
         why = f"others wrote first {conflicts} times; send it again"
         raise Contended(f"command {command.id} on branch {branch}: {why}")

@@ -138,7 +138,7 @@ class Conversation(NamedTuple):
 
     @property
     def begun(self) -> bool:
-        return self.version > 0 and self.fork is None
+        return self.conversation != "" and self.fork is None
 
     @property
     def answered(self) -> bool:
@@ -168,8 +168,13 @@ def counted(episode: Episode, unit: Unit, policy: Policy) -> Episode:
         case Verdict.PRODUCTIVE:
             return _made_progress(episode)
         case Verdict.AMBIGUOUS | Verdict.UNPRODUCTIVE | None:
-            return episode
+            return NO_EPISODE if _is_over(episode) else episode
     assert_never(unit.judgement)
+
+
+def _is_over(episode: Episode) -> bool:
+    """Whether there were enough productive units; a stricter policy may have made them enough."""
+    return episode.numbers is not None and episode.productive >= episode.numbers.productive_to_close
 
 
 def _made_progress(episode: Episode) -> Episode:
@@ -362,7 +367,9 @@ def _new_policy(state: Conversation, version: int, policy: Policy) -> Conversati
     episode, unit, numbers = state.episode, state.unit, state.now.numbers
     if numbers is not None:
         numbers = numbers.stricter(policy.numbers)
-        if episode.numbers is not None:
+        if state.now.productive >= numbers.productive_to_close:
+            episode = NO_EPISODE
+        elif episode.numbers is not None:
             episode = episode._replace(numbers=numbers)
         else:
             unit = unit and unit._replace(numbers=numbers)

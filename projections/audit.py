@@ -84,7 +84,9 @@ class _Auditor:
         broken = broken_by(before, entry.event, self._law)
         if broken:
             self._breach(entry, tuple(dict.fromkeys(b.rule for b in broken)), "; ".join(str(b) for b in broken))
-        self.replay.take(entry, before)
+        after = self.replay.take(entry, before)
+        if after.version != entry.version:  # said above; from here on the log is counted as it counts itself
+            self.replay.states[entry.branch] = after._replace(version=entry.version)
 
     def _whole(self, entry: Recorded, before: Conversation) -> Conversation:
         """Check that the event is the next on its branch, and return the state with the version that it follows."""
@@ -97,7 +99,7 @@ class _Auditor:
         if entry.version == follows + 1:
             return before
         self._find(entry, "gap", f"version {entry.version} follows version {follows}")
-        return before._replace(version=entry.version - 1) if known else before
+        return before if isinstance(event, BranchOpened) else before._replace(version=entry.version - 1)
 
     def _close_append(self) -> None:
         """Check what holds of an append as a whole."""

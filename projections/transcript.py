@@ -165,7 +165,8 @@ def _describe_frame(event: _Frame) -> str:
         case AppealDecided():
             return f"appeal {event.outcome} by {_by(event)}"
         case ContentErased():
-            return f"words of {len(event.contents)} turns erased ({event.cause})"
+            turns = "1 turn" if len(event.contents) == 1 else f"{len(event.contents)} turns"
+            return f"words of {turns} erased ({event.cause})"
     assert_never(event)
 
 

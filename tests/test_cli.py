@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from stores import ROOT, abused, counting, done, ended, ended_on_request, opened, started
 
-from lastresort.adapters.cli import main
+from lastresort.adapters.console.cli import main
 from lastresort.domain import PROFILES, RULES, About, Policy
 
 LASTRESORT = Path(sys.executable).with_name("lastresort")

@@ -12,7 +12,7 @@ from vocabulary import ANOTHER_MODEL, ASSESSOR, MODEL, NAMED_ASSESSOR, OPERATOR,
 from lastresort.adapters import open_conversations
 from lastresort.domain import rules
 from lastresort.domain.chat import Chat, Conversations
-from lastresort.domain.commands import EndConversation, EraseContents, Leave, OpenBranch, RaiseRisk
+from lastresort.domain.commands import BranchOff, EndConversation, EraseContents, Leave, OpenBranch, RaiseRisk
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import BranchOpened, TurnAssessed, UserTurnTaken, content_of
 from lastresort.domain.policy import Policy
@@ -701,6 +701,20 @@ def test_a_retry_needs_no_words_and_a_fork_may_bring_some(chats, chat):
     assert kinds(empty) == ["ConversationStarted", "BranchOpened"]
     assert empty.seen is None
     talk(empty, "at last")
+
+
+def test_half_a_fork_is_no_command(chats, chat):
+    """A child that the parent notes and nobody opened would be a pointer to nowhere."""
+    talk(chat, "a", "A")
+    with pytest.raises(ValueError, match="BranchOff is one half of a fork; use `fork`"):
+        chats.execute("root", BranchOff(id="half", by=USER, child="nobody", at=1))
+    assert len(chats.tree("root")) == 1
+
+
+def test_before_the_first_turn_there_is_nothing_to_edit(chat):
+    """Version 1 is the start of the conversation."""
+    with pytest.raises(ValueError, match="no turn stands at version 1 of branch root"):
+        chat.edit(1, "words")
 
 
 # --- after the ending ------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from stores import opened
 
-from lastresort.adapters.cli import main
+from lastresort.adapters.console.cli import main
 from lastresort.adapters.partner import CONFIRM, FAREWELL, FAREWELL_ON_REQUEST, REDIRECTION, REPLY, SUPPORT, WARNING
 from lastresort.domain import Ground
 from lastresort.projections import audit, transcript, views

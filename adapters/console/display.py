@@ -123,8 +123,9 @@ def show_lines(out: Console, lines: Iterable[Line]) -> None:
 
 
 def _harmless(text: str | None) -> str:
-    """What somebody wrote, without the control characters by which it could take over a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text or "")
+    """What somebody wrote, unable to take over a terminal, or to pass further lines of its own for those of the law."""
+    safe = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text or "")
+    return safe.replace("\n", "\n       | ")
 
 
 def show_broken(out: Console, title: str, broken: Iterable[Broken]) -> None:
@@ -143,7 +144,7 @@ def show_findings(out: Console, events: int, branches: int, findings: Sequence[F
         table = Table("branch", "version", "rules", "what is wrong", title=f"{len(findings):,} findings")
         for finding in findings:
             cells = finding.branch, str(finding.version), ", ".join(finding.rules), finding.detail
-            table.add_row(*map(escape, cells))
+            table.add_row(*(escape(_harmless(cell)) for cell in cells))
         out.print(table)
     verdict = Text("no finding", "bold green") if not findings else Text(f"{len(findings):,} findings", "bold red")
     out.print(Text(f"{events:,} events on {branches:,} branches: ") + verdict)

@@ -10,15 +10,14 @@ from typing import Any
 import click
 from pydantic import TypeAdapter, ValidationError
 
+from lastresort.adapters import StoreError, open_conversations
+from lastresort.adapters.inputs import BadInput, load_policy
 from lastresort.domain.chat import Conversations
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.ports import SealBroken
 from lastresort.domain.rules import RULES
 from lastresort.domain.service import UnknownBranch
 from lastresort.domain.values import Ground, Id
-
-from . import StoreError, open_conversations
-from .inputs import BadInput, load_policy
 
 FINDINGS = 1
 BAD_INPUT = 2
@@ -82,9 +81,10 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
     """Play transcripts: the recorded side of the user against the offline partner."""
     from rich.progress import track
 
+    from lastresort.adapters.simulate import Simulation
+    from lastresort.adapters.transcripts import read_transcripts
+
     from . import display
-    from .simulate import Simulation
-    from .transcripts import read_transcripts
 
     transcripts = read_transcripts(files)
     simulation = Simulation(url, model=model, policy=load_policy(policy))
@@ -186,11 +186,11 @@ def why(branch: str, url: str, as_json: bool) -> None:
 @_json
 def audit(source: str, as_json: bool) -> None:
     """Replay a whole log, and name each event that breaks a rule."""
+    from lastresort.adapters.logfile import read_log
     from lastresort.projections import audit as replay
     from lastresort.projections.audit import compare_live
 
     from . import display
-    from .logfile import read_log
 
     if source == "memory:" or "://" in source:
         with _opened(source) as conversations:
@@ -212,7 +212,7 @@ def audit(source: str, as_json: bool) -> None:
 @click.argument("url")
 def export_(url: str) -> None:
     """Print a log as JSON lines."""
-    from .logfile import export_line
+    from lastresort.adapters.logfile import export_line
 
     with _opened(url) as conversations:
         for recorded in conversations.store.log():
@@ -225,8 +225,9 @@ def export_(url: str) -> None:
 @_json
 def import_(file: Path, url: str, as_json: bool) -> None:
     """Write an exported log into a store: all of it, or, if it breaks a rule, nothing."""
+    from lastresort.adapters.logfile import checked_log, write_log
+
     from . import display
-    from .logfile import checked_log, write_log
 
     entries, report = checked_log(file)
     if not report.findings:

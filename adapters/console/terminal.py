@@ -10,6 +10,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 from rich.text import Text
 
+from lastresort.adapters.encoding import explain
+from lastresort.adapters.inputs import BadInput, load_policy
+from lastresort.adapters.partner import OfflinePartner
 from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.decider import Refused
 from lastresort.domain.service import BranchEnded, Committed, UnknownBranch
@@ -17,9 +20,6 @@ from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Ass
 from lastresort.projections import transcript, views
 
 from . import display
-from .encoding import explain
-from .inputs import BadInput, load_policy
-from .partner import OfflinePartner
 
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="terminal")
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="terminal")

@@ -1,0 +1,1 @@
+"""What people use: the command line, what it shows, and the chat in the terminal."""
