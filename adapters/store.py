@@ -26,7 +26,7 @@ try:
 except ImportError:  # PostgreSQL is an extra
     _FAILURES = (PersistenceError, sqlite3.Error)
 
-_CANNOT_OPEN = (OSError, *_FAILURES)
+_CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, *_FAILURES)
 _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader holds a connection
 
 
