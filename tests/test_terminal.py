@@ -377,6 +377,8 @@ class Typist:
         """Wait until the program has ended, and return what it still had to show."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
+            if not select.select([self.terminal], [], [], 0.2)[0]:
+                continue
             try:
                 if not (data := os.read(self.terminal, 4096)):
                     break
@@ -408,10 +410,11 @@ def at_a_terminal(url: str) -> Iterator[Typist]:
 
 
 def _take_the_terminal() -> None:
-    """Make the terminal the one that Ctrl-C is typed at."""
+    """Make the terminal the one that Ctrl-C is typed at, and heed it: a job in the background is born deaf to it."""
     import fcntl
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
