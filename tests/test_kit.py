@@ -4,6 +4,7 @@ How much is drawn is set by HYPOTHESIS_PROFILE: `dev` (the default), `ci`, `nigh
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import given as holds_for
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
-from stores import STORES, new_url, postgresql
+from stores import ROOT, STORES, new_url, postgresql
 
 from lastresort.adapters.recorders import Beside, MemoryRecorder, Span
 from lastresort.adapters.store import RecorderStore, open_store
@@ -606,3 +607,21 @@ def test_a_transcript_shows_the_findings_where_they_are() -> None:
     text = as_text(held.store.log())
     assert len(text.splitlines()) == 1
     assert " user: " in text
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below each block that prints something; test_docs.py runs the blocks too, and does not look at that."""
+    text = (ROOT / "docs" / "kit.md").read_text(encoding="utf-8")
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    shown = 0
+    for language, block in re.findall(r"^```(python|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language == "text":
+            assert capsys.readouterr().out == block
+            shown += 1
+        else:
+            assert capsys.readouterr().out == ""
+            exec(block, namespace)
+    assert shown == 2
