@@ -13,6 +13,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def break_structure(draw: Callable[[st.SearchStrategy[Any]], Any], whole: Fields
         case "drop":
             del held[index]
         case "double":
-            held.insert(index, held[index])
+            held.insert(index, deepcopy(held[index]))
         case "nest":
             put([value] if draw(st.booleans()) else Fields([(key or "x", value)]))
         case "rename":
@@ -119,7 +120,7 @@ def break_structure(draw: Callable[[st.SearchStrategy[Any]], Any], whole: Fields
         case "kind":
             whole.append(("kind", draw(st.sampled_from(NAMES))))
         case _:
-            put(draw(st.sampled_from(JUNK)))
+            put(deepcopy(draw(st.sampled_from(JUNK))))
 
 
 # --- Files, broken byte by byte ---------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def files(draw: st.DrawFn, sources: Sequence[Path]) -> bytes:
             case "drop" if len(lines) > 1:
                 del lines[index]
             case "double":
-                lines.insert(index, lines[index])
+                lines.insert(index, deepcopy(lines[index]))
             case "swap":
                 lines.append(lines.pop(index))
             case _:
