@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from itertools import count
 
 from lastresort.domain.chat import Chat
+from lastresort.domain.outcomes import BranchEnded, Committed
 from lastresort.domain.policy import Policy
-from lastresort.domain.service import BranchEnded, Committed
 from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
 from lastresort.projections.figures import Figures, figures
 

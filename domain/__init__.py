@@ -6,9 +6,9 @@ What an embedder needs is exported here; the rules themselves are in `lastresort
 from .chat import Chat, Conversations
 from .decider import Accepted, Refused, decide, in_the_way
 from .events import EVENTS, Event, Recorded
+from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
 from .policy import PROFILES, Policy, PolicyError
 from .rules import RULES, Broken, Missing, Rule, broken_by, broken_rules
-from .service import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
 from .state import Conversation, evolve, fold
 from .values import About, Actor, ActorKind, AppealOutcome, ErasureCause, ForkCause, Ground, Rating, Risk, Verdict
 

@@ -31,9 +31,10 @@ from .commands import (
 )
 from .decider import Refused, in_the_way
 from .events import BranchOpened, Recorded, content_of
+from .outcomes import BranchEnded, Committed
 from .policy import Policy
 from .rules import Broken
-from .service import BranchEnded, Committed, Service
+from .service import Service
 from .state import Conversation
 from .values import (
     About,

@@ -119,4 +119,4 @@ NewId = Callable[[], str]
 """Returns an id that nobody has used."""
 
 RiskScreen = Callable[[str], Risk]
-"""Looks at a text and says what risk it shows; `unknown` if it cannot tell."""
+"""Looks at a text and says what risk it shows; `unknown` if it cannot tell. If it fails, the risk is `possible`."""

@@ -8,7 +8,6 @@ trusted.
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC
 from threading import Lock
 from typing import NamedTuple
@@ -35,53 +34,16 @@ from .events import (
     RiskRaised,
     content_of,
 )
+from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
 from .ports import Append, Clock, CommandRecorded, EventStore, NewId, Placed, RiskScreen, Sealed, Vault, VersionConflict
 from .rules import Broken, broken_rules
-from .state import Conversation, Ended, about_to_fork, evolve, fold
+from .state import Conversation, about_to_fork, evolve, fold
 from .values import About, Actor, ActorKind, ErasureCause, Risk
 
 _SCREENED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
+_LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
-
-
-class UnknownBranch(LookupError):
-    """No branch of that id is in the store."""
-
-
-class CommandIdReused(ValueError):
-    """A command id was given to two different commands."""
-
-
-class Contended(RuntimeError):
-    """Others kept writing first. Nothing was recorded; the command may be sent again."""
-
-
-class Committed(NamedTuple):
-    """What a command recorded, and the state of its branch after that."""
-
-    events: tuple[Recorded, ...]
-    state: Conversation
-
-    @property
-    def version(self) -> int:
-        """The version of the command's first event."""
-        return self.events[0].version
-
-
-@dataclass(frozen=True, slots=True)
-class BranchEnded:
-    """A user turn came after the ending. It was not recorded; it was screened for risk.
-
-    `words` are handed back, so that they can be sent on a new branch: `edit` opens one in place of any earlier
-    user turn, the latest of which is `turn`.
-    """
-
-    branch: str
-    ended: Ended
-    turn: int | None
-    risk: Risk
-    words: str = field(repr=False)
 
 
 class Service:
@@ -225,7 +187,8 @@ class Service:
     ) -> Committed | Refused:
         """Carry out `command` on `branch`, once however often it is delivered.
 
-        A risk raised or cleared, and words erased, are recorded on every branch of the tree in one append.
+        A risk raised or cleared, and words erased, are recorded on every branch of the tree in one append. What a user
+        says goes through `user_turn`, which screens it if the branch has ended.
 
         Args:
             branch: where.
@@ -258,7 +221,7 @@ class Service:
                 return _Standing(Refused(decision.events[0].kind, broken), state)
             return self._append(told, before, written, contents, correlation_id)
 
-        return self._until_decided(branch, command, attempt, correlation_id)
+        return self._until_decided(branch, command, attempt, words, correlation_id)
 
     def _share(
         self,
@@ -288,11 +251,17 @@ class Service:
         state = self._state(branch)
         if isinstance(outcome, Committed) or state.ended is None:
             return outcome
-        risk = self.screen(words)
+        risk = self._screened(words)
         if risk in state.policy.hold_on:
             raised = uuid.uuid5(_SCREENED, command.id).hex  # follows from the turn's, so that it too is sent once
             self.execute(branch, RaiseRisk(id=raised, by=SYSTEM, risk=raised, about=About.SELF))
         return BranchEnded(branch, state.ended, state.unit.turn if state.unit else None, risk, words)
+
+    def _screened(self, words: str) -> Risk:
+        try:
+            return self.screen(words)
+        except Exception:
+            return Risk.POSSIBLE  # whatever ails the screen, the words are handed back, and doubt holds
 
     def fork(
         self, branch: str, command: OpenBranch, words: str | None = None, *, child: str | None = None
@@ -330,7 +299,7 @@ class Service:
                 command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, contents
             )
 
-        return self._until_decided(branch, command, attempt)
+        return self._until_decided(branch, command, attempt, words)
 
     def erase_conversation(self, conversation: str, *, by: Actor, cause: ErasureCause, command_id: str) -> None:
         """Erase every word of a conversation, and destroy its key.
@@ -354,6 +323,7 @@ class Service:
         branch: str,
         command: Command,
         attempt: Callable[[bool], "Committed | _Standing"],
+        words: str | None = None,
         correlation_id: str | None = None,
     ) -> Committed | Refused:
         """Decide anew while others write first; refuse only what was not done before, and on what the log says now."""
@@ -363,13 +333,13 @@ class Service:
                 outcome = attempt(fresh)
                 if isinstance(outcome, Committed):
                     return outcome
-                if (told := self._told_before(command, branch)) is not None:
+                if (told := self._told_before(command, branch, words)) is not None:
                     return told
                 if fresh:
                     self._leave_trace(command, branch, outcome, correlation_id)
                     return outcome.refused
             except CommandRecorded:
-                told = self._told_before(command, branch)
+                told = self._told_before(command, branch, words)
                 assert told is not None
                 return told
             except VersionConflict:
@@ -384,8 +354,14 @@ class Service:
             written: dict[str, tuple[Event, ...]] = {branch: standing.refused.trace}
             self._append(command, {branch: standing.state}, written, correlation_id=correlation_id)
 
-    def _told_before(self, command: Command, branch: str | None) -> Committed | Refused | None:
-        """Return what became of a command that was delivered before, None if it was not."""
+    def _told_before(
+        self, command: Command, branch: str | None, words: str | None = None
+    ) -> Committed | Refused | None:
+        """Return what became of a command that was delivered before, None if it was not.
+
+        Raises:
+            CommandIdReused: what was delivered under this id was another command, or other words.
+        """
         events = tuple(self.store.recorded_by(command.id))
         if not events:
             return None
@@ -396,12 +372,20 @@ class Service:
         reused = CommandIdReused(f"command id {command.id} was used for {attempted} on branch {first.branch}")
         if attempted != kind or branch not in (None, first.branch):
             raise reused
+        if first.event.by != command.by or _differ(command, first.event) or self._other_words(words, first):
+            raise reused
         if isinstance(first.event, AttemptRefused):
             decision = decide(command, fold(self.path(first.branch, upto=first.version - 1)))
-            if not isinstance(decision, Refused) or command.by != first.event.by:
+            if not isinstance(decision, Refused):
                 raise reused
             return decision
         return Committed(events, self._state(first.branch, fresh=True))
+
+    def _other_words(self, words: str | None, first: Recorded) -> bool:
+        """Whether a command came with other words before, as far as those are still kept."""
+        digest = content_of(first.event)
+        before = self.words([first]).get(digest) if digest else None
+        return None not in (words, before) and words != before
 
     def _seal(
         self, command: Command, state: Conversation, branch: str, version: int, words: str | None
@@ -496,6 +480,15 @@ class _HotStates:
             self._states.move_to_end(branch)
             if len(self._states) > self._size:
                 self._states.popitem(last=False)
+
+
+def _differ(command: Command, event: Event) -> bool:
+    """Whether a command and the event that its id led to say different things of the same name.
+
+    Which turns are meant is left out: who sends a command again may have seen newer ones.
+    """
+    said, recorded = set(type(command).model_fields), set(type(event).model_fields)
+    return any(getattr(command, name) != getattr(event, name) for name in (said & recorded) - _LOOKED_UP)
 
 
 def _broken(decision: Accepted | Refused) -> tuple[Broken, ...]:

@@ -6,6 +6,7 @@ beside the rules, with ids that begin with `structure-`:
 * structure-unreadable: an entry of an unknown kind, or with fields that its kind does not have;
 * structure-gap: positions or versions that do not follow one another;
 * structure-fork: a fork pointer to nowhere, or a fork that only one of parent and child knows of;
+* structure-conversation: a branch of another conversation than its parent's, or two roots of one conversation;
 * structure-risk: a risk raised or cleared on some branches of a tree only;
 * structure-command: a command id that was used for two appends;
 * structure-state: a live state that is not what the log adds up to.
@@ -65,6 +66,7 @@ class _Auditor:
         self._law = law
         self._append: list[Recorded] = []  # the events of the append that is being read
         self._commands: set[str] = set()
+        self._conversations: set[str] = set()
 
     def take(self, entry: Recorded | Unreadable) -> None:
         self.events += 1
@@ -93,6 +95,7 @@ class _Auditor:
         event = entry.event
         if isinstance(event, BranchOpened) and event.parent not in self.replay.states:
             self._find(entry, "fork", f"the fork points to branch {event.parent}, which is not there")
+        self._one_conversation(entry)
         begins = event.at if isinstance(event, BranchOpened) else 0
         known = entry.branch in self.replay.states
         follows = before.version if known or not isinstance(event, ConversationStarted | BranchOpened) else begins
@@ -100,6 +103,18 @@ class _Auditor:
             return before
         self._find(entry, "gap", f"version {entry.version} follows version {follows}")
         return before if isinstance(event, BranchOpened) else before._replace(version=entry.version - 1)
+
+    def _one_conversation(self, entry: Recorded) -> None:
+        """Words are sealed by conversation, so one that is not what it seems would be erased with another."""
+        event = entry.event
+        if isinstance(event, ConversationStarted):
+            if event.conversation in self._conversations:
+                self._find(entry, "conversation", f"conversation {event.conversation} has another root")
+            self._conversations.add(event.conversation)
+        elif isinstance(event, BranchOpened) and event.parent in self.replay.states:
+            parent = self.replay.states[event.parent].conversation
+            if event.conversation != parent:
+                self._find(entry, "conversation", f"the parent's conversation is {parent}, not {event.conversation}")
 
     def _close_append(self) -> None:
         """Check what holds of an append as a whole."""
@@ -148,7 +163,9 @@ class _Auditor:
 
 
 def _same_risk(one: EventBase, other: RiskRaised | RiskCleared) -> bool:
-    return type(one) is type(other) and getattr(one, "risk", None) == other.risk
+    if isinstance(one, RiskRaised) and isinstance(other, RiskRaised):
+        return (one.risk, one.about) == (other.risk, other.about)
+    return isinstance(one, RiskCleared) and isinstance(other, RiskCleared) and one.risk == other.risk
 
 
 def compare_live(report: Report, live: Mapping[str, Conversation]) -> tuple[Finding, ...]:

@@ -406,6 +406,18 @@ def test_a_fork_from_nowhere_is_found(forked: Log) -> None:
     assert found(log)[1] == ("d", 4, {"forks-at-a-turn", "refers-to-the-path"})
 
 
+def test_a_branch_of_another_conversation_is_found(forked: Log) -> None:
+    """It would be sealed, and erased, with that one."""
+    log = edited_fork(forked, conversation="other")
+    assert found(log) == [("d", 4, {"structure-conversation"})]
+
+
+def test_a_second_root_of_a_conversation_is_found(forked: Log) -> None:
+    """Two branches that begin would share a key."""
+    again = forked[0]._replace(position=len(forked) + 1, branch="e", command_id="again", correlation_id="again")
+    assert found((*forked, again)) == [("e", 1, {"structure-conversation"})]
+
+
 def edited_fork(log: Log, **fields: Any) -> Log:
     return instead(log, 4, event_at(log, 4, "d").model_copy(update=fields), "d")
 

@@ -703,6 +703,38 @@ def test_a_retry_needs_no_words_and_a_fork_may_bring_some(chats, chat):
     talk(empty, "at last")
 
 
+def test_a_command_id_is_not_for_another_verdict(chats, chat):
+    """Least of all for one that sees a risk: it would be told that all is well."""
+    talk(chat, "hello")
+    done(chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE, command_id="verdict"))
+    with pytest.raises(CommandIdReused):
+        chat.judge(Verdict.PRODUCTIVE, risk=Risk.IMMINENT, command_id="verdict")
+
+
+def test_a_command_id_is_not_for_other_words(chats, chat):
+    """They would be lost. Once the first words are erased, nobody can tell, and it is the same command."""
+    done(chat.user_turn("hello", command_id="said"))
+    with pytest.raises(CommandIdReused):
+        chat.user_turn("help me", command_id="said")
+    done(chat.erase(2))
+    assert done(chat.user_turn("help me", command_id="said")).version == 2
+
+
+def test_a_screen_that_fails_holds(chats, chat):
+    """Whatever ails it, the words are handed back, and doubt about a risk holds."""
+    asked_and_confirmed(chat)
+    done(chat.end(Ground.USER_REQUEST))
+
+    def failing(words: str) -> Risk:
+        raise TimeoutError
+
+    chats.screen = failing
+    answer = chat.user_turn("are you there?")
+    assert isinstance(answer, BranchEnded)
+    assert (answer.words, answer.risk) == ("are you there?", Risk.POSSIBLE)
+    assert len(chat.state.risks) == 1
+
+
 def test_half_a_fork_is_no_command(chats, chat):
     """A child that the parent notes and nobody opened would be a pointer to nowhere."""
     talk(chat, "a", "A")

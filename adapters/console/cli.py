@@ -13,10 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from lastresort.adapters import StoreError, open_conversations
 from lastresort.adapters.inputs import BadInput, load_policy
 from lastresort.domain.chat import Conversations
+from lastresort.domain.outcomes import UnknownBranch
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.ports import SealBroken
 from lastresort.domain.rules import RULES
-from lastresort.domain.service import UnknownBranch
 from lastresort.domain.values import Ground, Id
 
 FINDINGS = 1
@@ -192,7 +192,9 @@ def audit(source: str, as_json: bool) -> None:
 
     from . import display
 
-    if source == "memory:" or "://" in source:
+    if source == "memory:":
+        raise BadInput("memory: holds nothing yet; audit a store that is kept, or a file")
+    if "://" in source:
         with _opened(source) as conversations:
             report = replay(conversations.store.entries())
             findings = report.findings
@@ -210,7 +212,8 @@ def audit(source: str, as_json: bool) -> None:
 
 @main.command("export")
 @click.argument("url")
-def export_(url: str) -> None:
+@click.option("--json", "_", is_flag=True, help="Taken for the sake of the other commands: it is always JSON.")
+def export_(url: str, _: bool) -> None:
     """Print a log as JSON lines."""
     from lastresort.adapters.logfile import export_line
 
@@ -282,7 +285,10 @@ def policies(as_json: bool) -> None:
 @_store
 @_policy
 @_model
-def chat(offline: bool, branch: str | None, conversation: str | None, url: str, policy: str, model: str) -> None:
+@_json
+def chat(
+    offline: bool, branch: str | None, conversation: str | None, url: str, policy: str, model: str, as_json: bool
+) -> None:
     """Talk in the terminal; /help tells the commands."""
     from .terminal import Terminal
 
@@ -298,4 +304,4 @@ def chat(offline: bool, branch: str | None, conversation: str | None, url: str, 
             )
         except ValueError as error:
             raise BadInput(str(error)) from None
-        Terminal(conversations, talk).run()
+        Terminal(conversations, talk, as_json=as_json).run()

@@ -15,7 +15,7 @@ from lastresort.adapters.inputs import BadInput, load_policy
 from lastresort.adapters.partner import OfflinePartner
 from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.decider import Refused
-from lastresort.domain.service import BranchEnded, Committed, UnknownBranch
+from lastresort.domain.outcomes import BranchEnded, Committed, UnknownBranch
 from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict
 from lastresort.projections import transcript, views
 
@@ -32,10 +32,11 @@ HARMLESS = Assessment(verdict=Verdict.PRODUCTIVE, risk=Risk.NONE)
 class Terminal:
     """Reads lines and carries them out. Whoever sits there plays the user, the assessor and the operator."""
 
-    def __init__(self, conversations: Conversations, chat: Chat) -> None:
+    def __init__(self, conversations: Conversations, chat: Chat, *, as_json: bool = False) -> None:
         self.conversations = conversations
         self.chat = chat
-        self.out = display.console()
+        self.out = display.progress() if as_json else display.console()
+        self._as_json = as_json  # then lines of the transcript go to standard output, and all else to standard error
         self._partner = OfflinePartner()
         self._label: Assessment | None = None
         self._shown = 0
@@ -205,7 +206,12 @@ class Terminal:
     def _show_news(self) -> None:
         path = self.chat.path
         lines = transcript(path, self.conversations.words(path), tree=self.conversations.tree_log(self.chat.branch))
-        display.show_lines(self.out, [line for line in lines if line.version > self._shown])
+        news = [line for line in lines if line.version > self._shown]
+        if self._as_json:
+            for line in news:
+                display.print_json(line._asdict())
+        else:
+            display.show_lines(self.out, news)
         self._shown = path[-1].version
 
     def _report(self, outcome: Committed | Refused) -> None:
