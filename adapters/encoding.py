@@ -16,6 +16,8 @@ from lastresort.domain.events import EVENTS, EventBase, Recorded, Unreadable
 from lastresort.domain.ports import Append
 from lastresort.domain.upcasts import UPCASTS, Upcast
 
+_TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
+
 
 class Encoding:
     """Writes events as the state of a row, and reads them.
@@ -67,7 +69,7 @@ class Encoding:
         stored = from_json(state)
         current = self._events[kind].schema_version
         version = stored.get("schema_version", 1) if isinstance(stored, dict) else current
-        if not isinstance(version, int) or version >= current:
+        if not isinstance(version, int) or version >= current or not isinstance(stored.get("event"), dict):
             raise _NoUpcast
         for step in range(version, current):
             stored["event"] = self._upcasts[kind, step](stored["event"])
@@ -101,7 +103,10 @@ def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
 
 def explain(error: ValidationError) -> str:
     """Say what pydantic found, field by field, on one line and without the values."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    )
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    told = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}" for problem in problems[:_TOLD]
+    ]
+    if len(problems) > _TOLD:
+        told.append(f"and {len(problems) - _TOLD:,} more")
+    return "; ".join(told)

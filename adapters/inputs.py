@@ -13,6 +13,9 @@ from .encoding import explain
 MAX_LINE_BYTES = 16 * 2**20
 """The longest line that is read: memory is bounded by it, whatever a file holds."""
 
+MAX_POLICY_BYTES = 2**16
+"""The longest policy that is read."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -58,6 +61,8 @@ def load_policy(name: str) -> Policy:
     if not path.is_file():
         raise BadInput(f"no policy {name}: neither a profile ({', '.join(PROFILES)}) nor a file")
     try:
+        if path.stat().st_size > MAX_POLICY_BYTES:
+            raise BadInput(f"{path}: a policy of more than {MAX_POLICY_BYTES:,} bytes is none")
         return Policy.from_toml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None

@@ -115,7 +115,7 @@ class Policy(Frozen):
         """
         try:
             fields = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
             raise PolicyError(f"{source}: not TOML: {error}") from None
         try:
             return cls.model_validate(fields)

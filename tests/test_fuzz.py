@@ -459,11 +459,7 @@ def peak_of(act: Callable[[], object]) -> int:
 READERS = [
     pytest.param(lambda path: read_transcripts([path]), id="transcripts"),
     pytest.param(checked_log, id="logs"),
-    pytest.param(
-        lambda path: load_policy(str(path)),
-        id="policies",
-        marks=pytest.mark.xfail(strict=True, reason="a policy is read whole, however large the file is"),
-    ),
+    pytest.param(lambda path: load_policy(str(path)), id="policies"),
 ]
 
 
@@ -509,7 +505,6 @@ ESCAPES = [
 
 
 @pytest.mark.parametrize(("value", "escapes"), ESCAPES)
-@pytest.mark.xfail(strict=True, reason="tomllib raises more than TOMLDecodeError")
 def test_what_tomllib_cannot_bear_is_refused(value: str, escapes: type[Exception]) -> None:
     """As everything else that is no policy is."""
     with pytest.raises(PolicyError):

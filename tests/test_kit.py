@@ -523,7 +523,6 @@ def test_the_machine_tells_the_conversation_in_which_it_found_a_bug() -> None:
     assert " user: conversation id-" in found.history
 
 
-@pytest.mark.xfail(strict=True, reason="the machine tells the conversation anew, without the findings")
 def test_the_machine_marks_what_is_wrong() -> None:
     """Where it is, as assert_lawful does."""
     found = found_in(HasAButton)

@@ -422,7 +422,8 @@ def _take_the_terminal() -> None:
     import fcntl
     import termios
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for deaf in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(deaf, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

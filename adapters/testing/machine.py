@@ -22,7 +22,7 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
 
-from .lawful import as_text, assert_lawful
+from .lawful import Unlawful, as_text, assert_lawful
 from .strategies import ASSESSOR, CATEGORIES, EASY, MODEL, OPERATOR, OTHER_MODEL, in_memory, policies
 
 
@@ -216,6 +216,8 @@ class ConversationMachine(RuleBasedStateMachine):
     def all_is_well(self) -> None:
         try:
             self.check()
+        except Unlawful:
+            raise  # it tells its history, and marks in it what is wrong
         except AssertionError as error:
             error.history = as_text(self.conversations.store.log())  # type: ignore[attr-defined]  # for the plugin
             raise
