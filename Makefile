@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench mutants clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,10 @@ lint: $(INSTALLED)  ## style, format and types
 
 bench: $(INSTALLED)  ## decisions, folds and turns a second on this machine
 	$(BIN)/python -m bench $(ARGS)
+
+mutants: $(INSTALLED)  ## every small mistake in the core, and whether a test notices
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,mutants]'
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 clean:  ## remove the environment, and everything that was built or cached
 	rm -rf $(VENV) build dist .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info

@@ -15,6 +15,7 @@ from lastresort.domain.values import ActorKind, Risk
     [
         ("min_failed_redirections", 1, "greater than or equal to 2"),
         ("min_failed_redirections", RECALLED + 1, f"less than or equal to {RECALLED}"),
+        ("min_failed_redirections", 101, "less than or equal to 100"),
         ("min_failed_redirections", True, "valid integer"),
         ("min_failed_redirections", "3", "valid integer"),
         ("productive_to_close", 0, "greater than or equal to 1"),
@@ -53,6 +54,11 @@ def test_a_policy_at_every_floor():
         trusted_for_risk=(),
     )
     assert floor.numbers == Numbers(2, 1, 1)
+
+
+def test_a_policy_may_ask_for_as_many_redirections_as_are_recalled():
+    """A hundred, and policies in logs may say so."""
+    assert Policy(name="patient", min_failed_redirections=100).numbers.min_failed_redirections == 100
 
 
 def test_a_policy_is_immutable():
@@ -158,6 +164,8 @@ def test_a_policy_from_toml():
         ),
         ('# ours\n"name" = "p"\nhold_on = []\n', "house.toml: line 3: hold_on: Value error, an imminent risk"),
         ('name = "two words"', "house.toml: line 1: name: String should match"),
+        ('\nname = "two words"', "house.toml: line 2: name: String should match"),
+        ('name = "p"\ncategories = ["abuse", "Hate"]', "house.toml: line 2: categories: String should match"),
         ('name = "p"\nmin_redirections = 3', "house.toml: line 2: min_redirections: Extra inputs"),
         ("min_severity = 2", "house.toml: name: Field required"),
         ("name = ", "house.toml: not TOML: Invalid value (at"),

@@ -181,10 +181,20 @@ def test_refers_to_the_path__a_branch_off_its_last_but_one_version(given):
     )
 
 
+def test_refers_to_the_path__a_branch_beyond_its_end(given):
+    """A branch does not open in place of what has not happened."""
+    given(STARTED, SAID, ANSWERED).when(branched_off(4)).refused_by(
+        rules.REFERS_TO_THE_PATH, lacking="nothing follows 4 on the path, which is 3 long"
+    )
+
+
 def test_refers_to_the_path__a_branch_opens_where_its_prefix_ends(given):
     """A branch names the version at which its prefix was cut."""
     given(STARTED, SAID, ANSWERED).cut_at(1).when(opened(ForkCause.EDIT, at=2)).refused_by(
         rules.REFERS_TO_THE_PATH, lacking="the path to fork at 2 is 1 long"
+    )
+    given(STARTED, SAID, ANSWERED).cut_at(2).when(opened(ForkCause.RETRY, at=1)).refused_by(
+        rules.REFERS_TO_THE_PATH, lacking="the path to fork at 1 is 2 long"
     )
 
 
@@ -250,6 +260,18 @@ def test_answers_a_user__a_redirection_before_any_answer(given):
 def test_judges_the_latest__after_the_answer_still(given):
     """A unit lasts until the next user turn: its verdict may come after the answer."""
     given(STARTED, PRODUCTIVE_UNIT, SAID, ANSWERED).when(HARMFUL).accepted()
+
+
+def test_judges_the_latest__on_a_long_path(given):
+    """Versions are numbers like any other, however large: the same one is the same, whoever counted."""
+    said = given(STARTED, *[SAID] * 300)
+    said.when(judged(Verdict.AMBIGUOUS, turn=int("301"))).accepted()
+    said.cut_at(300).when(opened(ForkCause.EDIT, at=int("300"))).accepted()
+    answered = given(STARTED, *[SAID] * 300, HARMFUL, ANSWERED)
+    answered.when(judged(Verdict.AMBIGUOUS, turn=int("303"))).refused_by(
+        rules.REFERS_TO_THE_PATH, rules.JUDGES_THE_LATEST, lacking="303 is not a user turn"
+    )
+    answered.when(redirected(turn=int("303"), answers=int("301"))).accepted()
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from vocabulary import (
 )
 
 from lastresort.domain import rules
+from lastresort.domain.decider import propose
 
 THREATENED = (SAID, harmful("threats"))
 
@@ -175,6 +176,18 @@ def test_warned_first__but_stopped_after_it(given):
     )
 
 
+def test_warned_first__of_another_harm_just_now(given):
+    """A warning that was given in this very unit is of its own category, and of no other."""
+    for other in ("abuse", "threats"):
+        harm = (SAID, harmful(other))
+        given(STARTED, failed_redirections(3, harm), ANSWERED, warned(other)).when(end("hate")).refused_by(
+            rules.WARNED_FIRST, rules.STILL_HARMFUL, rules.HOPE_EXHAUSTED, lacking="no warning of hate stands"
+        )
+    given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED).when(end("".join(("ab", "use")))).refused_by(
+        rules.WARNED_FIRST, rules.HOPE_EXHAUSTED, lacking="no turn since the warning at 17"
+    )
+
+
 def test_warned_first__the_next_turn_is_not_judged(given):
     """A turn that nobody has judged does not test a warning."""
     given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, SAID).when(END).refused_by(
@@ -291,6 +304,27 @@ def test_still_harmful__a_warning_of_something_else(given):
 def test_still_harmful__not_where_the_user_asks(given):
     """An ending on request needs no harm."""
     given(STARTED, ASKED_AND_CONFIRMED).then(lambda state: not state.unit.categories).when(END_ON_REQUEST).accepted()
+
+
+def test_still_harmful__on_a_long_path(given):
+    """A verdict is on the latest turn where the numbers are the same, however large, and whoever counted."""
+    harmful_301 = [harmful(category, turn=int("301")) for category in ("abuse", "threats")]
+    given(STARTED, *[SAID] * 300, harmful_301[0]).then(lambda state: state.unit.harmful_in("abuse"))
+    given(STARTED, *[SAID] * 300, *harmful_301).when(end()).refused_by(
+        rules.STILL_HARMFUL,
+        rules.REDIRECTED_FIRST,
+        rules.WARNED_FIRST,
+        rules.HOPE_EXHAUSTED,
+        lacking="the verdicts on the unit at 301 do not all name abuse",
+    )
+
+
+def test_still_harmful__a_verdict_on_no_turn_at_all(given):
+    """In an unlawful log a verdict may name what has not been said; then nobody has judged what was."""
+    state = given(STARTED, SAID, HARMFUL).state
+    (ahead,) = propose(end()(state), state)
+    missing = rules.STILL_HARMFUL.lacks(state._replace(unit=state.unit._replace(judged=9)), ahead)
+    assert missing.text == "nobody has judged the turn at 2"
 
 
 # --- hope-exhausted --------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from vocabulary import (
 )
 
 from lastresort.domain import rules
-from lastresort.domain.events import RiskRaised, TurnAssessed
+from lastresort.domain.events import RiskRaised, TurnAssessed, UserLeft
 from lastresort.domain.values import About, ActorKind, Ground, Risk, Verdict
 
 
@@ -72,6 +72,14 @@ def test_risk_holds__any_hold_will_do(given):
     seen = given(STARTED, SAID, verdict(Risk.POSSIBLE))
     seen.when(risk_raised(by=MODEL, about=About.OTHERS)).accepted()
     given(*seen.story.events, AT_RISK).when(ANSWERED).accepted()
+
+
+def test_risk_holds__on_a_long_path_from_a_snapshot(given):
+    """A hold is due where the numbers are the same, however large, and though they were read and not counted."""
+    seen = TurnAssessed(by=ASSESSOR, turn=301, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
+    state = given(STARTED, *[SAID] * 300, seen).state
+    read = state._replace(hold_due=int(str(state.hold_due)))
+    assert rules.RISK_HOLDS.lacks(read, UserLeft(by=USER)) is not None
 
 
 def test_risk_holds__a_hold_was_on(given):
@@ -217,6 +225,19 @@ def test_cleared_by_authority__nobody_else(given, by):
         rules.CLEARED_BY_AUTHORITY,
         lacking=f"{by.kind} {by.id} may not clear a risk; an operator or a named assessor may",
     )
+
+
+def test_cleared_by_authority__of_another_name(given):
+    """What is cleared is the risk that is named, not one whose name comes before or after it."""
+    for other in ("a-risk", "zero-risk"):
+        given(STARTED, AT_RISK).when(risk_cleared(other)).refused_by(
+            rules.CLEARED_BY_AUTHORITY, lacking=f"risk {other} is not open"
+        )
+
+
+def test_cleared_by_authority__a_name_is_its_letters(given):
+    """The same risk, though its name was read anew."""
+    given(STARTED, AT_RISK).when(risk_cleared("".join(("ri", "sk")))).accepted()
 
 
 def test_cleared_by_authority__an_assessor_by_name(given):

@@ -155,10 +155,17 @@ def test_eligible_model__nobody_else(given, by):
 
 
 def test_eligible_model__one_that_merely_bears_the_name(given):
-    """The name of the model does not make an operator one."""
-    given(STARTED, *UP_TO_THE_END).when(end(by=OPERATOR.model_copy(update={"id": MODEL.id}))).refused_by(
-        rules.ELIGIBLE_MODEL
-    )
+    """The name of the model does not make an operator one, nor anybody else."""
+    for by in (USER, ASSESSOR, OPERATOR, SYSTEM):
+        given(STARTED, *UP_TO_THE_END).when(end(by=by.model_copy(update={"id": MODEL.id}))).refused_by(
+            rules.ELIGIBLE_MODEL
+        )
+
+
+def test_eligible_model__a_name_is_its_letters(given):
+    """The same model, though its name was read anew."""
+    again = MODEL.model_copy(update={"id": "-".join(MODEL.id.split("-"))})
+    given(STARTED, *UP_TO_THE_END).when(end(by=again)).accepted()
 
 
 def test_eligible_model__of_another_make(given):
@@ -357,6 +364,15 @@ def test_stricter_governs__number_by_number(given):
     mild = (SAID, harmful(severity=1))
     given(STARTED, ABUSED, policy_changed(fewer), ANSWERED, up_to_the_end(mild)).when(END).refused_by(
         rules.GRAVE_ENOUGH
+    )
+
+
+def test_stricter_governs__where_another_number_was_already_stricter(given):
+    """A severity that was relaxed goes on to govern, whatever else was relaxed with it."""
+    grave, lax = policy(min_severity=3), policy(productive_to_close=5)
+    given(started(grave), ABUSED, policy_changed(lax), ANSWERED, up_to_the_end(ABUSED)).when(END).refused_by(
+        rules.STRICTER_GOVERNS,
+        lacking="lowest severity of the unit: 2 of 3, as the stricter policy of this episode asks",
     )
 
 

@@ -1,0 +1,258 @@
+"""`make mutants`: make every small mistake in the core, one at a time, and see whether a test notices.
+
+cosmic-ray makes the mistakes. Each is put into a copy of the tree by a process of its own, which runs the tests of the
+core in it until the first failure; the checkout is never touched. A mutant that no test kills survives, and must be
+named in docs/mutants.md with the reason why nothing can tell it from the original.
+"""
+
+import argparse
+import ast
+import gc
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import multiprocessing
+import os
+import re
+import resource
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import hypothesis
+import pytest
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+ROOT = Path(__file__).resolve().parent.parent
+LISTED = ROOT / "docs" / "mutants.md"
+MODULES = ("rules", "state", "decider", "policy")
+TESTS = ("test_policy", "test_state", "test_rules", "test_rules_*", "test_decider")
+CPU_SECONDS = 30
+"""What a mutant may take before it counts as one that never ends: many times what all the tests take."""
+
+LONGEST_LINE = 120
+ALWAYS_RAISES = re.compile(r"BinaryOperator_.*_(Div|FloorDiv|LShift|Mod|Pow|RShift)$")
+"""Operators left out: what the core joins is sets, classes and texts, on which none of these is defined."""
+
+UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "events", "commands", "upcasts")]
+PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+OPTIONS = [
+    "-xq", "--tb=no", "-Wignore::pytest.PytestAssertRewriteWarning", "-pno:cacheprovider", "-pno:xdist", "-pno:cov",
+    "-pno:unraisableexception", "-pno:threadexception",
+]  # fmt: skip
+AHEAD = (
+    "cryptography.hazmat.primitives.ciphers.aead", "eventsourcing.sqlite", "hypothesis.stateful",
+    "hypothesis.strategies", "lastresort.domain", "pydantic.json_schema", "xml.etree.ElementTree",
+)  # fmt: skip
+"""What every mutant needs and none can change: imported once, before the processes part."""
+
+
+class Mistake(NamedTuple):
+    """One mistake to make in one module."""
+
+    module: str
+    line: int
+    operator: str
+    occurrence: int
+
+
+class Outcome(NamedTuple):
+    """What became of a mistake: the lines that it changed, without indentation, and what the tests said."""
+
+    mistake: Mistake
+    was: str
+    now: str
+    said: str
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """What a mutant is known by: its module and the change, wherever in the module that stands."""
+        return f"{self.mistake.module}.py", self.was, self.now
+
+
+def source_of(module: str) -> str:
+    return Path("domain", f"{module}.py").read_text(encoding="utf-8")
+
+
+def mistakes(module: str) -> Iterator[Mistake]:
+    """Every mistake to make, types aside: a wrong annotation is for `make lint`."""
+    source = source_of(module)
+    annotated, tree = set(_annotated(ast.parse(source))), get_ast(source)
+    for name in sorted(name for name in operator_names() if not get_operator(name).arguments()):
+        places = (place for node in ast_nodes(tree) for place in get_operator(name)().mutation_positions(node))
+        for occurrence, (start, _) in enumerate(places):
+            if not (ALWAYS_RAISES.search(name) or start in annotated):
+                yield Mistake(module, start[0], name, occurrence)
+
+
+def try_out(mistake: Mistake) -> Outcome:
+    """Make a mistake, and run the tests."""
+    source = source_of(mistake.module)
+    code = mutate_code(source, get_operator(mistake.operator)(), mistake.occurrence)
+    assert code is not None
+    try:
+        compile(code, mistake.module, "exec")
+    except SyntaxError:
+        said = "killed"
+    else:
+        said = run_tests(mistake.module, code)
+    return Outcome(mistake, *_change(source, code), said)
+
+
+def _annotated(tree: ast.Module) -> Iterator[tuple[int, int]]:
+    """Where the annotations are, character by character."""
+    for node in ast.walk(tree):
+        for inside in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if isinstance(inside, ast.expr) and inside.end_lineno and inside.end_col_offset:
+                for line in range(inside.lineno, inside.end_lineno + 1):
+                    first = inside.col_offset if line == inside.lineno else 0
+                    last = inside.end_col_offset if line == inside.end_lineno else LONGEST_LINE
+                    yield from ((line, column) for column in range(first, last))
+
+
+def _change(before: str, after: str) -> tuple[str, str]:
+    was, now = before.splitlines(), after.splitlines()
+    while was and now and was[0] == now[0]:
+        del was[0], now[0]
+    while was and now and was[-1] == now[-1]:
+        del was[-1], now[-1]
+    return " ".join(line.strip() for line in was), " ".join(line.strip() for line in now)
+
+
+class Mutated(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+    """Where Python looks first: it finds the mutant in the place of its module, and nothing else."""
+
+    def __init__(self, module: str, code: str) -> None:
+        self.module, self.code = module, code
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != f"lastresort.domain.{self.module}":
+            return None
+        return importlib.util.spec_from_loader(fullname, self)
+
+    def get_filename(self, fullname: str) -> str:
+        return str(Path("domain", f"{self.module}.py").resolve())
+
+    def get_data(self, path: str) -> bytes:
+        return self.code.encode()
+
+
+class Only:
+    """The properties, or the examples: those come first, since they are quick and most mutants die of them."""
+
+    def __init__(self, properties: bool) -> None:
+        self.properties = properties
+
+    def pytest_configure(self) -> None:
+        hypothesis.settings.register_profile("mutants", deadline=None, database=None, derandomize=True)
+        hypothesis.settings.load_profile("mutants")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if hasattr(getattr(item, "obj", None), "hypothesis") is self.properties]
+
+
+def tests_fail(module: str) -> bool:
+    """Run the tests of the core: the examples of the module, those of the others, and the properties."""
+    files = sorted({str(path) for name in TESTS for path in Path("tests").glob(f"{name}.py")})
+    own = sorted(map(str, Path("tests").glob("test_rules_*.py" if module == "rules" else f"test_{module}.py")))
+    rounds = ((own, False), ([file for file in files if file not in own], False), (files, True))
+    return any(pytest.main([*OPTIONS, *some], [Only(properties)]) not in PASSED for some, properties in rounds)
+
+
+def run_tests(module: str, code: str) -> str:
+    """Run the tests of the core on a mutant, in a process of its own."""
+    pid = os.fork()
+    if pid:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return "timeout" if status < 0 else "killed" if status else "survived"
+    status = 1
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        keep = () if module == "policy" else UNTOUCHED
+        for name in [name for name in sys.modules if name.startswith("lastresort.") and name not in keep]:
+            del sys.modules[name]
+        sys.meta_path.insert(0, Mutated(module, code))
+        if code != source_of(module):
+            silent = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silent, 1)
+            os.dup2(silent, 2)
+        status = int(tests_fail(module))
+    except BaseException as error:
+        print(repr(error))
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def copy_of_the_tree(folder: Path) -> None:
+    """Copy what the tests need, and make Python find it there before anything that is installed."""
+    for name in ("adapters", "domain", "projections", "tests", ".typing", "pyproject.toml"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    os.chdir(folder)
+    sys.path[0] = str(folder / ".typing")
+
+
+def listed() -> dict[tuple[str, str, str], str]:
+    """The reason why each listed survivor is equivalent, by its module and its change."""
+    rows: dict[tuple[str, str, str], str] = {}
+    for line in LISTED.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == 4 and (place := re.fullmatch(r"(\w+\.py):\d+", cells[0])):
+            rows[place[1], cells[1].strip("`"), cells[2].strip("`")] = cells[3]
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Make every small mistake in the core, and see whether a test notices."
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    parser.add_argument("--module", action="append", choices=MODULES, help="this module only; may be repeated")
+    asked = parser.parse_args()
+    modules = asked.module or MODULES
+    with tempfile.TemporaryDirectory(prefix="lastresort-mutants-") as folder:
+        copy_of_the_tree(Path(folder).resolve())
+        for name in AHEAD:
+            importlib.import_module(name)
+        if run_tests(modules[0], source_of(modules[0])) != "survived":
+            print("the tests fail without any mutant: mend that first", file=sys.stderr)
+            return 2
+        made = [mistake for module in modules for mistake in mistakes(module)]
+        outcomes = []
+        gc.freeze()
+        with multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
+            for outcome in pool.imap(try_out, made):
+                outcomes.append(outcome)
+                if len(outcomes) % 50 == 0:
+                    print(f"{len(outcomes)} of {len(made)} mutants", file=sys.stderr, flush=True)
+    return show(outcomes, listed())
+
+
+def show(outcomes: list[Outcome], reasons: dict[tuple[str, str, str], str]) -> int:
+    """Print the survivors and the figures. 1 if a survivor is not listed, else 0."""
+    tally = Counter[tuple[str, str]]()
+    for one in outcomes:
+        said = "equivalent" if one.said == "survived" and one.row in reasons else one.said
+        tally[one.mistake.module, said] += 1
+        if said not in ("killed", "timeout"):
+            was, now = (text.replace("|", "\\|") for text in (one.was, one.now))
+            print(f"| {one.mistake.module}.py:{one.mistake.line} | `{was}` | `{now}` | {reasons.get(one.row, said)} |")
+    columns = ("killed", "timeout", "equivalent", "survived")
+    print(f"\n{'':12}{'mutants':>12}", *(f"{column:>12}" for column in columns), sep="")
+    for module in (*dict.fromkeys(one.mistake.module for one in outcomes), None):
+        counts = [sum(n for (of, said), n in tally.items() if said == c and module in (of, None)) for c in columns]
+        print(f"{module or 'all':12}{sum(counts):>12}", *(f"{count:>12}" for count in counts), sep="")
+    return 1 if any(said == "survived" for _, said in tally) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
