@@ -240,7 +240,8 @@ def evolve(state: Conversation, event: Event) -> Conversation:
         case UserTurnTaken():
             return _user_turn(state, version)
         case AssistantTurnTaken():
-            return state._replace(version=version, answered_by=version)
+            # By position here and for a user turn: `_replace` would cost more than all the rules of a plain turn.
+            return Conversation(version, state.unit, version, *state[3:])
         case TurnAssessed():
             return _assessed(state, version, event)
         case RedirectionAttempted() | WarningGiven():
@@ -297,7 +298,6 @@ def _user_turn(state: Conversation, version: int) -> Conversation:
         episode = settled(state.episode, unit, state.policy) if unit else state.episode
         if wishes is not NO_WISHES:
             wishes = Wishes(to_confirm=wishes.requested) if wishes.requested else NO_WISHES
-        # The first five fields in their order; `_replace` would cost more than all the rules of a plain turn.
         return Conversation(version, Unit(version), state.answered_by, episode, wishes, *state[5:])
     return state._replace(
         version=version,
