@@ -1,94 +1,151 @@
-"""The recorders of `eventsourcing`, with what a log of law needs written in the same transaction.
+"""What the store asks of a recorder, beside the interface of `eventsourcing`; and the recorder in memory.
 
-Beside the events of an append stand the command that caused it (so that it takes effect once) and the sealed words. A
-branch's versions have no holes, which no recorder of the library checks: each append is asked for the version
-before its first. Topics are event kinds, never Python paths, so nothing that a stored topic names is imported.
+A recorder of the library writes rows that it is given. Ours write an append: a command takes effect once, a branch's
+versions have no holes (which no recorder of the library checks), and sealed words come and go with the events that
+they belong to, all in one transaction. Topics are event kinds, never Python paths, so nothing that a stored topic names
+is imported.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sqlite3
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from eventsourcing.persistence import ApplicationRecorder, StoredEvent
-from eventsourcing.popo import POPOApplicationRecorder
-from eventsourcing.sqlite import (
-    SQLiteApplicationRecorder,
-    SQLiteConnection,
-    SQLiteConnectionPool,
-    SQLiteCursor,
-    SQLiteDatastore,
-    SQLiteTransaction,
-)
+from eventsourcing.persistence import ApplicationRecorder, IntegrityError, PersistenceError, StoredEvent
+from eventsourcing.popo import POPOApplicationRecorder, POPOFactory
 
-from lastresort.domain.ports import CommandRecorded, VersionConflict
+from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
+
+from .encoding import Stored
+
+SCHEMA = 1
+"""The version of the tables. A store of another version is migrated, or refused with the reason."""
 
 
-class Span(NamedTuple):
-    """The versions that a command wrote on a branch, which is the `ordinal`th of the branches that it wrote to."""
+class StoreError(Exception):
+    """The store cannot be opened, read or written: the message says what, where, and what to do."""
 
-    command_id: str
-    ordinal: int
+
+try:
+    import psycopg
+
+    FAILURES: tuple[type[Exception], ...] = (PersistenceError, sqlite3.Error, psycopg.Error)
+except ImportError:  # PostgreSQL is an extra
+    FAILURES = (PersistenceError, sqlite3.Error)
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Say what the engine said if it cannot be read or written now.
+
+    Raises:
+        StoreError: in place of what the engine raised.
+    """
+    try:
+        yield
+    except FAILURES as error:
+        raise unreached(error) from error
+
+
+def unreached(error: Exception) -> StoreError:
+    return StoreError(f"the store cannot be read or written now: {error}; try again")
+
+
+class Settings(NamedTuple):
+    """How durable a write is, and how many seconds a call may take."""
+
+    synchronous: str = "FULL"  # SQLite's; one of LEVELS
+    deadline: float = 2.0
+
+
+LEVELS = {"FULL": 2, "NORMAL": 1}
+"""What SQLite calls them. With a write-ahead log only FULL survives power loss."""
+
+
+class Row(NamedTuple):
+    """A row of the log as it is written, but for its position."""
+
     branch: str
-    first: int
-    last: int
+    version: int
+    kind: str
+    state: bytes
+    schema_version: int
+    recorded_at: str
+    command_id: str
+    nth: int  # among the events of its command, from 0
+    correlation_id: str | None  # None: the command's
 
 
-class Beside(NamedTuple):
-    """What is written with the events of an append."""
+class Entry(NamedTuple):
+    """A row to write, and what goes with it."""
 
-    spans: tuple[Span, ...] = ()
-    contents: tuple[tuple[str, bytes], ...] = ()  # digest, sealed bytes
-    erased: tuple[str, ...] = ()  # digests
-    starts: Mapping[str, int] = {}  # for a branch that begins now, the version before its first
-
-    @property
-    def command_ids(self) -> list[str]:
-        return sorted({span.command_id for span in self.spans})
+    row: Row
+    begins: bool  # the branch with this event
+    sealed: bytes | None
 
 
 class LogRecorder(ApplicationRecorder):
     """What the store asks of a recorder, besides the library's interface."""
 
-    def select_spans(self, command_id: str) -> list[Span]:
-        """Return what a command wrote, in log order."""
-        raise NotImplementedError
+    @abstractmethod
+    def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
+        """Write `entries` and erase words in one transaction; return the position of the first, which others follow.
 
-    def select_contents(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """Return the sealed bytes that are kept under `digests`."""
-        raise NotImplementedError
+        Raises:
+            VersionConflict: an entry does not follow what its branch holds, or begins a branch that has begun.
+            CommandRecorded: one of the commands is in the log.
+        """
 
+    @abstractmethod
+    def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> Iterable[tuple[Any, ...]]:
+        """Return rows of a branch, each as the fields of `Stored` with position 0, ordered by version."""
+
+    @abstractmethod
+    def select_log(self, after: int, limit: int) -> Sequence[tuple[Any, ...]]:
+        """Return the `limit` rows that follow position `after`, each as the fields of `Stored`."""
+
+    @abstractmethod
+    def select_command(self, command_id: str) -> Iterable[tuple[Any, ...]]:
+        """Return the rows that a command wrote, each as the fields of `Stored`, in log order."""
+
+    @abstractmethod
+    def select_contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
+        """Return the sealed words that are kept of what stands at `places`."""
+
+    @abstractmethod
     def close(self) -> None:
         """Release connections."""
 
 
-def first_versions(events: Sequence[StoredEvent]) -> dict[str, int]:
-    """Return the first version of each branch in an append.
+def check_schema(version: str | None) -> None:
+    """Check that the tables of a store are those that this program works with.
 
     Raises:
-        VersionConflict: the versions of a branch are not contiguous among themselves.
+        StoreError: they are not; it says which they are.
     """
-    firsts: dict[str, int] = {}
-    lasts: dict[str, int] = {}
-    for event in events:
-        branch = str(event.originator_id)
-        if lasts.setdefault(branch, event.originator_version - 1) != event.originator_version - 1:
-            raise VersionConflict(f"branch {branch}: a gap before version {event.originator_version} in the append")
-        lasts[branch] = event.originator_version
-        firsts.setdefault(branch, event.originator_version)
-    return firsts
+    if version is None:
+        raise StoreError(
+            "its tables were made by a version of this program before the first release; "
+            "export the log with that version, and import it into a new store"
+        )
+    if version != str(SCHEMA):
+        raise StoreError(f"its tables are of version {version}, and this program works with version {SCHEMA}")
 
 
-def check_follows(branch: str, first: int, last_stored: int | None, begins_after: int | None) -> None:
-    """Check that `first` is the version that comes next on `branch`.
+def by_branch(places: Iterable[Place]) -> dict[str, set[int]]:
+    """Group places, since what stands close together is read together."""
+    versions: dict[str, set[int]] = {}
+    for branch, version in places:
+        versions.setdefault(branch, set()).add(version)
+    return versions
 
-    Raises:
-        VersionConflict: it is taken, or would leave a gap.
-    """
-    if last_stored is not None and begins_after is not None:
-        raise VersionConflict(f"branch {branch} has begun")
-    last = last_stored if last_stored is not None else begins_after
-    if first != (last or 0) + 1:
-        raise VersionConflict(f"branch {branch} is at version {last or 0}; version {first} does not follow it")
+
+def conflict(row: Row, begins: bool) -> VersionConflict:
+    """Say what keeps `row` from being written where it is to stand."""
+    if begins:
+        return VersionConflict(f"branch {row.branch} has begun, or version {row.version} is not how a branch begins")
+    return VersionConflict(f"branch {row.branch}: version {row.version} is taken, or leaves a gap")
 
 
 class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
@@ -96,125 +153,95 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._spans: dict[str, list[Span]] = {}
-        self._contents: dict[str, bytes] = {}
+        self._rows: list[Row | None] = []  # beside the library's events; None beside one that the library inserted
+        self._contents: dict[Place, bytes] = {}
+        self._commands: dict[str, list[int]] = {}  # the positions of what each of them wrote
 
-    def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:
-        beside: Beside = kwargs.get("beside", Beside())
-        for command_id in beside.command_ids:
-            if command_id in self._spans:
-                raise CommandRecorded(command_id)
-        for branch, first in first_versions(stored_events).items():
-            versions = self._stored_events_index[branch]
-            check_follows(branch, first, max(versions, default=None), beside.starts.get(branch))
-        super()._assert_uniqueness(stored_events)
-
-    def _update_table(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        beside: Beside = kwargs.get("beside", Beside())
-        for span in beside.spans:
-            self._spans.setdefault(span.command_id, []).append(span)
-        self._contents.update(beside.contents)
-        for digest in beside.erased:
-            self._contents.pop(digest, None)
-        return super()._update_table(stored_events)
-
-    def select_spans(self, command_id: str) -> list[Span]:
-        with self._database_lock:
-            return list(self._spans.get(command_id, ()))
-
-    def select_contents(self, digests: Iterable[str]) -> dict[str, bytes]:
-        with self._database_lock:
-            return {digest: self._contents[digest] for digest in digests if digest in self._contents}
-
-
-class _ImmediateTransaction(SQLiteTransaction):
-    """Takes the write lock at once: a transaction that reads first and writes later could find its reads outdated."""
-
-    def __enter__(self) -> SQLiteCursor:
-        cursor = self.connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE" if self.commit else "BEGIN")
-        return cursor
-
-
-class _Connection(SQLiteConnection):
-    @contextmanager
-    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
-        with _ImmediateTransaction(self, commit=commit) as cursor, cursor:
-            yield cursor
-
-
-class _Pool(SQLiteConnectionPool):
-    """Connections that survive power loss (with a WAL only `synchronous=FULL` does), and that delete for good."""
-
-    def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        connection._sqlite_conn.execute("PRAGMA synchronous=FULL")
-        connection._sqlite_conn.execute("PRAGMA secure_delete=ON")
-        return _Connection(connection._sqlite_conn, max_age=self.max_age)
-
-
-class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
-    """Keeps the log in an SQLite file."""
-
-    def __init__(self, path: str) -> None:
-        datastore = SQLiteDatastore(path, originator_id_type="text")
-        datastore.pool.close()
-        datastore.pool = _Pool(db_name=path)
-        super().__init__(datastore)
-
-    def create_table(self) -> None:
-        """Make the tables that are missing: who only looks at a store need not be able to write to it."""
-        with self.datastore.transaction(commit=False) as c:
-            c.execute("SELECT name FROM sqlite_master WHERE type='table'")
-            missing = {self.events_table_name, "commands", "contents"} - {row[0] for row in c.fetchall()}
-        if missing:
-            super().create_table()
-
-    def construct_create_table_statements(self) -> list[str]:
-        return [
-            *super().construct_create_table_statements(),
-            "CREATE TABLE IF NOT EXISTS commands (command_id TEXT, ordinal INTEGER, branch TEXT, first INTEGER, "
-            "last INTEGER, PRIMARY KEY (command_id, ordinal)) WITHOUT ROWID",
-            "CREATE TABLE IF NOT EXISTS contents (digest TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID",
+    def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
+        events = [
+            StoredEvent(entry.row.branch, entry.row.version, entry.row.kind, entry.row.state) for entry in entries
         ]
+        with self._database_lock:
+            first = len(self._stored_events) + 1
+            try:
+                super().insert_events(events, entries=entries, erased=erased)
+            except IntegrityError as error:
+                raise VersionConflict(str(error)) from None
+            return first
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Write an append. What it erases is erased from the write-ahead log too, where it would stay readable."""
-        positions = super().insert_events(stored_events, **kwargs)
-        if kwargs.get("beside", Beside()).erased:
-            with self.datastore.get_connection(commit=True) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def _assert_uniqueness(
+        self, stored_events: Sequence[StoredEvent], *, entries: Sequence[Entry] = (), **kwargs: Any
+    ) -> None:
+        self._check_commands(entries)
+        self._check_versions(entries)
+        super()._assert_uniqueness(stored_events, **kwargs)
+
+    def _check_commands(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if entry.row.command_id in self._commands:
+                raise CommandRecorded(entry.row.command_id)
+
+    def _check_versions(self, entries: Sequence[Entry]) -> None:
+        latest: dict[str, int] = {}
+        for row, begins, _ in entries:
+            last = latest.get(row.branch) or max(self._stored_events_index.get(row.branch, ()), default=None)
+            if begins != (last is None) or last not in (None, row.version - 1):
+                raise conflict(row, begins)
+            latest[row.branch] = row.version
+
+    def _update_table(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        entries: Sequence[Entry] = (),
+        erased: Sequence[Place] = (),
+        **kwargs: Any,
+    ) -> Sequence[int] | None:
+        positions = super()._update_table(stored_events, **kwargs)
+        self._rows += [entry.row for entry in entries] or [None] * len(stored_events)
+        for position, entry in zip(positions or (), entries, strict=False):
+            self._commands.setdefault(entry.row.command_id, []).append(position)
+            if entry.sealed is not None:
+                self._contents[Place(entry.row.branch, entry.row.version)] = entry.sealed
+        for place in erased:
+            self._contents.pop(place, None)
         return positions
 
-    def _insert_events(
-        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any
-    ) -> Sequence[int] | None:
-        beside: Beside = kwargs.get("beside", Beside())
-        for command_id in beside.command_ids:
-            c.execute("SELECT 1 FROM commands WHERE command_id=? LIMIT 1", (command_id,))
-            if c.fetchone():
-                raise CommandRecorded(command_id)
-        for branch, first in first_versions(stored_events).items():
-            c.execute(f"SELECT MAX(originator_version) FROM {self.events_table_name} WHERE originator_id=?", (branch,))
-            check_follows(branch, first, c.fetchone()[0], beside.starts.get(branch))
-        c.executemany("INSERT INTO commands VALUES (?,?,?,?,?)", beside.spans)
-        c.executemany("INSERT INTO contents VALUES (?,?)", beside.contents)
-        c.executemany("DELETE FROM contents WHERE digest=?", [(digest,) for digest in beside.erased])
-        return super()._insert_events(c, stored_events)
+    def _stored(self, position: int) -> Stored:
+        row, event = self._rows[position - 1], self._stored_events[position - 1]
+        if row is None:
+            branch, version = str(event.originator_id), event.originator_version
+            return Stored(position, branch, version, event.topic, event.state, 1, None, None, None)
+        return Stored(position, *row[:7], row.correlation_id)
 
-    def select_spans(self, command_id: str) -> list[Span]:
-        with self.datastore.transaction(commit=False) as c:
-            c.execute("SELECT * FROM commands WHERE command_id=? ORDER BY ordinal", (command_id,))
-            return [Span(*row) for row in c.fetchall()]
+    def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> list[Stored]:
+        with self._database_lock:
+            index = self._stored_events_index.get(branch, {})
+            versions = [version for version in sorted(index) if after < version and (upto is None or version <= upto)]
+            return [self._stored(index[version] + 1)._replace(position=0) for version in versions[:limit]]
 
-    def select_contents(self, digests: Iterable[str]) -> dict[str, bytes]:
-        found = {}
-        with self.datastore.transaction(commit=False) as c:
-            for digest in digests:
-                c.execute("SELECT data FROM contents WHERE digest=?", (digest,))
-                if row := c.fetchone():
-                    found[digest] = row[0]
-        return found
+    def select_log(self, after: int, limit: int) -> list[Stored]:
+        with self._database_lock:
+            end = min(after + limit, len(self._stored_events))
+            return [self._stored(position) for position in range(after + 1, end + 1)]
+
+    def select_command(self, command_id: str) -> list[Stored]:
+        with self._database_lock:
+            return [self._stored(position) for position in self._commands.get(command_id, ())]
+
+    def select_contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
+        with self._database_lock:
+            return {place: self._contents[place] for place in places if place in self._contents}
 
     def close(self) -> None:
-        self.datastore.close()
+        """There is nothing to release."""
+
+
+class MemoryFactory(POPOFactory):
+    """Makes recorders that share nothing: each keeps what it is given, until it is gone."""
+
+    def application_recorder(self) -> MemoryRecorder:
+        return MemoryRecorder()
+
+
+Factory = MemoryFactory

@@ -75,8 +75,10 @@ class _Unsealed:
     def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
         return str(json.loads(sealed.data)[3])
 
-    def forget(self, conversation: str) -> None:
-        """Nothing is kept."""
+    def renew(self, conversation: str) -> None:
+        """There is no key."""
+
+    forget = renew
 
     def close(self) -> None:
         """Nothing is open."""
