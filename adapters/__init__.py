@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from lastresort.domain.chat import Conversations
 from lastresort.domain.ports import Clock, NewId, RiskScreen
 
-from .keys import MasterKey
-from .recorders import StoreError
+from .engines.keys import MasterKey
+from .engines.recorders import StoreError
 from .screen import phrase_screen
 from .store import open_store
 

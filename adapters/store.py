@@ -11,10 +11,10 @@ from pathlib import Path
 from lastresort.domain.events import BranchOpened, Recorded, Unreadable
 from lastresort.domain.ports import Append, Place, VersionConflict
 
-from . import sqlite
 from .encoding import Encoding
-from .keys import Keys, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, master_key_beside, master_key_given
-from .recorders import FAILURES, LEVELS, Entry, LogRecorder, MemoryRecorder, Row, Settings, StoreError, reached
+from .engines import sqlite
+from .engines.keys import Keys, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, master_key_beside, master_key_given
+from .engines.recorders import FAILURES, LEVELS, Entry, LogRecorder, MemoryRecorder, Row, Settings, StoreError, reached
 from .vault import AesGcmVault
 
 _URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*:memory:)[^?]+|postgres(ql)?://")
@@ -136,9 +136,10 @@ def open_store(
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
+    path = _path(url, create)
     try:
         address, settings = _parsed(url)
-        recorder, keys = _open(address, settings, create, master_key)
+        recorder, keys = _open(address, path, settings, master_key)
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
     return RecorderStore(recorder), AesGcmVault(keys)
@@ -179,28 +180,31 @@ def _seconds(value: str) -> float:
     return seconds
 
 
-def _open(url: str, settings: Settings, create: bool, master_key: MasterKey | None) -> tuple[LogRecorder, Keys]:
+def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey | None) -> tuple[LogRecorder, Keys]:
     if url == "memory:":
         return MemoryRecorder(), MemoryKeys()
-    if url.startswith("sqlite:///"):
-        return _open_file(Path(url.removeprefix("sqlite:///")), settings, create, master_key)
+    if path is not None:
+        recorder: LogRecorder = sqlite.open_recorder(path, settings)
+        keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
+        return recorder, WrappedKeys(keys, master_key_beside(path.with_name(path.name + "-master"), master_key, keys))
     try:
-        from .postgres import PostgresKeys, open_recorder
+        from .engines.postgres import PostgresKeys, open_recorder
     except ImportError as error:
         raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
-    master = master_key_given(master_key)
     recorder = open_recorder(url, settings)
-    return recorder, WrappedKeys(PostgresKeys(url, settings), master)
+    return recorder, WrappedKeys(PostgresKeys(url, settings), master_key_given(master_key))
 
 
-def _open_file(path: Path, settings: Settings, create: bool, master_key: MasterKey | None) -> tuple[LogRecorder, Keys]:
+def _path(url: str, create: bool) -> Path | None:
+    """Return the path of an SQLite store's file, if the URL is of one."""
+    if not url.startswith("sqlite:///"):
+        return None
+    path = Path(url.removeprefix("sqlite:///").partition("?")[0])
     if not create and not path.exists():
         raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
     if not path.parent.is_dir():
         raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
-    recorder = sqlite.open_recorder(path, settings)
-    keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
-    return recorder, WrappedKeys(keys, master_key_beside(path.with_name(path.name + "-master"), master_key, keys))
+    return path
 
 
 def _without_password(url: str) -> str:

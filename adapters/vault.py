@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort.domain.ports import SealBroken, Sealed
 
-from .keys import KEY_BYTES, Keys
+from .engines.keys import KEY_BYTES, Keys
 
 _NAME_BYTES = 8
 _NONCE_BYTES = 12

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lastresort.adapters.encoding import Encoding, Stored
-from lastresort.adapters.recorders import MemoryRecorder
+from lastresort.adapters.engines.recorders import MemoryRecorder
 from lastresort.adapters.store import RecorderStore
 from lastresort.domain import Actor, ActorKind
 from lastresort.domain.events import EVENTS, Event, EventBase, Recorded, TurnAssessed, Unreadable

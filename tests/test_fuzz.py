@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from stores import LEFT, ROOT
 
 from lastresort.adapters.console.cli import main
+from lastresort.adapters.engines.recorders import MemoryRecorder
 from lastresort.adapters.inputs import MAX_LINE_BYTES, BadInput, load_policy
 from lastresort.adapters.logfile import checked_log, export_line, read_log, write_log
-from lastresort.adapters.recorders import MemoryRecorder
 from lastresort.adapters.simulate import Simulation
 from lastresort.adapters.store import RecorderStore
 from lastresort.adapters.transcripts import read_transcripts

@@ -28,9 +28,9 @@ from stores import (
     warned,
 )  # fmt: skip
 
+from lastresort.adapters.engines.recorders import MemoryRecorder
 from lastresort.adapters.inputs import BadInput
 from lastresort.adapters.logfile import checked_log, export_line, write_log
-from lastresort.adapters.recorders import MemoryRecorder
 from lastresort.adapters.screen import phrase_screen
 from lastresort.adapters.store import RecorderStore
 from lastresort.domain import (

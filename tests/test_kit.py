@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from stores import ROOT, STORES, new_url, postgresql
 
 from lastresort.adapters.encoding import Stored
-from lastresort.adapters.recorders import Entry, MemoryRecorder
+from lastresort.adapters.engines.recorders import Entry, MemoryRecorder
 from lastresort.adapters.store import RecorderStore, open_store
 from lastresort.adapters.testing import (
     STORE_CHECKS,

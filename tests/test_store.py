@@ -24,7 +24,7 @@ from stores import (
 )
 
 from lastresort.adapters import StoreError, open_conversations
-from lastresort.adapters.recorders import Entry, Row
+from lastresort.adapters.engines.recorders import Entry, Row
 from lastresort.adapters.store import RecorderStore, open_store
 from lastresort.domain.commands import RaiseRisk
 from lastresort.domain.events import (
@@ -487,6 +487,6 @@ def test_a_server_that_does_not_answer_says_why(unanswered: str) -> None:
 
 def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is an extra."""
-    monkeypatch.setitem(sys.modules, "lastresort.adapters.postgres", None)
+    monkeypatch.setitem(sys.modules, "lastresort.adapters.engines.postgres", None)
     with pytest.raises(StoreError, match=r"pip install lastresort\[postgres\]"):
         open_conversations("postgresql://localhost/x")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, opened, postgresql, started
 
-from lastresort.adapters.keys import MemoryKeys, SQLiteKeys
+from lastresort.adapters.engines.keys import MemoryKeys, SQLiteKeys
 from lastresort.adapters.store import open_store
 from lastresort.adapters.vault import AesGcmVault
 from lastresort.domain import Rating

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, PersistenceError, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder, POPOFactory
 
+from lastresort.adapters.encoding import Stored
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
-
-from .encoding import Stored
 
 SCHEMA = 1
 """The version of the tables. A store of another version is migrated, or refused with the reason."""

@@ -33,8 +33,9 @@ _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
 _READ = "originator_id, originator_version, topic, state, schema_version, recorded_at, command_id, correlation_id"
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
-    "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, schema_version int, "
-    "recorded_at text, command_id text, nth int, correlation_id text, PRIMARY KEY (originator_id, originator_version), "
+    "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
+    "schema_version int, recorded_at text, command_id text, nth int, correlation_id text, "
+    "PRIMARY KEY (originator_id, originator_version), "
     "UNIQUE (command_id, nth))",
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
@@ -119,7 +120,8 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         )
         self._erase = self._composed(
             "DELETE FROM {schema}.contents USING {schema}.{events} e, "
-            "unnest(%s::text[], %s::bigint[]) AS erased (b, v) WHERE position = e.notification_id AND e.originator_id = b AND e.originator_version = v"
+            "unnest(%s::text[], %s::bigint[]) AS erased (b, v) "
+            "WHERE position = e.notification_id AND e.originator_id = b AND e.originator_version = v"
         )
 
     def _composed(self, statement: str) -> Composed:
