@@ -52,8 +52,7 @@ class RecorderStore:
                     raise VersionConflict(
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
-            state = self._encoding.state(event)
-            row = (branch, version, event.kind, state, event.schema_version)
+            row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
             yield Entry(Row(*row, append.recorded_at, command_id, nth, correlation_id), begins, sealed)
 
     def read(

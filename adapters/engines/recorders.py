@@ -62,6 +62,16 @@ LEVELS = {"FULL": 2, "NORMAL": 1}
 """What SQLite calls them. With a write-ahead log only FULL survives power loss."""
 
 
+WRITTEN = (
+    "originator_id, originator_version, topic, state, digest, schema_version, recorded_at, command_id, nth, "
+    "correlation_id"
+)
+"""The columns of a row as it is written: the fields of `Row`."""
+
+READ = WRITTEN.replace(" nth,", "")
+"""The columns that are read: after the position, the fields of `Stored`."""
+
+
 class Row(NamedTuple):
     """A row of the log as it is written, but for its position."""
 
@@ -69,6 +79,7 @@ class Row(NamedTuple):
     version: int
     kind: str
     state: bytes
+    digest: bytes | None  # of its words
     schema_version: int
     recorded_at: str
     command_id: str
@@ -210,8 +221,8 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
         row, event = self._rows[position - 1], self._stored_events[position - 1]
         if row is None:
             branch, version = str(event.originator_id), event.originator_version
-            return Stored(position, branch, version, event.topic, event.state, 1, None, None, None)
-        return Stored(position, *row[:7], row.correlation_id)
+            return Stored(position, branch, version, event.topic, event.state, None, 1, None, None, None)
+        return Stored(position, *row[:8], row.correlation_id)
 
     def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> list[Stored]:
         with self._database_lock:
