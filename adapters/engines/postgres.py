@@ -11,13 +11,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from eventsourcing import postgres as library  # its factory is not named here: the library takes a module to have one
 from eventsourcing.persistence import ProcessRecorder, StoredEvent
-from eventsourcing.postgres import (
-    PostgresApplicationRecorder,
-    PostgresDatastore,
-    PostgresFactory,
-    PostgresTrackingRecorder,
-)
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresTrackingRecorder
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
@@ -292,7 +288,7 @@ class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, Proces
             self._insert_tracking(curs, tracking=tracking)
 
 
-class Factory(PostgresFactory):
+class Factory(library.PostgresFactory):
     """Makes our recorders, for `InfrastructureFactory.construct` with `PERSISTENCE_MODULE` set to this module."""
 
     application_recorder_class = PostgresRecorder

@@ -17,14 +17,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from eventsourcing.persistence import ProcessRecorder
+from eventsourcing import sqlite as library  # its factory is not named here: the library takes a module to have one
+from eventsourcing.persistence import ProcessRecorder, StoredEvent
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
     SQLiteConnectionPool,
     SQLiteCursor,
     SQLiteDatastore,
-    SQLiteFactory,
     SQLiteTrackingRecorder,
     SQLiteTransaction,
 )
@@ -342,8 +342,16 @@ class SQLiteProcessRecorder(SQLiteTrackingRecorder, SQLiteRecorder, ProcessRecor
     def _tables(self) -> set[str]:
         return super()._tables() | {"tracking"}
 
+    def _insert_events(
+        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        positions = super()._insert_events(c, stored_events, **kwargs)
+        if (tracking := kwargs.get("tracking")) is not None:
+            self._insert_tracking(c, tracking)
+        return positions
 
-class Factory(SQLiteFactory):
+
+class Factory(library.SQLiteFactory):
     """Makes our recorders, for `InfrastructureFactory.construct` with `PERSISTENCE_MODULE` set to this module."""
 
     application_recorder_class = SQLiteRecorder
