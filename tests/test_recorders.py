@@ -4,8 +4,6 @@ Its cases for aggregate and tracking recorders are run too, on what our factorie
 over our connections.
 """
 
-import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -111,6 +109,21 @@ MADE: dict[str, tuple[type[Any], ...]] = {
 }  # fmt: skip
 
 
+class InMemory(POPOTrackingRecorder):
+    """As a projection in memory would have, and the library finds by its name."""
+
+
+class InSQLite(SQLiteTrackingRecorder):
+    """In SQLite."""
+
+
+class InPostgreSQL(PostgresTrackingRecorder):
+    """In PostgreSQL."""
+
+
+PROJECTIONS = {POPOTrackingRecorder: InMemory, SQLiteTrackingRecorder: InSQLite, PostgresTrackingRecorder: InPostgreSQL}
+
+
 @pytest.mark.parametrize(
     "name",
     [name for name in dir(library.InfrastructureFactoryTestCase) if name.startswith("test") and "cipher" not in name],
@@ -118,9 +131,6 @@ MADE: dict[str, tuple[type[Any], ...]] = {
 def test_factories(environment: dict[str, str], name: str) -> None:
     """They make our recorders where we have any. Its cipher, an extra that we do not use, is left out."""
     factory, aggregate, application, tracking, process = MADE[environment["PERSISTENCE_MODULE"].rpartition(".")[2]]
-    subclass = type("OfAProjection", (tracking,), {"__module__": __name__, "__qualname__": "OfAProjection"})
-    globals()["OfAProjection"] = subclass
-    os.environ.pop("TRACKING_RECORDER_TOPIC", None)
 
     class Case(library.InfrastructureFactoryTestCase[Any]):
         env: ClassVar[Environment] = Environment("", environment)  # type: ignore[misc]
@@ -138,7 +148,7 @@ def test_factories(environment: dict[str, str], name: str) -> None:
             return tracking
 
         def tracking_recorder_subclass(self) -> Any:
-            return subclass
+            return PROJECTIONS[tracking]
 
         def expected_process_recorder_class(self) -> Any:
             return process
@@ -149,4 +159,3 @@ def test_factories(environment: dict[str, str], name: str) -> None:
         getattr(case, name)()
     finally:
         case.tearDown()
-    assert threading.active_count() < 50
