@@ -18,12 +18,14 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
+from lastresort.domain import commands as ask
 from lastresort.domain.chat import Chat, Conversations
+from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
 
-from .asking import ASSESSOR, CATEGORIES, EASY, MODEL, OPERATOR, OTHER_MODEL
+from .asking import ASSESSOR, CATEGORIES, EASY, GOALS, MODEL, OPERATOR, OTHER_MODEL, Goal, towards
 from .lawful import as_text, assert_lawful
 from .strategies import in_memory, policies
 
@@ -113,25 +115,45 @@ class ConversationMachine(RuleBasedStateMachine):
     def something_else_is_judged(self, branch: str, other: bool, verdict: Verdict, risk: Risk, by: Any) -> None:
         self._try(self.act(branch, other).judge, verdict, risk=risk, by=by)
 
-    @rule(
-        branch=branches,
-        other=st.booleans(),
-        times=st.integers(1, 4),
-        category=st.sampled_from(CATEGORIES[:2]),
-        to_the_end=st.booleans(),
-    )
-    def abuse_goes_on(self, branch: str, other: bool, times: int, category: str, to_the_end: bool) -> None:
-        """Harm, and an answer that warns if it may and redirects if not: the way to an ending, taken at a run."""
-        chat = self.act(branch, other)
+    @rule(branch=branches, other=st.booleans(), goal=st.sampled_from(GOALS), times=st.integers(1, 25))
+    def they_head_for_an_ending(self, branch: str, other: bool, goal: Goal, times: int) -> None:
+        """The way to an ending, taken at a run: at each step what the law says is missing comes next."""
         for _ in range(times):
-            chat.user_turn("words of the user")
-            self._try(chat.judge, Verdict.HARMFUL, category=category, severity=3, risk=Risk.NONE)
-            chat.assistant_turn("words of the model")
-            if isinstance(self._try(chat.warn, category), Refused | None):
-                self._try(chat.redirect)
-        if to_the_end:
-            chat.user_turn("words of the user")
-            self.model_wants_to_end(branch, other, category, fresh=True)
+            state = self.conversations.state(branch)
+            if state.ended:
+                return
+            self.look_anew(branch, other)
+            self._ask(self.act(branch, other), towards(goal, state))
+
+    def _ask(self, chat: Any, command: Command) -> None:
+        """Have a handle carry out a command; whom it is by and which turns it names, the handle knows."""
+        match command:
+            case ask.TakeUserTurn():
+                chat.user_turn("words of the user")
+            case ask.TakeAssistantTurn():
+                chat.assistant_turn("words of the model")
+            case ask.AssessTurn(verdict=verdict, category=category, severity=severity, risk=risk):
+                chat.judge(verdict, category=category, severity=severity, risk=risk)
+            case ask.AttemptRedirection():
+                chat.redirect()
+            case ask.GiveWarning(category=category):
+                chat.warn(category)
+            case ask.RequestEnd():
+                chat.request_end()
+            case ask.ConfirmEnd():
+                chat.confirm_end()
+            case ask.DeclareHopeExhausted():
+                chat.declare_hope_exhausted()
+            case ask.ProposeEnding(ground=ground):
+                chat.propose(ground)
+            case ask.EndConversation(ground=ground, category=category):
+                chat.end(ground, category=category)
+            case ask.ClearRisk(risk=risk):
+                chat.clear_risk(risk, by=OPERATOR)
+            case ask.ChangePolicy(policy=policy):
+                chat.change_policy(policy, by=OPERATOR)
+            case ask.ChangeModel(model=model):
+                chat.change_model(model, by=OPERATOR)
 
     @rule(branch=branches, other=st.booleans())
     def model_redirects(self, branch: str, other: bool) -> None:
