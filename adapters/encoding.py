@@ -17,6 +17,7 @@ from lastresort.domain.ports import Append
 from lastresort.domain.upcasts import UPCASTS, Upcast
 
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
+_TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
 
 
 class Encoding:
@@ -103,6 +104,8 @@ def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
 
 def explain(error: ValidationError) -> str:
     """Say what pydantic found, field by field, on one line and without the values."""
+    if error.error_count() > _TOO_MUCH:
+        return f"{error.error_count():,} fields are not as they should be; is this something else?"
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     told = [
         f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}" for problem in problems[:_TOLD]
