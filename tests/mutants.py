@@ -4,8 +4,8 @@ cosmic-ray makes the mistakes. Each is put into a copy of the tree by a process 
 core in it until the first failure; the checkout is never touched. A mutant that no test kills survives, and must be
 named in docs/mutants.md with the reason why nothing can tell it from the original.
 
-What was killed is kept in .mutants.jsonl by the digest of its text, so that a run that was cut off goes on where it was,
-and only what survived is tried again. Delete the file to begin anew, as after tests were taken away.
+What was killed is kept in .mutants.jsonl by the digest of its text, so that a run that was cut off goes on where it
+was, and only what survived is tried again. Delete the file to begin anew, as after tests were taken away.
 """
 
 import argparse
@@ -48,8 +48,8 @@ ALWAYS_RAISES = r"BinaryOperator_.*_(Div|FloorDiv|LShift|Mod|Pow|RShift)$"
 """Operators left out: what the core joins is sets, classes and texts, on which none of these is defined."""
 
 ALWAYS_EQUAL = r"ComparisonOperator_(Is_Eq|IsNot_NotEq)$"
-"""Left out too: what the core compares by identity is None, types, names of enumerations and constants of its own. These
-equal nothing but themselves, or, like the constants, what is as good in every use."""
+"""Left out too: what the core compares by identity is None, types, names of enumerations and constants of its own.
+These equal nothing but themselves, or, like the constants, what is as good in every use."""
 
 LEFT_OUT = re.compile(f"{ALWAYS_RAISES}|{ALWAYS_EQUAL}")
 

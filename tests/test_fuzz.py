@@ -232,25 +232,28 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "in.jsonl"
 
 
-def test_transcripts(path: Path) -> None:
+def take_transcripts(path: Path, data: bytes) -> str:
     """They are read, or refused; what is read can be played."""
+    path.write_bytes(data)
+    try:
+        read = read_transcripts([path])
+    except BadInput as error:
+        names_file_and_line(error, path, data)
+        return "refused"
+    played = Simulation("memory:", model="claude-opus-4-1", policy=Policy.default())
+    for transcript in read:
+        played.play(transcript)
+    played.conversations.close()
+    return "read"
+
+
+def test_transcripts(path: Path) -> None:
     with counted("transcripts", "read", "refused") as came:
 
         @PROFILE
         @given(files(TRANSCRIPTS))
         def run(data: bytes) -> None:
-            path.write_bytes(data)
-            try:
-                read = read_transcripts([path])
-            except BadInput as error:
-                names_file_and_line(error, path, data)
-                came["refused"] += 1
-                return
-            came["read"] += 1
-            played = Simulation("memory:", model="claude-opus-4-1", policy=Policy.default())
-            for transcript in read:
-                played.play(transcript)
-            played.conversations.close()
+            came[take_transcripts(path, data)] += 1
 
         run()
 
@@ -269,34 +272,36 @@ def bytes_of(store: RecorderStore) -> object:
     return rows, {key: list(spans) for key, spans in recorder._spans.items()}, dict(recorder._contents)
 
 
+def take_log(path: Path, data: bytes) -> str:
+    """It is imported without loss, or refused; and a store that refuses one is as it was, to the byte."""
+    path.write_bytes(data)
+    store = held_store()
+    before = bytes_of(store)
+    try:
+        entries, report = checked_log(path)
+        if not report.findings:
+            write_log(path, entries, store)
+    except BadInput as error:
+        names_file_and_line(error, path, data)
+        assert bytes_of(store) == before
+        return "refused"
+    if report.findings:
+        assert bytes_of(store) == before
+        return "unlawful"
+    written = [e._replace(position=0) for e in store.log() if e.branch != "held"]
+    assert written == [entry._replace(position=0) for entry in entries]
+    path.write_text("".join(f"{export_line(entry)}\n" for entry in entries))
+    assert [entry for _, entry in read_log(path)] == entries
+    return "imported"
+
+
 def test_logs(path: Path) -> None:
-    """They are imported without loss, or refused; and a store that refuses one is as it was, to the byte."""
     with counted("logs", "imported", "unlawful", "refused") as came:
 
         @PROFILE
         @given(files(LOGS))
         def run(data: bytes) -> None:
-            path.write_bytes(data)
-            store = held_store()
-            before = bytes_of(store)
-            try:
-                entries, report = checked_log(path)
-                if not report.findings:
-                    write_log(path, entries, store)
-            except BadInput as error:
-                names_file_and_line(error, path, data)
-                came["refused"] += 1
-                assert bytes_of(store) == before
-                return
-            if report.findings:
-                came["unlawful"] += 1
-                assert bytes_of(store) == before
-                return
-            came["imported"] += 1
-            written = [e._replace(position=0) for e in store.log() if e.branch != "held"]
-            assert written == [entry._replace(position=0) for entry in entries]
-            path.write_text("".join(f"{export_line(entry)}\n" for entry in entries))
-            assert [entry for _, entry in read_log(path)] == entries
+            came[take_log(path, data)] += 1
 
         run()
 
@@ -404,25 +409,28 @@ def names_file(error: Exception, name: str) -> None:
     assert all(line.startswith(f"{name}: ") for line in str(error).split("\n")), str(error)
 
 
+def take_policy(path: Path, data: bytes) -> str:
+    """It is at or above every floor, or refused; the message names the file, and the line where there is one."""
+    path.write_bytes(data)
+    try:
+        policy = load_policy(str(path))
+    except BadInput as error:
+        names_file(error, str(path))
+        return "refused"
+    assert Policy.model_validate_json(policy.model_dump_json()) == policy
+    assert policy.min_failed_redirections >= 2
+    assert "imminent" in policy.hold_on
+    assert not {"user", "model"} & set(policy.trusted_for_risk)
+    return "read"
+
+
 def test_policies(path: Path) -> None:
-    """They are at or above every floor, or refused; the message names the file, and the line where there is one."""
     with counted("policies", "read", "refused") as came:
 
         @PROFILE
         @given(policies())
         def run(data: bytes) -> None:
-            path.write_bytes(data)
-            try:
-                policy = load_policy(str(path))
-            except BadInput as error:
-                came["refused"] += 1
-                names_file(error, str(path))
-                return
-            came["read"] += 1
-            assert Policy.model_validate_json(policy.model_dump_json()) == policy
-            assert policy.min_failed_redirections >= 2
-            assert "imminent" in policy.hold_on
-            assert not {"user", "model"} & set(policy.trusted_for_risk)
+            came[take_policy(path, data)] += 1
 
         run()
 
