@@ -22,6 +22,7 @@ from lastresort.domain import commands as ask
 from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
+from lastresort.domain.events import content_of
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
 
@@ -40,7 +41,7 @@ class ConversationMachine(RuleBasedStateMachine):
         self.conversations = self.open()
         self.others = self.open_again(self.conversations)
         self.handles: dict[tuple[str, bool], Any] = {}
-        self.repeated: list[str] = []
+        self.erased: set[str] = set()  # digests of words
 
     # --- what a subclass may change ---------------------------------------------------------------------------
 
@@ -67,6 +68,7 @@ class ConversationMachine(RuleBasedStateMachine):
         for branch, replayed in assert_lawful(self.conversations.store.log()).items():
             for held in (self.conversations, self.others):
                 assert held.state(branch) == replayed, f"branch {branch}: live state is not what the log adds up to"
+        assert not self.conversations.store.contents(self.erased), "words that were erased are kept"
 
     # --- steps ------------------------------------------------------------------------------------------------
 
@@ -224,8 +226,25 @@ class ConversationMachine(RuleBasedStateMachine):
     @rule(branch=branches, other=st.booleans(), choice=st.integers(0, 99))
     def words_are_erased(self, branch: str, other: bool, choice: int) -> None:
         path = self.conversations.path(branch)
-        turn = path[choice % len(path)].version
-        self._try(self.act(branch, other).erase, turn, cause=ErasureCause.USER_REQUEST)
+        turn = path[choice % len(path)]
+        outcome = self._try(self.act(branch, other).erase, turn.version, cause=ErasureCause.USER_REQUEST)
+        if not isinstance(outcome, Refused | None):
+            self.erased.add(content_of(turn.event) or "")
+
+    @rule(branch=branches, other=st.booleans())
+    def a_conversation_is_erased(self, branch: str, other: bool) -> None:
+        held = self.others if other else self.conversations
+        tree, conversation = held.tree_log(branch), held.state(branch).conversation
+        held.erase_conversation(conversation, by=OPERATOR, cause=ErasureCause.LEGAL, command_id=held.new_id())
+        self.erased.update(filter(None, (content_of(recorded.event) for recorded in tree)))
+
+    @rule(branch=branches)
+    def words_are_read(self, branch: str) -> None:
+        """By both processes, all that were not erased."""
+        path = self.conversations.path(branch)
+        said = {digest for recorded in path if (digest := content_of(recorded.event))}
+        for held in (self.conversations, self.others):
+            assert held.words(path).keys() == said - self.erased, f"branch {branch}: other words than were said"
 
     @rule(branch=branches, other=st.booleans(), again=st.booleans())
     def a_turn_is_sent_twice(self, branch: str, other: bool, again: bool) -> None:
