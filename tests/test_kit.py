@@ -568,6 +568,15 @@ def test_a_log_that_is_not_lawful(conversations):
 def test_a_story():
     given(STARTED, SAID).when(END).accepted()
 
+def test_several_that_were_found_at_once():
+    found = []
+    for history in (STARTED, SAID), (STARTED, SAID, SAID):
+        try:
+            given(*history).when(END).accepted()
+        except AssertionError as error:
+            found.append(error)
+    raise ExceptionGroup("as Hypothesis raises", found)
+
 def test_something_else():
     assert 1 == 2
 
@@ -581,11 +590,12 @@ def test_the_plugin_prints_the_conversation_of_a_failing_test(pytester: pytest.P
     pytester.makeconftest('pytest_plugins = ["lastresort.adapters.testing.plugin"]')
     pytester.makepyfile(FAILING)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly")
-    result.assert_outcomes(failed=3, passed=2, errors=1)
+    result.assert_outcomes(failed=4, passed=2, errors=1)
     printed = result.stdout.str()
     shown = [part.split("\n____")[0] for part in printed.split("- the conversation -")[1:]]
-    assert len(shown) == 3, printed
+    assert len(shown) == 4, printed
     assert all(" user: " in one for one in shown)
+    assert sorted(one.count(" user: conversation c") for one in shown)[-1] == 2
     assert sum(">>>>>" in one for one in shown) == 1
     assert "warned-first" in printed
     assert not any("xylophone" in one for one in shown)
