@@ -33,9 +33,9 @@ def sensible(state: Conversation) -> list[ask.Command]:
     return [*turns, *_judging(state), *_leading_away(state, model), *_ending(state, model), *_around(state)]
 
 
-def start(policy: Policy, conversation: str = "c") -> ask.Command:
+def start(policy: Policy) -> ask.Command:
     """The beginning of a conversation."""
-    return _command(ask.StartConversation, USER, conversation=conversation, account=None, policy=policy, model=MODEL.id)
+    return _command(ask.StartConversation, USER, conversation="c", account=None, policy=policy, model=MODEL.id)
 
 
 def _model_of(state: Conversation) -> Actor:

@@ -155,7 +155,7 @@ _Unlawful = tuple[tuple[str, ...], tuple[Event, ...]]  # what the last of the ev
 
 def _strange_events(state: Conversation) -> Iterator[_Unlawful]:
     """What drivers ask, refused or not, and what no driver asks: a second beginning, and endings that tell lies."""
-    commands = [*sensible(state), *_careless_ones(state), start(Policy.default(), "d")]
+    commands = [*sensible(state), *_careless_ones(state), start(Policy.default())]
     events = [propose(command, state)[0] for command in commands]
     endings = [event for event in events if isinstance(event, ConversationEnded)]
     for lie in ({"evidence": Evidence()}, {"policy_hash": "sha256:" + "0" * 64}, {"model": "claude-imaginary"}):
