@@ -138,7 +138,7 @@ class Proof(ConversationMachine):
         """A state at any version, and the events since then, add up to what the whole path adds up to."""
         for branch in {recorded.branch for recorded in log[self.told :]}:
             path, now = self.conversations.path(branch), self.conversations.state(branch)
-            cut = self.taken["steps"] % (len(path) + 1)
+            cut = self.told % (len(path) + 1)
             assert fold(path[cut:], fold(path[:cut])) == now, f"{branch} adds up to something else from {cut} on"
 
     def _oracle_agrees(self, log: tuple[Recorded, ...]) -> None:
