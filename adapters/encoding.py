@@ -23,6 +23,7 @@ _PREFIX = "sha256:"
 _DIGEST_BYTES = 32
 _READ_BEFORE = 10_000
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
+_TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
 
 
 class Stored(NamedTuple):
@@ -174,6 +175,8 @@ def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
 
 def explain(error: ValidationError, *within: str) -> str:
     """Say what pydantic found, field by field, on one line and without the values."""
+    if error.error_count() > _TOO_MUCH:
+        return f"{error.error_count():,} fields are not as they should be; is this something else?"
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     told = [
         f"{'.'.join(str(part) for part in (*within, *problem['loc'])) or 'value'}: {problem['msg']}"
