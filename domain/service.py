@@ -329,11 +329,11 @@ class Service:
         """
         tree = self.tree(conversation)
         command = EraseContents(id=command_id, by=by, contents=(), cause=cause)
-        if self._told_before(command, conversation) is not None:
-            return  # what was said since is not meant
-        # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
-        self.vault.forget(tree[conversation].conversation)
-        contents = self._contents_of(tree)
+        contents: Iterable[str] = ()  # what was said since the command was delivered before is not meant
+        if self._told_before(command, conversation) is None:
+            # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
+            self.vault.forget(tree[conversation].conversation)
+            contents = self._contents_of(tree)
         self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 
     # --- deciding -----------------------------------------------------------------------------------------------
