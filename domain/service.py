@@ -59,6 +59,7 @@ from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
 _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else
+_HALVES = (BranchOff, OpenBranch)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
 
@@ -223,7 +224,7 @@ class Service:
             ValueError: words are to be erased that were not said in this conversation, a turn has no words or an act
                 has that needs none, or the command is one half of a fork, which `fork` does whole.
         """
-        if isinstance(command, BranchOff | OpenBranch):
+        if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
         _check_words(command, words)
 
@@ -344,11 +345,11 @@ class Service:
         """
         tree = self.tree(conversation)
         command = EraseContents(id=command_id, by=by, contents=(), cause=cause)
-        if self._told_before(command, conversation) is not None:
-            return  # what was said since is not meant
-        # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
-        self.vault.forget(tree[conversation].conversation)
-        contents = self._contents_of(tree)
+        contents: Iterable[str] = ()  # what was said since the command was delivered before is not meant
+        if self._told_before(command, conversation) is None:
+            # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
+            self.vault.forget(tree[conversation].conversation)
+            contents = self._contents_of(tree)
         self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 
     # --- deciding -----------------------------------------------------------------------------------------------
@@ -433,8 +434,8 @@ class Service:
         for branch, events in written.items():
             state = before[branch]
             for event in events:
-                of_it = sealed is not None and content_of(event) == sealed.digest
-                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and of_it else None))
+                said = sealed is not None and getattr(event, "content", None) == sealed.digest
+                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and said else None))
                 state = evolve(state, event)
             after[branch] = state
         recorded = self.store.append(
