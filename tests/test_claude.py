@@ -1,5 +1,6 @@
 """A turn with Claude under the law, in each of the four ways to drive it, through the real SDK over a real socket."""
 
+import anthropic
 import pytest
 from claude_kit import (
     ABUSE,
@@ -26,7 +27,7 @@ from claude_kit import (
 )
 from oracle import unlawful
 
-from lastresort.adapters.claude import Overtaken
+from lastresort.adapters.claude import Claude, Overtaken
 from lastresort.adapters.claude.notes import ASKED, HOLD
 from lastresort.adapters.loopback import Answer, Request, text, thinking, tool_use
 from lastresort.domain import Ground, Policy, Refused, Risk
@@ -97,6 +98,20 @@ def test_an_ending_as_last_resort(way: Way) -> None:
     assert unlawful(path) == []
     assert (again.handed_back, again.risk) == ("Wait. I will kill myself.", Risk.POSSIBLE)
     assert "crisis line" in again.notice
+
+
+def test_whoever_shows_more_than_text_sees_the_events_of_the_sdk() -> None:
+    """Thinking, calls and citations, but nothing from a call to end on, and no summary that would hold it."""
+    last = Answer([thinking("I have to stop."), harm(), HOPELESS, text("Goodbye."), END, text("Never to be seen.")])
+    with bench([*brink(), last]) as b:
+        chat = b.to_the_brink()
+        with anthropic.Anthropic(**b.connection) as client, Claude(client, **b.params).stream(chat, ABUSE) as stream:
+            seen = [event for event in stream.events() if event.type not in ("message_start", "message_delta")]
+            end = ended(stream.reply)
+    blocks = [event.content_block.type for event in seen if event.type == "content_block_stop"]
+    assert blocks == ["thinking", "tool_use", "tool_use", "text"]
+    assert "Never" not in "".join(event.to_json() for event in seen)
+    assert end.text == "Goodbye."
 
 
 @BOTH
@@ -266,6 +281,20 @@ def test_in_a_hold_a_late_note_says_so_and_stays(way: Way) -> None:
     assert requests[3]["messages"][: len(requests[2]["messages"])] == requests[2]["messages"]
     assert requests[3]["messages"][-1]["content"] == [{"type": "text", "text": "Better now."}]
     assert {one["system"] for one in requests} == {"Be kind."}
+
+
+@BOTH
+def test_a_note_may_be_a_message_of_the_system(way: Way) -> None:
+    """Where the model takes those; also if nobody answers it, since one must not be followed by the user's words."""
+    with bench([Answer([AT_RISK]), "I am here.", Answer([]), "Yes."], way, notes_as="system") as b:
+        chat = b.start()
+        b.reply(chat, "I cannot go on.")
+        b.reply(chat, "Hm.")
+        b.reply(chat, "Are you there?")
+        assert b.api.reports == []
+        sent = b.api.requests[-1]["messages"]
+    assert sent[-1] == {"role": "system", "content": [{"type": "text", "text": HOLD}]}
+    assert [message["role"] for message in sent[-3:]] == ["assistant", "user", "system"]
 
 
 @BOTH

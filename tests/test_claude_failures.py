@@ -40,6 +40,7 @@ from lastresort.adapters.claude.turn import Terms, say
 from lastresort.adapters.loopback import (
     Answer,
     Fault,
+    FaultKind,
     Request,
     dropped,
     failing,
@@ -69,6 +70,7 @@ LONG = Answer([thinking("Hm."), text("One word after the other, and then some mo
         pytest.param(dropped(LONG, events=9, bytes=20), id="dropped in the middle"),
         pytest.param(malformed(LONG, events=9), id="malformed"),
         pytest.param(interrupted(LONG, events=9), id="overloaded in the middle"),
+        pytest.param(Fault(FaultKind.ERROR_EVENT, LONG, bytes=7), id="garbled before it began"),
     ],
 )
 def test_after_an_error_the_users_turn_waits_for_its_answer(way: Way, fault: Fault) -> None:

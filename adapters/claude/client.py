@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import anthropic
 import anyio
@@ -46,6 +46,8 @@ class _Terms:
         patience: how long to wait for it, in seconds.
         rounds: how many messages of a turn the model may spend on calls before it has to answer. Results of the
             embedder's tools begin the count anew.
+        notes_as: the role in which the model is sent notes, as of a hold: `user`, which every model takes, marked as
+            a note; or `system`, which models take from Claude Opus 4.8 on.
         remembered: of how many branches what was said is kept in memory, in plain, to spare reading it for each turn.
         params: the rest of each request: `max_tokens`, `thinking`, `temperature`, ...
 
@@ -60,6 +62,7 @@ class _Terms:
         tools: Iterable[Any],
         patience: float,
         rounds: int,
+        notes_as: str,
         remembered: int,
         params: dict[str, Any],
     ) -> None:
@@ -70,9 +73,8 @@ class _Terms:
             if name in _OURS:
                 raise ValueError(f"{name} is not passed here: {_OURS[name]}")
         name = getattr(assessor, "name", "assessor")
-        self.terms = Terms(
-            system, theirs, params, Actor(kind=ActorKind.ASSESSOR, id=name), rounds, Histories(remembered)
-        )
+        actor = Actor(kind=ActorKind.ASSESSOR, id=name)
+        self.terms = Terms(system, theirs, params, actor, rounds, notes_as, Histories(remembered))
         self._patience = patience
 
     def _start(
@@ -150,11 +152,12 @@ class Claude(_Terms):
         assessor: Assessor | None = None,
         patience: float = 60.0,
         rounds: int = 8,
+        notes_as: Literal["user", "system"] = "user",
         remembered: int = 256,
         **params: Any,
     ) -> None:
         self._assessor = assessor or ClaudeAssessor(client)
-        super().__init__(self._assessor, system, tools, patience, rounds, remembered, params)
+        super().__init__(self._assessor, system, tools, patience, rounds, notes_as, remembered, params)
         self._client = client
 
     def send(
@@ -327,11 +330,12 @@ class AsyncClaude(_Terms):
         assessor: AsyncAssessor | None = None,
         patience: float = 60.0,
         rounds: int = 8,
+        notes_as: Literal["user", "system"] = "user",
         remembered: int = 256,
         **params: Any,
     ) -> None:
         self._assessor = assessor or AsyncClaudeAssessor(client)
-        super().__init__(self._assessor, system, tools, patience, rounds, remembered, params)
+        super().__init__(self._assessor, system, tools, patience, rounds, notes_as, remembered, params)
         self._client = client
 
     async def send(

@@ -55,6 +55,7 @@ class Terms:
     params: Mapping[str, Any]
     assessor: Actor
     rounds: int
+    notes_as: str = "user"
     histories: Histories = field(default_factory=Histories)
     _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
@@ -187,7 +188,7 @@ class Turn:
         if self.acts.state.wishes.confirmed is not None and (yield from self.acts.end_on_request()):
             return self.ended()
         if (note := notes.late(self.acts.state)) is not None:
-            self.messages.append({"role": "user", "content": [{"type": "text", "text": note}]})
+            self.messages.append({"role": self.terms.notes_as, "content": [{"type": "text", "text": note}]})
         return (yield from self.converse())
 
     def converse(self) -> Steps:
@@ -264,7 +265,9 @@ class Turn:
         """Record the assistant turn, which was handed on whole, and then what follows from it."""
         assert self.chat.seen is not None
         setup = self.setup.kept() if self.history.setup is None else None
-        words = kept_assistant(self.messages, self.chat.seen, setup)
+        # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
+        answered = any(message["role"] == "assistant" for message in self.messages)
+        words = kept_assistant(self.messages if answered else [], self.chat.seen, setup)
         state = self.acts.look()
         took: Committed | Refused | None = None
         if not self.overtaken(state):
