@@ -54,7 +54,14 @@ class _Terms:
     """
 
     def __init__(
-        self, assessor: Any, system: Any, tools: Iterable[Any], patience: float, rounds: int, params: dict[str, Any]
+        self,
+        assessor: Any,
+        system: Any,
+        tools: Iterable[Any],
+        patience: float,
+        rounds: int,
+        remembered: int,
+        params: dict[str, Any],
     ) -> None:
         theirs = plain(list(tools))
         if taken := [tool["name"] for tool in theirs if tool.get("name") in CALLS]:

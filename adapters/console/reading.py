@@ -1,0 +1,78 @@
+"""What somebody types: lines from a pipe, or, at a terminal, lines that can be edited, recalled and completed.
+
+What was typed is recalled while the chat lasts, and no longer: words of people are kept in the store, sealed, and
+nowhere else.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from io import TextIOWrapper
+from typing import Any
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+Read = Callable[[str, str], str | None]
+"""Returns the next line, stripped, given a prompt and a draft to begin with; None at the end of the input."""
+
+
+def reader(commands: Iterable[str], tell: Callable[[str], None]) -> Read:
+    """Return what reads lines: `commands` are those that can be completed, `tell` says something in between."""
+    return _at_a_terminal(commands, tell) if sys.stdin.isatty() else _from_a_pipe()
+
+
+def _from_a_pipe() -> Read:
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # what is no text is said as something, and ends nothing
+
+    def read(prompt: str, draft: str) -> str | None:
+        line = sys.stdin.readline()
+        return line.strip() if line else None
+
+    return read
+
+
+def _at_a_terminal(commands: Iterable[str], tell: Callable[[str], None]) -> Read:
+    session: PromptSession[str] = PromptSession(
+        history=InMemoryHistory(),
+        completer=WordCompleter(list(commands), WORD=True),
+        complete_while_typing=False,
+        key_bindings=_keys(),
+        erase_when_done=True,  # the line is shown again as the log has it
+        reserve_space_for_menu=4,
+    )
+
+    def read(prompt: str, draft: str) -> str | None:
+        warned = False
+        while True:
+            try:
+                return session.prompt(prompt, default=draft).strip()
+            except EOFError:
+                return None
+            except KeyboardInterrupt:
+                if warned:
+                    return None
+                tell("Ctrl-C once more, or Ctrl-D, leaves the chat")
+                warned = True
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the next prompt: no record is cut in two by a key
+
+    return read
+
+
+def _keys() -> KeyBindings:
+    """Ctrl-C clears the line, and on a line that is empty wants to leave."""
+    keys = KeyBindings()
+
+    @keys.add("c-c")
+    @keys.add("<sigint>")
+    def clear(event: KeyPressEvent) -> Any:
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            event.app.exit(exception=KeyboardInterrupt, style="class:aborting")
+
+    return keys
