@@ -93,10 +93,10 @@ def _branched(row: Branch | None) -> tuple[str, ...]:
     return row.status, opened, ", ".join(row.children)
 
 
-def show_tree(out: Console, rows: Iterable[Branch]) -> None:
-    """Draw the branches of a conversation, parents before children."""
+def show_tree(out: Console, rows: Iterable[Branch], here: str | None = None) -> None:
+    """Draw the branches of a conversation, parents before children; with numbers where one can go from `here`."""
     nodes: dict[str, Tree] = {}
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         label = Text.assemble((row.branch, "bold"), f" v{row.version} ", (row.status, "red" if row.ground else "green"))
         if row.ground:
             label.append(f" {row.ground}{f' ({row.category})' if row.category else ''} at {row.ended_at}")
@@ -104,6 +104,9 @@ def show_tree(out: Console, rows: Iterable[Branch]) -> None:
             label.append(f" hold: {', '.join(row.open_risks)}", "magenta")
         if row.parent in nodes:
             label.append(f"  {row.cause} after {row.at}", "dim")
+        if here is not None:
+            label.append(f"  [{number}]", "dim").append(" you are here" if row.branch == here else "", "bold cyan")
+        if row.parent in nodes:
             nodes[row.branch] = nodes[row.parent].add(label)
         else:
             nodes[row.branch] = Tree(label)
@@ -111,12 +114,40 @@ def show_tree(out: Console, rows: Iterable[Branch]) -> None:
     out.print(root)
 
 
-def show_lines(out: Console, lines: Iterable[Line]) -> None:
-    """Print a transcript: turns at the margin, the law's events between them."""
+class Live:
+    """An answer on its way: printed piece by piece, or, without a console, only noticed."""
+
+    def __init__(self, out: Console | None) -> None:
+        self._out = out
+        self.said = False
+
+    def show(self, piece: str) -> None:
+        """Print what has come. The terminal wraps it, so that it stays right when it is resized."""
+        if self._out is None:
+            return
+        if not self.said:
+            self._out.print(Text("       ") + Text("assistant: ", _SPEAKERS["assistant"]), end="", soft_wrap=True)
+        self.said = True
+        self._out.print(Text(_harmless(piece)), end="", soft_wrap=True)
+
+    def close(self) -> None:
+        """End the line, if one was begun."""
+        if self.said and self._out is not None:
+            self._out.print()
+
+
+def show_lines(out: Console, lines: Iterable[Line], *, said_above: bool = False) -> None:
+    """Print a transcript: turns at the margin, the law's events between them.
+
+    `said_above`: what the assistant said has been printed already, and only its place is told.
+    """
     for line in lines:
         number = Text(f"{line.version:>5}  ", "dim")
         if line.speaker is None:
             out.print(number + Text(f"  · {_harmless(line.text)}", _MARKED.get(line.kind, "dim")))
+            continue
+        if said_above and line.speaker == "assistant":
+            out.print(number + Text("assistant, as above", "dim"))
             continue
         said = Text(f"[{line.gone}]", "dim italic") if line.text is None else Text(_harmless(line.text))
         out.print(number + Text(f"{line.speaker}: ", _SPEAKERS[line.speaker]) + said)

@@ -6,7 +6,9 @@ nowhere else.
 
 import signal
 import sys
-from collections.abc import Callable, Iterable
+import termios
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
 
@@ -19,9 +21,31 @@ Read = Callable[[str, str], str | None]
 """Returns the next line, stripped, given a prompt and a draft to begin with; None at the end of the input."""
 
 
-def reader(commands: Iterable[str], tell: Callable[[str], None]) -> Read:
-    """Return what reads lines: `commands` are those that can be completed, `tell` says something in between."""
-    return _at_a_terminal(commands, tell) if sys.stdin.isatty() else _from_a_pipe()
+@contextmanager
+def reading(commands: Iterable[str], tell: Callable[[str], None]) -> Iterator[Read]:
+    """Give what reads lines: `commands` are those that can be completed, `tell` says something in between."""
+    if not sys.stdin.isatty():
+        yield _from_a_pipe()
+        return
+    before = signal.getsignal(signal.SIGINT)
+    with _without_echo():
+        try:
+            yield _at_a_terminal(commands, tell)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _without_echo() -> Iterator[None]:
+    """Keep what is typed while an answer comes out of the answer: it stands in the next prompt."""
+    shown = termios.tcgetattr(sys.stdin)
+    hidden = [*shown]
+    hidden[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, hidden)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, shown)
 
 
 def _from_a_pipe() -> Read:
