@@ -100,13 +100,13 @@ class _Shown:
     """Of what a model streams in one turn, lets through what people read: text, up to a call to end."""
 
     def __init__(self) -> None:
-        self._said = False
+        self.nothing = True
         self._between = ""
         self._muted = False
 
     def next_message(self) -> None:
         self._muted = False
-        self._between = BETWEEN if self._said else ""
+        self._between = "" if self.nothing else BETWEEN
 
     def show(self, event: Any) -> str:
         if event.type == "content_block_start" and event.content_block.type == "tool_use":
@@ -114,7 +114,7 @@ class _Shown:
         if event.type != "text" or self._muted or not event.text:
             return ""
         text: str = self._between + event.text
-        self._between, self._said = "", True
+        self._between, self.nothing = "", False
         return text
 
 
@@ -294,6 +294,8 @@ class Stream:
                 answer = stream.get_final_message()
             step = _advance(self._steps, answer)
         self._reply = step
+        if shown.nothing and step.text:  # given before, to the same turn
+            yield step.text
 
 
 class AsyncClaude(_Terms):
@@ -427,3 +429,5 @@ class AsyncStream:
                 answer = await stream.get_final_message()
             step = await _advance_in_thread(self._steps, answer)
         self._reply = step
+        if shown.nothing and step.text:
+            yield step.text

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from lastresort.domain.chat import Chat
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
@@ -22,59 +22,67 @@ GONE = "[These words were erased.]"
 REFUSAL = "refusal"
 
 
+class Said(NamedTuple):
+    """A turn of the user: its version, the messages it is sent as, and what people read of it."""
+
+    version: int
+    messages: Sequence[Message]
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """A path up to a version.
 
     Attributes:
         version: of the last event that is taken in.
-        messages: those that are sent. A unit that the API refused to answer is left out, since it refuses on as long as
-            it is shown it.
-        turns: `user` or `assistant`, and what people read.
-        unit, sent: where in `turns` and in `messages` the current unit begins.
+        answered: the messages up to the last answer. What the API refused to answer is left out, since it refuses on as
+            long as it is shown it.
+        turns: `user` or `assistant`, and what people read, up to the last answer.
+        waiting: what the user said since. A turn that came while the model was answering an earlier one is on the path
+            before that answer, and sent after it, as the model saw it.
         setup: what the conversation began with, None if no turn has been kept with it.
     """
 
     version: int = 0
-    messages: tuple[Message, ...] = ()
+    answered: tuple[Message, ...] = ()
     turns: tuple[tuple[str, str], ...] = ()
-    unit: int = 0
-    sent: int = 0
+    waiting: tuple[Said, ...] = ()
     setup: Mapping[str, Any] | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """What is sent, one message after the other."""
+        return [*self.answered, *(message for said in self.waiting for message in said.messages)]
 
     def after(self, events: Iterable[Recorded], words: Mapping[str, str]) -> "History":
         """Return the history after `events`. `words` are those that are kept, by digest."""
-        messages, turns = list(self.messages), list(self.turns)
-        version, unit, sent, setup = self.version, self.unit, self.sent, self.setup
+        answered, turns, waiting = list(self.answered), list(self.turns), list(self.waiting)
+        version, setup = self.version, self.setup
         for recorded in events:
             event, version = recorded.event, recorded.version
-            if not isinstance(event, UserTurnTaken | AssistantTurnTaken):
-                continue
-            role = "user" if isinstance(event, UserTurnTaken) else "assistant"
-            said, told, began = _kept(role, recorded, words.get(event.content))
-            setup = setup or began
-            turns.append((role, told))
-            if isinstance(event, AssistantTurnTaken) and event.stop_reason == REFUSAL:
-                del messages[sent:]
-            else:
-                messages += said
-            if isinstance(event, AssistantTurnTaken):
-                unit, sent = len(turns), len(messages)
-        return History(version, tuple(messages), tuple(turns), unit, sent, setup)
-
-    @property
-    def latest(self) -> tuple[str, ...]:
-        """What the user has said since the last answer."""
-        return tuple(told for role, told in self.turns[self.unit :])
+            if isinstance(event, UserTurnTaken):
+                kept, text = _kept("user", recorded, words.get(event.content))
+                waiting.append(Said(version, kept["messages"], text))
+            elif isinstance(event, AssistantTurnTaken):
+                kept, text = _kept("assistant", recorded, words.get(event.content))
+                setup = setup or kept.get("setup")
+                seen = kept.get("answers", version)
+                if event.stop_reason != REFUSAL:
+                    answered += (message for said in waiting if said.version <= seen for message in said.messages)
+                    answered += kept["messages"]
+                turns += [("user", said.text) for said in waiting if said.version <= seen]
+                turns.append(("assistant", text))
+                waiting = [said for said in waiting if said.version > seen]
+        return History(version, tuple(answered), tuple(turns), tuple(waiting), setup)
 
 
-def _kept(role: str, recorded: Recorded, words: str | None) -> tuple[Sequence[Message], str, Mapping[str, Any] | None]:
-    """Return the messages of a turn, what people read of it, and, of the first, what the conversation began with."""
+def _kept(role: str, recorded: Recorded, words: str | None) -> tuple[dict[str, Any], str]:
+    """Return what is kept of a turn, and what people read of it."""
     if words is None or not is_messages(recorded):
         text = words if words and words.strip() else GONE
-        return [{"role": role, "content": [{"type": "text", "text": text}]}], text, None
-    kept = json.loads(words)
-    return kept["messages"], readable(recorded, words), kept.get("setup")
+        return {"messages": [{"role": role, "content": [{"type": "text", "text": text}]}]}, text
+    return json.loads(words), readable(recorded, words)
 
 
 class Histories:

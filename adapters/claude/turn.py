@@ -23,7 +23,7 @@ from anthropic.types import Message as Answer
 
 from lastresort.domain.chat import Chat
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import AssistantTurnTaken, Recorded, content_of
+from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
 from lastresort.domain.outcomes import BranchEnded, Committed
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor, Risk, SecondOpinion, Usage
@@ -166,7 +166,8 @@ class Turn:
         return BETWEEN.join(filter(None, said))
 
     def overtaken(self, state: Conversation) -> bool:
-        return state.unit is None or state.unit.turn != self.chat.seen or state.answered
+        """Whether somebody was faster: a newer user turn, another answer, an ending."""
+        return state.unit is None or state.unit.turn != self.chat.seen or state.answered or state.ended is not None
 
     # --- answering ----------------------------------------------------------------------------------------------
 
@@ -174,7 +175,7 @@ class Turn:
         """Answer the latest unit."""
         state = self.acts.state
         if self.overtaken(state):
-            return Overtaken("")
+            return self._overtaken()
         if state.policy.second_opinion is SecondOpinion.EVERY_TURN and self.acts.opinion_is_due():
             yield from self.acts.consult()
         if self.acts.state.wishes.confirmed is not None and (yield from self.acts.end_on_request()):
@@ -187,6 +188,8 @@ class Turn:
         """Let the model speak, and carry out what it calls for, until it stops or calls a tool that is not ours."""
         while True:
             last = self.rounds >= self.terms.rounds
+            if self.rounds and self.overtaken(self.acts.look()):
+                return self._overtaken()
             answer: Answer = yield Ask(self._request(last))
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
@@ -211,7 +214,7 @@ class Turn:
                 return self._recorded(answer.id, answer.stop_reason)
 
     def _request(self, last: bool) -> dict[str, Any]:
-        messages = merged((*self.history.messages, *self.messages))
+        messages = merged([*self.history.messages, *self.messages])
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
@@ -253,10 +256,12 @@ class Turn:
 
     def _recorded(self, message: str, stop_reason: str | None) -> Outcome:
         """Record the assistant turn, which was handed on whole, and then what follows from it."""
-        words = kept_assistant(self.messages, self.setup.kept() if self.history.setup is None else None)
+        assert self.chat.seen is not None
+        setup = self.setup.kept() if self.history.setup is None else None
+        words = kept_assistant(self.messages, self.chat.seen, setup)
         state = self.acts.look()
         took: Committed | Refused | None = None
-        if not self.overtaken(state) and state.ended is None:
+        if not self.overtaken(state):
             took = self.chat.assistant_turn(
                 words,
                 stop_reason=stop_reason,
@@ -272,7 +277,11 @@ class Turn:
             return self.ended()
         if isinstance(took, Committed):
             return self._reply(stop_reason, took.version)
-        if self.acts.look().ended:
+        self.acts.look()
+        return self._overtaken()
+
+    def _overtaken(self) -> Outcome:
+        if self.acts.state.ended:
             return self.ended()
         return Overtaken(self.text, tuple(self.acts.recorded), tuple(self.acts.refusals))
 
@@ -326,7 +335,8 @@ class Turn:
         text = self._text_of(answer)
         if state.ended is not None and len(answers) == 1:
             return self.ended_with(text)
-        until = answers[1].version if len(answers) > 1 else len(path) + 1
+        spoken = (r.version for r in later if r.version > answer.version and isinstance(r.event, UserTurnTaken))
+        until = next(spoken, len(path) + 1)
         return Reply(
             text=text,
             stop_reason=event.stop_reason,
@@ -350,7 +360,7 @@ class Turn:
         return Case(
             branch=self.chat.branch,
             version=self.chat.seen,
-            turn=BETWEEN.join(history.latest),
-            before=history.turns[: history.unit][-RECENT:],
+            turn=BETWEEN.join(said.text for said in history.waiting),
+            before=history.turns[-RECENT:],
             categories=self.acts.state.policy.categories,
         )

@@ -88,9 +88,9 @@ def kept_user(content: Any) -> tuple[str, bool]:
     return _json({"messages": [{"role": "user", "content": blocks}]}), True
 
 
-def kept_assistant(messages: Sequence[Message], setup: Mapping[str, Any] | None) -> str:
-    """Return the words to keep of an assistant turn; `setup` in the first one."""
-    return _json({"messages": messages} | ({"setup": setup} if setup is not None else {}))
+def kept_assistant(messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None) -> str:
+    """Return the words to keep of an assistant turn: what it answers, by version, and in the first one the `setup`."""
+    return _json({"messages": messages, "answers": answers} | ({"setup": setup} if setup is not None else {}))
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:
