@@ -19,6 +19,7 @@ from lastresort.adapters.loopback import (
     Script,
     Scripted,
     dropped,
+    ended,
     failing,
     hanging,
     interrupted,
@@ -194,6 +195,8 @@ def test_an_ending_in_vain_is_shown(url: str) -> None:
         ([dropped(LONG, events=6)], "no answer: "),
         ([malformed(LONG, events=6)], "no answer: "),
         ([interrupted(LONG, events=6)], "no answer: "),
+        ([ended(LONG, events=6)], "no answer: "),
+        ([ended(LONG)], "no answer: "),
         ([Answer([], "max_tokens")], "no answer came: the model stopped at max_tokens"),
     ],
 )

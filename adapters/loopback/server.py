@@ -198,6 +198,7 @@ class _Sent(Response):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for piece in self._pieces(receive):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # lets the server notice a client that is gone, instead of writing on
         await send({"type": "http.response.body", "body": b""})
 
     async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
