@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pyte
 
@@ -111,14 +112,18 @@ def set_size(terminal: int, columns: int, rows: int) -> None:
 
 @contextmanager
 def at_a_terminal(
-    *arguments: str, env: Mapping[str, str] | None = None, columns: int = 120, rows: int = 200
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    columns: int = 120,
+    rows: int = 200,
+    stdout: BinaryIO | None = None,
 ) -> Iterator[Typist]:
-    """Run `lastresort` in a pseudo-terminal."""
+    """Run `lastresort` in a pseudo-terminal, its standard output there as well, unless it goes elsewhere."""
     ours, theirs = pty.openpty()
     set_size(theirs, columns, rows)
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     process = subprocess.Popen(
-        [LASTRESORT, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, close_fds=True,
+        [LASTRESORT, *arguments], stdin=theirs, stdout=stdout or theirs, stderr=theirs, start_new_session=True, close_fds=True,
         preexec_fn=_take_the_terminal, env={**kept, "TERM": "xterm-256color", **(env or {})},
     )  # fmt: skip
     os.close(theirs)

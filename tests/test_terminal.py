@@ -1,5 +1,6 @@
 """A chat in the terminal: lines are said, commands are carried out, and nothing that is typed can crash it."""
 
+import json
 import re
 import signal
 import subprocess
@@ -351,8 +352,8 @@ def test_bytes_that_are_no_text_do_not_crash_it(url: str) -> None:
 
 
 @contextmanager
-def offline(url: str, **how: Any) -> Iterator[Typist]:
-    with at_a_terminal("chat", "--offline", "--conversation", "c", "--store", url, **how) as typist:
+def offline(url: str, *, options: tuple[str, ...] = (), **how: Any) -> Iterator[Typist]:
+    with at_a_terminal("chat", "--offline", "--conversation", "c", "--store", url, *options, **how) as typist:
         yield typist
 
 
@@ -489,6 +490,19 @@ def test_a_hold_is_seen_at_the_prompt(url: str) -> None:
         typist.wait_until(lambda: typist.rows[-1] == "you>")
         typist.type("\x04")
         typist.left()
+
+
+def test_what_goes_to_a_file_is_the_transcript_alone(url: str, tmp_path: Path) -> None:
+    """In JSON, with the prompt and what is told at the terminal."""
+    with (tmp_path / "out").open("wb") as out, offline(url, options=("--json",), stdout=out) as typist:
+        typist.say("Hello.")
+        typist.say("/nonsense")
+        typist.wait_for("not done: no command /nonsense")
+        typist.wait_until(typist.is_asked)
+        typist.type("\x04")
+        typist.left()
+    lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [line["text"] for line in lines if line["speaker"]] == ["Hello.", REPLY]
 
 
 def test_a_terminal_that_is_closed_leaves_a_whole_log(url: str) -> None:

@@ -16,6 +16,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import create_output
 
 Read = Callable[[str, str], str | None]
 """Returns the next line, stripped, given a prompt and a draft to begin with; None at the end of the input."""
@@ -65,8 +66,8 @@ def _at_a_terminal(commands: Iterable[str], tell: Callable[[str], None]) -> Read
         completer=WordCompleter(list(commands), WORD=True),
         complete_while_typing=False,
         key_bindings=_keys(),
-        erase_when_done=True,  # the line is shown again as the log has it
-        reserve_space_for_menu=4,
+        erase_when_done=sys.stdout.isatty(),  # the line is shown again as the log has it
+        output=create_output(sys.stdout if sys.stdout.isatty() else sys.stderr),
     )
 
     def read(prompt: str, draft: str) -> str | None:
