@@ -123,8 +123,8 @@ def at_a_terminal(
     set_size(theirs, columns, rows)
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     process = subprocess.Popen(
-        [LASTRESORT, *arguments], stdin=theirs, stdout=stdout or theirs, stderr=theirs, start_new_session=True, close_fds=True,
-        preexec_fn=_take_the_terminal, env={**kept, "TERM": "xterm-256color", **(env or {})},
+        [LASTRESORT, *arguments], stdin=theirs, stdout=stdout or theirs, stderr=theirs, start_new_session=True,
+        close_fds=True, preexec_fn=_take_the_terminal, env={**kept, "TERM": "xterm-256color", **(env or {})},
     )  # fmt: skip
     os.close(theirs)
     try:
