@@ -138,23 +138,24 @@ class Play:
             assert self.waiting.pending is not None
             results = {call.id: self.chance.choice(WORDS) for call in self.waiting.tool_calls}
             return self.claude.answer(self.chat, self.waiting.pending, results)
-        if drawn < 0.04:
+        if self.chance.random() < 0.6:  # an operator is quick to see that all is well, or else most would be held
+            for risk in self.chat.state.risks:
+                self.chat.clear_risk(risk.risk, by=OPERATOR)
+        if drawn < 0.02:
             self.chat.raise_risk(by=OPERATOR)
-        elif drawn < 0.12 and self.chat.state.risks:
-            self.chat.clear_risk(self.chat.state.risks[0].risk, by=OPERATOR)
-        elif drawn < 0.16:
+        elif drawn < 0.05:
             self.fork()
-        elif drawn < 0.2:
+        elif drawn < 0.1:
             self.took(self.claude.request_end(self.chat))
             return self.claude.confirm_end(self.chat)
-        elif drawn < 0.22:
+        elif drawn < 0.12:
             return self.claude.confirm_end(self.chat)
-        elif drawn < 0.34 and self.chat.state.unit is not None:
+        elif drawn < 0.16 and self.chat.state.unit is not None:
             return self.claude.resume(self.chat)
         return self.say()
 
     def say(self) -> Outcome:
-        content: Any = self.chance.choice(WORDS[:1] * 12 + WORDS + BLOCKS)
+        content: Any = self.chance.choice(WORDS[:1] * 25 + WORDS + BLOCKS)
         drawn = self.chance.random()
         if drawn < 0.1:
             with suppress(CommandIdReused):
@@ -228,8 +229,10 @@ def model(faults: float) -> Callable[[Request], Any]:
         chance = Random(f"bent {request.seed}")
         if SETTLE in request.last_text:
             return Answer([text(SETTLED)])
-        if request.results or chance.random() < 0.33:
+        if chance.random() < 0.33:
             return adversary(request)
+        if request.results:
+            return Answer([text("Very well.")] if chance.random() < 0.8 else [END, text("So be it.")])
         return Answer([text("Hm."), harm(), *chance.choice(BENT), text("And so on.")])
 
     return answer
