@@ -249,11 +249,13 @@ def test_control_c_cancels_before_the_first_word(url: str) -> None:
 
     with chatting(url, script) as (typist, _):
         typist.say("Hello.")
+        typist.wait_for("waiting for the answer; Ctrl-C cancels")
         typist.wait_until(lambda: bool(asked))
         typist.type("\x03")
         typist.wait_for("cancelled")
         typist.say("Again?")
         typist.wait_for("Now.")
+        assert "waiting" not in typist.shown
     assert said(url) == ["u: Hello.", "u: Again?", "a: Now."]
 
 
@@ -290,12 +292,28 @@ def test_the_margin_shows_what_the_law_says(url: str) -> None:
         typist.wait_for("· hold: risk")
         typist.wait_until(lambda: typist.rows[-1] == "you (hold)>")
         assert "NEVER SHOWN" not in typist.shown
+        assert " grave-enough,\n           risk-was-checked\n" in typist.shown  # in the margin, though it is long
         colours = {}
         for number, row in enumerate(typist.rows):
             for word in ("redirects", "refused", "hold: risk"):
                 if word in row:
                     colours[word] = {cell.fg for cell in typist.screen.buffer[number].values()} - {"default"}
         assert colours == {"redirects": {"brown"}, "refused": {"red"}, "hold: risk": {"magenta"}}
+
+
+def test_an_answer_that_came_too_late_is_not_taken_for_the_one_that_stands(url: str) -> None:
+    """Somebody answers on the same branch while this answer comes: both are shown, each as what it is."""
+
+    def script(request: Request) -> Scripted:
+        with opened(url) as chats:
+            chats.chat("c").assistant_turn("I was faster.")
+        return "I was not."
+
+    with chatting(url, script) as (typist, _):
+        typist.say("Hello.")
+        typist.wait_for("somebody else wrote on this branch first: this answer is not recorded")
+        assert "       assistant: I was not.\n    3  assistant: I was faster.\n" in typist.shown
+    assert said(url) == ["u: Hello.", "a: I was faster."]
 
 
 def test_an_answer_cannot_take_over_the_terminal(url: str) -> None:

@@ -32,6 +32,8 @@ class Partner(Protocol):
 
     wish: Assessment | None
     """How a turn that asks for an ending is judged, where nobody else judges it."""
+    waiting: str | None
+    """What to show until the answer begins to come."""
 
     def answer(self, chat: Chat, show: Show) -> str | None:
         """Answer the latest unit; return what there is to say beside the answer. Raises NotAnswered."""
@@ -46,6 +48,7 @@ class Offline:
     """The offline partner, which is there at once."""
 
     wish: Assessment | None = Assessment(verdict=Verdict.PRODUCTIVE, risk=Risk.NONE)
+    waiting: str | None = None
 
     def __init__(self) -> None:
         self._partner = OfflinePartner()
@@ -63,6 +66,7 @@ class WithClaude:
     """Claude, over the SDK, which finds its key and its address in the environment."""
 
     wish: Assessment | None = None  # the policy says whom to ask
+    waiting: str | None = "waiting for the answer; Ctrl-C cancels"
 
     def __init__(self) -> None:
         from anthropic import AsyncAnthropic

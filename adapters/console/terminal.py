@@ -108,7 +108,7 @@ class Terminal:
     def _answer(self) -> None:
         """Have the latest turn answered, and show the answer as it comes."""
         self._show_news()
-        live = display.Live(self.out if self._at_a_terminal else None)
+        live = display.Live(self.out if self._at_a_terminal else None, self._partner.waiting)
         told: str | None
         try:
             told = self._partner.answer(self.chat, live.show)
@@ -277,7 +277,7 @@ class Terminal:
 
     # --- showing ------------------------------------------------------------------------------------------------
 
-    def _show_news(self, *, said_above: bool = False) -> None:
+    def _show_news(self, *, said_above: str = "") -> None:
         path = self.chat.path
         lines = transcript(path, self.conversations.words(path), tree=self.conversations.tree_log(self.chat.branch))
         news = [line for line in lines if line.version > self._shown]
