@@ -219,6 +219,25 @@ def test_branches_have_their_parents_prefix(url: str) -> None:
     assert api.calls == 7
 
 
+def test_whoever_sits_there_judges_and_operates(url: str) -> None:
+    """As with the offline partner: labels, another model, another policy, erasure; and a conversation begun without a
+    key goes on with one."""
+    CliRunner().invoke(main, ["chat", "--offline", "--conversation", "c", "--store", url], input="Hello.\n")
+    script = [Answer([text("Let us not."), REDIRECT]), "As I said.", "Yes."]
+    with loopback(script) as api:  # which never said what the offline partner said
+        typed = (
+            "/label harmful abuse 2 none\nYou bucket.\n/model claude-opus-4-8\n/policy 2026-07\n/erase 5\nAnd now?\n"
+        )
+        result = CliRunner().invoke(main, ["chat", "--branch", "c", "--store", url], input=typed, env=environment(api))
+    assert result.exit_code == 0
+    assert "judged harmful (abuse, severity 2), risk none, by assessor terminal" in result.stdout
+    assert "redirects the harm in turn 5" in result.stdout
+    assert [request["model"] for request in api.requests] == ["claude-opus-4-1"] * 2 + ["claude-opus-4-8"]
+    assert "You bucket." not in json.dumps(api.requests[-1])
+    with opened(url) as chats:
+        assert audit(chats.store.entries()).findings == ()
+
+
 # --- In a real terminal -----------------------------------------------------------------------------------------------
 
 
