@@ -14,7 +14,7 @@ marks for the prompt cache, fields that are null, and the order of keys outside 
 import json
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
 from typing import Any, NamedTuple
@@ -42,12 +42,12 @@ class Conversation:
     output_tokens: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Prefix:
     """Blocks that were sent or answered, from the first to some last one."""
 
     conversation: int
-    heads: set[tuple[str, str]] = field(default_factory=set)
+    heads: tuple[tuple[str, str], ...] = ()
     """Digests of the system prompt and of the tools that they were sent with."""
 
 
@@ -80,6 +80,7 @@ class Ledger:
         self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
         self.calls = 0
         self._prefixes: dict[str, _Prefix] = {}
+        self._heads: dict[tuple[str, str], tuple[str, str]] = {}
         self._asked: dict[str, int] = {}
         self._signed: set[str] = set()
         self._paused: set[str] = set()
@@ -98,13 +99,19 @@ class Ledger:
             conversation = self._conversation(root, items, known)
             reports = [report._replace(conversation=conversation) for report in self._broken(items, known, head)]
             self.reports += reports
-            for item in [] if reports and self._enforce else items:
-                self._prefixes.setdefault(item.link, _Prefix(conversation)).heads.add(head)
+            self._learn([] if reports and self._enforce else items, conversation, head)
             asked = self._asked[link] = self._asked.get(link, -1) + 1
             tokens, cached = _cost(body, items[known].place if known < len(items) else None)
             self.conversations[conversation].calls += 1
             self.conversations[conversation].input_tokens += tokens
         return Place(conversation, f"{link[:24]}.{asked}", link, tokens, cached if known else 0, reports)
+
+    def _learn(self, items: list[_Item], conversation: int, head: tuple[str, str]) -> None:
+        head = self._heads.setdefault(head, head)  # one for all, since there are few
+        for item in items:
+            prefix = self._prefixes.setdefault(item.link, _Prefix(conversation))
+            if head not in prefix.heads:
+                prefix.heads += (head,)
 
     def _conversation(self, root: str | None, items: list[_Item], known: int) -> int:
         """The one with whose blocks the request begins, or the one that it names, or a new one."""
@@ -153,8 +160,7 @@ class Ledger:
         said = _continued(place.link, len(body["messages"]), {"role": "assistant", "content": content})
         tokens, head = estimate(content), _head(body)
         with self._lock:
-            for item in said:
-                self._prefixes.setdefault(item.link, _Prefix(place.conversation)).heads.add(head)
+            self._learn(said, place.conversation, head)
             if answer.stop_reason == "pause_turn" and said:
                 self._paused.add(said[-1].link)
             self.conversations[place.conversation].output_tokens += tokens
