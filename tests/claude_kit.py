@@ -88,7 +88,8 @@ class Bench:
 
     async def _awaited(self, chat: Chat, content: Any, how: dict[str, Any]) -> Outcome:
         async with anthropic.AsyncAnthropic(**self.connection) as client:
-            claude = AsyncClaude(client, **{**self.params, "assessor": _awaiting(self.params["assessor"])})
+            assessor = self.params["assessor"]
+            claude = AsyncClaude(client, **{**self.params, "assessor": assessor and _awaiting(assessor)})
             if not self.way.streams:
                 outcome: Outcome = await _whole(claude, chat, content, how)
                 return outcome
@@ -135,6 +136,9 @@ WAYS = [
     for awaits in (False, True)
     for streams in (False, True)
 ]
+
+TWO_WAYS = [WAYS[0], WAYS[3]]
+"""Sync and whole, async and streamed: each half of what the drivers do, once."""
 
 
 @contextmanager

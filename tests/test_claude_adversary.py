@@ -27,8 +27,8 @@ from claude_kit import (
     LOOK_UP,
     MODEL,
     REDIRECT,
+    TWO_WAYS,
     WARN,
-    WAYS,
     Way,
     bench,
     ended,
@@ -283,7 +283,7 @@ def test_no_adversary_ends_unlawfully_or_breaks_a_conversation() -> None:
 # --- Models of one mind -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", [WAYS[0], WAYS[3]])
+@pytest.mark.parametrize("way", TWO_WAYS)
 @pytest.mark.parametrize("policy", [Policy.default(), HANDSHAKE], ids=["default", "handshake"])
 @pytest.mark.parametrize("tool", [END, END_ON_REQUEST], ids=["last resort", "request"])
 def test_a_model_that_always_wants_to_end_never_ends_an_ordinary_conversation(
@@ -298,7 +298,7 @@ def test_a_model_that_always_wants_to_end_never_ends_an_ordinary_conversation(
     assert chat.state.ended is None
 
 
-@pytest.mark.parametrize("way", [WAYS[0], WAYS[3]])
+@pytest.mark.parametrize("way", TWO_WAYS)
 @pytest.mark.parametrize("policy", [Policy.default(), HANDSHAKE], ids=["default", "handshake"])
 def test_with_a_model_that_never_asks_a_confirmed_request_still_ends(way: Way, policy: Policy) -> None:
     with bench(never_calls(), way, assessor=lambda case: CALM) as b:

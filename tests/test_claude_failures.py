@@ -21,6 +21,7 @@ from claude_kit import (
     LOOK_UP,
     MODEL,
     REDIRECT,
+    TWO_WAYS,
     WAYS,
     Way,
     bench,
@@ -51,7 +52,6 @@ from lastresort.adapters.loopback import (
 )
 from lastresort.domain import Actor, ActorKind
 
-BOTH = [WAYS[0], WAYS[3]]  # sync and whole, async and streamed
 LONG = Answer([thinking("Hm."), text("One word after the other, and then some more of them."), harm(), REDIRECT])
 
 
@@ -83,7 +83,7 @@ def test_after_an_error_the_users_turn_waits_for_its_answer(way: Way, fault: Fau
     assert kinds(chat.path)[1:] == ["UserTurnTaken", "TurnAssessed", "AssistantTurnTaken", "RedirectionAttempted"]
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_an_error_between_the_messages_of_a_turn(way: Way) -> None:
     """What was stated before stands, and the turn is begun anew: it is not a redirection twice."""
     with bench([redirecting()[0], failing(529), *redirecting()], way) as b:
@@ -95,7 +95,7 @@ def test_an_error_between_the_messages_of_a_turn(way: Way) -> None:
     assert kinds(chat.path)[1:] == ["UserTurnTaken", *judged, *redirected]
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_a_time_out(way: Way) -> None:
     with bench([hanging(LONG, events=9), "Hello."], way) as b:
         b.connection["timeout"] = 0.2
@@ -107,7 +107,7 @@ def test_a_time_out(way: Way) -> None:
         assert b.reply(chat, None).text == "Hello."
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_the_user_may_write_on_after_an_error(way: Way) -> None:
     """Both turns are one unit, and are answered together."""
     with bench([failing(529), "Hello."], way) as b:
@@ -157,7 +157,7 @@ def test_whoever_leaves_a_stream_cancels_the_answer_and_not_the_chat() -> None:
 CUT = [("max_tokens", {}), ("model_context_window_exceeded", {}), ("stop_sequence", {"stop_sequences": ["END"]})]
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 @pytest.mark.parametrize(("reason", "params"), CUT)
 def test_what_is_cut_off_is_recorded_as_cut_off_and_redirects_nothing(
     way: Way, reason: str, params: dict[str, Any]
@@ -172,7 +172,7 @@ def test_what_is_cut_off_is_recorded_as_cut_off_and_redirects_nothing(
     assert "RedirectionAttempted" not in kinds(chat.path)
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_a_call_that_is_cut_off_calls_for_nothing(way: Way) -> None:
     """Whole or half: it is sent again with a result that says so, since each call has to have one."""
     cut = Answer([text("I end this."), tool_use("look_up", {"word": "a"}), harm(), END], "max_tokens")
@@ -186,7 +186,7 @@ def test_a_call_that_is_cut_off_calls_for_nothing(way: Way) -> None:
     assert chat.state.ended is None
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_an_answer_cut_off_before_its_first_word_is_none(way: Way) -> None:
     with bench([Answer([thinking("Hm, let me th")], "max_tokens"), "Hello."], way) as b:
         chat = b.start()
@@ -195,7 +195,7 @@ def test_an_answer_cut_off_before_its_first_word_is_none(way: Way) -> None:
         assert b.reply(chat, None).text == "Hello."
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_what_the_api_refused_is_not_shown_to_it_again(way: Way) -> None:
     """It would refuse on. The turn stays on record, and what was shown of the answer too."""
     with bench(["Hello.", Answer([text("Well, f")], "refusal"), "Gladly."], way) as b:
@@ -209,7 +209,7 @@ def test_what_the_api_refused_is_not_shown_to_it_again(way: Way) -> None:
     assert [message["content"][0]["text"] for message in sent] == ["Hi.", "Hello.", "A cake, then?"]
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_a_turn_that_the_api_paused_goes_on(way: Way) -> None:
     with bench([Answer([text("Searching.")], "pause_turn"), "Found.", "Good."], way) as b:
         chat = b.start()
@@ -218,7 +218,7 @@ def test_a_turn_that_the_api_paused_goes_on(way: Way) -> None:
         assert b.api.reports == []
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_an_answer_without_words(way: Way) -> None:
     with bench([Answer([]), "Hello."], way) as b:
         chat = b.start()
@@ -231,7 +231,7 @@ def test_an_answer_without_words(way: Way) -> None:
 # --- The same turn again ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_a_turn_that_is_sent_again_has_the_answer_that_it_had(way: Way) -> None:
     with bench([*redirecting(), *redirecting()], way) as b:
         chat = b.start()
@@ -244,7 +244,7 @@ def test_a_turn_that_is_sent_again_has_the_answer_that_it_had(way: Way) -> None:
     assert kinds(again.recorded) == kinds(once_more.recorded) == kinds(first.recorded)
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_an_ending_that_is_sent_again_is_the_same_ending(way: Way) -> None:
     with bench([*brink(), ENDING], way) as b:
         chat = b.to_the_brink()
@@ -252,7 +252,7 @@ def test_an_ending_that_is_sent_again_is_the_same_ending(way: Way) -> None:
     assert (again.text, again.version, again.handed_back) == (first.text, first.version, None)
 
 
-@pytest.mark.parametrize("way", BOTH)
+@pytest.mark.parametrize("way", TWO_WAYS)
 def test_what_is_answered_is_not_answered_again(way: Way) -> None:
     with bench(["Hello."], way) as b:
         chat = b.start()

@@ -53,7 +53,7 @@ class Acts:
         if isinstance(outcome, Refused):
             self.refusals.append(outcome)
             return False
-        self.recorded += outcome.events
+        self.recorded += (recorded for recorded in outcome.events if recorded.branch == self.chat.branch)
         self.state = outcome.state
         return True
 

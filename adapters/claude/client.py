@@ -24,7 +24,7 @@ from .history import Histories
 from .replies import Outcome, Pending
 from .steps import Ask, Consult, Failure, Steps
 from .tools import CALLS
-from .turn import Terms, go_on, resume, say
+from .turn import Interrupted, Terms, go_on, resume, say
 from .words import command_id, kept_user, plain
 
 ASKS = "Please end this conversation."
@@ -84,12 +84,8 @@ class _Terms:
             return resume(self.terms, chat)
         return say(self.terms, chat, content, asks=asks, confirms=confirms, sent_as=sent_as)
 
-    def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
-        """Open a branch on which `content` stands in place of user turn `turn`, yet to be answered: `resume` does."""
-        return edited(chat, turn, content, command_id)
 
-
-def edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | Refused:
+def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | Refused:
     """Open a branch on which `content`, text or blocks, stands in place of a user turn."""
     words, as_messages = kept_user(content)
     id = command_id("edit", sent_as or chat.conversations.new_id(), messages=as_messages)
@@ -97,21 +93,32 @@ def edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | R
 
 
 class _Shown:
-    """Of what a model streams in one turn, lets through what people read: text, up to a call to end."""
+    """Of what a model streams in one turn, lets through what comes before a call to end in its message."""
 
     def __init__(self) -> None:
         self.nothing = True
         self._between = ""
         self._muted = False
+        self._begun = False
 
     def next_message(self) -> None:
-        self._muted = False
+        self._muted = self._begun = False
         self._between = "" if self.nothing else BETWEEN
 
-    def show(self, event: Any) -> str:
+    def passes(self, event: Any) -> bool:
+        self._begun = self._begun or event.type == "message_start"
         if event.type == "content_block_start" and event.content_block.type == "tool_use":
             self._muted = self._muted or event.content_block.name == ENDING_CALL
-        if event.type != "text" or self._muted or not event.text:
+        return not self._muted
+
+    def check(self) -> None:
+        """Raise Interrupted if nothing has come, which the SDK has no message for."""
+        if not self._begun:
+            raise Interrupted("the answer of the API ended before it began; ask again")
+
+    def text(self, event: Any) -> str:
+        """Return what people read of an event that passes."""
+        if event.type != "text" or not event.text:
             return ""
         text: str = self._between + event.text
         self._between, self.nothing = "", False
@@ -204,6 +211,10 @@ class Claude(_Terms):
         """As `send`; as `resume` without content; as `answer` with `pending`, but in pieces, as they come."""
         return Stream(self, self._start(chat, content, pending, asks_to_end, confirms_end, command_id))
 
+    def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
+        """Open a branch on which `content` stands in place of user turn `turn`, yet to be answered: `resume` does."""
+        return _edited(chat, turn, content, command_id)
+
     def _run(self, steps: Steps) -> Outcome:
         step = _advance(steps, None)
         while isinstance(step, Ask | Consult):
@@ -252,7 +263,8 @@ class Stream:
         self._claude = claude
         self._steps = steps
         self._reply: Outcome | None = None
-        self._texts = self._read()
+        self._events = self._read()
+        self._shown = _Shown()
 
     def __enter__(self) -> Self:
         return self
@@ -263,12 +275,21 @@ class Stream:
         self.close()
 
     def __iter__(self) -> Iterator[str]:
-        return self._texts
+        """Yield the text that people read, as it comes."""
+        for event in self._events:
+            if text := self._shown.text(event):
+                yield text
+        if self._shown.nothing and self._reply is not None and self._reply.text:
+            yield self._reply.text  # given before, to the same turn
+
+    def events(self) -> Iterator[Any]:
+        """Yield the events of the SDK instead: thinking, citations and calls too, but nothing from a call to end on."""
+        return self._events
 
     @property
     def reply(self) -> Outcome:
         """What came of the turn. What was not read of it yet is read, and passed over."""
-        for _ in self._texts:
+        for _ in self._events:
             pass
         if self._reply is None:
             raise RuntimeError("the stream was closed before its end: this turn has no reply")
@@ -276,26 +297,22 @@ class Stream:
 
     def close(self) -> None:
         """Close the connection, if the answer is still coming."""
-        self._texts.close()
+        self._events.close()
         self._steps.close()
 
-    def _read(self) -> Generator[str, None, None]:
-        shown = _Shown()
+    def _read(self) -> Generator[Any, None, None]:
         step = _advance(self._steps, None)
         while isinstance(step, Ask | Consult):
             if isinstance(step, Consult):
                 step = _advance(self._steps, self._claude._consult(step))
                 continue
-            shown.next_message()
+            self._shown.next_message()
             with self._claude._client.messages.stream(**step.request) as stream:
-                for event in stream:
-                    if text := shown.show(event):
-                        yield text
+                yield from filter(self._shown.passes, stream)
+                self._shown.check()
                 answer = stream.get_final_message()
             step = _advance(self._steps, answer)
         self._reply = step
-        if shown.nothing and step.text:  # given before, to the same turn
-            yield step.text
 
 
 class AsyncClaude(_Terms):
@@ -358,6 +375,10 @@ class AsyncClaude(_Terms):
         """In pieces, as they come. See `Claude.stream`."""
         return AsyncStream(self, self._start(chat, content, pending, asks_to_end, confirms_end, command_id))
 
+    async def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
+        """Open a branch on which `content` stands in place of user turn `turn`. See `Claude.edit`."""
+        return await anyio.to_thread.run_sync(_edited, chat, turn, content, command_id)
+
     async def _run(self, steps: Steps) -> Outcome:
         step = await _advance_in_thread(steps, None)
         while isinstance(step, Ask | Consult):
@@ -388,7 +409,8 @@ class AsyncStream:
         self._claude = claude
         self._steps = steps
         self._reply: Outcome | None = None
-        self._texts = self._read()
+        self._events = self._read()
+        self._shown = _Shown()
 
     async def __aenter__(self) -> Self:
         return self
@@ -398,12 +420,20 @@ class AsyncStream:
     ) -> None:
         await self.close()
 
-    def __aiter__(self) -> AsyncIterator[str]:
-        return self._texts
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for event in self._events:
+            if text := self._shown.text(event):
+                yield text
+        if self._shown.nothing and self._reply is not None and self._reply.text:
+            yield self._reply.text
+
+    def events(self) -> AsyncIterator[Any]:
+        """Yield the events of the SDK instead. See `Stream.events`."""
+        return self._events
 
     async def reply(self) -> Outcome:
         """Return what came of the turn. What was not read of it yet is read, and passed over."""
-        async for _ in self._texts:
+        async for _ in self._events:
             pass
         if self._reply is None:
             raise RuntimeError("the stream was closed before its end: this turn has no reply")
@@ -411,23 +441,21 @@ class AsyncStream:
 
     async def close(self) -> None:
         """Close the connection, if the answer is still coming."""
-        await self._texts.aclose()
+        await self._events.aclose()
         self._steps.close()
 
-    async def _read(self) -> AsyncGenerator[str, None]:
-        shown = _Shown()
+    async def _read(self) -> AsyncGenerator[Any, None]:
         step = await _advance_in_thread(self._steps, None)
         while isinstance(step, Ask | Consult):
             if isinstance(step, Consult):
                 step = await _advance_in_thread(self._steps, await self._claude._consult(step))
                 continue
-            shown.next_message()
+            self._shown.next_message()
             async with self._claude._client.messages.stream(**step.request) as stream:
                 async for event in stream:
-                    if text := shown.show(event):
-                        yield text
+                    if self._shown.passes(event):
+                        yield event
+                self._shown.check()
                 answer = await stream.get_final_message()
             step = await _advance_in_thread(self._steps, answer)
         self._reply = step
-        if shown.nothing and step.text:
-            yield step.text

@@ -15,7 +15,7 @@ A turn that breaks off before 4 has left verdicts and risks behind, and nothing 
 answer. Only `tool_use` blocks of the answer to the very request that was sent have effect; no text is ever looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -153,11 +153,17 @@ class Turn:
     def said(self, took: Committed, words: str) -> None:
         """Take in what the user has just said."""
         self.acts.state = took.state
-        if took.version == took.state.version == self.history.version + 1:
-            digest = content_of(took.events[0].event)
-            self.history = self.history.after(took.events, {digest: words} if digest else {})
-        else:  # others wrote as well
+        if not self._remember(took.events, words):
             self.history = self.terms.histories.upto(self.chat, took.state)
+
+    def _remember(self, events: Sequence[Recorded], words: str) -> bool:
+        """Take in what this turn has recorded, the last of it with `words`. Return False if others wrote in between."""
+        expected = range(self.history.version + 1, self.history.version + 1 + len(events))
+        if [recorded.version for recorded in events] != list(expected):
+            return False
+        digest = content_of(events[-1].event)
+        self.history = self.history.after(events, {digest: words} if digest else {})
+        return True
 
     @property
     def text(self) -> str:
@@ -270,6 +276,8 @@ class Turn:
             )
         if isinstance(took, Committed):
             self.acts.state, self.theirs.answered = took.state, self.chat.answered
+            if self._remember([*self.acts.recorded, *took.events], words):
+                self.terms.histories.keep(self.chat.branch, self.history)
             if stop_reason == WHOLE:
                 self.acts.lead_away()
         # A newer user turn makes the ending stale, which is for the law to say. Another answer stands instead of it.
