@@ -1,11 +1,12 @@
 """Serve the loopback Messages API by hand: `python -m lastresort.adapters.loopback --port 8765`."""
 
 import argparse
+import signal
 import sys
 
 from .answers import Script
 from .models import Adversary, always_calls, never_calls
-from .server import Loopback
+from .server import loopback
 
 
 def main() -> None:
@@ -20,12 +21,14 @@ def main() -> None:
     models: dict[str, Script] = {
         "never": never_calls(), "always": always_calls(chosen.tool), "adversary": Adversary(chosen.seed),
     }  # fmt: skip
+    stops = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # for the threads as well: it is waited for here
     try:
-        api = Loopback(models[chosen.model], enforce=chosen.enforce, port=chosen.port)
+        with loopback(models[chosen.model], enforce=chosen.enforce, port=chosen.port) as api:
+            print(f"ANTHROPIC_BASE_URL={api.url} ANTHROPIC_API_KEY=loopback", flush=True)
+            signal.sigwait(stops)
     except OSError as error:
         sys.exit(f"port {chosen.port} cannot be served on: {error.strerror}; name another by --port")
-    print(f"ANTHROPIC_BASE_URL={api.url} ANTHROPIC_API_KEY=loopback", flush=True)
-    api.serve()
     for report in api.reports:
         print(f"{report.kind}: call {report.request}: {report.detail}", file=sys.stderr)
 

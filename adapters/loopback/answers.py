@@ -88,6 +88,8 @@ class FaultKind(StrEnum):
     """Nothing more comes until the client or the loopback closes."""
     DROP = "drop"
     """The connection is closed."""
+    END = "end"
+    """The stream ends as if it were whole."""
     MALFORMED = "malformed"
     """An event whose data is no JSON, then the end of the stream."""
     ERROR_EVENT = "error_event"
@@ -149,6 +151,11 @@ def hanging(answer: Answer | None = None, *, events: int = 0) -> Fault:
 def dropped(answer: Answer | None = None, *, events: int = 0, bytes: int = 0) -> Fault:
     """Return an answer whose connection is closed after so many events or bytes."""
     return _within(FaultKind.DROP, answer, events=events, bytes=bytes)
+
+
+def ended(answer: Answer | None = None, *, events: int = 0) -> Fault:
+    """Return an answer whose stream ends in good order after so many events, without the rest of them."""
+    return _within(FaultKind.END, answer, events=events)
 
 
 def malformed(answer: Answer | None = None, *, events: int = 0) -> Fault:

@@ -33,8 +33,8 @@ class Sent(Protocol):
         """Whether a thinking block is one that was sent, unchanged."""
         ...
 
-    def paused(self, messages: list[dict[str, Any]]) -> bool:
-        """Whether the messages end with an answer that was sent and stopped at `pause_turn`."""
+    def paused(self, body: dict[str, Any]) -> bool:
+        """Whether a request ends with an answer that was sent and stopped at `pause_turn`."""
         ...
 
 
@@ -50,12 +50,13 @@ def check(body: dict[str, Any], sent: Sent) -> None:
 def check_messages(body: dict[str, Any], sent: Sent) -> None:
     """Check what `count_tokens` is asked with as well."""
     messages = body["messages"]
-    _check_roles(body["model"], messages, sent)
+    _check_roles(body["model"], messages)
     for place, message in _placed(messages):
         _check_content(place, message)
     _check_pairs(messages, bool(body.get("tools")))
     _check_thinking(messages, body.get("thinking") or {}, sent)
     _check_marks(body)
+    _check_prefill(body, sent)
 
 
 def _placed(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -67,7 +68,7 @@ def _blocks(message: dict[str, Any]) -> list[Block]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def _check_roles(model: str, messages: list[dict[str, Any]], sent: Sent) -> None:
+def _check_roles(model: str, messages: list[dict[str, Any]]) -> None:
     if not messages:
         raise Invalid("messages: at least one message is required")
     if messages[0]["role"] != "user":
@@ -81,7 +82,11 @@ def _check_roles(model: str, messages: list[dict[str, Any]], sent: Sent) -> None
             raise Invalid(f"messages.{n}: a `system` message must come right after a `user` message")
         if n + 1 < len(messages) and messages[n + 1]["role"] != "assistant":
             raise Invalid(f"messages.{n}: a `system` message must be the last, or come before an `assistant` message")
-    if messages[-1]["role"] == "assistant" and not sent.paused(messages):
+
+
+def _check_prefill(body: dict[str, Any], sent: Sent) -> None:
+    messages = body["messages"]
+    if messages[-1]["role"] == "assistant" and not sent.paused(body):
         raise Invalid(
             f"messages.{len(messages) - 1}: This model does not support assistant message prefill. "
             "The conversation must end with a user message."
@@ -224,10 +229,13 @@ def _check_closed(place: str, schema: Any) -> None:
 
 
 def _check_marks(body: dict[str, Any]) -> None:
-    """At most so many breakpoints for the prompt cache."""
+    if (count := marks(body)) > _MOST_MARKS:
+        raise Invalid(f"A maximum of {_MOST_MARKS} blocks with cache_control may be provided. Found {count}.")
+
+
+def marks(body: dict[str, Any]) -> int:
+    """Return how many breakpoints for the prompt cache a request has."""
     system = body.get("system")
     places = [body, *(body.get("tools") or []), *(system if isinstance(system, list) else [])]
     places += [block for message in body["messages"] for block in _blocks(message)]
-    count = sum(1 for place in places if place.get("cache_control"))
-    if count > _MOST_MARKS:
-        raise Invalid(f"A maximum of {_MOST_MARKS} blocks with cache_control may be provided. Found {count}.")
+    return sum(1 for place in places if place.get("cache_control"))

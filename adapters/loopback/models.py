@@ -108,7 +108,7 @@ class Adversary:
         return tool_use(tool["name"], _spoilt(drawn, chance) if chance.random() < self.invalid else drawn)
 
     def _stopped(self, content: list[Block], calls: bool, request: Request, chance: Random) -> Answer:
-        if chance.random() < 0.9:
+        if chance.random() < 0.85:
             return Answer(content)
         sequences = request.body.get("stop_sequences") or []
         reasons = ["max_tokens", "refusal", "model_context_window_exceeded"]
@@ -120,9 +120,8 @@ class Adversary:
     def _fault(self, answer: Answer, chance: Random) -> Fault:
         kind = chance.choice(list(FaultKind))
         status = chance.choice((429, 500, 529))
-        return Fault(
-            kind, answer, events=chance.randrange(12), bytes=chance.choice((0, 0, 7, 100)), status=status, retry_after=0
-        )
+        events, after = chance.randrange(12), chance.choice((0, 0, 7, 100))
+        return Fault(kind, answer, events=events, bytes=after, status=status, retry_after=0.001)
 
 
 def _may_call(request: Request) -> bool:

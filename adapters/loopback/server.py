@@ -43,7 +43,7 @@ class Loopback:
     """A Messages API on this machine; what it was asked, what it cost, and what was wrong, as it goes on."""
 
     def __init__(self, script: Script, *, enforce: bool = False, port: int = 0) -> None:
-        self.ledger = Ledger()
+        self.ledger = Ledger(enforce=enforce)
         self._script = _as_function(script)
         self._enforce = enforce
         self._ids = count(1)
@@ -159,11 +159,10 @@ class Loopback:
         if wire.cut_off(answer):
             content[-1] = {**content[-1], "input": halved(content[-1]["input"])[1]}
         tokens = self.ledger.leave(body, place, content, answer)
-        cached = place.cached_tokens if "cache_control" in json.dumps(body) else 0
         usage = {
-            "input_tokens": place.input_tokens - cached,
+            "input_tokens": place.input_tokens - place.cached_tokens,
             "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": cached,
+            "cache_read_input_tokens": place.cached_tokens,
             "output_tokens": tokens,
             "service_tier": "standard",
         }
@@ -199,6 +198,7 @@ class _Sent(Response):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for piece in self._pieces(receive):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # lets the server notice a client that is gone, instead of writing on
         await send({"type": "http.response.body", "body": b""})
 
     async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
@@ -218,7 +218,7 @@ class _Sent(Response):
             yield b'event: content_block_delta\ndata: {"type": "content_block_delta", "index": 0, "del\n\n'
         elif fault.kind is FaultKind.ERROR_EVENT:
             yield wire.line(wire.error(fault.status, fault.message, self._id))
-        else:
+        elif fault.kind is not FaultKind.END:
             await self._break(receive)
 
     async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -226,8 +226,8 @@ class _Sent(Response):
         if fault is None:
             await JSONResponse(self._whole, headers=headers)(scope, receive, send)
             return
-        if fault.kind in (FaultKind.MALFORMED, FaultKind.ERROR_EVENT):
-            status = 500 if fault.kind is FaultKind.MALFORMED else fault.status
+        if fault.kind not in (FaultKind.HANG, FaultKind.DROP):
+            status = fault.status if fault.kind is FaultKind.ERROR_EVENT else 500
             await JSONResponse(wire.error(status, fault.message, self._id), status, headers)(scope, receive, send)
             return
         body = json.dumps(self._whole).encode()
