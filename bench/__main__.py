@@ -4,13 +4,14 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from . import core, report, turns
+from . import branching, core, listing, long, replay, report, starting, turns
 from .measure import Figure, Work, measure
 from .place import Place, absent, describe, opened
 
@@ -19,15 +20,25 @@ class Size(NamedTuple):
     """How much work there is."""
 
     rounds: int
-    conversations: int
+    conversations: int  # in W1
+    lengths: tuple[int, ...]  # of conversations in W2 and W3, in turns; 1,000 among them
+    few: int  # conversations to list
+    many: int
+    events: int  # in W4
+    imports: bool  # of the peers, which take seconds
 
 
-QUICK = Size(rounds=3, conversations=10)
-FULL = Size(rounds=5, conversations=1_000)
+QUICK = Size(3, conversations=5, lengths=(100, 1_000), few=1_000, many=2_000, events=10_000, imports=False)
+FULL = Size(5, conversations=1_000, lengths=(100, 1_000, 10_000), few=1_000, many=100_000, events=250_000, imports=True)
 
-WORKS: dict[str, Callable[[Place, Size], Work]] = {
-    "core": lambda place, size: core.work(),
-    "W1": lambda place, size: turns.work(place, size.conversations),
+WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
+    "core": lambda place, size, opened: core.work(),
+    "start": lambda place, size, opened: starting.work(imports=size.imports),
+    "W1": lambda place, size, opened: turns.work(place, size.conversations),
+    "W2": lambda place, size, opened: long.work(place, size.lengths, opened),
+    "W3": lambda place, size, opened: branching.work(place, size.lengths, opened),
+    "W4": lambda place, size, opened: replay.work(place, size.events, opened),
+    "listing": lambda place, size, opened: listing.work(place, size.few, size.many, opened),
 }
 
 
@@ -113,8 +124,9 @@ def _measured(name: str, place: Place, size: Size) -> tuple[list[Figure], Work]:
             if not errors.is_terminal:
                 errors.print(what, highlight=False)
 
-        work = WORKS[name](place, size)
-        return measure(work, size.rounds, tell), work
+        with ExitStack() as open_ones:
+            work = WORKS[name](place, size, open_ones)
+            return measure(work, size.rounds, tell), work
 
 
 def _size_in_words(size: Size, *, full: bool) -> str:

@@ -7,11 +7,12 @@ turn is a commit of its own, and is durable before the next begins.
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-from uuid import UUID
+from typing import Any, Literal, Protocol
+from uuid import UUID, uuid4
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
+from pydantic import BaseModel, TypeAdapter
 
 from lastresort.adapters import open_conversations
 from lastresort.domain import Chat, Refused
@@ -82,11 +83,14 @@ def ours_on_sqlite(path: Path, *, synchronous: str | None = None) -> Ours:
 # --- The plain drivers ----------------------------------------------------------------------------------------------
 
 
-class Turn(NamedTuple):
-    """A row, as who works with the plain driver has it."""
+class Turn(BaseModel):
+    """A turn, typed: what is loaded is checked, as with us."""
 
-    role: str
+    role: Literal["user", "assistant"]
     words: str
+
+
+_TURNS = TypeAdapter(list[Turn])
 
 
 class PlainSQLite:
@@ -112,11 +116,12 @@ class PlainSQLite:
             self.connection.execute("COMMIT")
 
     def load(self, conversation: str) -> Sequence[str]:
-        return [turn.words for turn in self.turns(conversation)]
+        turns = _TURNS.validate_python([{"role": role, "words": words} for role, words in self.rows(conversation)])
+        return [turn.words for turn in turns]
 
-    def turns(self, conversation: str) -> list[Turn]:
-        """Return the turns of a conversation."""
-        return [Turn(*row) for row in self.connection.execute(_SELECT, (conversation,))]
+    def rows(self, conversation: str) -> list[tuple[str, str]]:
+        """Return the turns of a conversation as the driver does."""
+        return self.connection.execute(_SELECT, (conversation,)).fetchall()
 
     def fill(self, conversation: str, turns: int) -> None:
         """Write that many turns in one commit."""
@@ -182,11 +187,11 @@ class Dialogue(Aggregate):
 
     @event("Started")
     def __init__(self) -> None:
-        self.turns: list[Turn] = []
+        self.turns: list[tuple[str, str]] = []
 
     @event("TurnTaken")
     def take(self, role: str, words: str) -> None:
-        self.turns.append(Turn(role, words))
+        self.turns.append((role, words))
 
 
 class Library:
@@ -209,7 +214,7 @@ class Library:
 
     def load(self, conversation: str) -> Sequence[str]:
         dialogue: Dialogue = self.app.repository.get(self.ids[conversation])
-        return [turn.words for turn in dialogue.turns]
+        return [words for _, words in dialogue.turns]
 
     def close(self) -> None:
         self.app.close()
@@ -231,3 +236,8 @@ def library_on_postgres(url: str) -> Library:
         POSTGRES_USER=at["user"],
         POSTGRES_PASSWORD=at["password"],
     )
+
+
+def new_name() -> str:
+    """Return a name of a conversation that nobody has used."""
+    return uuid4().hex

@@ -74,6 +74,14 @@ class LangGraph:
         self.graph.update_state(self._thread(conversation), {"messages": said}, as_node="model")
         self.exchange(conversation)
 
+    def head(self, conversation: str) -> Any:
+        """Return where the thread stands, to branch from there later."""
+        return self.graph.get_state(self._thread(conversation)).config
+
+    def branch(self, at: Any) -> None:
+        """Go on from an earlier checkpoint with another turn of the user."""
+        self.graph.update_state(at, {"messages": [{"role": "user", "content": WORDS}]}, as_node="model")
+
     def _thread(self, conversation: str) -> Any:
         return {"configurable": {"thread_id": conversation}}
 

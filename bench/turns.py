@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 from . import contenders, peers
 from .contenders import Contender, Missing
@@ -97,8 +96,8 @@ class _Entrant:
         """Open a new store, and start the conversations in it: enough of them that each thread has some."""
         self._at = self._place()
         self._contender = self._opened(self._at)
-        count = conversations if self._threads == 1 else max(conversations, 4 * self._threads)
-        self._names = [uuid4().hex for _ in range(count)]
+        count = conversations if self._threads == 1 else max(conversations, 2 * self._threads)
+        self._names = [contenders.new_name() for _ in range(count)]
         self._pool = ThreadPoolExecutor(self._threads)
         start = perf_counter()
         for name in self._names:
