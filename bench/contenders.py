@@ -4,11 +4,13 @@ Each does the same work through the door that its users have. An exchange is two
 turn is a commit of its own, and is durable before the next begins.
 """
 
+import os
 import sqlite3
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
@@ -29,7 +31,7 @@ class Missing(Exception):
 
 
 class Contender(Protocol):
-    """Keeps conversations, which are named by 32 hexadecimal digits."""
+    """Keeps conversations, which are named by `new_name`."""
 
     def start(self, conversation: str) -> None: ...
 
@@ -78,6 +80,12 @@ def ours_on_sqlite(path: Path, *, synchronous: str | None = None) -> Ours:
         ours.close()
         raise Missing(f"the store has no setting synchronous={synchronous}")
     return ours
+
+
+def ours_on_postgres(url: str) -> Ours:
+    """Open a store whose keys are wrapped by a master key in the environment, as on PostgreSQL they have to be."""
+    os.environ.setdefault("LASTRESORT_MASTER_KEY", b64encode(os.urandom(32)).decode())
+    return Ours(url)
 
 
 # --- The plain drivers ----------------------------------------------------------------------------------------------
@@ -239,5 +247,8 @@ def library_on_postgres(url: str) -> Library:
 
 
 def new_name() -> str:
-    """Return a name of a conversation that nobody has used."""
-    return uuid4().hex
+    """Return a name of a conversation that nobody has used, for everybody such as our store makes them."""
+    return _NAMES.new_id()
+
+
+_NAMES = open_conversations("memory:")

@@ -10,7 +10,7 @@ from lastresort.projections import views
 
 from .measure import Round, Work, at_most, ratio, value
 from .place import Place
-from .stories import appends, many, mixed, write
+from .stories import many, mixed, write
 
 KINDS = ("active", "ended", "branched")
 PAGE = 50
@@ -30,7 +30,7 @@ def work(place: Place, few: int, many_: int, open_ones: ExitStack) -> Work:
     for count in (few, many_):
         stores[count] = open_conversations(f"sqlite:///{place.new_file()}")
         open_ones.callback(stores[count].close)
-        write(stores[count].store, appends(many(stories, count)))
+        write(stores[count].store, many(stories, count))
     lines = [value(f"a page of {kind} among {few:,}", "ms", at_most(3)) for kind in KINDS]
     lines += [value(f"a page of {kind} among {many_:,}", "ms") for kind in KINDS]
     lines += [

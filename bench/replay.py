@@ -14,7 +14,7 @@ from lastresort.projections import audit
 from . import contenders
 from .measure import Round, Work, at_least, one_core, value
 from .place import Place
-from .stories import appends, many, mixed, write
+from .stories import many, mixed, write
 
 _EACH = 9.4  # events of an average story in `stories.mixed`, about
 
@@ -23,7 +23,7 @@ def work(place: Place, events: int, open_ones: ExitStack) -> Work:
     """Measure on a log of about `events` events, in SQLite."""
     ours = open_conversations(f"sqlite:///{place.new_file()}")
     open_ones.callback(ours.close)
-    write(ours.store, appends(many(mixed(), int(events / _EACH))))
+    write(ours.store, many(mixed(), int(events / _EACH)))
     log = list(ours.store.log())
     plain = _plain(place, log, open_ones)
     library = contenders.library_on_sqlite(place.new_file())

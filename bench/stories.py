@@ -1,75 +1,77 @@
 """Logs to measure on: told through the service in memory, so that they are lawful, and then written in bulk."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import islice
+from typing import Any
 
 from lastresort.adapters import open_conversations
 from lastresort.domain import Chat, Conversations, Event, Ground, Recorded, Refused, Risk, Verdict
-from lastresort.domain.events import content_of
-from lastresort.domain.ports import Append, EventStore, Placed, Sealed
+from lastresort.domain.ports import Append, EventStore, Placed
 
 from .contenders import MODEL, WORDS
 
 _APPENDS = 1_000  # in one transaction
-_NAMES = ("conversation", "parent", "child", "branch")  # the fields that name branches
+_NAMES = ("conversation", "parent", "child")  # the fields that name branches
+
+
+class _Overheard:
+    """A store, and what was appended to it."""
+
+    def __init__(self, store: EventStore) -> None:
+        self.appends: list[Append] = []
+        self._store = store
+
+    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+        recorded = self._store.append(*appends)
+        self.appends += appends
+        return recorded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
 
 def tell_turns(conversations: Conversations, turns: int) -> str:
     """Write a conversation of that many turns, its words sealed by the vault of `conversations`; return its name."""
     told = open_conversations("memory:")
     told.vault = conversations.vault
+    told.store = overheard = _Overheard(told.store)
     chat = told.start(model=MODEL)
     for number in range(turns):
         _done(chat.assistant_turn(WORDS) if number % 2 else chat.user_turn(WORDS))
-    write(conversations.store, appends(told.store.log(), told.store))
+    write(conversations.store, overheard.appends)
     return chat.branch
 
 
-def write(store: EventStore, them: Iterable[Append]) -> None:
+def write(store: EventStore, appends: Iterable[Append]) -> None:
     """Append in bulk."""
-    rest = iter(them)
+    rest = iter(appends)
     while chunk := list(islice(rest, _APPENDS)):
         store.append(*chunk)
-
-
-def appends(log: Iterable[Recorded], words: EventStore | None = None) -> Iterator[Append]:
-    """Return what was appended to make a log, with the words that a store keeps of it."""
-    for command_id, group in groupby(log, lambda recorded: recorded.command_id):
-        them = list(group)
-        digests = [digest for one in them if (digest := content_of(one.event))]
-        kept = words.contents(digests) if words else {}
-        yield Append(
-            command_id=command_id,
-            correlation_id=them[0].correlation_id,
-            recorded_at=them[0].recorded_at,
-            events=tuple(Placed(one.branch, one.version, one.event) for one in them),
-            contents=tuple(Sealed(digest, data) for digest, data in kept.items()),
-        )
 
 
 # --- Many conversations -----------------------------------------------------------------------------------------------
 
 
-def mixed() -> list[list[Recorded]]:
-    """Return ten stories: seven go on, of which one is branched; two ended on request, one as a last resort."""
+def mixed() -> list[list[Append]]:
+    """Return ten stories: seven go on, of which one is branched; two end on request, one as a last resort."""
     stories = []
     for story in (*[_goes_on] * 6, _branches, *[_ends_on_request] * 2, _ends_as_last_resort):
-        with_words = open_conversations("memory:")
-        story(with_words.start(model=MODEL))
-        stories.append(list(with_words.store.log()))
+        told = open_conversations("memory:")
+        told.store = overheard = _Overheard(told.store)
+        story(told.start(model=MODEL))
+        stories.append(overheard.appends)
     return stories
 
 
-def many(stories: Sequence[Sequence[Recorded]], conversations: int) -> Iterator[Recorded]:
-    """Repeat stories by turns, each time under other names, until there are that many conversations."""
+def many(stories: Sequence[Sequence[Append]], conversations: int) -> Iterator[Append]:
+    """Repeat stories by turns, each time under other names, until there are that many conversations. Without words."""
     for number in range(conversations):
-        for recorded in stories[number % len(stories)]:
-            yield recorded._replace(
-                branch=f"{number}-{recorded.branch}",
-                command_id=f"{number}-{recorded.command_id}",
-                correlation_id=f"{number}-{recorded.correlation_id}",
-                event=_renamed(recorded.event, number),
+        for append in stories[number % len(stories)]:
+            command_id = f"{number}-{append.command_id}"
+            placed = tuple(
+                Placed(f"{number}-{one.branch}", one.version, _renamed(one.event, number)) for one in append.events
             )
+            yield Append(command_id, command_id, append.recorded_at, placed)
 
 
 def _renamed(event: Event, number: int) -> Event:

@@ -169,7 +169,7 @@ def _on_postgres(place: Place) -> list[_Entrant]:
     if new is None:
         return []
     return [
-        _Entrant("lastresort, PostgreSQL", new, contenders.Ours),
+        _Entrant("lastresort, PostgreSQL", new, contenders.ours_on_postgres),
         _Entrant("plain, PostgreSQL", new, contenders.PlainPostgres),
         _Entrant("eventsourcing, PostgreSQL", new, contenders.library_on_postgres),
         *(_Entrant(f"{peer.label}, PostgreSQL", new, peer.opened) for peer in peers.on_postgres()),

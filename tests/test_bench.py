@@ -32,7 +32,7 @@ ON_SQLITE = {
     "openai-agents": peers.Session,
 }
 ON_POSTGRES = {
-    "ours": contenders.Ours,
+    "ours": contenders.ours_on_postgres,
     "plain": contenders.PlainPostgres,
     "eventsourcing": contenders.library_on_postgres,
     "langgraph": peers.langgraph_on_postgres,
