@@ -5,13 +5,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from . import branching, core, listing, long, replay, report, starting, turns
+from . import branching, claude, core, listing, long, replay, report, starting, turns
 from .measure import Figure, Work, measure
 from .place import Place, absent, describe, opened
 
@@ -40,6 +41,8 @@ WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
     "W4": lambda place, size, opened: replay.work(place, size.events, opened),
     "listing": lambda place, size, opened: listing.work(place, size.few, size.many, opened),
 }
+if find_spec("anthropic") and find_spec("lastresort.adapters.claude"):
+    WORKS["claude"] = lambda place, size, opened: claude.work(place, opened)
 
 
 def main() -> None:

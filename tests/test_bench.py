@@ -20,7 +20,7 @@ from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken
 
 sys.path.append(str(ROOT))  # the bench is no part of what is installed
 
-from bench import branching, contenders, core, listing, long, peers, replay, report, starting, turns
+from bench import branching, claude, contenders, core, listing, long, peers, replay, report, starting, turns
 from bench.measure import Figure, Work, at_least, at_most, measure, ratio, value
 from bench.place import Place, absent, describe
 
@@ -208,6 +208,13 @@ def test_w3_branches_at_a_turn_of_the_user(length: int, tmp_path: Path, open_one
 
 def test_w4(place: Place, open_ones: ExitStack) -> None:
     figures(replay.work(place, 150, open_ones))
+
+
+def test_claude(place: Place, open_ones: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lastresort.adapters.claude", reason="there is no adapter for Claude")
+    monkeypatch.setattr(claude, "SENT", 2)
+    monkeypatch.setattr(claude, "LENGTHS", (2, 6))
+    figures(claude.work(place, open_ones))
 
 
 def test_listing(place: Place, open_ones: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
