@@ -30,7 +30,7 @@ class Size(NamedTuple):
 
 
 QUICK = Size(3, conversations=5, lengths=(100, 1_000), few=1_000, many=2_000, events=10_000, imports=False)
-FULL = Size(5, conversations=1_000, lengths=(100, 1_000, 10_000), few=1_000, many=100_000, events=250_000, imports=True)
+FULL = Size(3, conversations=1_000, lengths=(100, 1_000, 10_000), few=1_000, many=100_000, events=250_000, imports=True)
 
 WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
     "core": lambda place, size, opened: core.work(),

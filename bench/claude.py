@@ -1,6 +1,6 @@
 """The Claude adapter: what a turn with it costs besides the model, the network and the commits.
 
-Its client answers at once with a message of the SDK's own type, so neither the SDK's HTTP nor a socket is in the figure.
+Its client answers at once with a message of the SDK's own type: neither HTTP nor a socket is in the figure.
 """
 
 from contextlib import ExitStack
