@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
@@ -88,9 +88,7 @@ def run(place: Place, size: Size, chosen: list[str], asked: argparse.Namespace) 
     console.print("\n".join(f"{name}: {value}" for name, value in machine.items()), highlight=False)
     console.print(_size_in_words(size, full=asked.full), highlight=False)
     if missing := absent():
-        console.print(
-            f"peers that are not installed (pip install -e '.[bench]'): {', '.join(missing)}", highlight=False
-        )
+        console.print(f"not installed (pip install -e '.[bench]'): {', '.join(missing)}", highlight=False, markup=False)
     figures: list[Figure] = []
     notes: dict[str, list[str]] = {}
     for name in chosen:
@@ -100,7 +98,7 @@ def run(place: Place, size: Size, chosen: list[str], asked: argparse.Namespace) 
         figures += found
     judged = [figure for figure in figures if figure.goal]
     met = sum(bool(figure.met) for figure in judged)
-    console.print(f"\n{met} of {len(judged)} goals met", highlight=False)
+    console.print(f"\n{met} of {len(judged)} goals met{_busy(machine)}", highlight=False)
     if asked.json:
         asked.json.write_text(
             report.as_json(machine, figures, notes, rounds=size.rounds, full=asked.full, absent=missing)
@@ -132,9 +130,15 @@ def _measured(name: str, place: Place, size: Size) -> tuple[list[Figure], Work]:
             return measure(work, size.rounds, tell), work
 
 
+def _busy(machine: dict[str, Any]) -> str:
+    """Return a warning if others, or this, kept more cores busy than there are."""
+    load = max(machine["load"], os.getloadavg()[0])
+    return f"; the machine was busy (load {load:.1f}): measure again when it is not" if load > machine["cores"] else ""
+
+
 def _size_in_words(size: Size, *, full: bool) -> str:
     what = "the sizes of the table of goals" if full else "QUICK sizes, smaller than the table's: --full for those"
-    return f"{size.rounds} rounds after one that is not counted; {what}; load {os.getloadavg()[0]:.1f}"
+    return f"{size.rounds} rounds after one that is not counted; {what}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from .measure import Round, Work, at_most, medians, one_core, ratio, value
 from .place import Place
 from .stories import tell_turns
 
-EXCHANGES = 10  # at each length, a round
+EXCHANGES = 20  # at each length, a round
 SHORT, MIDDLE = 10, 1_000  # turns
 READ_ALOUD = 2_000  # turns
 COLD = 10_000  # events

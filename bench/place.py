@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PEERS = ("langgraph", "langgraph-checkpoint-sqlite", "langgraph-checkpoint-postgres", "openai-agents")
 
@@ -74,11 +74,12 @@ def opened(folder: Path) -> Iterator[Place]:
         server.cleanup()
 
 
-def describe(place: Place) -> dict[str, str | int]:
+def describe(place: Place) -> dict[str, Any]:
     """Name what the figures depend on, the file system included: on tmpfs a commit costs nothing."""
     return {
         "cpu": _processor(),
         "cores": os.cpu_count() or 1,
+        "load": round(os.getloadavg()[0], 1),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": platform.platform(terse=True),
         "file system": _file_system(place.folder),

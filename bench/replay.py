@@ -16,14 +16,14 @@ from .measure import Round, Work, at_least, one_core, value
 from .place import Place
 from .stories import many, mixed, write
 
-_EACH = 9.4  # events of an average story in `stories.mixed`, about
-
 
 def work(place: Place, events: int, open_ones: ExitStack) -> Work:
     """Measure on a log of about `events` events, in SQLite."""
     ours = open_conversations(f"sqlite:///{place.new_file()}")
     open_ones.callback(ours.close)
-    write(ours.store, many(mixed(), int(events / _EACH)))
+    stories = mixed()
+    each = sum(len(append.events) for story in stories for append in story) / len(stories)
+    write(ours.store, many(stories, round(events / each)))
     log = list(ours.store.log())
     plain = _plain(place, log, open_ones)
     library = contenders.library_on_sqlite(place.new_file())
