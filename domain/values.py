@@ -5,8 +5,9 @@ white space and at most 128 characters, a category is a short lower-case name, a
 to by the digest of their sealed bytes.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -33,6 +34,28 @@ class Frozen(BaseModel):
     """An immutable value whose fields are all known: an unknown field is an error, not noise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, validated as if it were made anew: pydantic's own would take anything."""
+        fields = {
+            name: getattr(self, name) for name in type(self).model_fields
+        }  # and nothing that was computed of them
+        return self.model_validate({**fields, **(update or {})})
+
+
+def with_content(model: Any, digest: str) -> Any:
+    """Return a copy of an event or a command with another `content`, a digest that needs no look.
+
+    As pydantic's own `__copy__` does, in a tenth of the time of `model_copy`: each turn that is written or read is
+    one such copy.
+    """
+    made = model.__class__.__new__(model.__class__)
+    put = object.__setattr__  # it is frozen
+    put(made, "__dict__", {**model.__dict__, "content": digest})
+    put(made, "__pydantic_fields_set__", {*model.__pydantic_fields_set__, "content"})
+    put(made, "__pydantic_extra__", None)
+    put(made, "__pydantic_private__", None)
+    return made
 
 
 class ActorKind(StrEnum):
