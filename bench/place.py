@@ -45,7 +45,7 @@ class Place(NamedTuple):
 def opened(folder: Path) -> Iterator[Place]:
     """Start a PostgreSQL server in `folder`, if the package that brings one is installed, and stop it in the end."""
     runtime = folder / "runtime"
-    runtime.mkdir()
+    runtime.mkdir(mode=0o700)
     if not os.environ.get("XDG_RUNTIME_DIR"):
         os.environ["XDG_RUNTIME_DIR"] = str(runtime)  # the package warns where there is none
     try:
