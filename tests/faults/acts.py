@@ -107,7 +107,8 @@ def lost(log: Iterable[Recorded], told: Iterable[Told]) -> list[str]:
     """Return the commands that were acknowledged and are not in the log as they were told, whole."""
     there: dict[str, list[list[Any]]] = defaultdict(list)
     for entry in log:
-        there[entry.command_id].append([entry.branch, entry.version, entry.kind])
+        if isinstance(entry, Recorded):  # and not Unreadable
+            there[entry.command_id].append([entry.branch, entry.version, entry.kind])
     return [one.id for one in told if one.what == "committed" and there[one.id] != one.events]
 
 

@@ -16,7 +16,6 @@ from .acts import Act, carry_out, draw
 from .vfs import Traced, trace_os
 from .zygote import Link
 
-
 BRANCHES = ["one", "two", "three"]
 
 
