@@ -1,6 +1,9 @@
 """What runs in the processes that are killed, stopped and starved. Each says what it was told only once it was told."""
 
+import os
 import pickle
+import resource
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -77,3 +80,67 @@ def _lessen(level: str) -> None:
         return connection
 
     recorders._Pool._create_connection = created
+
+
+def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
+    """Say a user turn whenever asked, and report: the answer, or the error, and how many seconds it took.
+
+    Args:
+        link: where it is asked: a request is a command's id, or `["refuse", what, part of a file's name, error]`; error 0 stops the
+            process in the middle of it.
+        url: the store.
+        uid: whom to be, for one who is root otherwise and may do anything.
+    """
+    disk = Traced() if url.startswith("sqlite:") else None
+    if uid is not None:
+        os.setuid(uid)
+    try:
+        chats = open_conversations(url)
+        chat = chats.chat("one")
+    except StoreError as error:
+        link.say({"error": str(error), "took": 0})
+        return
+    link.say("ready")
+    while (asked := link.hear()) is not None:
+        if isinstance(asked, list):
+            assert disk is not None
+            disk.refuse = _refusal(*asked[1:]) if asked[1:] else lambda what, path: 0
+            link.say("armed")
+            continue
+        started = time.monotonic()
+        try:
+            outcome = chat.user_turn("words", command_id=asked)
+            answer: dict[str, Any] = {"version": outcome.version}
+        except StoreError as error:
+            answer = {"error": str(error)}
+        link.say(answer | {"took": time.monotonic() - started})
+
+
+def _refusal(what: str, part: str, error: int) -> Callable[[str, str], int]:
+    """Return what refuses an operation on some file; error 0 stops the process there instead."""
+
+    def refuse(done: str, path: str) -> int:
+        if done == what and part in path.rpartition("/")[2]:
+            if error == 0:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return error
+        return 0
+
+    return refuse
+
+
+def fill(link: Link, url: str, limit: int) -> None:
+    """Write turns under a limit on the size of files until one fails; lift it, and send that one again."""
+    chats = open_conversations(url)
+    chat = chats.chat("one")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    for number in count(1):
+        try:
+            link.say({"version": chat.user_turn("words " * 200, command_id=str(number)).version})
+        except StoreError as error:
+            link.say({"error": str(error)})
+            break
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    link.say({"version": chat.user_turn("words " * 200, command_id=str(number)).version})
+    chats.close()
