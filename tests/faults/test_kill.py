@@ -1,54 +1,18 @@
 """Writers are killed with SIGKILL at any moment, from the opening of the store on: what was acknowledged is there."""
 
-import signal
-import time
 from pathlib import Path
 from random import Random
 
 import pytest
-from faults.acts import Act, Told, check
+from faults.acts import check
 from faults.sizes import size
-from faults.writers import write
-from faults.zygote import Worker, Zygote, first_to_speak
+from faults.victims import Writer
+from faults.writers import BRANCHES, write
+from faults.zygote import Zygote, first_to_speak
 
 from lastresort.adapters import open_conversations
 
-BRANCHES = ["one", "two", "three"]
 CYCLES_PER_STORE = 20  # so that a store is recovered again and again, and stays small
-
-
-class Writer:
-    """A writer with a day to live, and what it said until then."""
-
-    def __init__(self, worker: Worker, random: Random) -> None:
-        self.worker = worker
-        self.acts: dict[str, Act] = {}
-        self.told: list[Told] = []
-        self.day = random.randrange(8)  # it is killed when it was told so much, and a little later
-        self.later = random.uniform(0, 0.03 if self.day == 0 else 0.004)
-
-    def hear(self, said: dict) -> None:
-        if "sent" in said:
-            act = Act(*said["sent"])
-            self.acts[act.id] = act
-        elif "told" in said:
-            self.told.append(Told(*said["told"]))
-        else:
-            raise AssertionError(said["error"])
-
-    def kill(self) -> None:
-        until = time.monotonic() + self.later
-        while time.monotonic() < until:
-            pass
-        self.worker.send_signal(signal.SIGKILL)
-        for said in self.worker.rest():
-            self.hear(said)
-        assert self.worker.reap() == -signal.SIGKILL
-
-    @property
-    def unanswered(self) -> list[Act]:
-        answered = {one.id for one in self.told}
-        return [act for act in self.acts.values() if act.id not in answered]
 
 
 def run_and_kill(zygote: Zygote, url: str, names: list[str], random: Random) -> list[Writer]:
@@ -79,6 +43,7 @@ def test_what_was_acknowledged_outlives_a_kill(zygote: Zygote, tmp_path: Path, w
                 chats.start(model="m", conversation=branch)
             chats.close()
         killed = run_and_kill(zygote, url, [f"{cycle}-{number}" for number in range(writers)], random)
+        assert not sum(writer.errors for writer in killed)
         again = [act for writer in killed for act in writer.unanswered]
         told += [one for writer in killed for one in writer.told]
         check(url, told, again)

@@ -33,7 +33,8 @@ def write(link: Link, url: str, seed: int, branches: list[str], name: str) -> No
             link.say({"sent": act})
             link.say({"told": carry_out(chats, act)})
         except StoreError as error:
-            link.say({"error": str(error), "after": time.monotonic()})
+            link.say({"error": str(error)})
+            time.sleep(0.02)  # as a client would
 
 
 def write_traced(link: Link, url: str, trace: str, seed: int, level: str, threads: int, acts: int) -> None:
@@ -86,8 +87,8 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
     """Say a user turn whenever asked, and report: the answer, or the error, and how many seconds it took.
 
     Args:
-        link: where it is asked: a request is a command's id, or `["refuse", what, part of a file's name, error]`; error 0 stops the
-            process in the middle of it.
+        link: where it is asked: a request is a command's id, or `["refuse", what, part of a file's name, error]`;
+            error 0 stops the process in the middle of it.
         url: the store.
         uid: whom to be, for one who is root otherwise and may do anything.
     """
