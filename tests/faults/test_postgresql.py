@@ -1,6 +1,7 @@
 """PostgreSQL is killed under load, hangs, is locked, and its answers get lost on the way."""
 
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -178,9 +179,12 @@ def test_tables_that_somebody_else_holds(url: str, chat: Chat) -> None:
 def test_a_server_that_hangs(server: Server, url: str, chat: Chat) -> None:
     """Every process of it: the call fails in time, and works once the server goes on."""
     server.stop()
+    going_on = threading.Timer(2 * IN_TIME, server.go_on)  # for a call that would wait for ever
+    going_on.start()
     try:
         refused_in_time(chat, "meanwhile")
     finally:
+        going_on.cancel()
         server.go_on()
     assert isinstance(chat.user_turn("words", command_id="meanwhile"), Committed)
     check(url, [])
