@@ -5,6 +5,8 @@ A refusal is a value, not an exception. It names every rule that stands in the w
 
 from typing import NamedTuple, assert_never
 
+from pydantic import TypeAdapter
+
 from .commands import (
     AssessTurn,
     AttemptRedirection,
@@ -82,6 +84,11 @@ class Refused(NamedTuple):
         return f"{self.attempted} refused: " + "; ".join(map(str, self.broken))
 
 
+# The events that a conversation consists of are made at pydantic's own door: `__init__` takes as long again.
+_USER_TURN = TypeAdapter(UserTurnTaken).validator
+_ASSISTANT_TURN = TypeAdapter(AssistantTurnTaken).validator
+
+
 def decide(command: Command, state: Conversation) -> Accepted | Refused:
     """Return the events that carry out `command` in `state`, or every rule that stands in the way."""
     events = propose(command, state)
@@ -122,15 +129,17 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
     by = command.by
     match command:
         case TakeUserTurn():
-            return (UserTurnTaken(by=by, content=command.content),)
+            return (_USER_TURN.validate_python({"by": by, "content": command.content}),)
         case TakeAssistantTurn():
             return (
-                AssistantTurnTaken(
-                    by=by,
-                    content=command.content,
-                    model=command.model,
-                    stop_reason=command.stop_reason,
-                    usage=command.usage,
+                _ASSISTANT_TURN.validate_python(
+                    {
+                        "by": by,
+                        "content": command.content,
+                        "model": command.model,
+                        "stop_reason": command.stop_reason,
+                        "usage": command.usage,
+                    }
                 ),
             )
         case AssessTurn():

@@ -15,7 +15,7 @@ Sources:
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, assert_never, get_args
 
 from .events import (
     EVENTS,
@@ -142,14 +142,18 @@ def REFERS_TO_THE_PATH(state: Conversation, event: BranchOpened | BranchedOff | 
 
 
 def _not_on_the_path(state: Conversation, event: NamesATurn) -> Missing | None:
-    turns: list[tuple[int | None, int | None, str]] = [(_user_turn_of(event), state.answered_by, "a user turn")]
-    if isinstance(event, RedirectionAttempted | WarningGiven):
-        turns.append((event.turn, _latest(state), "an assistant turn"))
-    for named, other, kind in turns:
-        if named is not None and named > state.version:
-            return Missing(f"{named} is beyond the path, which is {state.version} long", at=named)
-        if named is not None and named == other:
-            return Missing(f"{named} is not {kind}", at=named)
+    lacks = _not_there(state, _user_turn_of(event), state.answered_by, "a user turn")
+    if lacks is None and isinstance(event, RedirectionAttempted | WarningGiven):
+        lacks = _not_there(state, event.turn, _latest(state), "an assistant turn")
+    return lacks
+
+
+def _not_there(state: Conversation, named: int, other: int | None, kind: str) -> Missing | None:
+    """What a version lacks to be of a `kind` on the path; `other` is the latest turn of the other kind."""
+    if named > state.version:
+        return Missing(f"{named} is beyond the path, which is {state.version} long", at=named)
+    if named == other:
+        return Missing(f"{named} is not {kind}", at=named)
     return None
 
 
@@ -184,12 +188,13 @@ def JUDGES_THE_LATEST(state: Conversation, event: NamesATurn) -> Missing | None:
 def _user_turn_of(event: NamesATurn) -> int:
     """The user turn that an event names."""
     match event:
+        case TurnAssessed() | EndRequested() | EndConfirmed() | HopeExhausted():
+            return event.turn
         case RedirectionAttempted():
             return event.answers
         case WarningGiven() | EndProposed() | ConversationEnded():
             return event.seen
-        case _:
-            return event.turn
+    assert_never(event)
 
 
 def _latest(state: Conversation) -> int | None:

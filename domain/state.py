@@ -240,7 +240,8 @@ def evolve(state: Conversation, event: Event) -> Conversation:
         case UserTurnTaken():
             return _user_turn(state, version)
         case AssistantTurnTaken():
-            return state._replace(version=version, answered_by=version)
+            # By position, here and wherever a conversation often comes by: `_replace` costs more than a turn's rules.
+            return Conversation(version, state.unit, version, *state[3:])
         case TurnAssessed():
             return _assessed(state, version, event)
         case RedirectionAttempted() | WarningGiven():
@@ -297,7 +298,6 @@ def _user_turn(state: Conversation, version: int) -> Conversation:
         episode = settled(state.episode, unit, state.policy) if unit else state.episode
         if wishes is not NO_WISHES:
             wishes = Wishes(to_confirm=wishes.requested) if wishes.requested else NO_WISHES
-        # The first five fields in their order; `_replace` would cost more than all the rules of a plain turn.
         return Conversation(version, Unit(version), state.answered_by, episode, wishes, *state[5:])
     return state._replace(
         version=version,
@@ -307,22 +307,26 @@ def _user_turn(state: Conversation, version: int) -> Conversation:
 
 
 def _assessed(state: Conversation, version: int, event: TurnAssessed) -> Conversation:
-    hold_due = version if event.risk in state.policy.hold_on and not state.risks else state.hold_due
+    if event.risk in state.policy.hold_on and not state.risks:
+        state = state._replace(hold_due=version)
     unit = state.unit
-    if unit is not None:
-        categories = unit.categories
-        if event.category is not None and len(categories) < 2:
-            categories = categories | {event.category}
-        safe = event.risk is Risk.NONE
-        unit = unit._replace(
-            judged=event.turn,
-            judgement=event.verdict if unit.judgement is None else milder(unit.judgement, event.verdict),
-            categories=categories,
-            severity=min(unit.severity, event.severity or 3),
-            at_risk=unit.at_risk or not safe,
-            safe_by=unit.safe_by | {event.by.kind} if safe else unit.safe_by,
-        )
-    return state._replace(version=version, unit=unit, hold_due=hold_due)
+    if unit is None:
+        return state._replace(version=version)
+    categories = unit.categories
+    if event.category is not None and len(categories) < 2:
+        categories = categories | {event.category}
+    safe = event.risk is Risk.NONE
+    unit = Unit(
+        unit.turn,
+        event.turn,
+        event.verdict if unit.judgement is None else milder(unit.judgement, event.verdict),
+        categories,
+        min(unit.severity, event.severity or 3),
+        unit.at_risk or not safe,
+        unit.safe_by | {event.by.kind} if safe else unit.safe_by,
+        *unit[7:],
+    )
+    return Conversation(version, unit, *state[2:])
 
 
 def _led_away(state: Conversation, version: int, event: RedirectionAttempted | WarningGiven) -> Conversation:
@@ -333,7 +337,7 @@ def _led_away(state: Conversation, version: int, event: RedirectionAttempted | W
         else:
             complete = event.names_behaviour and event.redirects and event.states_consequence
             unit = unit._replace(warnings=_standing(unit.warnings, (Warned(version, event.category, complete),)))
-    return state._replace(version=version, unit=unit)
+    return Conversation(version, unit, *state[2:])
 
 
 def _wished(

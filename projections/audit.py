@@ -25,11 +25,14 @@ from lastresort.domain.events import (
     RiskRaised,
     Unreadable,
 )
-from lastresort.domain.rules import GOVERNING, Rule, broken_by
+from lastresort.domain.rules import BEGINNINGS, GOVERNING, Rule, broken_by
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Frozen
 
 from .replay import Replay
+
+OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskCleared})
+"""What is recorded on more than one branch by one append."""
 
 
 class Finding(Frozen):
@@ -64,7 +67,8 @@ class _Auditor:
         self.events = 0
         self.findings: list[Finding] = []
         self._law = law
-        self._append: list[Recorded] = []  # the events of the append that is being read
+        self._shared: list[Recorded] = []  # the events that the append being read has for several branches
+        self._command = ""  # that it carries out
         self._commands: set[str] = set()
         self._conversations: set[str] = set()
 
@@ -79,9 +83,10 @@ class _Auditor:
                 state = self.replay.states[entry.branch]
                 self.replay.states[entry.branch] = state._replace(version=entry.version)
             return
-        if self._append and entry.command_id != self._append[0].command_id:
-            self._close_append()
-        self._append.append(entry)
+        if entry.command_id != self._command:
+            self._begin_append(entry)
+        if type(entry.event) in OF_SEVERAL_BRANCHES:
+            self._shared.append(entry)
         before = self._whole(entry, self.replay.before(entry))
         broken = broken_by(before, entry.event, self._law)
         if broken:
@@ -93,6 +98,8 @@ class _Auditor:
     def _whole(self, entry: Recorded, before: Conversation) -> Conversation:
         """Check that the event is the next on its branch, and return the state with the version that it follows."""
         event = entry.event
+        if type(event) not in BEGINNINGS and entry.version == before.version + 1:
+            return before  # as nearly every event is
         if isinstance(event, BranchOpened) and event.parent not in self.replay.states:
             self._find(entry, "fork", f"the fork points to branch {event.parent}, which is not there")
         self._one_conversation(entry)
@@ -116,20 +123,24 @@ class _Auditor:
             if event.conversation != parent:
                 self._find(entry, "conversation", f"the parent's conversation is {parent}, not {event.conversation}")
 
+    def _begin_append(self, first: Recorded) -> None:
+        self._close_append()
+        self._command = first.command_id
+        if self._command in self._commands:
+            self._find(first, "command", f"command id {self._command} was used by an earlier append")
+        self._commands.add(self._command)
+
     def _close_append(self) -> None:
         """Check what holds of an append as a whole."""
-        command_id = self._append[0].command_id
-        if command_id in self._commands:
-            self._find(self._append[0], "command", f"command id {command_id} was used by an earlier append")
-        self._commands.add(command_id)
-        self._forks_are_mutual()
-        self._risks_are_everywhere()
-        self._append = []
+        if self._shared:
+            self._forks_are_mutual()
+            self._risks_are_everywhere()
+            self._shared = []
 
     def _forks_are_mutual(self) -> None:
-        children = {(e.branch, e.event.child, e.event.at) for e in self._append if isinstance(e.event, BranchedOff)}
-        parents = {(e.event.parent, e.branch, e.event.at) for e in self._append if isinstance(e.event, BranchOpened)}
-        for entry in self._append:
+        children = {(e.branch, e.event.child, e.event.at) for e in self._shared if isinstance(e.event, BranchedOff)}
+        parents = {(e.event.parent, e.branch, e.event.at) for e in self._shared if isinstance(e.event, BranchOpened)}
+        for entry in self._shared:
             event = entry.event
             if isinstance(event, BranchedOff) and (entry.branch, event.child, event.at) not in parents:
                 self._find(entry, "fork", f"branch {event.child} did not open at {event.at} in the same append")
@@ -137,9 +148,9 @@ class _Auditor:
                 self._find(entry, "fork", f"branch {event.parent} does not note this fork in the same append")
 
     def _risks_are_everywhere(self) -> None:
-        for entry in self._append:
+        for entry in self._shared:
             if isinstance(entry.event, RiskRaised | RiskCleared):
-                same = {e.branch for e in self._append if _same_risk(e.event, entry.event)}
+                same = {e.branch for e in self._shared if _same_risk(e.event, entry.event)}
                 missing = [branch for branch in self.replay.tree_of(entry.branch) if branch not in same]
                 if missing:
                     self._find(entry, "risk", f"{entry.kind} {entry.event.risk} is not on: {', '.join(missing)}")
@@ -151,8 +162,7 @@ class _Auditor:
         self.findings.append(Finding(branch=entry.branch, version=entry.version, rules=rules, detail=detail))
 
     def report(self) -> Report:
-        if self._append:
-            self._close_append()
+        self._close_append()
         for branch, state in self.replay.states.items():
             if state.hold_due == state.version:
                 detail = f"the verdict at {state.version} saw a risk, and no RiskRaised followed"
