@@ -12,6 +12,7 @@ from lastresort.adapters import open_conversations
 from lastresort.domain import Actor, ActorKind, Chat, Conversations, Ground, Recorded, Refused, Risk, Verdict
 from lastresort.domain.events import BranchOpened, ContentErased, content_of
 from lastresort.domain.outcomes import Committed, Contended
+from lastresort.domain.ports import Place
 from lastresort.projections import audit
 
 MODEL = "claude-opus-4-1"
@@ -159,4 +160,5 @@ def check_words(chats: Conversations, log: list[Recorded], told: Iterable[Told])
     kept = {digest: words for on_branch in places.values() for digest, words in chats.words(on_branch).items()}
     for digest, words in said.items():
         assert kept.get(digest) == (None if digest in erased else words), f"the words under {digest}"
-    assert not chats.store.contents(erased), "erased words are kept"
+    gone = [Place(entry.branch, entry.version) for entry in log if content_of(entry.event) in erased]
+    assert not chats.store.contents(gone), "erased words are kept"

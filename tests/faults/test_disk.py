@@ -6,8 +6,8 @@ Times are told by the clock only as a bound, twice the deadline of a call: a cal
 import os
 import signal
 import sqlite3
-import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -174,26 +174,21 @@ def asked(worker: Worker, command_id: str) -> dict:
     return worker.hear()
 
 
-def test_a_file_that_may_only_be_read(workers: Workers, tmp_path: Path, url: str) -> None:
+def test_a_file_that_may_only_be_read(workers: Workers) -> None:
     """Opened by somebody who may read it and no more."""
-    everybody_may_pass(tmp_path)
-    for file in tmp_path.iterdir():
-        file.chmod(0o444)
-    tmp_path.chmod(0o555)
-    worker = workers.serving(url, NOBODY if os.geteuid() == 0 else None)
-    heard = worker.hear()
-    error = refused(worker, "turn") if heard == "ready" else heard["error"]
-    assert "readonly" in error or "read-only" in error or "ermission" in error, error
-    tmp_path.chmod(0o755)
-    for file in tmp_path.iterdir():
-        file.chmod(0o644)
-    check(url, [])
-
-
-def everybody_may_pass(folder: Path) -> None:
-    for above in folder.parents:
-        if above.stat().st_uid == os.geteuid() and above != Path("/"):
-            above.chmod(above.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+    with tempfile.TemporaryDirectory() as name:  # whose folder others may enter, unlike pytest's
+        folder = Path(name)
+        url = new_store(folder)
+        for path in (*folder.iterdir(), folder):
+            path.chmod(0o555 if path is folder else 0o444)
+        worker = workers.serving(url, NOBODY if os.geteuid() == 0 else None)
+        heard = worker.hear()
+        error = refused(worker, "turn") if heard == "ready" else heard["error"]
+        assert "readonly" in error or "read-only" in error or "ermission" in error, error
+        folder.chmod(0o755)
+        for file in folder.iterdir():
+            file.chmod(0o644)
+        check(url, [])
 
 
 def test_a_database_that_somebody_else_holds(workers: Workers, tmp_path: Path, url: str) -> None:

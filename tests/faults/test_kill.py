@@ -52,6 +52,8 @@ def test_what_was_acknowledged_outlives_a_kill(zygote: Zygote, tmp_path: Path, w
         if cycle % CYCLES_PER_STORE == CYCLES_PER_STORE - 1:
             for file in tmp_path.glob(f"{cycle - CYCLES_PER_STORE + 1}.db*"):
                 file.unlink()
+        if cycle % 500 == 499:
+            print(f"{writers} writers: {cycle + 1} of {cycles} cycles, {acknowledged} acknowledged", flush=True)
     print(f"{writers} writers: {cycles} cycles, {acknowledged} acknowledged, {unanswered} unanswered and sent again")
     assert acknowledged
     assert unanswered

@@ -20,7 +20,7 @@ from typing import Any
 
 TESTS = Path(__file__).resolve().parent.parent
 _LARGEST = 1 << 20
-_PATIENCE = 120  # seconds without a word from a worker that owes one: then the test fails, and says so
+_PATIENCE = 60  # seconds without a word from a worker that owes one: then the test fails, and says so
 
 
 class Link:
@@ -136,7 +136,7 @@ def serve() -> None:
     """Fork and reap on request, until the tests end."""
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for module in ("faults.writers", "lastresort.adapters.postgres", "psycopg"):  # all that a worker will need
+    for module in ("faults.writers", "lastresort.adapters.engines.postgres", "psycopg"):  # all that a worker will need
         importlib.import_module(module)
     while True:
         packet, passed, _, _ = socket.recv_fds(control, _LARGEST, 1)
