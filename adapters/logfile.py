@@ -72,7 +72,7 @@ def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:
 
 def _entry(line: LogLine) -> Recorded | Unreadable:
     state = to_json(line.event, inf_nan_mode="constants")  # so that what is no number is not taken for null
-    envelope = (line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
+    envelope = (None, line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
     return _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
 
 

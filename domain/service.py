@@ -51,7 +51,7 @@ from .ports import (
 )
 from .rules import Broken, broken_rules
 from .state import Conversation, about_to_fork, evolve, fold
-from .values import About, Actor, ActorKind, ErasureCause, Risk
+from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
 _SCREENED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
@@ -413,7 +413,7 @@ class Service:
         if words is None:
             return command, None
         sealed = self.vault.seal(state.conversation, branch, version, words)
-        return command.model_copy(update={"content": sealed.digest}), sealed
+        return with_content(command, sealed.digest), sealed
 
     def _append(
         self,

@@ -161,14 +161,16 @@ def old_rows() -> list[Stored]:
         line = json.loads(text)
         place = (line.pop("position"), line.pop("branch"), line.pop("version"), line.pop("kind"))
         envelope = (line.get("schema_version", 1), line["recorded_at"], line["command_id"], line.get("correlation_id"))
-        rows.append(Stored(*place, json.dumps(line["event"]).encode(), *envelope))
+        rows.append(Stored(*place, json.dumps(line["event"]).encode(), None, *envelope))
     return rows
 
 
 def read(
     encoding: Encoding, state: bytes, version: int | None = 1, kind: str = TurnAssessed.kind
 ) -> Recorded | Unreadable:
-    return read_all(encoding, [Stored(1, "c", 3, kind, state, version, "2026-01-31T12:00:00+00:00", "one", None)])[0]
+    return read_all(
+        encoding, [Stored(1, "c", 3, kind, state, None, version, "2026-01-31T12:00:00+00:00", "one", None)]
+    )[0]
 
 
 def read_all(encoding: Encoding, rows: list[Stored]) -> list[Recorded | Unreadable]:
@@ -236,8 +238,8 @@ def test_several_steps_are_taken_in_order() -> None:
     steps = {(TurnAssessed.kind, 1): first, (TurnAssessed.kind, 2): second}
     encoding = Encoding({**EVENTS, TurnAssessed.kind: Third}, steps)
     old = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
-    assert event_in(read(encoding, encoding.state(old))).model_dump()["asked"] == 1
-    assert event_in(read(encoding, encoding.state(SURE), 2)).model_dump()["asked"] == 2
+    assert event_in(read(encoding, encoding.state(old)[0])).model_dump()["asked"] == 1
+    assert event_in(read(encoding, encoding.state(SURE)[0], 2)).model_dump()["asked"] == 2
     assert (first.calls, taken) == (1, [None, {"percent": 75}])
 
 
@@ -246,7 +248,7 @@ def test_a_version_of_the_future_is_unreadable_and_says_so(version: int) -> None
     """It is not guessed at, even where the fields would fit."""
     old = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
     encoding = Encoding(upcasts={(TurnAssessed.kind, n): dict for n in range(1, 100)})
-    entry = read(encoding, encoding.state(old), version)
+    entry = read(encoding, encoding.state(old)[0], version)
     assert isinstance(entry, Unreadable)
     assert entry.why == f"schema_version: {version} where this program reads 1 to 1"
 
@@ -257,7 +259,7 @@ def test_an_old_version_without_a_step_is_unreadable() -> None:
     def fails(fields: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(fields)
 
-    old = Encoding().state(TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none"))
+    old = Encoding().state(TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none"))[0]
     for upcasts in ({}, {(TurnAssessed.kind, 1): dict}, {(TurnAssessed.kind, 1): fails}):
         entry = read(Encoding(LATER, upcasts), old)
         assert isinstance(entry, Unreadable)

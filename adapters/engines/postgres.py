@@ -11,13 +11,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from eventsourcing import postgres as library  # its factory is not named here: the library takes a module to have one
 from eventsourcing.persistence import ProcessRecorder, StoredEvent
-from eventsourcing.postgres import (
-    PostgresApplicationRecorder,
-    PostgresDatastore,
-    PostgresFactory,
-    PostgresTrackingRecorder,
-)
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresTrackingRecorder
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
@@ -25,16 +21,15 @@ from psycopg.sql import SQL, Composed
 
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
-from .recorders import SCHEMA, Entry, LogRecorder, Settings, by_branch, check_schema, reached
+from .recorders import READ, SCHEMA, Entry, LogRecorder, Settings, by_branch, check_schema, reached
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
-_READ = "originator_id, originator_version, topic, state, schema_version, recorded_at, command_id, correlation_id"
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
     "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
-    "schema_version int, recorded_at text, command_id text, nth int, correlation_id text, "
+    "digest bytea, schema_version int, recorded_at text, command_id text, nth int, correlation_id text, "
     "PRIMARY KEY (originator_id, originator_version), "
     "UNIQUE (command_id, nth))",
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
@@ -43,7 +38,8 @@ _TABLES = (
     # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
     # let go of the lock. `begins` is null for an event that is to be written as it is.
     f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
-        schema_version int, recorded_at text, command text, nth int, correlation text, begins boolean, sealed bytea)
+        digest bytea, schema_version int, recorded_at text, command text, nth int, correlation text,
+        begins boolean, sealed bytea)
     RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
     DECLARE place bigint;
     BEGIN
@@ -62,7 +58,8 @@ _TABLES = (
         END IF;
         SELECT coalesce(max(e.notification_id), 0) + 1 INTO place FROM {{schema}}.{{events}} e;
         INSERT INTO {{schema}}.{{events}}
-            VALUES (place, branch, version, kind, state, schema_version, recorded_at, command, nth, correlation);
+            VALUES (place, branch, version, kind, state, digest,
+                schema_version, recorded_at, command, nth, correlation);
         IF sealed IS NOT NULL THEN
             INSERT INTO {{schema}}.contents VALUES (place, sealed);
         END IF;
@@ -115,8 +112,8 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         self._write_one = self._composed(f"SELECT {{schema}}.write_event({arguments})")
         arrays = ", ".join(f"%s::{kind}[]" for kind in _ARGUMENTS)
         self._write_many = self._composed(
-            f"SELECT {{schema}}.write_event(b, v, k, s, w, r, c, n, o, g, d) FROM unnest({arrays}) "
-            "WITH ORDINALITY AS e (b, v, k, s, w, r, c, n, o, g, d, place) ORDER BY place"
+            f"SELECT {{schema}}.write_event(b, v, k, s, h, w, r, c, n, o, g, d) FROM unnest({arrays}) "
+            "WITH ORDINALITY AS e (b, v, k, s, h, w, r, c, n, o, g, d, place) ORDER BY place"
         )
         self._erase = self._composed(
             "DELETE FROM {schema}.contents USING {schema}.{events} e, "
@@ -216,7 +213,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
             self._insert_events(c, stored_events, **kwargs)
             for e in stored_events:
                 row = (e.originator_id, e.originator_version, e.topic, e.state)
-                c.execute(self._write_one, (*row, None, None, None, None, None, None, None), prepare=True)
+                c.execute(self._write_one, (*row, None, None, None, None, None, None, None, None), prepare=True)
                 positions += [position for fetched in c.fetchall() for position in fetched.values()]
             if stored_events:
                 self._notify_channel(c)
@@ -235,21 +232,21 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
 
     def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> list[tuple[Any, ...]]:
         return self._select(
-            f"SELECT 0, {_READ} FROM {{schema}}.{{events}} WHERE originator_id = %s AND originator_version > %s "
+            f"SELECT 0, {READ} FROM {{schema}}.{{events}} WHERE originator_id = %s AND originator_version > %s "
             "AND originator_version <= %s ORDER BY originator_version LIMIT %s",
             *(branch, after, 2**62 if upto is None else upto, limit),
         )
 
     def select_log(self, after: int, limit: int) -> list[tuple[Any, ...]]:
         return self._select(
-            f"SELECT notification_id, {_READ} FROM {{schema}}.{{events}} WHERE notification_id > %s "
+            f"SELECT notification_id, {READ} FROM {{schema}}.{{events}} WHERE notification_id > %s "
             "ORDER BY notification_id LIMIT %s",
             *(after, limit),
         )
 
     def select_command(self, command_id: str) -> list[tuple[Any, ...]]:
         return self._select(
-            f"SELECT notification_id, {_READ} FROM {{schema}}.{{events}} WHERE command_id = %s ORDER BY nth", command_id
+            f"SELECT notification_id, {READ} FROM {{schema}}.{{events}} WHERE command_id = %s ORDER BY nth", command_id
         )
 
     def select_contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
@@ -268,7 +265,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         self.datastore.close()
 
 
-_ARGUMENTS = ("text", "bigint", "text", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
+_ARGUMENTS = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
 
 
 class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, ProcessRecorder):
@@ -291,7 +288,7 @@ class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, Proces
             self._insert_tracking(curs, tracking=tracking)
 
 
-class Factory(PostgresFactory):
+class Factory(library.PostgresFactory):
     """Makes our recorders, for `InfrastructureFactory.construct` with `PERSISTENCE_MODULE` set to this module."""
 
     application_recorder_class = PostgresRecorder
@@ -343,7 +340,7 @@ class PostgresKeys:
     def named(self, fingerprint: str) -> str:
         self._execute(
             "INSERT INTO lastresort_keys.master SELECT %s::text "
-            "WHERE NOT EXISTS (SELECT 1 FROM lastresort_keys.master)",
+            "WHERE NOT EXISTS (SELECT 1 FROM lastresort_keys.master) ON CONFLICT DO NOTHING",
             fingerprint,
         )
         row = self._execute("SELECT min(fingerprint) FROM lastresort_keys.master")

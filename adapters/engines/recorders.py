@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from eventsourcing import popo
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, PersistenceError, StoredEvent
-from eventsourcing.popo import POPOApplicationRecorder, POPOFactory
+from eventsourcing.popo import POPOApplicationRecorder
 
 from lastresort.adapters.encoding import Stored
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
@@ -62,6 +63,16 @@ LEVELS = {"FULL": 2, "NORMAL": 1}
 """What SQLite calls them. With a write-ahead log only FULL survives power loss."""
 
 
+WRITTEN = (
+    "originator_id, originator_version, topic, state, digest, schema_version, recorded_at, command_id, nth, "
+    "correlation_id"
+)
+"""The columns of a row as it is written: the fields of `Row`."""
+
+READ = WRITTEN.replace(" nth,", "")
+"""The columns that are read: after the position, the fields of `Stored`."""
+
+
 class Row(NamedTuple):
     """A row of the log as it is written, but for its position."""
 
@@ -69,6 +80,7 @@ class Row(NamedTuple):
     version: int
     kind: str
     state: bytes
+    digest: bytes | None  # of its words
     schema_version: int
     recorded_at: str
     command_id: str
@@ -210,8 +222,8 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
         row, event = self._rows[position - 1], self._stored_events[position - 1]
         if row is None:
             branch, version = str(event.originator_id), event.originator_version
-            return Stored(position, branch, version, event.topic, event.state, 1, None, None, None)
-        return Stored(position, *row[:7], row.correlation_id)
+            return Stored(position, branch, version, event.topic, event.state, None, 1, None, None, None)
+        return Stored(position, *row[:8], row.correlation_id)
 
     def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> list[Stored]:
         with self._database_lock:
@@ -236,11 +248,8 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
         """There is nothing to release."""
 
 
-class MemoryFactory(POPOFactory):
+class Factory(popo.POPOFactory):
     """Makes recorders that share nothing: each keeps what it is given, until it is gone."""
 
     def application_recorder(self) -> MemoryRecorder:
         return MemoryRecorder()
-
-
-Factory = MemoryFactory

@@ -17,14 +17,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from eventsourcing.persistence import ProcessRecorder
+from eventsourcing import sqlite as library  # its factory is not named here: the library takes a module to have one
+from eventsourcing.persistence import ProcessRecorder, StoredEvent
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
     SQLiteConnectionPool,
     SQLiteCursor,
     SQLiteDatastore,
-    SQLiteFactory,
     SQLiteTrackingRecorder,
     SQLiteTransaction,
 )
@@ -32,23 +32,31 @@ from eventsourcing.sqlite import (
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
 from .groups import GroupCommit, Job
-from .recorders import LEVELS, SCHEMA, Entry, LogRecorder, Settings, StoreError, by_branch, check_schema, conflict
+from .recorders import (
+    LEVELS,
+    READ,
+    SCHEMA,
+    WRITTEN,
+    Entry,
+    LogRecorder,
+    Settings,
+    StoreError,
+    by_branch,
+    check_schema,
+    conflict,
+)
 
 _PAGE_BYTES = 2_048  # an append touches four pages, and each of them is written whole
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {events} (rowid INTEGER PRIMARY KEY, originator_id TEXT NOT NULL, "
-    "originator_version INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL, schema_version INTEGER, "
-    "recorded_at TEXT, command_id TEXT, nth INTEGER, correlation_id TEXT, UNIQUE (originator_id, originator_version), "
-    "UNIQUE (command_id, nth))",
+    "originator_version INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL, digest BLOB, "
+    "schema_version INTEGER, recorded_at TEXT, command_id TEXT, nth INTEGER, correlation_id TEXT, "
+    "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
     "CREATE TABLE IF NOT EXISTS contents (position INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"INSERT OR IGNORE INTO meta VALUES ('schema', '{SCHEMA}')",
 )
-_WRITTEN = (
-    "originator_id, originator_version, topic, state, schema_version, recorded_at, command_id, nth, correlation_id"
-)
 _DEFAULT = Settings()
-_READ = "originator_id, originator_version, topic, state, schema_version, recorded_at, command_id, correlation_id"
 
 
 def connect(path: str, settings: Settings = _DEFAULT, *, uri: bool = False) -> sqlite3.Connection:
@@ -146,7 +154,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
         self.insert_events_statement = (
             f"INSERT INTO {table} (originator_id, originator_version, topic, state) VALUES (?,?,?,?)"
         )
-        insert = f"INSERT INTO {table} ({_WRITTEN}) SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9 WHERE"
+        insert = f"INSERT INTO {table} ({WRITTEN}) SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10 WHERE"
         exists = f"EXISTS (SELECT 1 FROM {table} WHERE originator_id=?1"
         self._begin = f"{insert} NOT {exists})"
         self._follow = f"{insert} {exists} AND originator_version=?2-1)"
@@ -275,19 +283,19 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
 
     def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> list[tuple[Any, ...]]:
         return self._select(
-            f"SELECT 0, {_READ} FROM {self.events_table_name} WHERE originator_id=? AND originator_version>? "
+            f"SELECT 0, {READ} FROM {self.events_table_name} WHERE originator_id=? AND originator_version>? "
             "AND originator_version<=? ORDER BY originator_version LIMIT ?",
             *(branch, after, 2**62 if upto is None else upto, -1 if limit is None else limit),
         )
 
     def select_log(self, after: int, limit: int) -> list[tuple[Any, ...]]:
         return self._select(
-            f"SELECT rowid, {_READ} FROM {self.events_table_name} WHERE rowid>? ORDER BY rowid LIMIT ?", after, limit
+            f"SELECT rowid, {READ} FROM {self.events_table_name} WHERE rowid>? ORDER BY rowid LIMIT ?", after, limit
         )
 
     def select_command(self, command_id: str) -> list[tuple[Any, ...]]:
         return self._select(
-            f"SELECT rowid, {_READ} FROM {self.events_table_name} WHERE command_id=? ORDER BY nth", command_id
+            f"SELECT rowid, {READ} FROM {self.events_table_name} WHERE command_id=? ORDER BY nth", command_id
         )
 
     def select_contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
@@ -334,8 +342,16 @@ class SQLiteProcessRecorder(SQLiteTrackingRecorder, SQLiteRecorder, ProcessRecor
     def _tables(self) -> set[str]:
         return super()._tables() | {"tracking"}
 
+    def _insert_events(
+        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        positions = super()._insert_events(c, stored_events, **kwargs)
+        if (tracking := kwargs.get("tracking")) is not None:
+            self._insert_tracking(c, tracking)
+        return positions
 
-class Factory(SQLiteFactory):
+
+class Factory(library.SQLiteFactory):
     """Makes our recorders, for `InfrastructureFactory.construct` with `PERSISTENCE_MODULE` set to this module."""
 
     application_recorder_class = SQLiteRecorder
