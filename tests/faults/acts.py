@@ -34,6 +34,15 @@ _WEIGHTS = {
     "start": 1,
 }
 
+MASTER_KEY = b"no secret: for these tests only."
+
+
+def open_at(url: str, **options: Any) -> Conversations:
+    """Open the conversations at `url`; of an SQLite file the master key is beside it, as it is by default."""
+    if url.startswith("postgresql:"):
+        options["master_key"] = lambda: MASTER_KEY
+    return open_conversations(url, **options)
+
 
 class Act(NamedTuple):
     """A command: its id, where, the method of a `Chat` (or `start`), and its arguments."""
@@ -121,7 +130,7 @@ def check(url: str, told: Iterable[Told], again: Iterable[Act] = ()) -> list[Rec
         told: what writers were told.
         again: commands that were sent and not answered: they are sent once more first, by the same ids.
     """
-    chats = open_conversations(url, create=False)
+    chats = open_at(url, create=False)
     try:
         told = [*told, *(carry_out(chats, act) for act in again)]
         log = list(chats.store.entries())

@@ -12,3 +12,9 @@ def zygote() -> Iterator[Zygote]:
     server = Zygote()
     yield server
     server.close()
+
+
+@pytest.fixture(autouse=True)
+def _master_key_beside_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by default: other tests set it for the whole session."""
+    monkeypatch.delenv("LASTRESORT_MASTER_KEY", raising=False)

@@ -13,12 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from faults.acts import check
+from faults.acts import check, open_at
 from faults.vfs import FULL, IOERR, library
 from faults.writers import fill, serve_turns
 from faults.zygote import Worker, Zygote, kill_all
-
-from lastresort.adapters import open_conversations
 
 IN_TIME = 4  # seconds; the deadline is 2
 NOBODY = 65534
@@ -30,7 +28,7 @@ def url(tmp_path: Path) -> str:
 
 
 def new_store(folder: Path) -> str:
-    chats = open_conversations(url := f"sqlite:///{folder}/log.db")
+    chats = open_at(url := f"sqlite:///{folder}/log.db")
     chats.start(model="m", conversation="one").user_turn("words")
     chats.close()
     return url
@@ -120,7 +118,7 @@ def test_keys_that_cannot_be_kept_are_named(
     workers: Workers, tmp_path: Path, what: str, error: int, message: str
 ) -> None:
     """The first turn of a conversation needs a key, which must be on the disk before what is sealed with it."""
-    chats = open_conversations(url := f"sqlite:///{tmp_path}/log.db")
+    chats = open_at(url := f"sqlite:///{tmp_path}/log.db")
     chats.start(model="m", conversation="one")
     chats.close()
     worker = ready(workers.serving(url))

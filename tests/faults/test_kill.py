@@ -4,13 +4,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from faults.acts import check
+from faults.acts import check, open_at
 from faults.sizes import size
 from faults.victims import Writer
 from faults.writers import BRANCHES, write
 from faults.zygote import Zygote, first_to_speak
-
-from lastresort.adapters import open_conversations
 
 CYCLES_PER_STORE = 20  # so that a store is recovered again and again, and stays small
 
@@ -38,7 +36,7 @@ def test_what_was_acknowledged_outlives_a_kill(zygote: Zygote, tmp_path: Path, w
     for cycle in range(cycles):
         if cycle % CYCLES_PER_STORE == 0:
             url, told = f"sqlite:///{tmp_path}/{cycle}.db", []
-            chats = open_conversations(url)
+            chats = open_at(url)
             for branch in BRANCHES:
                 chats.start(model="m", conversation=branch)
             chats.close()

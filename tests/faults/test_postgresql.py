@@ -10,14 +10,14 @@ from random import Random
 
 import psycopg
 import pytest
-from faults.acts import check, check_log
+from faults.acts import check, check_log, open_at
 from faults.servers import Line, Server
 from faults.sizes import size
 from faults.victims import Writer
 from faults.writers import BRANCHES, write
 from faults.zygote import Zygote, first_to_speak
 
-from lastresort.adapters import StoreError, open_conversations
+from lastresort.adapters import StoreError
 from lastresort.domain import Chat, Conversations
 from lastresort.domain.outcomes import Committed
 
@@ -67,7 +67,7 @@ def test_a_server_that_is_killed_under_load(zygote: Zygote, server: Server, url:
 
 def new_database(server: Server) -> str:
     url = server.create_database()
-    chats = open_conversations(url)
+    chats = open_at(url)
     for branch in BRANCHES:
         chats.start(model="m", conversation=branch)
     chats.close()
@@ -107,7 +107,7 @@ LOST = {
 @pytest.mark.parametrize("name", LOST)
 def test_any_answer_may_be_lost(url: str, line: Line, name: str) -> None:
     """That to the commit too: whoever asks again by the same id learns the truth, and nothing is done twice."""
-    with closing(open_conversations(url)) as directly, closing(open_conversations(line.url)) as chats:
+    with closing(open_at(url)) as directly, closing(open_at(line.url)) as chats:
         lose_answers(directly, chats, line, LOST[name])
 
 
@@ -157,7 +157,7 @@ def refused_in_time(chat: Chat, command_id: str) -> str:
 
 @pytest.fixture
 def chat(url: str) -> Iterator[Chat]:
-    with closing(open_conversations(url)) as chats:
+    with closing(open_at(url)) as chats:
         chat = chats.chat("one")
         chat.user_turn("words", command_id="before")
         yield chat

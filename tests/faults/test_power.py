@@ -11,14 +11,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from faults.acts import check, check_log, lost
+from faults.acts import check, check_log, lost, open_at
 from faults.power import Image, images, load
 from faults.sizes import size
 from faults.vfs import library
 from faults.writers import write_traced
 from faults.zygote import Zygote
 
-from lastresort.adapters import StoreError, open_conversations
+from lastresort.adapters import StoreError
 
 _ENDLESS = 10_000  # entries: a table whose pages are a ring is read for ever
 
@@ -92,7 +92,7 @@ def test_less_durable_settings_lose_what_was_acknowledged(
 def what_became_of(url: str, image: Image, *, lawful: bool) -> str:
     """Return `whole`, `lost` if something acknowledged is not there, `broken` if it cannot be read."""
     try:
-        chats = open_conversations(url)
+        chats = open_at(url)
         try:
             log = list(islice(chats.store.entries(), _ENDLESS))
             if len(log) == _ENDLESS:

@@ -12,11 +12,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from lastresort.adapters import StoreError, open_conversations
+from lastresort.adapters import StoreError
 from lastresort.adapters.engines.recorders import LEVELS
 from lastresort.domain import Conversations
 
-from .acts import Act, carry_out, draw
+from .acts import Act, carry_out, draw, open_at
 from .vfs import Traced, trace_os
 from .zygote import Link
 
@@ -26,7 +26,7 @@ BRANCHES = ["one", "two", "three"]
 def write(link: Link, url: str, seed: int, branches: list[str], name: str) -> None:
     """Write for ever: say each act before it is carried out, and what came of it after."""
     random = Random(seed)
-    chats = open_conversations(url)
+    chats = open_at(url)
     for number in count(1):
         try:
             branch = random.choice(branches)
@@ -49,7 +49,7 @@ def write_traced(link: Link, url: str, trace: str, seed: int, level: str, thread
     trace_os(note, Path(trace).parent)
     LEVELS["OFF"] = 0  # which the store knows no setting for: it is good for nothing but this
     for life in ("first", "second"):
-        chats = open_conversations(f"{url}?synchronous={level}")
+        chats = open_at(f"{url}?synchronous={level}")
         for branch in BRANCHES:
             act = Act(f"start-{branch}", branch, "start", {"conversation": branch})
             note("told", carry_out(chats, act))  # in the second life it is known
@@ -85,7 +85,7 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
     if uid is not None:
         os.setuid(uid)
     try:
-        chats = open_conversations(url)
+        chats = open_at(url)
         chat = chats.chat("one")
     except StoreError as error:
         link.say({"error": str(error), "took": 0})
@@ -124,7 +124,7 @@ def _refusal(what: str, part: str, error: int) -> Callable[[str, str], int]:
 
 def fill(link: Link, url: str, limit: int) -> None:
     """Write turns under a limit on the size of files until one fails; lift it, and send that one again."""
-    chats = open_conversations(url)
+    chats = open_at(url)
     chat = chats.chat("one")
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))

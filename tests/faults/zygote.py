@@ -89,10 +89,11 @@ class Zygote:
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {name: value for name, value in os.environ.items() if name != "LASTRESORT_MASTER_KEY"}
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from faults.zygote import serve; serve()", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
+            env={**environment, "PYTHONPATH": str(TESTS)},
         )
         theirs.close()
 
