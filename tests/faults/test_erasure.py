@@ -6,14 +6,13 @@ a while, since it deletes by marking: what is promised there, and what is not, i
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 from faults.acts import OPERATOR, check_log, open_at
-from faults.servers import Server
+from faults.servers import Server, server
 from faults.sizes import size
 from stores import done
 
@@ -21,6 +20,8 @@ from lastresort.adapters import StoreError
 from lastresort.domain import Chat, Conversations
 from lastresort.domain.ports import Place, SealBroken
 from lastresort.projections import transcript
+
+__all__ = ["server"]
 
 PIECE = 20
 TURNS = 4
@@ -181,15 +182,6 @@ def test_damaged_contents_are_named_and_not_shown(folder: Path, damage: str) -> 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        server = Server(tmp_path_factory.mktemp("postgresql"))
-    yield server
-    server.close()
-
-
 @pytest.mark.xdist_group("postgresql")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_contents_are_named_on_postgresql_too(server: Server, damage: str) -> None:
@@ -213,3 +205,31 @@ def test_words_are_in_no_file_of_postgresql(server: Server) -> None:
         server.checkpoint()
         assert files_with(server.folder, pieces(sealed(chats, chat, 3))), "the search finds nothing at all"
         assert files_with(server.folder, [b"canary"]) == []
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_erased_bytes_on_postgresql(server: Server) -> None:
+    """They are in no row; in the files of the tables until these are written anew, and then only in old segments of
+    the server's log of writes, which it reuses in time.
+    """
+    url = server.create_database()
+    with closing(open_at(url)) as chats:
+        chat, other = told(chats, "c"), told(chats, "d")
+        data = [sealed(chats, chat, 2), sealed(chats, chat, 3), sealed(chats, other, 2), sealed(chats, other, 3)]
+        with psycopg.connect(url, autocommit=True) as connection:
+            key = connection.execute("SELECT key FROM lastresort_keys.keys WHERE conversation = 'd'").fetchone()[0]
+            before = list(chats.store.log())
+            done(chat.erase(2))
+            done(chat.erase(3))
+            chats.erase_conversation("d", by=OPERATOR, cause="legal", command_id="erase")
+            rows = connection.execute("SELECT data FROM contents UNION SELECT key FROM lastresort_keys.keys").fetchall()
+            assert not {bytes(row[0]) for row in rows} & {*data, key}
+            for table in ("contents", "lastresort_keys.keys"):
+                connection.execute(f"VACUUM FULL {table}")
+        server.checkpoint()
+        wanted = [piece for each in (*data, key) for piece in pieces(each)]
+        assert all(file.startswith("pg_wal/") for file in files_with(server.folder, wanted))
+        assert list(chats.store.log())[: len(before)] == before
+        assert list(gone(chats, chat)) == [2, 3]
+        assert list(gone(chats, other)) == [2, 3, 4, 5]
+        check_log(chats, list(chats.store.entries()))

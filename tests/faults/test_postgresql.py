@@ -11,7 +11,7 @@ from random import Random
 import psycopg
 import pytest
 from faults.acts import check, check_log, open_at
-from faults.servers import Line, Server
+from faults.servers import Line, Server, server
 from faults.sizes import size
 from faults.victims import Writer
 from faults.writers import BRANCHES, write
@@ -22,16 +22,9 @@ from lastresort.domain import Chat, Conversations
 from lastresort.domain.outcomes import Committed
 
 pytestmark = pytest.mark.xdist_group("postgresql")
+__all__ = ["server"]
+
 IN_TIME = 4  # seconds; the deadline is 2
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        server = Server(tmp_path_factory.mktemp("postgresql"))
-    yield server
-    server.close()
 
 
 @pytest.fixture
