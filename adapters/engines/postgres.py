@@ -22,9 +22,11 @@ from psycopg.sql import SQL, Composed
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
 from .recorders import READ, SCHEMA, Entry, LogRecorder, Settings, by_branch, check_schema, reached
+from .watch import Watch
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
+_GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
@@ -84,9 +86,10 @@ def _connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection
 
 
 def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
-    milliseconds = max(1, round(settings.deadline * 1_000))
-    for timeout in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+    milliseconds = max(2, round(settings.deadline * 1_000))
+    for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
         connection.execute(f"SET {timeout} = {milliseconds}")
+    connection.execute(f"SET lock_timeout = {milliseconds * 9 // 10}")  # first, since it says more
 
 
 @contextmanager
@@ -107,6 +110,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
 
     def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = "stored_events") -> None:
         super().__init__(datastore, events_table_name=events_table_name)
+        self._watch = Watch()
         self.sql_create_statements = [self._composed(statement) for statement in _TABLES]
         arguments = ", ".join(f"%s::{kind}" for kind in _ARGUMENTS)
         self._write_one = self._composed(f"SELECT {{schema}}.write_event({arguments})")
@@ -155,16 +159,30 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
 
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
         rows = [(*row, begins, sealed) for row, begins, sealed in entries]
+        tries = 0
+
+        def write(connection: psycopg.Connection[Any]) -> int:
+            nonlocal tries
+            tries += 1
+            return self._write(connection, rows, erased)
+
         try:
-            return self._again_if_lost(lambda c: self._write(c, rows, erased))
+            return self._again_if_lost(write)
         except errors.UniqueViolation as error:
             raise VersionConflict(str(error)) from None
         except psycopg.Error as error:
             if error.sqlstate == _TAKEN:
                 raise VersionConflict(error.diag.message_primary) from None
             if error.sqlstate == _RECORDED:
+                if tries > 1 and (position := self._written(entries[0])):
+                    return position
                 raise CommandRecorded(error.diag.message_primary) from None
             raise
+
+    def _written(self, entry: Entry) -> int | None:
+        """Return the position of `entry` if it is in the log: the answer to the append that wrote it was lost."""
+        found = next(iter(self.select_command(entry.row.command_id)), None)
+        return int(found[0]) if found is not None and found[1:5] == tuple(entry.row[:4]) else None
 
     def _write(self, c: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]], erased: Sequence[Place]) -> int:
         if not erased:
@@ -193,7 +211,11 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         until = time.monotonic() + self.deadline
         while True:
             try:
-                with self.datastore.pool.connection(timeout=max(0.0, until - time.monotonic())) as connection:
+                left = max(0.0, until - time.monotonic())
+                with (
+                    self.datastore.pool.connection(timeout=left) as connection,
+                    self._watch.over(connection.fileno(), until + _GRACE),
+                ):
                     return act(connection)
             except (errors.LockNotAvailable, errors.QueryCanceled):
                 raise
@@ -262,6 +284,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         return kept
 
     def close(self) -> None:
+        self._watch.close()
         self.datastore.close()
 
 
@@ -317,10 +340,24 @@ class PostgresKeys:
     """Keys in a schema of their own, so that they can be backed up, or not, apart from the log."""
 
     def __init__(self, url: str, settings: Settings) -> None:
+        self._at = url, settings
         self._connection = _connect(url, settings)
+        self._watch = Watch()
+        self._deadline = settings.deadline + _GRACE
 
     def _execute(self, statement: str, *params: Any) -> tuple[Any, ...] | None:
+        """Execute a statement that may be sent twice, and is, if the connection was lost."""
         with reached():
+            try:
+                return self._fetch(statement, params)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                if not self._connection.broken:
+                    raise
+                self._connection = _connect(*self._at)
+                return self._fetch(statement, params)
+
+    def _fetch(self, statement: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
+        with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
             cursor = self._connection.execute(statement, params)
             return cursor.fetchone() if cursor.description else None
 
@@ -348,4 +385,5 @@ class PostgresKeys:
         return str(row[0])
 
     def close(self) -> None:
+        self._watch.close()
         self._connection.close()

@@ -49,6 +49,9 @@ def reached() -> Iterator[None]:
 
 
 def unreached(error: Exception) -> StoreError:
+    """Say what the engine said, and what it means where that is not plain."""
+    if "locked" in str(error):
+        return StoreError(f"another program held the store's lock until the deadline: {error}; nothing was written")
     return StoreError(f"the store cannot be read or written now: {error}; try again")
 
 
