@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from faults.sizes import ASKED
 from faults.zygote import Zygote
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what was asked for take its time: there is a limit for what CI runs."""
+    for item in items:
+        if ASKED != "ci" and "faults" in item.path.parts:
+            item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture(scope="session")

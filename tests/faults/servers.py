@@ -17,6 +17,8 @@ import psutil
 import psycopg
 import pytest
 
+FAULTS = pytest.mark.xdist_group("faults on postgresql")  # one server is enough, and not that of the other tests
+
 
 class Server:
     """A server in a folder of its own: not in pytest's, which another session of root may close to its user."""
@@ -78,13 +80,14 @@ class Server:
             process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
+        self.kill()  # nobody needs what it holds, and to write that takes it long
         self._server.cleanup()
         self._temporary.cleanup()
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A server that may be killed."""
+    """A server that may be killed. Tests that use it are of the group FAULTS."""
     server = Server()
     yield server
     server.close()

@@ -2,10 +2,11 @@
 
 import os
 
+ASKED = os.environ.get("LASTRESORT_FAULTS", "ci")
+
 
 def size(ci: int, full: int) -> int:
     """Return how many are tried of what is tried `full` times when nobody waits for it."""
-    asked = os.environ.get("LASTRESORT_FAULTS", "ci")
-    if asked == "ci":
+    if ASKED == "ci":
         return ci
-    return full if asked == "full" else max(ci, round(full * float(asked)))
+    return full if ASKED == "full" else max(ci, round(full * float(ASKED)))
