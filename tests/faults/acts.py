@@ -30,7 +30,7 @@ _WEIGHTS = {
     "request_end": 0.5,
     "confirm_end": 0.5,
     "end": 0.5,
-    "erase": 0.5,
+    "erase": 1,
     "start": 1,
 }
 

@@ -6,6 +6,7 @@ truncation. The folder's entries are a journal: of those since the last sync som
 
 import pickle
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -112,21 +113,24 @@ class Image(NamedTuple):
 
     files: dict[str, bytes]
     told: list[Told]
+    sealed: dict[str, bytes]  # words that were acknowledged, sealed, by digest
 
 
 def images(trace: Iterable[tuple[Any, ...]], folder: Path, number: int, random: Random) -> Iterator[Image]:
     """Yield `number` images of a trace of `folder`, power being lost after any of its steps."""
     steps = list(trace)
     losses = sorted(random.randrange(len(steps)) for _ in range(number))
-    disk, told = Disk(folder), []
+    disk, told, sealed = Disk(folder), [], {}
     for at, step in enumerate(steps):
         if step[0] == "told":
             told.append(step[1])
+        elif step[0] == "sealed":
+            sealed |= {"sha256:" + sha256(data).hexdigest(): data for data in step[1]}
         else:
             disk.take(*step)
         while losses and losses[0] == at:
             losses.pop(0)
-            yield Image(disk.after_loss(random), list(told))
+            yield Image(disk.after_loss(random), list(told), dict(sealed))
     unseen = {str(path) for path in folder.iterdir()} - set(disk.files) - {f"{folder}/trace"}
     assert not unseen, f"written past the trace: {unseen}"
 

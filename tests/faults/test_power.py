@@ -19,6 +19,8 @@ from faults.writers import write_traced
 from faults.zygote import Zygote
 
 from lastresort.adapters import StoreError
+from lastresort.domain import Recorded
+from lastresort.domain.events import ContentErased
 
 _ENDLESS = 10_000  # entries: a table whose pages are a ring is read for ever
 
@@ -62,15 +64,33 @@ def test_nothing_acknowledged_is_lost_with_the_power(zygote: Zygote, tmp_path: P
     """At FULL, which is the default: every image opens, holds what was acknowledged, and is lawful."""
     random = Random(threads)
     trace = traced(zygote, tmp_path, "FULL", threads)
-    acknowledged = 0
+    acknowledged = erased = 0
     for image in images(trace, tmp_path, number, random):
         url = write_out(image, tmp_path / "image", random)
         if image.told:  # before that there may be no store yet
-            check(url, image.told)
+            erased += none_is_left(tmp_path / "image", erased_in(check(url, image.told), image))
         clear(tmp_path / "image")
         acknowledged += len(image.told)
-    print(f"FULL, {threads} threads: {number} images, {acknowledged} acknowledgements held to, 0 lost")
+    print(
+        f"FULL, {threads} threads: {number} images, {acknowledged} acknowledgements held to, 0 lost, {erased} erasures"
+    )
     assert acknowledged
+    assert erased
+
+
+def erased_in(log: list[Recorded], image: Image) -> list[bytes]:
+    """Return what was sealed of the words whose erasure was acknowledged."""
+    known = {one.id for one in image.told}
+    events = [entry.event for entry in log if entry.command_id in known and isinstance(entry.event, ContentErased)]
+    return [image.sealed[digest] for event in events for digest in event.contents if digest in image.sealed]
+
+
+def none_is_left(folder: Path, erased: list[bytes]) -> int:
+    """Check that nothing of what was erased came back with the power; return how much was looked for."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for data in erased:
+        assert not [name for name, content in files.items() if any(data[at : at + 20] in content for at in (0, 20, 40))]
+    return len(erased)
 
 
 @pytest.mark.parametrize(("level", "number"), [("NORMAL", size(40, 2_000)), ("OFF", size(40, 2_000))])

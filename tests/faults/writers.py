@@ -15,6 +15,7 @@ from typing import Any
 from lastresort.adapters import StoreError
 from lastresort.adapters.engines.recorders import LEVELS
 from lastresort.domain import Conversations
+from lastresort.domain.ports import Place
 
 from .acts import Act, carry_out, draw, open_at
 from .vfs import Traced, trace_os
@@ -69,7 +70,11 @@ def _act(chats: Conversations, random: Random, name: str, acts: int, note: Calla
     for number in range(acts):
         branch = random.choice(BRANCHES)
         act = draw(random, chats.state(branch), branch, f"{name}-{number}")
-        note("told", carry_out(chats, act))
+        told = carry_out(chats, act)
+        note("told", told)
+        if told.words:
+            places = [Place(branch, version) for branch, version, _ in told.events]
+            note("sealed", list(chats.store.contents(places).values()))
 
 
 def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
