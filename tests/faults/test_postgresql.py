@@ -54,6 +54,7 @@ def test_a_server_that_is_killed_under_load(zygote: Zygote, server: Server, url:
         acknowledged += sum(len(writer.told) for writer in writers)
         errors += sum(writer.errors for writer in writers)
         if cycle % 20 == 19:
+            print(f"{cycle + 1} of {cycles} kills of the server, {acknowledged} acknowledged", flush=True)
             told, url = [], new_database(server)
     print(f"{cycles} kills of the server, {acknowledged} acknowledged, {errors} errors told to callers")
     assert errors
