@@ -209,7 +209,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
     def _commit(self, jobs: Sequence[Job[tuple[Sequence[Entry], Sequence[Place]]]]) -> None:
         """Write what waits in one transaction; what is refused leaves nothing behind, and does no harm to the rest."""
         writer = self._writer or self._open_writer()
-        execute = writer.execute
+        execute = writer.cursor().execute  # one for all statements, since making one takes half as long as using it
         alone = len(jobs) == 1
         execute("BEGIN IMMEDIATE")
         try:
