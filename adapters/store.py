@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lastresort.domain.events import BranchOpened, Recorded, Unreadable
-from lastresort.domain.ports import Append, Place, VersionConflict
+from lastresort.domain.ports import Append, Found, List, Place, VersionConflict
 
 from .encoding import Encoding
 from .engines import sqlite
 from .engines.keys import Keys, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, master_key_beside, master_key_given
 from .engines.recorders import FAILURES, LEVELS, Entry, LogRecorder, MemoryRecorder, Row, Settings, StoreError, reached
+from .snapshots import SealedSnapshots
 from .vault import AesGcmVault
 
 _URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*:memory:)[^?]+|postgres(ql)?://")
@@ -25,8 +26,11 @@ _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader 
 class RecorderStore:
     """The domain's event store on a recorder of `eventsourcing`."""
 
-    def __init__(self, recorder: LogRecorder, encoding: Encoding | None = None) -> None:
+    def __init__(
+        self, recorder: LogRecorder, encoding: Encoding | None = None, snapshots: SealedSnapshots | None = None
+    ) -> None:
         self.recorder = recorder
+        self.snapshots = snapshots
         self._encoding = encoding or Encoding()
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
@@ -38,22 +42,22 @@ class RecorderStore:
         placed = ((append, *event) for append in appends for event in append.events)
         return tuple(
             make((position, branch, version, event.kind, to.recorded_at, to.command_id, event, to.correlation_id))
-            for position, (to, branch, version, event, _) in enumerate(placed, start=first)
+            for position, (to, branch, version, event, *_) in enumerate(placed, start=first)
         )
 
     def _entries(self, append: Append) -> Iterator[Entry]:
         command_id, named = append.command_id, append.correlation_id
         correlation_id = None if named == command_id else named
-        for nth, (branch, version, event, sealed) in enumerate(append.events):
-            begins = version == 1
+        for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
+            begins, joins = version == 1, None
             if isinstance(event, BranchOpened):
-                begins = True
+                begins, joins = True, event.conversation
                 if version != event.at + 1:
                     raise VersionConflict(
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
             row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
-            yield Entry(Row(*row, append.recorded_at, command_id, nth, correlation_id), begins, sealed)
+            yield Entry(Row(*row, append.recorded_at, command_id, nth, correlation_id), begins, sealed, joins, snapshot)
 
     def read(
         self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
@@ -102,6 +106,23 @@ class RecorderStore:
         with reached():
             return self.recorder.select_contents(places)
 
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+        """Return branches of a list. See `domain.ports.EventStore`.
+
+        Raises:
+            StoreError: what began or ended one of them cannot be read.
+        """
+        with reached():
+            listed = self.recorder.select_list(which, after, limit)
+            rows = self.recorder.select_at(
+                sorted({at for one in listed for at in (one.position, one.root, one.ended) if at})
+            )
+        events = {entry.position: entry for entry in _readable(self._encoding.entries(rows))}
+        return [
+            Found(one.version, events[one.position], events[one.root or one.position], events.get(one.ended or 0))
+            for one in listed
+        ]
+
     def close(self) -> None:
         """Release the recorder's connections."""
         self.recorder.close()
@@ -141,7 +162,7 @@ def open_store(
         recorder, keys = _open(address, path, settings, master_key)
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
-    return RecorderStore(recorder), AesGcmVault(keys)
+    return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys)), AesGcmVault(keys)
 
 
 def _parsed(url: str) -> tuple[str, Settings]:
