@@ -14,7 +14,18 @@ from lastresort.domain.ports import Append, Found, List, Place, VersionConflict
 from .encoding import Encoding
 from .engines import sqlite
 from .engines.keys import Keys, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, master_key_beside, master_key_given
-from .engines.recorders import FAILURES, LEVELS, Entry, LogRecorder, MemoryRecorder, Row, Settings, StoreError, reached
+from .engines.recorders import (
+    FAILURES,
+    LEVELS,
+    Entry,
+    LogRecorder,
+    MemoryRecorder,
+    Row,
+    Settings,
+    StoreError,
+    reached,
+    unreached,
+)
 from .snapshots import SealedSnapshots
 from .vault import AesGcmVault
 
@@ -35,17 +46,25 @@ class RecorderStore:
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
         """Write `appends` in one transaction. See `domain.ports.EventStore`."""
-        entries = [entry for append in appends for entry in self._entries(append)]
-        with reached():
-            first = self.recorder.append(entries, [place for append in appends for place in append.erased])
-        make = Recorded._make
-        placed = ((append, *event) for append in appends for event in append.events)
-        return tuple(
-            make((position, branch, version, event.kind, to.recorded_at, to.command_id, event, to.correlation_id))
-            for position, (to, branch, version, event, *_) in enumerate(placed, start=first)
-        )
+        entries: list[Entry] = []
+        erased: list[Place] = []
+        for append in appends:
+            self._add(append, entries)
+            erased += append.erased
+        try:
+            position = self.recorder.append(entries, erased)
+        except FAILURES as error:
+            raise unreached(error) from error
+        make, recorded = Recorded._make, []
+        for append in appends:
+            for branch, version, event, *_ in append.events:
+                envelope = (append.recorded_at, append.command_id, event, append.correlation_id)
+                recorded.append(make((position, branch, version, event.kind, *envelope)))
+                position += 1
+        return tuple(recorded)
 
-    def _entries(self, append: Append) -> Iterator[Entry]:
+    def _add(self, append: Append, entries: list[Entry]) -> None:
+        """Add the entries of an append."""
         command_id, named = append.command_id, append.correlation_id
         correlation_id = None if named == command_id else named
         for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
@@ -57,7 +76,8 @@ class RecorderStore:
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
             row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
-            yield Entry(Row(*row, append.recorded_at, command_id, nth, correlation_id), begins, sealed, joins, snapshot)
+            row = (*row, append.recorded_at, command_id, nth, correlation_id)
+            entries.append(Entry(Row(*row), begins, sealed, joins, snapshot))
 
     def read(
         self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None

@@ -7,7 +7,7 @@ trusted.
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ from .events import (
     content_of,
 )
 from .hot import HotStates, pieces_of
-from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
+from .outcomes import BranchEnded, CommandIdReused, Committed, Contended
 from .ports import (
     Append,
     Clock,
@@ -53,7 +53,7 @@ from .ports import (
 )
 from .rules import Broken, broken_rules
 from .state import Conversation, about_to_fork, evolve, fold
-from .values import About, Actor, ActorKind, ErasureCause, Risk
+from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
 _SCREENED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
@@ -411,7 +411,7 @@ class Service:
         if words is None:
             return command, None
         sealed = self.vault.seal(state.conversation, branch, version, words)
-        return command.model_copy(update={"content": sealed.digest}), sealed
+        return with_content(command, sealed.digest), sealed
 
     def _append(
         self,

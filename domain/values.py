@@ -6,7 +6,7 @@ to by the digest of their sealed bytes.
 """
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -33,6 +33,21 @@ class Frozen(BaseModel):
     """An immutable value whose fields are all known: an unknown field is an error, not noise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def with_content(model: Any, digest: str) -> Any:
+    """Return a copy of an event or a command with another `content`, a digest that needs no look.
+
+    As pydantic's own `__copy__` does, in a tenth of the time of `model_copy`: each turn that is written or read is
+    one such copy.
+    """
+    made = model.__class__.__new__(model.__class__)
+    put = object.__setattr__  # it is frozen
+    put(made, "__dict__", {**model.__dict__, "content": digest})
+    put(made, "__pydantic_fields_set__", {*model.__pydantic_fields_set__, "content"})
+    put(made, "__pydantic_extra__", None)
+    put(made, "__pydantic_private__", None)
+    return made
 
 
 class ActorKind(StrEnum):

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from eventsourcing import popo
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, PersistenceError, StoredEvent
-from eventsourcing.popo import POPOApplicationRecorder, POPOFactory
+from eventsourcing.popo import POPOApplicationRecorder
 
 from lastresort.adapters.encoding import Stored
 from lastresort.domain.events import ConversationEnded
@@ -338,11 +339,8 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
         """There is nothing to release."""
 
 
-class MemoryFactory(POPOFactory):
+class Factory(popo.POPOFactory):
     """Makes recorders that share nothing: each keeps what it is given, until it is gone."""
 
     def application_recorder(self) -> MemoryRecorder:
         return MemoryRecorder()
-
-
-Factory = MemoryFactory

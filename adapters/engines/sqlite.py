@@ -19,14 +19,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from eventsourcing.persistence import ProcessRecorder
+from eventsourcing import sqlite as library  # its factory is not named here: the library takes a module to have one
+from eventsourcing.persistence import ProcessRecorder, StoredEvent
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
     SQLiteConnectionPool,
     SQLiteCursor,
     SQLiteDatastore,
-    SQLiteFactory,
     SQLiteTrackingRecorder,
     SQLiteTransaction,
 )
@@ -63,8 +63,8 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS branches (position INTEGER PRIMARY KEY, root INTEGER NOT NULL, ended INTEGER, "
     "branched INTEGER NOT NULL)",
     *(f"CREATE INDEX IF NOT EXISTS {name} ON branches (position) WHERE {holds}" for name, holds in LISTS.items()),
-    "CREATE TABLE IF NOT EXISTS snapshots (branch TEXT, version INTEGER, data BLOB NOT NULL, "
-    "PRIMARY KEY (branch, version)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS snapshots (originator_id TEXT, originator_version INTEGER, data BLOB NOT NULL, "
+    "PRIMARY KEY (originator_id, originator_version)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"INSERT OR IGNORE INTO meta VALUES ('schema', '{SCHEMA}')",
 )
@@ -271,7 +271,9 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
     def _list(self, execute: Any, row: Row, begins: bool, joins: str | None, position: int) -> None:
         """Keep the lists of branches. Few events change them, so that an ordinary turn pays nothing for them."""
         if not begins:
-            execute(f"UPDATE branches SET ended=? WHERE position={self._first} AND ended IS NULL", (position, row.branch))
+            execute(
+                f"UPDATE branches SET ended=? WHERE position={self._first} AND ended IS NULL", (position, row.branch)
+            )
         elif joins is None:
             execute("INSERT INTO branches VALUES (?1, ?1, NULL, 0)", (position,))
         else:
@@ -358,18 +360,21 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
 
     def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
         rows = self._select(
-            "SELECT version, data FROM snapshots WHERE branch=? AND version<=? AND substr(data, 1, ?)=? "
-            "ORDER BY version DESC LIMIT 1",
+            "SELECT originator_version, data FROM snapshots WHERE originator_id=? AND originator_version<=? "
+            "AND substr(data, 1, ?)=? ORDER BY originator_version DESC LIMIT 1",
             *(branch, upto, len(prefix), prefix),
         )
         return rows[0] if rows else None  # type: ignore[return-value]  # as the columns are
 
     def select_versions(self, branch: str) -> list[int]:
-        return [version for (version,) in self._select("SELECT version FROM snapshots WHERE branch=?", branch)]
+        return [
+            version
+            for (version,) in self._select("SELECT originator_version FROM snapshots WHERE originator_id=?", branch)
+        ]
 
     def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
         with self.datastore.transaction(commit=True) as c:
-            c.execute("DELETE FROM snapshots WHERE branch=?", (branch,))
+            c.execute("DELETE FROM snapshots WHERE originator_id=?", (branch,))
             for version, data in snapshots.items():
                 c.execute("INSERT INTO snapshots VALUES (?,?,?)", (branch, version, data))
 
@@ -405,8 +410,16 @@ class SQLiteProcessRecorder(SQLiteTrackingRecorder, SQLiteRecorder, ProcessRecor
     def _tables(self) -> set[str]:
         return super()._tables() | {"tracking"}
 
+    def _insert_events(
+        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        positions = super()._insert_events(c, stored_events, **kwargs)
+        if (tracking := kwargs.get("tracking")) is not None:
+            self._insert_tracking(c, tracking)
+        return positions
 
-class Factory(SQLiteFactory):
+
+class Factory(library.SQLiteFactory):
     """Makes our recorders, for `InfrastructureFactory.construct` with `PERSISTENCE_MODULE` set to this module."""
 
     application_recorder_class = SQLiteRecorder
