@@ -62,8 +62,7 @@ def open_conversations(
     Raises:
         StoreError: the store cannot be opened; the message says why and what to do.
     """
-    store, vault = open_store(url, create=create, master_key=master_key)
-    store.snapshots.every = snapshot_every
+    store, vault = open_store(url, create=create, master_key=master_key, snapshot_every=snapshot_every)
     return Conversations(
         store, vault, clock=clock, new_id=new_id, screen=screen, pause=_wait_a_little, snapshots=store.snapshots
     )

@@ -7,8 +7,8 @@ A snapshot is never trusted over the log, and any of them can be thrown away. It
   a key that is kept with the keys of conversations, so that who can write to the log's file alone cannot make one up;
 * the event at its version was recorded by the command that it names, or else it is of another history.
 
-Otherwise it counts for nothing, and the branch is read from an earlier one, or from its beginning. What nobody can undo,
-an ending, is decided on the whole log all the same; and an audit compares every snapshot with the log.
+Otherwise it counts for nothing, and the branch is read from an earlier one, or from its beginning. What nobody can
+undo, an ending, is decided on the whole log all the same; and an audit compares every snapshot with the log.
 """
 
 import hashlib

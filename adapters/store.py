@@ -26,7 +26,7 @@ from .engines.recorders import (
     reached,
     unreached,
 )
-from .snapshots import SealedSnapshots
+from .snapshots import EVERY, SealedSnapshots
 from .vault import AesGcmVault
 
 _URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*:memory:)[^?]+|postgres(ql)?://")
@@ -76,8 +76,8 @@ class RecorderStore:
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
             row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
-            row = (*row, append.recorded_at, command_id, nth, correlation_id)
-            entries.append(Entry(Row(*row), begins, sealed, joins, snapshot))
+            envelope = (append.recorded_at, command_id, nth, correlation_id)
+            entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
 
     def read(
         self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
@@ -156,7 +156,7 @@ def _readable(entries: list[Recorded | Unreadable]) -> list[Recorded]:
 
 
 def open_store(
-    url: str, *, create: bool = True, master_key: MasterKey | None = None
+    url: str, *, create: bool = True, master_key: MasterKey | None = None, snapshot_every: int = EVERY
 ) -> tuple[RecorderStore, AesGcmVault]:
     """Open the store at `url`, and the vault beside it.
 
@@ -169,6 +169,7 @@ def open_store(
         master_key: returns the 32 bytes that the keys are wrapped with, from a KMS say. If there is none, they are
             taken from the environment variable LASTRESORT_MASTER_KEY, in base64, or else, for SQLite, from a file of
             the same name as the store with `-master` after it, which is made on first use.
+        snapshot_every: how many versions apart states are kept; with 0 none is.
 
     Raises:
         StoreError: the URL is of no known form, or the store cannot be opened.
@@ -182,7 +183,7 @@ def open_store(
         recorder, keys = _open(address, path, settings, master_key)
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
-    return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys)), AesGcmVault(keys)
+    return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys, snapshot_every)), AesGcmVault(keys)
 
 
 def _parsed(url: str) -> tuple[str, Settings]:

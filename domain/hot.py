@@ -102,7 +102,7 @@ def pieces_of(
     """
     pieces: list[Piece] = []
     kept = upto if kept is None else kept
-    while (piece := snapshots and _since_kept(store, snapshots, branch, upto, kept)) is None:
+    while (piece := _since_kept(store, snapshots, branch, upto, kept)) is None:
         own = store.read(branch, upto=upto)
         first = own[:1] or store.read(branch, limit=1)
         if not first:
@@ -117,10 +117,10 @@ def pieces_of(
 
 
 def _since_kept(
-    store: EventStore, snapshots: Snapshots, branch: str, upto: int | None, kept: int | None
+    store: EventStore, snapshots: Snapshots | None, branch: str, upto: int | None, kept: int | None
 ) -> Piece | None:
     """Return the latest state of a branch's own that is kept, and the events since; None if there is no such state."""
-    while kept != 0 and (found := snapshots.latest(branch, kept)) is not None:
+    while snapshots and kept != 0 and (found := snapshots.latest(branch, kept)) is not None:
         version = found.state.version
         events = store.read(branch, after=version - 1, upto=upto)
         if events and (events[0].version, events[0].command_id) == (version, found.command_id):

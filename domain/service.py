@@ -432,9 +432,9 @@ class Service:
                 placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and of_it else None))
                 state = evolve(state, event)
             after[branch] = state
-            every = self._snapshots.every if self._snapshots else 0
-            if every and state.version // every != before[branch].version // every:
-                placed[-1] = placed[-1]._replace(snapshot=self._snapshots.take(branch, state, command.id))
+            kept = self._snapshots
+            if kept and kept.every and state.version // kept.every != before[branch].version // kept.every:
+                placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, state, command.id))
         recorded = self.store.append(
             Append(
                 command_id=command.id,

@@ -307,7 +307,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
             "ORDER BY originator_version DESC LIMIT 1",
             *(branch, upto, len(prefix), prefix),
         )
-        return rows[0] if rows else None  # type: ignore[return-value]  # as the columns are
+        return rows[0] if rows else None
 
     def select_versions(self, branch: str) -> list[int]:
         rows = self._select("SELECT originator_version FROM {schema}.snapshots WHERE originator_id = %s", branch)

@@ -364,7 +364,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
             "AND substr(data, 1, ?)=? ORDER BY originator_version DESC LIMIT 1",
             *(branch, upto, len(prefix), prefix),
         )
-        return rows[0] if rows else None  # type: ignore[return-value]  # as the columns are
+        return rows[0] if rows else None
 
     def select_versions(self, branch: str) -> list[int]:
         return [
