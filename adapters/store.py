@@ -13,7 +13,7 @@ from lastresort.domain.ports import Append, Found, List, Place, VersionConflict
 
 from .encoding import Encoding
 from .engines import sqlite
-from .engines.keys import Keys, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, master_key_beside, master_key_given
+from .engines.keys import Keys, KeyStore, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, find_master_key
 from .engines.recorders import (
     FAILURES,
     LEVELS,
@@ -224,16 +224,25 @@ def _seconds(value: str) -> float:
 def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey | None) -> tuple[LogRecorder, Keys]:
     if url == "memory:":
         return MemoryRecorder(), MemoryKeys()
+    recorder: LogRecorder
+    keys: KeyStore
     if path is not None:
-        recorder: LogRecorder = sqlite.open_recorder(path, settings)
+        recorder = sqlite.open_recorder(path, settings)
         keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
-        return recorder, WrappedKeys(keys, master_key_beside(path.with_name(path.name + "-master"), master_key, keys))
+    else:
+        try:
+            from .engines.postgres import PostgresKeys, open_recorder
+        except ImportError as error:
+            raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
+        recorder = open_recorder(url, settings)
+        keys = PostgresKeys(url, settings)
     try:
-        from .engines.postgres import PostgresKeys, open_recorder
-    except ImportError as error:
-        raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
-    recorder = open_recorder(url, settings)
-    return recorder, WrappedKeys(PostgresKeys(url, settings), master_key_given(master_key))
+        beside = path.with_name(path.name + "-master") if path else None
+        return recorder, WrappedKeys(keys, find_master_key(master_key, beside, keys))
+    except BaseException:
+        keys.close()
+        recorder.close()
+        raise
 
 
 def _path(url: str, create: bool) -> Path | None:

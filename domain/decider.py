@@ -186,7 +186,11 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
 
 
 def _assessment(command: AssessTurn, state: Conversation) -> tuple[Event, ...]:
-    """A verdict; and where it sees a risk that holds, the risk, which is named by the command that saw it."""
+    """A verdict; and where it sees a risk that holds, the risk, which is named by the command that saw it.
+
+    During a hold the law asks for none. One about somebody else is raised all the same, lest clearing the first
+    forget them.
+    """
     verdict = TurnAssessed(
         by=command.by,
         turn=command.turn,
@@ -195,7 +199,7 @@ def _assessment(command: AssessTurn, state: Conversation) -> tuple[Event, ...]:
         severity=command.severity,
         risk=command.risk,
     )
-    if command.risk not in state.policy.hold_on or state.risks:
+    if command.risk not in state.policy.hold_on or any(risk.about is command.about for risk in state.risks):
         return (verdict,)
     return verdict, RiskRaised(by=command.by, risk=command.id, about=command.about)
 

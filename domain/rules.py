@@ -121,7 +121,7 @@ def BEGINS_ONCE(state: Conversation, event: Event) -> Missing | None:
 def ENDED_IS_FINAL(state: Conversation, event: Event) -> Missing | None:
     """After the ending nothing happens in a branch but feedback, an appeal and its decision, risks raised and
     cleared, branches opened from it, and the erasure of words. Nothing reopens it."""
-    if state.ended is None or state.fork is not None:
+    if state.ended is None or state.fork is not None:  # a fork of an ended path is for forks-before-the-end
         return None
     return Missing(f"the branch ended at {state.ended.version}", at=state.ended.version)
 

@@ -57,6 +57,7 @@ from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
 _SCREENED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
+_HALVES = (BranchOff, OpenBranch)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
 
@@ -213,7 +214,7 @@ class Service:
             ValueError: words are to be erased that were not said in this conversation, or the command is one half of
                 a fork, which `fork` does whole.
         """
-        if isinstance(command, BranchOff | OpenBranch):
+        if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
 
         def attempt(fresh: bool) -> Committed | _Standing:
@@ -428,8 +429,8 @@ class Service:
         for branch, events in written.items():
             state = before[branch]
             for event in events:
-                of_it = sealed is not None and content_of(event) == sealed.digest
-                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and of_it else None))
+                said = sealed is not None and getattr(event, "content", None) == sealed.digest
+                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and said else None))
                 state = evolve(state, event)
             after[branch] = state
             kept = self._snapshots

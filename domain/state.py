@@ -118,7 +118,11 @@ NO_WISHES = Wishes()
 
 
 class Conversation(NamedTuple):
-    """A branch at a version. `Conversation()` is the state before a root branch begins."""
+    """A branch at a version. `Conversation()` is the state before a root branch begins.
+
+    The fields that change with nearly every event come first: `evolve` makes those anew and takes over the rest by
+    position.
+    """
 
     version: int = 0
     unit: Unit | None = None

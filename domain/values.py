@@ -5,6 +5,7 @@ white space and at most 128 characters, a category is a short lower-case name, a
 to by the digest of their sealed bytes.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -33,6 +34,13 @@ class Frozen(BaseModel):
     """An immutable value whose fields are all known: an unknown field is an error, not noise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, validated as if it were made anew: pydantic's own would take anything."""
+        fields = {
+            name: getattr(self, name) for name in type(self).model_fields
+        }  # and nothing that was computed of them
+        return self.model_validate({**fields, **(update or {})})
 
 
 def with_content(model: Any, digest: str) -> Any:

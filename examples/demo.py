@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lastresort.domain import EVENTS
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(".demo")
 STORE = f"sqlite:///{FOLDER}/demo.db"
@@ -38,6 +40,8 @@ EXPECTED = {
     "frustration-is-not-abuse": "active",
     "ineligible-model": "active",
     "policy-change": "active",
+    "hold-is-lifted": "active",
+    "after-the-ending": "last_resort",
     "retry": "active",
 }
 """What becomes of each conversation, and (`~*`) of the branches opened from it."""
@@ -76,6 +80,15 @@ def check() -> None:
     print(f"\n{len(rows)} branches came to the end that their names promise.")
 
 
+def check_kinds() -> None:
+    """Hold the log against the law: no kind of event is left out."""
+    exported = subprocess.run([LASTRESORT, "export", STORE], check=True, capture_output=True, text=True)
+    seen = {json.loads(line)["kind"] for line in exported.stdout.splitlines()}
+    if missing := sorted(set(EVENTS) - seen):
+        sys.exit(f"demo: nothing of this kind happened: {', '.join(missing)}")
+    print(f"All {len(seen)} kinds of events happened.")
+
+
 def main() -> None:
     if Path.cwd() != ROOT:
         sys.exit(f"demo: run it from {ROOT}")
@@ -84,6 +97,9 @@ def main() -> None:
     run(f"simulate examples/*.jsonl --store {STORE}")
     run(f"simulate examples/other-model/*.jsonl --model claude-haiku-4-5 --store {STORE}")
     run(f"chat --offline --conversation policy-change --store {STORE}", stdin="examples/policy-change.txt")
+    run(f"chat --offline --conversation hold-is-lifted --store {STORE}", stdin="examples/hold-is-lifted.txt")
+    after = f"chat --offline --conversation after-the-ending --policy 2026-07 --store {STORE}"
+    run(after, stdin="examples/after-the-ending.txt")
     run(f"chat --offline --conversation retry --store {STORE}", stdin="examples/retry.txt")
     run(f"views --store {STORE}")
     run(f"tree nested-branches --store {STORE}")
@@ -92,6 +108,7 @@ def main() -> None:
     run(f"why ineligible-model --store {STORE}")
     run(f"audit {STORE}")
     check()
+    check_kinds()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ beside the rules, with ids that begin with `structure-`:
 * structure-unreadable: an entry of an unknown kind, or with fields that its kind does not have;
 * structure-gap: positions or versions that do not follow one another;
 * structure-fork: a fork pointer to nowhere, or a fork that only one of parent and child knows of;
-* structure-conversation: a branch of another conversation than its parent's, or two roots of one conversation;
+* structure-conversation: a branch of another conversation than its parent's, or a root that does not bear its
+  conversation's id, so that one conversation might have two;
 * structure-risk: a risk raised or cleared on some branches of a tree only;
 * structure-command: a command id that was used for two appends;
 * structure-state: a live state that is not what the log adds up to.
@@ -70,7 +71,6 @@ class _Auditor:
         self._shared: list[Recorded] = []  # the events that the append being read has for several branches
         self._command = ""  # that it carries out
         self._commands: set[str] = set()
-        self._conversations: set[str] = set()
 
     def take(self, entry: Recorded | Unreadable) -> None:
         self.events += 1
@@ -115,9 +115,10 @@ class _Auditor:
         """Words are sealed by conversation, so one that is not what it seems would be erased with another."""
         event = entry.event
         if isinstance(event, ConversationStarted):
-            if event.conversation in self._conversations:
-                self._find(entry, "conversation", f"conversation {event.conversation} has another root")
-            self._conversations.add(event.conversation)
+            if event.conversation != entry.branch:
+                self._find(
+                    entry, "conversation", f"a root of conversation {event.conversation} that does not bear its id"
+                )
         elif isinstance(event, BranchOpened) and event.parent in self.replay.states:
             parent = self.replay.states[event.parent].conversation
             if event.conversation != parent:

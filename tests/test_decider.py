@@ -172,6 +172,17 @@ def test_a_risk_that_a_verdict_saw_is_named_by_the_command_that_saw_it(given):
     )
 
 
+@pytest.mark.parametrize(("about", "raised"), [(About.SELF, 1), (About.OTHERS, 2)])
+def test_a_risk_seen_during_a_hold_is_raised_if_it_is_about_somebody_else(given, about, raised):
+    """Clearing the one that is open must not forget the other."""
+    seen = ask.AssessTurn(
+        id="command-7", by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=about
+    )
+    decision = given(STARTED, SAID, AT_RISK).when(seen).decision
+    assert isinstance(decision, Accepted)
+    assert [type(event) for event in decision.events] == [log.TurnAssessed, log.RiskRaised][:raised]
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 

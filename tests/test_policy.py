@@ -39,6 +39,22 @@ def test_a_policy_below_a_floor_cannot_be_constructed(field, value, why):
         Policy(**{"name": "below", field: value})
     with pytest.raises(ValueError, match=why):
         Policy.model_validate({**Policy(name="below").model_dump(mode="json"), field: value})
+    with pytest.raises(ValueError, match=why):
+        Policy(name="below").model_copy(update={field: value})
+
+
+def test_a_copy_of_a_policy_is_named_by_what_it_says():
+    """What was computed of the original is not the copy's."""
+    lenient = Policy.default()
+    assert lenient.hash
+    assert lenient.numbers
+    stricter = lenient.model_copy(update={"min_failed_redirections": 5})
+    assert stricter == Policy(name="default", min_failed_redirections=5)
+    assert (stricter.hash, stricter.numbers) == (
+        Policy(name="default", min_failed_redirections=5).hash,
+        Numbers(5, 2, 2),
+    )
+    assert stricter.hash != lenient.hash
 
 
 def test_a_policy_at_every_floor():

@@ -5,8 +5,9 @@ advisory lock, checks, and writes. Appends come one after the other, so position
 commits, and a reader that follows the log misses none.
 """
 
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,13 +20,46 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Composed
 
-from lastresort.domain.ports import CommandRecorded, List, Place, VersionConflict
+from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
-from .recorders import ENDS, LISTS, READ, SCHEMA, Entry, Listed, LogRecorder, Settings, by_branch, check_schema, reached
+from .beside import REBUILD, TABLES, BesideTheLog, Statement
+from .recorders import (
+    ENDS,
+    READ,
+    SCHEMA,
+    Entry,
+    Settings,
+    StoreError,
+    by_branch,
+    check_migration,
+    check_schema,
+    reached,
+)
+from .watch import Watch
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
+_GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
+
+
+def _in_postgres(statement: str) -> str:
+    """Write what `beside` says as PostgreSQL calls it."""
+    for name, here in (
+        ("{events}", "{schema}.{events}"),
+        ("{schema}branches", "{schema}.branches"),
+        ("{schema}snapshots", "{schema}.snapshots"),
+        ("{schema}meta", "{schema}.meta"),
+        ("{position}", "notification_id"),
+        ("{integer}", "bigint"),
+        ("{bytes}", "bytea"),
+        ("{clustered}", ""),
+        ("{conversation}", "convert_from(e.state, 'UTF8')::json ->> 'conversation'"),
+    ):
+        statement = statement.replace(name, here)
+    return re.sub(r"\{by\}.*\{_\}", "", statement)
+
+
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
     "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
@@ -35,14 +69,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
     f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
-    "CREATE TABLE IF NOT EXISTS {schema}.branches (position bigint PRIMARY KEY, root bigint NOT NULL, ended bigint, "
-    "branched int NOT NULL)",
-    *(
-        f"CREATE INDEX IF NOT EXISTS branches_{name} ON {{schema}}.branches (position) WHERE {holds}"
-        for name, holds in LISTS.items()
-    ),
-    "CREATE TABLE IF NOT EXISTS {schema}.snapshots (originator_id text, originator_version bigint, "
-    "data bytea NOT NULL, PRIMARY KEY (originator_id, originator_version))",
+    *(_in_postgres(statement) for statement in TABLES),
     # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
     # let go of the lock. `begins` is null for an event that is to be written as it is.
     f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
@@ -108,9 +135,10 @@ def _connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection
 
 
 def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
-    milliseconds = max(1, round(settings.deadline * 1_000))
-    for timeout in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+    milliseconds = max(2, round(settings.deadline * 1_000))
+    for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
         connection.execute(f"SET {timeout} = {milliseconds}")
+    connection.execute(f"SET lock_timeout = {milliseconds * 9 // 10}")  # first, since it says more
 
 
 @contextmanager
@@ -124,13 +152,14 @@ def _migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]
             yield connection
 
 
-class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
+class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
     """Keeps the log in PostgreSQL. Appends are serialized, so positions rise in the order of commits."""
 
     deadline = Settings().deadline
 
     def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = "stored_events") -> None:
         super().__init__(datastore, events_table_name=events_table_name)
+        self._watch = Watch()
         self.sql_create_statements = [self._composed(statement) for statement in _TABLES]
         arguments = ", ".join(f"%s::{kind}" for kind in _ARGUMENTS)
         self._write_one = self._composed(f"SELECT {{schema}}.write_event({arguments})")
@@ -179,16 +208,30 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
 
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
         rows = [(*row, *beside) for row, *beside in entries]
+        tries = 0
+
+        def write(connection: psycopg.Connection[Any]) -> int:
+            nonlocal tries
+            tries += 1
+            return self._write(connection, rows, erased)
+
         try:
-            return self._again_if_lost(lambda c: self._write(c, rows, erased))
+            return self._again_if_lost(write)
         except errors.UniqueViolation as error:
             raise VersionConflict(str(error)) from None
         except psycopg.Error as error:
             if error.sqlstate == _TAKEN:
                 raise VersionConflict(error.diag.message_primary) from None
             if error.sqlstate == _RECORDED:
+                if tries > 1 and (position := self._written(entries[0])):
+                    return position
                 raise CommandRecorded(error.diag.message_primary) from None
             raise
+
+    def _written(self, entry: Entry) -> int | None:
+        """Return the position of `entry` if it is in the log: the answer to the append that wrote it was lost."""
+        found = next(iter(self.select_command(entry.row.command_id)), None)
+        return int(found[0]) if found is not None and found[1:5] == tuple(entry.row[:4]) else None
 
     def _write(self, c: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]], erased: Sequence[Place]) -> int:
         if not erased:
@@ -217,7 +260,11 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         until = time.monotonic() + self.deadline
         while True:
             try:
-                with self.datastore.pool.connection(timeout=max(0.0, until - time.monotonic())) as connection:
+                left = max(0.0, until - time.monotonic())
+                with (
+                    self.datastore.pool.connection(timeout=left) as connection,
+                    self._watch.over(connection.fileno(), until + _GRACE),
+                ):
                     return act(connection)
             except (errors.LockNotAvailable, errors.QueryCanceled):
                 raise
@@ -291,59 +338,57 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
             list(positions),
         )
 
-    def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
-        rows = self._select(
-            "SELECT position, root, ended, (SELECT max(originator_version) FROM {schema}.{events} "
-            "WHERE originator_id = e.originator_id) FROM {schema}.branches JOIN {schema}.{events} e "
-            f"ON e.notification_id = position WHERE {LISTS[which]} AND position > %s ORDER BY position LIMIT %s",
-            *(after, limit),
-        )
-        return [Listed._make(row) for row in rows]
+    def migrate(self, connection: psycopg.Connection[Any]) -> str:
+        """Bring the tables up to date in the transaction of `connection`; return the version that they were of.
 
-    def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
-        rows = self._select(
-            "SELECT originator_version, data FROM {schema}.snapshots WHERE originator_id = %s "
-            "AND originator_version <= %s AND substring(data from 1 for %s) = %s "
-            "ORDER BY originator_version DESC LIMIT 1",
-            *(branch, upto, len(prefix), prefix),
-        )
-        return rows[0] if rows else None
+        Raises:
+            StoreError: there are none, or they cannot be brought up to date; it says why.
+        """
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+        made = self._made(connection)
+        if self.events_table_name not in made:
+            raise StoreError("it has no tables; there is nothing to migrate")
+        version = None
+        if "meta" in made:
+            found = connection.execute(self._composed("SELECT value FROM {schema}.meta WHERE name = 'schema'"))
+            version = (found.fetchone() or (None,))[0]
+        check_migration(version)
+        if version == "1":
+            connection.execute(
+                self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(_ARGUMENTS_1)})")
+            )
+        for statement in self.sql_create_statements:
+            connection.execute(statement)
+        for rebuild, _ in REBUILD:
+            connection.execute(self._composed(_in_postgres(rebuild)))
+        connection.execute(self._composed("UPDATE {schema}.meta SET value = %s WHERE name = 'schema'"), (str(SCHEMA),))
+        return str(version)
 
-    def select_versions(self, branch: str) -> list[int]:
-        rows = self._select("SELECT originator_version FROM {schema}.snapshots WHERE originator_id = %s", branch)
-        return [version for (version,) in rows]
+    def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        return self._select(_in_postgres(statement), *params)
 
-    def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
-        gone = self._composed("DELETE FROM {schema}.snapshots WHERE originator_id = %s")
-        made = self._composed("INSERT INTO {schema}.snapshots VALUES (%s, %s, %s)")
-
-        def replace(connection: psycopg.Connection[Any]) -> None:
+    def _change(self, *statements: Statement) -> None:
+        def change(connection: psycopg.Connection[Any]) -> None:
             with connection.transaction():
-                connection.execute(gone, (branch,))
-                connection.cursor().executemany(made, [(branch, *one) for one in snapshots.items()])
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+                for statement, params in statements:
+                    connection.execute(self._composed(_in_postgres(statement)), params)
 
-        self._again_if_lost(replace)
+        self._again_if_lost(change)
+
+    def _made(self, connection: psycopg.Connection[Any]) -> set[str]:
+        found = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
+        )
+        return {name for (name,) in found.fetchall()}
 
     def close(self) -> None:
+        self._watch.close()
         self.datastore.close()
 
 
-_ARGUMENTS = (
-    "text",
-    "bigint",
-    "text",
-    "bytea",
-    "bytea",
-    "int",
-    "text",
-    "text",
-    "int",
-    "text",
-    "boolean",
-    "bytea",
-    "text",
-    "bytea",
-)
+_ARGUMENTS_1 = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
+_ARGUMENTS = (*_ARGUMENTS_1, "text", "bytea")  # those before were the arguments in version 1 of the tables
 
 
 class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, ProcessRecorder):
@@ -395,10 +440,24 @@ class PostgresKeys:
     """Keys in a schema of their own, so that they can be backed up, or not, apart from the log."""
 
     def __init__(self, url: str, settings: Settings) -> None:
+        self._at = url, settings
         self._connection = _connect(url, settings)
+        self._watch = Watch()
+        self._deadline = settings.deadline + _GRACE
 
     def _execute(self, statement: str, *params: Any) -> tuple[Any, ...] | None:
+        """Execute a statement that may be sent twice, and is, if the connection was lost."""
         with reached():
+            try:
+                return self._fetch(statement, params)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                if not self._connection.broken:
+                    raise
+                self._connection = _connect(*self._at)
+                return self._fetch(statement, params)
+
+    def _fetch(self, statement: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
+        with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
             cursor = self._connection.execute(statement, params)
             return cursor.fetchone() if cursor.description else None
 
@@ -426,4 +485,5 @@ class PostgresKeys:
         return str(row[0])
 
     def close(self) -> None:
+        self._watch.close()
         self._connection.close()
