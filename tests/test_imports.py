@@ -122,14 +122,17 @@ def test_a_module_says_what_it_is_and_stays_short(path: Path) -> None:
     assert len(source.splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("room", [*ROOMS, "adapters/console", "adapters/engines", "adapters/testing"])
+CORNERS = ("console", "engines", "testing", "upkeep")
+
+
+@pytest.mark.parametrize("room", [*ROOMS, *(f"adapters/{name}" for name in CORNERS)])
 def test_rooms_are_flat_and_small(room: str) -> None:
-    """Three corners of the adapters have a door of their own: what people use, engines, and what only tests use."""
+    """Corners of the adapters with a door of their own: what people use, engines, what only tests use, upkeep."""
     modules = [path for path in MODULES if path.parent == ROOT / room]
     assert (ROOT / room / "__init__.py") in modules
     assert len(modules) - 1 <= MOST_MODULES
     corners = {path.parent for path in MODULES} - {ROOT / one for one in ROOMS}
-    assert corners == {ROOT / "adapters" / name for name in ("console", "engines", "testing")}
+    assert corners == {ROOT / "adapters" / name for name in CORNERS}
 
 
 def test_what_computes_is_of_the_standard_library() -> None:

@@ -112,6 +112,11 @@ class BesideTheLog(LogRecorder):
             *(("INSERT INTO {schema}snapshots VALUES (%s, %s, %s)", (branch, *one)) for one in snapshots.items()),
         )
 
+    def newest(self) -> str | None:
+        """Return the time that the latest event bears, None if there is no event."""
+        rows = self._rows("SELECT recorded_at FROM {events} ORDER BY {position} DESC LIMIT 1")
+        return rows[0][0] if rows else None
+
     def note(self, name: str, value: str) -> None:
         self._change(
             (

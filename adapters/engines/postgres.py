@@ -418,22 +418,33 @@ class Factory(library.PostgresFactory):
     process_recorder_class = PostgresProcessRecorder  # type: ignore[assignment]  # the library has no protocol for it
 
 
+def _datastore(url: str, settings: Settings) -> PostgresDatastore:
+    """The library's, not yet open, with what it has no parameter for, and without what the URL does not name."""
+    datastore = PostgresDatastore("", "", "", "", "", pool_size=1, max_overflow=9, originator_id_type="text")
+    datastore.pool.kwargs = {**conninfo_to_dict(url), "row_factory": dict_row, "autocommit": True}
+    datastore.pool._configure = lambda connection: _bound(connection, settings)
+    return datastore
+
+
 def open_recorder(url: str, settings: Settings) -> PostgresRecorder:
     """Open the recorder of a database, and make the tables, of the keys too, if they are missing."""
     # One connection first: it tells at once, and why, if the server cannot be reached.
     with _migrating(url, settings) as connection:
         for statement in _KEYS:
             connection.execute(statement)
-    datastore = PostgresDatastore("", "", "", "", "", pool_size=1, max_overflow=9, originator_id_type="text")
-    at = conninfo_to_dict(url)
-    # With what the library has no parameter for, and without what the URL does not name.
-    datastore.pool.kwargs = {**at, "row_factory": dict_row, "autocommit": True}
-    datastore.pool._configure = lambda connection: _bound(connection, settings)
+    datastore = _datastore(url, settings)
     datastore.pool.open()
     recorder = PostgresRecorder(datastore)
     recorder.deadline = settings.deadline
     recorder.create_table()
     return recorder
+
+
+def migrate(url: str, settings: Settings) -> str:
+    """Bring the tables of a database up to date, and return the version that they were of. See `migration`."""
+    with _migrating(url, settings) as connection:
+        connection.execute(f"SET statement_timeout = {round(settings.deadline * 1_000)}")
+        return PostgresRecorder(_datastore(url, settings)).migrate(connection)
 
 
 class PostgresKeys:
