@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from lastresort.domain.events import EVENTS, EventBase, Recorded, Unreadable
-from lastresort.domain.upcasts import UPCASTS, Upcast
+from lastresort.domain.events import EVENTS, UPCASTS, EventBase, Recorded, Unreadable, Upcast
 from lastresort.domain.values import with_content
 
 _PREFIX = "sha256:"
@@ -25,6 +24,7 @@ _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _READ_BEFORE = 10_000
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
+_TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
 
 
 class Stored(NamedTuple):
@@ -177,6 +177,8 @@ def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
 
 def explain(error: ValidationError, *within: str) -> str:
     """Say what pydantic found, field by field, on one line and without the values."""
+    if error.error_count() > _TOO_MUCH:
+        return f"{error.error_count():,} fields are not as they should be; is this something else?"
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     told = [
         f"{'.'.join(str(part) for part in (*within, *problem['loc'])) or 'value'}: {problem['msg']}"

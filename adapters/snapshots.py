@@ -13,7 +13,6 @@ undo, an ending, is decided on the whole log all the same; and an audit compares
 
 import hashlib
 import hmac
-import os
 import zlib
 from collections.abc import Iterable
 from functools import cache
@@ -22,19 +21,19 @@ from types import ModuleType
 
 from pydantic import TypeAdapter, ValidationError
 
-from lastresort.domain import events, policy, state, upcasts, values
+from lastresort.domain import events, policy, state, values
 from lastresort.domain.events import Recorded
 from lastresort.domain.ports import Kept
 from lastresort.domain.state import Conversation, evolve
 
 from . import encoding
-from .engines.keys import KEY_BYTES, Keys
+from .engines.keys import Keys
 from .engines.recorders import LogRecorder, StoreError, reached
 
 EVERY = 100
 """How many versions apart the snapshots of a branch are: about what can be read in the time of opening one."""
 
-_OF_THE_FOLD: tuple[ModuleType, ...] = (values, policy, events, upcasts, state, encoding)
+_OF_THE_FOLD: tuple[ModuleType, ...] = (values, policy, events, state, encoding)
 _KEY = "the snapshots of this store"  # no conversation is called that: an id has no spaces
 _FOLD_BYTES, _SEAL_BYTES = 8, 16
 
@@ -159,10 +158,10 @@ class SealedSnapshots:
         """Return the key that snapshots are sealed with: None if there is none, or it cannot be had now."""
         if self._key is None:
             try:
-                self._key = self._keys.get(_KEY)
+                self._key = self._keys.of(_KEY)
                 if self._key is None and make:
-                    self._keys.put(_KEY, os.urandom(KEY_BYTES))
-                    self._key = self._keys.get(_KEY)  # another process may have been first
+                    self._keys.take(_KEY)
+                    self._key = self._keys.of(_KEY)  # of two that came at once, both find the same one
             except StoreError:
                 return None  # without snapshots everything takes longer, and nothing is wrong
         return self._key

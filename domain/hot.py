@@ -18,7 +18,7 @@ from .outcomes import UnknownBranch
 from .ports import EventStore, Snapshots
 from .state import Conversation, fold
 
-APART = 32
+APART = 16
 """How many versions apart the states are that are kept of a branch before its latest."""
 
 _EARLIER = 20_000  # how many of them are kept in all

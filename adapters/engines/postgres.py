@@ -119,9 +119,11 @@ _TABLES = (
 )
 _KEYS = (
     "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
-    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (conversation text PRIMARY KEY, key bytea NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (name bytea PRIMARY KEY, key bytea NOT NULL, conversation text)",
+    "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
     "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
 )
+_KEPT = "lastresort_keys.keys"
 Result = TypeVar("Result")
 
 
@@ -452,35 +454,61 @@ class PostgresKeys:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._at = url, settings
-        self._connection = _connect(url, settings)
+        self._connection = self._open()
         self._watch = Watch()
         self._deadline = settings.deadline + _GRACE
 
-    def _execute(self, statement: str, *params: Any) -> tuple[Any, ...] | None:
+    def _open(self) -> psycopg.Connection[Any]:
+        connection = _connect(*self._at)
+        connection.execute("SET synchronous_commit = off")  # but for what must be durable at once
+        return connection
+
+    def _execute(self, statement: str, *params: Any, durable: bool = True) -> tuple[Any, ...] | None:
         """Execute a statement that may be sent twice, and is, if the connection was lost."""
         with reached():
             try:
-                return self._fetch(statement, params)
+                return self._fetch(statement, params, durable)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 if not self._connection.broken:
                     raise
-                self._connection = _connect(*self._at)
-                return self._fetch(statement, params)
+                self._connection = self._open()
+                return self._fetch(statement, params, durable)
 
-    def _fetch(self, statement: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
+    def _fetch(self, statement: str, params: Sequence[Any], durable: bool) -> tuple[Any, ...] | None:
         with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
-            cursor = self._connection.execute(statement, params)
-            return cursor.fetchone() if cursor.description else None
+            if not durable:
+                cursor = self._connection.execute(statement, params)
+                return cursor.fetchone() if cursor.description else None
+            with self._connection.transaction():
+                self._connection.execute("SET LOCAL synchronous_commit = on")
+                cursor = self._connection.execute(statement, params)
+                return cursor.fetchone() if cursor.description else None
 
-    def get(self, conversation: str) -> bytes | None:
-        row = self._execute("SELECT key FROM lastresort_keys.keys WHERE conversation = %s", conversation)
+    def of(self, conversation: str) -> tuple[bytes, bytes] | None:
+        row = self._execute(
+            f"SELECT name, key FROM {_KEPT} WHERE conversation = %s LIMIT 1", conversation, durable=False
+        )
+        return (bytes(row[0]), bytes(row[1])) if row else None
+
+    def find(self, conversation: str, name: bytes) -> bytes | None:
+        whose = "(conversation = %s OR conversation IS NULL)"
+        row = self._execute(f"SELECT key FROM {_KEPT} WHERE name = %s AND {whose}", name, conversation, durable=False)
         return bytes(row[0]) if row else None
 
-    def put(self, conversation: str, key: bytes) -> None:
-        self._execute("INSERT INTO lastresort_keys.keys VALUES (%s, %s) ON CONFLICT DO NOTHING", conversation, key)
+    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
+        owners = [conversation, *[None] * (len(keys) - 1)]
+        self._execute(
+            f"INSERT INTO {_KEPT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING",
+            *([name for name, _ in keys], [key for _, key in keys], owners),
+        )
 
-    def destroy(self, conversation: str) -> None:
-        self._execute("DELETE FROM lastresort_keys.keys WHERE conversation = %s", conversation)
+    def assign(self, name: bytes, conversation: str) -> None:
+        self._execute(f"UPDATE {_KEPT} SET conversation = %s WHERE name = %s", conversation, name, durable=False)
+
+    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
+        self._execute(
+            f"DELETE FROM {_KEPT} WHERE conversation = %s OR name = ANY(%s::bytea[])", conversation, list(names)
+        )
 
     def is_new(self) -> bool:
         return self._execute("SELECT 1 FROM lastresort_keys.master") is None

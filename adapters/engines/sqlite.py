@@ -14,7 +14,7 @@ connection, those that wait share a transaction; reads go through the library's 
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -230,8 +230,11 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
         try:
             return self._group.write((entries, erased))
         finally:
-            if erased or self._residue:  # also where the command was carried out before: it may not have come this far
-                self._truncate_log()
+            if erased:  # also where the command was carried out before: it may not have come this far
+                self._truncate_log(self.datastore.settings.deadline)
+            elif self._residue:
+                with suppress(StoreError):  # who erased has been told; nobody else need be
+                    self._truncate_log(0)
 
     def _commit(self, jobs: Sequence[Job[tuple[Sequence[Entry], Sequence[Place]]]]) -> None:
         """Write what waits in one transaction; what is refused leaves nothing behind, and does no harm to the rest."""
@@ -312,14 +315,18 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
                 self._writer = connect(self.datastore.pool.db_name, self.datastore.settings, uri=True)
             return self._writer
 
-    def _truncate_log(self) -> None:
+    def _truncate_log(self, deadline: float) -> None:
         """Have what was erased leave the write-ahead log too, where it would stay readable.
 
         Raises:
             StoreError: a reader kept it from being truncated until the deadline.
         """
-        self._residue = True
-        truncate_log(self._open_writer(), self.datastore.settings.deadline)
+        with self.datastore.get_connection(commit=True) as connection:  # the writer's may be in use by now
+            try:
+                truncate_log(connection._sqlite_conn, deadline)
+            except StoreError:
+                self._residue = True
+                raise
         self._residue = False
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -408,16 +415,18 @@ def truncate_log(connection: sqlite3.Connection, deadline: float) -> None:
         StoreError: readers kept it from being truncated until `deadline` seconds had gone by.
     """
     until = time.monotonic() + deadline
-    while True:
-        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not busy:
-            return
-        if time.monotonic() > until:
-            raise StoreError(
-                "what was erased is gone from the tables, but a reader keeps it in the write-ahead log; "
-                "send the command again when it has come to an end"
-            )
-        time.sleep(0.01)
+    (usual,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout=0")  # SQLite would wait for one reader after the other
+    try:
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() >= until:
+                raise StoreError(
+                    "what was erased is gone from the tables, but a reader keeps it in the write-ahead log; "
+                    "send the command again when it has come to an end"
+                )
+            time.sleep(0.005)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={usual}")
 
 
 class SQLiteProcessRecorder(SQLiteTrackingRecorder, SQLiteRecorder, ProcessRecorder):
