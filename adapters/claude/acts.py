@@ -112,7 +112,8 @@ class Acts:
         """Hold for the risks stated in a message that was cut off, however much of a call has come."""
         for call in calls:
             id = command_id("call", self.chat.branch, self.chat.seen, message, call["id"])
-            about = About.OTHERS if call["input"].get("about") == About.OTHERS else About.SELF
+            said = call["input"].get("about") if isinstance(call["input"], dict) else None
+            about = About.OTHERS if said == About.OTHERS else About.SELF
             self.note(self.chat.raise_risk(about, by=self.chat.model, command_id=id))
 
     def _refused(self) -> str:
