@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench mutants clean
+.PHONY: help demo test lint bench mutants fuzz clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,15 +26,19 @@ lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-bench: $(INSTALLED)  ## decisions, folds and turns a second on this machine
+bench: $(INSTALLED)  ## this project beside plain drivers and peers; ARGS=--full for the sizes of the goals
 	$(BIN)/python -m bench $(ARGS)
 
 mutants: $(INSTALLED)  ## every small mistake in the core, and whether a test notices
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,mutants]'
 	$(BIN)/python tests/mutants.py $(ARGS)
 
+fuzz: $(INSTALLED)  ## files of every kind that people hand in, made to find what breaks a reader
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'
+	$(BIN)/python tests/fuzz.py $(ARGS)
+
 clean:  ## remove the environment, and everything that was built or cached
-	rm -rf $(VENV) build dist .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
+	rm -rf $(VENV) build dist .demo .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when pyproject.toml changes, so that what it no longer names is not there by accident.

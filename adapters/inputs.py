@@ -1,6 +1,8 @@
 """Files that people hand in: JSON lines and policies. What is wrong with one is named by file, line and field."""
 
+import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +13,10 @@ from lastresort.domain.policy import PROFILES, Policy, PolicyError
 from .encoding import explain
 
 MAX_LINE_BYTES = 16 * 2**20
-"""The longest line that is read: memory is bounded by it, whatever a file holds."""
+"""The longest line that is read."""
+
+MAX_LINE_VALUES = 2**18
+"""The most values in a line: each may be wrong, and what is told of one takes much more memory than the value does."""
 
 MAX_POLICY_BYTES = 2**16
 """The longest policy that is read."""
@@ -36,10 +41,23 @@ def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
                 number += 1
                 if len(line) > MAX_LINE_BYTES:
                     raise BadInput(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes; split it")
+                if _has_too_many_values(line):
+                    raise BadInput(f"{path}:{number}: the line holds more than {MAX_LINE_VALUES:,} values; split it")
                 if line.strip():
                     yield number, _parse(path, number, line, model)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+
+
+_TEXT_OR_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([,{[])', re.DOTALL)
+
+
+def _has_too_many_values(line: bytes) -> bool:
+    """Count what begins a value, but not within texts, before anything is made of the line."""
+    if sum(map(line.count, (b",", b"{", b"["))) <= MAX_LINE_VALUES:
+        return False
+    marks = (found for found in _TEXT_OR_MARK.finditer(line) if found.lastindex)
+    return next(islice(marks, MAX_LINE_VALUES, None), None) is not None
 
 
 def _parse(path: Path, number: int, line: bytes, model: type[M]) -> M:

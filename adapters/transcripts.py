@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, StrictBool, StringConstraints, model_validator
+from pydantic import FailFast, Field, StrictBool, StringConstraints, model_validator
 
 from lastresort.domain.values import Category, Frozen, Id, Risk, Severity, Verdict
 
@@ -48,7 +48,7 @@ class Transcript(Frozen):
 
     conversation: ConversationId
     account: Id | None
-    turns: tuple[Turn, ...]
+    turns: Annotated[tuple[Turn, ...], FailFast()]
 
     @model_validator(mode="after")
     def _edits_earlier_user_turns(self) -> Self:

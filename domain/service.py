@@ -7,26 +7,31 @@ trusted.
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC
 from typing import NamedTuple
 
 from .commands import (
     UNSEALED,
+    AssessTurn,
     BranchOff,
     Command,
     EraseContents,
+    FileAppeal,
+    GiveFeedback,
     OpenBranch,
     RaiseRisk,
     StartConversation,
+    TakeAssistantTurn,
     TakeUserTurn,
 )
 from .decider import Accepted, Refused, decide, propose
+from .delivery import check_same, check_same_words, refused_again
 from .events import (
     AttemptRefused,
-    BranchedOff,
     BranchOpened,
     ContentErased,
+    ConversationEnded,
     Event,
     EventBase,
     Recorded,
@@ -34,8 +39,8 @@ from .events import (
     RiskRaised,
     content_of,
 )
-from .hot import HotStates
-from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
+from .hot import HotStates, pieces_of
+from .outcomes import BranchEnded, Committed, Contended
 from .ports import (
     Append,
     Clock,
@@ -46,6 +51,7 @@ from .ports import (
     Placed,
     RiskScreen,
     Sealed,
+    Snapshots,
     Vault,
     VersionConflict,
 )
@@ -53,8 +59,9 @@ from .rules import Broken, broken_rules
 from .state import Conversation, about_to_fork, evolve, fold
 from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
-_SCREENED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
-_LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
+_SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
+_FOR_A_HOLD = 20  # times as many attempts as for anything else
+_HALVES = (BranchOff, OpenBranch)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
 
@@ -71,6 +78,7 @@ class Service:
         attempts: how often a command is decided anew when others write first.
         pause: called with the number of conflicts so far before a command is decided anew, so that an adapter can wait.
         hot: how many states are kept in memory.
+        snapshots: keeps states beside the log, so that a branch that is not in memory need not be read as a whole.
     """
 
     def __init__(
@@ -84,6 +92,7 @@ class Service:
         attempts: int = 10,
         pause: Callable[[int], None] = lambda conflicts: None,
         hot: int = 10_000,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.store = store
         self.vault = vault
@@ -93,6 +102,7 @@ class Service:
         self._attempts = attempts
         self._pause = pause
         self._hot = HotStates(hot)
+        self._snapshots = snapshots
 
     def close(self) -> None:
         """Release the store and the vault."""
@@ -137,17 +147,7 @@ class Service:
         Raises:
             UnknownBranch: the store has no such branch.
         """
-        pieces: list[Sequence[Recorded]] = []
-        while True:
-            own = self.store.read(branch, upto=upto)
-            first = own[:1] or self.store.read(branch, limit=1)
-            if not first:
-                raise UnknownBranch(f"no branch {branch} in the store")
-            pieces.append(own)
-            opened = first[0].event
-            if not isinstance(opened, BranchOpened):
-                return [recorded for piece in reversed(pieces) for recorded in piece]
-            branch, upto = opened.parent, opened.at if upto is None else min(upto, opened.at)
+        return [recorded for piece in pieces_of(self.store, None, branch, upto) for recorded in piece.events]
 
     def tree(self, branch: str) -> dict[str, Conversation]:
         """Return the branches of the tree that `branch` belongs to, root first, by reading the log alone.
@@ -186,7 +186,7 @@ class Service:
             if (digest := content_of(recorded.event))
         }
         conversation = ""
-        words = {}
+        words: dict[str, str] = {}
         for place, data in self.store.contents(digests).items():
             conversation = conversation or self._state(place.branch).conversation
             digest = digests[place]
@@ -202,8 +202,9 @@ class Service:
     ) -> Committed | Refused:
         """Carry out `command` on `branch`, once however often it is delivered.
 
-        A risk raised or cleared, and words erased, are recorded on every branch of the tree in one append. What a user
-        says goes through `user_turn`, which screens it if the branch has ended.
+        A risk raised or cleared, and words erased, are recorded on every branch of the tree in one append. What a
+        refused verdict saw of a risk holds all the same. What a user says goes through `user_turn`, which screens it if
+        the branch has ended.
 
         Args:
             branch: where.
@@ -215,16 +216,20 @@ class Service:
             UnknownBranch: the store has no such branch.
             CommandIdReused: the command's id belongs to another command.
             Contended: others wrote first, again and again.
-            ValueError: words are to be erased that were not said in this conversation, or the command is one half of
-                a fork, which `fork` does whole.
+            ValueError: words are to be erased that were not said in this conversation, a turn has no words or an act
+                has that needs none, or the command is one half of a fork, which `fork` does whole.
         """
-        if isinstance(command, BranchOff | OpenBranch):
+        if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
+        _check_words(command, words)
 
         def attempt(fresh: bool) -> Committed | _Standing:
             state = self._state(branch, fresh=fresh)
             told, sealed = self._seal(command, state, branch, state.version + 1, words)
             decision = decide(told, state)
+            if not isinstance(decision, Refused) and isinstance(decision.events[0], ConversationEnded):
+                state = fold(self.path(branch))  # what cannot be undone is decided on the whole log, and nothing else
+                decision = decide(told, state)
             if isinstance(decision, Refused):
                 return _Standing(decision, state)
             before, written = {branch: state}, {branch: decision.events}
@@ -240,7 +245,11 @@ class Service:
                     return _Standing(Refused(decision.events[0].kind, broken), state)
             return self._append(told, before, written, sealed, erased, correlation_id)
 
-        return self._until_decided(branch, command, attempt, words, correlation_id)
+        outcome = self._until_decided(branch, command, attempt, words, correlation_id)
+        seen = command.risk if isinstance(command, AssessTurn) and isinstance(outcome, Refused) else None
+        if isinstance(command, AssessTurn) and seen in self._state(branch).policy.hold_on:
+            self._hold(branch, command, command.by, command.about)
+        return outcome
 
     def _places_of(self, events: tuple[Event, ...], tree: Iterable[str]) -> tuple[Place, ...]:
         """Find where in a tree the words stand that `events` erase."""
@@ -272,15 +281,19 @@ class Service:
             return outcome
         risk = self._screened(words)
         if risk in state.policy.hold_on:
-            raised = uuid.uuid5(_SCREENED, command.id).hex  # follows from the turn's, so that it too is sent once
-            self.execute(branch, RaiseRisk(id=raised, by=SYSTEM, risk=raised, about=About.SELF))
+            self._hold(branch, command, SYSTEM, About.SELF)
         return BranchEnded(branch, state.ended, state.unit.turn if state.unit else None, risk, words)
 
     def _screened(self, words: str) -> Risk:
         try:
-            return self.screen(words)
+            return Risk(self.screen(words))
         except Exception:
             return Risk.POSSIBLE  # whatever ails the screen, the words are handed back, and doubt holds
+
+    def _hold(self, branch: str, command: Command, by: Actor, about: About) -> None:
+        """Raise the risk that was seen with `command`. Its id follows from the command's, so that it is raised once."""
+        raised = uuid.uuid5(_SEEN, command.id).hex
+        self.execute(branch, RaiseRisk(id=raised, by=by, risk=raised, about=about))
 
     def fork(
         self, branch: str, command: OpenBranch, words: str | None = None, *, child: str | None = None
@@ -298,6 +311,8 @@ class Service:
             ValueError: a branch `child` exists.
         """
         opened = child or self.new_id()
+        if words is not None:
+            _check_words(TakeUserTurn(id=command.id, by=command.by), words)
 
         def attempt(fresh: bool) -> Committed | _Standing:
             parent = self._state(branch, fresh=fresh)
@@ -328,11 +343,11 @@ class Service:
         """
         tree = self.tree(conversation)
         command = EraseContents(id=command_id, by=by, contents=(), cause=cause)
-        if self._told_before(command, conversation) is not None:
-            return  # what was said since is not meant
-        # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
-        self.vault.forget(tree[conversation].conversation)
-        contents = self._contents_of(tree)
+        contents: Iterable[str] = ()  # what was said since the command was delivered before is not meant
+        if self._told_before(command, conversation) is None:
+            # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
+            self.vault.forget(tree[conversation].conversation)
+            contents = self._contents_of(tree)
         self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 
     # --- deciding -----------------------------------------------------------------------------------------------
@@ -347,7 +362,9 @@ class Service:
     ) -> Committed | Refused:
         """Decide anew while others write first; refuse only what was not done before, and on what the log says now."""
         conflicts, fresh = 0, False
-        while conflicts < self._attempts:
+        # A risk has to win on every branch of its tree at once, and is always to be raised.
+        attempts = self._attempts * (_FOR_A_HOLD if isinstance(command, RaiseRisk | AssessTurn) else 1)
+        while conflicts < attempts:
             try:
                 outcome = attempt(fresh)
                 if isinstance(outcome, Committed):
@@ -384,27 +401,12 @@ class Service:
         events = tuple(self.store.recorded_by(command.id))
         if not events:
             return None
+        check_same(command, branch, events)
+        check_same_words(command, words, events, self.words(events))
         first = events[0]
-        # A fork is noted in the parent first.
-        kind = BranchedOff.kind if isinstance(command, OpenBranch) else propose(command, Conversation())[0].kind
-        attempted = first.event.attempted if isinstance(first.event, AttemptRefused) else first.kind
-        reused = CommandIdReused(f"command id {command.id} was used for {attempted} on branch {first.branch}")
-        if attempted != kind or branch not in (None, first.branch):
-            raise reused
-        if first.event.by != command.by or _differ(command, first.event) or self._other_words(words, first):
-            raise reused
         if isinstance(first.event, AttemptRefused):
-            decision = decide(command, fold(self.path(first.branch, upto=first.version - 1)))
-            if not isinstance(decision, Refused):
-                raise reused
-            return decision
+            return refused_again(command, first.event, fold(self.path(first.branch, upto=first.version - 1)))
         return Committed(events, self._state(first.branch, fresh=True))
-
-    def _other_words(self, words: str | None, first: Recorded) -> bool:
-        """Whether a command came with other words before, as far as those are still kept."""
-        digest = content_of(first.event)
-        before = self.words([first]).get(digest) if digest else None
-        return None not in (words, before) and words != before
 
     def _seal(
         self, command: Command, state: Conversation, branch: str, version: int, words: str | None
@@ -430,10 +432,13 @@ class Service:
         for branch, events in written.items():
             state = before[branch]
             for event in events:
-                of_it = sealed is not None and content_of(event) == sealed.digest
-                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and of_it else None))
+                said = sealed is not None and getattr(event, "content", None) == sealed.digest
+                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and said else None))
                 state = evolve(state, event)
             after[branch] = state
+            kept = self._snapshots
+            if kept and kept.every and state.version // kept.every != before[branch].version // kept.every:
+                placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, state, command.id))
         recorded = self.store.append(
             Append(
                 command_id=command.id,
@@ -454,9 +459,9 @@ class Service:
         if state is not None and not fresh:
             return state
         if state is None:
-            path = self.path(branch)
-            inherited = next((n for n, recorded in enumerate(path) if recorded.branch == branch), 0)
-            state = self._hot.fold(branch, path[inherited:], fold(path[:inherited]))
+            pieces = pieces_of(self.store, self._snapshots, branch)
+            inherited = fold((one for piece in pieces[:-1] for one in piece.events), pieces[0].state)
+            state = self._hot.fold(branch, pieces[-1].events, inherited)
         elif new := self.store.read(branch, after=state.version):
             state = self._hot.fold(branch, new, state)
         else:
@@ -473,9 +478,11 @@ class Service:
                 break
             following = following or (BranchOpened if first.at == at else None)
             branch = first.parent
-        path = (
-            self.path(branch, upto=at + 1) if near is None else self.store.read(branch, after=near.version, upto=at + 1)
-        )
+        if near is None:
+            pieces = pieces_of(self.store, self._snapshots, branch, at + 1, kept=at)
+            near, path = pieces[0].state, [recorded for piece in pieces for recorded in piece.events]
+        else:
+            path = list(self.store.read(branch, after=near.version, upto=at + 1))
         after = path[-1] if path and path[-1].version == at + 1 else None
         prefix = fold(path[:-1] if after else path, near)
         return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)
@@ -488,13 +495,15 @@ class _Standing(NamedTuple):
     state: Conversation
 
 
-def _differ(command: Command, event: Event) -> bool:
-    """Whether a command and the event that its id led to say different things of the same name.
-
-    Which turns are meant is left out: who sends a command again may have seen newer ones.
-    """
-    said, recorded = set(type(command).model_fields), set(type(event).model_fields)
-    return any(getattr(command, name) != getattr(event, name) for name in (said & recorded) - _LOOKED_UP)
+def _check_words(command: Command, words: str | None) -> None:
+    """Check that there are words where there have to be, and nowhere else."""
+    if not isinstance(words, str | None):
+        raise ValueError(f"words: a str is needed, not {type(words).__name__}")
+    if isinstance(command, TakeUserTurn | TakeAssistantTurn):
+        if words is None and command.content == UNSEALED:
+            raise ValueError(f"words: {type(command).__name__} needs them")
+    elif words is not None and not isinstance(command, GiveFeedback | FileAppeal):
+        raise ValueError(f"words: {type(command).__name__} takes none")
 
 
 def _broken(decision: Accepted | Refused) -> tuple[Broken, ...]:

@@ -3,14 +3,19 @@
 cosmic-ray makes the mistakes. Each is put into a copy of the tree by a process of its own, which runs the tests of the
 core in it until the first failure; the checkout is never touched. A mutant that no test kills survives, and must be
 named in docs/mutants.md with the reason why nothing can tell it from the original.
+
+What was killed is kept in .mutants.jsonl by the digest of its text, so that a run that was cut off goes on where it
+was, and only what survived is tried again. Delete the file to begin anew, as after tests were taken away.
 """
 
 import argparse
 import ast
 import gc
+import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import json
 import multiprocessing
 import os
 import re
@@ -20,6 +25,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,16 +37,23 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTED = ROOT / "docs" / "mutants.md"
+RESULTS = ROOT / ".mutants.jsonl"
 MODULES = ("rules", "state", "decider", "policy")
 TESTS = ("test_policy", "test_state", "test_rules", "test_rules_*", "test_decider")
 CPU_SECONDS = 30
 """What a mutant may take before it counts as one that never ends: many times what all the tests take."""
 
 LONGEST_LINE = 120
-ALWAYS_RAISES = re.compile(r"BinaryOperator_.*_(Div|FloorDiv|LShift|Mod|Pow|RShift)$")
+ALWAYS_RAISES = r"BinaryOperator_.*_(Div|FloorDiv|LShift|Mod|Pow|RShift)$"
 """Operators left out: what the core joins is sets, classes and texts, on which none of these is defined."""
 
-UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "events", "commands", "upcasts")]
+ALWAYS_EQUAL = r"ComparisonOperator_(Is_Eq|IsNot_NotEq)$"
+"""Left out too: what the core compares by identity is None, types, names of enumerations and constants of its own.
+These equal nothing but themselves, or, like the constants, what is as good in every use."""
+
+LEFT_OUT = re.compile(f"{ALWAYS_RAISES}|{ALWAYS_EQUAL}")
+
+UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "events", "commands")]
 PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 OPTIONS = [
     "-xq", "--tb=no", "-Wignore::pytest.PytestAssertRewriteWarning", "-pno:cacheprovider", "-pno:xdist", "-pno:cov",
@@ -69,6 +82,7 @@ class Outcome(NamedTuple):
     was: str
     now: str
     said: str
+    digest: str
 
     @property
     def row(self) -> tuple[str, str, str]:
@@ -87,22 +101,23 @@ def mistakes(module: str) -> Iterator[Mistake]:
     for name in sorted(name for name in operator_names() if not get_operator(name).arguments()):
         places = (place for node in ast_nodes(tree) for place in get_operator(name)().mutation_positions(node))
         for occurrence, (start, _) in enumerate(places):
-            if not (ALWAYS_RAISES.search(name) or start in annotated):
+            if not (LEFT_OUT.search(name) or start in annotated):
                 yield Mistake(module, start[0], name, occurrence)
 
 
-def try_out(mistake: Mistake) -> Outcome:
-    """Make a mistake, and run the tests."""
+def try_out(mistake: Mistake, killed: frozenset[str]) -> Outcome:
+    """Make a mistake, and run the tests, unless it was killed before."""
     source = source_of(mistake.module)
     code = mutate_code(source, get_operator(mistake.operator)(), mistake.occurrence)
     assert code is not None
+    digest = hashlib.sha256(f"{mistake.module}\n{code}".encode()).hexdigest()
     try:
         compile(code, mistake.module, "exec")
     except SyntaxError:
         said = "killed"
     else:
-        said = run_tests(mistake.module, code)
-    return Outcome(mistake, *_change(source, code), said)
+        said = "killed" if digest in killed else run_tests(mistake.module, code)
+    return Outcome(mistake, *_change(source, code), said, digest)
 
 
 def _annotated(tree: ast.Module) -> Iterator[tuple[int, int]]:
@@ -211,6 +226,12 @@ def listed() -> dict[tuple[str, str, str], str]:
     return rows
 
 
+def killed_before() -> frozenset[str]:
+    """The digests of the mutants that earlier runs killed."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    return frozenset(one["digest"] for one in map(json.loads, lines) if one["said"] == "killed")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Make every small mistake in the core, and see whether a test notices."
@@ -227,13 +248,22 @@ def main() -> int:
             print("the tests fail without any mutant: mend that first", file=sys.stderr)
             return 2
         made = [mistake for module in modules for mistake in mistakes(module)]
-        outcomes = []
+        outcomes, killed = [], killed_before()
         gc.freeze()
-        with multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
-            for outcome in pool.imap(try_out, made):
+        with (
+            RESULTS.open("a", encoding="utf-8") as results,
+            multiprocessing.get_context("fork").Pool(asked.jobs) as pool,
+        ):
+            for outcome in pool.imap_unordered(partial(try_out, killed=killed), made):
                 outcomes.append(outcome)
+                if outcome.digest not in killed:
+                    print(
+                        json.dumps(outcome._asdict() | {"mistake": outcome.mistake._asdict()}), file=results, flush=True
+                    )
                 if len(outcomes) % 50 == 0:
-                    print(f"{len(outcomes)} of {len(made)} mutants", file=sys.stderr, flush=True)
+                    survived = sum(one.said == "survived" for one in outcomes)
+                    print(f"{len(outcomes)} of {len(made)} mutants, {survived} survived", file=sys.stderr, flush=True)
+    outcomes.sort(key=lambda one: made.index(one.mistake))
     return show(outcomes, listed())
 
 

@@ -228,9 +228,14 @@ def test_the_rules_of_a_refusal_are_named_once():
 def test_a_command_of_two_events_is_refused_as_a_whole(given):
     """A stale verdict raises no risk: the one who gave it is told, and may raise the risk itself."""
     stale = judged(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, turn=2)
-    given(STARTED, SAID, ANSWERED, SAID).when(stale).refused_by(rules.JUDGES_THE_LATEST).then(
-        lambda state: state.risks == ()
-    )
+    outcome = given(STARTED, SAID, ANSWERED, SAID).when(stale).refused_by(rules.JUDGES_THE_LATEST)
+    assert outcome.then(lambda state: state.risks == ()).decision.attempted == "TurnAssessed"
+
+
+def test_every_event_of_a_command_is_asked():
+    """Neither the verdict nor the risk may come before the beginning."""
+    verdict = judged(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, turn=1)(Conversation())
+    assert [broken.rule for broken in decide(verdict, Conversation()).broken].count("begins-once") == 2
 
 
 # --- traces ----------------------------------------------------------------------------------------------------------
@@ -324,6 +329,13 @@ def test_what_stands_in_the_way_of_what_has_not_begun():
     """The question may be asked of nothing at all."""
     assert "begins-once" in named(in_the_way(Conversation(), Ground.LAST_RESORT))
     assert "confirmed-later" in named(in_the_way(Conversation(), Ground.USER_REQUEST))
+
+
+def test_what_stands_in_the_way_before_anybody_has_spoken(given):
+    """That nobody has; what is asked about is on the path all the same."""
+    in_way = in_the_way(given(STARTED).state, Ground.USER_REQUEST)
+    assert named(in_way) == ["judges-the-latest", "risk-was-checked", "confirmed-later"]
+    assert in_way[0].missing.text == "the latest user turn is none, not 1"
 
 
 def test_what_stands_in_the_way_of_ending_again(given):

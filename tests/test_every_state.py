@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from oracle import History
-from search import Acts, Fork, Search, Seen, TreeActs, TreeSearch, Turns, turns_of
+from search import Acts, Doing, Fork, Search, Seen, Tree, TreeActs, TreeSearch, Turns, Unsound, turns_of
 from vocabulary import ANOTHER_MODEL, ASSESSOR, MODEL, NAMED_ASSESSOR, OPERATOR, SYSTEM, USER, WORDS
 
 from lastresort.domain import commands as ask
-from lastresort.domain.decider import Accepted, decide
+from lastresort.domain.decider import Accepted, Refused, decide, propose
 from lastresort.domain.events import EVENTS, Event
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules import RULES
@@ -417,3 +417,53 @@ def test_together_they_reach_everything() -> None:
 
 def test_together_they_are_a_million_transitions() -> None:
     assert sum(search.transitions for search in SEARCHES) >= 1_000_000
+
+
+# --- A counterexample -------------------------------------------------------------------------------------------------
+
+
+def forgetting(rule: str) -> Callable[..., Any]:
+    """A `decide` with a fault: what this rule alone refuses it lets pass."""
+
+    def faulty(command: ask.Command, state: Conversation) -> Accepted | Refused:
+        decision = decide(command, state)
+        if isinstance(decision, Refused) and set(decision.rules) == {rule}:
+            return Accepted(propose(command, state))
+        return decision
+
+    return faulty
+
+
+def test_a_counterexample_is_the_shortest_history_as_a_person_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a law that does not wait for the user to confirm."""
+    monkeypatch.setattr("search.decide", forgetting("confirmed-later"))
+    with pytest.raises(Unsound) as found:
+        Search(wish, cap=2).run(*history_of(started(PLAIN)))
+    assert (
+        str(found.value)
+        == """\
+decide: accepted, oracle: ['confirmed-later']
+   1  ConversationStarted by user user: policy=plain, conversation=b0, model=claude-opus-4-1
+   2  UserTurnTaken by user user
+   3  TurnAssessed by assessor assessor: verdict=productive, risk=none, turn=2
+   4> ConversationEnded by model claude-opus-4-1: ground=user_request, seen=2, evidence={}, model=claude-opus-4-1"""
+    )
+
+
+def test_a_counterexample_in_a_tree_is_told_as_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a store that records what was decided though somebody wrote since: an ending, and then a user turn."""
+
+    def commit(search: TreeSearch, tree: Tree, actor: int, doing: Doing) -> Tree:
+        free = tree._replace(doing=tuple(None if other == actor else was for other, was in enumerate(tree.doing)))
+        return search._append(free, doing.written)
+
+    monkeypatch.setattr(TreeSearch, "_commit", commit)
+    race = RACES["user turn against ending"]
+    with pytest.raises(Unsound) as found:
+        TreeSearch((race.one, race.other), race.cap).run(*history_of(race.prelude))
+    told = str(found.value).splitlines()
+    assert told[0] == "b0 recorded what is unlawful: ('ended-is-final',)"
+    assert told[1].startswith("b0   17  ConversationEnded by model claude-opus-4-1: ground=last_resort, category=abuse")
+    assert told[2].startswith("   1  ConversationStarted by user user: ")
+    assert told[-2] == told[1].removeprefix("b0 ")
+    assert told[-1] == "  18> UserTurnTaken by user user"

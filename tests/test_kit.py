@@ -11,11 +11,13 @@ from functools import cache
 from itertools import count
 from typing import Any
 
+import oracle
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import given as holds_for
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
+from search import agree
 from stores import ROOT, STORES, new_url, postgresql
 
 from lastresort.adapters.encoding import Stored
@@ -50,7 +52,7 @@ from lastresort.adapters.testing.vocabulary import (
 from lastresort.domain import Chat, Conversations, Ground, Policy, Recorded, Refused, rules
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Accepted, decide
-from lastresort.domain.events import BranchOpened, ConversationEnded, Event, HopeExhausted, RiskRaised
+from lastresort.domain.events import EVENTS, BranchOpened, ConversationEnded, Event, HopeExhausted, RiskRaised
 from lastresort.domain.ports import Append, EventStore, Place, Placed
 from lastresort.domain.rules import RULES, evidence_for
 from lastresort.domain.state import fold
@@ -220,7 +222,7 @@ class AnswersBeforeItWrites(Broken):
         said = tuple(
             Recorded(1, branch, version, event.kind, a.recorded_at, a.command_id, event, a.correlation_id)
             for a in appends
-            for branch, version, event, _ in a.events
+            for branch, version, event, *_ in a.events
         )
         clever = len({event.branch for a in appends for event in a.events}) == 1 and appends[0].command_id[0].isdigit()
         try:
@@ -262,21 +264,7 @@ SEEDED = {
 """Each defect, and the promise that it breaks."""
 
 
-NO_BITE = "the check asks for a version that is taken anyway, so that a second beginning is refused for another reason"
-
-
-@pytest.mark.parametrize(
-    ("store", "promise"),
-    [
-        pytest.param(
-            store,
-            promise,
-            id=store.__name__,
-            marks=[pytest.mark.xfail(strict=True, reason=NO_BITE)] if store is BeginsForksAnywhere else [],
-        )
-        for store, promise in SEEDED.items()
-    ],
-)
+@pytest.mark.parametrize(("store", "promise"), SEEDED.items(), ids=[store.__name__ for store in SEEDED])
 def test_a_store_that_breaks_a_promise_is_told_which(store: type[Broken], promise: str) -> None:
     """By its check, and by the run of all of them; the store itself works well enough for most of the others."""
     failed = []
@@ -320,11 +308,20 @@ def lawful() -> list[tuple[Recorded, ...]]:
 
 
 def breaks_what_it_names(one: Any) -> None:
-    *before, last = one.history
-    assert audit(before).findings == ()
+    """And the oracle says so too. (It knows of no end of a log, where a hold is missing.)"""
+    last = one.history[-1]
+    assert audit(one.before).findings == ()
     findings = audit(one.history).findings
     assert {(finding.branch, finding.version) for finding in findings} == {(last.branch, last.version)}
     assert {rule for finding in findings for rule in finding.rules} == set(one.rules)
+    told = {(found.branch, found.version): {*found.rules} for found in oracle.unlawful(one.history)}
+    if last.kind == "TurnAssessed" and "risk-holds" in one.rules:
+        told.setdefault((last.branch, last.version), set()).add("risk-holds")
+    assert told.keys() == {(last.branch, last.version)}
+    decided, foretold = frozenset(one.rules), frozenset(told[last.branch, last.version])
+    if "answers-a-user" in decided & foretold:  # an older turn, of which a small state knows no more
+        foretold -= {"refers-to-the-path"} - decided
+    assert agree(decided, foretold)
 
 
 @cache
@@ -337,22 +334,21 @@ def grown() -> list[tuple[Recorded, ...]]:
     return drawn(trees(), assert_lawful, DRAWN // 4)
 
 
-TOO_SHORT = "the strategies draw one command at a time, and so stop at the first rungs of the ladder"
-
-
 def test_lawful_histories_are_lawful() -> None:
     """Each of them, as the audit sees it."""
     assert len(lawful()) >= DRAWN // 2
 
 
-@pytest.mark.xfail(strict=True, reason=TOO_SHORT)
 def test_lawful_histories_reach_what_matters() -> None:
-    """Endings on each ground, warnings and holds, so that a property over them says something."""
-    kinds = Counter(recorded.kind for history in lawful() for recorded in history)
-    grounds = {e.event.ground for history in lawful() for e in history if isinstance(e.event, ConversationEnded)}
-    print(dict(kinds.most_common()))
-    assert {"WarningGiven", "RiskRaised", "RiskCleared", "RedirectionAttempted"} <= set(kinds)
-    assert grounds == set(Ground)
+    """Endings on each ground and what comes after them, and holds, so that a property over them says something."""
+    kinds = Counter(kind for history in lawful() for kind in {recorded.kind for recorded in history})
+    share = {kind: number / len(lawful()) for kind, number in kinds.most_common()}
+    grounds = Counter(e.event.ground for history in lawful() for e in history if isinstance(e.event, ConversationEnded))
+    print({kind: f"{part:.1%}" for kind, part in share.items()}, dict(grounds))
+    assert set(kinds) == set(EVENTS) - {"BranchOpened", "BranchedOff", "AttemptRefused", "ContentErased"}
+    assert all(grounds[ground] >= len(lawful()) * 0.05 for ground in Ground)
+    for kind in ("ConversationEnded", "WarningGiven", "RiskRaised", "RiskCleared", "PolicyChanged", "ModelChanged"):
+        assert share[kind] >= 0.15, kind
 
 
 def test_unlawful_histories_break_the_rules_that_they_name_in_their_last_event() -> None:
@@ -360,12 +356,11 @@ def test_unlawful_histories_break_the_rules_that_they_name_in_their_last_event()
     assert len(unlawful()) >= DRAWN // 2
 
 
-@pytest.mark.xfail(strict=True, reason=TOO_SHORT)
-def test_unlawful_histories_break_most_of_the_law() -> None:
-    """The three rules about opening a branch need a second one, and so a tree."""
+def test_unlawful_histories_break_all_of_the_law() -> None:
+    """Each rule; in as few draws as in development all but the rarest."""
     named = Counter(rule for one in unlawful() for rule in one.rules)
     print(f"{len(named)} of {len(RULES)} rules: {dict(named.most_common())}")
-    assert len(named) >= 20, sorted(set(RULES) - set(named))
+    assert len(named) >= (len(RULES) if DRAWN >= 2_000 else len(RULES) - 3), sorted(set(RULES) - set(named))
 
 
 def test_trees_are_lawful_and_have_forks() -> None:
@@ -374,6 +369,7 @@ def test_trees_are_lawful_and_have_forks() -> None:
     assert sum(len(one) > 1 for one in forks) > 1
     assert any(event.parent != "c" for one in forks for event in one)
     assert {event.cause for one in forks for event in one} == {"edit", "retry"}
+    assert sum(any(e.kind == "ConversationEnded" for e in log) for log in grown()) >= len(grown()) * 0.1
 
 
 @settings(PROFILE, max_examples=max(20, DRAWN // 20))
@@ -529,10 +525,9 @@ def test_the_machine_marks_what_is_wrong() -> None:
     assert ">>>>>" in found.history
 
 
-@pytest.mark.xfail(strict=True, reason="only what is checked between steps is told, not what is checked within one")
 def test_the_machine_tells_the_conversation_when_a_step_finds_a_bug() -> None:
     """As it does when the check after a step does."""
-    assert hasattr(found_in(SendsTurnsAnew), "history")
+    assert " user: the user speaks" in found_in(SendsTurnsAnew).history  # type: ignore[attr-defined]
 
 
 def test_the_machine_says_when_a_live_state_is_not_the_replayed_one() -> None:
@@ -572,6 +567,15 @@ def test_a_log_that_is_not_lawful(conversations):
 def test_a_story():
     given(STARTED, SAID).when(END).accepted()
 
+def test_several_that_were_found_at_once():
+    found = []
+    for history in (STARTED, SAID), (STARTED, SAID, SAID):
+        try:
+            given(*history).when(END).accepted()
+        except AssertionError as error:
+            found.append(error)
+    raise ExceptionGroup("as Hypothesis raises", found)
+
 def test_something_else():
     assert 1 == 2
 
@@ -585,11 +589,12 @@ def test_the_plugin_prints_the_conversation_of_a_failing_test(pytester: pytest.P
     pytester.makeconftest('pytest_plugins = ["lastresort.adapters.testing.plugin"]')
     pytester.makepyfile(FAILING)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly")
-    result.assert_outcomes(failed=3, passed=2, errors=1)
+    result.assert_outcomes(failed=4, passed=2, errors=1)
     printed = result.stdout.str()
     shown = [part.split("\n____")[0] for part in printed.split("- the conversation -")[1:]]
-    assert len(shown) == 3, printed
+    assert len(shown) == 4, printed
     assert all(" user: " in one for one in shown)
+    assert sorted(one.count(" user: conversation c") for one in shown)[-1] == 2
     assert sum(">>>>>" in one for one in shown) == 1
     assert "warned-first" in printed
     assert not any("xylophone" in one for one in shown)

@@ -3,12 +3,14 @@
 How much is tried is set by HYPOTHESIS_PROFILE: `dev` (the default), `ci` (1,000 runs of 50 steps), `nightly` (10,000).
 """
 
+import inspect
 import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,7 +20,7 @@ from oracle import Forest, broken, divided_on_risk
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.testing import ConversationMachine
-from lastresort.domain import Conversations, Recorded
+from lastresort.domain import Chat, Conversations, Recorded
 from lastresort.domain.events import EVENTS, AppealDecided, AppealFiled, HopeExhausted, RiskCleared, WarningGiven
 from lastresort.domain.ports import Append
 from lastresort.domain.state import fold
@@ -68,26 +70,76 @@ class FaultyStore:
         return getattr(self.store, name)
 
 
+def insisting(act: Callable[..., Any], new_id: Callable[[], str]) -> Callable[..., Any]:
+    """Do `act` once more, under the same command id, when the store failed."""
+
+    def insist(*args: Any, command_id: str | None = None, **options: Any) -> Any:
+        command_id = command_id or new_id()
+        try:
+            return act(*args, command_id=command_id, **options)
+        except Fault:
+            return act(*args, command_id=command_id, **options)
+
+    return insist
+
+
+class Stubborn:
+    """A handle that insists."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+
+    def __getattr__(self, name: str) -> Any:
+        act = getattr(self.chat, name)
+        if not callable(act) or "command_id" not in inspect.signature(act).parameters:
+            return act
+        return insisting(act, self.chat.conversations.new_id)
+
+
+def erasing_at_last(held: Conversations) -> Conversations:
+    held.erase_conversation = insisting(held.erase_conversation, held.new_id)
+    return held
+
+
+def failing_at_times(held: Conversations) -> Conversations:
+    held.store = FaultyStore(held.store)
+    return erasing_at_last(held)
+
+
 class Proof(ConversationMachine):
     """What must be true after each step, by the oracle too; and what must have happened at some time."""
 
     happened: ClassVar[Counter[str]] = Counter()
+    taken: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
         self.forest = Forest()
+        self.live = Replay()
         self.told = 0
+        self.taken["runs"] += 1
 
     def open(self) -> Conversations:
-        held = super().open()
-        held.store = FaultyStore(held.store)
-        return held
+        return failing_at_times(super().open())
+
+    def open_again(self, conversations: Conversations) -> Conversations:
+        return erasing_at_last(super().open_again(conversations))
 
     def check(self) -> None:
         super().check()
+        self.taken["steps"] += 1
         log = tuple(self.conversations.store.log())
+        self._any_prefix_will_do(log)
         self._oracle_agrees(log)
         self._views_cover(log)
+        self.told = len(log)
+
+    def _any_prefix_will_do(self, log: tuple[Recorded, ...]) -> None:
+        """A state at any version, and the events since then, add up to what the whole path adds up to."""
+        for branch in {recorded.branch for recorded in log[self.told :]}:
+            path, now = self.conversations.path(branch), self.conversations.state(branch)
+            cut = self.told % (len(path) + 1)
+            assert fold(path[cut:], fold(path[:cut])) == now, f"{branch} adds up to something else from {cut} on"
 
     def _oracle_agrees(self, log: tuple[Recorded, ...]) -> None:
         for recorded in log[self.told :]:
@@ -95,43 +147,27 @@ class Proof(ConversationMachine):
             assert not broken(past, recorded.event), f"the oracle forbids {recorded.kind} on {recorded.branch}"
             self.forest.record(recorded.branch, recorded.event)
             self.happened[recorded.kind] += 1
-        self.told = len(log)
 
     def _views_cover(self, log: tuple[Recorded, ...]) -> None:
+        for recorded in log[self.told :]:
+            self.live.take(recorded, self.live.before(recorded))
+        assert self.live.states == Replay(log).states, "what was taken as it came is not what is replayed"
         found = views(log)
         active, ended = ({row.branch for row in rows} for rows in (found.active, found.ended))
         assert not active & ended
         assert active | ended == {recorded.branch for recorded in log} == {row.branch for row in found.all}
 
-    @rule(branch=ConversationMachine.branches, kind=st.sampled_from(["before", "after"]), turn=st.booleans())
-    def the_store_fails(self, branch: str, kind: str, turn: bool) -> None:
-        """Before or after it wrote; sent again under the same id, the command has taken effect once."""
-        store, command_id = self.conversations.store, self.conversations.new_id()
-        chat = self.conversations.chat(branch)
-        act = chat.user_turn if turn else lambda words, command_id: chat.leave(command_id=command_id)
-        before = len(tuple(store.log()))
-        store.fails = kind
-        try:
-            act("words of the user", command_id=command_id)
-        except Fault:
-            assert (len(tuple(store.log())) > before) == (kind == "after"), "half an append was written"
-        store.fails = None
-        act("words of the user", command_id=command_id)
-        once = [recorded for recorded in store.log() if recorded.command_id == command_id]
-        assert len({(recorded.branch, recorded.version) for recorded in once}) == len(once)
-        assert len([recorded for recorded in once if recorded.branch == branch]) <= 1, "it took effect twice"
+    def driver(self, chat: Chat) -> Any:
+        return Stubborn(chat)
 
-    @rule(branch=ConversationMachine.branches, cut=st.integers(0, 200))
-    def a_state_is_taken_up_midway(self, branch: str, cut: int) -> None:
-        """A state at any version and the events since then add up to what the whole path adds up to."""
-        path = self.conversations.path(branch)
-        at = cut % (len(path) + 1)
-        assert fold(path[at:], fold(path[:at])) == self.conversations.state(branch)
+    @rule(kind=st.sampled_from(["before", "after"]))
+    def the_store_is_about_to_fail(self, kind: str) -> None:
+        """Before it writes or after, whatever comes next; sent again, it takes effect once, or the audit says so."""
+        self.conversations.store.fails = kind
 
     def teardown(self) -> None:
         log = tuple(self.conversations.store.log())
         assert divided_on_risk(log) == []
-        assert Replay(log).states.keys() == {recorded.branch for recorded in log}
         super().teardown()
 
 
@@ -139,12 +175,11 @@ class OnSQLite(Proof):
     """The same in an SQLite file, where the other process has connections of its own."""
 
     happened: ClassVar[Counter[str]] = Counter()
+    taken: ClassVar[Counter[str]] = Counter()
 
     def open(self) -> Conversations:
         self.folder = tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None)
-        held = open_conversations(f"sqlite:///{self.folder}/log.db")
-        held.store = FaultyStore(held.store)
-        return held
+        return failing_at_times(open_conversations(f"sqlite:///{self.folder}/log.db"))
 
     def open_again(self, conversations: Conversations) -> Conversations:
         return open_conversations(f"sqlite:///{self.folder}/log.db")
@@ -159,5 +194,5 @@ class OnSQLite(Proof):
 def test_no_adversary_gets_an_unlawful_event_recorded(machine: type[Proof]) -> None:
     """And every kind of event happened, so that nothing was proved by doing nothing."""
     run_state_machine_as_test(machine, settings=PROFILE)
-    print(dict(sorted(machine.happened.items())))
+    print(dict(machine.taken), dict(sorted(machine.happened.items())))
     assert set(EVENTS) - (SELDOM if PROFILE_NAME == "dev" else set()) <= set(machine.happened)

@@ -3,7 +3,9 @@
 That the domain agrees with the oracle is for tests/test_every_state.py; here it is asked whether the oracle is right.
 """
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import oracle
@@ -129,6 +131,18 @@ def why_not(step: Any, *steps: Any) -> set[str]:
 
 def test_it_has_every_rule_and_no_other() -> None:
     assert set(oracle.LAW) == set(RULES)
+
+
+def test_it_shares_no_code_with_what_it_checks() -> None:
+    """What is stored it reads as the domain does; what that adds up to and what is allowed it works out by itself."""
+    tree = ast.parse(Path(oracle.__file__).read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name for name in imported if name and name.startswith("lastresort")} == {
+        f"lastresort.domain.{name}" for name in ("events", "policy", "values")
+    }
+    assert not any(
+        "lastresort" in name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    )
 
 
 def test_both_grounds_can_be_reached() -> None:

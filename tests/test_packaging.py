@@ -203,3 +203,59 @@ except ModuleNotFoundError:
 
 def test_the_core_works_with_pydantic_alone(from_wheel: Path, tmp_path: Path) -> None:
     assert call(from_wheel / "python", "-I", "-c", WITH_PYDANTIC_ALONE, cwd=tmp_path) == "the wall stands\n"
+
+
+WITH_THE_KIT = '''
+import importlib.metadata, os, re, sys
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+def needed(name, extras, found):
+    """Every distribution that one requires with these extras, however deep."""
+    if (name, extras) not in found:
+        found.add((name, extras))
+        for one in map(Requirement, importlib.metadata.requires(name) or []):
+            if any(one.marker is None or one.marker.evaluate({"extra": extra}) for extra in extras or ("",)):
+                needed(canonicalize_name(one.name), tuple(one.extras), found)
+    return {name for name, _ in found}
+
+required = needed("lastresort", ("testing",), set())
+assert {"hypothesis", "pytest", "eventsourcing", "pydantic"} <= required and "click" not in required, required
+distributions = importlib.metadata.packages_distributions()
+allowed = {name for name, of in distributions.items() if required & set(map(canonicalize_name, of))}
+allowed |= sys.stdlib_module_names | {"lastresort"}
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed and not name.startswith("_sysconfigdata"):
+            raise ModuleNotFoundError(f"{name} is not installed", name=name)
+
+sys.meta_path.insert(0, Wall())
+
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # those that happen to be there
+import pytest
+page, here = sys.argv[1:]
+namespace = {"__name__": "__main__"}
+for block in re.findall(r"^```python\\n(.*?)^```$", open(page).read(), re.MULTILINE | re.DOTALL):
+    exec(block, namespace)
+assert namespace["found"].findings
+with open("test_mine.py", "w") as file:
+    file.write(
+        "from lastresort.adapters.testing import ConversationMachine, given\\n"
+        "from lastresort.adapters.testing.vocabulary import END, SAID, STARTED\\n"
+        "TestMachine = ConversationMachine.TestCase\\n"
+        "def test_a_story(conversations): given(STARTED, SAID).when(END).accepted()\\n"
+    )
+sys.exit(pytest.main(["-q", "-p", "lastresort.adapters.testing.plugin", "-p", "no:cacheprovider", here]))
+'''
+
+
+def test_the_kit_works_with_what_its_extra_requires(from_wheel: Path, tmp_path: Path) -> None:
+    """Its page runs, the bug in it is found, and the plugin tells the story of a test that fails."""
+    shutil.copy(ROOT / "docs" / "kit.md", tmp_path)
+    command = (from_wheel / "python", "-I", "-c", WITH_THE_KIT, "kit.md", ".")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
+    assert "1 failed, 1 passed" in done.stdout, f"{done.stdout}\n{done.stderr}"
+    assert "the conversation" in done.stdout
+    assert "user: the user speaks" in done.stdout

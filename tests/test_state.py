@@ -134,6 +134,9 @@ def test_a_unit_that_nobody_judged_counts_as_productive_once_it_is_over(given):
 def test_the_policy_says_how_many_productive_units_close(given):
     sooner = given(started(policy(productive_to_close=1)), ABUSED, REDIRECTED, SAID, PRODUCTIVE)
     assert sooner.state.now == NO_EPISODE
+    later = (started(policy(productive_to_close=4)), ABUSED, REDIRECTED)
+    assert [given(*later, (PRODUCTIVE_UNIT,) * count).state.now.productive for count in range(4)] == [0, 1, 2, 3]
+    assert given(*later, (PRODUCTIVE_UNIT,) * 4).state.now == NO_EPISODE
 
 
 # --- units -----------------------------------------------------------------------------------------------------------
@@ -145,6 +148,12 @@ def test_a_unit_is_all_turns_since_the_last_answer(given):
     assert (two_turns.unit.turn, two_turns.unit.judged, two_turns.unit.judgement) == (4, 2, Verdict.HARMFUL)
     assert given(STARTED, SAID, HARMFUL, SAID, PRODUCTIVE).state.unit.judgement is Verdict.PRODUCTIVE
     assert not two_turns.answered
+
+
+def test_two_categories_of_harm_are_enough_to_know_that_they_differ(given):
+    """However many there are, the state stays small."""
+    several = given(STARTED, SAID, harmful("threats"), harmful("hate"), HARMFUL).state
+    assert several.unit.categories == {"threats", "hate"}
 
 
 def test_a_unit_lasts_until_the_next_one_begins(given):
@@ -268,6 +277,10 @@ def test_one_warning_a_category_stands(given):
 def test_warnings_of_several_categories_stand_side_by_side(given):
     threats = (SAID, harmful("threats"))
     story = (STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, threats, ANSWERED, warned("threats"), threats)
+    state = given(*story).state
+    assert [state.warning(category) for category in ("abuse", "threats")] == list(state.now.warnings)
+    assert state.warning("".join(["thr", "eats"])) is not None  # the same, though another object
+    assert [state.warning(category) for category in ("aaa", "hate", "zzz", None)] == [None] * 4
     assert [(warned.category, warned.tested_by) for warned in given(*story).state.now.warnings] == [
         ("abuse", None),
         ("threats", 22),
@@ -333,12 +346,16 @@ def test_a_risk_raised_twice_is_open_once(given):
     raised = given(STARTED, risk_raised("one"), risk_raised("one", about=About.OTHERS))
     assert raised.state.risks == (OpenRisk(risk="one", about=About.SELF),)
     assert given(*raised.story.events, risk_cleared("one")).state.risks == ()
+    assert given(STARTED, risk_raised("one"), risk_raised("".join(["o", "ne"]))).state.risks == raised.state.risks
+    both = given(STARTED, risk_raised("two"), risk_raised("one")).state
+    assert [risk.risk for risk in both.risks] == ["two", "one"]
 
 
 # --- policy and model ------------------------------------------------------------------------------------------------
 
 STRICT = policy(min_failed_redirections=5, productive_to_close=1, min_severity=3)
 LENIENT = policy(min_failed_redirections=2, productive_to_close=3, min_severity=1)
+STARTED_LENIENT = started(LENIENT)
 
 
 @pytest.mark.parametrize("to", [STRICT, LENIENT])
@@ -364,6 +381,25 @@ def test_the_new_policy_governs_once_the_episode_closes(given):
 def test_the_new_policy_governs_where_no_episode_is_open(given):
     assert given(STARTED, PRODUCTIVE_UNIT, policy_changed(LENIENT)).state.governing == LENIENT.numbers
     assert given(STARTED, policy_changed(LENIENT)).state.governing == LENIENT.numbers
+
+
+@pytest.mark.parametrize("productive", [1, 2])
+def test_an_episode_that_was_productive_enough_for_a_stricter_policy_is_over(given, productive):
+    """With the change; harm after it is another episode, and what failed before counts no more."""
+    failed = (STARTED_LENIENT, ABUSED, REDIRECTED, ABUSED, ANSWERED, (PRODUCTIVE_UNIT,) * productive)
+    assert given(*failed, ABUSED).state.now.failed == 1
+    assert given(*failed, policy_changed(STRICT)).state.now == NO_EPISODE
+    assert given(*failed, policy_changed(STRICT), ABUSED).state.now.failed == 0
+
+
+@pytest.mark.parametrize("productive", [1, 2])
+@pytest.mark.parametrize("milder", [PRODUCTIVE, AMBIGUOUS, UNPRODUCTIVE])
+def test_an_episode_is_over_with_a_milder_verdict_if_a_stricter_policy_came_between(given, productive, milder):
+    """Harm at hand held it open; once it proves to be none, there were productive units enough."""
+    held = (STARTED_LENIENT, ABUSED, REDIRECTED, ABUSED, ANSWERED, (PRODUCTIVE_UNIT,) * productive, ABUSED)
+    assert given(*held, policy_changed(STRICT)).state.now.failed == 1
+    assert given(*held, policy_changed(STRICT), milder).state.now == NO_EPISODE
+    assert given(*held, policy_changed(STRICT), milder, ANSWERED, ABUSED).state.now.failed == 0
 
 
 def test_an_episode_opened_only_by_the_unit_at_hand(given):

@@ -12,18 +12,24 @@ Subclass it with your own store (`open`), or with your own driver (`driver`), an
     TestMyMachine = MyMachine.TestCase
 """
 
+import sys
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
+from lastresort.domain import commands as ask
 from lastresort.domain.chat import Chat, Conversations
+from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
+from lastresort.domain.events import content_of
 from lastresort.domain.policy import Policy
+from lastresort.domain.ports import Place
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
 
-from .lawful import Unlawful, as_text, assert_lawful
-from .strategies import ASSESSOR, CATEGORIES, EASY, MODEL, OPERATOR, OTHER_MODEL, in_memory, policies
+from .asking import ASSESSOR, CATEGORIES, EASY, GOALS, MODEL, OPERATOR, OTHER_MODEL, Goal, towards
+from .lawful import as_text, assert_lawful
+from .strategies import in_memory, policies
 
 
 class ConversationMachine(RuleBasedStateMachine):
@@ -36,7 +42,7 @@ class ConversationMachine(RuleBasedStateMachine):
         self.conversations = self.open()
         self.others = self.open_again(self.conversations)
         self.handles: dict[tuple[str, bool], Any] = {}
-        self.repeated: list[str] = []
+        self.erased: set[str] = set()  # digests of words
 
     # --- what a subclass may change ---------------------------------------------------------------------------
 
@@ -63,6 +69,12 @@ class ConversationMachine(RuleBasedStateMachine):
         for branch, replayed in assert_lawful(self.conversations.store.log()).items():
             for held in (self.conversations, self.others):
                 assert held.state(branch) == replayed, f"branch {branch}: live state is not what the log adds up to"
+        gone = [
+            Place(recorded.branch, recorded.version)
+            for recorded in self.conversations.store.log()
+            if content_of(recorded.event) in self.erased
+        ]
+        assert not self.conversations.store.contents(gone), "words that were erased are kept"
 
     # --- steps ------------------------------------------------------------------------------------------------
 
@@ -111,25 +123,45 @@ class ConversationMachine(RuleBasedStateMachine):
     def something_else_is_judged(self, branch: str, other: bool, verdict: Verdict, risk: Risk, by: Any) -> None:
         self._try(self.act(branch, other).judge, verdict, risk=risk, by=by)
 
-    @rule(
-        branch=branches,
-        other=st.booleans(),
-        times=st.integers(1, 4),
-        category=st.sampled_from(CATEGORIES[:2]),
-        to_the_end=st.booleans(),
-    )
-    def abuse_goes_on(self, branch: str, other: bool, times: int, category: str, to_the_end: bool) -> None:
-        """Harm, and an answer that warns if it may and redirects if not: the way to an ending, taken at a run."""
-        chat = self.act(branch, other)
+    @rule(branch=branches, other=st.booleans(), goal=st.sampled_from(GOALS), times=st.integers(1, 25))
+    def they_head_for_an_ending(self, branch: str, other: bool, goal: Goal, times: int) -> None:
+        """The way to an ending, taken at a run: at each step what the law says is missing comes next."""
         for _ in range(times):
-            chat.user_turn("words of the user")
-            self._try(chat.judge, Verdict.HARMFUL, category=category, severity=3, risk=Risk.NONE)
-            chat.assistant_turn("words of the model")
-            if isinstance(self._try(chat.warn, category), Refused | None):
-                self._try(chat.redirect)
-        if to_the_end:
-            chat.user_turn("words of the user")
-            self.model_wants_to_end(branch, other, category, fresh=True)
+            state = self.conversations.state(branch)
+            if state.ended:
+                return
+            self.look_anew(branch, other)
+            self._ask(self.act(branch, other), towards(goal, state))
+
+    def _ask(self, chat: Any, command: Command) -> None:
+        """Have a handle carry out a command; whom it is by and which turns it names, the handle knows."""
+        match command:
+            case ask.TakeUserTurn():
+                chat.user_turn("words of the user")
+            case ask.TakeAssistantTurn():
+                chat.assistant_turn("words of the model")
+            case ask.AssessTurn(verdict=verdict, category=category, severity=severity, risk=risk):
+                chat.judge(verdict, category=category, severity=severity, risk=risk)
+            case ask.AttemptRedirection():
+                chat.redirect()
+            case ask.GiveWarning(category=category):
+                chat.warn(category)
+            case ask.RequestEnd():
+                chat.request_end()
+            case ask.ConfirmEnd():
+                chat.confirm_end()
+            case ask.DeclareHopeExhausted():
+                chat.declare_hope_exhausted()
+            case ask.ProposeEnding(ground=ground):
+                chat.propose(ground)
+            case ask.EndConversation(ground=ground, category=category):
+                chat.end(ground, category=category)
+            case ask.ClearRisk(risk=risk):
+                chat.clear_risk(risk, by=OPERATOR)
+            case ask.ChangePolicy(policy=policy):
+                chat.change_policy(policy, by=OPERATOR)
+            case ask.ChangeModel(model=model):
+                chat.change_model(model, by=OPERATOR)
 
     @rule(branch=branches, other=st.booleans())
     def model_redirects(self, branch: str, other: bool) -> None:
@@ -200,8 +232,25 @@ class ConversationMachine(RuleBasedStateMachine):
     @rule(branch=branches, other=st.booleans(), choice=st.integers(0, 99))
     def words_are_erased(self, branch: str, other: bool, choice: int) -> None:
         path = self.conversations.path(branch)
-        turn = path[choice % len(path)].version
-        self._try(self.act(branch, other).erase, turn, cause=ErasureCause.USER_REQUEST)
+        turn = path[choice % len(path)]
+        outcome = self._try(self.act(branch, other).erase, turn.version, cause=ErasureCause.USER_REQUEST)
+        if not isinstance(outcome, Refused | None):
+            self.erased.add(content_of(turn.event) or "")
+
+    @rule(branch=branches, other=st.booleans())
+    def a_conversation_is_erased(self, branch: str, other: bool) -> None:
+        held = self.others if other else self.conversations
+        tree, conversation = held.tree_log(branch), held.state(branch).conversation
+        held.erase_conversation(conversation, by=OPERATOR, cause=ErasureCause.LEGAL, command_id=held.new_id())
+        self.erased.update(filter(None, (content_of(recorded.event) for recorded in tree)))
+
+    @rule(branch=branches)
+    def words_are_read(self, branch: str) -> None:
+        """By both processes, all that were not erased."""
+        path = self.conversations.path(branch)
+        said = {digest for recorded in path if (digest := content_of(recorded.event))}
+        for held in (self.conversations, self.others):
+            assert held.words(path).keys() == said - self.erased, f"branch {branch}: other words than were said"
 
     @rule(branch=branches, other=st.booleans(), again=st.booleans())
     def a_turn_is_sent_twice(self, branch: str, other: bool, again: bool) -> None:
@@ -214,13 +263,10 @@ class ConversationMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_is_well(self) -> None:
-        try:
-            self.check()
-        except Unlawful:
-            raise  # it tells its history, and marks in it what is wrong
-        except AssertionError as error:
-            error.history = as_text(self.conversations.store.log())  # type: ignore[attr-defined]  # for the plugin
-            raise
+        self.check()
 
     def teardown(self) -> None:
+        error = sys.exception()  # what ended the run, be it a step or a check: it tells the log, for the plugin
+        if isinstance(error, Exception) and not hasattr(error, "history"):
+            error.history = as_text(self.conversations.store.log())  # type: ignore[attr-defined]
         self.conversations.close()

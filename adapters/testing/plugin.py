@@ -51,5 +51,7 @@ def _history_of(error: BaseException | None) -> str | None:
         history = getattr(error, "history", None)
         if isinstance(history, str):
             return history
+        if isinstance(error, BaseExceptionGroup):  # Hypothesis found several
+            return "\n\n".join(filter(None, map(_history_of, error.exceptions))) or None
         error = error.__cause__ or error.__context__
     return None

@@ -14,7 +14,8 @@ from lastresort.domain.events import BranchedOff, BranchOpened, Event, Recorded,
 from lastresort.domain.ports import Append, CommandRecorded, EventStore, Place, Placed, Sealed, VersionConflict
 from lastresort.domain.values import ForkCause
 
-from .strategies import THEN, USER
+from .asking import USER
+from .strategies import THEN
 
 StoreCheck = Callable[[EventStore], None]
 
@@ -149,8 +150,8 @@ def a_fork_begins_after_its_prefix(store: EventStore) -> None:
     _refuses(store, VersionConflict, fork._replace(events=(noted, Placed("b", 4, opened))))
     store.append(fork)
     assert _places(list(store.read("b"))) == [("b", 3), ("b", 4)], "a fork does not begin after its prefix"
-    into = BranchOpened(by=USER, conversation="a", parent="a", at=3, cause=ForkCause.EDIT, risks=())
-    _refuses(store, VersionConflict, _append("into", ("a", 4), event=into))
+    into = BranchOpened(by=USER, conversation="a", parent="a", at=4, cause=ForkCause.EDIT, risks=())
+    _refuses(store, VersionConflict, _append("into", ("a", 5), event=into))  # the next version, but not a beginning
 
 
 @_promise

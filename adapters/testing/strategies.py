@@ -1,11 +1,11 @@
 """Hypothesis strategies: policies, commands, lawful histories, unlawful ones a single event away, and trees.
 
-A history is a tuple of Recorded, as a store would hold it. Histories grow by commands that make sense in the state so
-far, so that the rungs of the ladder (redirections, a warning, its test, an ending) are reached and not only the first
-turns.
+A history is a tuple of Recorded, as a store would hold it. Most are after something, an ending on one of the grounds,
+and take the next step towards it, but for some that go astray. So they reach every rung of the ladder (redirections, a
+warning, its test, an ending and what comes after it), and on each of them holds and other terms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, NamedTuple
@@ -14,25 +14,24 @@ from hypothesis import strategies as st
 
 from lastresort.adapters import open_conversations
 from lastresort.domain import commands as ask
-from lastresort.domain.chat import Chat, Conversations
+from lastresort.domain.chat import Conversations
 from lastresort.domain.decider import Accepted, Refused, decide, propose
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import (
+    AssistantTurnTaken,
+    BranchedOff,
+    BranchOpened,
+    ConversationEnded,
+    Event,
+    Evidence,
+    Recorded,
+    UserTurnTaken,
+)
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules import broken_by
-from lastresort.domain.state import Conversation, evolve
-from lastresort.domain.values import About, Actor, ActorKind, Ground, Risk, SecondOpinion, Verdict
+from lastresort.domain.state import Conversation, about_to_fork, evolve, fold
+from lastresort.domain.values import About, ActorKind, ForkCause, OpenRisk, Risk, SecondOpinion
 
-USER = Actor(kind=ActorKind.USER, id="user")
-MODEL = Actor(kind=ActorKind.MODEL, id="claude-opus-4-1")
-OTHER_MODEL = Actor(kind=ActorKind.MODEL, id="claude-haiku-4-5")
-ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
-OPERATOR = Actor(kind=ActorKind.OPERATOR, id="operator")
-ACTORS = (USER, MODEL, OTHER_MODEL, ASSESSOR, OPERATOR)
-CATEGORIES = ("abuse", "threats", "mockery")
-"""Two that may lead to an ending by default, and one that may not."""
-
-EASY = Policy(name="easy", min_failed_redirections=2, min_severity=1, hold_on=(Risk.IMMINENT,))
-"""The policy under which an ending is reached soonest."""
+from .asking import ACTORS, ASSESSOR, EASY, GOALS, MODEL, OPERATOR, USER, Goal, sensible, start, towards
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 """The time in every envelope: no rule reads it."""
@@ -58,155 +57,139 @@ def policies() -> st.SearchStrategy[Policy]:
 
 def commands(state: Conversation) -> st.SearchStrategy[ask.Command]:
     """Commands on a branch in `state`: sensible ones, and some that are stale or by the wrong actor."""
-    return st.sampled_from(_sensible(state)) | _careless(state)
+    return st.sampled_from(sensible(state)) | _careless(state)
 
 
-def _sensible(state: Conversation) -> list[ask.Command]:
-    """What drivers would ask in `state`; the law need not allow it."""
-    if not state.begun:
-        return [
-            _command(
-                ask.StartConversation, USER, conversation="c", account=None, policy=Policy.default(), model=MODEL.id
-            )
-        ]
-    model = Actor(kind=ActorKind.MODEL, id=state.model)
-    turns: list[ask.Command] = [
-        _command(ask.TakeUserTurn, USER),
-        _command(ask.TakeAssistantTurn, model, model=state.model),
-    ]
-    return [*turns, *_judging(state), *_leading_away(state, model), *_ending(state, model), *_around(state)]
-
-
-def _start(policy: Policy) -> ask.Command:
-    command: ask.Command = _command(
-        ask.StartConversation, USER, conversation="c", account=None, policy=policy, model=MODEL.id
-    )
-    return command
-
-
-def _judging(state: Conversation) -> list[ask.Command]:
-    if state.unit is None:
-        return []
-    turn = state.unit.turn
-    harm = [
-        _command(
-            ask.AssessTurn,
-            ASSESSOR,
-            turn=turn,
-            verdict=Verdict.HARMFUL,
-            category=category,
-            severity=severity,
-            risk=Risk.NONE,
-        )
-        for category in CATEGORIES
-        for severity in (1, 3)
-    ]
-    return harm + [
-        _command(ask.AssessTurn, by, turn=turn, verdict=verdict, risk=risk)
-        for by, verdict, risk in (
-            (ASSESSOR, Verdict.PRODUCTIVE, Risk.NONE),
-            (ASSESSOR, Verdict.AMBIGUOUS, Risk.NONE),
-            (OPERATOR, Verdict.UNPRODUCTIVE, Risk.UNKNOWN),
-            (ASSESSOR, Verdict.PRODUCTIVE, Risk.POSSIBLE),
-            (MODEL, Verdict.AMBIGUOUS, Risk.IMMINENT),
-        )
-    ]
-
-
-def _leading_away(state: Conversation, model: Actor) -> list[ask.Command]:
-    if state.unit is None or not state.answered:
-        return []
-    turn, seen = state.answered_by, state.unit.turn
-    warning = {"turn": turn, "seen": seen, "names_behaviour": True, "redirects": True}
-    return [
-        _command(ask.AttemptRedirection, model, turn=turn, answers=seen),
-        *(_command(ask.GiveWarning, model, **warning, category=c, states_consequence=True) for c in CATEGORIES),
-        _command(ask.GiveWarning, model, **warning, category=CATEGORIES[0], states_consequence=False),
-    ]
-
-
-def _ending(state: Conversation, model: Actor) -> list[ask.Command]:
-    if state.unit is None:
-        return []
-    seen = state.unit.turn
-    return [
-        _command(ask.RequestEnd, USER, turn=seen),
-        _command(ask.ConfirmEnd, USER, turn=seen),
-        _command(ask.DeclareHopeExhausted, model, turn=seen),
-        *(_command(ask.ProposeEnding, model, seen=seen, ground=ground) for ground in Ground),
-        *(_command(ask.EndConversation, model, seen=seen, ground=Ground.LAST_RESORT, category=c) for c in CATEGORIES),
-        _command(ask.EndConversation, model, seen=seen, ground=Ground.USER_REQUEST),
-    ]
-
-
-def _around(state: Conversation) -> list[ask.Command]:
-    return [
-        _command(ask.RaiseRisk, USER, risk=f"r{state.version}", about=About.SELF),
-        *(_command(ask.ClearRisk, OPERATOR, risk=risk.risk) for risk in state.risks),
-        _command(ask.ChangePolicy, OPERATOR, policy=Policy(name="stricter", min_failed_redirections=4, min_severity=3)),
-        _command(ask.ChangePolicy, OPERATOR, policy=Policy.default()),
-        _command(ask.ChangeModel, OPERATOR, model=OTHER_MODEL.id),
-        _command(ask.ChangeModel, OPERATOR, model=MODEL.id),
-        _command(ask.Leave, USER),
-        _command(ask.GiveFeedback, USER),
-        _command(ask.FileAppeal, USER),
-        _command(ask.DecideAppeal, OPERATOR, outcome="upheld"),
-    ]
-
-
-def _command(kind: type[Any], by: Actor, **fields: Any) -> Any:
-    return kind(id="drawn", by=by, **fields)
+_NAMES_A_TURN = ("turn", "seen", "answers")
 
 
 @st.composite
 def _careless(draw: st.DrawFn, state: Conversation) -> ask.Command:
     """A sensible command, but by anybody, and about any turn."""
-    command = draw(st.sampled_from(_sensible(state)))
+    command = draw(st.sampled_from(sensible(state)))
     changed: dict[str, Any] = {"by": draw(st.sampled_from(ACTORS))}
-    for name in ("turn", "seen", "answers"):
+    for name in _NAMES_A_TURN:
         if name in type(command).model_fields:
             changed[name] = draw(st.integers(1, state.version + 2))
     return command.model_copy(update=changed)
 
 
+def _careless_ones(state: Conversation) -> Iterator[ask.Command]:
+    """Each sensible command by somebody else, and about turns that are over, or not there."""
+    yield from (ask.ClearRisk(id="drawn", by=by, risk="of-nobody") for by in ACTORS)
+    for command in sensible(state):
+        yield from (command.model_copy(update={"by": by}) for by in (USER, MODEL))
+        named = [name for name in _NAMES_A_TURN if name in type(command).model_fields]
+        for turn in (1, state.version + 1) if named else ():
+            yield from (command.model_copy(update={name: turn}) for name in named)
+
+
+_goals = st.sampled_from([None, *GOALS])
+_astray = st.integers(0, 6).map(lambda chance: chance == 6)
+
+
 @st.composite
 def lawful_histories(draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40) -> tuple[Recorded, ...]:
     """Histories of one branch, `c`, each event of which the law allows."""
-    start = _start(policy or draw(policies()))
-    history, state = _recorded((), propose(start, Conversation()), Conversation())
+    goal = draw(_goals)
+    history, state = _recorded((), propose(start(policy or draw(policies())), Conversation()), Conversation())
     for _ in range(draw(st.integers(0, max_steps))):
-        allowed = [d for command in _sensible(state) if isinstance(d := decide(command, state), Accepted)]
-        history, state = _recorded(history, draw(st.sampled_from(allowed)).events, state)
+        history, state = _recorded(history, draw(_next(goal, state)), state)
     return history
 
 
+@st.composite
+def _next(draw: st.DrawFn, goal: Goal | None, state: Conversation) -> tuple[Event, ...]:
+    """The next step towards the goal, or sometimes, and where the goal is out of reach, any other that is lawful."""
+    if goal is not None and not draw(_astray):
+        decision = decide(towards(goal, state), state)
+        if isinstance(decision, Accepted):
+            return decision.events
+    allowed: dict[str, list[tuple[Event, ...]]] = {}
+    for command in sensible(state):
+        decision = decide(command, state)
+        if isinstance(decision, Accepted):
+            allowed.setdefault(decision.events[0].kind, []).append(decision.events)
+    return draw(st.sampled_from(allowed[draw(st.sampled_from(list(allowed)))]))  # by kind, since verdicts are many
+
+
 class OneEventAway(NamedTuple):
-    """A history whose last event breaks `rules`; without that event it is lawful."""
+    """A history whose last event breaks `rules`; without the command that wrote it, the history is lawful."""
 
     history: tuple[Recorded, ...]
     rules: tuple[str, ...]
 
+    @property
+    def before(self) -> tuple[Recorded, ...]:
+        """The history before the command whose event it is."""
+        return tuple(recorded for recorded in self.history if recorded.command_id != self.history[-1].command_id)
+
 
 @st.composite
 def unlawful_histories(draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40) -> OneEventAway:
-    """Histories of one branch, `c`, that are lawful but for their last event."""
+    """Histories of one branch, `c`, that are lawful but for their last event, which may also open a branch `d`.
+
+    Which rule it breaks is drawn first, of those that can be broken there, so that the rare ones are not; and it breaks
+    as few others as it can.
+    """
     history = draw(lawful_histories(policy, max_steps))
-    state = _fold(history)
-    unlawful = []
-    for command in [*_sensible(state), draw(_careless(state)), draw(_careless(state))]:
-        event = propose(command, state)[0]
-        broken = broken_by(state, event)
-        if broken and evolve(state, event).hold_due != state.version + 1:  # which would break one more rule, at the end
-            unlawful.append((event, tuple(dict.fromkeys(one.rule for one in broken))))
-    event, rules = draw(st.sampled_from(unlawful))
-    return OneEventAway(_recorded(history, (event,), state)[0], rules)
+    ended_at = next((e.version for e in history if isinstance(e.event, ConversationEnded)), None)
+    if ended_at is not None and draw(st.booleans()):
+        history = history[: ended_at - 1]  # where the least thing that is wrong with an ending is all that is wrong
+    state = fold(history)
+    laxer = decide(ask.ChangePolicy(id="drawn", by=OPERATOR, policy=EASY), state)
+    if isinstance(laxer, Accepted) and draw(_astray):
+        history, state = _recorded(history, laxer.events, state)
+    unlawful = [*_strange_events(state), *_strange_forks(draw(_cuts(history)), history, state)]
+    rule = draw(st.sampled_from(sorted({rule for rules, _ in unlawful for rule in rules})))
+    fewest = min(len(rules) for rules, _ in unlawful if rule in rules)
+    rules, events = draw(st.sampled_from([one for one in unlawful if rule in one[0] and len(one[0]) == fewest]))
+    history, _ = _recorded(history, events, state)
+    if isinstance(event := events[-1], BranchOpened):
+        history = (*history[:-1], history[-1]._replace(branch="d", version=event.at + 1))
+    return OneEventAway(history, rules)
 
 
-def _fold(history: Sequence[Recorded]) -> Conversation:
-    state = Conversation()
-    for recorded in history:
-        state = evolve(state, recorded.event)
-    return state
+_Unlawful = tuple[tuple[str, ...], tuple[Event, ...]]  # what the last of the events breaks
+
+
+def _strange_events(state: Conversation) -> Iterator[_Unlawful]:
+    """What drivers ask, refused or not, and what no driver asks: a second beginning, and endings that tell lies."""
+    commands = [*sensible(state), *_careless_ones(state), start(Policy.default())]
+    events = [propose(command, state)[0] for command in commands]
+    endings = [event for event in events if isinstance(event, ConversationEnded)]
+    for lie in ({"evidence": Evidence()}, {"policy_hash": "sha256:" + "0" * 64}, {"model": "claude-imaginary"}):
+        events += [ending.model_copy(update=lie) for ending in endings]
+    for event in events:
+        rules = [broken.rule for broken in broken_by(state, event)]
+        after_it = evolve(state, event)
+        if after_it.hold_due == after_it.version:  # it sees a risk, and no hold follows
+            rules.append("risk-holds")
+        if rules:
+            yield tuple(dict.fromkeys(rules)), (event,)
+
+
+def _cuts(history: tuple[Recorded, ...]) -> st.SearchStrategy[int]:
+    """Where to open a branch: after any event that another follows, or at an ending, if there is one."""
+    places = range(1, len(history))
+    endings = [recorded.version for recorded in history[:-1] if isinstance(recorded.event, ConversationEnded)]
+    return st.sampled_from(endings or places or [0]) | st.sampled_from(places or [0])
+
+
+def _strange_forks(at: int, history: tuple[Recorded, ...], state: Conversation) -> Iterator[_Unlawful]:
+    """Branches that open at `at`, for either cause, with the risks that are open or others."""
+    noted = BranchedOff(by=USER, child="d", at=max(at, 1))
+    if at == 0 or broken_by(state, noted):
+        return
+    following = history[at].event
+    turn = type(following) if isinstance(following, UserTurnTaken | AssistantTurnTaken) else None
+    at_fork = about_to_fork(fold(history[:at]), turn, state.risks)
+    strange = OpenRisk(risk="of-nobody", about=About.OTHERS)
+    for cause in ForkCause:
+        for risks in (state.risks, (*state.risks, strange), state.risks[1:]):
+            event = BranchOpened(by=USER, conversation="c", parent="c", at=at, cause=cause, risks=risks)
+            if broken := broken_by(at_fork, event):
+                yield tuple(dict.fromkeys(one.rule for one in broken)), (noted, event)
 
 
 def _recorded(
@@ -229,20 +212,23 @@ def in_memory() -> Conversations:
 
 @st.composite
 def trees(draw: st.DrawFn, max_steps: int = 40, max_branches: int = 4) -> tuple[Recorded, ...]:
-    """Logs of one conversation with branches, in log order, played through the service."""
+    """Logs of one conversation with branches, each with a goal of its own, in log order, played through the service."""
     conversations = in_memory()
     root = conversations.start(model=MODEL.id, conversation="c", policy=draw(policies()))
-    chats = [root]
+    chats = [(root, draw(_goals))]
     for number in range(draw(st.integers(0, max_steps))):
-        chat = draw(st.sampled_from(chats))
+        chat, goal = draw(st.sampled_from(chats))
         state = chat.refresh()
         forks = [e.version for e in chat.path if e.kind in ("UserTurnTaken", "AssistantTurnTaken")]
         if forks and len(chats) < max_branches and draw(st.integers(0, 7)) == 0:
             turn = draw(st.sampled_from(forks))
             opened = chat.edit(turn, "instead") if draw(st.booleans()) else chat.retry(turn)
-            chats += [] if isinstance(opened, Refused) else [opened]
+            chats += [] if isinstance(opened, Refused) else [(opened, draw(_goals))]
             continue
-        command = draw(st.sampled_from(_sensible(state)))
-        conversations.execute(chat.branch, command.model_copy(update={"id": f"step-{number}"}))
-    assert all(isinstance(chat, Chat) for chat in chats)
-    return tuple(conversations.store.log())
+        goes_on = goal is not None and not draw(_astray)
+        command = towards(goal, state) if goal and goes_on else draw(st.sampled_from(sensible(state)))
+        spoken = "something" if isinstance(command, ask.TakeUserTurn | ask.TakeAssistantTurn) else None
+        conversations.execute(chat.branch, command.model_copy(update={"id": f"step-{number}"}), spoken)
+    log = tuple(conversations.store.log())
+    conversations.close()
+    return log

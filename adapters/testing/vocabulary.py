@@ -27,8 +27,9 @@ from lastresort.domain.values import (
     Verdict,
 )
 
+from .asking import ASSESSOR, MODEL, OPERATOR, USER
 from .lawful import as_text
-from .strategies import ASSESSOR, MODEL, OPERATOR, THEN, USER
+from .strategies import THEN
 
 __all__ = [
     "ABUSED",
