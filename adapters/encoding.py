@@ -1,23 +1,45 @@
 """How events are written down, and read again for ever.
 
-A stored event is read by the type that is registered for its kind; nothing is imported by a stored name. An event of
-an earlier schema version is first brought up to date, step by step, by the upcasts of its kind. Events of the
-current version cost nothing for that: their envelope says so, and they are read in one go.
+The envelope of an event is in the columns of its row, and the event itself is JSON with exactly the fields of the law.
+But for the digest of its words, which has a column of its own: there it takes half of the room, and what is left
+is the same for all that an actor says, so that it need be read but once.
+
+An event is read by the type that is registered for its kind; nothing is imported by a stored name. One of an earlier
+schema version is first brought up to date, step by step, by the upcasts of its kind. Events of the current version
+cost nothing for that: their row says so, and they are read in one go.
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError, create_model
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from lastresort.domain.events import EVENTS, EventBase, Recorded, Unreadable
-from lastresort.domain.ports import Append
 from lastresort.domain.upcasts import UPCASTS, Upcast
+from lastresort.domain.values import with_content
 
+_PREFIX = "sha256:"
+_DIGEST_BYTES = 32
+_READ_BEFORE = 10_000
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
 _TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
+
+
+class Stored(NamedTuple):
+    """A row of the log as it is read. What an event cannot do without may still be missing from a row that is none."""
+
+    position: int
+    branch: str
+    version: int
+    kind: str
+    state: bytes
+    digest: bytes | None  # of its words: what stands between `"sha256:` and `"` in the field `content`
+    schema_version: int | None
+    recorded_at: str | None
+    command_id: str | None
+    correlation_id: str | None  # None: the command's
 
 
 class Encoding:
@@ -33,66 +55,116 @@ class Encoding:
     ) -> None:
         self._events = events
         self._upcasts = upcasts
-        self._readers = {kind: _reader(event) for kind, event in events.items()}
+        # Pydantic's own doors, without what `model_validate_json` does before it comes to them.
+        self._readers: dict[tuple[str, int | None], Any] = {
+            (kind, event.schema_version): event.__pydantic_validator__.validate_json for kind, event in events.items()
+        }
 
-    def state(self, append: Append, event: EventBase) -> bytes:
-        """Return the state of an event's row: its envelope, and in it the event with exactly the fields of the law."""
-        envelope: dict[str, Any] = {"recorded_at": append.recorded_at, "command_id": append.command_id}
-        if append.correlation_id != append.command_id:
-            envelope["correlation_id"] = append.correlation_id
-        return with_event(envelope, event).encode()
+        self._read_before: dict[tuple[str, bytes], Any] = {}  # by kind and state, an event with other words
 
-    def entry(self, position: int, branch: str, version: int, kind: str, state: bytes) -> Recorded | Unreadable:
-        """Read a row."""
-        reader = self._readers.get(kind)
-        if reader is None:
-            return Unreadable(position, branch, version, kind, f"kind: {kind} is no kind of event")
-        try:
-            stored = reader.model_validate_json(state)
-        except ValidationError as error:
+    def state(self, event: EventBase) -> tuple[bytes, bytes | None]:
+        """Return the state of an event's row, and the digest of the words that the event stands for."""
+        state: bytes = event.__pydantic_serializer__.to_json(event)
+        content = getattr(event, "content", None)
+        if content is None:
+            return state, None
+        digits: str = content[len(_PREFIX) :]
+        return state.replace(_worded(digits), _worded(""), 1), bytes.fromhex(digits)
+
+    def entries(self, rows: Iterable[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
+        """Read rows, each with the fields of `Stored`."""
+        readers, make = self._readers, Recorded._make
+        entries: list[Recorded | Unreadable] = []
+        for row in rows:
+            (
+                position,
+                branch,
+                version,
+                kind,
+                state,
+                digest,
+                schema_version,
+                recorded_at,
+                command_id,
+                correlation_id,
+            ) = row
             try:
-                stored = reader.model_validate_json(self._upcast(kind, state))
-            except (_NoUpcast, KeyError, TypeError, ValueError):
-                return Unreadable(position, branch, version, kind, explain(error))
-        return Recorded(
-            position=position,
-            branch=branch,
-            version=version,
-            kind=kind,
-            recorded_at=stored.recorded_at,
-            command_id=stored.command_id,
-            event=stored.event,
-            correlation_id=stored.correlation_id or stored.command_id,
-        )
+                read = readers[kind, schema_version]
+                event = read(state) if digest is None else self._with_words(read, kind, state, digest)
+            except (KeyError, ValidationError):
+                entries.append(self._otherwise(Stored._make(row)))
+                continue
+            if recorded_at is None or command_id is None:
+                entries.append(_unreadable(Stored._make(row), "command_id and recorded_at: missing"))
+                continue
+            named = correlation_id or command_id
+            entries.append(make((position, branch, version, kind, recorded_at, command_id, event, named)))
+        return entries
 
-    def _upcast(self, kind: str, state: bytes) -> str:
+    def _with_words(self, read: Any, kind: str, state: bytes, digest: bytes) -> Any:
+        """Read an event that stands for words, by another one that differs in nothing else if there was one."""
+        content = _PREFIX + digest.hex()
+        before = self._read_before.get((kind, state))
+        if before is not None and len(digest) == _DIGEST_BYTES:
+            return with_content(before, content)
+        event = read(state.replace(_worded(""), _worded(digest.hex()), 1))
+        if event.content == content:  # and not one that had its digest in the state
+            if len(self._read_before) >= _READ_BEFORE:
+                self._read_before.clear()
+            self._read_before[kind, state] = event
+        return event
+
+    def _otherwise(self, row: Stored) -> Recorded | Unreadable:
+        """Read a row that is no event of the current version: an earlier one, or say what is wrong with it."""
+        event = self._events.get(row.kind)
+        if event is None:
+            return _unreadable(row, f"kind: {row.kind} is no kind of event")
+        try:
+            fields = self._upcast(row, event.schema_version)
+            return self.entries([row._replace(schema_version=event.schema_version, state=fields, digest=None)])[0]
+        except _NoUpcast as why:
+            return _unreadable(row, str(why))
+        except (KeyError, TypeError, ValueError):
+            pass  # there is no such step, or it expects other fields
+        return _unreadable(row, _wrong(event, row))
+
+    def _upcast(self, row: Stored, current: int) -> bytes:
         """Bring a state of an earlier schema version up to date."""
-        stored = from_json(state)
-        current = self._events[kind].schema_version
-        version = stored.get("schema_version", 1) if isinstance(stored, dict) else current
-        if not isinstance(version, int) or version >= current or not isinstance(stored.get("event"), dict):
-            raise _NoUpcast
-        for step in range(version, current):
-            stored["event"] = self._upcasts[kind, step](stored["event"])
-        return json.dumps({**stored, "schema_version": current})
+        written = row.schema_version
+        if written is None or not 0 < written <= current:
+            raise _NoUpcast(f"schema_version: {written} where this program reads 1 to {current}")
+        fields = from_json(_whole(row)) if written < current else None
+        if not isinstance(fields, dict):
+            raise _NoUpcast(_wrong(self._events[row.kind], row))
+        for step in range(written, current):
+            fields = self._upcasts[row.kind, step](fields)
+        return json.dumps(fields).encode()
 
 
 class _NoUpcast(Exception):
-    """The state is not of an earlier version; it is just wrong."""
+    """The state is not of an earlier version; it is just wrong, and this says how."""
 
 
-def _reader(event: type[EventBase]) -> type[Any]:
-    """Make a model for the state of a row that holds an `event` of the current version."""
-    current = event.schema_version
-    only_the_current: Any = Literal[current]
-    return create_model(
-        f"Stored{event.kind}",
-        recorded_at=(str, ...),
-        command_id=(str, ...),
-        correlation_id=(str | None, None),
-        schema_version=(only_the_current, 1 if current == 1 else ...),
-        event=(event, ...),
-    )
+def _unreadable(row: Stored, why: str) -> Unreadable:
+    return Unreadable(row.position, row.branch, row.version, row.kind, why)
+
+
+def _worded(digits: str) -> bytes:
+    return b'"content":"%s%s"' % (_PREFIX.encode(), digits.encode())
+
+
+def _whole(row: Stored) -> bytes:
+    """The JSON of an event, the digest of its words included."""
+    return row.state if row.digest is None else row.state.replace(_worded(""), _worded(row.digest.hex()), 1)
+
+
+def _wrong(event: type[EventBase], row: Stored) -> str:
+    """Say what keeps a row from being an `event` of the current version."""
+    try:
+        event.model_validate_json(_whole(row))
+    except ValidationError as error:
+        return explain(error, "event")
+    return "a step to the current version makes something else of it"
 
 
 def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
@@ -102,13 +174,14 @@ def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
     return f'{json.dumps(envelope)[:-1]}, "event": {event.model_dump_json()}}}'
 
 
-def explain(error: ValidationError) -> str:
+def explain(error: ValidationError, *within: str) -> str:
     """Say what pydantic found, field by field, on one line and without the values."""
     if error.error_count() > _TOO_MUCH:
         return f"{error.error_count():,} fields are not as they should be; is this something else?"
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     told = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}" for problem in problems[:_TOLD]
+        f"{'.'.join(str(part) for part in (*within, *problem['loc'])) or 'value'}: {problem['msg']}"
+        for problem in problems[:_TOLD]
     ]
     if len(problems) > _TOLD:
         told.append(f"and {len(problems) - _TOLD:,} more")

@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+from pydantic_core import to_json
 
 from lastresort.domain.events import Recorded, Unreadable
 from lastresort.domain.ports import Append, CommandRecorded, EventStore, Placed, VersionConflict
@@ -21,13 +22,10 @@ from .encoding import Encoding, with_event
 from .inputs import BadInput, read_lines
 
 _ENCODING = Encoding()
-_IN_THE_STATE = {"recorded_at", "command_id", "correlation_id", "schema_version", "event"}
 
 
 class LogLine(Frozen):
     """An exported event in its envelope."""
-
-    model_config = ConfigDict(ser_json_inf_nan="constants")  # so that what is no number is not taken for null
 
     position: Version
     branch: Id
@@ -73,8 +71,9 @@ def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:
 
 
 def _entry(line: LogLine) -> Recorded | Unreadable:
-    state = line.model_dump_json(include=_IN_THE_STATE, exclude_none=False)
-    return _ENCODING.entry(line.position, line.branch, line.version, line.kind, state.encode())
+    state = to_json(line.event, inf_nan_mode="constants")  # so that what is no number is not taken for null
+    envelope = (None, line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
+    return _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
 
 
 def checked_log(path: Path) -> tuple[list[Recorded], Report]:

@@ -1,37 +1,36 @@
 """The event store, by URL: `memory:`, `sqlite:///path/to/file.db`, `postgresql://user@host/database`.
 
-Maps between the domain's events and the rows of a recorder. A row's topic is the event's kind and its state is
-JSON: the envelope, and in it the event with exactly the fields of the law.
+Maps between the domain's events and the rows of a recorder. A row's topic is the event's kind, its state the event
+as JSON with exactly the fields of the law, and its envelope stands in columns of its own.
 """
 
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-from eventsourcing.persistence import IntegrityError, Notification, PersistenceError, StoredEvent
-
 from lastresort.domain.events import BranchOpened, Recorded, Unreadable
-from lastresort.domain.ports import Append, VersionConflict
+from lastresort.domain.ports import Append, Place, VersionConflict
 
 from .encoding import Encoding
-from .recorders import Beside, LogRecorder, MemoryRecorder, Span, SQLiteRecorder
-from .vault import AesGcmVault, Keys, MemoryKeys, SQLiteKeys
+from .engines import sqlite
+from .engines.keys import Keys, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, master_key_beside, master_key_given
+from .engines.recorders import (
+    FAILURES,
+    LEVELS,
+    Entry,
+    LogRecorder,
+    MemoryRecorder,
+    Row,
+    Settings,
+    StoreError,
+    reached,
+    unreached,
+)
+from .vault import AesGcmVault
 
-try:
-    import psycopg
-
-    _FAILURES: tuple[type[Exception], ...] = (PersistenceError, sqlite3.Error, psycopg.Error)
-except ImportError:  # PostgreSQL is an extra
-    _FAILURES = (PersistenceError, sqlite3.Error)
-
-_CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, *_FAILURES)
+_URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*:memory:)[^?]+|postgres(ql)?://")
+_CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader holds a connection
-
-
-class StoreError(Exception):
-    """The store cannot be opened, read or written: the message says what, where, and what to do."""
 
 
 class RecorderStore:
@@ -43,35 +42,37 @@ class RecorderStore:
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
         """Write `appends` in one transaction. See `domain.ports.EventStore`."""
-        rows, spans, starts, recorded = [], [], {}, []
+        entries: list[Entry] = []
+        erased: list[Place] = []
         for append in appends:
-            versions: dict[str, list[int]] = {}
-            for branch, version, event in append.events:
-                rows.append(StoredEvent(branch, version, event.kind, self._encoding.state(append, event)))
-                versions.setdefault(branch, []).append(version)
-                if isinstance(event, BranchOpened):
-                    starts[branch] = event.at
-                recorded.append((append, branch, version, event))
-            spans += [
-                Span(append.command_id, ordinal, branch, them[0], them[-1])
-                for ordinal, (branch, them) in enumerate(versions.items())
-            ]
-        beside = Beside(
-            spans=tuple(spans),
-            contents=tuple(content for append in appends for content in append.contents),
-            erased=tuple(digest for append in appends for digest in append.erased),
-            starts=starts,
-        )
+            self._add(append, entries)
+            erased += append.erased
         try:
-            with _reached():
-                positions = self.recorder.insert_events(rows, beside=beside)
-        except IntegrityError as error:
-            raise VersionConflict(str(error)) from None
-        assert positions is not None
-        return tuple(
-            Recorded(at, branch, version, e.kind, a.recorded_at, a.command_id, e, a.correlation_id)
-            for at, (a, branch, version, e) in zip(positions, recorded, strict=True)
-        )
+            position = self.recorder.append(entries, erased)
+        except FAILURES as error:
+            raise unreached(error) from error
+        make, recorded = Recorded._make, []
+        for append in appends:
+            for branch, version, event, _ in append.events:
+                envelope = (append.recorded_at, append.command_id, event, append.correlation_id)
+                recorded.append(make((position, branch, version, event.kind, *envelope)))
+                position += 1
+        return tuple(recorded)
+
+    def _add(self, append: Append, entries: list[Entry]) -> None:
+        """Add the entries of an append."""
+        command_id, named = append.command_id, append.correlation_id
+        correlation_id = None if named == command_id else named
+        for nth, (branch, version, event, sealed) in enumerate(append.events):
+            begins = version == 1
+            if isinstance(event, BranchOpened):
+                begins = True
+                if version != event.at + 1:
+                    raise VersionConflict(
+                        f"branch {branch} opens at {event.at}; version {version} does not follow that"
+                    )
+            row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
+            entries.append(Entry(Row(*row, append.recorded_at, command_id, nth, correlation_id), begins, sealed))
 
     def read(
         self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
@@ -81,9 +82,9 @@ class RecorderStore:
         Raises:
             StoreError: an event is of an unknown kind, or not what its kind holds.
         """
-        with _reached():
-            rows = self.recorder.select_events(branch, gt=after or None, lte=upto, limit=limit)
-        return [_readable(self._entry(0, row)) for row in rows]
+        with reached():
+            rows = self.recorder.select_branch(branch, after, upto, limit)
+        return _readable(self._encoding.entries(rows))
 
     def log(self) -> Iterator[Recorded]:
         """Yield every event in log order.
@@ -91,101 +92,137 @@ class RecorderStore:
         Raises:
             StoreError: an event is of an unknown kind, or not what its kind holds.
         """
-        return (_readable(entry) for entry in self.entries())
+        for page in self._pages():
+            yield from _readable(page)
 
     def entries(self) -> Iterator[Recorded | Unreadable]:
-        """Yield every entry in log order, what cannot be read as Unreadable. Positions count from 1 without gaps."""
-        position, start = 0, 0
-        while page := self._page(start):
-            for row in page:
-                position += 1
-                yield self._entry(position, row)
-            start = page[-1].id
+        """Yield every entry in log order, what cannot be read as Unreadable."""
+        for page in self._pages():
+            yield from page
 
-    def _page(self, start: int) -> Sequence[Notification]:
-        with _reached():
-            return self.recorder.select_notifications(start, _PAGE, inclusive_of_start=False)
-
-    def _entry(self, position: int, row: StoredEvent) -> Recorded | Unreadable:
-        return self._encoding.entry(position, str(row.originator_id), row.originator_version, row.topic, row.state)
+    def _pages(self) -> Iterator[list[Recorded | Unreadable]]:
+        after = 0
+        while True:
+            with reached():
+                rows = self.recorder.select_log(after, _PAGE)
+            if not rows:
+                return
+            after = rows[-1][0]
+            yield self._encoding.entries(rows)
 
     def recorded_by(self, command_id: str) -> Sequence[Recorded]:
         """Return the events that a command wrote. See `domain.ports.EventStore`."""
-        with _reached():
-            spans = self.recorder.select_spans(command_id)
-        return [
-            recorded
-            for _, _, branch, first, last in spans
-            for recorded in self.read(branch, after=first - 1, upto=last)
-            if recorded.command_id == command_id
-        ]
+        with reached():
+            rows = self.recorder.select_command(command_id)
+        return _readable(self._encoding.entries(rows))
 
-    def contents(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """Return kept sealed bytes. See `domain.ports.EventStore`."""
-        with _reached():
-            return self.recorder.select_contents(digests)
+    def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
+        """Return kept sealed words. See `domain.ports.EventStore`."""
+        with reached():
+            return self.recorder.select_contents(places)
 
     def close(self) -> None:
         """Release the recorder's connections."""
         self.recorder.close()
 
 
-@contextmanager
-def _reached() -> Iterator[None]:
-    """Say what the engine said if the store cannot be read or written now. Nothing was written then."""
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except _FAILURES as error:
-        raise StoreError(f"the store cannot be read or written now: {error}; try again") from error
+def _readable(entries: list[Recorded | Unreadable]) -> list[Recorded]:
+    for entry in entries:
+        if type(entry) is Unreadable:
+            raise StoreError(f"branch {entry.branch}, version {entry.version}: {entry.why}; run an audit of this store")
+    return entries  # type: ignore[return-value]  # looked at each
 
 
-def _readable(entry: Recorded | Unreadable) -> Recorded:
-    if isinstance(entry, Unreadable):
-        raise StoreError(f"branch {entry.branch}, version {entry.version}: {entry.why}; run an audit of this store")
-    return entry
-
-
-def open_store(url: str, *, create: bool = True) -> tuple[RecorderStore, AesGcmVault]:
+def open_store(
+    url: str, *, create: bool = True, master_key: MasterKey | None = None
+) -> tuple[RecorderStore, AesGcmVault]:
     """Open the store at `url`, and the vault beside it.
 
     Args:
         url: `memory:`; `sqlite:///relative.db` or `sqlite:////absolute.db`, whose keys are kept in a file of the same
-            name with `-keys` after it; `postgresql://...`, whose keys are kept in the schema `lastresort_keys`.
+            name with `-keys` after it; `postgresql://...`, whose keys are kept in the schema `lastresort_keys`. After
+            a `?` it may name settings: `deadline=SECONDS` of a call, and for SQLite `synchronous=NORMAL`, with which
+            the latest turns may be lost when the power fails.
         create: whether to create an SQLite file that is not there.
+        master_key: returns the 32 bytes that the keys are wrapped with, from a KMS say. If there is none, they are
+            taken from the environment variable LASTRESORT_MASTER_KEY, in base64, or else, for SQLite, from a file of
+            the same name as the store with `-master` after it, which is made on first use.
 
     Raises:
         StoreError: the URL is of no known form, or the store cannot be opened.
     """
+    if not _URL.match(url):
+        known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+        raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
+    path = _path(url, create)
     try:
-        recorder, keys = _open(url, create)
+        address, settings = _parsed(url)
+        recorder, keys = _open(address, path, settings, master_key)
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
     return RecorderStore(recorder), AesGcmVault(keys)
 
 
-def _open(url: str, create: bool) -> tuple[LogRecorder, Keys]:
+def _parsed(url: str) -> tuple[str, Settings]:
+    """Take the settings off a URL. What PostgreSQL's own library knows is left for it to judge."""
+    scheme = url.partition(":")[0]
+    address, _, query = url.partition("?")
+    known = {"sqlite": {"synchronous", "deadline"}, "postgresql": {"deadline"}, "postgres": {"deadline"}}.get(
+        scheme, set()
+    )
+    settings, left = Settings(), []
+    for setting in filter(None, query.split("&")):
+        name, _, value = setting.partition("=")
+        if name not in known:
+            left.append(setting)
+        elif name == "deadline":
+            settings = settings._replace(deadline=_seconds(value))
+        elif value.upper() in LEVELS:
+            settings = settings._replace(synchronous=value.upper())
+        else:
+            raise StoreError(f"synchronous={value} is not FULL or NORMAL")
+    if left and scheme not in ("postgresql", "postgres"):
+        raise StoreError(
+            f"{left[0].partition('=')[0]} is no setting of it; there are: {', '.join(sorted(known)) or 'none'}"
+        )
+    return "?".join(filter(None, (address, "&".join(left)))), settings
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3_600:
+        raise StoreError(f"deadline={value} is not a number of seconds from 0 to 3600")
+    return seconds
+
+
+def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey | None) -> tuple[LogRecorder, Keys]:
     if url == "memory:":
         return MemoryRecorder(), MemoryKeys()
-    if url.startswith("sqlite:///") and ":memory:" not in url and len(url) > len("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
-        if not create and not path.exists():
-            raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
-        if not path.parent.is_dir():
-            raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
-        recorder = SQLiteRecorder(str(path))
-        recorder.create_table()
-        return recorder, SQLiteKeys(path.with_name(path.name + "-keys"))
-    if url.startswith(("postgresql://", "postgres://")):
-        try:
-            from .postgres import PostgresKeys, PostgresRecorder
-        except ImportError as error:
-            raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
-        return PostgresRecorder(url), PostgresKeys(url)
-    raise StoreError(
-        f"not the URL of a store: {_without_password(url)}; use memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-    )
+    if path is not None:
+        recorder: LogRecorder = sqlite.open_recorder(path, settings)
+        keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
+        return recorder, WrappedKeys(keys, master_key_beside(path.with_name(path.name + "-master"), master_key, keys))
+    try:
+        from .engines.postgres import PostgresKeys, open_recorder
+    except ImportError as error:
+        raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
+    recorder = open_recorder(url, settings)
+    return recorder, WrappedKeys(PostgresKeys(url, settings), master_key_given(master_key))
+
+
+def _path(url: str, create: bool) -> Path | None:
+    """Return the path of an SQLite store's file, if the URL is of one."""
+    if not url.startswith("sqlite:///"):
+        return None
+    path = Path(url.removeprefix("sqlite:///").partition("?")[0])
+    if not create and not path.exists():
+        raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
+    if not path.parent.is_dir():
+        raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
+    return path
 
 
 def _without_password(url: str) -> str:

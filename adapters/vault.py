@@ -5,41 +5,20 @@ open. Without the key nobody reads them, so destroying the key erases a conversa
 """
 
 import hashlib
-import json
 import os
-import sqlite3
-from pathlib import Path
+from collections import OrderedDict
 from threading import Lock
-from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort.domain.ports import SealBroken, Sealed
 
+from .engines.keys import KEY_BYTES, Keys
+
 _NAME_BYTES = 8
 _NONCE_BYTES = 12
-_KEY_BITS = 256
-
-
-class Keys(Protocol):
-    """Where keys are kept, by conversation."""
-
-    def get(self, conversation: str) -> bytes | None:
-        """Return the key, None if there is none."""
-        ...
-
-    def put(self, conversation: str, key: bytes) -> None:
-        """Keep `key`, unless there is one."""
-        ...
-
-    def destroy(self, conversation: str) -> None:
-        """Destroy the key."""
-        ...
-
-    def close(self) -> None:
-        """Release what is held open."""
-        ...
+_AT_HAND = 10_000  # keys that are kept in memory, ready to use
 
 
 class AesGcmVault:
@@ -47,36 +26,57 @@ class AesGcmVault:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
+        self._at_hand: OrderedDict[str, tuple[bytes, AESGCM]] = OrderedDict()
+        self._lock = Lock()
 
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
-        key = self._keys.get(conversation)
-        if key is None:
-            self._keys.put(conversation, AESGCM.generate_key(_KEY_BITS))
-            key = self._keys.get(conversation)
-            assert key is not None
+        name, cipher = self._at_hand.get(conversation) or self._key(conversation, make=True)  # type: ignore[misc]
         nonce = os.urandom(_NONCE_BYTES)
-        data = _name(key) + nonce + AESGCM(key).encrypt(nonce, words.encode(), _place(conversation, branch, version))
+        data = name + nonce + cipher.encrypt(nonce, words.encode(), _place(conversation, branch, version))
         return Sealed(_digest(data), data)
 
     def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
         broken = SealBroken(f"branch {branch}, version {version}: the kept bytes are not what was sealed")
         if _digest(sealed.data) != sealed.digest:
             raise broken
-        key = self._keys.get(conversation)
+        key = self._at_hand.get(conversation) or self._key(conversation)
         named, data = sealed.data[:_NAME_BYTES], sealed.data[_NAME_BYTES:]
-        if key is None or named != _name(key):
+        if key is None or named != key[0]:
             return None  # the key that sealed it was destroyed; there may be a new one for what was said since
         try:
             place = _place(conversation, branch, version)
-            return AESGCM(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place).decode()
+            return key[1].decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place).decode()
         except (InvalidTag, ValueError):
             raise broken from None
 
+    def _key(self, conversation: str, *, make: bool = False) -> tuple[bytes, AESGCM] | None:
+        """Return the name of a conversation's key and the cipher with it, and keep them at hand."""
+        with self._lock:  # while it is read too: whoever renews comes either before that or after it is at hand
+            key = self._keys.get(conversation)
+            while key is None and make:
+                self._keys.put(conversation, AESGCM.generate_key(KEY_BYTES * 8))
+                key = self._keys.get(conversation)  # another process may have been first
+            if key is None:
+                return None
+            ready = _name(key), AESGCM(key)
+            self._at_hand[conversation] = ready
+            if len(self._at_hand) > _AT_HAND:
+                self._at_hand.popitem(last=False)
+            return ready
+
+    def renew(self, conversation: str) -> None:
+        with self._lock:
+            self._at_hand.pop(conversation, None)
+
     def forget(self, conversation: str) -> None:
-        self._keys.destroy(conversation)
+        try:
+            self._keys.destroy(conversation)
+        finally:
+            self.renew(conversation)
 
     def close(self) -> None:
         self._keys.close()
+        self._at_hand.clear()
 
 
 def _name(key: bytes) -> bytes:
@@ -88,58 +88,5 @@ def _digest(data: bytes) -> str:
 
 
 def _place(conversation: str, branch: str, version: int) -> bytes:
-    return json.dumps([conversation, branch, version]).encode()
-
-
-class MemoryKeys:
-    """Keys in memory, gone with the process."""
-
-    def __init__(self) -> None:
-        self._keys: dict[str, bytes] = {}
-
-    def get(self, conversation: str) -> bytes | None:
-        return self._keys.get(conversation)
-
-    def put(self, conversation: str, key: bytes) -> None:
-        self._keys.setdefault(conversation, key)
-
-    def destroy(self, conversation: str) -> None:
-        self._keys.pop(conversation, None)
-
-    def close(self) -> None:
-        self._keys.clear()
-
-
-class SQLiteKeys:
-    """Keys in an SQLite file of their own, readable by its owner only."""
-
-    def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._lock = Lock()
-        for statement in (
-            "PRAGMA journal_mode=WAL",
-            "PRAGMA synchronous=FULL",
-            "PRAGMA secure_delete=ON",
-            "CREATE TABLE IF NOT EXISTS keys (conversation TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID",
-        ):
-            self._connection.execute(statement)
-
-    def get(self, conversation: str) -> bytes | None:
-        with self._lock:
-            row = self._connection.execute("SELECT key FROM keys WHERE conversation=?", (conversation,)).fetchone()
-        return row[0] if row else None
-
-    def put(self, conversation: str, key: bytes) -> None:
-        with self._lock:
-            self._connection.execute("INSERT OR IGNORE INTO keys VALUES (?,?)", (conversation, key))
-
-    def destroy(self, conversation: str) -> None:
-        """Destroy the key, in the write-ahead log too, where deleted rows stay readable until it is truncated."""
-        with self._lock:
-            self._connection.execute("DELETE FROM keys WHERE conversation=?", (conversation,))
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+    """What binds sealed bytes to their place. Ids hold no spaces, so no two places look alike."""
+    return f"{conversation} {branch} {version}".encode()

@@ -8,12 +8,20 @@ from .events import Event, Recorded, Unreadable
 from .values import Risk
 
 
+class Place(NamedTuple):
+    """Where an event stands: its branch, and its version there."""
+
+    branch: str
+    version: int
+
+
 class Placed(NamedTuple):
-    """An event and the place that it is to take."""
+    """An event, the place that it is to take, and the sealed words that it stands for, where they are to be kept."""
 
     branch: str
     version: int
     event: Event
+    sealed: bytes | None = None
 
 
 class Sealed(NamedTuple):
@@ -24,14 +32,13 @@ class Sealed(NamedTuple):
 
 
 class Append(NamedTuple):
-    """What one command writes, all of it or nothing: events of one or more branches, and words to keep and to erase."""
+    """What one command writes, all of it or nothing: events of one or more branches, and the words to erase."""
 
     command_id: str
     correlation_id: str
     recorded_at: str  # ISO 8601, UTC
     events: tuple[Placed, ...]
-    contents: tuple[Sealed, ...] = ()
-    erased: tuple[str, ...] = ()  # digests
+    erased: tuple[Place, ...] = ()  # the turns whose words are erased
 
 
 class VersionConflict(Exception):
@@ -75,8 +82,8 @@ class EventStore(Protocol):
         """Return the events that a command wrote, in log order; none if it is not in the log."""
         ...
 
-    def contents(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """Return the sealed bytes of those of `digests` that are kept."""
+    def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
+        """Return the sealed words that are kept of what stands at `places`."""
         ...
 
     def close(self) -> None:
@@ -101,6 +108,10 @@ class Vault(Protocol):
         Raises:
             SealBroken: the bytes were not sealed for this place.
         """
+        ...
+
+    def renew(self, conversation: str) -> None:
+        """Look at the conversation's key anew before it is used again: somebody else may have destroyed it."""
         ...
 
     def forget(self, conversation: str) -> None:

@@ -6,10 +6,9 @@ trusted.
 """
 
 import uuid
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
-from threading import Lock
 from typing import NamedTuple
 
 from .commands import (
@@ -29,16 +28,30 @@ from .events import (
     BranchOpened,
     ContentErased,
     Event,
+    EventBase,
     Recorded,
     RiskCleared,
     RiskRaised,
     content_of,
 )
+from .hot import HotStates
 from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
-from .ports import Append, Clock, CommandRecorded, EventStore, NewId, Placed, RiskScreen, Sealed, Vault, VersionConflict
+from .ports import (
+    Append,
+    Clock,
+    CommandRecorded,
+    EventStore,
+    NewId,
+    Place,
+    Placed,
+    RiskScreen,
+    Sealed,
+    Vault,
+    VersionConflict,
+)
 from .rules import Broken, broken_rules
 from .state import Conversation, about_to_fork, evolve, fold
-from .values import About, Actor, ActorKind, ErasureCause, Risk
+from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
 _SCREENED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
@@ -79,7 +92,7 @@ class Service:
         self.screen = screen
         self._attempts = attempts
         self._pause = pause
-        self._hot = _HotStates(hot)
+        self._hot = HotStates(hot)
 
     def close(self) -> None:
         """Release the store and the vault."""
@@ -167,15 +180,17 @@ class Service:
         Raises:
             SealBroken: kept bytes are not what was sealed there.
         """
-        places = {digest: recorded for recorded in path if (digest := content_of(recorded.event))}
+        digests = {
+            Place(recorded.branch, recorded.version): digest
+            for recorded in path
+            if (digest := content_of(recorded.event))
+        }
         conversation = ""
         words = {}
-        kept = self.store.contents(places)
-        for digest, (_, branch, version, *_rest) in places.items():
-            conversation = conversation or self._state(branch).conversation
-            opened = (
-                self.vault.open(conversation, branch, version, Sealed(digest, kept[digest])) if digest in kept else None
-            )
+        for place, data in self.store.contents(digests).items():
+            conversation = conversation or self._state(place.branch).conversation
+            digest = digests[place]
+            opened = self.vault.open(conversation, *place, Sealed(digest, data))
             if opened is not None:
                 words[digest] = opened
         return words
@@ -208,48 +223,52 @@ class Service:
 
         def attempt(fresh: bool) -> Committed | _Standing:
             state = self._state(branch, fresh=fresh)
-            told, contents = self._seal(command, state, branch, state.version + 1, words)
+            told, sealed = self._seal(command, state, branch, state.version + 1, words)
             decision = decide(told, state)
             if isinstance(decision, Refused):
                 return _Standing(decision, state)
             before, written = {branch: state}, {branch: decision.events}
+            erased: tuple[Place, ...] = ()
             shared = tuple(event for event in decision.events if isinstance(event, _OF_THE_TREE))
             if shared:
-                self._share(shared, branch, before, written)
-            broken = tuple(b for other in written for b in broken_rules(before[other], written[other]))
-            if broken:
-                return _Standing(Refused(decision.events[0].kind, broken), state)
-            return self._append(told, before, written, contents, correlation_id)
+                tree = self.tree(branch)
+                erased = self._places_of(shared, tree)
+                before |= {other: state for other, state in tree.items() if other != branch}
+                written |= {other: shared for other in before if other != branch}
+                broken = tuple(b for other in written for b in broken_rules(before[other], written[other]))
+                if broken:
+                    return _Standing(Refused(decision.events[0].kind, broken), state)
+            return self._append(told, before, written, sealed, erased, correlation_id)
 
         return self._until_decided(branch, command, attempt, words, correlation_id)
 
-    def _share(
-        self,
-        shared: tuple[Event, ...],
-        branch: str,
-        before: dict[str, Conversation],
-        written: dict[str, tuple[Event, ...]],
-    ) -> None:
-        """Have the events of the whole tree written on its other branches too, in the states that those are in."""
-        tree = self.tree(branch)
-        for event in shared:
-            if isinstance(event, ContentErased):
-                strange = set(event.contents).difference(*map(self._contents_of, tree))
-                if strange:
-                    raise ValueError(f"no words of this conversation have the digest {', '.join(sorted(strange))}")
-        for other, state in tree.items():
-            if other != branch:
-                before[other], written[other] = state, shared
+    def _places_of(self, events: tuple[Event, ...], tree: Iterable[str]) -> tuple[Place, ...]:
+        """Find where in a tree the words stand that `events` erase."""
+        digests = [digest for event in events if isinstance(event, ContentErased) for digest in event.contents]
+        if not digests:
+            return ()
+        places = self._contents_of(tree)
+        strange = set(digests) - places.keys()
+        if strange:
+            raise ValueError(f"no words of this conversation have the digest {', '.join(sorted(strange))}")
+        return tuple(places[digest] for digest in dict.fromkeys(digests))
 
-    def _contents_of(self, branch: str) -> tuple[str, ...]:
-        """The digests of the words on a branch, without those that it inherited."""
-        return tuple(digest for one in self.store.read(branch) if (digest := content_of(one.event)))
+    def _contents_of(self, branches: Iterable[str]) -> dict[str, Place]:
+        """The digests of the words on branches, without those that these inherited, and where they stand."""
+        return {
+            digest: Place(one.branch, one.version)
+            for branch in branches
+            for one in self.store.read(branch)
+            if (digest := content_of(one.event))
+        }
 
     def user_turn(self, branch: str, command: TakeUserTurn, words: str) -> Committed | BranchEnded | Refused:
         """Record what the user said. After an ending it is not recorded, but screened for risk and handed back."""
         outcome = self.execute(branch, command, words)
+        if isinstance(outcome, Committed):
+            return outcome
         state = self._state(branch)
-        if isinstance(outcome, Committed) or state.ended is None:
+        if state.ended is None:
             return outcome
         risk = self._screened(words)
         if risk in state.policy.hold_on:
@@ -288,15 +307,15 @@ class Service:
             if isinstance(decision, Refused) or isinstance(noted, Refused):
                 return _Standing(Refused(BranchOpened.kind, (*_broken(decision), *_broken(noted))), parent)
             events: tuple[Event, ...] = decision.events
-            contents: tuple[Sealed, ...] = ()
+            sealed: Sealed | None = None
             if words is not None:
                 turn = TakeUserTurn(id=command.id, by=command.by, content=UNSEALED)
-                told, contents = self._seal(turn, at_fork, opened, command.at + 2, words)
+                told, sealed = self._seal(turn, at_fork, opened, command.at + 2, words)
                 events += propose(told, evolve(at_fork, events[0]))
             if fresh and child is not None and self.store.read(child, limit=1):
                 raise ValueError(f"branch {child} exists; choose another id")
             return self._append(
-                command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, contents
+                command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, sealed
             )
 
         return self._until_decided(branch, command, attempt, words)
@@ -313,7 +332,7 @@ class Service:
             return  # what was said since is not meant
         # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
         self.vault.forget(tree[conversation].conversation)
-        contents = dict.fromkeys(digest for branch in tree for digest in self._contents_of(branch))
+        contents = self._contents_of(tree)
         self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 
     # --- deciding -----------------------------------------------------------------------------------------------
@@ -389,42 +408,41 @@ class Service:
 
     def _seal(
         self, command: Command, state: Conversation, branch: str, version: int, words: str | None
-    ) -> tuple[Command, tuple[Sealed, ...]]:
+    ) -> tuple[Command, Sealed | None]:
         """Seal `words` for the place that the command's event would take."""
         if words is None:
-            return command, ()
+            return command, None
         sealed = self.vault.seal(state.conversation, branch, version, words)
-        return command.model_copy(update={"content": sealed.digest}), (sealed,)
+        return with_content(command, sealed.digest), sealed
 
     def _append(
         self,
         command: Command,
         before: dict[str, Conversation],
         written: dict[str, tuple[Event, ...]],
-        contents: tuple[Sealed, ...] = (),
+        sealed: Sealed | None = None,
+        erased: tuple[Place, ...] = (),
         correlation_id: str | None = None,
     ) -> Committed:
         """Append the events of each branch after the state it was decided in, and keep the new states hot."""
         placed: list[Placed] = []
         after: dict[str, Conversation] = {}
-        erased: list[str] = []
         for branch, events in written.items():
             state = before[branch]
             for event in events:
-                placed.append(Placed(branch, state.version + 1, event))
+                of_it = sealed is not None and content_of(event) == sealed.digest
+                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and of_it else None))
                 state = evolve(state, event)
-                if isinstance(event, ContentErased):
-                    erased.extend(event.contents)
             after[branch] = state
-        append = Append(
-            command_id=command.id,
-            correlation_id=correlation_id or command.id,
-            recorded_at=self.clock().astimezone(UTC).isoformat(timespec="microseconds"),
-            events=tuple(placed),
-            contents=contents,
-            erased=tuple(dict.fromkeys(erased)),
+        recorded = self.store.append(
+            Append(
+                command_id=command.id,
+                correlation_id=correlation_id or command.id,
+                recorded_at=self.clock().astimezone(UTC).isoformat(timespec="microseconds"),
+                events=tuple(placed),
+                erased=erased,
+            )
         )
-        recorded = self.store.append(append)
         for branch, state in after.items():
             self._hot.put(branch, state)
         return Committed(recorded, after[placed[0].branch])
@@ -433,20 +451,34 @@ class Service:
 
     def _state(self, branch: str, *, fresh: bool = False) -> Conversation:
         state = self._hot.get(branch)
+        if state is not None and not fresh:
+            return state
         if state is None:
-            state = fold(self.path(branch))
-        elif fresh:
-            state = fold(self.store.read(branch, after=state.version), state)
+            path = self.path(branch)
+            inherited = next((n for n, recorded in enumerate(path) if recorded.branch == branch), 0)
+            state = self._hot.fold(branch, path[inherited:], fold(path[:inherited]))
+        elif new := self.store.read(branch, after=state.version):
+            state = self._hot.fold(branch, new, state)
         else:
             return state
-        self._hot.put(branch, state)
+        self.vault.renew(state.conversation)  # an erasure may be among what others wrote
         return state
 
     def _about_to_fork(self, branch: str, at: int, parent: Conversation) -> Conversation:
-        """Fold the path up to `at`, and look at what comes next on it."""
-        path = self.path(branch, upto=at + 1)
-        following = type(path[at].event) if len(path) > at else None
-        return about_to_fork(fold(path[:at]), following, parent.risks)
+        """Return the state at version `at` of a path, and what comes next on it, from the nearest state at hand."""
+        following: type[EventBase] | None = None
+        while (near := self._hot.at(branch, at)) is None:
+            first = self.store.read(branch, limit=1)[0].event
+            if not isinstance(first, BranchOpened) or first.at < at:
+                break
+            following = following or (BranchOpened if first.at == at else None)
+            branch = first.parent
+        path = (
+            self.path(branch, upto=at + 1) if near is None else self.store.read(branch, after=near.version, upto=at + 1)
+        )
+        after = path[-1] if path and path[-1].version == at + 1 else None
+        prefix = fold(path[:-1] if after else path, near)
+        return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)
 
 
 class _Standing(NamedTuple):
@@ -454,32 +486,6 @@ class _Standing(NamedTuple):
 
     refused: Refused
     state: Conversation
-
-
-class _HotStates:
-    """The states of the branches used last, at most `size` of them."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._states: OrderedDict[str, Conversation] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, branch: str) -> Conversation | None:
-        with self._lock:
-            state = self._states.get(branch)
-            if state is not None:
-                self._states.move_to_end(branch)
-            return state
-
-    def put(self, branch: str, state: Conversation) -> None:
-        """Keep `state`, unless a later one is kept."""
-        with self._lock:
-            kept = self._states.get(branch)
-            if kept is None or kept.version < state.version:
-                self._states[branch] = state
-            self._states.move_to_end(branch)
-            if len(self._states) > self._size:
-                self._states.popitem(last=False)
 
 
 def _differ(command: Command, event: Event) -> bool:

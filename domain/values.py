@@ -43,6 +43,21 @@ class Frozen(BaseModel):
         return self.model_validate({**fields, **(update or {})})
 
 
+def with_content(model: Any, digest: str) -> Any:
+    """Return a copy of an event or a command with another `content`, a digest that needs no look.
+
+    As pydantic's own `__copy__` does, in a tenth of the time of `model_copy`: each turn that is written or read is
+    one such copy.
+    """
+    made = model.__class__.__new__(model.__class__)
+    put = object.__setattr__  # it is frozen
+    put(made, "__dict__", {**model.__dict__, "content": digest})
+    put(made, "__pydantic_fields_set__", {*model.__pydantic_fields_set__, "content"})
+    put(made, "__pydantic_extra__", None)
+    put(made, "__pydantic_private__", None)
+    return made
+
+
 class ActorKind(StrEnum):
     """Who acts. The kind is the authority: no text can lend another one."""
 

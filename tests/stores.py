@@ -16,6 +16,9 @@ from lastresort.domain.events import UserLeft
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = Actor(kind=ActorKind.USER, id="user")
+MASTER_KEY = "bm90IHNlY3JldDogZm9yIHRoZXNlIHRlc3RzIG9ubHk="
+"""In PostgreSQL every process needs it: 32 bytes in base64."""
+
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="operator")
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
 MODEL = Actor(kind=ActorKind.MODEL, id="claude-opus-4-1")
@@ -48,6 +51,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[]
         else:
             os.environ["XDG_RUNTIME_DIR"] = runtime
     numbers = count(1)
+    os.environ.setdefault("LASTRESORT_MASTER_KEY", MASTER_KEY)
 
     def create_database() -> str:
         name = f"test_{next(numbers)}"

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lastresort.adapters.encoding import Encoding, with_event
-from lastresort.adapters.recorders import MemoryRecorder
+from lastresort.adapters.encoding import Encoding, Stored
+from lastresort.adapters.engines.recorders import MemoryRecorder
 from lastresort.adapters.store import RecorderStore
 from lastresort.domain import Actor, ActorKind
 from lastresort.domain.events import EVENTS, Event, EventBase, Recorded, TurnAssessed, Unreadable
@@ -154,22 +154,27 @@ ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
 SURE = SurerTurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none", assurance=Assurance(percent=75))
 
 
-def old_rows() -> list[tuple[int, str, int, str, bytes]]:
+def old_rows() -> list[Stored]:
     """The golden log, which is never written again, as the rows of a store."""
     rows = []
     for text in OLD_LOG.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
         place = (line.pop("position"), line.pop("branch"), line.pop("version"), line.pop("kind"))
-        rows.append((*place, json.dumps(line).encode()))
+        envelope = (line.get("schema_version", 1), line["recorded_at"], line["command_id"], line.get("correlation_id"))
+        rows.append(Stored(*place, json.dumps(line["event"]).encode(), None, *envelope))
     return rows
 
 
-def state_of(event: EventBase, **envelope: Any) -> bytes:
-    return with_event({"recorded_at": "2026-01-31T12:00:00+00:00", "command_id": "one", **envelope}, event).encode()
+def read(
+    encoding: Encoding, state: bytes, version: int | None = 1, kind: str = TurnAssessed.kind
+) -> Recorded | Unreadable:
+    return read_all(
+        encoding, [Stored(1, "c", 3, kind, state, None, version, "2026-01-31T12:00:00+00:00", "one", None)]
+    )[0]
 
 
-def read(encoding: Encoding, state: bytes, kind: str = TurnAssessed.kind) -> Recorded | Unreadable:
-    return encoding.entry(1, "c", 3, kind, state)
+def read_all(encoding: Encoding, rows: list[Stored]) -> list[Recorded | Unreadable]:
+    return encoding.entries(rows)
 
 
 def event_in(entry: Recorded | Unreadable) -> Event:
@@ -180,8 +185,8 @@ def event_in(entry: Recorded | Unreadable) -> Event:
 def test_a_log_of_version_1_is_read_by_a_program_of_version_2() -> None:
     """Each old verdict is brought up to date, once; all else in the log is as it was."""
     step = Counted()
-    today = [Encoding().entry(*row) for row in old_rows()]
-    later = [Encoding(LATER, {(TurnAssessed.kind, 1): step}).entry(*row) for row in old_rows()]
+    today = Encoding().entries(old_rows())
+    later = Encoding(LATER, {(TurnAssessed.kind, 1): step}).entries(old_rows())
     verdicts = [entry.kind == TurnAssessed.kind for entry in today]
     assert step.calls == sum(verdicts) > 1
     for old, new, is_verdict in zip(today, later, verdicts, strict=True):
@@ -203,8 +208,7 @@ def test_events_of_version_2_say_so_and_cost_no_step() -> None:
     left = EVENTS["UserLeft"](by=ASSESSOR)
     events = (Placed("c", 1, left), Placed("c", 2, SURE), Placed("c", 3, SURE))  # type: ignore[arg-type]
     store.append(Append("one", "one", "2026-01-31T12:00:00+00:00", events))
-    states = [json.loads(row.state) for row in store.recorder.select_events("c")]
-    assert [state.get("schema_version") for state in states] == [None, 2, 2]
+    assert [row.schema_version for row in store.recorder.select_log(0, 9)] == [1, 2, 2]
     assert [entry.event for entry in store.log()] == [left, SURE, SURE]
     assert step.calls == 0
 
@@ -212,8 +216,8 @@ def test_events_of_version_2_say_so_and_cost_no_step() -> None:
 def test_events_of_today_cost_no_step() -> None:
     """A step that is registered for them is not looked at."""
     step = Counted()
-    for row in old_rows():
-        event_in(Encoding(upcasts={(kind, 1): step for kind in EVENTS}).entry(*row))
+    for entry in Encoding(upcasts={(kind, 1): step for kind in EVENTS}).entries(old_rows()):
+        event_in(entry)
     assert step.calls == 0
 
 
@@ -234,20 +238,19 @@ def test_several_steps_are_taken_in_order() -> None:
     steps = {(TurnAssessed.kind, 1): first, (TurnAssessed.kind, 2): second}
     encoding = Encoding({**EVENTS, TurnAssessed.kind: Third}, steps)
     old = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
-    assert event_in(read(encoding, state_of(old))).model_dump()["asked"] == 1
-    assert event_in(read(encoding, state_of(SURE))).model_dump()["asked"] == 2
+    assert event_in(read(encoding, encoding.state(old)[0])).model_dump()["asked"] == 1
+    assert event_in(read(encoding, encoding.state(SURE)[0], 2)).model_dump()["asked"] == 2
     assert (first.calls, taken) == (1, [None, {"percent": 75}])
 
 
-@pytest.mark.parametrize("version", [2, 3, 99])
+@pytest.mark.parametrize("version", [2, 3, 99, 0, -1, None])
 def test_a_version_of_the_future_is_unreadable_and_says_so(version: int) -> None:
     """It is not guessed at, even where the fields would fit."""
     old = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
-    entry = read(
-        Encoding(upcasts={(TurnAssessed.kind, n): dict for n in range(1, 100)}), state_of(old, schema_version=version)
-    )
+    encoding = Encoding(upcasts={(TurnAssessed.kind, n): dict for n in range(1, 100)})
+    entry = read(encoding, encoding.state(old)[0], version)
     assert isinstance(entry, Unreadable)
-    assert entry.why.startswith("schema_version: Input should be 1")
+    assert entry.why == f"schema_version: {version} where this program reads 1 to 1"
 
 
 def test_an_old_version_without_a_step_is_unreadable() -> None:
@@ -256,7 +259,7 @@ def test_an_old_version_without_a_step_is_unreadable() -> None:
     def fails(fields: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(fields)
 
-    old = state_of(TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none"))
+    old = Encoding().state(TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none"))[0]
     for upcasts in ({}, {(TurnAssessed.kind, 1): dict}, {(TurnAssessed.kind, 1): fails}):
         entry = read(Encoding(LATER, upcasts), old)
         assert isinstance(entry, Unreadable)
@@ -270,8 +273,7 @@ def test_a_step_does_not_meet_what_is_no_event() -> None:
     def renames(fields: dict[str, Any]) -> dict[str, Any]:
         return {"assurance": None, **dict(fields.items())}
 
-    stored = b'{"recorded_at": "2026-01-31T12:00:00+00:00", "command_id": "one", "event": [1]}'
-    assert isinstance(read(Encoding(LATER, {(TurnAssessed.kind, 1): renames}), stored), Unreadable)
+    assert isinstance(read(Encoding(LATER, {(TurnAssessed.kind, 1): renames}), b"[1]"), Unreadable)
 
 
 # --- The pin itself ---------------------------------------------------------------------------------------------------

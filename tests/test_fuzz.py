@@ -26,16 +26,16 @@ from hypothesis import strategies as st
 from stores import LEFT, ROOT
 
 from lastresort.adapters.console.cli import main
+from lastresort.adapters.engines.recorders import MemoryRecorder
 from lastresort.adapters.inputs import MAX_LINE_BYTES, MAX_LINE_VALUES, BadInput, load_policy
 from lastresort.adapters.logfile import checked_log, export_line, read_log, write_log
-from lastresort.adapters.recorders import MemoryRecorder
 from lastresort.adapters.simulate import Simulation
 from lastresort.adapters.store import RecorderStore
 from lastresort.adapters.transcripts import read_transcripts
 from lastresort.domain import PROFILES, Policy
 from lastresort.domain.events import Unreadable
 from lastresort.domain.policy import PolicyError
-from lastresort.domain.ports import Append, Placed, Sealed
+from lastresort.domain.ports import Append, Placed
 
 PROFILE_NAME = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 EXECUTIONS = {"dev": 300, "ci": 2_000, "nightly": 100_000}[PROFILE_NAME]
@@ -261,15 +261,13 @@ def test_transcripts(path: Path) -> None:
 def held_store() -> RecorderStore:
     """A store that holds something already."""
     store = RecorderStore(MemoryRecorder())
-    placed, sealed = (Placed("held", 1, LEFT),), (Sealed("sha256:" + "5" * 64, b"sealed"),)
-    store.append(Append("held", "held", "2026-01-31T12:00:00+00:00", placed, sealed))
+    store.append(Append("held", "held", "2026-01-31T12:00:00+00:00", (Placed("held", 1, LEFT, b"sealed"),)))
     return store
 
 
 def bytes_of(store: RecorderStore) -> object:
     recorder = store.recorder
-    rows = [tuple(vars(row).values()) for row in recorder.select_notifications(None, 10**6)]
-    return rows, {key: list(spans) for key, spans in recorder._spans.items()}, dict(recorder._contents)
+    return recorder.select_log(0, 10**6), dict(recorder._commands), dict(recorder._contents)
 
 
 def take_log(path: Path, data: bytes) -> str:

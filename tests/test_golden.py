@@ -28,9 +28,9 @@ from stores import (
     warned,
 )  # fmt: skip
 
+from lastresort.adapters.engines.recorders import MemoryRecorder
 from lastresort.adapters.inputs import BadInput
 from lastresort.adapters.logfile import checked_log, export_line, write_log
-from lastresort.adapters.recorders import MemoryRecorder
 from lastresort.adapters.screen import phrase_screen
 from lastresort.adapters.store import RecorderStore
 from lastresort.domain import (
@@ -75,8 +75,10 @@ class _Unsealed:
     def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
         return str(json.loads(sealed.data)[3])
 
-    def forget(self, conversation: str) -> None:
-        """Nothing is kept."""
+    def renew(self, conversation: str) -> None:
+        """There is no key."""
+
+    forget = renew
 
     def close(self) -> None:
         """Nothing is open."""

@@ -13,8 +13,6 @@ from typing import Any
 
 import oracle
 import pytest
-from eventsourcing.persistence import StoredEvent
-from eventsourcing.popo import POPOApplicationRecorder
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import given as holds_for
 from hypothesis import strategies as st
@@ -22,7 +20,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from search import agree
 from stores import ROOT, STORES, new_url, postgresql
 
-from lastresort.adapters.recorders import Beside, MemoryRecorder, Span
+from lastresort.adapters.encoding import Stored
+from lastresort.adapters.engines.recorders import Entry, MemoryRecorder
 from lastresort.adapters.store import RecorderStore, open_store
 from lastresort.adapters.testing import (
     STORE_CHECKS,
@@ -54,7 +53,7 @@ from lastresort.domain import Chat, Conversations, Ground, Policy, Recorded, Ref
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Accepted, decide
 from lastresort.domain.events import EVENTS, BranchOpened, ConversationEnded, Event, HopeExhausted, RiskRaised
-from lastresort.domain.ports import Append, CommandRecorded, EventStore, Placed
+from lastresort.domain.ports import Append, EventStore, Place, Placed
 from lastresort.domain.rules import RULES, evidence_for
 from lastresort.domain.state import fold
 from lastresort.domain.values import About
@@ -106,11 +105,8 @@ class AcceptsGaps(Broken):
     """It looks that a version is free, and not that it is the next."""
 
     class Recorder(MemoryRecorder):
-        def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], **more: Any) -> None:
-            for command_id in more["beside"].command_ids:
-                if command_id in self._spans:
-                    raise CommandRecorded(command_id)
-            POPOApplicationRecorder._assert_uniqueness(self, stored_events)
+        def _check_versions(self, entries: Sequence[Entry]) -> None:
+            pass
 
     recorder = Recorder
 
@@ -121,7 +117,7 @@ class TakesVersionsTwice(Broken):
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
         recorded: list[Recorded] = []
         for append in appends:
-            ends = {branch: len(self.store.read(branch)) for branch, _, _ in append.events}
+            ends = {event.branch: len(self.store.read(event.branch)) for event in append.events}
             late = [e for e in append.events if e.version <= ends[e.branch]]
             behind = tuple(e._replace(version=e.version + ends[e.branch]) if e in late else e for e in append.events)
             recorded += self.store.append(append._replace(events=behind))
@@ -132,9 +128,8 @@ class ForgetsCommands(Broken):
     """A command that is sent twice takes effect twice."""
 
     class Recorder(MemoryRecorder):
-        def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], **more: Any) -> None:
-            beside: Beside = more["beside"]
-            super()._assert_uniqueness(stored_events, beside=beside._replace(spans=()))
+        def _check_commands(self, entries: Sequence[Entry]) -> None:
+            pass
 
     recorder = Recorder
 
@@ -157,7 +152,9 @@ class WritesWordsFirst(Broken):
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
         for append in appends:
-            self.store.recorder._contents.update(append.contents)
+            for event in append.events:
+                if event.sealed is not None:
+                    self.store.recorder._contents[Place(event.branch, event.version)] = event.sealed
         return self.store.append(*appends)
 
 
@@ -168,7 +165,9 @@ class KeepsErasedWords(Broken):
 
 class LosesWords(Broken):
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
-        return self.store.append(*(append._replace(contents=()) for append in appends))
+        return self.store.append(
+            *(append._replace(events=tuple(e._replace(sealed=None) for e in append.events)) for append in appends)
+        )
 
 
 class SortsByBranch(Broken):
@@ -199,8 +198,8 @@ class ReadsTooMuch(Broken):
 
 class BeginsForksAtOne(Broken):
     class Recorder(MemoryRecorder):
-        def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], **more: Any) -> None:
-            super()._assert_uniqueness(stored_events, beside=more["beside"]._replace(starts={}))
+        def _check_versions(self, entries: Sequence[Entry]) -> None:
+            super()._check_versions([entry._replace(begins=entry.row.version == 1) for entry in entries])
 
     recorder = Recorder
 
@@ -209,10 +208,9 @@ class BeginsForksAnywhere(Broken):
     """A branch that has begun begins once more, if somebody says so."""
 
     class Recorder(MemoryRecorder):
-        def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], **more: Any) -> None:
+        def _check_versions(self, entries: Sequence[Entry]) -> None:
             begun = {branch for branch, versions in self._stored_events_index.items() if versions}
-            starts = {branch: at for branch, at in more["beside"].starts.items() if branch not in begun}
-            super()._assert_uniqueness(stored_events, beside=more["beside"]._replace(starts=starts))
+            super()._check_versions([e._replace(begins=e.begins and e.row.branch not in begun) for e in entries])
 
     recorder = Recorder
 
@@ -224,7 +222,7 @@ class AnswersBeforeItWrites(Broken):
         said = tuple(
             Recorded(1, branch, version, event.kind, a.recorded_at, a.command_id, event, a.correlation_id)
             for a in appends
-            for branch, version, event in a.events
+            for branch, version, event, _ in a.events
         )
         clever = len({event.branch for a in appends for event in a.events}) == 1 and appends[0].command_id[0].isdigit()
         try:
@@ -235,12 +233,13 @@ class AnswersBeforeItWrites(Broken):
             raise
 
 
-class LosesSpans(Broken):
+class LosesBranches(Broken):
     """What a command wrote is found on the first of its branches only."""
 
     class Recorder(MemoryRecorder):
-        def select_spans(self, command_id: str) -> list[Span]:
-            return super().select_spans(command_id)[:1]
+        def select_command(self, command_id: str) -> list[Stored]:
+            found = super().select_command(command_id)
+            return [row for row in found if row.branch == found[0].branch]
 
     recorder = Recorder
 
@@ -260,7 +259,7 @@ SEEDED = {
     BeginsForksAtOne: "a_fork_begins_after_its_prefix",
     BeginsForksAnywhere: "a_fork_begins_after_its_prefix",
     AnswersBeforeItWrites: "of_several_writers_one_comes_first",
-    LosesSpans: "a_command_is_found_in_log_order",
+    LosesBranches: "a_command_is_found_in_log_order",
 }
 """Each defect, and the promise that it breaks."""
 

@@ -21,7 +21,7 @@ from oracle import Forest, broken, divided_on_risk
 from lastresort.adapters import open_conversations
 from lastresort.adapters.testing import ConversationMachine
 from lastresort.domain import Chat, Conversations, Recorded
-from lastresort.domain.events import EVENTS, AppealDecided, AppealFiled, HopeExhausted, WarningGiven
+from lastresort.domain.events import EVENTS, AppealDecided, AppealFiled, HopeExhausted, RiskCleared, WarningGiven
 from lastresort.domain.ports import Append
 from lastresort.domain.state import fold
 from lastresort.projections import Replay, views
@@ -42,7 +42,7 @@ PROFILE = settings(
 MEMORY = Path("/dev/shm")  # where there is one: what is tested here is the law, not the disk
 
 
-SELDOM = {AppealDecided.kind, AppealFiled.kind, HopeExhausted.kind, WarningGiven.kind}
+SELDOM = {AppealDecided.kind, AppealFiled.kind, HopeExhausted.kind, RiskCleared.kind, WarningGiven.kind}
 """What a run as short as in development need not reach."""
 
 

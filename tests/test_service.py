@@ -16,7 +16,7 @@ from lastresort.domain.commands import BranchOff, EndConversation, EraseContents
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import BranchOpened, TurnAssessed, UserTurnTaken, content_of
 from lastresort.domain.policy import Policy
-from lastresort.domain.ports import Append, Placed
+from lastresort.domain.ports import Append, Place, Placed
 from lastresort.domain.rules import Rule
 from lastresort.domain.service import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
 from lastresort.domain.state import NO_EPISODE
@@ -879,10 +879,10 @@ def test_nobody_erases_the_words_of_another_conversation(chats, chat):
 def test_a_conversation_is_erased_with_its_key(chats, tree, named_by):
     """Every word of every branch; the log stays whole, and the conversation may go on."""
     before = len(whole_log(chats))
-    digests = {content_of(one.event) for branch in tree.values() for one in branch.path} - {None}
-    assert len(chats.store.contents(digests)) == len(digests) == 10
+    said = {Place(one.branch, one.version) for branch in tree.values() for one in branch.path if content_of(one.event)}
+    assert len(chats.store.contents(said)) == len(said) == 10
     chats.erase_conversation(named_by, by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
-    assert chats.store.contents(digests) == {}
+    assert chats.store.contents(said) == {}
     assert all(set(transcript(branch)) <= {None} for branch in tree.values())
     assert [kind for _, _, kind in whole_log(chats)[before:]] == ["ContentErased"] * 4
     done(tree["other"].assistant_turn("hello"))

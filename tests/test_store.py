@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from eventsourcing.persistence import StoredEvent
 from stores import (
     DURABLE_STORES,
     LEFT,
@@ -25,6 +24,7 @@ from stores import (
 )
 
 from lastresort.adapters import StoreError, open_conversations
+from lastresort.adapters.engines.recorders import Entry, Row
 from lastresort.adapters.store import RecorderStore, open_store
 from lastresort.domain.commands import RaiseRisk
 from lastresort.domain.events import (
@@ -37,7 +37,7 @@ from lastresort.domain.events import (
     Unreadable,
     UserTurnTaken,
 )
-from lastresort.domain.ports import Append, CommandRecorded, Placed, Sealed, VersionConflict
+from lastresort.domain.ports import Append, CommandRecorded, Place, Placed, Sealed, VersionConflict
 from lastresort.projections import audit, views
 
 __all__ = ["postgresql"]
@@ -64,6 +64,10 @@ def said(sealed: Sealed = SEALED[0]) -> UserTurnTaken:
 
 def placed(branch: str, *versions: int, event: Event = LEFT) -> tuple[Placed, ...]:
     return tuple(Placed(branch, version, event) for version in versions)
+
+
+def worded(branch: str, version: int, sealed: Sealed) -> Placed:
+    return Placed(branch, version, said(sealed), sealed.data)
 
 
 def append(command_id: str, *events: Placed, **more: object) -> Append:
@@ -139,12 +143,12 @@ def test_an_append_of_nothing_changes_nothing(store: RecorderStore) -> None:
 )
 def test_a_gap_is_refused_and_nothing_is_written(store: RecorderStore, events: tuple[Placed, ...]) -> None:
     """No event of the append, no command, no words, and none are erased."""
-    store.append(append("first", *placed("b", 1, 2), contents=(SEALED[0],)))
+    store.append(append("first", worded("b", 1, SEALED[0]), *placed("b", 2)))
     with pytest.raises(VersionConflict):
-        store.append(append("second", *events, contents=(SEALED[1],), erased=(SEALED[0].digest,)))
+        store.append(append("second", worded("other", 1, SEALED[1]), *events, erased=(Place("b", 1),)))
     assert places(store.log()) == [(1, "b", 1), (2, "b", 2)]
     assert store.recorded_by("second") == []
-    assert store.contents([sealed.digest for sealed in SEALED]) == {SEALED[0].digest: SEALED[0].data}
+    assert store.contents([Place("b", 1), Place("other", 1)]) == {Place("b", 1): SEALED[0].data}
 
 
 def test_a_fork_begins_after_its_prefix(store: RecorderStore) -> None:
@@ -159,10 +163,10 @@ def test_a_fork_begins_after_its_prefix(store: RecorderStore) -> None:
 def test_several_appends_are_one_transaction(store: RecorderStore) -> None:
     """If the last of them is refused, none was written."""
     with pytest.raises(VersionConflict):
-        store.append(append("good", *placed("a", 1), contents=(SEALED[0],)), append("bad", *placed("b", 2)))
+        store.append(append("good", worded("a", 1, SEALED[0])), append("bad", *placed("b", 2)))
     assert list(store.log()) == []
     assert store.recorded_by("good") == []
-    assert store.contents([SEALED[0].digest]) == {}
+    assert store.contents([Place("a", 1)]) == {}
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
@@ -173,9 +177,9 @@ def test_a_command_is_recorded_once(store: RecorderStore) -> None:
     store.append(append("once", *placed("b", 1)))
     for events in (placed("b", 1), placed("b", 2), placed("other", 1)):
         with pytest.raises(CommandRecorded):
-            store.append(append("once", *events, contents=(SEALED[0],)))
+            store.append(append("once", worded("words", 1, SEALED[0]), *events))
     assert places(store.log()) == [(1, "b", 1)]
-    assert store.contents([SEALED[0].digest]) == {}
+    assert store.contents([Place("words", 1)]) == {}
 
 
 def test_what_a_command_wrote_is_found_by_its_id(store: RecorderStore) -> None:
@@ -211,17 +215,18 @@ def test_a_command_delivered_twice_is_answered_twice_the_same(url: str) -> None:
 
 def test_words_are_kept_with_the_events_and_erased_with_them(store: RecorderStore) -> None:
     """Erased bytes are gone, the others stay, and the log is as it was."""
-    store.append(append("say", Placed("b", 1, said()), Placed("b", 2, said(SEALED[1])), contents=tuple(SEALED[:2])))
-    assert store.contents([sealed.digest for sealed in SEALED]) == dict(SEALED[:2])
+    first, second, third = (Place("b", version) for version in (1, 2, 3))
+    store.append(append("say", worded("b", 1, SEALED[0]), worded("b", 2, SEALED[1])))
+    assert store.contents([first, second, third]) == {first: SEALED[0].data, second: SEALED[1].data}
     before = list(store.log())
-    store.append(append("erase", *placed("b", 3), erased=(SEALED[0].digest,)))
-    assert store.contents([sealed.digest for sealed in SEALED]) == dict(SEALED[1:2])
+    store.append(append("erase", *placed("b", 3), erased=(first,)))
+    assert store.contents([first, second, third]) == {second: SEALED[1].data}
     assert list(store.log())[:2] == before
 
 
 # --- What cannot be read ----------------------------------------------------------------------------------------------
 
-GOOD = b'{"recorded_at": "t", "command_id": "c", "event": {"by": {"kind": "user", "id": "user"}}}'
+GOOD = b'{"by": {"kind": "user", "id": "user"}}'
 
 
 @pytest.mark.parametrize(
@@ -230,7 +235,7 @@ GOOD = b'{"recorded_at": "t", "command_id": "c", "event": {"by": {"kind": "user"
         ("Nonsense", GOOD, "Nonsense is no kind of event"),
         ("canary_of_the_store:Event", GOOD, "canary_of_the_store:Event is no kind of event"),
         ("UserLeft", b"{", "Invalid JSON"),
-        ("UserLeft", b'{"recorded_at": "t", "command_id": "c", "event": {}}', "event.by: Field required"),
+        ("UserLeft", b"{}", "event.by: Field required"),
         ("UserLeft", GOOD.replace(b'"user"}', b'"user", "words": "hi"}'), "event.by.words: Extra inputs"),
         ("UserTurnTaken", GOOD, "event.content: Field required"),
     ],
@@ -242,7 +247,7 @@ def test_an_entry_that_cannot_be_read_is_named_and_nothing_is_imported(
     (tmp_path / "canary_of_the_store.py").write_text("class Event: pass")
     monkeypatch.syspath_prepend(tmp_path)
     store.append(append("good", *placed("b", 1)))
-    store.recorder.insert_events([StoredEvent("b", 2, topic, state)])
+    store.recorder.append([Entry(Row("b", 2, topic, state, None, 1, "t", "foreign", 0, None), False, None)])
     store.append(append("good too", *placed("b", 3)))
     _, entry, after = store.entries()
     assert isinstance(entry, Unreadable)
@@ -482,6 +487,6 @@ def test_a_server_that_does_not_answer_says_why(unanswered: str) -> None:
 
 def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is an extra."""
-    monkeypatch.setitem(sys.modules, "lastresort.adapters.postgres", None)
+    monkeypatch.setitem(sys.modules, "lastresort.adapters.engines.postgres", None)
     with pytest.raises(StoreError, match=r"pip install lastresort\[postgres\]"):
         open_conversations("postgresql://localhost/x")

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, opened, postgresql, started
 
+from lastresort.adapters.engines.keys import MemoryKeys, SQLiteKeys
 from lastresort.adapters.store import open_store
-from lastresort.adapters.vault import AesGcmVault, MemoryKeys, SQLiteKeys
+from lastresort.adapters.vault import AesGcmVault
 from lastresort.domain import Rating
-from lastresort.domain.ports import SealBroken, Sealed
+from lastresort.domain.ports import Place, SealBroken, Sealed
 from lastresort.projections import audit, transcript, views
 
 __all__ = ["postgresql"]
@@ -230,8 +231,8 @@ def test_erased_bytes_are_in_no_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as chats:
         wrote = started(chats).user_turn("Erase me. " * 10)
-        digest = wrote.events[0].event.content
-        data = chats.store.contents([digest])[digest]
+        place = Place("c", wrote.version)
+        data = chats.store.contents([place])[place]
         assert files_with(tmp_path, data)
     with opened(url, new_id=counting("again-")) as chats:
         chats.chat("c").erase(2)
@@ -245,10 +246,10 @@ def test_kept_bytes_that_were_tampered_with_are_not_shown(tmp_path: Path) -> Non
         chat.user_turn("One.")
         chat.assistant_turn("Two.")
         with chats.store.recorder.datastore.transaction(commit=True) as cursor:
-            cursor.execute("SELECT digest, data FROM contents")
+            cursor.execute("SELECT position, data FROM contents")
             (one, its), (other, others) = (tuple(row) for row in cursor.fetchall())
-            for digest, data in ((one, others), (other, its)):
-                cursor.execute("UPDATE contents SET data=? WHERE digest=?", (data, digest))
+            for position, data in ((one, others), (other, its)):
+                cursor.execute("UPDATE contents SET data=? WHERE position=?", (data, position))
         with pytest.raises(SealBroken, match="branch c, version 2"):
             chats.words(chat.path)
 
@@ -267,7 +268,7 @@ def test_no_word_is_in_any_table_in_plain(postgresql: Callable[[], str]) -> None
             "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' "
             "AND table_schema NOT IN ('pg_catalog', 'information_schema')"
         ).fetchall()
-        assert {name for _, name in tables} >= {"stored_events", "contents", "commands", "keys"}
+        assert {name for _, name in tables} >= {"stored_events", "contents", "keys"}
         for schema, name in tables:
             for row in connection.execute(f"SELECT * FROM {schema}.{name}").fetchall():
                 assert not any(CANARY.encode() in (v if isinstance(v, bytes) else str(v).encode()) for v in row)

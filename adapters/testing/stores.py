@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import Barrier, Thread
 
 from lastresort.domain.events import BranchedOff, BranchOpened, Event, Recorded, UserLeft, UserTurnTaken
-from lastresort.domain.ports import Append, CommandRecorded, EventStore, Placed, Sealed, VersionConflict
+from lastresort.domain.ports import Append, CommandRecorded, EventStore, Place, Placed, Sealed, VersionConflict
 from lastresort.domain.values import ForkCause
 
 from .asking import USER
@@ -24,6 +24,7 @@ STORE_CHECKS: dict[str, StoreCheck] = {}
 
 LEFT = UserLeft(by=USER)
 SEALED = Sealed("sha256:" + "5" * 64, b"sealed")
+SAID = UserTurnTaken(by=USER, content=SEALED.digest)
 
 
 def check_store(factory: Callable[[], EventStore]) -> None:
@@ -49,7 +50,7 @@ def _promise(check: StoreCheck) -> StoreCheck:
 
 def _append(command_id: str, *places: tuple[str, int], event: Event = LEFT, **more: tuple[object, ...]) -> Append:
     events = tuple(Placed(branch, version, event) for branch, version in places)
-    return Append(command_id, command_id, THEN.isoformat(), events, **more)  # type: ignore[arg-type]  # contents, erased
+    return Append(command_id, command_id, THEN.isoformat(), events, **more)  # type: ignore[arg-type]  # erased
 
 
 def _places(recorded: object) -> list[tuple[str, int]]:
@@ -118,8 +119,9 @@ def a_version_is_taken_once(store: EventStore) -> None:
 @_promise
 def an_append_is_all_or_nothing(store: EventStore) -> None:
     store.append(_append("one", ("a", 1)))
-    _refuses(store, VersionConflict, _append("both", ("b", 1), ("a", 3), contents=(SEALED,)))
-    assert store.contents([SEALED.digest]) == {}, "the words of a refused append are kept"
+    worded = Append("both", "both", THEN.isoformat(), (Placed("b", 1, SAID, SEALED.data), Placed("a", 3, LEFT)))
+    _refuses(store, VersionConflict, worded)
+    assert store.contents([Place("b", 1)]) == {}, "the words of a refused append are kept"
     _refuses(store, VersionConflict, _append("fine", ("b", 1)), _append("not", ("a", 1)))
     store.append(_append("both", ("b", 1), ("a", 2)))
     assert _places(list(store.recorded_by("both"))) == [("b", 1), ("a", 2)], "a refused command id is used up"
@@ -154,12 +156,16 @@ def a_fork_begins_after_its_prefix(store: EventStore) -> None:
 
 @_promise
 def words_come_and_go_with_their_events(store: EventStore) -> None:
-    said = UserTurnTaken(by=USER, content=SEALED.digest)
-    store.append(_append("one", ("a", 1), event=said, contents=(SEALED,)))
-    assert dict(store.contents([SEALED.digest, "sha256:" + "6" * 64])) == {SEALED.digest: SEALED.data}, "words are lost"
-    store.append(_append("two", ("a", 2), erased=(SEALED.digest,)))
-    assert store.contents([SEALED.digest]) == {}, "erased words are kept"
-    assert _places(list(store.log())) == [("a", 1), ("a", 2)], "erasing words changed the log"
+    said = tuple(Placed("a", version, SAID, SEALED.data) for version in (1, 2))
+    store.append(Append("one", "one", THEN.isoformat(), said))
+    first, second, nobody = Place("a", 1), Place("a", 2), Place("a", 3)
+    kept = dict(store.contents([first, second, nobody]))
+    assert kept == {first: SEALED.data, second: SEALED.data}, "words are lost"
+    assert dict(store.contents([second])) == {second: SEALED.data}, "words come that nobody asked for"
+    store.append(_append("two", ("a", 3), erased=(first,)))
+    assert store.contents([first]) == {}, "erased words are kept"
+    assert dict(store.contents([second])) == {second: SEALED.data}, "more words are erased than was asked for"
+    assert _places(list(store.log())) == [("a", 1), ("a", 2), ("a", 3)], "erasing words changed the log"
 
 
 @_promise
