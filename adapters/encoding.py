@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from lastresort.domain.events import EVENTS, EventBase, Recorded, Unreadable
-from lastresort.domain.upcasts import UPCASTS, Upcast
+from lastresort.domain.events import EVENTS, UPCASTS, EventBase, Recorded, Unreadable, Upcast
 from lastresort.domain.values import with_content
 
 _PREFIX = "sha256:"

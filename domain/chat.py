@@ -329,8 +329,8 @@ class Chat:
     def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
         """Let another model answer from here on."""
         outcome = self._do(ChangeModel(id=self._id(command_id), by=by, model=model))
-        if not isinstance(outcome, Refused):
-            self.model = Actor(kind=ActorKind.MODEL, id=model)
+        if isinstance(outcome, Committed):  # long ago, perhaps, if the command was sent before
+            self.model = Actor(kind=ActorKind.MODEL, id=outcome.state.model)
         return outcome
 
     def erase(

@@ -9,6 +9,7 @@ version of their event.
 """
 
 import uuid
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
 from pydantic import Field, StrictBool, model_validator
@@ -38,7 +39,7 @@ class EventBase(Frozen):
     """Something that has happened in a branch, and by whom."""
 
     kind: ClassVar[str]
-    schema_version: ClassVar[int] = 1  # see upcasts.py before you change a field
+    schema_version: ClassVar[int] = 1  # see UPCASTS before you change a field
     by: Actor
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -256,6 +257,18 @@ Event = (
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 """Every kind of event by its stored name."""
+
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+"""Takes the fields of an event of one version and returns those of the next."""
+
+UPCASTS: Mapping[tuple[str, int], Upcast] = {}
+"""How events of earlier schema versions become those of today: the steps, by kind and the version they start from.
+
+A log outlives the program that wrote it. Whoever changes the fields of an event gives its type the next
+`schema_version` and registers here the step that makes the old fields into the new. A step is pure, and steps are never
+removed. So far every event is as it was first written.
+"""
 
 
 def content_of(event: Event) -> str | None:

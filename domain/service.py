@@ -13,18 +13,22 @@ from typing import NamedTuple
 
 from .commands import (
     UNSEALED,
+    AssessTurn,
     BranchOff,
     Command,
     EraseContents,
+    FileAppeal,
+    GiveFeedback,
     OpenBranch,
     RaiseRisk,
     StartConversation,
+    TakeAssistantTurn,
     TakeUserTurn,
 )
 from .decider import Accepted, Refused, decide, propose
+from .delivery import check_same, check_same_words, refused_again
 from .events import (
     AttemptRefused,
-    BranchedOff,
     BranchOpened,
     ContentErased,
     Event,
@@ -35,7 +39,7 @@ from .events import (
     content_of,
 )
 from .hot import HotStates
-from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
+from .outcomes import BranchEnded, Committed, Contended, UnknownBranch
 from .ports import (
     Append,
     Clock,
@@ -53,8 +57,8 @@ from .rules import Broken, broken_rules
 from .state import Conversation, about_to_fork, evolve, fold
 from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
-_SCREENED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
-_LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
+_SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
+_FOR_A_HOLD = 20  # times as many attempts as for anything else
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
 
@@ -186,7 +190,7 @@ class Service:
             if (digest := content_of(recorded.event))
         }
         conversation = ""
-        words = {}
+        words: dict[str, str] = {}
         for place, data in self.store.contents(digests).items():
             conversation = conversation or self._state(place.branch).conversation
             digest = digests[place]
@@ -202,8 +206,9 @@ class Service:
     ) -> Committed | Refused:
         """Carry out `command` on `branch`, once however often it is delivered.
 
-        A risk raised or cleared, and words erased, are recorded on every branch of the tree in one append. What a user
-        says goes through `user_turn`, which screens it if the branch has ended.
+        A risk raised or cleared, and words erased, are recorded on every branch of the tree in one append. What a
+        refused verdict saw of a risk holds all the same. What a user says goes through `user_turn`, which screens it if
+        the branch has ended.
 
         Args:
             branch: where.
@@ -215,11 +220,12 @@ class Service:
             UnknownBranch: the store has no such branch.
             CommandIdReused: the command's id belongs to another command.
             Contended: others wrote first, again and again.
-            ValueError: words are to be erased that were not said in this conversation, or the command is one half of
-                a fork, which `fork` does whole.
+            ValueError: words are to be erased that were not said in this conversation, a turn has no words or an act
+                has that needs none, or the command is one half of a fork, which `fork` does whole.
         """
         if isinstance(command, BranchOff | OpenBranch):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
+        _check_words(command, words)
 
         def attempt(fresh: bool) -> Committed | _Standing:
             state = self._state(branch, fresh=fresh)
@@ -240,7 +246,11 @@ class Service:
                     return _Standing(Refused(decision.events[0].kind, broken), state)
             return self._append(told, before, written, sealed, erased, correlation_id)
 
-        return self._until_decided(branch, command, attempt, words, correlation_id)
+        outcome = self._until_decided(branch, command, attempt, words, correlation_id)
+        seen = command.risk if isinstance(command, AssessTurn) and isinstance(outcome, Refused) else None
+        if isinstance(command, AssessTurn) and seen in self._state(branch).policy.hold_on:
+            self._hold(branch, command, command.by, command.about)
+        return outcome
 
     def _places_of(self, events: tuple[Event, ...], tree: Iterable[str]) -> tuple[Place, ...]:
         """Find where in a tree the words stand that `events` erase."""
@@ -272,15 +282,19 @@ class Service:
             return outcome
         risk = self._screened(words)
         if risk in state.policy.hold_on:
-            raised = uuid.uuid5(_SCREENED, command.id).hex  # follows from the turn's, so that it too is sent once
-            self.execute(branch, RaiseRisk(id=raised, by=SYSTEM, risk=raised, about=About.SELF))
+            self._hold(branch, command, SYSTEM, About.SELF)
         return BranchEnded(branch, state.ended, state.unit.turn if state.unit else None, risk, words)
 
     def _screened(self, words: str) -> Risk:
         try:
-            return self.screen(words)
+            return Risk(self.screen(words))
         except Exception:
             return Risk.POSSIBLE  # whatever ails the screen, the words are handed back, and doubt holds
+
+    def _hold(self, branch: str, command: Command, by: Actor, about: About) -> None:
+        """Raise the risk that was seen with `command`. Its id follows from the command's, so that it is raised once."""
+        raised = uuid.uuid5(_SEEN, command.id).hex
+        self.execute(branch, RaiseRisk(id=raised, by=by, risk=raised, about=about))
 
     def fork(
         self, branch: str, command: OpenBranch, words: str | None = None, *, child: str | None = None
@@ -298,6 +312,8 @@ class Service:
             ValueError: a branch `child` exists.
         """
         opened = child or self.new_id()
+        if words is not None:
+            _check_words(TakeUserTurn(id=command.id, by=command.by), words)
 
         def attempt(fresh: bool) -> Committed | _Standing:
             parent = self._state(branch, fresh=fresh)
@@ -347,7 +363,9 @@ class Service:
     ) -> Committed | Refused:
         """Decide anew while others write first; refuse only what was not done before, and on what the log says now."""
         conflicts, fresh = 0, False
-        while conflicts < self._attempts:
+        # A risk has to win on every branch of its tree at once, and is always to be raised.
+        attempts = self._attempts * (_FOR_A_HOLD if isinstance(command, RaiseRisk | AssessTurn) else 1)
+        while conflicts < attempts:
             try:
                 outcome = attempt(fresh)
                 if isinstance(outcome, Committed):
@@ -384,27 +402,12 @@ class Service:
         events = tuple(self.store.recorded_by(command.id))
         if not events:
             return None
+        check_same(command, branch, events)
+        check_same_words(command, words, events, self.words(events))
         first = events[0]
-        # A fork is noted in the parent first.
-        kind = BranchedOff.kind if isinstance(command, OpenBranch) else propose(command, Conversation())[0].kind
-        attempted = first.event.attempted if isinstance(first.event, AttemptRefused) else first.kind
-        reused = CommandIdReused(f"command id {command.id} was used for {attempted} on branch {first.branch}")
-        if attempted != kind or branch not in (None, first.branch):
-            raise reused
-        if first.event.by != command.by or _differ(command, first.event) or self._other_words(words, first):
-            raise reused
         if isinstance(first.event, AttemptRefused):
-            decision = decide(command, fold(self.path(first.branch, upto=first.version - 1)))
-            if not isinstance(decision, Refused):
-                raise reused
-            return decision
+            return refused_again(command, first.event, fold(self.path(first.branch, upto=first.version - 1)))
         return Committed(events, self._state(first.branch, fresh=True))
-
-    def _other_words(self, words: str | None, first: Recorded) -> bool:
-        """Whether a command came with other words before, as far as those are still kept."""
-        digest = content_of(first.event)
-        before = self.words([first]).get(digest) if digest else None
-        return None not in (words, before) and words != before
 
     def _seal(
         self, command: Command, state: Conversation, branch: str, version: int, words: str | None
@@ -488,13 +491,15 @@ class _Standing(NamedTuple):
     state: Conversation
 
 
-def _differ(command: Command, event: Event) -> bool:
-    """Whether a command and the event that its id led to say different things of the same name.
-
-    Which turns are meant is left out: who sends a command again may have seen newer ones.
-    """
-    said, recorded = set(type(command).model_fields), set(type(event).model_fields)
-    return any(getattr(command, name) != getattr(event, name) for name in (said & recorded) - _LOOKED_UP)
+def _check_words(command: Command, words: str | None) -> None:
+    """Check that there are words where there have to be, and nowhere else."""
+    if not isinstance(words, str | None):
+        raise ValueError(f"words: a str is needed, not {type(words).__name__}")
+    if isinstance(command, TakeUserTurn | TakeAssistantTurn):
+        if words is None and command.content == UNSEALED:
+            raise ValueError(f"words: {type(command).__name__} needs them")
+    elif words is not None and not isinstance(command, GiveFeedback | FileAppeal):
+        raise ValueError(f"words: {type(command).__name__} takes none")
 
 
 def _broken(decision: Accepted | Refused) -> tuple[Broken, ...]:

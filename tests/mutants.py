@@ -53,7 +53,7 @@ These equal nothing but themselves, or, like the constants, what is as good in e
 
 LEFT_OUT = re.compile(f"{ALWAYS_RAISES}|{ALWAYS_EQUAL}")
 
-UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "events", "commands", "upcasts")]
+UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "events", "commands")]
 PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 OPTIONS = [
     "-xq", "--tb=no", "-Wignore::pytest.PytestAssertRewriteWarning", "-pno:cacheprovider", "-pno:xdist", "-pno:cov",

@@ -2,7 +2,7 @@
 
 `schemas/KIND.vN.json` is the JSON schema of version N of an event, made from its type. These files are never changed:
 there are logs that were written by them. To change the fields of an event, give its type the next `schema_version`,
-register the step from the version before in `lastresort.domain.upcasts`, and run `python tests/test_format.py` from
+register the step from the version before in `lastresort.domain.events`, and run `python tests/test_format.py` from
 the root, which writes the schema of the new version and changes none.
 """
 
@@ -18,9 +18,8 @@ from lastresort.adapters.encoding import Encoding, Stored
 from lastresort.adapters.engines.recorders import MemoryRecorder
 from lastresort.adapters.store import RecorderStore
 from lastresort.domain import Actor, ActorKind
-from lastresort.domain.events import EVENTS, Event, EventBase, Recorded, TurnAssessed, Unreadable
+from lastresort.domain.events import EVENTS, UPCASTS, Event, EventBase, Recorded, TurnAssessed, Unreadable, Upcast
 from lastresort.domain.ports import Append, Placed
-from lastresort.domain.upcasts import UPCASTS, Upcast
 from lastresort.domain.values import Frozen
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -60,12 +59,12 @@ def problems(
         elif pinned != schema_of(event):
             found.append(
                 f"the fields of {kind} changed, and logs with version {version} exist: give {kind} schema_version "
-                f"{version + 1}, register the step from {version} in domain/upcasts.py, and run "
+                f"{version + 1}, register the step from {version} in domain/events.py, and run "
                 "`python tests/test_format.py`"
             )
         for step in range(1, version):
             if (kind, step) not in upcasts:
-                found.append(f"{kind} has no step from version {step} to {step + 1}; register it in domain/upcasts.py")
+                found.append(f"{kind} has no step from version {step} to {step + 1}; register it in domain/events.py")
             if f"{kind}.v{step}.json" not in schemas:
                 found.append(f"{kind}.v{step}.json was removed; logs with version {step} exist: restore it")
     known = {
@@ -293,7 +292,7 @@ def test_a_change_without_a_version_is_refused_and_told_what_to_do() -> None:
     (found,) = problems({**EVENTS, TurnAssessed.kind: LongerTurnAssessed}, checked_in(), UPCASTS)
     assert found == (
         "the fields of TurnAssessed changed, and logs with version 1 exist: give TurnAssessed schema_version 2, "
-        "register the step from 1 in domain/upcasts.py, and run `python tests/test_format.py`"
+        "register the step from 1 in domain/events.py, and run `python tests/test_format.py`"
     )
 
 
@@ -303,7 +302,7 @@ def test_a_version_without_its_step_or_its_schema_is_refused() -> None:
     steps = {**UPCASTS, (TurnAssessed.kind, 1): Counted()}
     assert problems(LATER, schemas, steps) == []
     assert problems(LATER, schemas, UPCASTS) == [
-        "TurnAssessed has no step from version 1 to 2; register it in domain/upcasts.py"
+        "TurnAssessed has no step from version 1 to 2; register it in domain/events.py"
     ]
     assert problems(LATER, checked_in(), steps) == [
         "TurnAssessed.v2.json is not there; run `python tests/test_format.py`, which writes it, and check it in"

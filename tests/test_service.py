@@ -15,10 +15,10 @@ from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.commands import BranchOff, EndConversation, EraseContents, Leave, OpenBranch, RaiseRisk
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import BranchOpened, TurnAssessed, UserTurnTaken, content_of
+from lastresort.domain.outcomes import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
 from lastresort.domain.policy import Policy
 from lastresort.domain.ports import Append, Place, Placed
 from lastresort.domain.rules import Rule
-from lastresort.domain.service import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
 from lastresort.domain.state import NO_EPISODE
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, ForkCause, Ground, Rating, Risk, Usage, Verdict
 

@@ -227,7 +227,8 @@ def trees(draw: st.DrawFn, max_steps: int = 40, max_branches: int = 4) -> tuple[
             continue
         goes_on = goal is not None and not draw(_astray)
         command = towards(goal, state) if goal and goes_on else draw(st.sampled_from(sensible(state)))
-        conversations.execute(chat.branch, command.model_copy(update={"id": f"step-{number}"}))
+        words = "words" if isinstance(command, ask.TakeUserTurn | ask.TakeAssistantTurn) else None
+        conversations.execute(chat.branch, command.model_copy(update={"id": f"step-{number}"}), words)
     log = tuple(conversations.store.log())
     conversations.close()
     return log
