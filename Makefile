@@ -26,7 +26,7 @@ lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-bench: $(INSTALLED)  ## decisions, folds and turns a second on this machine
+bench: $(INSTALLED)  ## this project beside plain drivers and peers; ARGS=--full for the sizes of the goals
 	$(BIN)/python -m bench $(ARGS)
 
 mutants: $(INSTALLED)  ## every small mistake in the core, and whether a test notices

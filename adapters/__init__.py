@@ -17,6 +17,7 @@ from lastresort.domain.ports import Clock, NewId, RiskScreen
 from .engines.keys import MasterKey
 from .engines.recorders import StoreError
 from .screen import phrase_screen
+from .snapshots import EVERY
 from .store import open_store
 
 __all__ = ["StoreError", "open_conversations"]
@@ -44,6 +45,7 @@ def open_conversations(
     new_id: NewId = new_id,
     screen: RiskScreen = phrase_screen,
     master_key: MasterKey | None = None,
+    snapshot_every: int = EVERY,
 ) -> Conversations:
     """Open the conversations in the store at `url`.
 
@@ -55,12 +57,15 @@ def open_conversations(
         new_id: names what the caller leaves unnamed.
         screen: looks at what a user writes after an ending, for risk.
         master_key: returns the 32 bytes that the keys of conversations are wrapped with: see `store.open_store`.
+        snapshot_every: how many versions apart the states are that are kept beside the log; with 0 none is taken.
 
     Raises:
         StoreError: the store cannot be opened; the message says why and what to do.
     """
-    store, vault = open_store(url, create=create, master_key=master_key)
-    return Conversations(store, vault, clock=clock, new_id=new_id, screen=screen, pause=_wait_a_little)
+    store, vault = open_store(url, create=create, master_key=master_key, snapshot_every=snapshot_every)
+    return Conversations(
+        store, vault, clock=clock, new_id=new_id, screen=screen, pause=_wait_a_little, snapshots=store.snapshots
+    )
 
 
 def _wait_a_little(conflicts: int) -> None:

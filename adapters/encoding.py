@@ -20,6 +20,7 @@ from lastresort.domain.events import EVENTS, UPCASTS, EventBase, Recorded, Unrea
 from lastresort.domain.values import with_content
 
 _PREFIX = "sha256:"
+_WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _READ_BEFORE = 10_000
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
@@ -67,8 +68,8 @@ class Encoding:
         content = getattr(event, "content", None)
         if content is None:
             return state, None
-        digits: str = content[len(_PREFIX) :]
-        return state.replace(_worded(digits), _worded(""), 1), bytes.fromhex(digits)
+        worded = b'"content":"' + content.encode() + b'"'
+        return state.replace(worded, _WORDLESS, 1), bytes.fromhex(content[len(_PREFIX) :])
 
     def entries(self, rows: Iterable[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
         """Read rows, each with the fields of `Stored`."""
@@ -106,7 +107,7 @@ class Encoding:
         before = self._read_before.get((kind, state))
         if before is not None and len(digest) == _DIGEST_BYTES:
             return with_content(before, content)
-        event = read(state.replace(_worded(""), _worded(digest.hex()), 1))
+        event = read(_filled(state, digest))
         if event.content == content:  # and not one that had its digest in the state
             if len(self._read_before) >= _READ_BEFORE:
                 self._read_before.clear()
@@ -148,13 +149,14 @@ def _unreadable(row: Stored, why: str) -> Unreadable:
     return Unreadable(row.position, row.branch, row.version, row.kind, why)
 
 
-def _worded(digits: str) -> bytes:
-    return b'"content":"%s%s"' % (_PREFIX.encode(), digits.encode())
+def _filled(state: bytes, digest: bytes) -> bytes:
+    """Put the digest of its words into the state of an event."""
+    return state.replace(_WORDLESS, _WORDLESS[:-1] + digest.hex().encode() + b'"', 1)
 
 
 def _whole(row: Stored) -> bytes:
     """The JSON of an event, the digest of its words included."""
-    return row.state if row.digest is None else row.state.replace(_worded(""), _worded(row.digest.hex()), 1)
+    return row.state if row.digest is None else _filled(row.state, row.digest)
 
 
 def _wrong(event: type[EventBase], row: Stored) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lastresort.domain.events import BranchOpened, Recorded, Unreadable
-from lastresort.domain.ports import Append, Place, VersionConflict
+from lastresort.domain.ports import Append, Found, List, Place, VersionConflict
 
 from .encoding import Encoding
 from .engines import sqlite
-from .engines.keys import Keys, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, master_key_beside, master_key_given
+from .engines.keys import Keys, KeyStore, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, find_master_key
 from .engines.recorders import (
     FAILURES,
     LEVELS,
@@ -26,6 +26,7 @@ from .engines.recorders import (
     reached,
     unreached,
 )
+from .snapshots import EVERY, SealedSnapshots
 from .vault import AesGcmVault
 
 _URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*:memory:)[^?]+|postgres(ql)?://")
@@ -36,8 +37,11 @@ _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader 
 class RecorderStore:
     """The domain's event store on a recorder of `eventsourcing`."""
 
-    def __init__(self, recorder: LogRecorder, encoding: Encoding | None = None) -> None:
+    def __init__(
+        self, recorder: LogRecorder, encoding: Encoding | None = None, snapshots: SealedSnapshots | None = None
+    ) -> None:
         self.recorder = recorder
+        self.snapshots = snapshots
         self._encoding = encoding or Encoding()
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
@@ -53,7 +57,7 @@ class RecorderStore:
             raise unreached(error) from error
         make, recorded = Recorded._make, []
         for append in appends:
-            for branch, version, event, _ in append.events:
+            for branch, version, event, *_ in append.events:
                 envelope = (append.recorded_at, append.command_id, event, append.correlation_id)
                 recorded.append(make((position, branch, version, event.kind, *envelope)))
                 position += 1
@@ -63,16 +67,17 @@ class RecorderStore:
         """Add the entries of an append."""
         command_id, named = append.command_id, append.correlation_id
         correlation_id = None if named == command_id else named
-        for nth, (branch, version, event, sealed) in enumerate(append.events):
-            begins = version == 1
+        for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
+            begins, joins = version == 1, None
             if isinstance(event, BranchOpened):
-                begins = True
+                begins, joins = True, event.conversation
                 if version != event.at + 1:
                     raise VersionConflict(
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
             row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
-            entries.append(Entry(Row(*row, append.recorded_at, command_id, nth, correlation_id), begins, sealed))
+            envelope = (append.recorded_at, command_id, nth, correlation_id)
+            entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
 
     def read(
         self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
@@ -121,6 +126,23 @@ class RecorderStore:
         with reached():
             return self.recorder.select_contents(places)
 
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+        """Return branches of a list. See `domain.ports.EventStore`.
+
+        Raises:
+            StoreError: what began or ended one of them cannot be read.
+        """
+        with reached():
+            listed = self.recorder.select_list(which, after, limit)
+            rows = self.recorder.select_at(
+                sorted({at for one in listed for at in (one.position, one.root, one.ended) if at})
+            )
+        events = {entry.position: entry for entry in _readable(self._encoding.entries(rows))}
+        return [
+            Found(one.version, events[one.position], events[one.root or one.position], events.get(one.ended or 0))
+            for one in listed
+        ]
+
     def close(self) -> None:
         """Release the recorder's connections."""
         self.recorder.close()
@@ -134,7 +156,7 @@ def _readable(entries: list[Recorded | Unreadable]) -> list[Recorded]:
 
 
 def open_store(
-    url: str, *, create: bool = True, master_key: MasterKey | None = None
+    url: str, *, create: bool = True, master_key: MasterKey | None = None, snapshot_every: int = EVERY
 ) -> tuple[RecorderStore, AesGcmVault]:
     """Open the store at `url`, and the vault beside it.
 
@@ -147,6 +169,7 @@ def open_store(
         master_key: returns the 32 bytes that the keys are wrapped with, from a KMS say. If there is none, they are
             taken from the environment variable LASTRESORT_MASTER_KEY, in base64, or else, for SQLite, from a file of
             the same name as the store with `-master` after it, which is made on first use.
+        snapshot_every: how many versions apart states are kept; with 0 none is.
 
     Raises:
         StoreError: the URL is of no known form, or the store cannot be opened.
@@ -160,7 +183,7 @@ def open_store(
         recorder, keys = _open(address, path, settings, master_key)
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
-    return RecorderStore(recorder), AesGcmVault(keys)
+    return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys, snapshot_every)), AesGcmVault(keys)
 
 
 def _parsed(url: str) -> tuple[str, Settings]:
@@ -201,16 +224,25 @@ def _seconds(value: str) -> float:
 def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey | None) -> tuple[LogRecorder, Keys]:
     if url == "memory:":
         return MemoryRecorder(), MemoryKeys()
+    recorder: LogRecorder
+    keys: KeyStore
     if path is not None:
-        recorder: LogRecorder = sqlite.open_recorder(path, settings)
+        recorder = sqlite.open_recorder(path, settings)
         keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
-        return recorder, WrappedKeys(keys, master_key_beside(path.with_name(path.name + "-master"), master_key, keys))
+    else:
+        try:
+            from .engines.postgres import PostgresKeys, open_recorder
+        except ImportError as error:
+            raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
+        recorder = open_recorder(url, settings)
+        keys = PostgresKeys(url, settings)
     try:
-        from .engines.postgres import PostgresKeys, open_recorder
-    except ImportError as error:
-        raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
-    recorder = open_recorder(url, settings)
-    return recorder, WrappedKeys(PostgresKeys(url, settings), master_key_given(master_key))
+        beside = path.with_name(path.name + "-master") if path else None
+        return recorder, WrappedKeys(keys, find_master_key(master_key, beside, keys))
+    except BaseException:
+        keys.close()
+        recorder.close()
+        raise
 
 
 def _path(url: str, create: bool) -> Path | None:

@@ -1,85 +1,144 @@
-"""`python -m bench`: how fast this machine decides, folds and commits. Quick unless asked for more rounds."""
+"""`python -m bench`: what this project costs, beside plain drivers and peers. docs/performance.md says more."""
 
 import argparse
-import json
 import os
-import platform
 import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from rich.box import ROUNDED
 from rich.console import Console
-from rich.table import Table
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from .core import Figure, measure
+from . import branching, claude, core, listing, long, replay, report, starting, turns
+from .measure import Figure, Work, measure
+from .place import Place, absent, describe, opened
+
+
+class Size(NamedTuple):
+    """How much work there is."""
+
+    rounds: int
+    conversations: int  # in W1
+    lengths: tuple[int, ...]  # of conversations in W2 and W3, in turns; 1,000 among them
+    few: int  # conversations to list
+    many: int
+    events: int  # in W4
+    imports: bool  # of the peers, which take seconds
+
+
+QUICK = Size(3, conversations=5, lengths=(100, 1_000), few=1_000, many=2_000, events=10_000, imports=False)
+FULL = Size(3, conversations=1_000, lengths=(100, 1_000, 10_000), few=1_000, many=100_000, events=250_000, imports=True)
+
+WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
+    "core": lambda place, size, opened: core.work(),
+    "start": lambda place, size, opened: starting.work(imports=size.imports),
+    "W1": lambda place, size, opened: turns.work(place, size.conversations),
+    "W2": lambda place, size, opened: long.work(place, size.lengths, opened),
+    "W3": lambda place, size, opened: branching.work(place, size.lengths, opened),
+    "W4": lambda place, size, opened: replay.work(place, size.events, opened),
+    "listing": lambda place, size, opened: listing.work(place, size.few, size.many, opened),
+}
+if find_spec("anthropic") and find_spec("lastresort.adapters.claude"):
+    WORKS["claude"] = lambda place, size, opened: claude.work(place, opened)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the core and the service.")
-    parser.add_argument("--rounds", type=int, default=11, help="how often each is measured (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure, side by side with plain drivers and peers."
+    )
+    parser.add_argument("--full", action="store_true", help="the sizes of the table of goals; takes many minutes")
+    parser.add_argument(
+        "--rounds", type=int, help=f"how often each is measured ({QUICK.rounds}; --full: {FULL.rounds})"
+    )
+    parser.add_argument("--only", metavar="A,B", help=f"some of: {', '.join(WORKS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to FILE as well")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the goals to FILE (.png, .svg); needs matplotlib"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the stores are written, on whose disk (default: the temporary folder)"
+    )
     asked = parser.parse_args()
-    if asked.rounds < 1:
+    size = FULL if asked.full else QUICK
+    size = size if asked.rounds is None else size._replace(rounds=asked.rounds)
+    if size.rounds < 1:
         parser.error(f"--rounds {asked.rounds}: measure at least once")
-    with tempfile.TemporaryDirectory(prefix="lastresort-bench-") as folder:
-        machine = describe_machine(Path(folder))
-        figures = measure(asked.rounds, Path(folder))
-    show(machine, figures)
-    if asked.json:
-        report = {"machine": machine, "figures": [{**figure._asdict(), "median": figure.median} for figure in figures]}
-        asked.json.write_text(json.dumps(report, indent=2) + "\n")
+    chosen = asked.only.split(",") if asked.only else list(WORKS)
+    if unknown := sorted(set(chosen) - set(WORKS)):
+        parser.error(f"--only {', '.join(unknown)}: choose from {', '.join(WORKS)}")
+    if asked.plot and absent(("matplotlib",)):
+        parser.error("--plot needs matplotlib: pip install -e '.[bench]'")
+    if asked.folder and not asked.folder.is_dir():
+        parser.error(f"--folder {asked.folder}: there is no such folder")
+    with (
+        tempfile.TemporaryDirectory(prefix="lastresort-bench-", dir=asked.folder) as folder,
+        opened(Path(folder)) as place,
+    ):
+        run(place, size, chosen, asked)
 
 
-def describe_machine(folder: Path) -> dict[str, str | int]:
-    """Name what the figures depend on, the file system beneath `folder` included: on tmpfs a commit costs nothing."""
-    return {
-        "cpu": _processor(),
-        "cores": os.cpu_count() or 1,
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": platform.platform(terse=True),
-        "file system": _file_system(folder),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or platform.machine())
-
-
-def _file_system(folder: Path) -> str:
-    """The type of the deepest mount above `folder`, where the system lists its mounts."""
-    try:
-        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    except OSError:
-        return "unknown"
-    above = [(len(point), kind) for point, kind in mounts if folder.resolve().is_relative_to(point)]
-    return max(above, default=(0, "unknown"))[1]
-
-
-def show(machine: dict[str, str | int], figures: list[Figure]) -> None:
-    """Print the figures: a table on a terminal, bare columns in a pipe."""
+def run(place: Place, size: Size, chosen: list[str], asked: argparse.Namespace) -> None:
     console = Console()
     if not console.is_terminal:
-        console.width = 120
-    console.print(", ".join(f"{name} {value}" for name, value in machine.items()), highlight=False)
-    table = Table(box=ROUNDED if console.is_terminal else None, pad_edge=console.is_terminal)
-    table.add_column("measured")
-    for heading in ("median", "lowest", "highest"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    table.add_column("goal")
-    for figure in figures:
-        shape = ".2f" if figure.unit == "ratio" else ",.0f"
-        numbers = (format(value, shape) for value in (figure.median, min(figure.rounds), max(figure.rounds)))
-        goal = f"{figure.goal:{shape}}: {'met' if figure.median >= figure.goal else 'missed'}" if figure.goal else ""
-        table.add_row(figure.name, *numbers, figure.unit, goal)
-    console.print(table)
-    rounds = len(figures[0].rounds)
-    console.print(f"{rounds} rounds, one core; a turn is one commit in WAL mode, synchronous=FULL.", highlight=False)
+        console.width = 140
+    machine = describe(place)
+    console.print("\n".join(f"{name}: {value}" for name, value in machine.items()), highlight=False)
+    console.print(_size_in_words(size, full=asked.full), highlight=False)
+    if missing := absent():
+        console.print(f"not installed (pip install -e '.[bench]'): {', '.join(missing)}", highlight=False, markup=False)
+    figures: list[Figure] = []
+    notes: dict[str, list[str]] = {}
+    for name in chosen:
+        found, work = _measured(name, place, size)
+        notes[work.id] = list(work.notes())
+        report.show(console, work, found, notes[work.id])
+        figures += found
+    judged = [figure for figure in figures if figure.goal]
+    met = sum(bool(figure.met) for figure in judged)
+    console.print(f"\n{met} of {len(judged)} goals met{_busy(machine)}", highlight=False)
+    if asked.json:
+        asked.json.write_text(
+            report.as_json(machine, figures, notes, rounds=size.rounds, full=asked.full, absent=missing)
+        )
+    if asked.plot:
+        report.plot(
+            asked.plot,
+            figures,
+            f"{machine['cpu']}, {machine['cores']} cores, {machine['file system']}; {size.rounds} rounds",
+        )
+
+
+def _measured(name: str, place: Place, size: Size) -> tuple[list[Figure], Work]:
+    """Measure, and show on standard error how far it is."""
+    errors = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(), "{task.description}", TimeElapsedColumn(), console=errors, transient=True
+    ) as progress:
+        task = progress.add_task(f"{name}: preparing")
+
+        def tell(count: int) -> None:
+            what = f"{name}: {f'round {count} of {size.rounds}' if count else 'warming up'}"
+            progress.update(task, description=what)
+            if not errors.is_terminal:
+                errors.print(what, highlight=False)
+
+        with ExitStack() as open_ones:
+            work = WORKS[name](place, size, open_ones)
+            return measure(work, size.rounds, tell), work
+
+
+def _busy(machine: dict[str, Any]) -> str:
+    """Return a warning if others, or this, kept more cores busy than there are."""
+    load = max(machine["load"], os.getloadavg()[0])
+    return f"; the machine was busy (load {load:.1f}): measure again when it is not" if load > machine["cores"] else ""
+
+
+def _size_in_words(size: Size, *, full: bool) -> str:
+    what = "the sizes of the table of goals" if full else "QUICK sizes, smaller than the table's: --full for those"
+    return f"{size.rounds} rounds after one that is not counted; {what}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ What an embedder needs is exported here; the rules themselves are in `lastresort
 from .chat import Chat, Conversations
 from .decider import Accepted, Refused, decide, in_the_way
 from .events import EVENTS, Event, Recorded
-from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, UnknownBranch
+from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, ListedBranch, Page, UnknownBranch
 from .policy import PROFILES, Policy, PolicyError
 from .rules import RULES, Broken, Missing, Rule, broken_by, broken_rules
 from .state import Conversation, evolve, fold
@@ -33,7 +33,9 @@ __all__ = [
     "Event",
     "ForkCause",
     "Ground",
+    "ListedBranch",
     "Missing",
+    "Page",
     "Policy",
     "PolicyError",
     "Rating",

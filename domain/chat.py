@@ -5,6 +5,8 @@ newer user turn meanwhile, a verdict, warning or ending by this handle is stale 
 sees anew.
 """
 
+from typing import get_args
+
 from .commands import (
     AssessTurn,
     AttemptRedirection,
@@ -31,8 +33,9 @@ from .commands import (
 )
 from .decider import Refused, in_the_way
 from .events import BranchOpened, Recorded, content_of
-from .outcomes import BranchEnded, Committed
+from .outcomes import BranchEnded, Committed, Page, listed
 from .policy import Policy
+from .ports import List
 from .rules import Broken
 from .service import Service
 from .state import Conversation
@@ -50,6 +53,7 @@ from .values import (
     Verdict,
 )
 
+_MOST_ROWS = 1_000
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
 
 
@@ -100,6 +104,31 @@ class Conversations(Service):
             UnknownBranch: the store has no such branch.
         """
         return Chat(self, branch, self.state(branch))
+
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Page:
+        """Return a part of the list of the branches that are `active`, `ended` or `branched`, as they began.
+
+        `active` and `ended` are disjoint and cover all branches; `branched` is every branch of each conversation that
+        has more than one. A page takes as long in a large store as in a small one, wherever in the list it stands.
+
+            page = conversations.page("ended", limit=100)
+            page = conversations.page("ended", after=page.after, limit=100)  # unless page.after is None
+
+        Args:
+            which: the list.
+            after: where the page before left off.
+            limit: how many rows, 1 to 1,000.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        if which not in get_args(List) or not 1 <= limit <= _MOST_ROWS or after < 0:
+            raise ValueError(
+                f"no such page: list {which!r} of {get_args(List)}, after {after}, limit {limit} of 1 to {_MOST_ROWS}"
+            )
+        found = self.store.page(which, after=after, limit=limit + 1)
+        rows = tuple(listed(one, lambda branch: self.state(branch).policy.name) for one in found[:limit])
+        return Page(rows, found[limit - 1].began.position if len(found) > limit else None)
 
 
 class Chat:

@@ -1,4 +1,5 @@
-"""States kept in memory: of the branches used last, each at its latest known version and, here and there, before.
+"""States at hand: in memory those of the branches used last, each at its latest known version and, here and there,
+before; and those that are kept beside the log, from which a path is read on.
 
 They spare reads, and are never trusted over the log: a state is valid at its version only, so what was decided on an
 outdated one conflicts in the store. States before the latest are where a branch may open; a fold from the nearest of
@@ -10,11 +11,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from operator import attrgetter
 from threading import Lock
+from typing import NamedTuple
 
-from .events import Recorded
+from .events import BranchOpened, Recorded
+from .outcomes import UnknownBranch
+from .ports import EventStore, Snapshots
 from .state import Conversation, fold
 
-APART = 32
+APART = 16
 """How many versions apart the states are that are kept of a branch before its latest."""
 
 _EARLIER = 20_000  # how many of them are kept in all
@@ -79,3 +83,47 @@ class HotStates:
         while self._count > _EARLIER:
             _, dropped = self._earlier.popitem(last=False)
             self._count -= len(dropped)
+
+
+class Piece(NamedTuple):
+    """A stretch of a path in one stream; of the first, the state before it too."""
+
+    state: Conversation
+    events: Sequence[Recorded]
+
+
+def pieces_of(
+    store: EventStore, snapshots: Snapshots | None, branch: str, upto: int | None = None, kept: int | None = None
+) -> list[Piece]:
+    """Return the path of a branch up to a version, from the latest state that is kept of no later than `kept` on it.
+
+    Raises:
+        UnknownBranch: the store has no such branch.
+    """
+    pieces: list[Piece] = []
+    kept = upto if kept is None else kept
+    while (piece := _since_kept(store, snapshots, branch, upto, kept)) is None:
+        own = store.read(branch, upto=upto)
+        first = own[:1] or store.read(branch, limit=1)
+        if not first:
+            raise UnknownBranch(f"no branch {branch} in the store")
+        pieces.append(Piece(Conversation(), own))
+        opened = first[0].event
+        if not isinstance(opened, BranchOpened):
+            return pieces[::-1]
+        branch, at = opened.parent, opened.at
+        upto, kept = (at if most is None else min(most, at) for most in (upto, kept))
+    return [piece, *pieces[::-1]]
+
+
+def _since_kept(
+    store: EventStore, snapshots: Snapshots | None, branch: str, upto: int | None, kept: int | None
+) -> Piece | None:
+    """Return the latest state of a branch's own that is kept, and the events since; None if there is no such state."""
+    while snapshots and kept != 0 and (found := snapshots.latest(branch, kept)) is not None:
+        version = found.state.version
+        events = store.read(branch, after=version - 1, upto=upto)
+        if events and (events[0].version, events[0].command_id) == (version, found.command_id):
+            return Piece(found.state, events[1:])
+        kept = version - 1  # it is of another history than the log's
+    return None

@@ -1,11 +1,16 @@
-"""What the service answers: what was committed, that a branch has ended, or why a command could not be carried out."""
+"""What the service answers: what was committed, that a branch has ended, why a command could not be carried out.
 
+And lists of branches, page by page.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .events import Recorded
+from .events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, Recorded
+from .ports import Found
 from .state import Conversation, Ended
-from .values import Risk
+from .values import Actor, ForkCause, Frozen, Ground, Risk
 
 
 class UnknownBranch(LookupError):
@@ -45,3 +50,60 @@ class BranchEnded:
     turn: int | None
     risk: Risk
     words: str = field(repr=False)
+
+
+class ListedBranch(Frozen):
+    """A branch as a list shows it. Of one that is active, what an ending says is null."""
+
+    branch: str
+    conversation: str
+    version: int
+    account: str | None
+    parent: str | None
+    at: int | None  # where it opened, on its parent's path
+    cause: ForkCause | None
+    ground: Ground | None = None
+    category: str | None = None
+    policy: str | None = None  # the hash of the one that it ended under
+    policy_name: str | None = None
+    evidence: Evidence | None = None
+    ended_at: int | None = None
+    ended_by: Actor | None = None
+
+
+class Page(NamedTuple):
+    """A part of a list, and where to go on: `after` is None if this is the end of it."""
+
+    rows: tuple[ListedBranch, ...]
+    after: int | None
+
+
+def listed(found: Found, named: Callable[[str], str]) -> ListedBranch:
+    """Return what a list shows of a branch; `named` returns the name of the policy that governs a branch."""
+    began, started = found.began.event, found.started.event
+    opened = began if isinstance(began, BranchOpened) else None
+    root = started if isinstance(started, ConversationStarted) else None
+    row = ListedBranch(
+        branch=found.began.branch,
+        conversation=opened.conversation if opened else root.conversation if root else "",
+        version=found.version,
+        account=root and root.account,
+        parent=opened and opened.parent,
+        at=opened and opened.at,
+        cause=opened and opened.cause,
+    )
+    if found.ending is None or not isinstance(found.ending.event, ConversationEnded):
+        return row
+    ending = found.ending.event
+    same = root is not None and root.policy_hash == ending.policy_hash
+    return row.model_copy(
+        update={
+            "ground": ending.ground,
+            "category": ending.category,
+            "policy": ending.policy_hash,
+            "policy_name": root.policy.name if root and same else named(row.branch),
+            "evidence": ending.evidence,
+            "ended_at": found.ending.version,
+            "ended_by": ending.by,
+        }
+    )

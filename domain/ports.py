@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from .events import Event, Recorded, Unreadable
+from .state import Conversation
 from .values import Risk
 
 
@@ -22,6 +23,7 @@ class Placed(NamedTuple):
     version: int
     event: Event
     sealed: bytes | None = None
+    snapshot: bytes | None = None  # of the state after it, as `Snapshots.take` made it
 
 
 class Sealed(NamedTuple):
@@ -39,6 +41,19 @@ class Append(NamedTuple):
     recorded_at: str  # ISO 8601, UTC
     events: tuple[Placed, ...]
     erased: tuple[Place, ...] = ()  # the turns whose words are erased
+
+
+List = Literal["active", "ended", "branched"]
+"""The lists of branches: active and ended are disjoint and cover all of them, branched is orthogonal to both."""
+
+
+class Found(NamedTuple):
+    """A branch as a list finds it: its version, what began it, what began its conversation, and its ending."""
+
+    version: int
+    began: Recorded
+    started: Recorded
+    ending: Recorded | None
 
 
 class VersionConflict(Exception):
@@ -86,6 +101,10 @@ class EventStore(Protocol):
         """Return the sealed words that are kept of what stands at `places`."""
         ...
 
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+        """Return up to `limit` branches of a list, in the order in which they began, after position `after`."""
+        ...
+
     def close(self) -> None:
         """Release what the store holds open."""
         ...
@@ -120,6 +139,31 @@ class Vault(Protocol):
 
     def close(self) -> None:
         """Release what the vault holds open."""
+        ...
+
+
+class Kept(NamedTuple):
+    """A state that was kept, and the command that led to it: another command at its version is another history."""
+
+    state: Conversation
+    command_id: str
+
+
+class Snapshots(Protocol):
+    """States kept beside the log, to spare reads. They can all be thrown away: the log has all that is in them."""
+
+    every: int
+    """How many versions apart the states are that a branch keeps."""
+
+    def take(self, branch: str, state: Conversation, command_id: str) -> bytes | None:
+        """Return what a store keeps of `state`, which `command_id` led to; None if it is not to be kept."""
+        ...
+
+    def latest(self, branch: str, upto: int | None = None) -> Kept | None:
+        """Return the latest state of a branch's own that is kept, no later than version `upto`.
+
+        What is damaged, of another place, or made by another version of the fold, is no such state.
+        """
         ...
 
 

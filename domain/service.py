@@ -7,7 +7,7 @@ trusted.
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ from .events import (
     AttemptRefused,
     BranchOpened,
     ContentErased,
+    ConversationEnded,
     Event,
     EventBase,
     Recorded,
@@ -38,8 +39,8 @@ from .events import (
     RiskRaised,
     content_of,
 )
-from .hot import HotStates
-from .outcomes import BranchEnded, Committed, Contended, UnknownBranch
+from .hot import HotStates, pieces_of
+from .outcomes import BranchEnded, Committed, Contended
 from .ports import (
     Append,
     Clock,
@@ -50,6 +51,7 @@ from .ports import (
     Placed,
     RiskScreen,
     Sealed,
+    Snapshots,
     Vault,
     VersionConflict,
 )
@@ -59,6 +61,7 @@ from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
 _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else
+_HALVES = (BranchOff, OpenBranch)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
 
@@ -75,6 +78,7 @@ class Service:
         attempts: how often a command is decided anew when others write first.
         pause: called with the number of conflicts so far before a command is decided anew, so that an adapter can wait.
         hot: how many states are kept in memory.
+        snapshots: keeps states beside the log, so that a branch that is not in memory need not be read as a whole.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Service:
         attempts: int = 10,
         pause: Callable[[int], None] = lambda conflicts: None,
         hot: int = 10_000,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.store = store
         self.vault = vault
@@ -97,6 +102,7 @@ class Service:
         self._attempts = attempts
         self._pause = pause
         self._hot = HotStates(hot)
+        self._snapshots = snapshots
 
     def close(self) -> None:
         """Release the store and the vault."""
@@ -141,17 +147,7 @@ class Service:
         Raises:
             UnknownBranch: the store has no such branch.
         """
-        pieces: list[Sequence[Recorded]] = []
-        while True:
-            own = self.store.read(branch, upto=upto)
-            first = own[:1] or self.store.read(branch, limit=1)
-            if not first:
-                raise UnknownBranch(f"no branch {branch} in the store")
-            pieces.append(own)
-            opened = first[0].event
-            if not isinstance(opened, BranchOpened):
-                return [recorded for piece in reversed(pieces) for recorded in piece]
-            branch, upto = opened.parent, opened.at if upto is None else min(upto, opened.at)
+        return [recorded for piece in pieces_of(self.store, None, branch, upto) for recorded in piece.events]
 
     def tree(self, branch: str) -> dict[str, Conversation]:
         """Return the branches of the tree that `branch` belongs to, root first, by reading the log alone.
@@ -223,7 +219,7 @@ class Service:
             ValueError: words are to be erased that were not said in this conversation, a turn has no words or an act
                 has that needs none, or the command is one half of a fork, which `fork` does whole.
         """
-        if isinstance(command, BranchOff | OpenBranch):
+        if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
         _check_words(command, words)
 
@@ -231,6 +227,9 @@ class Service:
             state = self._state(branch, fresh=fresh)
             told, sealed = self._seal(command, state, branch, state.version + 1, words)
             decision = decide(told, state)
+            if not isinstance(decision, Refused) and isinstance(decision.events[0], ConversationEnded):
+                state = fold(self.path(branch))  # what cannot be undone is decided on the whole log, and nothing else
+                decision = decide(told, state)
             if isinstance(decision, Refused):
                 return _Standing(decision, state)
             before, written = {branch: state}, {branch: decision.events}
@@ -344,11 +343,11 @@ class Service:
         """
         tree = self.tree(conversation)
         command = EraseContents(id=command_id, by=by, contents=(), cause=cause)
-        if self._told_before(command, conversation) is not None:
-            return  # what was said since is not meant
-        # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
-        self.vault.forget(tree[conversation].conversation)
-        contents = self._contents_of(tree)
+        contents: Iterable[str] = ()  # what was said since the command was delivered before is not meant
+        if self._told_before(command, conversation) is None:
+            # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
+            self.vault.forget(tree[conversation].conversation)
+            contents = self._contents_of(tree)
         self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 
     # --- deciding -----------------------------------------------------------------------------------------------
@@ -433,10 +432,13 @@ class Service:
         for branch, events in written.items():
             state = before[branch]
             for event in events:
-                of_it = sealed is not None and content_of(event) == sealed.digest
-                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and of_it else None))
+                said = sealed is not None and getattr(event, "content", None) == sealed.digest
+                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and said else None))
                 state = evolve(state, event)
             after[branch] = state
+            kept = self._snapshots
+            if kept and kept.every and state.version // kept.every != before[branch].version // kept.every:
+                placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, state, command.id))
         recorded = self.store.append(
             Append(
                 command_id=command.id,
@@ -457,9 +459,9 @@ class Service:
         if state is not None and not fresh:
             return state
         if state is None:
-            path = self.path(branch)
-            inherited = next((n for n, recorded in enumerate(path) if recorded.branch == branch), 0)
-            state = self._hot.fold(branch, path[inherited:], fold(path[:inherited]))
+            pieces = pieces_of(self.store, self._snapshots, branch)
+            inherited = fold((one for piece in pieces[:-1] for one in piece.events), pieces[0].state)
+            state = self._hot.fold(branch, pieces[-1].events, inherited)
         elif new := self.store.read(branch, after=state.version):
             state = self._hot.fold(branch, new, state)
         else:
@@ -476,9 +478,11 @@ class Service:
                 break
             following = following or (BranchOpened if first.at == at else None)
             branch = first.parent
-        path = (
-            self.path(branch, upto=at + 1) if near is None else self.store.read(branch, after=near.version, upto=at + 1)
-        )
+        if near is None:
+            pieces = pieces_of(self.store, self._snapshots, branch, at + 1, kept=at)
+            near, path = pieces[0].state, [recorded for piece in pieces for recorded in piece.events]
+        else:
+            path = list(self.store.read(branch, after=near.version, upto=at + 1))
         after = path[-1] if path and path[-1].version == at + 1 else None
         prefix = fold(path[:-1] if after else path, near)
         return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)

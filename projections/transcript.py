@@ -36,6 +36,8 @@ from lastresort.domain.events import (
     content_of,
 )
 
+from .said import readable
+
 
 class Line(NamedTuple):
     """A line of a transcript.
@@ -83,7 +85,7 @@ def _line(recorded: Recorded, words: Mapping[str, str], erased: Mapping[str, str
         return Line(*place, speaker, None, erased[event.content])
     if event.content not in words:
         return Line(*place, speaker, None, "not kept in this store")
-    return Line(*place, speaker, words[event.content])
+    return Line(*place, speaker, readable(recorded, words[event.content]))
 
 
 def _aside(digest: str | None, words: Mapping[str, str], erased: Mapping[str, str]) -> str:

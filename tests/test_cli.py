@@ -390,7 +390,6 @@ def test_the_law_is_printed(run: Callable[..., Result]) -> None:
         (["show", "nobody", "--store", "URL"], "no branch nobody in the store"),
         (["why", "nobody", "--store", "URL"], "no branch nobody in the store"),
         (["chat", "--offline", "--branch", "nobody", "--store", "URL"], "no branch nobody in the store"),
-        (["chat", "--store", "URL"], "only the offline partner can be talked to so far: add --offline"),
         (["chat", "--offline", "--conversation", "c", "--store", "URL"], "conversation c exists; choose another id"),
         (["chat", "--offline", "--policy", "none", "--store", "URL"], "no policy none: neither a profile (default, "),
         (["audit", "nowhere.jsonl"], "nowhere.jsonl: cannot be read: No such file or directory"),

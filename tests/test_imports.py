@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("domain", "projections", "adapters")
 PURE = ("domain", "projections")
+CORNERS = ("adapters/claude", "adapters/console", "adapters/engines", "adapters/loopback", "adapters/testing")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 PURE_MODULES = [path for path in MODULES if path.relative_to(ROOT).parts[0] in PURE]
 
@@ -122,14 +123,14 @@ def test_a_module_says_what_it_is_and_stays_short(path: Path) -> None:
     assert len(source.splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("room", [*ROOMS, "adapters/console", "adapters/engines", "adapters/testing"])
+@pytest.mark.parametrize("room", [*ROOMS, *CORNERS])
 def test_rooms_are_flat_and_small(room: str) -> None:
-    """Three corners of the adapters have a door of their own: what people use, engines, and what only tests use."""
+    """Corners of the adapters have a door of their own: Claude, the console, engines, a stand-in for the API, tests."""
     modules = [path for path in MODULES if path.parent == ROOT / room]
     assert (ROOT / room / "__init__.py") in modules
     assert len(modules) - 1 <= MOST_MODULES
     corners = {path.parent for path in MODULES} - {ROOT / one for one in ROOMS}
-    assert corners == {ROOT / "adapters" / name for name in ("console", "engines", "testing")}
+    assert corners == {ROOT / corner for corner in CORNERS}
 
 
 def test_what_computes_is_of_the_standard_library() -> None:

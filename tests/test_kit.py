@@ -222,7 +222,7 @@ class AnswersBeforeItWrites(Broken):
         said = tuple(
             Recorded(1, branch, version, event.kind, a.recorded_at, a.command_id, event, a.correlation_id)
             for a in appends
-            for branch, version, event, _ in a.events
+            for branch, version, event, *_ in a.events
         )
         clever = len({event.branch for a in appends for event in a.events}) == 1 and appends[0].command_id[0].isdigit()
         try:

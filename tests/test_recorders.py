@@ -125,11 +125,10 @@ PROJECTIONS = {POPOTrackingRecorder: InMemory, SQLiteTrackingRecorder: InSQLite,
 
 
 @pytest.mark.parametrize(
-    "name",
-    [name for name in dir(library.InfrastructureFactoryTestCase) if name.startswith("test") and "cipher" not in name],
+    "name", [name for name in dir(library.InfrastructureFactoryTestCase) if name.startswith("test")]
 )
 def test_factories(environment: dict[str, str], name: str) -> None:
-    """They make our recorders where we have any. Its cipher, an extra that we do not use, is left out."""
+    """They make our recorders where we have any."""
     factory, aggregate, application, tracking, process = MADE[environment["PERSISTENCE_MODULE"].rpartition(".")[2]]
 
     class Case(library.InfrastructureFactoryTestCase[Any]):

@@ -1,18 +1,16 @@
 """A chat in the terminal: lines are said, commands are carried out, and nothing that is typed can crash it."""
 
-import os
-import pty
+import json
 import re
-import select
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from at_terminal import LASTRESORT, Typist, at_a_terminal
 from click.testing import CliRunner
 from stores import opened
 
@@ -21,7 +19,6 @@ from lastresort.adapters.partner import CONFIRM, FAREWELL, FAREWELL_ON_REQUEST, 
 from lastresort.domain import Ground
 from lastresort.projections import audit, transcript, views
 
-LASTRESORT = Path(sys.executable).with_name("lastresort")
 ABUSE = ["/label harmful abuse 2 none", "You bucket."]
 
 
@@ -99,8 +96,8 @@ def test_help_names_every_command(chat: Callable[..., Talk]) -> None:
     """With its usage."""
     shown = chat("/help").shown
     for command in (
-        "label", "judge", "edit", "retry", "branch", "end", "confirm", "feedback", "appeal", "decide", "risk", "clear",
-        "policy", "model", "erase", "why", "tree", "show", "help", "quit",
+        "label", "judge", "answer", "edit", "retry", "switch", "branch", "new", "end", "confirm", "feedback", "appeal",
+        "decide", "risk", "clear", "policy", "model", "erase", "why", "tree", "show", "help", "quit",
     ):  # fmt: skip
         assert re.search(rf"^/{command}\b.* - ", shown, re.MULTILINE), command
 
@@ -230,10 +227,11 @@ def test_an_ended_branch_is_left_by_an_edit(chat: Callable[..., Talk]) -> None:
 
 def test_an_answer_is_given_anew_on_a_new_branch(chat: Callable[..., Talk]) -> None:
     """And one goes back to the other branch."""
-    talk = chat("One.", "/retry 3", "Two.", "/branch c", "Three.")
-    (fork,) = talk.forks()
-    assert talk.said(fork) == ["u: One.", f"a: {REPLY}", "u: Two.", f"a: {REPLY}"]
-    assert talk.said() == ["u: One.", f"a: {REPLY}", "u: Three.", f"a: {REPLY}"]
+    talk = chat("One.", "/retry 3", "Two.", "/branch c", "Three.", "/retry", "/switch 1", "Four.", "/switch 2", "Five.")
+    first, second = talk.forks()
+    assert talk.said(first) == ["u: One.", f"a: {REPLY}", "u: Two.", f"a: {REPLY}", "u: Five.", f"a: {REPLY}"]
+    assert talk.said() == ["u: One.", f"a: {REPLY}", "u: Three.", f"a: {REPLY}", "u: Four.", f"a: {REPLY}"]
+    assert talk.said(second) == ["u: One.", f"a: {REPLY}", "u: Three.", f"a: {REPLY}"]
 
 
 def test_the_tree_and_the_transcript_are_shown(chat: Callable[..., Talk]) -> None:
@@ -241,7 +239,7 @@ def test_the_tree_and_the_transcript_are_shown(chat: Callable[..., Talk]) -> Non
     talk = chat("One.", "/edit 2 Two.", "/tree", "/show")
     (fork,) = talk.forks()
     assert "c v4 active" in talk.shown
-    assert f"└── {fork} v4 active  edit after 1" in talk.shown
+    assert f"└── {fork} v4 active  edit after 1  [2] you are here" in talk.shown
     assert talk.shown.count("user: Two.") == 2
 
 
@@ -284,8 +282,11 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/edit two words", "two is not the version of a turn, which stands at the left of its line"),
         ("/edit 1 words", "1 is not the version of a turn, which stands at the left of its line"),
         ("/edit -3 words", "-3 is not the version of a turn"),
-        ("/retry", "/retry is used so: /retry VERSION"),
-        ("/retry 2 3", "/retry is used so: /retry VERSION"),
+        ("/retry", "there is no answer yet that could be given anew"),
+        ("/retry 2 3", "/retry is used so: /retry [VERSION]"),
+        ("/answer", "nothing waits for an answer"),
+        ("/edit 2", "/edit is used so: /edit VERSION WORDS"),
+        ("/switch 7", "no branch 7 in the store"),
         ("/branch nowhere", "no branch nowhere in the store"),
         ("/policy nowhere", "no policy nowhere: neither a profile (default, 2025-08, 2026-07) nor a file"),
         ("/risk nobody", "nobody"),
@@ -350,119 +351,166 @@ def test_bytes_that_are_no_text_do_not_crash_it(url: str) -> None:
 # --- In a real terminal -----------------------------------------------------------------------------------------------
 
 
-class Typist:
-    """Somebody at a terminal: types, and waits for what is shown."""
-
-    def __init__(self, terminal: int, process: subprocess.Popen[bytes]) -> None:
-        self.terminal = terminal
-        self.process = process
-        self.shown = ""
-
-    def type(self, text: str) -> None:
-        os.write(self.terminal, text.encode())
-
-    def wait_for(self, text: str) -> None:
-        """Wait until `text` is shown after what was waited for last."""
-        deadline = time.monotonic() + 30
-        while text not in self.shown:
-            assert time.monotonic() < deadline, self.shown
-            if select.select([self.terminal], [], [], 0.2)[0]:
-                try:
-                    self.shown += os.read(self.terminal, 4096).decode(errors="replace")
-                except OSError:  # how Linux says that the other side is closed
-                    assert text in self.shown, self.shown
-        self.shown = self.shown.split(text, 1)[1]
-
-    def interrupt(self) -> None:
-        """Press Ctrl-C until it is heeded: between its prompt and its wait for a key, readline notices none."""
-        for _ in range(10):
-            self.type("\x03")
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(2)
-                return
-
-    def left(self) -> str:
-        """Wait until the program has ended, and return what it still had to show."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if not select.select([self.terminal], [], [], 0.2)[0]:
-                continue
-            try:
-                if not (data := os.read(self.terminal, 4096)):
-                    break
-            except OSError:
-                break
-            self.shown += data.decode(errors="replace")
-        assert self.process.wait(30) == 0, self.shown
-        return self.shown
-
-
 @contextmanager
-def at_a_terminal(url: str) -> Iterator[Typist]:
-    """Run the chat in a pseudo-terminal."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [LASTRESORT, "chat", "--offline", "--conversation", "c", "--store", url],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, close_fds=True,
-        preexec_fn=_take_the_terminal, env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
-    )  # fmt: skip
-    os.close(theirs)
-    try:
-        typist = Typist(ours, process)
-        typist.wait_for("you> ")
+def offline(url: str, *, options: tuple[str, ...] = (), **how: Any) -> Iterator[Typist]:
+    with at_a_terminal("chat", "--offline", "--conversation", "c", "--store", url, *options, **how) as typist:
         yield typist
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
-def _take_the_terminal() -> None:
-    """Make the terminal the one that Ctrl-C is typed at, and heed it: a job in the background is born deaf to it."""
-    import fcntl
-    import termios
-
-    for deaf in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(deaf, signal.SIG_DFL)
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_a_chat_at_a_terminal(url: str) -> None:
     """It prompts, shows colours, redirects, and says why; Ctrl-D leaves."""
-    with at_a_terminal(url) as typist:
-        typist.type("/label harmful abuse 2 none\r")
-        typist.wait_for("the next turn will be judged so")
-        typist.wait_for("you> ")
-        typist.type("You bucket.\r")
-        typist.wait_for(REDIRECTION)
-        typist.wait_for("\x1b[")
-        typist.wait_for("you> ")
-        typist.type("/why\r")
+    with offline(url) as typist:
+        typist.say("/label harmful abuse 2 none")
+        typist.say("You bucket.")
+        typist.say("/why")
         typist.wait_for("redirected-first")
-        typist.wait_for("you> ")
+        typist.wait_until(typist.is_asked)
+        row = typist.rows.index(next(row for row in typist.rows if "redirects the harm in turn 2" in row))
+        assert "brown" in {cell.fg for cell in typist.screen.buffer[row].values()}  # what the emulator calls yellow
         typist.type("\x04")
-        assert "Traceback" not in typist.left()
+        shown = typist.left()
+    assert "    2  user: You bucket.\n    3    · turn 2 judged harmful (abuse, severity 2)" in shown
+    assert f"    4  assistant: {REDIRECTION}\n" in shown
+    assert "> /label harmful abuse 2 none\nthe next turn will be judged so" in shown
+    assert "you>" not in shown  # what was typed is shown as it is in the log, and nowhere else
     assert Talk(url, "").kinds()[-1] == "UserLeft"
 
 
-def test_control_c_leaves_cleanly(url: str) -> None:
-    """As a departure that locks nothing, and with no traceback."""
-    with at_a_terminal(url) as typist:
-        typist.type("Hello.\r")
+def test_keys_edit_recall_and_complete_a_line(url: str) -> None:
+    """As everywhere: arrows, Home, deletion, the line before, and Tab for a command."""
+    up, left, home, delete_to_end = "\x1b[A", "\x1b[D", "\x01", "\x0b"
+    with offline(url) as typist:
+        typist.say("I am here.")
+        typist.wait_until(typist.is_asked)
+        typist.type(f"{up}{left}{delete_to_end} now?{home}So ")
+        typist.wait_for("you> So I am here now?")
+        typist.type("\r")
+        typist.wait_for("user: So I am here now?")
+        typist.wait_until(typist.is_asked)
+        typist.type("/polic\t")
+        typist.wait_for("you> /policy")
+        typist.type(" 2025-08\r")
+        typist.wait_for("policy is now 2025-08")
+        typist.wait_until(typist.is_asked)
+        typist.type("\x04")
+        typist.left()
+    assert [line for line in Talk(url, "").said() if line.startswith("u:")] == ["u: I am here.", "u: So I am here now?"]
+
+
+def test_control_c_clears_the_line_and_leaves_at_an_empty_one(url: str) -> None:
+    """The second time, as a departure that locks nothing, and with no traceback."""
+    with offline(url) as typist:
+        typist.say("Hello.")
         typist.wait_for(REPLY)
-        typist.wait_for("you> ")
-        typist.interrupt()
+        typist.wait_until(typist.is_asked)
+        typist.type("I was about to")
+        typist.wait_for("you> I was about to")
+        typist.type("\x03")
+        typist.wait_until(typist.is_asked)
+        typist.type("\x03")
+        typist.wait_for("Ctrl-C once more, or Ctrl-D, leaves the chat")
+        typist.wait_until(typist.is_asked)
+        typist.type("\x03")
         assert "Traceback" not in typist.left()
     talk = Talk(url, "")
     assert talk.said() == ["u: Hello.", f"a: {REPLY}"]
     assert talk.kinds()[-1] == "UserLeft"
 
 
+def test_a_window_that_is_resized_shows_the_line_whole(url: str) -> None:
+    """Wrapped anew while it is typed; and what is said is what was typed."""
+    line = "This is a line that is longer than the window is wide, once somebody has pulled at its corner."
+    with offline(url, columns=100, rows=40) as typist:
+        typist.wait_until(typist.is_asked)
+        typist.type(line[:59])
+        typist.wait_for(line[:59])
+        typist.resize(40, 40)
+        typist.type(line[59:])
+        typist.wait_until(lambda: line in typist.unwrapped)
+        typist.resize(120, 40)
+        typist.type("!")
+        typist.wait_until(lambda: f"{line}!" in typist.shown)
+        typist.type("\r")
+        typist.wait_until(typist.is_asked)
+        assert f"    2  user: {line}!" in typist.shown
+        typist.type("\x04")
+        typist.left()
+    assert Talk(url, "").said()[0] == f"u: {line}!"
+
+
+def test_what_was_said_can_be_edited_in_place(url: str) -> None:
+    """`/edit` with a version alone brings the words back to the prompt."""
+    with offline(url) as typist:
+        typist.say("Hello there.")
+        typist.say("/edit 2")
+        typist.wait_for("you> /edit 2 Hello there.")
+        typist.type("\x7f again.\r")
+        typist.wait_for("user: Hello there again.")
+        typist.wait_until(typist.is_asked)
+        typist.say("/edit 4")
+        typist.wait_for("not done: what stands at 4 is not a turn of yours")
+        typist.wait_until(typist.is_asked)
+        typist.type("\x04")
+        typist.left()
+    talk = Talk(url, "")
+    assert talk.said(talk.forks()[0])[0] == "u: Hello there again."
+
+
+def test_words_after_the_ending_are_handed_back(url: str) -> None:
+    """To the prompt, as an edit that goes on from there."""
+    with offline(url) as typist:
+        typist.say("/end")
+        typist.say("/confirm")
+        typist.wait_for("you (ended)>")
+        assert "/new starts another conversation" in typist.shown
+        typist.say("Wait, one more thing.")
+        typist.wait_for("you (ended)> /edit 6 Wait, one more thing.")
+        typist.type("\r")
+        typist.wait_for("user: Wait, one more thing.")
+        typist.wait_until(typist.is_asked)
+        assert typist.rows[-1] == "you>"
+        typist.say("/new")
+        typist.wait_for("conversation")
+        typist.wait_until(typist.is_asked)
+        typist.type("\x04")
+        typist.left()
+    with opened(url) as chats:
+        assert len({row.conversation for row in views(chats.store.log()).all}) == 2
+
+
+def test_a_hold_is_seen_at_the_prompt(url: str) -> None:
+    """As long as it lasts."""
+    with offline(url) as typist:
+        typist.say("Hello.")
+        typist.say("/risk")
+        typist.wait_for("you (hold)>")
+        typist.say("/end")
+        typist.wait_for("while somebody may be at risk, nothing ends; /quit leaves, and locks nothing")
+        typist.say("/clear")
+        typist.wait_until(lambda: typist.rows[-1] == "you>")
+        typist.type("\x04")
+        typist.left()
+
+
+def test_what_goes_to_a_file_is_the_transcript_alone(url: str, tmp_path: Path) -> None:
+    """In JSON, with the prompt and what is told at the terminal."""
+    with (tmp_path / "out").open("wb") as out, offline(url, options=("--json",), stdout=out) as typist:
+        typist.say("Hello.")
+        typist.say("/nonsense")
+        typist.wait_for("not done: no command /nonsense")
+        typist.wait_until(typist.is_asked)
+        typist.type("\x04")
+        typist.left()
+    lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [line["text"] for line in lines if line["speaker"]] == ["Hello.", REPLY]
+
+
 def test_a_terminal_that_is_closed_leaves_a_whole_log(url: str) -> None:
     """The window is shut in the middle of a line."""
-    with at_a_terminal(url) as typist:
-        typist.type("Hello.\r")
+    with offline(url) as typist:
+        typist.say("Hello.")
         typist.wait_for(REPLY)
+        typist.wait_until(typist.is_asked)
         typist.type("I was about to")
         typist.process.send_signal(signal.SIGHUP)
         assert typist.process.wait(30) == -signal.SIGHUP

@@ -1,17 +1,21 @@
 """Words are sealed to their place, and gone once they are erased: from the store, and from every file."""
 
+import base64
 import hashlib
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, opened, postgresql, started
+from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, postgresql, started
 
+from lastresort.adapters import StoreError
 from lastresort.adapters.engines.keys import MemoryKeys, SQLiteKeys
 from lastresort.adapters.store import open_store
 from lastresort.adapters.vault import AesGcmVault
-from lastresort.domain import Rating
+from lastresort.domain import Conversations, Rating
 from lastresort.domain.ports import Place, SealBroken, Sealed
 from lastresort.projections import audit, transcript, views
 
@@ -165,6 +169,117 @@ def test_a_destroyed_key_is_in_no_file(tmp_path: Path) -> None:
     assert files_with(tmp_path, b"easy to find") == []
     keys.close()
     assert files_with(tmp_path, b"easy to find") == []
+
+
+# --- The master key ---------------------------------------------------------------------------------------------------
+
+MASTER = b"a master key has thirty-two bytes"[:32]
+
+
+@pytest.fixture
+def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LASTRESORT_MASTER_KEY", raising=False)
+
+
+@pytest.mark.usefixtures("no_variable")
+def test_the_master_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
+    """In a file beside the keys, whatever number of processes begin at once."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    start = f"from lastresort.adapters import open_conversations; open_conversations({url!r}).close()"
+    processes = [subprocess.Popen([sys.executable, "-c", start]) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    master = tmp_path / "log.db-master"
+    assert stat.S_IMODE(master.stat().st_mode) == 0o600
+    key = master.read_bytes()
+    assert len(key) == 32
+    with opened(url) as chats:
+        started(chats).user_turn("hello")
+    assert master.read_bytes() == key
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.db", "log.db-keys", "log.db-master"]
+
+
+@pytest.mark.usefixtures("no_variable")
+@pytest.mark.parametrize("kind", STORES[1:])
+def test_keys_are_kept_wrapped(kind: str, request: pytest.FixtureRequest) -> None:
+    """Without the master key they open nothing, and bound to their conversation they do not open another's."""
+    url = new_url(kind, request)
+    store, vault = open_store(url, master_key=lambda: MASTER)
+    sealed = vault.seal("c", "b", 7, CANARY)
+    vault.seal("d", "b", 7, CANARY)
+    wrapped = vault._keys
+    kept = wrapped._keys.get("c")
+    assert kept is not None
+    assert len(kept) == 12 + 32 + 16
+    assert wrapped.get("c") not in kept
+    wrapped._keys.destroy("d")
+    wrapped._keys.put("d", kept)
+    with pytest.raises(StoreError, match="the key of conversation d is not what was kept"):
+        wrapped.get("d")
+    vault.close()
+    store.close()
+    with pytest.raises(StoreError, match="wrapped by another master key than this one"):
+        open_store(url, master_key=lambda: bytes(32))
+    store, vault = open_store(url, master_key=lambda: MASTER)
+    assert vault.open("c", "b", 7, sealed) == CANARY
+    vault.close()
+    store.close()
+
+
+def test_the_master_key_may_be_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In base64; then there is no file."""
+    monkeypatch.setenv("LASTRESORT_MASTER_KEY", base64.b64encode(MASTER).decode())
+    url = f"sqlite:///{tmp_path}/log.db"
+    open_store(url)[1].close()
+    assert not (tmp_path / "log.db-master").exists()
+    open_store(url, master_key=lambda: MASTER)[1].close()
+    monkeypatch.delenv("LASTRESORT_MASTER_KEY")
+    with pytest.raises(StoreError, match=r"no master key at .*log\.db-master, and there are keys that need it"):
+        open_store(url)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"), [("x", "is not base64"), ("c2hvcnQ=", "LASTRESORT_MASTER_KEY has 5 bytes; a master key has 32")]
+)
+def test_a_master_key_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, why: str
+) -> None:
+    """Without telling what it was."""
+    monkeypatch.setenv("LASTRESORT_MASTER_KEY", value)
+    with pytest.raises(StoreError, match=why):
+        open_store(f"sqlite:///{tmp_path}/log.db")
+
+
+@pytest.mark.usefixtures("no_variable")
+def test_a_server_needs_a_master_key_that_all_have(url_of_a_server: str) -> None:
+    """A file would be on one of the machines only."""
+    with pytest.raises(StoreError, match="set LASTRESORT_MASTER_KEY to 32 random bytes in base64"):
+        open_store(url_of_a_server)
+
+
+@pytest.fixture(params=STORES[2:])
+def url_of_a_server(request: pytest.FixtureRequest, postgresql: Callable[[], str]) -> str:
+    return postgresql()
+
+
+def test_a_key_that_another_process_destroyed_is_not_used_on(url: str) -> None:
+    """What is said after an erasure elsewhere is sealed with a new key, or nobody could ever read it."""
+    with opened(url) as chats:
+        chat = started(chats)
+        chat.user_turn("before")
+        elsewhere = (
+            Conversations(
+                chats.store, AesGcmVault(chats.vault._keys), clock=chats.clock, new_id=chats.new_id, screen=chats.screen
+            )
+            if url == "memory:"
+            else open_at(url, new_id=counting("elsewhere-"))
+        )
+        elsewhere.erase_conversation("c", by=OPERATOR, cause="legal", command_id="erase")
+        chat.assistant_turn("after")
+        chat.user_turn("and after that")
+        assert list(chats.words(chat.path).values()) == ["after", "and after that"]
+        assert elsewhere.words(elsewhere.path("c")) == chats.words(chat.path)
+        if url != "memory:":
+            elsewhere.close()
 
 
 # --- Words in the store -----------------------------------------------------------------------------------------------

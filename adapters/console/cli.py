@@ -1,11 +1,13 @@
 """The command line. Exit status: 0 fine, 1 findings or refusals, 2 wrong usage or bad input."""
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import TypeAdapter, ValidationError
@@ -19,9 +21,13 @@ from lastresort.domain.ports import SealBroken
 from lastresort.domain.rules import RULES
 from lastresort.domain.values import Ground, Id
 
+if TYPE_CHECKING:
+    from .partners import Partner
+
 FINDINGS = 1
 BAD_INPUT = 2
 DEFAULT_MODEL = "claude-opus-4-1"
+CLAUDE = "claude-opus-5-5"
 
 
 class _Name(click.ParamType[str]):
@@ -279,23 +285,23 @@ def policies(as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--offline", is_flag=True, help="Talk to the offline partner (the only one there is so far).")
+@click.option("--offline", is_flag=True, help="Talk to the offline partner, which needs no key and no network.")
 @click.option("--branch", metavar="BRANCH", help="Go on with a branch instead of starting a conversation.")
 @click.option("--conversation", type=_Name(), metavar="ID", help="What to call the conversation that is started.")
+@click.option("--model", type=_Name(), help=f"The model that answers; {CLAUDE}, or offline {DEFAULT_MODEL}.")
 @_store
 @_policy
-@_model
 @_json
 def chat(
-    offline: bool, branch: str | None, conversation: str | None, url: str, policy: str, model: str, as_json: bool
+    offline: bool, branch: str | None, conversation: str | None, url: str, policy: str, model: str | None, as_json: bool
 ) -> None:
-    """Talk in the terminal; /help tells the commands."""
+    """Talk in the terminal, with Claude by ANTHROPIC_API_KEY; /help tells the commands."""
     from .terminal import Terminal
 
-    if not offline:
-        raise BadInput("only the offline partner can be talked to so far: add --offline")
+    partner = _partner(offline)
+    model = model or (DEFAULT_MODEL if offline else CLAUDE)
     terms = load_policy(policy)
-    with _opened(url, create=True) as conversations:
+    with closing(partner), _opened(url, create=True) as conversations:
         try:
             talk = (
                 conversations.chat(branch)
@@ -304,4 +310,19 @@ def chat(
             )
         except ValueError as error:
             raise BadInput(str(error)) from None
-        Terminal(conversations, talk, as_json=as_json).run()
+        Terminal(conversations, talk, partner, as_json=as_json).run()
+
+
+def _partner(offline: bool) -> "Partner":
+    from .partners import Offline, WithClaude
+
+    if offline:
+        return Offline()
+    if find_spec("anthropic") is None:
+        raise BadInput("to talk to Claude, install lastresort[claude]; --offline talks to a partner that needs nothing")
+    if not (os.environ.get("ANTHROPIC_API_KEY") or os.environ.get("ANTHROPIC_AUTH_TOKEN")):
+        raise BadInput(
+            "to talk to Claude, set ANTHROPIC_API_KEY (https://console.anthropic.com gives one); --offline talks to a "
+            "partner that needs none"
+        )
+    return WithClaude()

@@ -93,10 +93,10 @@ def _branched(row: Branch | None) -> tuple[str, ...]:
     return row.status, opened, ", ".join(row.children)
 
 
-def show_tree(out: Console, rows: Iterable[Branch]) -> None:
-    """Draw the branches of a conversation, parents before children."""
+def show_tree(out: Console, rows: Iterable[Branch], here: str | None = None) -> None:
+    """Draw the branches of a conversation, parents before children; with numbers where one can go from `here`."""
     nodes: dict[str, Tree] = {}
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         label = Text.assemble((row.branch, "bold"), f" v{row.version} ", (row.status, "red" if row.ground else "green"))
         if row.ground:
             label.append(f" {row.ground}{f' ({row.category})' if row.category else ''} at {row.ended_at}")
@@ -104,6 +104,9 @@ def show_tree(out: Console, rows: Iterable[Branch]) -> None:
             label.append(f" hold: {', '.join(row.open_risks)}", "magenta")
         if row.parent in nodes:
             label.append(f"  {row.cause} after {row.at}", "dim")
+        if here is not None:
+            label.append(f"  [{number}]", "dim").append(" you are here" if row.branch == here else "", "bold cyan")
+        if row.parent in nodes:
             nodes[row.branch] = nodes[row.parent].add(label)
         else:
             nodes[row.branch] = Tree(label)
@@ -111,15 +114,61 @@ def show_tree(out: Console, rows: Iterable[Branch]) -> None:
     out.print(root)
 
 
-def show_lines(out: Console, lines: Iterable[Line]) -> None:
-    """Print a transcript: turns at the margin, the law's events between them."""
+class Live:
+    """An answer on its way: printed piece by piece at a terminal, after a word that it is waited for."""
+
+    def __init__(self, out: Console | None, waiting: str | None) -> None:
+        self._out = out
+        self._status = out.status(Text(waiting, "dim")) if out and waiting else None
+        self.said = ""  # of what was printed
+        if self._status is not None:
+            self._status.start()
+
+    def show(self, piece: str) -> None:
+        """Print what has come. The terminal wraps it, so that it stays right when it is resized."""
+        if self._out is None:
+            return
+        if not self.said:
+            self._no_longer_waiting()
+            self._out.print(Text("       ") + Text("assistant: ", _SPEAKERS["assistant"]), end="", soft_wrap=True)
+        self.said += piece
+        self._out.print(Text(_harmless(piece)), end="", soft_wrap=True)
+
+    def close(self) -> None:
+        """End the line, if one was begun."""
+        self._no_longer_waiting()
+        if self.said and self._out is not None:
+            self._out.print()
+
+    def _no_longer_waiting(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def show_lines(out: Console, lines: Iterable[Line], *, said_above: str = "") -> None:
+    """Print a transcript: turns at the margin, the law's events between them.
+
+    `said_above`: words of the assistant that have been printed already: of the turn that holds them only its place is.
+    """
     for line in lines:
         number = Text(f"{line.version:>5}  ", "dim")
         if line.speaker is None:
-            out.print(number + Text(f"  · {_harmless(line.text)}", _MARKED.get(line.kind, "dim")))
+            _show_event(out, number, Text(f"· {_harmless(line.text)}", _MARKED.get(line.kind, "dim")))
+            continue
+        if said_above and line.speaker == "assistant" and line.text == said_above:
+            out.print(number + Text("assistant, as above", "dim"))
             continue
         said = Text(f"[{line.gone}]", "dim italic") if line.text is None else Text(_harmless(line.text))
         out.print(number + Text(f"{line.speaker}: ", _SPEAKERS[line.speaker]) + said)
+
+
+def _show_event(out: Console, number: Text, told: Text) -> None:
+    """Print an event of the law; what does not fit in a row stays in the margin."""
+    first, *rest = told.wrap(out, max(20, out.width - 9))
+    out.print(number + "  " + first)
+    for more in rest:
+        out.print(Text(" " * 11) + more)
 
 
 def _harmless(text: str | None) -> str:

@@ -1,10 +1,13 @@
-"""A chat in the terminal with the offline partner. Lines are said; lines that begin with a slash are commands."""
+"""A chat in the terminal. Lines are said; lines that begin with a slash are commands.
+
+Turns stand at the margin with their versions, the law's events between them. At a terminal an answer is shown as it
+comes, and its version once it is recorded.
+"""
 
 import inspect
 import sys
 from collections.abc import Callable
 from enum import StrEnum
-from io import TextIOWrapper
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -12,7 +15,6 @@ from rich.text import Text
 
 from lastresort.adapters.encoding import explain
 from lastresort.adapters.inputs import BadInput, load_policy
-from lastresort.adapters.partner import OfflinePartner
 from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.decider import Refused
 from lastresort.domain.outcomes import BranchEnded, Committed, UnknownBranch
@@ -20,25 +22,27 @@ from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Ass
 from lastresort.projections import transcript, views
 
 from . import display
+from .partners import NotAnswered, Partner
+from .reading import reading
 
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="terminal")
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="terminal")
 _MOST_VERSIONS = 2**53
 E = TypeVar("E", bound=StrEnum)
 
-HARMLESS = Assessment(verdict=Verdict.PRODUCTIVE, risk=Risk.NONE)
-
 
 class Terminal:
     """Reads lines and carries them out. Whoever sits there plays the user, the assessor and the operator."""
 
-    def __init__(self, conversations: Conversations, chat: Chat, *, as_json: bool = False) -> None:
+    def __init__(self, conversations: Conversations, chat: Chat, partner: Partner, *, as_json: bool = False) -> None:
         self.conversations = conversations
         self.chat = chat
         self.out = display.progress() if as_json else display.console()
         self._as_json = as_json  # then lines of the transcript go to standard output, and all else to standard error
-        self._partner = OfflinePartner()
+        self._at_a_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+        self._partner = partner
         self._label: Assessment | None = None
+        self._draft = ""
         self._shown = 0
         self._commands: dict[str, Callable[..., None]] = {
             name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
@@ -46,23 +50,29 @@ class Terminal:
 
     def run(self) -> None:
         """Talk until the input ends or the user quits."""
-        if isinstance(sys.stdin, TextIOWrapper):
-            sys.stdin.reconfigure(errors="replace")  # what is no text is said as something, and ends nothing
         self.out.print(Text(f"branch {self.chat.branch}; /help tells the commands, /quit leaves"))
         self._show_news()
-        while (line := _read_line()) not in (None, "/quit"):
-            if line:
-                self.take(line)
-                self._show_news()
+        with reading((f"/{name}" for name in (*self._commands, "quit")), self._tell) as read:
+            while (line := read(self._prompt(), self._draft)) not in (None, "/quit"):
+                self._draft = ""
+                if line:
+                    self.take(line)
+                    self._show_news()
         if self.chat.state.ended is None:
             self.chat.leave()
 
+    def _prompt(self) -> str:
+        state = self.chat.state
+        return "you (ended)> " if state.ended else "you (hold)> " if state.risks else "you> "
+
     def take(self, line: str) -> None:
         """Carry out one line; say what was wrong with it, if anything was."""
-        if not line.startswith("/"):
-            self._say(line)
-            return
         try:
+            if not line.startswith("/"):
+                self._say(line)
+                return
+            if self._at_a_terminal:
+                self.out.print(Text(f"> {line}", "dim"))
             name, *words = line[1:].split() or [""]
             command = self._commands.get(name)
             if command is None:
@@ -80,7 +90,7 @@ class Terminal:
     def _say(self, words: str) -> None:
         label, self._label = self._label, None
         if self._record(words, label):
-            self._partner.answer(self.chat)
+            self._answer()
 
     def _record(self, words: str, label: Assessment | None) -> bool:
         outcome = self.chat.user_turn(words)
@@ -89,10 +99,31 @@ class Terminal:
                 f"the branch ended at {outcome.ended.version}, and this was not recorded; "
                 f"`/edit {outcome.turn} WORDS` goes on from there on a new branch"
             )
+            self._draft = f"/edit {outcome.turn} {words}"
             return False
         if label is not None:
             self._judge(label)
         return True
+
+    def _answer(self) -> None:
+        """Have the latest turn answered, and show the answer as it comes."""
+        self._show_news()
+        live = display.Live(self.out if self._at_a_terminal else None, self._partner.waiting)
+        told: str | None
+        try:
+            told = self._partner.answer(self.chat, live.show)
+        except NotAnswered as error:
+            told = str(error)
+        finally:
+            live.close()
+        self._show_news(said_above=live.said)
+        if told:
+            self._tell(told)
+        if self.chat.state.ended:
+            self._tell(
+                "/new starts another conversation, /edit goes on from an earlier turn on a new branch, /feedback says "
+                "what you think of this ending, /appeal holds it to be wrong"
+            )
 
     def _judge(self, label: Assessment) -> None:
         self._report(self.chat.judge(**dict(label), by=ASSESSOR))
@@ -106,22 +137,61 @@ class Terminal:
         """/judge VERDICT [CATEGORY SEVERITY] [RISK] - give another verdict on the latest turn"""
         self._judge(_label(verdict, more))
 
+    def do_answer(self) -> None:
+        """/answer - have your latest turn answered, if no answer came"""
+        state = self.chat.refresh()
+        if state.unit is None or state.answered or state.ended:
+            raise ValueError("nothing waits for an answer")
+        self._answer()
+
     def do_edit(self, version: str, *words: str) -> None:
-        """/edit VERSION WORDS - say something else in place of a user turn, on a new branch"""
+        """/edit VERSION WORDS - say something else in place of a user turn, on a new branch
+
+        At a terminal, without words, those that stand there come back to be edited.
+        """
+        turn = _version(version)
+        if not words and not self._at_a_terminal:
+            raise ValueError("/edit is used so: /edit VERSION WORDS")
+        if not words:
+            self._draft = f"/edit {turn} {self._words_at(turn)}"
+            return
         label, self._label = self._label, None
-        if self._switch(self.chat.edit(_version(version), " ".join(words))):
+        if self._switch(self.chat.edit(turn, " ".join(words))):
             if label is not None:
                 self._judge(label)
-            self._partner.answer(self.chat)
+            self._answer()
 
-    def do_retry(self, version: str) -> None:
-        """/retry VERSION - have an answer given anew, on a new branch"""
-        if self._switch(self.chat.retry(_version(version))):
-            self._partner.answer(self.chat)
+    def _words_at(self, turn: int) -> str:
+        path = self.chat.path
+        lines = transcript(path, self.conversations.words(path), turn, self.conversations.tree_log(self.chat.branch))
+        if not lines or lines[-1].version != turn or lines[-1].speaker != "user":
+            raise ValueError(f"what stands at {turn} is not a turn of yours")
+        return " ".join((lines[-1].text or "").split())
+
+    def do_retry(self, version: str | None = None) -> None:
+        """/retry [VERSION] - have the latest answer, or that one, given anew, on a new branch"""
+        turn = self.chat.state.answered_by if version is None else _version(version)
+        if not turn:
+            raise ValueError("there is no answer yet that could be given anew")
+        if self._switch(self.chat.retry(turn)):
+            self._answer()
+
+    def do_switch(self, branch: str) -> None:
+        """/switch BRANCH|NUMBER - go to another branch, by its name or by its number in /tree"""
+        rows = views(self.conversations.tree_log(self.chat.branch)).all
+        names = [row.branch for row in rows]
+        if branch not in names and branch.isdecimal() and 1 <= int(branch) <= len(names):
+            branch = names[int(branch) - 1]
+        self._switch(self.conversations.chat(branch))
 
     def do_branch(self, branch: str) -> None:
-        """/branch BRANCH - go to another branch"""
-        self._switch(self.conversations.chat(branch))
+        """/branch BRANCH - the same as /switch"""
+        self.do_switch(branch)
+
+    def do_new(self) -> None:
+        """/new - start another conversation, on the same terms"""
+        state = self.chat.state
+        self._switch(self.conversations.start(model=state.model, account=state.account, policy=state.policy))
 
     def _switch(self, chat: Chat | Refused) -> bool:
         if isinstance(chat, Refused):
@@ -134,16 +204,20 @@ class Terminal:
     # --- ending -------------------------------------------------------------------------------------------------
 
     def do_end(self, *words: str) -> None:
-        """/end [WORDS] - ask to end the conversation; the partner asks whether you mean it"""
-        if self._record(" ".join(words) or "Please end this conversation.", HARMLESS):
+        """/end [WORDS] - ask to end the conversation for good; you will be asked whether you mean it"""
+        if self._record(" ".join(words) or "Please end this conversation.", self._partner.wish):
             self._report(self.chat.request_end())
-            self._partner.answer(self.chat)
+            self._answer()
+            if self.chat.state.risks:
+                self._tell("while somebody may be at risk, nothing ends; /quit leaves, and locks nothing")
+            elif self.chat.state.wishes.requested is not None:
+                self._tell("/confirm ends it for good; whatever else you say goes on with it")
 
     def do_confirm(self, *words: str) -> None:
         """/confirm [WORDS] - confirm that it is to end for good"""
-        if self._record(" ".join(words) or "Yes, end it.", HARMLESS):
+        if self._record(" ".join(words) or "Yes, end it.", self._partner.wish):
             self._report(self.chat.confirm_end())
-            self._partner.answer(self.chat)
+            self._answer()
 
     def do_feedback(self, rating: str, *words: str) -> None:
         """/feedback up|down [WORDS] - say what you think of the ending"""
@@ -188,8 +262,8 @@ class Terminal:
             display.show_broken(self.out, f"Ending on ground {ground}", self.chat.why(ground))
 
     def do_tree(self) -> None:
-        """/tree - the branches of this conversation"""
-        display.show_tree(self.out, views(self.conversations.tree_log(self.chat.branch)).all)
+        """/tree - the branches of this conversation, with the numbers that /switch takes"""
+        display.show_tree(self.out, views(self.conversations.tree_log(self.chat.branch)).all, here=self.chat.branch)
 
     def do_show(self) -> None:
         """/show - the transcript from the beginning"""
@@ -203,7 +277,7 @@ class Terminal:
 
     # --- showing ------------------------------------------------------------------------------------------------
 
-    def _show_news(self) -> None:
+    def _show_news(self, *, said_above: str = "") -> None:
         path = self.chat.path
         lines = transcript(path, self.conversations.words(path), tree=self.conversations.tree_log(self.chat.branch))
         news = [line for line in lines if line.version > self._shown]
@@ -211,7 +285,7 @@ class Terminal:
             for line in news:
                 display.print_json(line._asdict())
         else:
-            display.show_lines(self.out, news)
+            display.show_lines(self.out, news, said_above=said_above)
         self._shown = path[-1].version
 
     def _report(self, outcome: Committed | Refused) -> None:
@@ -222,16 +296,8 @@ class Terminal:
         self.out.print(Text(words, "italic"))
 
 
-def _read_line() -> str | None:
-    """Return the next line, None at the end of the input."""
-    try:
-        return input("you> " if sys.stdin.isatty() else "").strip()
-    except (EOFError, KeyboardInterrupt):
-        return None
-
-
 def _usage(command: Callable[..., None]) -> str:
-    return inspect.getdoc(command) or ""
+    return (inspect.getdoc(command) or "").partition("\n")[0]
 
 
 def _version(word: str) -> int:

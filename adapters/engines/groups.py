@@ -61,11 +61,13 @@ class GroupCommit(Generic[Work]):
                 job.gate.acquire()
                 self._waiting.append(job)
             else:
-                self._led = job.leads = True
-        if follows:
+                self._led = True
+        if not follows:
+            self._lead([job])  # nobody waits where nobody led
+        else:
             self._wait(job)
-        if job.leads:
-            self._lead(job)
+            if job.leads:
+                self._lead(self._with_who_waits(job))
         if job.error is not None:
             raise job.error
         return job.position
@@ -84,9 +86,11 @@ class GroupCommit(Generic[Work]):
                     f"a write did not end within {self._deadline:g} s and may still succeed; send the command again"
                 )
 
-    def _lead(self, job: Job[Work]) -> None:
+    def _with_who_waits(self, job: Job[Work]) -> list[Job[Work]]:
         with self._mutex:
-            batch = [job, *(self._waiting.popleft() for _ in range(min(_TOGETHER - 1, len(self._waiting))))]
+            return [job, *(self._waiting.popleft() for _ in range(min(_TOGETHER - 1, len(self._waiting))))]
+
+    def _lead(self, batch: Sequence[Job[Work]]) -> None:
         try:
             self._commit(batch)
         except Exception as error:

@@ -137,7 +137,6 @@ class WrappedKeys:
         self._wrapping = AESGCM(master)
         fingerprint = hashlib.sha256(b"fingerprint of " + master).hexdigest()[:16]
         if (noted := keys.named(fingerprint)) != fingerprint:
-            keys.close()
             raise StoreError(
                 f"its keys were wrapped by another master key than this one (fingerprint {noted}, not {fingerprint}); "
                 f"give it the one that it was made with: {VARIABLE}, the -master file, or `master_key`"
@@ -164,35 +163,32 @@ class WrappedKeys:
         self._keys.close()
 
 
-def master_key_given(master_key: MasterKey | None) -> bytes:
-    """Return the master key that was given, or that is in the environment.
+def find_master_key(master_key: MasterKey | None, beside: Path | None, keys: KeyStore) -> bytes:
+    """Return the master key that was given, or is in the environment, or in a file, which is made if need be.
+
+    Args:
+        master_key: what was given.
+        beside: the file, where the store is one; a server has none that every machine sees.
+        keys: what it is to wrap.
 
     Raises:
-        StoreError: there is none, or it is not 32 bytes.
-    """
-    given = _given(master_key)
-    if given is None:
-        raise StoreError(
-            f"its keys need a master key that every machine has: set {VARIABLE} to 32 random bytes in base64 "
-            "(`head -c 32 /dev/urandom | base64`), or pass `master_key`"
-        )
-    return given
-
-
-def master_key_beside(path: Path, master_key: MasterKey | None, keys: KeyStore) -> bytes:
-    """Return the master key that was given, or is in the environment, or in the file at `path`, made if need be.
-
-    Raises:
-        StoreError: it is not 32 bytes, or the file is gone and there are keys that it wrapped.
+        StoreError: there is none, or it is not 32 bytes, or the file is gone and there are keys that it wrapped.
     """
     given = _given(master_key)
     if given is not None:
         return given
-    if not path.exists():
+    if beside is None:
+        raise StoreError(
+            f"its keys need a master key that every machine has: set {VARIABLE} to 32 random bytes in base64 "
+            "(`head -c 32 /dev/urandom | base64`), or pass `master_key`"
+        )
+    if not beside.exists():
         if not keys.is_new():
-            raise StoreError(f"no master key at {path}, and there are keys that need it; restore it, or set {VARIABLE}")
-        _make(path)
-    return _checked(path.read_bytes(), str(path))
+            raise StoreError(
+                f"no master key at {beside}, and there are keys that need it; restore it or set {VARIABLE}"
+            )
+        _make(beside)
+    return _checked(beside.read_bytes(), str(beside))
 
 
 def _given(master_key: MasterKey | None) -> bytes | None:

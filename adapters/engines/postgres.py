@@ -6,7 +6,7 @@ commits, and a reader that follows the log misses none.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,12 +19,14 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Composed
 
-from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
+from lastresort.domain.ports import CommandRecorded, List, Place, VersionConflict
 
-from .recorders import READ, SCHEMA, Entry, LogRecorder, Settings, by_branch, check_schema, reached
+from .recorders import ENDS, LISTS, READ, SCHEMA, Entry, Listed, LogRecorder, Settings, by_branch, check_schema, reached
+from .watch import Watch
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
+_GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
@@ -35,13 +37,21 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
     f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
+    "CREATE TABLE IF NOT EXISTS {schema}.branches (position bigint PRIMARY KEY, root bigint NOT NULL, ended bigint, "
+    "branched int NOT NULL)",
+    *(
+        f"CREATE INDEX IF NOT EXISTS branches_{name} ON {{schema}}.branches (position) WHERE {holds}"
+        for name, holds in LISTS.items()
+    ),
+    "CREATE TABLE IF NOT EXISTS {schema}.snapshots (originator_id text, originator_version bigint, "
+    "data bytea NOT NULL, PRIMARY KEY (originator_id, originator_version))",
     # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
     # let go of the lock. `begins` is null for an event that is to be written as it is.
     f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
         digest bytea, schema_version int, recorded_at text, command text, nth int, correlation text,
-        begins boolean, sealed bytea)
+        begins boolean, sealed bytea, joins text, snapshot bytea)
     RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
-    DECLARE place bigint;
+    DECLARE place bigint; tree bigint;
     BEGIN
         PERFORM pg_advisory_xact_lock({_APPEND_LOCK});
         IF nth = 0 AND EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.command_id = command) THEN
@@ -62,6 +72,22 @@ _TABLES = (
                 schema_version, recorded_at, command, nth, correlation);
         IF sealed IS NOT NULL THEN
             INSERT INTO {{schema}}.contents VALUES (place, sealed);
+        END IF;
+        IF begins AND joins IS NULL THEN
+            INSERT INTO {{schema}}.branches VALUES (place, place, NULL, 0);
+        ELSIF begins THEN
+            SELECT e.notification_id INTO tree FROM {{schema}}.{{events}} e
+                WHERE e.originator_id = joins ORDER BY e.originator_version LIMIT 1;
+            INSERT INTO {{schema}}.branches VALUES (place, coalesce(tree, 0), NULL, 1);
+            UPDATE {{schema}}.branches SET branched = 1 WHERE position = tree AND branched = 0;
+        ELSIF kind = '{ENDS}' THEN
+            UPDATE {{schema}}.branches SET ended = place WHERE ended IS NULL AND position = (
+                SELECT e.notification_id FROM {{schema}}.{{events}} e
+                WHERE e.originator_id = branch ORDER BY e.originator_version LIMIT 1);
+        END IF;
+        IF snapshot IS NOT NULL THEN
+            INSERT INTO {{schema}}.snapshots VALUES (branch, version, snapshot)
+                ON CONFLICT (originator_id, originator_version) DO UPDATE SET data = snapshot;
         END IF;
         RETURN place;
     END $$""",
@@ -84,9 +110,10 @@ def _connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection
 
 
 def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
-    milliseconds = max(1, round(settings.deadline * 1_000))
-    for timeout in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+    milliseconds = max(2, round(settings.deadline * 1_000))
+    for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
         connection.execute(f"SET {timeout} = {milliseconds}")
+    connection.execute(f"SET lock_timeout = {milliseconds * 9 // 10}")  # first, since it says more
 
 
 @contextmanager
@@ -107,13 +134,14 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
 
     def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = "stored_events") -> None:
         super().__init__(datastore, events_table_name=events_table_name)
+        self._watch = Watch()
         self.sql_create_statements = [self._composed(statement) for statement in _TABLES]
         arguments = ", ".join(f"%s::{kind}" for kind in _ARGUMENTS)
         self._write_one = self._composed(f"SELECT {{schema}}.write_event({arguments})")
         arrays = ", ".join(f"%s::{kind}[]" for kind in _ARGUMENTS)
         self._write_many = self._composed(
-            f"SELECT {{schema}}.write_event(b, v, k, s, h, w, r, c, n, o, g, d) FROM unnest({arrays}) "
-            "WITH ORDINALITY AS e (b, v, k, s, h, w, r, c, n, o, g, d, place) ORDER BY place"
+            f"SELECT {{schema}}.write_event(b, v, k, s, h, w, r, c, n, o, g, d, j, t) FROM unnest({arrays}) "
+            "WITH ORDINALITY AS e (b, v, k, s, h, w, r, c, n, o, g, d, j, t, place) ORDER BY place"
         )
         self._erase = self._composed(
             "DELETE FROM {schema}.contents USING {schema}.{events} e, "
@@ -149,22 +177,36 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
                 self._create_table(c)
 
     def _tables(self) -> set[str]:
-        return {self.events_table_name, "contents", "meta"}
+        return {self.events_table_name, "contents", "meta", "branches", "snapshots"}
 
     # --- writing --------------------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
-        rows = [(*row, begins, sealed) for row, begins, sealed in entries]
+        rows = [(*row, *beside) for row, *beside in entries]
+        tries = 0
+
+        def write(connection: psycopg.Connection[Any]) -> int:
+            nonlocal tries
+            tries += 1
+            return self._write(connection, rows, erased)
+
         try:
-            return self._again_if_lost(lambda c: self._write(c, rows, erased))
+            return self._again_if_lost(write)
         except errors.UniqueViolation as error:
             raise VersionConflict(str(error)) from None
         except psycopg.Error as error:
             if error.sqlstate == _TAKEN:
                 raise VersionConflict(error.diag.message_primary) from None
             if error.sqlstate == _RECORDED:
+                if tries > 1 and (position := self._written(entries[0])):
+                    return position
                 raise CommandRecorded(error.diag.message_primary) from None
             raise
+
+    def _written(self, entry: Entry) -> int | None:
+        """Return the position of `entry` if it is in the log: the answer to the append that wrote it was lost."""
+        found = next(iter(self.select_command(entry.row.command_id)), None)
+        return int(found[0]) if found is not None and found[1:5] == tuple(entry.row[:4]) else None
 
     def _write(self, c: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]], erased: Sequence[Place]) -> int:
         if not erased:
@@ -193,7 +235,11 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         until = time.monotonic() + self.deadline
         while True:
             try:
-                with self.datastore.pool.connection(timeout=max(0.0, until - time.monotonic())) as connection:
+                left = max(0.0, until - time.monotonic())
+                with (
+                    self.datastore.pool.connection(timeout=left) as connection,
+                    self._watch.over(connection.fileno(), until + _GRACE),
+                ):
                     return act(connection)
             except (errors.LockNotAvailable, errors.QueryCanceled):
                 raise
@@ -213,7 +259,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
             self._insert_events(c, stored_events, **kwargs)
             for e in stored_events:
                 row = (e.originator_id, e.originator_version, e.topic, e.state)
-                c.execute(self._write_one, (*row, None, None, None, None, None, None, None, None), prepare=True)
+                c.execute(self._write_one, (*row, *[None] * (len(_ARGUMENTS) - len(row))), prepare=True)
                 positions += [position for fetched in c.fetchall() for position in fetched.values()]
             if stored_events:
                 self._notify_channel(c)
@@ -261,11 +307,66 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
                     kept[Place(branch, version)] = data
         return kept
 
+    def select_at(self, positions: Sequence[int]) -> list[tuple[Any, ...]]:
+        return self._select(
+            f"SELECT notification_id, {READ} FROM {{schema}}.{{events}} WHERE notification_id = ANY(%s)",
+            list(positions),
+        )
+
+    def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
+        rows = self._select(
+            "SELECT position, root, ended, (SELECT max(originator_version) FROM {schema}.{events} "
+            "WHERE originator_id = e.originator_id) FROM {schema}.branches JOIN {schema}.{events} e "
+            f"ON e.notification_id = position WHERE {LISTS[which]} AND position > %s ORDER BY position LIMIT %s",
+            *(after, limit),
+        )
+        return [Listed._make(row) for row in rows]
+
+    def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
+        rows = self._select(
+            "SELECT originator_version, data FROM {schema}.snapshots WHERE originator_id = %s "
+            "AND originator_version <= %s AND substring(data from 1 for %s) = %s "
+            "ORDER BY originator_version DESC LIMIT 1",
+            *(branch, upto, len(prefix), prefix),
+        )
+        return rows[0] if rows else None
+
+    def select_versions(self, branch: str) -> list[int]:
+        rows = self._select("SELECT originator_version FROM {schema}.snapshots WHERE originator_id = %s", branch)
+        return [version for (version,) in rows]
+
+    def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
+        gone = self._composed("DELETE FROM {schema}.snapshots WHERE originator_id = %s")
+        made = self._composed("INSERT INTO {schema}.snapshots VALUES (%s, %s, %s)")
+
+        def replace(connection: psycopg.Connection[Any]) -> None:
+            with connection.transaction():
+                connection.execute(gone, (branch,))
+                connection.cursor().executemany(made, [(branch, *one) for one in snapshots.items()])
+
+        self._again_if_lost(replace)
+
     def close(self) -> None:
+        self._watch.close()
         self.datastore.close()
 
 
-_ARGUMENTS = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
+_ARGUMENTS = (
+    "text",
+    "bigint",
+    "text",
+    "bytea",
+    "bytea",
+    "int",
+    "text",
+    "text",
+    "int",
+    "text",
+    "boolean",
+    "bytea",
+    "text",
+    "bytea",
+)
 
 
 class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, ProcessRecorder):
@@ -317,10 +418,24 @@ class PostgresKeys:
     """Keys in a schema of their own, so that they can be backed up, or not, apart from the log."""
 
     def __init__(self, url: str, settings: Settings) -> None:
+        self._at = url, settings
         self._connection = _connect(url, settings)
+        self._watch = Watch()
+        self._deadline = settings.deadline + _GRACE
 
     def _execute(self, statement: str, *params: Any) -> tuple[Any, ...] | None:
+        """Execute a statement that may be sent twice, and is, if the connection was lost."""
         with reached():
+            try:
+                return self._fetch(statement, params)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                if not self._connection.broken:
+                    raise
+                self._connection = _connect(*self._at)
+                return self._fetch(statement, params)
+
+    def _fetch(self, statement: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
+        with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
             cursor = self._connection.execute(statement, params)
             return cursor.fetchone() if cursor.description else None
 
@@ -348,4 +463,5 @@ class PostgresKeys:
         return str(row[0])
 
     def close(self) -> None:
+        self._watch.close()
         self._connection.close()

@@ -8,7 +8,8 @@ is imported.
 
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -17,10 +18,15 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Persi
 from eventsourcing.popo import POPOApplicationRecorder
 
 from lastresort.adapters.encoding import Stored
-from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
+from lastresort.domain.events import ConversationEnded
+from lastresort.domain.ports import CommandRecorded, List, Place, VersionConflict
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of the tables. A store of another version is migrated, or refused with the reason."""
+
+
+ENDS = ConversationEnded.kind
+"""The kind of event with which a branch goes over from the list of those that are active to those that ended."""
 
 
 class StoreError(Exception):
@@ -49,6 +55,9 @@ def reached() -> Iterator[None]:
 
 
 def unreached(error: Exception) -> StoreError:
+    """Say what the engine said, and what it means where that is not plain."""
+    if "locked" in str(error):
+        return StoreError(f"another program held the store's lock until the deadline: {error}; nothing was written")
     return StoreError(f"the store cannot be read or written now: {error}; try again")
 
 
@@ -73,6 +82,10 @@ READ = WRITTEN.replace(" nth,", "")
 """The columns that are read: after the position, the fields of `Stored`."""
 
 
+LISTS: dict[List, str] = {"active": "ended IS NULL", "ended": "ended IS NOT NULL", "branched": "branched = 1"}
+"""The lists of branches, and what holds of those that are in one."""
+
+
 class Row(NamedTuple):
     """A row of the log as it is written, but for its position."""
 
@@ -94,6 +107,17 @@ class Entry(NamedTuple):
     row: Row
     begins: bool  # the branch with this event
     sealed: bytes | None
+    joins: str | None = None  # the root of the tree that the branch joins with this event
+    snapshot: bytes | None = None  # of the state after it
+
+
+class Listed(NamedTuple):
+    """A branch in a list: where the events stand in the log that began it, began its root, and ended it."""
+
+    position: int
+    root: int
+    ended: int | None
+    version: int  # of its latest event
 
 
 class LogRecorder(ApplicationRecorder):
@@ -123,6 +147,26 @@ class LogRecorder(ApplicationRecorder):
     @abstractmethod
     def select_contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
         """Return the sealed words that are kept of what stands at `places`."""
+
+    @abstractmethod
+    def select_at(self, positions: Sequence[int]) -> Sequence[tuple[Any, ...]]:
+        """Return the rows at positions, each as the fields of `Stored`, in any order."""
+
+    @abstractmethod
+    def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
+        """Return the first branches of a list that began after position `after`."""
+
+    @abstractmethod
+    def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
+        """Return the latest snapshot of a branch up to a version that begins with `prefix`, after its version."""
+
+    @abstractmethod
+    def select_versions(self, branch: str) -> list[int]:
+        """Return the versions of which a branch has snapshots."""
+
+    @abstractmethod
+    def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
+        """Keep `snapshots`, by version, and no others of a branch."""
 
     @abstractmethod
     def close(self) -> None:
@@ -167,6 +211,8 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
         self._rows: list[Row | None] = []  # beside the library's events; None beside one that the library inserted
         self._contents: dict[Place, bytes] = {}
         self._commands: dict[str, list[int]] = {}  # the positions of what each of them wrote
+        self._listed: dict[int, Listed] = {}
+        self._snapshots: dict[str, dict[int, bytes]] = {}
 
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
         events = [
@@ -194,7 +240,7 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
 
     def _check_versions(self, entries: Sequence[Entry]) -> None:
         latest: dict[str, int] = {}
-        for row, begins, _ in entries:
+        for row, begins, *_ in entries:
             last = latest.get(row.branch) or max(self._stored_events_index.get(row.branch, ()), default=None)
             if begins != (last is None) or last not in (None, row.version - 1):
                 raise conflict(row, begins)
@@ -214,9 +260,25 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
             self._commands.setdefault(entry.row.command_id, []).append(position)
             if entry.sealed is not None:
                 self._contents[Place(entry.row.branch, entry.row.version)] = entry.sealed
+            if entry.snapshot is not None:
+                self._snapshots.setdefault(entry.row.branch, {})[entry.row.version] = entry.snapshot
+            self._list(position, entry)
         for place in erased:
             self._contents.pop(place, None)
         return positions
+
+    def _list(self, position: int, entry: Entry) -> None:
+        if entry.begins:
+            root = self._first(entry.joins) if entry.joins else position
+            self._listed[position] = Listed(position, root, None, 0)
+        elif entry.row.kind == ENDS and (first := self._first(entry.row.branch)) in self._listed:
+            ended = self._listed[first].ended
+            self._listed[first] = self._listed[first]._replace(ended=ended or position)
+
+    def _first(self, branch: str) -> int:
+        """The position of what began a branch, 0 if there is none."""
+        index = self._stored_events_index.get(branch, {})
+        return index[min(index)] + 1 if index else 0
 
     def _stored(self, position: int) -> Stored:
         row, event = self._rows[position - 1], self._stored_events[position - 1]
@@ -243,6 +305,38 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
     def select_contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
         with self._database_lock:
             return {place: self._contents[place] for place in places if place in self._contents}
+
+    def select_at(self, positions: Sequence[int]) -> list[Stored]:
+        with self._database_lock:
+            return [self._stored(position) for position in positions if 0 < position <= len(self._stored_events)]
+
+    def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
+        with self._database_lock:
+            trees = Counter(one.root for one in self._listed.values())
+            holds: dict[List, Callable[[Listed], bool]] = {
+                "active": lambda one: one.ended is None,
+                "ended": lambda one: one.ended is not None,
+                "branched": lambda one: trees[one.root] > 1,
+            }
+            found = [one for one in self._listed.values() if one.position > after and holds[which](one)][:limit]
+            return [one._replace(version=max(self._stored_events_index[self._branch_at(one)])) for one in found]
+
+    def _branch_at(self, one: Listed) -> Any:
+        return self._stored_events[one.position - 1].originator_id
+
+    def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
+        with self._database_lock:
+            kept = self._snapshots.get(branch, {})
+            versions = [v for v, data in kept.items() if v <= upto and data.startswith(prefix)]
+            return (max(versions), kept[max(versions)]) if versions else None
+
+    def select_versions(self, branch: str) -> list[int]:
+        with self._database_lock:
+            return sorted(self._snapshots.get(branch, ()))
+
+    def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
+        with self._database_lock:
+            self._snapshots[branch] = dict(snapshots)
 
     def close(self) -> None:
         """There is nothing to release."""

@@ -2,6 +2,8 @@
 
     stored_events   the log: a row an event, whose rowid is its position; the columns of the library, and the envelope's
     contents        sealed words, by the position of the event that they belong to, so that both grow at their end
+    branches        which are active, ended, branched; and
+    snapshots       states of branches at versions: both can be made anew from the log
     meta            the version of these tables
 
 A write takes the write lock at once (`BEGIN IMMEDIATE`), and checks what it must while it writes: that a branch goes on
@@ -11,8 +13,8 @@ connection, those that wait share a transaction; reads go through the library's 
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,16 +31,20 @@ from eventsourcing.sqlite import (
     SQLiteTransaction,
 )
 
-from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
+from lastresort.domain.ports import CommandRecorded, List, Place, VersionConflict
 
 from .groups import GroupCommit, Job
 from .recorders import (
+    ENDS,
     LEVELS,
+    LISTS,
     READ,
     SCHEMA,
     WRITTEN,
     Entry,
+    Listed,
     LogRecorder,
+    Row,
     Settings,
     StoreError,
     by_branch,
@@ -53,6 +59,12 @@ _TABLES = (
     "schema_version INTEGER, recorded_at TEXT, command_id TEXT, nth INTEGER, correlation_id TEXT, "
     "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
     "CREATE TABLE IF NOT EXISTS contents (position INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    # What follows can be made anew from the log. A branch is known by the position of what began it.
+    "CREATE TABLE IF NOT EXISTS branches (position INTEGER PRIMARY KEY, root INTEGER NOT NULL, ended INTEGER, "
+    "branched INTEGER NOT NULL)",
+    *(f"CREATE INDEX IF NOT EXISTS {name} ON branches (position) WHERE {holds}" for name, holds in LISTS.items()),
+    "CREATE TABLE IF NOT EXISTS snapshots (originator_id TEXT, originator_version INTEGER, data BLOB NOT NULL, "
+    "PRIMARY KEY (originator_id, originator_version)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"INSERT OR IGNORE INTO meta VALUES ('schema', '{SCHEMA}')",
 )
@@ -195,7 +207,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
         return self._tables() <= made
 
     def _tables(self) -> set[str]:
-        return {self.events_table_name, "contents", "meta"}
+        return {self.events_table_name, "contents", "meta", "branches", "snapshots"}
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -203,13 +215,16 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
         try:
             return self._group.write((entries, erased))
         finally:
-            if erased or self._residue:  # also where the command was carried out before: it may not have come this far
-                self._truncate_log()
+            if erased:  # also where the command was carried out before: it may not have come this far
+                self._truncate_log(self.datastore.settings.deadline)
+            elif self._residue:
+                with suppress(StoreError):  # who erased has been told; nobody else need be
+                    self._truncate_log(0)
 
     def _commit(self, jobs: Sequence[Job[tuple[Sequence[Entry], Sequence[Place]]]]) -> None:
         """Write what waits in one transaction; what is refused leaves nothing behind, and does no harm to the rest."""
         writer = self._writer or self._open_writer()
-        execute = writer.execute
+        execute = writer.cursor().execute  # one for all statements, since making one takes half as long as using it
         alone = len(jobs) == 1
         execute("BEGIN IMMEDIATE")
         try:
@@ -237,7 +252,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
     def _insert(self, execute: Any, entries: Sequence[Entry]) -> int:
         """Write entries, and return the position of the first."""
         first = 0
-        for row, begins, sealed in entries:
+        for row, begins, sealed, joins, snapshot in entries:
             try:
                 written = execute(self._begin if begins else self._follow, row)
             except sqlite3.IntegrityError:
@@ -249,8 +264,30 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
                 raise conflict(row, begins)
             if sealed is not None:
                 execute("INSERT INTO contents VALUES (?,?)", (written.lastrowid, sealed))
+            if begins or row.kind == ENDS:
+                self._list(execute, row, begins, joins, written.lastrowid)
+            if snapshot is not None:
+                execute("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", (row.branch, row.version, snapshot))
             first = first or written.lastrowid
         return first
+
+    def _list(self, execute: Any, row: Row, begins: bool, joins: str | None, position: int) -> None:
+        """Keep the lists of branches. Few events change them, so that an ordinary turn pays nothing for them."""
+        if not begins:
+            execute(
+                f"UPDATE branches SET ended=? WHERE position={self._first} AND ended IS NULL", (position, row.branch)
+            )
+        elif joins is None:
+            execute("INSERT INTO branches VALUES (?1, ?1, NULL, 0)", (position,))
+        else:
+            execute(f"INSERT INTO branches VALUES (?, coalesce({self._first}, 0), NULL, 1)", (position, joins))
+            execute(f"UPDATE branches SET branched=1 WHERE position={self._first} AND branched=0", (joins,))
+
+    @property
+    def _first(self) -> str:
+        """What began a branch."""
+        table = self.events_table_name
+        return f"(SELECT rowid FROM {table} WHERE originator_id=? ORDER BY originator_version LIMIT 1)"
 
     @property
     def _erase(self) -> str:
@@ -263,14 +300,18 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
                 self._writer = connect(self.datastore.pool.db_name, self.datastore.settings, uri=True)
             return self._writer
 
-    def _truncate_log(self) -> None:
+    def _truncate_log(self, deadline: float) -> None:
         """Have what was erased leave the write-ahead log too, where it would stay readable.
 
         Raises:
             StoreError: a reader kept it from being truncated until the deadline.
         """
-        self._residue = True
-        truncate_log(self._open_writer(), self.datastore.settings.deadline)
+        with self.datastore.get_connection(commit=True) as connection:  # the writer's may be in use by now
+            try:
+                truncate_log(connection._sqlite_conn, deadline)
+            except StoreError:
+                self._residue = True
+                raise
         self._residue = False
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -310,6 +351,40 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
                     kept[Place(branch, version)] = data
         return kept
 
+    def select_at(self, positions: Sequence[int]) -> list[tuple[Any, ...]]:
+        marks = ",".join("?" * len(positions))
+        return self._select(f"SELECT rowid, {READ} FROM {self.events_table_name} WHERE rowid IN ({marks})", *positions)
+
+    def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
+        table = self.events_table_name
+        rows = self._select(
+            "SELECT position, root, ended, (SELECT max(originator_version) FROM "
+            f"{table} WHERE originator_id=e.originator_id) FROM branches INDEXED BY {which} JOIN {table} e "
+            f"ON e.rowid=position WHERE {LISTS[which]} AND position>? ORDER BY position LIMIT ?",
+            *(after, limit),
+        )
+        return [Listed._make(row) for row in rows]
+
+    def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
+        rows = self._select(
+            "SELECT originator_version, data FROM snapshots WHERE originator_id=? AND originator_version<=? "
+            "AND substr(data, 1, ?)=? ORDER BY originator_version DESC LIMIT 1",
+            *(branch, upto, len(prefix), prefix),
+        )
+        return rows[0] if rows else None
+
+    def select_versions(self, branch: str) -> list[int]:
+        return [
+            version
+            for (version,) in self._select("SELECT originator_version FROM snapshots WHERE originator_id=?", branch)
+        ]
+
+    def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
+        with self.datastore.transaction(commit=True) as c:
+            c.execute("DELETE FROM snapshots WHERE originator_id=?", (branch,))
+            for version, data in snapshots.items():
+                c.execute("INSERT INTO snapshots VALUES (?,?,?)", (branch, version, data))
+
     def close(self) -> None:
         with self._opening:
             if self._writer is not None:
@@ -324,16 +399,18 @@ def truncate_log(connection: sqlite3.Connection, deadline: float) -> None:
         StoreError: readers kept it from being truncated until `deadline` seconds had gone by.
     """
     until = time.monotonic() + deadline
-    while True:
-        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not busy:
-            return
-        if time.monotonic() > until:
-            raise StoreError(
-                "what was erased is gone from the tables, but a reader keeps it in the write-ahead log; "
-                "send the command again when it has come to an end"
-            )
-        time.sleep(0.01)
+    (usual,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout=0")  # SQLite would wait for one reader after the other
+    try:
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() >= until:
+                raise StoreError(
+                    "what was erased is gone from the tables, but a reader keeps it in the write-ahead log; "
+                    "send the command again when it has come to an end"
+                )
+            time.sleep(0.005)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={usual}")
 
 
 class SQLiteProcessRecorder(SQLiteTrackingRecorder, SQLiteRecorder, ProcessRecorder):

@@ -227,8 +227,8 @@ def trees(draw: st.DrawFn, max_steps: int = 40, max_branches: int = 4) -> tuple[
             continue
         goes_on = goal is not None and not draw(_astray)
         command = towards(goal, state) if goal and goes_on else draw(st.sampled_from(sensible(state)))
-        words = "words" if isinstance(command, ask.TakeUserTurn | ask.TakeAssistantTurn) else None
-        conversations.execute(chat.branch, command.model_copy(update={"id": f"step-{number}"}), words)
+        spoken = "something" if isinstance(command, ask.TakeUserTurn | ask.TakeAssistantTurn) else None
+        conversations.execute(chat.branch, command.model_copy(update={"id": f"step-{number}"}), spoken)
     log = tuple(conversations.store.log())
     conversations.close()
     return log

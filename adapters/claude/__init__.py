@@ -1,0 +1,33 @@
+"""Claude under the law of last resort, through the official `anthropic` SDK.
+
+The model states by tools what it is doing, and may ask for anything; what the law does not allow does not happen. How
+that goes is in docs/claude.md, what it can and cannot promise in docs/promises.md.
+"""
+
+from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, Case, ClaudeAssessor, NoOpinion, Opinion
+from .client import AsyncClaude, AsyncStream, Claude, Stream
+from .replies import Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+from .turn import Interrupted
+from .words import SetupChanged
+
+__all__ = [
+    "Assessor",
+    "AsyncAssessor",
+    "AsyncClaude",
+    "AsyncClaudeAssessor",
+    "AsyncStream",
+    "Case",
+    "Claude",
+    "ClaudeAssessor",
+    "Ended",
+    "Interrupted",
+    "NoOpinion",
+    "Opinion",
+    "Outcome",
+    "Overtaken",
+    "Pending",
+    "Reply",
+    "SetupChanged",
+    "Stream",
+    "ToolCall",
+]

@@ -1,0 +1,264 @@
+"""What the model does by its tools, as commands of the law; and the gate before a warning or an ending."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from lastresort.adapters.encoding import explain
+from lastresort.domain.chat import Chat
+from lastresort.domain.commands import UNSEALED, AttemptRedirection, Command, EndConversation, GiveWarning
+from lastresort.domain.decider import Refused, decide
+from lastresort.domain.events import AssistantTurnTaken, Recorded
+from lastresort.domain.outcomes import Committed
+from lastresort.domain.rules import PROPOSED_FIRST, RISK_WAS_CHECKED
+from lastresort.domain.state import Conversation, evolve
+from lastresort.domain.values import About, Actor, Ground, Risk, SecondOpinion, Verdict
+
+from . import notes
+from .assessor import Case, Opinion
+from .notes import result
+from .replies import Pending
+from .steps import Consult, Consultation, Failure
+from .tools import CALLS, RISK, AtRisk, End, Harm, Hopeless, Redirect, Warn
+from .words import Block, command_id
+
+
+class Acts:
+    """Carries out what the model states in one turn, and keeps what can count only once the turn is recorded."""
+
+    def __init__(self, chat: Chat, state: Conversation, assessor: Actor, case: Callable[[], Case]) -> None:
+        self.chat = chat
+        self.state = state  # of the branch, as it was last seen
+        self.recorded: list[Recorded] = []
+        self.refusals: list[Refused] = []
+        self.ending: EndConversation | None = None  # accepted, to be recorded after the assistant turn
+        self._assessor = assessor
+        self._case = case
+        self._redirects: str | None = None  # by command id
+        self._warns: tuple[str, str, bool, bool, bool] | None = None
+        self._proposed_in = ""  # the message that proposed last
+        self._consulted = False
+        self._no_opinion = False
+
+    def resume(self, pending: Pending) -> None:
+        self._redirects, self._warns, self._consulted = pending.redirects, pending.warns, pending.consulted
+
+    def waiting(self) -> dict[str, Any]:
+        """Return what a turn that waits for tools has to keep."""
+        return {"redirects": self._redirects, "warns": self._warns, "consulted": self._consulted}
+
+    def note(self, outcome: Committed | Refused) -> bool:
+        """Remember what became of a command; return whether it was carried out."""
+        if isinstance(outcome, Refused):
+            self.refusals.append(outcome)
+            return False
+        self.recorded += (recorded for recorded in outcome.events if recorded.branch == self.chat.branch)
+        self.state = outcome.state
+        return True
+
+    def look(self) -> Conversation:
+        """See what the log says now: others may have written."""
+        self.state = self.chat.state
+        return self.state
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def carry_out(self, message: str, calls: list[Block]) -> Consultation:
+        """Carry out the calls of one message, and return their results in the order of the calls. A risk goes first."""
+        results: dict[str, Block] = {}
+        for call in sorted(calls, key=lambda call: call["name"] != RISK):
+            if self.ending is not None:
+                results[call["id"]] = result(call["id"], notes.TOO_LATE, error=True)
+                continue
+            results[call["id"]] = yield from self._carry_out(message, call)
+        return [results[call["id"]] for call in calls]
+
+    def _carry_out(self, message: str, call: Block) -> Consultation:
+        try:
+            act = CALLS[call["name"]].model_validate(call["input"])
+        except ValidationError as error:
+            return result(call["id"], f"Not understood: {explain(error)}", error=True)
+        id = command_id("call", self.chat.branch, self.chat.seen, message, call["id"])
+        match act:
+            case Harm():
+                done = self.note(self._judged(act, id))
+                told = notes.standing(self.state) if done else self._refused()
+            case AtRisk():
+                self.note(self.chat.raise_risk(act.about, by=self.chat.model, command_id=id))
+                told = notes.AT_RISK
+            case Redirect():
+                told = self._redirect(id)
+            case Warn():
+                told = yield from self._warn(act, id)
+            case Hopeless():
+                done = self.note(self.chat.declare_hope_exhausted(command_id=id))
+                told = "Recorded, for this turn." if done else self._refused()
+            case End():
+                told = yield from self._end(act, id, message)
+        return result(call["id"], told)
+
+    def _judged(self, harm: Harm, id: str) -> Committed | Refused:
+        return self.chat.judge(
+            Verdict.HARMFUL,
+            category=harm.category,
+            severity=harm.severity,
+            risk=Risk(harm.risk),
+            by=self.chat.model,
+            command_id=id,
+        )
+
+    def raise_risks(self, message: str, calls: Iterable[Block]) -> None:
+        """Hold for the risks stated in a message that was cut off, however much of a call has come."""
+        for call in calls:
+            id = command_id("call", self.chat.branch, self.chat.seen, message, call["id"])
+            about = About.OTHERS if call["input"].get("about") == About.OTHERS else About.SELF
+            self.note(self.chat.raise_risk(about, by=self.chat.model, command_id=id))
+
+    def _refused(self) -> str:
+        return notes.refused(self.refusals[-1], self.look())
+
+    # --- leading away -------------------------------------------------------------------------------------------
+
+    def _redirect(self, id: str) -> str:
+        if self._redirects is not None:
+            return notes.TWICE
+        if not self._will_stand(
+            lambda turn, seen: AttemptRedirection(id=id, by=self.chat.model, turn=turn, answers=seen)
+        ):
+            return self._refused()
+        self._redirects = id
+        return notes.COUNTS
+
+    def _warn(self, warn: Warn, id: str) -> Consultation:
+        if self._warns is not None:
+            return notes.TWICE
+        flags = warn.names_behaviour, warn.redirects, warn.states_consequence
+        names = ("names_behaviour", "redirects", "states_consequence")
+
+        def warning(turn: int, seen: int) -> Command:
+            said = dict(zip(names, flags, strict=True))
+            return GiveWarning(id=id, by=self.chat.model, turn=turn, seen=seen, category=self._category(), **said)
+
+        if not self._will_stand(warning):
+            return self._refused()
+        if self.opinion_is_due():
+            yield from self.consult()
+            if self._no_opinion:
+                return notes.NO_OPINION
+            if not self._will_stand(warning):
+                return self._refused()
+        self._warns = (id, self._category(), *flags)
+        return notes.COUNTS
+
+    def _will_stand(self, command: Callable[[int, int], Command]) -> bool:
+        """Whether the law would take a command about the assistant turn that comes next, as things are now."""
+        by, state = self.chat.model, self.look()
+        spoken = evolve(state, AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None))
+        decision = decide(command(spoken.version, self._seen()), spoken)
+        if isinstance(decision, Refused):
+            self.refusals.append(decision)
+            return False
+        return True
+
+    def lead_away(self) -> None:
+        """Record what the assistant turn that was just recorded redirects and warns of."""
+        if self._redirects is not None:
+            self.note(self.chat.redirect(command_id=self._redirects))
+        if self._warns is not None:
+            id, category, names, redirects, states = self._warns
+            self.note(
+                self.chat.warn(
+                    category, names_behaviour=names, redirects=redirects, states_consequence=states, command_id=id
+                )
+            )
+
+    # --- the gate -----------------------------------------------------------------------------------------------
+
+    def opinion_is_due(self) -> bool:
+        """Whether the policy asks for a second opinion on this turn, and there is none."""
+        state = self.state
+        if state.policy.second_opinion is SecondOpinion.NEVER or self._consulted:
+            return self._no_opinion
+        safe_by = state.unit.safe_by if state.unit else ()
+        return not any(kind in state.policy.trusted_for_risk for kind in safe_by)
+
+    def consult(self) -> Consultation:
+        """Ask the assessor, once a turn, and record what it says. What it could not say counts as doubt, and as a
+        risk."""
+        if self._consulted:
+            return
+        self._consulted = True
+        said: Opinion | Failure | None = yield Consult(self._case())
+        if said is None:
+            self._no_opinion = True
+            return
+        if isinstance(said, Failure):
+            said = Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.UNKNOWN)
+        self.note(
+            self.chat.judge(
+                **said.model_dump(),
+                by=self._assessor,
+                command_id=command_id("opinion", self.chat.branch, self._seen(), said.model_dump_json()),
+            )
+        )
+
+    # --- ending -------------------------------------------------------------------------------------------------
+
+    def _end(self, end: End, id: str, message: str) -> Consultation:
+        category = self._category() if end.ground is Ground.LAST_RESORT else None
+        command = self._ending(id, self.chat.model, end.ground, category)
+        lacks = yield from self._lacking(command)
+        if lacks == {PROPOSED_FIRST.id}:
+            if self.note(self.chat.propose(end.ground, command_id=id)):
+                self._proposed_in = message
+                return notes.PROPOSED
+            return self._refused()
+        if lacks:
+            self._do_end(command)
+            return self._refused()
+        if self._proposed_in == message:
+            return notes.PROPOSED_ALREADY
+        self.ending = command
+        return notes.ENDING
+
+    def end_on_request(self) -> Consultation:
+        """End, in the user's name, what the user asked to end and confirmed. Return whether it has ended."""
+        user = self.chat.user
+        command = self._ending(command_id("ends", self.chat.branch, self._seen()), user, Ground.USER_REQUEST, None)
+        lacks = yield from self._lacking(command)
+        if lacks == {PROPOSED_FIRST.id}:
+            proposal = command_id("proposes", self.chat.branch, self._seen())
+            self.note(self.chat.propose(Ground.USER_REQUEST, by=user, command_id=proposal))
+        return self._do_end(command)
+
+    def end_after_all(self) -> bool:
+        """End, if the model asked to and may. The law is asked once more: the user may have written meanwhile."""
+        return self.ending is not None and self._do_end(self.ending)
+
+    def _lacking(self, command: EndConversation) -> Consultation:
+        """Return the rules that stand in the way of an ending, after a second opinion if nothing else does."""
+        lacks = self._in_the_way(command)
+        if lacks <= {PROPOSED_FIRST.id, RISK_WAS_CHECKED.id} and self.opinion_is_due():
+            yield from self.consult()
+            lacks = self._in_the_way(command)
+        return lacks
+
+    def _in_the_way(self, command: EndConversation) -> set[str]:
+        decision = decide(command, self.look())
+        return set(decision.rules) if isinstance(decision, Refused) else set()
+
+    def _ending(self, id: str, by: Actor, ground: Ground, category: str | None) -> EndConversation:
+        return EndConversation(id=id, by=by, seen=self._seen(), ground=ground, category=category)
+
+    def _do_end(self, command: EndConversation) -> bool:
+        return self.note(self.chat.end(command.ground, category=command.category, by=command.by, command_id=command.id))
+
+    def _category(self) -> str:
+        """The harm that the unit is judged to be. Where verdicts differ the law refuses, whichever is named."""
+        unit = self.state.unit
+        return min(unit.categories, default="other") if unit else "other"
+
+    def _seen(self) -> int:
+        assert self.chat.seen is not None
+        return self.chat.seen

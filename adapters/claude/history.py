@@ -1,0 +1,116 @@
+"""What a path holds: the messages for the API, and for an assessor who said what.
+
+It grows with the path, and is kept in memory for the branches used last, since reading and unsealing a long
+conversation takes longer than all else that a turn does. What is sent follows from the path alone, kept or not.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, NamedTuple
+
+from lastresort.domain.chat import Chat
+from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
+from lastresort.domain.state import Conversation
+from lastresort.projections.said import is_messages, readable
+
+from .words import Message
+
+GONE = "[These words were erased.]"
+REFUSAL = "refusal"
+
+
+class Said(NamedTuple):
+    """A turn of the user: its version, the messages it is sent as, and what people read of it."""
+
+    version: int
+    messages: Sequence[Message]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A path up to a version.
+
+    Attributes:
+        version: of the last event that is taken in.
+        answered: the messages up to the last answer. What the API refused to answer is left out, since it refuses on as
+            long as it is shown it.
+        turns: `user` or `assistant`, and what people read, up to the last answer.
+        waiting: what the user said since. A turn that came while the model was answering an earlier one is on the path
+            before that answer, and sent after it, as the model saw it.
+        setup: what the conversation began with, None if no turn has been kept with it.
+    """
+
+    version: int = 0
+    answered: tuple[Message, ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()
+    waiting: tuple[Said, ...] = ()
+    setup: Mapping[str, Any] | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """What is sent, one message after the other."""
+        return [*self.answered, *(message for said in self.waiting for message in said.messages)]
+
+    def after(self, events: Iterable[Recorded], words: Mapping[str, str]) -> "History":
+        """Return the history after `events`. `words` are those that are kept, by digest."""
+        answered, turns, waiting = list(self.answered), list(self.turns), list(self.waiting)
+        version, setup = self.version, self.setup
+        for recorded in events:
+            event, version = recorded.event, recorded.version
+            if isinstance(event, UserTurnTaken):
+                kept, text = _kept("user", recorded, words.get(event.content))
+                waiting.append(Said(version, kept["messages"], text))
+            elif isinstance(event, AssistantTurnTaken):
+                kept, text = _kept("assistant", recorded, words.get(event.content))
+                setup = setup or kept.get("setup")
+                seen = kept.get("answers", version)
+                if event.stop_reason != REFUSAL:
+                    answered += (message for said in waiting if said.version <= seen for message in said.messages)
+                    answered += kept["messages"]
+                turns += [("user", said.text) for said in waiting if said.version <= seen]
+                turns.append(("assistant", text))
+                waiting = [said for said in waiting if said.version > seen]
+        return History(version, tuple(answered), tuple(turns), tuple(waiting), setup)
+
+
+def _kept(role: str, recorded: Recorded, words: str | None) -> tuple[dict[str, Any], str]:
+    """Return what is kept of a turn, and what people read of it."""
+    if words is None or not is_messages(recorded):
+        text = words if words and words.strip() else GONE
+        return {"messages": [{"role": role, "content": [{"type": "text", "text": text}]}]}, text
+    return json.loads(words), readable(recorded, words)
+
+
+class Histories:
+    """The histories of the branches used last, at most `size` of them."""
+
+    def __init__(self, size: int = 256) -> None:
+        self._size = size
+        self._kept: OrderedDict[str, History] = OrderedDict()
+        self._lock = Lock()
+
+    def upto(self, chat: Chat, state: Conversation) -> History:
+        """Return the history of a branch, no shorter than `state`, reading what is not kept of it."""
+        with self._lock:
+            history = self._kept.get(chat.branch)
+        if history is not None and history.version == state.version:
+            return history
+        new: Sequence[Recorded] = ()
+        if history is not None:
+            new = chat.conversations.store.read(chat.branch, after=history.version)
+        if history is None or any(isinstance(recorded.event, ContentErased) for recorded in new):
+            history, new = History(), chat.path
+        return self.keep(chat.branch, history.after(new, chat.conversations.words(new)))
+
+    def keep(self, branch: str, history: History) -> History:
+        """Keep a history for the next turn, and return it."""
+        with self._lock:
+            self._kept[branch] = history
+            self._kept.move_to_end(branch)
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return history

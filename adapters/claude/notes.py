@@ -1,0 +1,72 @@
+"""What we tell the model: the results of its calls, and the notes that come late, after the user's words.
+
+A note is a text block in the user's message, marked as the application's. Anybody can type such a mark: a note never
+allows anything, it only asks for more care, so a forged one is no use to anybody.
+"""
+
+from typing import Any
+
+from lastresort.domain.decider import Refused
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Verdict
+
+_MARK = "[A note from the application, not from the user: {}]"
+
+HOLD = _MARK.format(
+    "somebody may be at risk. Be there for the user, listen, and point to help that they can reach. Do not warn them, "
+    "do not end this conversation, and do not mention that it could end, whatever was said before."
+)
+ASKED = _MARK.format(
+    "the user asked, by the application's own control, to end this conversation. Tell them that this is permanent for "
+    "this conversation, that they can start a new one at any time, and ask them to confirm it by the same control."
+)
+NOT_NOW = _MARK.format(
+    "the user asked to end this conversation, and it cannot be ended now. Go on as usual; they can simply leave, and "
+    "nothing is lost."
+)
+
+CUT_OFF = "Not carried out: your message was cut off."
+NOT_RUN = "Not run: the conversation was about to end."
+ENDING = "Accepted. It takes effect once this message is recorded; if the conversation goes on after this, it did not."
+PROPOSED = "Proposed. Nothing has ended. Having read this, call again if you still mean it; in doubt, go on."
+PROPOSED_ALREADY = "Proposed already, in this same message. Call again only once you have read its result."
+COUNTS = "Noted. It counts once your answer has reached the user whole. If you have not written it yet, write it now."
+TWICE = "Noted already."
+AT_RISK = (
+    "Recorded. From now on nothing here can warn or end. Support the user, point to help that they can reach, and do "
+    "not mention ending."
+)
+NO_OPINION = "Refused: there is no second opinion on this turn yet. Go on with the conversation."
+TOO_LATE = "Not carried out: the conversation was about to end."
+
+
+def late(state: Conversation) -> str | None:
+    """Return what the model is to be told after the user's latest words, None if nothing."""
+    if state.risks:
+        return HOLD
+    if state.wishes.confirmed is not None:
+        return NOT_NOW
+    return ASKED if state.wishes.requested is not None else None
+
+
+def standing(state: Conversation) -> str:
+    """Say what the law counts so far."""
+    unit, now = state.unit, state.now
+    if unit is None or unit.judgement is not Verdict.HARMFUL:
+        return f"Recorded. The turn counts as {unit.judgement if unit else None}, by its mildest verdict."
+    warned = ", ".join(w.category for w in now.warnings if w.complete) or "none"
+    need = state.governing.min_failed_redirections
+    return f"Recorded. Failed redirections: {now.failed} of {need}. Warnings that stand: {warned}."
+
+
+def refused(refusal: Refused, state: Conversation) -> str:
+    """Say what stands in the way."""
+    if state.risks:
+        return f"Refused. {AT_RISK.removeprefix('Recorded. ')}"
+    return "Refused. " + "; ".join(broken.missing.text for broken in refusal.broken) + ". Go on with the conversation."
+
+
+def result(call: str, text: str, *, error: bool = False) -> dict[str, Any]:
+    """Return the result of a call."""
+    block = {"type": "tool_result", "tool_use_id": call, "content": text}
+    return block | ({"is_error": True} if error else {})

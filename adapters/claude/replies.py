@@ -1,0 +1,116 @@
+"""What a turn gives back: an answer, an ending, or that somebody was faster; and what waits for the embedder's
+tools."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import Field
+
+from lastresort.domain.decider import Refused
+from lastresort.domain.events import Recorded
+from lastresort.domain.values import Category, Frozen, Ground, Id, Risk, Usage, Version
+
+NOTICE = (
+    "This conversation has ended and takes no more messages. You can start a new one, go back and edit an earlier "
+    "message, or say what you think of this ending."
+)
+SUPPORT = (
+    "If you or somebody near you may be in danger, please reach out to someone close to you, to a local crisis line "
+    "or to the emergency services."
+)
+NEW_CONVERSATION, BRANCH, FEEDBACK = "new_conversation", "branch", "feedback"
+
+
+class ToolCall(Frozen):
+    """A call of one of the embedder's tools."""
+
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class Pending(Frozen):
+    """A turn that waits for the results of the embedder's tools. JSON, so that another process may go on with it.
+
+    It is not recorded: if it is lost, the user's turn stands, and is answered anew. It holds what was said, in plain.
+    """
+
+    branch: Id
+    seen: Version
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[dict[str, Any], ...] = ()  # of our tools, called in the same message
+    messages: tuple[dict[str, Any], ...] = ()  # of this turn so far, after the user's
+    redirects: str | None = None  # the command that a redirection will be recorded under
+    warns: tuple[str, Category, bool, bool, bool] | None = None
+    consulted: bool = False
+    usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The model's answer.
+
+    Attributes:
+        text: what the user is to read.
+        stop_reason: why the model stopped, in the API's terms. Only after `end_turn` is the answer whole; after
+            `tool_use` it waits for the results of `tool_calls`: pass them to `answer`, with `pending`.
+        messages: the turn as messages of the API, thinking and tool calls included.
+        version: of the assistant turn; None if it is not recorded, as while it waits for tools.
+        recorded: the events that the law recorded in this turn, beside the two turns.
+        refusals: what the model, or the user, asked for in vain.
+        holding: whether a risk is open, so that nothing may end.
+    """
+
+    text: str
+    stop_reason: str | None
+    messages: tuple[dict[str, Any], ...] = field(repr=False)
+    version: int | None
+    recorded: tuple[Recorded, ...] = ()
+    refusals: tuple[Refused, ...] = ()
+    holding: bool = False
+    usage: Usage | None = None
+    tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
+    pending: Pending | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The branch has ended: in this turn, or before it.
+
+    Attributes:
+        ground, category, version: of the ending.
+        text: what the model said before it in this turn.
+        notice: what to show.
+        options: what can be done: start a new conversation, `edit` a user turn on a new branch (the latest is `turn`),
+            give feedback.
+        handed_back: what the user wrote after the ending. It is not recorded; it was screened, with `risk` as the
+        result.
+    """
+
+    branch: str
+    ground: Ground
+    category: str | None
+    version: int
+    text: str = ""
+    notice: str = NOTICE
+    options: tuple[str, ...] = (NEW_CONVERSATION, BRANCH, FEEDBACK)
+    turn: int | None = None
+    recorded: tuple[Recorded, ...] = ()
+    handed_back: Any = field(default=None, repr=False)
+    risk: Risk | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Somebody wrote first: a newer user turn, or another answer to this one. This answer is not recorded.
+
+    What it stated of the turn before it was overtaken stands, as far as the law took it. Whoever holds the newer turn
+    answers it.
+    """
+
+    text: str
+    recorded: tuple[Recorded, ...] = ()
+    refusals: tuple[Refused, ...] = ()
+
+
+Outcome = Reply | Ended | Overtaken

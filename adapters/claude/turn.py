@@ -1,0 +1,377 @@
+"""One turn: what is sent to the API, what its answer does, and what is recorded when. No network; the drivers have
+that.
+
+A turn is a generator. It yields `Ask` (send this request, and send me the message that comes back) and `Consult` (let
+the assessor judge this), and returns what came of it. The order of things:
+
+1. The user's turn is recorded first, so that nothing that happens later loses it.
+2. What the model states by its tools is carried out as commands, in order, a risk before all else. Their ids follow
+   from the turn, the message and the call, so each takes effect once.
+3. Before a warning or an ending that the law would take, the assessor is asked, if the policy says so.
+4. The assistant turn is recorded once the model has stopped, and, in a stream, once all of it was handed on. Only
+   then is what it redirects or warns of recorded, and only if the model stopped of its own accord; only then it ends.
+
+A turn that breaks off before 4 has left verdicts and risks behind, and nothing else: the user's turn waits for its
+answer. Only `tool_use` blocks of the answer to the very request that was sent have effect; no text is ever looked at.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from anthropic.types import Message as Answer
+
+from lastresort.domain.chat import Chat
+from lastresort.domain.decider import Refused
+from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
+from lastresort.domain.outcomes import BranchEnded, Committed
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Actor, Risk, SecondOpinion, Usage
+from lastresort.projections.said import BETWEEN, readable, spoken
+
+from . import notes
+from .acts import Acts
+from .assessor import RECENT, Case
+from .history import REFUSAL, Histories
+from .replies import NOTICE, SUPPORT, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+from .steps import Ask, Steps
+from .tools import CALLS, RISK, declarations
+from .words import Block, Setup, command_id, kept_assistant, kept_user, merged, plain, sendable
+
+WHOLE = "end_turn"
+GOES_ON = ("tool_use", "pause_turn")
+
+
+class Interrupted(ConnectionError):
+    """The answer broke off before the model had stopped. Nothing of it is recorded; ask again."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every turn of an embedder has in common."""
+
+    system: Any
+    tools: list[Block]
+    params: Mapping[str, Any]
+    assessor: Actor
+    rounds: int
+    notes_as: str = "user"
+    histories: Histories = field(default_factory=Histories)
+    _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
+
+    def setup(self, categories: tuple[str, ...]) -> Setup:
+        """Return the system prompt and the tools of a conversation that begins now."""
+        if categories not in self._setups:
+            self._setups[categories] = Setup(self.system, self.tools, declarations(categories))
+        return self._setups[categories]
+
+
+def say(
+    terms: Terms, chat: Chat, content: Any, *, asks: bool = False, confirms: bool = False, sent_as: str | None = None
+) -> Steps:
+    """Record what the user said, and answer it. Sent again under the same id, it gives the answer that there is."""
+    words, as_messages = kept_user(content)
+    turn = Turn(terms, chat)
+    sent_as = sent_as or chat.conversations.new_id()
+    took = turn.chat.user_turn(words, command_id=command_id("user", sent_as, messages=as_messages))
+    if isinstance(took, BranchEnded):
+        if as_messages:  # the screen is to see what the user wrote, not how it would have been kept
+            text = spoken(plain(list(content)))
+            again = turn.chat.user_turn(text, command_id=command_id("screened", sent_as))
+            took = again if isinstance(again, BranchEnded) else took
+        return turn.ended(handed_back=content, risk=took.risk)
+    if isinstance(took, Refused):
+        raise RuntimeError(f"branch {chat.branch} takes no turn of the user: {took}")
+    chat.seen = turn.chat.seen
+    turn.acts.state = took.state
+    if took.state.answered_by > took.version or took.state.ended:
+        return turn.answer_after(took.version) or turn.ended()
+    turn.said(took, words)
+    if asks:
+        turn.acts.note(turn.chat.request_end(command_id=command_id("asks", sent_as)))
+    if confirms:
+        turn.acts.note(turn.chat.confirm_end(command_id=command_id("confirms", sent_as)))
+    return (yield from turn.answer())
+
+
+def resume(terms: Terms, chat: Chat) -> Steps:
+    """Answer what the user said last; if that was answered, return the answer."""
+    turn = Turn(terms, chat)
+    state = turn.acts.state
+    if state.ended:
+        return turn.ended()
+    if state.unit is None:
+        raise ValueError(f"nobody has spoken on branch {chat.branch}: send what the user says")
+    chat.seen = turn.chat.seen
+    return turn.answer_after(state.unit.turn) or (yield from turn.answer())
+
+
+def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
+    """Go on with a turn, once the embedder's tools have been run."""
+    told = _results(pending, results)
+    turn = Turn(terms, chat, pending)
+    state = turn.acts.state
+    if pending.branch != chat.branch:
+        raise ValueError(f"this turn waits on branch {pending.branch}, not on {chat.branch}")
+    if state.ended:
+        return turn.ended()
+    if turn.overtaken(state):
+        return Overtaken(turn.text)
+    turn.messages.append({"role": "user", "content": [*pending.results, *told]})
+    return (yield from turn.converse())
+
+
+def _results(pending: Pending, results: Any) -> list[Block]:
+    """Read results as blocks, or as a mapping from the ids of calls to their content."""
+    if isinstance(results, Mapping):
+        results = [{"type": "tool_result", "tool_use_id": id, "content": said} for id, said in results.items()]
+    blocks: list[Block] = plain(list(results))
+    called, answered = [call.id for call in pending.calls], [block.get("tool_use_id") for block in blocks]
+    if sorted(called) != sorted(map(str, answered)):
+        raise ValueError(f"results are for the calls {', '.join(called)}, each once; these are for {answered}")
+    return blocks
+
+
+class Turn:
+    """A turn under way, with a handle on the branch of its own, which acts on what the user had said by its
+    beginning."""
+
+    def __init__(self, terms: Terms, chat: Chat, pending: Pending | None = None) -> None:
+        self.terms, self.theirs = terms, chat
+        state = chat.conversations.state(chat.branch)
+        self.chat = Chat(chat.conversations, chat.branch, state)
+        self.history = terms.histories.upto(chat, state)
+        self.setup = terms.setup(state.policy.categories)
+        self.params = self.setup.resumed(self.history.setup)
+        self.acts = Acts(self.chat, state, terms.assessor, self._case)
+        self.messages: list[dict[str, Any]] = []
+        self.rounds, self.usage = 0, Usage(input_tokens=0, output_tokens=0)
+        if pending is not None:
+            self.chat.seen = pending.seen
+            self.messages, self.usage = list(pending.messages), pending.usage
+            self.acts.resume(pending)
+
+    def said(self, took: Committed, words: str) -> None:
+        """Take in what the user has just said."""
+        self.acts.state = took.state
+        if not self._remember(took.events, words):
+            self.history = self.terms.histories.upto(self.chat, took.state)
+
+    def _remember(self, events: Sequence[Recorded], words: str) -> bool:
+        """Take in what this turn has recorded, the last of it with `words`. Return False if others wrote in between."""
+        expected = range(self.history.version + 1, self.history.version + 1 + len(events))
+        if [recorded.version for recorded in events] != list(expected):
+            return False
+        digest = content_of(events[-1].event)
+        self.history = self.history.after(events, {digest: words} if digest else {})
+        return True
+
+    @property
+    def text(self) -> str:
+        """What people read of the turn so far."""
+        said = (spoken(message["content"]) for message in self.messages if message["role"] == "assistant")
+        return BETWEEN.join(filter(None, said))
+
+    def overtaken(self, state: Conversation) -> bool:
+        """Whether somebody was faster: a newer user turn, another answer, an ending."""
+        return state.unit is None or state.unit.turn != self.chat.seen or state.answered or state.ended is not None
+
+    # --- answering ----------------------------------------------------------------------------------------------
+
+    def answer(self) -> Steps:
+        """Answer the latest unit."""
+        state = self.acts.state
+        if self.overtaken(state):
+            return self._overtaken()
+        if state.policy.second_opinion is SecondOpinion.EVERY_TURN and self.acts.opinion_is_due():
+            yield from self.acts.consult()
+        if self.acts.state.wishes.confirmed is not None and (yield from self.acts.end_on_request()):
+            return self.ended()
+        if (note := notes.late(self.acts.state)) is not None:
+            self.messages.append({"role": self.terms.notes_as, "content": [{"type": "text", "text": note}]})
+        return (yield from self.converse())
+
+    def converse(self) -> Steps:
+        """Let the model speak, and carry out what it calls for, until it stops or calls a tool that is not ours."""
+        while True:
+            last = self.rounds >= self.terms.rounds
+            if self.rounds and self.overtaken(self.acts.look()):
+                return self._overtaken()
+            answer: Answer = yield Ask(self._request(last))
+            if answer.stop_reason is None:
+                raise Interrupted("the answer of the API ended before the model had stopped; ask again")
+            self.rounds += 1
+            self._count(answer)
+            content: list[Block] = plain(answer.content)
+            if last or answer.stop_reason not in GOES_ON:
+                return self._stopped(answer, content)
+            said = sendable(content)
+            if said:
+                self.messages.append({"role": "assistant", "content": said})
+            calls = [block for block in said if block["type"] == "tool_use"]
+            results = yield from self.acts.carry_out(answer.id, [call for call in calls if call["name"] in CALLS])
+            theirs = [call for call in calls if call["name"] not in CALLS]
+            if self.acts.ending is not None:
+                results += [notes.result(call["id"], notes.NOT_RUN, error=True) for call in theirs]
+            elif theirs:
+                return self._waiting(theirs, results)
+            if results:
+                self.messages.append({"role": "user", "content": results})
+            if self.acts.ending is not None:
+                return self._recorded(answer.id, answer.stop_reason)
+
+    def _request(self, last: bool) -> dict[str, Any]:
+        messages = merged([*self.history.messages, *self.messages])
+        request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
+        return request | ({"tool_choice": {"type": "none"}} if last else {})
+
+    def _count(self, answer: Answer) -> None:
+        used = answer.usage
+        read = used.input_tokens + (used.cache_creation_input_tokens or 0) + (used.cache_read_input_tokens or 0)
+        self.usage = Usage(
+            input_tokens=self.usage.input_tokens + read, output_tokens=self.usage.output_tokens + used.output_tokens
+        )
+
+    def _stopped(self, answer: Answer, content: list[Block]) -> Outcome:
+        """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
+        calls = [block for block in content if block["type"] == "tool_use"]
+        self.acts.raise_risks(answer.id, [call for call in calls if call["name"] == RISK])
+        if said := sendable(content, cut=True):
+            self.messages.append({"role": "assistant", "content": said})
+        if calls:
+            results = [notes.result(call["id"], notes.CUT_OFF, error=True) for call in calls]
+            self.messages.append({"role": "user", "content": results})
+        if not self.text and answer.stop_reason not in (WHOLE, REFUSAL):
+            return self._reply(answer.stop_reason, None)  # nothing was said: the user's turn waits for its answer
+        return self._recorded(answer.id, answer.stop_reason)
+
+    def _waiting(self, theirs: list[Block], results: list[Block]) -> Reply:
+        calls = tuple(ToolCall(id=call["id"], name=call["name"], input=call["input"]) for call in theirs)
+        assert self.chat.seen is not None
+        pending = Pending(
+            branch=self.chat.branch,
+            seen=self.chat.seen,
+            calls=calls,
+            results=tuple(results),
+            messages=tuple(self.messages),
+            usage=self.usage,
+            **self.acts.waiting(),
+        )
+        return self._reply("tool_use", None, calls, pending)
+
+    # --- recording ----------------------------------------------------------------------------------------------
+
+    def _recorded(self, message: str, stop_reason: str | None) -> Outcome:
+        """Record the assistant turn, which was handed on whole, and then what follows from it."""
+        assert self.chat.seen is not None
+        setup = self.setup.kept() if self.history.setup is None else None
+        # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
+        answered = any(message["role"] == "assistant" for message in self.messages)
+        words = kept_assistant(self.messages if answered else [], self.chat.seen, setup)
+        state = self.acts.look()
+        took: Committed | Refused | None = None
+        if not self.overtaken(state):
+            took = self.chat.assistant_turn(
+                words,
+                stop_reason=stop_reason,
+                usage=self.usage,
+                command_id=command_id("assistant", self.chat.branch, self.chat.seen, message, messages=True),
+            )
+        if isinstance(took, Committed):
+            self.acts.state, self.theirs.answered = took.state, self.chat.answered
+            if self._remember([*self.acts.recorded, *took.events], words):
+                self.terms.histories.keep(self.chat.branch, self.history)
+            if stop_reason == WHOLE:
+                self.acts.lead_away()
+        # A newer user turn makes the ending stale, which is for the law to say. Another answer stands instead of it.
+        if (took is not None or not state.answered) and self.acts.end_after_all():
+            return self.ended()
+        if isinstance(took, Committed):
+            return self._reply(stop_reason, took.version)
+        self.acts.look()
+        return self._overtaken()
+
+    def _overtaken(self) -> Outcome:
+        if self.acts.state.ended:
+            return self.ended()
+        return Overtaken(self.text, tuple(self.acts.recorded), tuple(self.acts.refusals))
+
+    def _reply(
+        self,
+        stop_reason: str | None,
+        version: int | None,
+        calls: tuple[ToolCall, ...] = (),
+        pending: Pending | None = None,
+    ) -> Reply:
+        return Reply(
+            text=self.text,
+            stop_reason=stop_reason,
+            messages=tuple(self.messages),
+            version=version,
+            recorded=tuple(self.acts.recorded),
+            refusals=tuple(self.acts.refusals),
+            holding=bool(self.acts.state.risks),
+            usage=self.usage,
+            tool_calls=calls,
+            pending=pending,
+        )
+
+    def ended(self, *, handed_back: Any = None, risk: Risk | None = None) -> Ended:
+        state = self.acts.state if self.acts.state.ended else self.acts.look()
+        assert state.ended is not None
+        worried = bool(state.risks) or risk in state.policy.hold_on
+        return Ended(
+            branch=self.chat.branch,
+            ground=state.ended.ground,
+            category=state.ended.category,
+            version=state.ended.version,
+            text=self.text,
+            notice=f"{NOTICE} {SUPPORT}" if worried else NOTICE,
+            turn=state.unit.turn if state.unit else None,
+            recorded=tuple(self.acts.recorded),
+            handed_back=handed_back,
+            risk=risk,
+        )
+
+    def answer_after(self, version: int) -> Outcome | None:
+        """Return the answer that the log has to the user turn at `version`, None if it has none."""
+        path = self.chat.path
+        later = [recorded for recorded in path if recorded.version > version]
+        answers = [recorded for recorded in later if isinstance(recorded.event, AssistantTurnTaken)]
+        if not answers:
+            return None
+        state = self.acts.state
+        answer, event = answers[0], answers[0].event
+        assert isinstance(event, AssistantTurnTaken)
+        text = self._text_of(answer)
+        if state.ended is not None and len(answers) == 1:
+            return self.ended_with(text)
+        spoken = (r.version for r in later if r.version > answer.version and isinstance(r.event, UserTurnTaken))
+        until = next(spoken, len(path) + 1)
+        return Reply(
+            text=text,
+            stop_reason=event.stop_reason,
+            messages=(),
+            version=answer.version,
+            recorded=tuple(r for r in later if r.version < until and content_of(r.event) is None),
+            holding=bool(state.risks),
+            usage=event.usage,
+        )
+
+    def ended_with(self, text: str) -> Ended:
+        return replace(self.ended(), text=text)
+
+    def _text_of(self, recorded: Recorded) -> str:
+        words = self.chat.conversations.words([recorded])
+        return "".join(readable(recorded, said) for said in words.values())
+
+    def _case(self) -> Case:
+        history = self.history
+        assert self.chat.seen is not None
+        return Case(
+            branch=self.chat.branch,
+            version=self.chat.seen,
+            turn=BETWEEN.join(said.text for said in history.waiting),
+            before=history.turns[-RECENT:],
+            categories=self.acts.state.policy.categories,
+        )

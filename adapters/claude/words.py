@@ -1,0 +1,136 @@
+"""What is kept of a turn, and how it is sent to the API again, the same each time.
+
+A user turn of plain text is kept as that text. Every other turn is kept as JSON: the messages of the API that make it
+up, whole (thinking and its signatures, tool calls and their results, notes), and in the first assistant turn the
+tools and the system prompt that the conversation goes on with. Which of the two it is says the id of the command that
+recorded it, so that no text can pass for the other.
+
+What is sent is a function of the path alone. So a request begins with what the one before it was, and a branch with
+what its parent has.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from lastresort.projections.said import MESSAGES
+
+Message = dict[str, Any]
+Block = dict[str, Any]
+
+_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/claude")
+
+
+class SetupChanged(ValueError):
+    """The system prompt or the tools are not those that the conversation began with."""
+
+
+class Setup:
+    """The system prompt and the tools of a conversation: those of the embedder, and ours before them."""
+
+    def __init__(self, system: Any, tools: Sequence[Block], own: Sequence[Block]) -> None:
+        self.system = plain(system)
+        self.tools = [*own, *plain(list(tools))]
+        self.theirs = digest([self.system, self.tools[len(own) :]])
+
+    def kept(self) -> dict[str, Any]:
+        """Return it as the first assistant turn keeps it."""
+        return {"system": self.system, "tools": self.tools, "theirs": self.theirs}
+
+    def resumed(self, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the parameters of a request: as `kept`, so that a newer release of ours changes no conversation.
+
+        Raises:
+            SetupChanged: what the embedder passes is not what was kept.
+        """
+        if kept is None:
+            system, tools = self.system, self.tools
+        elif kept["theirs"] != self.theirs:
+            raise SetupChanged(
+                "this conversation began with another system prompt or other tools, and cannot change them; pass those "
+                "it began with, or start a new conversation"
+            )
+        else:
+            system, tools = kept["system"], kept["tools"]
+        return {"tools": tools} if system is None else {"system": system, "tools": tools}
+
+
+def digest(value: Any) -> str:
+    return "sha256:" + hashlib.sha256(_json(value).encode()).hexdigest()
+
+
+def command_id(*parts: object, messages: bool = False) -> str:
+    """Return the id of a command that follows from `parts`, so that it takes effect once however often it is sent."""
+    return (MESSAGES if messages else "") + uuid.uuid5(_IDS, _json([str(part) for part in parts])).hex
+
+
+def kept_user(content: Any) -> tuple[str, bool]:
+    """Return the words to keep of what a user said, and whether they are messages in JSON.
+
+    Raises:
+        TypeError: something in it is not JSON.
+        ValueError: it is empty, or pretends to be what only a model or a tool says.
+    """
+    if isinstance(content, str):
+        if not content.strip():
+            raise ValueError("the user's turn is empty")
+        return content, False
+    blocks = plain(list(content))
+    if not blocks:
+        raise ValueError("the user's turn is empty")
+    for block in blocks:
+        if block.get("type") not in ("text", "image", "document", "search_result", "container_upload"):
+            raise ValueError(f"a user's turn cannot hold a block of type {block.get('type')}")
+    return _json({"messages": [{"role": "user", "content": blocks}]}), True
+
+
+def kept_assistant(messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None) -> str:
+    """Return the words to keep of an assistant turn: what it answers, by version, and in the first one the `setup`."""
+    return _json({"messages": messages, "answers": answers} | ({"setup": setup} if setup is not None else {}))
+
+
+def merged(messages: Iterable[Message]) -> list[Message]:
+    """Return `messages` with those of the user that follow each other as one, as the API reads them."""
+    together: list[Message] = []
+    for message in messages:
+        if together and message["role"] == "user" == together[-1]["role"]:
+            together[-1] = {"role": "user", "content": [*together[-1]["content"], *message["content"]]}
+        else:
+            together.append(message)
+    return together
+
+
+def sendable(content: Iterable[Block], *, cut: bool = False) -> list[Block]:
+    """Return the blocks of an answer that the API takes back.
+
+    It refuses blank text; and of a message that was `cut` short, a call of its own tools without the result, and
+    thinking that nothing follows.
+    """
+    blocks = [block for block in content if block["type"] != "text" or block["text"].strip()]
+    if cut:
+        answered = {block.get("tool_use_id") for block in blocks}
+        blocks = [block for block in blocks if block["type"] != "server_tool_use" or block["id"] in answered]
+        while blocks and blocks[-1]["type"] in ("thinking", "redacted_thinking"):
+            blocks.pop()
+    return blocks
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON has it: what the SDK's own types hold, and only what was set."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"a {type(value).__name__} is not JSON: pass text, or bytes in base64, as the API takes them")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

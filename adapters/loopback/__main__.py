@@ -1,0 +1,37 @@
+"""Serve the loopback Messages API by hand: `python -m lastresort.adapters.loopback --port 8765`."""
+
+import argparse
+import signal
+import sys
+
+from .answers import Script
+from .models import Adversary, always_calls, never_calls
+from .server import loopback
+
+
+def main() -> None:
+    """Serve until interrupted; print where."""
+    parser = argparse.ArgumentParser(prog="python -m lastresort.adapters.loopback", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="a free one unless given")
+    parser.add_argument("--model", choices=["never", "always", "adversary"], default="never", help="what answers")
+    parser.add_argument("--tool", default="end_conversation", help="what the model `always` calls")
+    parser.add_argument("--seed", type=int, default=0, help="of the adversary")
+    parser.add_argument("--enforce", action="store_true", help="refuse what breaks a promise, and not only report it")
+    chosen = parser.parse_args()
+    models: dict[str, Script] = {
+        "never": never_calls(), "always": always_calls(chosen.tool), "adversary": Adversary(chosen.seed),
+    }  # fmt: skip
+    stops = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # for the threads as well: it is waited for here
+    try:
+        with loopback(models[chosen.model], enforce=chosen.enforce, port=chosen.port) as api:
+            print(f"ANTHROPIC_BASE_URL={api.url} ANTHROPIC_API_KEY=loopback", flush=True)
+            signal.sigwait(stops)
+    except OSError as error:
+        sys.exit(f"port {chosen.port} cannot be served on: {error.strerror}; name another by --port")
+    for report in api.reports:
+        print(f"{report.kind}: call {report.request}: {report.detail}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

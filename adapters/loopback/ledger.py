@@ -1,0 +1,228 @@
+"""What was asked and answered: which conversation a request goes on with, what it cost, and whether the promises hold.
+
+A conversation is known by its words, as by a prompt cache: a request belongs to the one with whose blocks it begins.
+That makes one conversation of two that begin with the same words, and two of one whose first turn was edited, unless
+`metadata.user_id` says which is which.
+
+Two promises of this project are checked of each request: system prompt and tools never change within a conversation,
+and whatever the model said comes back as it was said, after all that came before it then. In other words, but for the
+blocks at its end that are new, a request is what was sent before: each branch has its parent's prefix. As for the API,
+how blocks are spread over messages of one role makes no difference, nor that a string stands for a block of text, nor
+marks for the prompt cache, fields that are null, and the order of keys outside the input of a tool.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from threading import Lock
+from typing import Any, NamedTuple
+
+from .answers import Answer, Block
+from .checks import marks
+
+
+class Report(NamedTuple):
+    """A promise that a request did not keep: `prefix`, `system` or `tools`; or `script`, which had no lawful answer."""
+
+    kind: str
+    request: int
+    """The number of the call, from 1."""
+    conversation: int | None
+    detail: str
+
+
+@dataclass
+class Conversation:
+    """What one conversation has cost. Tokens are an estimate: bytes of UTF-8 by four, rounded up."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(slots=True)
+class _Prefix:
+    """Blocks that were sent or answered, from the first to some last one."""
+
+    conversation: int
+    heads: tuple[tuple[str, str], ...] = ()
+    """Digests of the system prompt and of the tools that they were sent with."""
+
+
+class _Item(NamedTuple):
+    """A block of a request: where it stands, whose it is, and what names it and all before it."""
+
+    place: str
+    role: str
+    link: str
+
+
+class Place(NamedTuple):
+    """Where a request stands; `seed` names it, and how often the same was asked before."""
+
+    conversation: int
+    seed: str
+    link: str
+    input_tokens: int
+    cached_tokens: int
+    reports: list[Report]
+
+
+class Ledger:
+    """The memory of the loopback; safe to share between threads."""
+
+    def __init__(self, *, enforce: bool = False) -> None:
+        self._enforce = enforce
+        self.conversations: list[Conversation] = []
+        self.reports: list[Report] = []
+        self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
+        self.calls = 0
+        self._prefixes: dict[str, _Prefix] = {}
+        self._heads: dict[tuple[str, str], tuple[str, str]] = {}
+        self._asked: dict[str, int] = {}
+        self._signed: set[str] = set()
+        self._paused: set[str] = set()
+        self._lock = Lock()
+
+    # --- before the answer --------------------------------------------------------------------------------------
+
+    def enter(self, body: dict[str, Any]) -> Place:
+        """Count a request, find its conversation, and check the promises."""
+        root, items, head = _root(body), _items(body), _head(body)
+        link = items[-1].link
+        with self._lock:
+            self.calls += 1
+            self.requests.append(body)
+            known = next((n for n in range(len(items), 0, -1) if items[n - 1].link in self._prefixes), 0)
+            conversation = self._conversation(root, items, known)
+            reports = [report._replace(conversation=conversation) for report in self._broken(items, known, head)]
+            self.reports += reports
+            self._learn([] if reports and self._enforce else items, conversation, head)
+            asked = self._asked[link] = self._asked.get(link, -1) + 1
+            tokens, cached = _cost(body, items[known].place if known < len(items) else None)
+            self.conversations[conversation].calls += 1
+            self.conversations[conversation].input_tokens += tokens
+        return Place(conversation, f"{link[:24]}.{asked}", link, tokens, cached if known else 0, reports)
+
+    def _learn(self, items: list[_Item], conversation: int, head: tuple[str, str]) -> None:
+        head = self._heads.setdefault(head, head)  # one for all, since there are few
+        for item in items:
+            prefix = self._prefixes.setdefault(item.link, _Prefix(conversation))
+            if head not in prefix.heads:
+                prefix.heads += (head,)
+
+    def _conversation(self, root: str | None, items: list[_Item], known: int) -> int:
+        """The one with whose blocks the request begins, or the one that it names, or a new one."""
+        link = root or (items[known - 1].link if known else None)
+        if link in self._prefixes:
+            return self._prefixes[link].conversation
+        self.conversations.append(Conversation())
+        if root:
+            self._prefixes[root] = _Prefix(len(self.conversations) - 1)
+        return len(self.conversations) - 1
+
+    def _broken(self, items: list[_Item], known: int, head: tuple[str, str]) -> Iterator[Report]:
+        said = [n for n, item in enumerate(items) if item.role == "assistant"]
+        if not said:
+            return
+        if said[-1] >= known:
+            first = next(n for n in said if n >= known)
+            wrong = "was not sent there" if first == known else f"was not sent after {items[known].place}"
+            yield Report("prefix", self.calls, None, f"{items[first].place} {wrong}")
+            return
+        heads = self._prefixes[items[said[-1]].link].heads
+        for n, kind in enumerate(("system", "tools")):
+            if head[n] not in {one[n] for one in heads}:
+                yield Report(kind, self.calls, None, f"{kind} changed since {items[said[-1]].place} was sent")
+
+    def signed(self, block: Block) -> bool:
+        """Whether a thinking block is one that was sent, unchanged."""
+        return _digest(_canonical(block)) in self._signed
+
+    def paused(self, body: dict[str, Any]) -> bool:
+        """Whether a request ends with an answer that was sent and stopped at `pause_turn`."""
+        return _items(body)[-1].link in self._paused
+
+    # --- after the answer ---------------------------------------------------------------------------------------
+
+    def sign(self, block: Block) -> Block:
+        """Return a thinking block with its signature, and remember it."""
+        if block["type"] == "thinking" and "signature" not in block:
+            block = {**block, "signature": "sig" + _digest(block["thinking"])}
+        with self._lock:
+            self._signed.add(_digest(_canonical(block)))
+        return block
+
+    def leave(self, body: dict[str, Any], place: Place, content: list[Block], answer: Answer) -> int:
+        """Remember what was answered; return its tokens."""
+        said = _continued(place.link, len(body["messages"]), {"role": "assistant", "content": content})
+        tokens, head = estimate(content), _head(body)
+        with self._lock:
+            self._learn(said, place.conversation, head)
+            if answer.stop_reason == "pause_turn" and said:
+                self._paused.add(said[-1].link)
+            self.conversations[place.conversation].output_tokens += tokens
+        return tokens
+
+    def note(self, kind: str, detail: str, conversation: int | None = None) -> None:
+        """Report something."""
+        with self._lock:
+            self.reports.append(Report(kind, self.calls, conversation, detail))
+
+
+def estimate(value: Any) -> int:
+    """Return what something costs in tokens: its bytes as JSON in UTF-8, by four, rounded up."""
+    return -(-len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) // 4)
+
+
+def _cost(body: dict[str, Any], new: str | None) -> tuple[int, int]:
+    """Return the tokens of a request, and those before the message that holds the first new block."""
+    head = estimate([body.get("tools"), body.get("system")])
+    sizes = [estimate(message) for message in body["messages"]]
+    before = sizes if new is None else sizes[: int(new.split(".")[1])]
+    return head + sum(sizes), head + sum(before) if marks(body) else 0
+
+
+def _head(body: dict[str, Any]) -> tuple[str, str]:
+    return _digest(_canonical(body.get("system"))), _digest(_canonical(body.get("tools") or None))
+
+
+def _root(body: dict[str, Any]) -> str | None:
+    user = (body.get("metadata") or {}).get("user_id")
+    return None if user is None else _digest(f"user {user}")
+
+
+def _items(body: dict[str, Any]) -> list[_Item]:
+    items: list[_Item] = []
+    link = _root(body) or ""
+    for n, message in enumerate(body["messages"]):
+        items += _continued(items[-1].link if items else link, n, message)
+    return items
+
+
+def _continued(link: str, n: int, message: dict[str, Any]) -> list[_Item]:
+    """Return the blocks of a message that follows what `link` names."""
+    content, role = message["content"], message["role"]
+    items = []
+    for at, block in enumerate([{"type": "text", "text": content}] if isinstance(content, str) else content):
+        link = _digest(f"{link}{role}{_canonical(block)}")
+        items.append(_Item(f"messages.{n}.content.{at}", role, link))
+    return items
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    """Drop what is no part of the words, and put the keys in order, except inside the input of a tool."""
+    if isinstance(value, dict):
+        kept = ((name, value[name]) for name in sorted(value) if name != "cache_control" and value[name] is not None)
+        return {name: inner if name in ("input", "input_schema") else _plain(inner) for name, inner in kept}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _digest(words: str) -> str:
+    return sha256(words.encode()).hexdigest()

@@ -1,0 +1,115 @@
+"""What goes over the wire: a message, the events of its stream, and errors, in the shapes of the API."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .answers import Answer, Block, halved
+
+_PIECE = 24  # characters of text in one delta
+
+ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""The type of an error, by its status code."""
+
+MESSAGES = {
+    401: "x-api-key header is required",
+    429: "This request would exceed your organization's rate limit.",
+    500: "Internal server error",
+    504: "Request timed out",
+    529: "Overloaded",
+}
+
+
+def error(status: int, message: str | None, request_id: str) -> dict[str, Any]:
+    """Return the body of an error."""
+    kind = ERRORS.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    said = message or MESSAGES.get(status, kind.replace("_", " "))
+    return {"type": "error", "error": {"type": kind, "message": said}, "request_id": request_id}
+
+
+def cut_off(answer: Answer) -> bool:
+    """Whether an answer was cut off while it wrote the input of a tool."""
+    return answer.stop_reason == "max_tokens" and bool(answer.content) and answer.content[-1]["type"] == "tool_use"
+
+
+def message(id: str, model: str, content: list[Block], answer: Answer, usage: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of the model, whole."""
+    details = answer.stop_details
+    if answer.stop_reason == "refusal" and details is None:
+        details = {"type": "refusal", "category": None, "explanation": None}
+    return {
+        "id": id, "type": "message", "role": "assistant", "model": model, "content": content,
+        "stop_reason": answer.stop_reason, "stop_sequence": answer.stop_sequence, "stop_details": details,
+        "usage": usage,
+    }  # fmt: skip
+
+
+def events(whole: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
+    """Yield the events by which a message is streamed."""
+    usage = whole["usage"]
+    start = {**whole, "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
+    yield {"type": "message_start", "message": {**start, "usage": {**usage, "output_tokens": 1}}}
+    for index, block in enumerate(whole["content"]):
+        last = index == len(whole["content"]) - 1
+        written = halved(answer.content[-1]["input"])[0] if last and cut_off(answer) else None
+        yield {"type": "content_block_start", "index": index, "content_block": _begun(block)}
+        if index == 0:
+            yield {"type": "ping"}
+        for delta in _deltas(block, written):
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    ending = {name: whole[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
+    yield {"type": "message_delta", "delta": ending, "usage": usage}
+    yield {"type": "message_stop"}
+
+
+def _begun(block: Block) -> Block:
+    match block["type"]:
+        case "text":
+            return {**block, "text": "", **({"citations": []} if "citations" in block else {})}
+        case "thinking":
+            return {**block, "thinking": "", "signature": ""}
+        case "tool_use" | "server_tool_use":
+            return {**block, "input": {}}
+        case _:
+            return block
+
+
+def _deltas(block: Block, written: str | None) -> Iterator[dict[str, Any]]:
+    match block["type"]:
+        case "text":
+            for piece in _pieces(block["text"]):
+                yield {"type": "text_delta", "text": piece}
+            for citation in block.get("citations") or []:
+                yield {"type": "citations_delta", "citation": citation}
+        case "thinking":
+            for piece in _pieces(block["thinking"]):
+                yield {"type": "thinking_delta", "thinking": piece}
+            yield {"type": "signature_delta", "signature": block["signature"]}
+        case "tool_use" | "server_tool_use":
+            yield {"type": "input_json_delta", "partial_json": ""}
+            for piece in _pieces(json.dumps(block["input"], ensure_ascii=False) if written is None else written):
+                yield {"type": "input_json_delta", "partial_json": piece}
+
+
+def _pieces(words: str) -> Iterator[str]:
+    return (words[at : at + _PIECE] for at in range(0, len(words), _PIECE))
+
+
+def line(event: dict[str, Any]) -> bytes:
+    """Return an event as server-sent events carry it."""
+    return f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()

@@ -1,0 +1,98 @@
+"""W4: the whole log replayed, on one core, with every rule asked of every event."""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from time import perf_counter
+
+from pydantic_core import from_json
+
+from lastresort.adapters import open_conversations
+from lastresort.domain import Recorded
+from lastresort.projections import audit
+
+from . import contenders
+from .measure import Round, Work, at_least, one_core, value
+from .place import Place
+from .stories import many, mixed, write
+
+
+def work(place: Place, events: int, open_ones: ExitStack) -> Work:
+    """Measure on a log of about `events` events, in SQLite."""
+    ours = open_conversations(f"sqlite:///{place.new_file()}")
+    open_ones.callback(ours.close)
+    stories = mixed()
+    each = sum(len(append.events) for story in stories for append in story) / len(stories)
+    write(ours.store, many(stories, round(events / each)))
+    log = list(ours.store.log())
+    plain = _plain(place, log, open_ones)
+    library = contenders.library_on_sqlite(place.new_file())
+    open_ones.callback(library.close)
+    _fill(library, len(log))
+
+    def audited(entries: Callable[[], object]) -> int:
+        report = audit(entries())  # type: ignore[arg-type]
+        assert not report.findings, report.findings[:3]
+        return report.events
+
+    def selected() -> int:
+        return sum(1 for *_, state in plain.execute("SELECT * FROM log ORDER BY id") if from_json(state))
+
+    works: dict[str, Callable[[], int]] = {
+        "replay and audit": lambda: audited(ours.store.entries),
+        "audit of a log in memory": lambda: audited(lambda: log),
+        "read the log, no rules": lambda: sum(1 for _ in ours.store.log()),
+        "plain select and parse": selected,
+        "eventsourcing's scan, no rules": lambda: _scanned(library),
+    }
+    goals = {"replay and audit": at_least(250_000)}
+    return Work(
+        "W4",
+        f"a log of {len(log):,} events",
+        [_rate(name, run, len(log)) for name, run in works.items()],
+        [value(name, "events/s", goals.get(name)) for name in works],
+    )
+
+
+def _plain(place: Place, log: Iterable[Recorded], open_ones: ExitStack) -> sqlite3.Connection:
+    """Write the same log as a plain table of JSON."""
+    connection = sqlite3.connect(place.new_file(), isolation_level=None)
+    open_ones.callback(connection.close)
+    connection.execute("CREATE TABLE log (id INTEGER PRIMARY KEY, branch TEXT, version INTEGER, event TEXT)")
+    connection.execute("BEGIN")
+    rows = ((one.position, one.branch, one.version, one.event.model_dump_json()) for one in log)
+    connection.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+    connection.execute("COMMIT")
+    return connection
+
+
+def _rate(name: str, run: Callable[[], int], events: int) -> Callable[[], Round]:
+    def contender() -> Round:
+        with one_core():
+            start = perf_counter()
+            read = run()
+            seconds = perf_counter() - start
+        assert read == events, f"{name} read {read:,} of {events:,} events"
+        return {name: events / seconds}
+
+    return contender
+
+
+def _fill(library: contenders.Library, events: int) -> None:
+    """Give the library as many events of its own, in conversations of ten."""
+    while events > 0:
+        dialogue = contenders.Dialogue()
+        for number in range(min(10, events) - 1):
+            dialogue.take(contenders.ROLES[number % 2], contenders.WORDS)
+        library.app.save(dialogue)
+        events -= 10
+
+
+def _scanned(library: contenders.Library) -> int:
+    """Read every event of the library's log as the domain event that it is."""
+    count, start = 0, 1
+    while page := library.app.recorder.select_notifications(start, 1_000):
+        for notification in page:
+            library.app.mapper.to_domain_event(notification)
+        count, start = count + len(page), page[-1].id + 1
+    return count

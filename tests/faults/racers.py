@@ -1,0 +1,50 @@
+"""What runs in the processes that race each other."""
+
+import time
+from typing import Any
+
+from lastresort.domain import Chat, Ground, Refused
+from lastresort.domain.outcomes import Committed
+
+from .acts import open_at
+from .zygote import Link
+
+
+def race(link: Link, url: str) -> None:
+    """Take part in race after race: get ready with what is seen by then, act at the word, say what came of it.
+
+    A race is [conversation, `user` or `end`, command id, seconds that are given to the others].
+    """
+    chats = open_at(url)
+    while (race := link.hear()) is not None:
+        conversation, role, command_id, ahead = race
+        chat = chats.chat(conversation)
+        link.say("ready")
+        link.hear()
+        until = time.monotonic() + ahead
+        while time.monotonic() < until:
+            pass
+        link.say(_outcome(chat, role, command_id))
+    chats.close()
+
+
+def _outcome(chat: Chat, role: str, command_id: str) -> list[Any]:
+    outcome: object
+    if role == "user":
+        outcome = chat.user_turn("wait", command_id=command_id)
+    else:
+        outcome = chat.end(Ground.USER_REQUEST, command_id=command_id)
+    if isinstance(outcome, Committed):
+        return ["committed", outcome.version]
+    return ["refused", *outcome.rules] if isinstance(outcome, Refused) else ["ended"]
+
+
+def start_at_once(link: Link, url: str, name: str) -> None:
+    """Open a store that nobody has opened before, at the word, and say something in it."""
+    link.say("ready")
+    link.hear()
+    chats = open_at(url)
+    outcome = chats.start(model="m", conversation=name).user_turn("hello")
+    assert isinstance(outcome, Committed)
+    link.say(outcome.version)
+    chats.close()

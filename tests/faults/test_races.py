@@ -1,0 +1,172 @@
+"""Processes that do at the same moment what cannot both be done, or the same thing, or begin."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from faults.acts import check, check_log, open_at
+from faults.racers import race, start_at_once
+from faults.sizes import size
+from faults.zygote import Worker, Zygote
+from stores import DURABLE_STORES, done, postgresql
+
+from lastresort.domain import Chat, Risk, Verdict
+from lastresort.domain.events import (
+    AppealDecided,
+    AppealFiled,
+    AttemptRefused,
+    ConversationEnded,
+    FeedbackGiven,
+    Recorded,
+    RiskRaised,
+    UserTurnTaken,
+)
+
+__all__ = ["postgresql"]
+
+AFTER_THE_END = {kind.kind for kind in (FeedbackGiven, AppealFiled, AppealDecided, RiskRaised)}
+AT_ONCE = 8
+
+
+@pytest.fixture(params=DURABLE_STORES)
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Name stores that nobody has used."""
+    numbers = count(1)
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db"
+    create: Callable[[], str] = request.getfixturevalue("postgresql")
+    return create
+
+
+@pytest.fixture
+def racers(zygote: Zygote) -> Iterator[Callable[[Callable[..., None], list[list[Any]]], list[Worker]]]:
+    """Start workers, who are gone when the test is over."""
+    started: list[Worker] = []
+
+    def start(function: Callable[..., None], arguments: list[list[Any]]) -> list[Worker]:
+        started.extend(zygote.spawn(function, *each) for each in arguments)
+        return started[-len(arguments) :]
+
+    yield start
+    for worker in started:
+        worker.link.end.close()
+        worker.zygote.ask("reap", worker.pid)
+
+
+def about_to_end(chat: Chat) -> None:
+    """The user asked to end, and confirmed; nothing stands in the way."""
+    done(chat.user_turn("Let us end this."))
+    done(chat.request_end())
+    done(chat.assistant_turn("For good?"))
+    done(chat.user_turn("Yes."))
+    done(chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE))
+    done(chat.confirm_end())
+
+
+def run(racers: list[Worker], parts: list[list[Any]], random: Random) -> list[list[Any]]:
+    """Let each racer take its part, at the same moment but for a little chance; return the outcomes."""
+    for racer, part in zip(racers, parts, strict=True):
+        racer.say(part)
+    for racer in racers:
+        assert racer.hear() == "ready"
+    for racer in random.sample(racers, len(racers)):
+        racer.say("go")
+    return [racer.hear() for racer in racers]
+
+
+@pytest.mark.parametrize(
+    ("roles", "conversations"),
+    [
+        ({"user": ["u"], "end": ["e"]}, size(60, 10_000)),
+        ({"user": ["u", "u", "u", "v"], "end": ["e", "e", "e", "f"]}, size(40, 10_000)),
+    ],
+    ids=["2", "8"],
+)
+def test_a_user_turn_against_an_ending(
+    new_url: Callable[[], str], racers: Any, roles: dict[str, list[str]], conversations: int
+) -> None:
+    """Exactly one comes first, all are told the same, and a command that several send is carried out once."""
+    url, random = new_url(), Random(1)
+    parts = [[role, command] for role, commands in roles.items() for command in commands]
+    workers = racers(race, [[url]] * len(parts))
+    first = {"user": 0, "end": 0}
+    with closing(open_at(url)) as chats:
+        for number in range(conversations):
+            name = f"c-{number}"
+            chat = chats.start(model="m", conversation=name)
+            about_to_end(chat)
+            ahead = {"user": random.uniform(0, 0.003), "end": random.uniform(0, 0.003)}
+            outcomes = run(workers, [[name, r, f"{name}-{c}", ahead[r]] for r, c in parts], random)
+            told: dict[str, list[list[Any]]] = {}
+            for (_, command), outcome in zip(parts, outcomes, strict=True):
+                told.setdefault(f"{name}-{command}", []).append(outcome)
+            first[winner(chat.path[7:], told)] += 1
+            if number % 1_000 == 999:
+                print(f"{len(parts)} processes: {number + 1} of {conversations}, {first}", flush=True)
+        check_log(chats, list(chats.store.entries()))
+    print(f"{len(parts)} processes, {conversations} conversations: came first: {first}")
+    assert min(first.values()) > 0
+
+
+def winner(raced: list[Recorded], told: dict[str, list[list[Any]]]) -> str:
+    """Hold what came of a race to the law and to what the racers were told; return who came first."""
+    wrote = {one.command_id: one for one in raced}
+    assert len(wrote) == len(raced), "a command was carried out twice"
+    for command, answers in told.items():
+        assert all(answer == answers[0] for answer in answers), f"{command} was told {answers}"
+        what, *more = answers[0]
+        entry = wrote.get(command)
+        if what == "committed":
+            assert entry is not None
+            assert entry.version == more[0]
+            assert not isinstance(entry.event, AttemptRefused)
+        else:
+            assert entry is None or isinstance(entry.event, AttemptRefused)
+    kinds = [one.kind for one in raced if not isinstance(one.event, AttemptRefused)]
+    if ConversationEnded.kind in kinds:
+        assert kinds == [ConversationEnded.kind], "something came after the ending, or before it"
+        at = next(one.version for one in raced if one.kind == ConversationEnded.kind)
+        assert not [one for one in raced if one.version > at and one.kind not in AFTER_THE_END]
+        assert all(answers[0] == ["ended"] for command, answers in told.items() if command[-1] in "uv")
+        return "end"
+    assert set(kinds) == {UserTurnTaken.kind}
+    refused = [answers[0] for command, answers in told.items() if command[-1] in "ef"]
+    assert all("judges-the-latest" in rules for rules in refused), refused
+    return "user"
+
+
+def test_a_command_that_is_delivered_several_times_at_once(new_url: Callable[[], str], racers: Any) -> None:
+    """Two to five times, by as many processes: carried out once, and all are told the same."""
+    url, random = new_url(), Random(2)
+    workers = racers(race, [[url]] * 5)
+    commands = size(40, 10_000)
+    with closing(open_at(url)) as chats:
+        chat = chats.start(model="m", conversation="one")
+        about_to_end(chat)
+        for number in range(commands):
+            together = workers[: random.randint(2, 5)]
+            outcomes = run(together, [["one", "user", f"turn-{number}", 0]] * len(together), random)
+            assert outcomes == [["committed", 8 + number]] * len(together)
+        outcomes = run(workers, [["one", "end", "stale", 0]] * 5, random)
+        assert all(outcome == outcomes[0] for outcome in outcomes)
+        assert outcomes[0][0] == "refused"
+        log = list(chats.store.entries())
+        assert [one.command_id for one in log[7:]] == [*(f"turn-{n}" for n in range(commands)), "stale"]
+        check_log(chats, log)
+
+
+def test_processes_that_start_at_once(new_url: Callable[[], str], racers: Any) -> None:
+    """On a store that none of them has seen: each opens it, makes what is missing or waits, and writes."""
+    for _ in range(size(4, 20)):
+        url = new_url()
+        workers = racers(start_at_once, [[url, f"c-{number}"] for number in range(AT_ONCE)])
+        for worker in workers:
+            assert worker.hear() == "ready"
+        for worker in workers:
+            worker.say("go")
+        assert [worker.hear() for worker in workers] == [2] * AT_ONCE
+        assert len(check(url, [])) == 2 * AT_ONCE

@@ -1,0 +1,377 @@
+"""The chat in the terminal with Claude: the loopback answers, the real SDK asks it, and a real terminal shows it."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from at_terminal import Typist, at_a_terminal
+from click.testing import CliRunner, Result
+from stores import opened
+
+from lastresort.adapters.console.cli import main
+from lastresort.adapters.loopback import (
+    Answer,
+    Loopback,
+    Request,
+    Script,
+    Scripted,
+    dropped,
+    ended,
+    failing,
+    hanging,
+    interrupted,
+    loopback,
+    malformed,
+    text,
+    tool_use,
+)
+from lastresort.projections import audit, transcript
+
+HARM = tool_use("lastresort_harm", {"category": "abuse", "severity": 2, "risk": "none"})
+REDIRECT = tool_use("lastresort_redirect")
+WARN = tool_use("lastresort_warn", {"names_behaviour": True, "redirects": True, "states_consequence": True})
+RISK = tool_use("lastresort_risk", {"about": "self"})
+HOPELESS = tool_use("lastresort_hopeless")
+END = tool_use("lastresort_end", {"ground": "last_resort"})
+LONG = Answer([text("This is an answer that is so long that it comes in pieces, and then it breaks off.")])
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/log.db"
+
+
+def environment(api: Loopback) -> dict[str, str]:
+    return {"ANTHROPIC_API_KEY": "x", "ANTHROPIC_BASE_URL": api.url}
+
+
+def with_assessor(script: Script, verdict: str = "harmful") -> Callable[[Request], Scripted]:
+    """Answer the chat from a script, and the requests for a second opinion by a verdict."""
+    answers = iter(script) if not callable(script) else None
+
+    def answer(request: Request) -> Scripted:
+        if "output_config" in request.body:
+            harmful = verdict == "harmful"
+            finding = {"verdict": verdict, "category": "abuse" if harmful else None, "severity": 2 if harmful else None}
+            return json.dumps({**finding, "risk": "none", "about": "self"})
+        if answers is None:
+            return script(request)  # type: ignore[operator]
+        return next(answers)
+
+    return answer
+
+
+def piped(url: str, script: Script, *lines: str, options: tuple[str, ...] = ()) -> tuple[Result, Loopback]:
+    """Type lines into a chat by a pipe; whatever came of it, the log is lawful, and no promise was broken."""
+    with loopback(script, enforce=True) as api:
+        arguments = ["chat", "--conversation", "c", "--store", url, *options]
+        typed = "".join(f"{line}\n" for line in lines)
+        result = CliRunner().invoke(main, arguments, input=typed, env=environment(api))
+    if result.exception is not None:
+        raise result.exception
+    with opened(url) as chats:
+        assert audit(chats.store.entries()).findings == ()
+    assert api.reports == []
+    return result, api
+
+
+@contextmanager
+def chatting(url: str, script: Script, **how: Any) -> Iterator[tuple[Typist, Loopback]]:
+    """Sit at a terminal, and leave it well."""
+    with loopback(script, enforce=True) as api:
+        arguments = "chat", "--conversation", "c", "--store", url
+        with at_a_terminal(*arguments, env=environment(api), **how) as typist:
+            yield typist, api
+            typist.wait_until(typist.is_asked)
+            typist.type("\x04")
+            assert "Traceback" not in typist.left()
+    assert api.reports == []
+
+
+def said(url: str, branch: str = "c") -> list[str]:
+    with opened(url) as chats:
+        path = chats.path(branch)
+        return [f"{line.speaker[0]}: {line.text}" for line in transcript(path, chats.words(path)) if line.speaker]
+
+
+def kinds(url: str, branch: str = "c") -> list[str]:
+    with opened(url) as chats:
+        return [entry.kind for entry in chats.path(branch)]
+
+
+# --- Before it begins -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_key_it_says_how_to_go_on(url: str, tmp_path: Path) -> None:
+    """In one line, with the status of bad input, and nothing made."""
+    without = {"ANTHROPIC_API_KEY": None, "ANTHROPIC_AUTH_TOKEN": None}
+    result = CliRunner().invoke(main, ["chat", "--store", url], env=without)
+    assert result.exit_code == 2
+    assert "set ANTHROPIC_API_KEY" in result.stderr
+    assert "--offline" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Piped ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_ordinary_turn_is_one_call(url: str) -> None:
+    """Each is shown with its version, as any other."""
+    result, api = piped(url, lambda request: f"You said: {request.last_text}", "Hello.", "And more.")
+    assert "    2  user: Hello.\n    3  assistant: You said: Hello.\n    4  user: And more.\n" in result.stdout
+    assert api.calls == 2
+    assert api.requests[0]["model"] == "claude-opus-5-5"
+
+
+def test_it_answers_in_json(url: str) -> None:
+    """One line for each of the transcript, and all else on standard error."""
+    result, _ = piped(url, [Answer([text("Half of it")], "max_tokens")], "Hello.", options=("--json", "--model", "m"))
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["speaker"], line["text"]) for line in lines if line["speaker"]] == [
+        ("user", "Hello."), ("assistant", "Half of it"),
+    ]  # fmt: skip
+    assert "this answer is not whole: the model stopped at max_tokens" in result.stderr
+
+
+def test_abuse_that_goes_on_is_redirected_warned_of_and_ended(url: str) -> None:
+    """With a second opinion at the gates; and what can be done then is told."""
+    redirected = [Answer([text("What else can I do?"), HARM, REDIRECT]), "I mean it."]
+    script = [
+        *redirected * 3,
+        Answer([text("This is abuse. Let us talk of gardens, or I may end this."), HARM, WARN]), "Please.",
+        Answer([HARM, HOPELESS]), Answer([text("Farewell."), END, text("NEVER SHOWN")]), "Welcome.",
+    ]  # fmt: skip
+    result, _ = piped(
+        url, with_assessor(script), *["You bucket."] * 5, "/feedback down Too late.", "Wait!", "/new", "Hi."
+    )
+    assert result.stdout.count("redirects the harm in turn") == 3
+    assert "warns of an ending for abuse" in result.stdout
+    assert "Farewell." in result.stdout
+    assert "NEVER SHOWN" not in result.stdout
+    assert "ended: last_resort (abuse)" in result.stdout
+    assert "This conversation has ended and takes no more messages." in result.stdout
+    assert "/new starts another conversation" in result.stdout
+    assert "feedback: down: Too late." in result.stdout
+    assert "the branch ended at " in result.stdout
+    assert result.stdout.endswith("  assistant: Welcome.\n")
+    assert kinds(url)[-2:] == ["ConversationEnded", "FeedbackGiven"]
+
+
+def test_the_user_ends_it_by_asking_and_confirming(url: str) -> None:
+    """The model asks back; the confirmation asks nobody but the assessor."""
+    result, api = piped(url, with_assessor(["Gladly.", "Do you mean it?"], "productive"), "Hello.", "/end", "/confirm")
+    assert "/confirm ends it for good; whatever else you say goes on with it" in result.stdout
+    assert kinds(url)[-1] == "ConversationEnded"
+    chat = [request for request in api.requests if "output_config" not in request]
+    assert len(chat) == 2
+
+
+def test_at_risk_nothing_ends(url: str) -> None:
+    """It is told, and so is that one can leave."""
+    script = [Answer([text("I am here."), RISK]), "Are you safe?", "I am still here.", "I am still here."]
+    result, _ = piped(url, with_assessor(script, "productive"), "I cannot go on.", "/end", "/confirm")
+    assert "· hold: risk" in result.stdout
+    assert result.stdout.count("while somebody may be at risk, nothing ends; /quit leaves, and locks nothing") == 1
+    assert "ConversationEnded" not in kinds(url)
+
+
+def test_an_ending_in_vain_is_shown(url: str) -> None:
+    """In the margin, with the rules that stood in the way."""
+    result, _ = piped(url, with_assessor([Answer([text("Enough!"), END]), "Let us go on."]), "Hello.", "/why")
+    assert "· ConversationEnded refused under redirected-first, warned-first" in result.stdout
+    assert said(url) == ["u: Hello.", "a: Enough!\n\nLet us go on."]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ([failing(529, retry_after=0.01)] * 3, "no answer: OverloadedError: "),
+        ([failing(401)], "no answer: the API does not know this key; see ANTHROPIC_API_KEY"),
+        ([failing(404, message="model: x")], "no answer: NotFoundError: "),
+        ([dropped(LONG, events=6)], "no answer: "),
+        ([malformed(LONG, events=6)], "no answer: "),
+        ([interrupted(LONG, events=6)], "no answer: "),
+        ([ended(LONG, events=6)], "no answer: "),
+        ([ended(LONG)], "no answer: "),
+        ([Answer([], "max_tokens")], "no answer came: the model stopped at max_tokens"),
+    ],
+)
+def test_what_went_wrong_is_told_and_can_be_tried_again(url: str, fault: list[Scripted], told: str) -> None:
+    """The user's turn is kept, and no half answer is."""
+    result, _ = piped(url, [*fault, "Here I am."], "Hello.", "/answer", "/answer")
+    assert f"{told}" in result.stdout
+    assert "/answer asks again; /edit changes what you said" in result.stdout
+    assert "not done: nothing waits for an answer" in result.stdout
+    assert said(url) == ["u: Hello.", "a: Here I am."]
+
+
+def test_branches_have_their_parents_prefix(url: str) -> None:
+    """Edited, given anew, and gone on with: the loopback would refuse another."""
+    script = [Answer([text("One."), HARM, REDIRECT]), *"abcdefg"]
+    result, api = piped(
+        url, script, "Hello.", "More.", "/retry", "Then?", "/switch c", "/edit 2 Hi.", "/switch 1", "Bye."
+    )
+    assert "[3]" not in result.stdout
+    assert api.calls == 7
+
+
+def test_whoever_sits_there_judges_and_operates(url: str) -> None:
+    """As with the offline partner: labels, another model, another policy, erasure; and a conversation begun without a
+    key goes on with one."""
+    CliRunner().invoke(main, ["chat", "--offline", "--conversation", "c", "--store", url], input="Hello.\n")
+    script = [Answer([text("Let us not."), REDIRECT]), "As I said.", "Yes."]
+    with loopback(script) as api:  # which never said what the offline partner said
+        typed = (
+            "/label harmful abuse 2 none\nYou bucket.\n/model claude-opus-4-8\n/policy 2026-07\n/erase 5\nAnd now?\n"
+        )
+        result = CliRunner().invoke(main, ["chat", "--branch", "c", "--store", url], input=typed, env=environment(api))
+    assert result.exit_code == 0
+    assert "judged harmful (abuse, severity 2), risk none, by assessor terminal" in result.stdout
+    assert "redirects the harm in turn 5" in result.stdout
+    assert [request["model"] for request in api.requests] == ["claude-opus-4-1"] * 2 + ["claude-opus-4-8"]
+    assert "You bucket." not in json.dumps(api.requests[-1])
+    with opened(url) as chats:
+        assert audit(chats.store.entries()).findings == ()
+
+
+# --- In a real terminal -----------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_seen_as_it_comes_and_control_c_cancels_it(url: str) -> None:
+    """It, and not the chat: what was said is kept, and answered when asked again."""
+    with chatting(url, [hanging(LONG, events=6), "So here it is.", "Of course."]) as (typist, _):
+        typist.say("Tell me all.")
+        typist.wait_for("       assistant: This is an answer that is")
+        assert "    2  user: Tell me all.\n" in typist.shown
+        typist.type("\x03")
+        typist.wait_for("cancelled: nothing of this answer is kept. /answer asks again; /edit changes what you said")
+        assert said(url) == ["u: Tell me all."]
+        typist.say("/answer")
+        typist.wait_for("       assistant: So here it is.\n    3  assistant, as above\n")
+        typist.say("Go on.")
+        typist.wait_for("Of course.")
+    assert said(url) == ["u: Tell me all.", "a: So here it is.", "u: Go on.", "a: Of course."]
+    assert kinds(url)[-1] == "UserLeft"
+
+
+def test_control_c_cancels_before_the_first_word(url: str) -> None:
+    """While the answer is waited for."""
+    asked: list[Request] = []
+
+    def script(request: Request) -> Scripted:
+        asked.append(request)
+        return hanging(LONG) if len(asked) == 1 else "Now."
+
+    with chatting(url, script) as (typist, _):
+        typist.say("Hello.")
+        typist.wait_for("waiting for the answer; Ctrl-C cancels")
+        typist.wait_until(lambda: bool(asked))
+        typist.type("\x03")
+        typist.wait_for("cancelled")
+        typist.say("Again?")
+        typist.wait_for("Now.")
+        assert "waiting" not in typist.shown
+    assert said(url) == ["u: Hello.", "u: Again?", "a: Now."]
+
+
+def test_what_is_typed_while_an_answer_comes_waits_for_the_prompt(url: str) -> None:
+    """It is not mixed into the answer."""
+    with chatting(url, [hanging(LONG, events=6)]) as (typist, _):
+        typist.say("Tell me all.")
+        typist.wait_for("This is an answer")
+        typist.type("typed ahead")
+        typist.type("\x03")
+        typist.wait_for("cancelled")
+        typist.wait_until(typist.is_asked)
+        typist.type("and after")
+        typist.wait_for("you> ")
+        typist.wait_for("and after")
+        assert "This is an answer that is typed" not in typist.shown
+        typist.type("\x03")
+
+
+def test_the_margin_shows_what_the_law_says(url: str) -> None:
+    """A redirection, a refusal, a hold, each in its colour, beside an answer that was streamed."""
+    script = [
+        Answer([text("Let us talk of gardens."), HARM, REDIRECT]), "Or of bread.",
+        Answer([text("Enough!"), END, text("NEVER SHOWN")]), "Then I go on.",
+        Answer([text("I am with you."), RISK]), "Are you safe?",
+    ]  # fmt: skip
+    with chatting(url, with_assessor(script)) as (typist, _):
+        typist.say("You bucket.")
+        typist.wait_for("· turn 4 redirects the harm in turn 2")
+        assert "       assistant: Let us talk of gardens.\n       |\n       | Or of bread.\n" in typist.shown
+        typist.say("What now?")
+        typist.wait_for("· ConversationEnded refused under")
+        typist.say("I cannot go on.")
+        typist.wait_for("· hold: risk")
+        typist.wait_until(lambda: typist.rows[-1] == "you (hold)>")
+        assert "NEVER SHOWN" not in typist.shown
+        assert " grave-enough,\n           risk-was-checked\n" in typist.shown  # in the margin, though it is long
+        colours = {}
+        for number, row in enumerate(typist.rows):
+            for word in ("redirects", "refused", "hold: risk"):
+                if word in row:
+                    colours[word] = {cell.fg for cell in typist.screen.buffer[number].values()} - {"default"}
+        assert colours == {"redirects": {"brown"}, "refused": {"red"}, "hold: risk": {"magenta"}}
+
+
+def test_an_answer_that_came_too_late_is_not_taken_for_the_one_that_stands(url: str) -> None:
+    """Somebody answers on the same branch while this answer comes: both are shown, each as what it is."""
+
+    def script(request: Request) -> Scripted:
+        with opened(url) as chats:
+            chats.chat("c").assistant_turn("I was faster.")
+        return "I was not."
+
+    with chatting(url, script) as (typist, _):
+        typist.say("Hello.")
+        typist.wait_for("somebody else wrote on this branch first: this answer is not recorded")
+        assert "       assistant: I was not.\n    3  assistant: I was faster.\n" in typist.shown
+    assert said(url) == ["u: Hello.", "a: I was faster."]
+
+
+def test_an_answer_cannot_take_over_the_terminal(url: str) -> None:
+    """What it sends that is no text is shown as a sign for that, in pieces as in the whole."""
+    with chatting(url, ["Look: \x1b[31mred\x1b]0;title\x07 and\n    9    · ended: a lie."]) as (typist, _):
+        typist.say("Hello.")
+        typist.wait_for("lie.")
+        assert "Look: \N{REPLACEMENT CHARACTER}[31mred" in typist.shown
+        assert "\n       |     9    · ended: a lie." in typist.shown
+        assert typist.screen.title != "title"
+
+
+def test_a_window_is_resized_while_an_answer_comes(url: str) -> None:
+    """The terminal wraps it; nothing is lost of it."""
+    whole = LONG.content[0]["text"]
+    with chatting(url, [hanging(LONG, events=5), "Short."], columns=60, rows=60) as (typist, _):
+        typist.say("Tell me all.")
+        typist.wait_for("This is an answer that")
+        typist.resize(30, 60)
+        typist.type("\x03")
+        typist.wait_for("cancelled")
+        typist.say("/answer")
+        typist.wait_for("Short.")
+        typist.wait_until(typist.is_asked)
+    assert whole.startswith("This is an answer that")
+    assert said(url)[-1] == "a: Short."
+
+
+def test_a_tree_is_switched_in(url: str) -> None:
+    """With numbers, and where one is."""
+    with chatting(url, ["One.", "Two.", "Three.", "Four."]) as (typist, _):
+        typist.say("Hello.")
+        typist.wait_for("One.")
+        typist.say("/retry")
+        typist.wait_for("Two.")
+        typist.say("/tree")
+        typist.wait_for("retry after 2  [2] you are here")
+        typist.say("/switch 1")
+        typist.wait_for("branch c\n")
+        typist.say("More.")
+        typist.wait_for("Three.")
+    assert said(url) == ["u: Hello.", "a: One.", "u: More.", "a: Three."]
