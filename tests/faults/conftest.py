@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from faults.servers import Server
 from faults.sizes import ASKED
 from faults.zygote import Zygote
 
@@ -18,6 +19,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def zygote() -> Iterator[Zygote]:
     """A server that forks workers."""
     server = Zygote()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL that may be killed. Tests that use it are of the group FAULTS."""
+    server = Server()
     yield server
     server.close()
 
