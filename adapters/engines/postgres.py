@@ -27,6 +27,7 @@ from .watch import Watch
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
 _GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
+_TRY = 0.5  # seconds that one attempt to get a connection may take
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
@@ -237,7 +238,7 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         until = time.monotonic() + self.deadline
         while True:
             try:
-                left = max(0.0, until - time.monotonic())
+                left = max(0.0, min(_TRY, until - time.monotonic()))
                 with (
                     self.datastore.pool.connection(timeout=left) as connection,
                     self._watch.over(connection.fileno(), until + _GRACE),
@@ -409,6 +410,7 @@ def open_recorder(url: str, settings: Settings) -> PostgresRecorder:
     # With what the library has no parameter for, and without what the URL does not name.
     datastore.pool.kwargs = {**at, "row_factory": dict_row, "autocommit": True}
     datastore.pool._configure = lambda connection: _bound(connection, settings)
+    datastore.pool.reconnect_timeout = _TRY  # whoever needs a connection tries again, and not the pool ever more seldom
     datastore.pool.open()
     recorder = PostgresRecorder(datastore)
     recorder.deadline = settings.deadline
