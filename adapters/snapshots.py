@@ -144,6 +144,16 @@ class SealedSnapshots:
                 self._recorder.replace_snapshots(branch, taken)
         return len(taken)
 
+    def long_branches(self) -> list[str]:
+        """Return the branches that are long enough for snapshots, or have some."""
+        with reached():
+            return self._recorder.select_long(self.every or 2**62)
+
+    def stale(self) -> tuple[int, int]:
+        """Return how many branches are not listed as the log has them, and how many snapshots are of other code."""
+        with reached():
+            return self._recorder.count_stale(fold_digest() or b"")
+
     def _sealing(self, *, make: bool = False) -> bytes | None:
         """Return the key that snapshots are sealed with: None if there is none, or it cannot be had now."""
         if self._key is None:

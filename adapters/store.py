@@ -144,6 +144,16 @@ class RecorderStore:
             for one in listed
         ]
 
+    def note(self, name: str, value: str) -> None:
+        """Keep a note about the store, in place of another of that name."""
+        with reached():
+            self.recorder.note(name, value)
+
+    def noted(self, name: str) -> str | None:
+        """Return a note about the store, None if there is none."""
+        with reached():
+            return self.recorder.noted(name)
+
     def close(self) -> None:
         """Release the recorder's connections."""
         self.recorder.close()
@@ -185,6 +195,18 @@ def open_store(
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
     return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys, snapshot_every)), AesGcmVault(keys)
+
+
+def located(url: str) -> tuple[str, Settings]:
+    """Return the address of a store, without the settings of ours, and the settings.
+
+    Raises:
+        StoreError: the URL is of no known form.
+    """
+    if not _URL.match(url):
+        known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+        raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
+    return _parsed(url)
 
 
 def _parsed(url: str) -> tuple[str, Settings]:

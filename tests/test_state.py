@@ -390,6 +390,7 @@ def test_an_episode_that_was_productive_enough_for_a_stricter_policy_is_over(giv
     assert given(*failed, ABUSED).state.now.failed == 1
     assert given(*failed, policy_changed(STRICT)).state.now == NO_EPISODE
     assert given(*failed, policy_changed(STRICT), ABUSED).state.now.failed == 0
+    assert given(*failed, SAID, policy_changed(STRICT), HARMFUL).state.now.failed == 0
 
 
 @pytest.mark.parametrize("productive", [1, 2])
