@@ -132,7 +132,7 @@ def test_a_module_says_what_it_is_and_stays_short(path: Path) -> None:
 
 @pytest.mark.parametrize("room", [*ROOMS, *CORNERS])
 def test_rooms_are_flat_and_small(room: str) -> None:
-    """Corners of the adapters have a door of their own: Claude, console, engines, an API that stands in, tests, upkeep."""
+    """Corners of the adapters have a door of their own: Claude, console, engines, a stand-in API, tests, upkeep."""
     modules = [path for path in MODULES if path.parent == ROOT / room]
     assert (ROOT / room / "__init__.py") in modules
     assert len(modules) - 1 <= MOST_MODULES
