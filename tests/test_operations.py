@@ -420,6 +420,19 @@ def test_tables_of_version_1_are_brought_up_to_date(url: str) -> None:
     assert migrate(url).before == SCHEMA, "to do it again changes nothing"
 
 
+def test_keys_of_before_the_first_release_are_told(tmp_path: Path) -> None:
+    """They were kept by conversation and not by name; the log can be had without them."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        story(chats)
+    (tmp_path / "log.db-keys").unlink()
+    in_database(f"{url}-keys", "CREATE TABLE keys (conversation TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID")
+    with pytest.raises(StoreError, match="before the first release kept them"):
+        said(url)
+    (tmp_path / "log.db-keys").unlink()
+    assert set(map(len, said(url).values())) == {0}
+
+
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     """A store whose tables cannot be brought up to date is left as it is, and the reason is given."""
     url = f"sqlite:///{tmp_path}/log.db"
