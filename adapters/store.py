@@ -67,6 +67,7 @@ class RecorderStore:
         """Add the entries of an append."""
         command_id, named = append.command_id, append.correlation_id
         correlation_id = None if named == command_id else named
+        recorded_at = self.recorder.time(append.recorded_at)
         for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
             begins, joins = version == 1, None
             if isinstance(event, BranchOpened):
@@ -76,7 +77,7 @@ class RecorderStore:
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
             row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
-            envelope = (append.recorded_at, command_id, nth, correlation_id)
+            envelope = (recorded_at, command_id, nth, correlation_id)
             entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
 
     def read(

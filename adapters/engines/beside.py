@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lastresort.adapters.encoding import unpacked
 from lastresort.domain.events import BranchOpened
 from lastresort.domain.ports import List
 
@@ -154,7 +155,8 @@ class BesideTheLog(LogRecorder):
     def newest(self) -> str | None:
         """Return the time that the latest event bears, None if there is no event."""
         rows = self._rows("SELECT recorded_at FROM {events} ORDER BY {position} DESC LIMIT 1")
-        return rows[0][0] if rows else None
+        time = rows[0][0] if rows else None
+        return unpacked(time) if isinstance(time, int) else time
 
     def note(self, name: str, value: str) -> None:
         self._change(

@@ -39,6 +39,7 @@ from .watch import Watch
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
 _GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
+_TRY = 0.5  # seconds that one attempt to get a connection may take
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
@@ -242,7 +243,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         until = time.monotonic() + self.deadline
         while True:
             try:
-                left = max(0.0, until - time.monotonic())
+                left = max(0.0, min(_TRY, until - time.monotonic()))
                 with (
                     self.datastore.pool.connection(timeout=left) as connection,
                     self._watch.over(connection.fileno(), until + _GRACE),
@@ -415,6 +416,7 @@ def open_recorder(url: str, settings: Settings) -> PostgresRecorder:
         for statement in _KEYS:
             connection.execute(statement)
     datastore = _datastore(url, settings)
+    datastore.pool.reconnect_timeout = _TRY  # whoever needs a connection tries again, and not the pool ever more seldom
     datastore.pool.open()
     recorder = PostgresRecorder(datastore)
     recorder.deadline = settings.deadline

@@ -31,6 +31,7 @@ from eventsourcing.sqlite import (
     SQLiteTransaction,
 )
 
+from lastresort.adapters.encoding import packed
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
 from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_sqlite
@@ -55,7 +56,7 @@ _PAGE_BYTES = 2_048  # an append touches four pages, and each of them is written
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {events} (rowid INTEGER PRIMARY KEY, originator_id TEXT NOT NULL, "
     "originator_version INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL, digest BLOB, "
-    "schema_version INTEGER, recorded_at TEXT, command_id TEXT, nth INTEGER, correlation_id TEXT, "
+    "schema_version INTEGER, recorded_at, command_id TEXT, nth INTEGER, correlation_id TEXT, "
     "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
     "CREATE TABLE IF NOT EXISTS contents (position INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     *(in_sqlite(statement, "") for statement in TABLES),
@@ -204,6 +205,10 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
         return {self.events_table_name, "contents", "meta", "branches", "snapshots"}
 
     # --- writing --------------------------------------------------------------------------------------------------
+
+    def time(self, recorded_at: str) -> str | int:
+        """Times are kept as numbers, in a column of no type: one that would lose something by that stays text."""
+        return packed(recorded_at)
 
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
         try:
