@@ -254,7 +254,8 @@ def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey
         keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
     else:
         try:
-            from .engines.postgres import PostgresKeys, open_recorder
+            from .engines.postgres import open_recorder
+            from .engines.postgres_keys import PostgresKeys
         except ImportError as error:
             raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
         recorder = open_recorder(url, settings)

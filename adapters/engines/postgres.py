@@ -22,23 +22,12 @@ from psycopg.sql import SQL, Composed
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
 from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_postgres
-from .recorders import (
-    ENDS,
-    READ,
-    SCHEMA,
-    Entry,
-    Settings,
-    StoreError,
-    by_branch,
-    check_migration,
-    check_schema,
-    reached,
-)
+from .recorders import ENDS, READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
 from .watch import Watch
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
-_GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
+GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 _TRY = 0.5  # seconds that one attempt to get a connection may take
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
 _TABLES = (
@@ -104,11 +93,10 @@ _KEYS = (
     "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
     "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
 )
-_KEPT = "lastresort_keys.keys"
 Result = TypeVar("Result")
 
 
-def _connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[Any]:
+def connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[Any]:
     """Open a connection on which nothing waits for ever."""
     at = conninfo_to_dict(url)
     at.setdefault("connect_timeout", str(max(1, round(settings.deadline))))
@@ -127,7 +115,7 @@ def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
 @contextmanager
 def _migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """Make tables, one process at a time: together they would trip over each other, and who waits need not hurry."""
-    with _connect(url, settings) as connection:
+    with connect(url, settings) as connection:
         connection.execute("SET lock_timeout = 60000")
         connection.execute("SET statement_timeout = 60000")
         with connection.transaction():
@@ -246,7 +234,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
                 left = max(0.0, min(_TRY, until - time.monotonic()))
                 with (
                     self.datastore.pool.connection(timeout=left) as connection,
-                    self._watch.over(connection.fileno(), until + _GRACE),
+                    self._watch.over(connection.fileno(), until + GRACE),
                 ):
                     return act(connection)
             except (errors.LockNotAvailable, errors.QueryCanceled):
@@ -429,82 +417,3 @@ def migrate(url: str, settings: Settings) -> str:
     with _migrating(url, settings) as connection:
         connection.execute(f"SET statement_timeout = {round(settings.deadline * 1_000)}")
         return PostgresRecorder(_datastore(url, settings)).migrate(connection)
-
-
-class PostgresKeys:
-    """Keys in a schema of their own, so that they can be backed up, or not, apart from the log."""
-
-    def __init__(self, url: str, settings: Settings) -> None:
-        self._at = url, settings
-        self._connection = self._open()
-        self._watch = Watch()
-        self._deadline = settings.deadline + _GRACE
-
-    def _open(self) -> psycopg.Connection[Any]:
-        connection = _connect(*self._at)
-        connection.execute("SET synchronous_commit = off")  # but for what must be durable at once
-        return connection
-
-    def _execute(self, statement: str, *params: Any, durable: bool = True) -> tuple[Any, ...] | None:
-        """Execute a statement that may be sent twice, and is, if the connection was lost."""
-        with reached():
-            try:
-                return self._fetch(statement, params, durable)
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                if not self._connection.broken:
-                    raise
-                self._connection = self._open()
-                return self._fetch(statement, params, durable)
-
-    def _fetch(self, statement: str, params: Sequence[Any], durable: bool) -> tuple[Any, ...] | None:
-        with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
-            if not durable:
-                cursor = self._connection.execute(statement, params)
-                return cursor.fetchone() if cursor.description else None
-            with self._connection.transaction():
-                self._connection.execute("SET LOCAL synchronous_commit = on")
-                cursor = self._connection.execute(statement, params)
-                return cursor.fetchone() if cursor.description else None
-
-    def of(self, conversation: str) -> tuple[bytes, bytes] | None:
-        row = self._execute(
-            f"SELECT name, key FROM {_KEPT} WHERE conversation = %s LIMIT 1", conversation, durable=False
-        )
-        return (bytes(row[0]), bytes(row[1])) if row else None
-
-    def find(self, conversation: str, name: bytes) -> bytes | None:
-        whose = "(conversation = %s OR conversation IS NULL)"
-        row = self._execute(f"SELECT key FROM {_KEPT} WHERE name = %s AND {whose}", name, conversation, durable=False)
-        return bytes(row[0]) if row else None
-
-    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
-        owners = [conversation, *[None] * (len(keys) - 1)]
-        self._execute(
-            f"INSERT INTO {_KEPT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING",
-            *([name for name, _ in keys], [key for _, key in keys], owners),
-        )
-
-    def assign(self, name: bytes, conversation: str) -> None:
-        self._execute(f"UPDATE {_KEPT} SET conversation = %s WHERE name = %s", conversation, name, durable=False)
-
-    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
-        self._execute(
-            f"DELETE FROM {_KEPT} WHERE conversation = %s OR name = ANY(%s::bytea[])", conversation, list(names)
-        )
-
-    def is_new(self) -> bool:
-        return self._execute("SELECT 1 FROM lastresort_keys.master") is None
-
-    def named(self, fingerprint: str) -> str:
-        self._execute(
-            "INSERT INTO lastresort_keys.master SELECT %s::text "
-            "WHERE NOT EXISTS (SELECT 1 FROM lastresort_keys.master) ON CONFLICT DO NOTHING",
-            fingerprint,
-        )
-        row = self._execute("SELECT min(fingerprint) FROM lastresort_keys.master")
-        assert row is not None
-        return str(row[0])
-
-    def close(self) -> None:
-        self._watch.close()
-        self._connection.close()

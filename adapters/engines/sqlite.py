@@ -378,8 +378,14 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
                 c.execute("SELECT value FROM meta WHERE name='schema'")
                 before = (c.fetchone() or [None])[0]
             check_migration(before)
+            table = self.events_table_name
+            if before == "1":  # whose column of times would make text of numbers
+                c.execute(f"ALTER TABLE {table} RENAME TO events_before")
             for statement in self.construct_create_table_statements():
                 c.execute(statement)
+            if before == "1":
+                c.execute(f"INSERT INTO {table} (rowid, {WRITTEN}) SELECT rowid, {WRITTEN} FROM events_before")
+                c.execute("DROP TABLE events_before")
             for rebuild, _ in REBUILD:
                 c.execute(in_sqlite(rebuild, self.events_table_name))
             c.execute("UPDATE meta SET value=? WHERE name='schema'", (str(SCHEMA),))
