@@ -5,7 +5,6 @@ advisory lock, checks, and writes. Appends come one after the other, so position
 commits, and a reader that follows the log misses none.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from psycopg.sql import SQL, Composed
 
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
-from .beside import REBUILD, TABLES, BesideTheLog, Statement
+from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_postgres
 from .recorders import ENDS, READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
 from .watch import Watch
 
@@ -31,25 +30,6 @@ _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
 GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 _TRY = 0.5  # seconds that one attempt to get a connection may take
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
-
-
-def _in_postgres(statement: str) -> str:
-    """Write what `beside` says as PostgreSQL calls it."""
-    for name, here in (
-        ("{events}", "{schema}.{events}"),
-        ("{schema}branches", "{schema}.branches"),
-        ("{schema}snapshots", "{schema}.snapshots"),
-        ("{schema}meta", "{schema}.meta"),
-        ("{position}", "notification_id"),
-        ("{integer}", "bigint"),
-        ("{bytes}", "bytea"),
-        ("{clustered}", ""),
-        ("{conversation}", "convert_from(e.state, 'UTF8')::json ->> 'conversation'"),
-    ):
-        statement = statement.replace(name, here)
-    return re.sub(r"\{by\}.*\{_\}", "", statement)
-
-
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
     "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
@@ -59,7 +39,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
     f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
-    *(_in_postgres(statement) for statement in TABLES),
+    *(in_postgres(statement) for statement in TABLES),
     # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
     # let go of the lock. `begins` is null for an event that is to be written as it is.
     f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
@@ -351,19 +331,19 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         for statement in self.sql_create_statements:
             connection.execute(statement)
         for rebuild, _ in REBUILD:
-            connection.execute(self._composed(_in_postgres(rebuild)))
+            connection.execute(self._composed(in_postgres(rebuild)))
         connection.execute(self._composed("UPDATE {schema}.meta SET value = %s WHERE name = 'schema'"), (str(SCHEMA),))
         return str(version)
 
     def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-        return self._select(_in_postgres(statement), *params)
+        return self._select(in_postgres(statement), *params)
 
     def _change(self, *statements: Statement) -> None:
         def change(connection: psycopg.Connection[Any]) -> None:
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
                 for statement, params in statements:
-                    connection.execute(self._composed(_in_postgres(statement)), params)
+                    connection.execute(self._composed(in_postgres(statement)), params)
 
         self._again_if_lost(change)
 
