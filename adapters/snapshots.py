@@ -22,7 +22,7 @@ from types import ModuleType
 
 from pydantic import TypeAdapter, ValidationError
 
-from lastresort.domain import events, policy, state, upcasts, values
+from lastresort.domain import events, policy, state, values
 from lastresort.domain.events import Recorded
 from lastresort.domain.ports import Kept
 from lastresort.domain.state import Conversation, evolve
@@ -34,7 +34,7 @@ from .engines.recorders import LogRecorder, StoreError, reached
 EVERY = 100
 """How many versions apart the snapshots of a branch are: about what can be read in the time of opening one."""
 
-_OF_THE_FOLD: tuple[ModuleType, ...] = (values, policy, events, upcasts, state, encoding)
+_OF_THE_FOLD: tuple[ModuleType, ...] = (values, policy, events, state, encoding)
 _KEY = "the snapshots of this store"  # no conversation is called that: an id has no spaces
 _FOLD_BYTES, _SEAL_BYTES = 8, 16
 
