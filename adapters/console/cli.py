@@ -1,9 +1,9 @@
 """The command line.
 
-Exit status: 0 where what was asked for was done; 1 where something is wrong with a log or a store: findings of an audit,
-an import that is refused for them, words that `show` finds damaged; 2 for wrong usage, bad input and output that cannot
-be written; 130 after Ctrl-C. What the law refuses in a conversation is what the conversation is about, and no failure of
-the command that plays it or tells of it.
+Exit status: 0 where what was asked for was done; 1 where something is wrong with a log or a store: findings of an
+audit, an import that is refused for them, words that `show` finds damaged; 2 for wrong usage, bad input and output that
+cannot be written; 130 after Ctrl-C. What the law refuses in a conversation is what the conversation is about, and no
+failure of the command that plays it or tells of it.
 """
 
 import os
