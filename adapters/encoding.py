@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from lastresort.domain.events import EVENTS, UPCASTS, EventBase, Recorded, Unreadable, Upcast
 from lastresort.domain.values import with_content
@@ -28,6 +28,7 @@ _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _READ_BEFORE = 10_000
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
+_UNKNOWN = "a field that is not known"
 _TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
 
 
@@ -205,14 +206,23 @@ def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
 
 
 def explain(error: ValidationError, *within: str) -> str:
-    """Say what pydantic found, field by field, on one line and without the values."""
+    """Say what pydantic found, field by field, on one line and without the values.
+
+    A field that is not known is not named either: where people's words belong, it may be made of them.
+    """
     if error.error_count() > _TOO_MUCH:
         return f"{error.error_count():,} fields are not as they should be; is this something else?"
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     told = [
-        f"{'.'.join(str(part) for part in (*within, *problem['loc'])) or 'value'}: {problem['msg']}"
+        f"{_named(within, problem)}: {_UNKNOWN if problem['type'] == 'extra_forbidden' else problem['msg']}"
         for problem in problems[:_TOLD]
     ]
     if len(problems) > _TOLD:
         told.append(f"and {len(problems) - _TOLD:,} more")
     return "; ".join(told)
+
+
+def _named(within: tuple[str, ...], problem: ErrorDetails) -> str:
+    """Return the field that a problem is of; of one that is not known, the one that it is in."""
+    known = problem["loc"][:-1] if problem["type"] == "extra_forbidden" else problem["loc"]
+    return ".".join(str(part) for part in (*within, *known)) or "value"
