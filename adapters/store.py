@@ -116,8 +116,10 @@ class RecorderStore:
                 rows = self.recorder.select_log(after, _PAGE)
             if not rows:
                 return
-            after = rows[-1][0]
             yield self._encoding.entries(rows)
+            if rows[-1][0] <= after:
+                return  # the pages of a damaged file go round in a ring; an audit has seen the gap by now
+            after = rows[-1][0]
 
     def recorded_by(self, command_id: str) -> Sequence[Recorded]:
         """Return the events that a command wrote. See `domain.ports.EventStore`."""
@@ -191,8 +193,8 @@ def open_store(
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
-    path = _path(url, create)
     try:
+        path = _path(url, create)
         address, settings = _parsed(url)
         if path is not None and path.exists():
             _check_is_ours(path, create, settings)

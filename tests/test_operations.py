@@ -17,19 +17,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from stores import (
-    DURABLE_STORES,
-    USER,
-    abused,
-    counting,
-    done,
-    ended,
-    ended_on_request,
-    new_url,
-    postgresql,
-    started,
-    thanked,
-)
+from stores import DURABLE_STORES, USER, abused, counting, done, ended, ended_on_request, new_url, started, thanked
 from stores import opened as opened_with
 from test_snapshots import lie_about, long, versions
 
@@ -44,9 +32,6 @@ from lastresort.adapters.upkeep.migration import migrate
 from lastresort.domain import Conversations
 from lastresort.domain.events import content_of
 from lastresort.projections import audit, views
-
-__all__ = ["postgresql"]
-
 
 _sessions = count(1)
 

@@ -19,7 +19,6 @@ from stores import (
     log_of,
     new_url,
     opened,
-    postgresql,
     started,
 )
 
@@ -39,8 +38,6 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.ports import Append, CommandRecorded, Place, Placed, Sealed, VersionConflict
 from lastresort.projections import audit, views
-
-__all__ = ["postgresql"]
 
 SEALED = [Sealed("sha256:" + digit * 64, f"sealed {digit}".encode()) for digit in "abc"]
 
