@@ -6,7 +6,7 @@ A policy below a floor cannot be constructed: not in Python, not from TOML, not 
 import hashlib
 import json
 import tomllib
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, StrictBool, ValidationError, field_validator
@@ -96,8 +96,7 @@ class Policy(Frozen):
     @cached_property
     def hash(self) -> Digest:
         """SHA-256 of the canonical JSON: keys sorted, no spaces, sets in order."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+        return _hash_of(self)
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -123,6 +122,12 @@ class Policy(Frozen):
             return cls.model_validate(fields)
         except ValidationError as error:
             raise PolicyError("\n".join(_explain(text, source, error))) from None
+
+
+@lru_cache(maxsize=256)  # a log names few policies, once for each conversation
+def _hash_of(policy: Policy) -> Digest:
+    canonical = json.dumps(policy.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _explain(text: str, source: str, error: ValidationError) -> list[str]:
