@@ -13,6 +13,7 @@ from stores import counting, opened, started
 from test_cli import run
 
 from lastresort.adapters.console import display
+from lastresort.domain import Refused
 from lastresort.projections import Line, views
 
 __all__ = ["run"]
@@ -101,3 +102,13 @@ def test_a_deep_tree_keeps_its_labels_whole(tmp_path: Path) -> None:
     shown = out.file.getvalue().splitlines()
     assert len(shown) == 15
     assert re.search(r"└── branch-of-depth-13 v\d+ active  edit after \d+$", shown[-1])
+
+
+def test_a_fork_that_cannot_be_names_each_rule_once(tmp_path: Path) -> None:
+    """Parent and child may break the same one."""
+    with opened(f"sqlite:///{tmp_path}/fork.db", new_id=counting()) as chats:
+        refused = started(chats).edit(999, "Hello.")
+    assert isinstance(refused, Refused)
+    rules = [one.rule for one in refused.broken]
+    assert "refers-to-the-path" in rules
+    assert len(rules) == len(set(rules))
