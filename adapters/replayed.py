@@ -172,7 +172,7 @@ class PlainVault:
     def renew(self, conversation: str) -> None:
         """See `domain.ports.Vault`."""
 
-    def forget(self, conversation: str) -> None:
+    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
         """See `domain.ports.Vault`."""
 
     def close(self) -> None:

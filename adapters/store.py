@@ -70,6 +70,7 @@ class RecorderStore:
         """Add the entries of an append."""
         command_id, named = append.command_id, append.correlation_id
         correlation_id = None if named == command_id else named
+        recorded_at = self.recorder.time(append.recorded_at)
         for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
             begins, joins = version == 1, None
             if isinstance(event, BranchOpened):
@@ -79,7 +80,7 @@ class RecorderStore:
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
             row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
-            envelope = (append.recorded_at, command_id, nth, correlation_id)
+            envelope = (recorded_at, command_id, nth, correlation_id)
             entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
 
     def read(
@@ -146,6 +147,16 @@ class RecorderStore:
             for one in listed
         ]
 
+    def note(self, name: str, value: str) -> None:
+        """Keep a note about the store, in place of another of that name."""
+        with reached():
+            self.recorder.note(name, value)
+
+    def noted(self, name: str) -> str | None:
+        """Return a note about the store, None if there is none."""
+        with reached():
+            return self.recorder.noted(name)
+
     def close(self) -> None:
         """Release the recorder's connections."""
         self.recorder.close()
@@ -189,6 +200,18 @@ def open_store(
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
     return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys, snapshot_every)), AesGcmVault(keys)
+
+
+def located(url: str) -> tuple[str, Settings]:
+    """Return the address of a store, without the settings of ours, and the settings.
+
+    Raises:
+        StoreError: the URL is of no known form.
+    """
+    if not _URL.match(url):
+        known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+        raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
+    return _parsed(url)
 
 
 def _parsed(url: str) -> tuple[str, Settings]:
@@ -236,7 +259,8 @@ def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey
         keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
     else:
         try:
-            from .engines.postgres import PostgresKeys, open_recorder
+            from .engines.postgres import open_recorder
+            from .engines.postgres_keys import PostgresKeys
         except ImportError as error:
             raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
         recorder = open_recorder(url, settings)

@@ -347,7 +347,8 @@ class Service:
         contents: Iterable[str] = ()  # what was said since the command was delivered before is not meant
         if self._told_before(command, conversation) is None:
             # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
-            self.vault.forget(tree[conversation].conversation)
+            places = self._contents_of(tree)
+            self.vault.forget(tree[conversation].conversation, self.store.contents(places.values()).values())
             contents = self._contents_of(tree)
         self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 

@@ -24,9 +24,11 @@ from lastresort.adapters.inputs import BadInput, load_policy
 from lastresort.domain.chat import Conversations
 from lastresort.domain.outcomes import CommandIdReused, Contended, UnknownBranch
 from lastresort.domain.policy import PROFILES
-from lastresort.domain.ports import SealBroken
+from lastresort.domain.ports import List, SealBroken
 from lastresort.domain.rules import RULES
 from lastresort.domain.values import Ground, Id
+
+from . import upkeep
 
 if TYPE_CHECKING:
     from lastresort.adapters.simulate import Simulation
@@ -112,6 +114,10 @@ def main() -> None:
     """End a conversation only as a last resort, and prove it."""
 
 
+for _command in upkeep.COMMANDS:
+    main.add_command(_command)
+
+
 @contextmanager
 def _opened(url: str, *, create: bool = False) -> Iterator[Conversations]:
     conversations = open_conversations(url, create=create)
@@ -177,14 +183,26 @@ def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: b
 
 @main.command()
 @click.argument("which", required=False, type=click.Choice(["active", "ended", "branched"]))
+@click.option("--limit", type=click.IntRange(1, 1000), help="Show a page of this many rows, of the list named.")
+@click.option("--after", type=click.IntRange(min=0), help="Go on where the page before left off.")
 @_store
 @_json
-def views(which: str | None, url: str, as_json: bool) -> None:
+def views(which: List | None, limit: int | None, after: int | None, url: str, as_json: bool) -> None:
     """List the branches that are active, ended, or branched."""
     from lastresort.projections import views as fold_views
 
     from . import display
 
+    if limit is not None or after is not None:
+        if which is None:
+            raise BadInput("a page is of one list: say active, ended or branched")
+        with _opened(url) as conversations:
+            page = conversations.page(which, after=after or 0, limit=limit or 50)
+        if as_json:
+            display.print_json({which: page.rows, "after": page.after})
+        else:
+            display.show_page(display.console(), page, which)
+        return
     with _opened(url) as conversations:
         found = fold_views(conversations.store.log())
     names = [which] if which else ["active", "ended", "branched"]
@@ -268,6 +286,7 @@ def why(branch: str, url: str, as_json: bool) -> None:
 def audit(source: str, as_json: bool) -> None:
     """Replay a whole log, and name each event that breaks a rule."""
     from lastresort.adapters.logfile import read_log
+    from lastresort.adapters.upkeep.audited import note_audit, wrong_snapshots
     from lastresort.projections import audit as replay
     from lastresort.projections.audit import compare_live
 
@@ -281,13 +300,12 @@ def audit(source: str, as_json: bool) -> None:
             findings = report.findings
             if not findings:
                 findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})
+                findings += wrong_snapshots(conversations)
+            note_audit(conversations, report.events, len(findings))
     else:
         report = replay(entry for _, entry in read_log(Path(source)))
         findings = report.findings
-    if as_json:
-        display.print_json({"events": report.events, "branches": report.branches, "findings": list(findings)})
-    else:
-        display.show_findings(display.console(), report.events, report.branches, findings)
+    display.tell_audit(report.events, report.branches, findings, as_json)
     sys.exit(FINDINGS if findings else 0)
 
 
@@ -317,10 +335,7 @@ def import_(file: Path, url: str, as_json: bool) -> None:
     if not report.findings:
         with _opened(url, create=True) as conversations:
             write_log(file, entries, conversations.store)
-    if as_json:
-        display.print_json({"events": report.events, "branches": report.branches, "findings": list(report.findings)})
-    else:
-        display.show_findings(display.console(), report.events, report.branches, report.findings)
+    display.tell_audit(report.events, report.branches, report.findings, as_json)
     sys.exit(FINDINGS if report.findings else 0)
 
 

@@ -2,15 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from lastresort.adapters.upkeep.doctor import Check
+from lastresort.domain.outcomes import Page
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules import Broken, Rule
 from lastresort.projections import Branch, Finding, Line, Views
@@ -220,6 +224,49 @@ def show_findings(out: Console, events: int, branches: int, findings: Sequence[F
         out.print(table)
     verdict = Text("no finding", "bold green") if not findings else Text(f"{len(findings):,} findings", "bold red")
     out.print(Text(f"{events:,} events on {branches:,} branches: ") + verdict)
+
+
+def tell_audit(events: int, branches: int, findings: Sequence[Finding], as_json: bool) -> None:
+    """Print what an audit found, for people or for programs."""
+    if as_json:
+        print_json({"events": events, "branches": branches, "findings": list(findings)})
+    else:
+        show_findings(console(), events, branches, findings)
+
+
+def show_checks(out: Console, checks: Sequence[Check]) -> None:
+    """Print what a doctor found."""
+    table = Table("check", "", "what was found", "what to do")
+    for check in checks:
+        state = Text("ok", "green") if check.ok else Text("wrong", "bold red")
+        table.add_row(check.name, state, Text(check.found), Text(check.todo))
+    out.print(table)
+    wrong = sum(not check.ok for check in checks)
+    out.print(Text("nothing is wrong", "bold green") if not wrong else Text(f"{wrong} wrong", "bold red"))
+
+
+@contextmanager
+def copying(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how far a copy has come; yields what is to be told how much is left, and of how much."""
+    with Progress(console=progress(), disable=quiet, transient=True) as bar:
+        task = bar.add_task("copying", total=None)
+        yield lambda left, total: bar.update(task, total=total, completed=total - left)
+
+
+def show_page(out: Console, page: Page, which: str) -> None:
+    """Print a page of a list, and how to go on."""
+    table = Table("branch", "conversation", "version", "opened", title=which)
+    for heading in ("ground", "category", "policy", "evidence") if which == "ended" else ():
+        table.add_column(heading)
+    for row in page.rows:
+        opened = f"after {row.at} of {row.parent} ({row.cause})" if row.parent else "root"
+        cells = [row.branch, row.conversation, str(row.version), opened]
+        if which == "ended":
+            told = evidence(row.evidence) if row.evidence else ""
+            cells += [str(row.ground), row.category or "", row.policy_name or "", told]
+        table.add_row(*map(Text, cells))
+    out.print(table)
+    out.print("that is all" if page.after is None else f"more: --after {page.after}")
 
 
 def show_rules(out: Console, rules: Iterable[Rule]) -> None:
