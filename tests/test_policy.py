@@ -184,6 +184,15 @@ def test_a_policy_from_toml():
         ('name = "p"\ncategories = ["abuse", "Hate"]', "house.toml: line 2: categories: String should match"),
         ('name = "p"\nmin_redirections = 3', "house.toml: line 2: min_redirections: Extra inputs"),
         ("min_severity = 2", "house.toml: name: Field required"),
+        ('name = """\nname = 1\n"""', "house.toml: line 1: name: String should match"),
+        (
+            'name = "p"\nmay_clear_risk = ["""\nmin_severity = 9\n"""]\nmin_severity = 9',
+            "house.toml: line 5: min_severity",
+        ),
+        ('name = "p"\n"min\\u005fseverity" = 9', "house.toml: line 2: min_severity: Input should"),
+        ('name = "p"\n[patience]\nmin_severity = 9', "house.toml: line 2: patience: Extra inputs"),
+        ('name = "p"\n[patience]\n', "house.toml: line 2: patience: Extra inputs"),
+        (f'name = "p"\ncategories = [{chr(10) * 2_000}1]', "house.toml: categories: Input"),
         ("name = ", "house.toml: not TOML: Invalid value (at"),
     ],
 )

@@ -132,7 +132,8 @@ def show_tree(out: Console, rows: Iterable[Branch], here: str | None = None) -> 
             nodes[row.branch] = Tree(label)
             root = nodes[row.branch]
     # As wide as the labels are, or those of deep branches would be squeezed: the terminal wraps what is wider than it.
-    out.print(root, width=max(out.width, _PIPED_WIDTH), soft_wrap=True)
+    for line in out.render_lines(root, out.options.update(width=_PIPED_WIDTH), pad=False):
+        out.print(Text.assemble(*((part.text, part.style or "") for part in line)), soft_wrap=True)
 
 
 class Live:
