@@ -13,7 +13,6 @@ undo, an ending, is decided on the whole log all the same; and an audit compares
 
 import hashlib
 import hmac
-import os
 import zlib
 from collections.abc import Iterable
 from functools import cache
@@ -28,7 +27,7 @@ from lastresort.domain.ports import Kept
 from lastresort.domain.state import Conversation, evolve
 
 from . import encoding
-from .engines.keys import KEY_BYTES, Keys
+from .engines.keys import Keys
 from .engines.recorders import LogRecorder, StoreError, reached
 
 EVERY = 100
@@ -145,14 +144,24 @@ class SealedSnapshots:
                 self._recorder.replace_snapshots(branch, taken)
         return len(taken)
 
+    def long_branches(self) -> list[str]:
+        """Return the branches that are long enough for snapshots, or have some."""
+        with reached():
+            return self._recorder.select_long(self.every or 2**62)
+
+    def stale(self) -> tuple[int, int]:
+        """Return how many branches are not listed as the log has them, and how many snapshots are of other code."""
+        with reached():
+            return self._recorder.count_stale(fold_digest() or b"")
+
     def _sealing(self, *, make: bool = False) -> bytes | None:
         """Return the key that snapshots are sealed with: None if there is none, or it cannot be had now."""
         if self._key is None:
             try:
-                self._key = self._keys.get(_KEY)
+                self._key = self._keys.of(_KEY)
                 if self._key is None and make:
-                    self._keys.put(_KEY, os.urandom(KEY_BYTES))
-                    self._key = self._keys.get(_KEY)  # another process may have been first
+                    self._keys.take(_KEY)
+                    self._key = self._keys.of(_KEY)  # of two that came at once, both find the same one
             except StoreError:
                 return None  # without snapshots everything takes longer, and nothing is wrong
         return self._key

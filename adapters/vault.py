@@ -7,6 +7,7 @@ open. Without the key nobody reads them, so destroying the key erases a conversa
 import hashlib
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from threading import Lock
 
 from cryptography.exceptions import InvalidTag
@@ -14,9 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort.domain.ports import SealBroken, Sealed
 
-from .engines.keys import KEY_BYTES, Keys
+from .engines.keys import NAME_BYTES, Keys, name_of
 
-_NAME_BYTES = 8
 _NONCE_BYTES = 12
 _AT_HAND = 10_000  # keys that are kept in memory, ready to use
 
@@ -26,11 +26,11 @@ class AesGcmVault:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._at_hand: OrderedDict[str, tuple[bytes, AESGCM]] = OrderedDict()
+        self._at_hand: OrderedDict[str, tuple[bytes, AESGCM]] = OrderedDict()  # by conversation, what to seal with
         self._lock = Lock()
 
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
-        name, cipher = self._at_hand.get(conversation) or self._key(conversation, make=True)  # type: ignore[misc]
+        name, cipher = self._at_hand.get(conversation) or self._to_seal_with(conversation)
         nonce = os.urandom(_NONCE_BYTES)
         data = name + nonce + cipher.encrypt(nonce, words.encode(), _place(conversation, branch, version))
         return Sealed(_digest(data), data)
@@ -39,48 +39,52 @@ class AesGcmVault:
         broken = SealBroken(f"branch {branch}, version {version}: the kept bytes are not what was sealed")
         if _digest(sealed.data) != sealed.digest:
             raise broken
-        key = self._at_hand.get(conversation) or self._key(conversation)
-        named, data = sealed.data[:_NAME_BYTES], sealed.data[_NAME_BYTES:]
-        if key is None or named != key[0]:
-            return None  # the key that sealed it was destroyed; there may be a new one for what was said since
+        cipher = self._to_open(conversation, sealed.data[:NAME_BYTES])
+        if cipher is None:
+            return None  # the key that sealed it was destroyed
         try:
+            data = sealed.data[NAME_BYTES:]
             place = _place(conversation, branch, version)
-            return key[1].decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place).decode()
+            return cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place).decode()
         except (InvalidTag, ValueError):
             raise broken from None
 
-    def _key(self, conversation: str, *, make: bool = False) -> tuple[bytes, AESGCM] | None:
-        """Return the name of a conversation's key and the cipher with it, and keep them at hand."""
+    def _to_seal_with(self, conversation: str) -> tuple[bytes, AESGCM]:
         with self._lock:  # while it is read too: whoever renews comes either before that or after it is at hand
-            key = self._keys.get(conversation)
-            while key is None and make:
-                self._keys.put(conversation, AESGCM.generate_key(KEY_BYTES * 8))
-                key = self._keys.get(conversation)  # another process may have been first
+            key = self._keys.of(conversation) or self._keys.take(conversation)
+            return self._have_at_hand(conversation, key)
+
+    def _to_open(self, conversation: str, name: bytes) -> AESGCM | None:
+        ready = self._at_hand.get(conversation)
+        if ready is not None and ready[0] == name:
+            return ready[1]
+        with self._lock:
+            key = self._keys.find(conversation, name)
             if key is None:
                 return None
-            ready = _name(key), AESGCM(key)
-            self._at_hand[conversation] = ready
-            if len(self._at_hand) > _AT_HAND:
-                self._at_hand.popitem(last=False)
-            return ready
+            # One of several stays: what a conversation is sealed with is not what each of its words was.
+            return self._have_at_hand(conversation, key)[1] if ready is None else AESGCM(key)
+
+    def _have_at_hand(self, conversation: str, key: bytes) -> tuple[bytes, AESGCM]:
+        ready = name_of(key), AESGCM(key)
+        self._at_hand[conversation] = ready
+        if len(self._at_hand) > _AT_HAND:
+            self._at_hand.popitem(last=False)
+        return ready
 
     def renew(self, conversation: str) -> None:
         with self._lock:
             self._at_hand.pop(conversation, None)
 
-    def forget(self, conversation: str) -> None:
+    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
         try:
-            self._keys.destroy(conversation)
+            self._keys.destroy(conversation, {data[:NAME_BYTES] for data in sealed})
         finally:
             self.renew(conversation)
 
     def close(self) -> None:
         self._keys.close()
         self._at_hand.clear()
-
-
-def _name(key: bytes) -> bytes:
-    return hashlib.sha256(b"name of " + key).digest()[:_NAME_BYTES]
 
 
 def _digest(data: bytes) -> str:

@@ -5,7 +5,6 @@ A policy below a floor cannot be constructed: not in Python, not from TOML, not 
 
 import hashlib
 import json
-import re
 import tomllib
 from functools import cached_property
 from typing import Annotated, NamedTuple, Self
@@ -19,6 +18,9 @@ ModelPattern = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
 
 RECALLED = 100
 """How many failed redirections a state recalls by version, and so the most that a policy may ask for."""
+
+
+_LOOKED_THROUGH = 2**20  # characters, to find the line of a key
 
 
 class PolicyError(ValueError):
@@ -124,13 +126,38 @@ class Policy(Frozen):
 
 
 def _explain(text: str, source: str, error: ValidationError) -> list[str]:
+    places = _places(text)
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         key = str(problem["loc"][0])
-        found = re.search(rf"^[ \t\[]*[\"']?{re.escape(key)}[\"']?[ \t]*[=\].]", text, re.MULTILINE)
-        line = f"line {text.count(chr(10), 0, found.start()) + 1}: " if found else ""
+        line = f"line {places[key]}: " if key in places else ""
         lines.append(f"{source}: {line}{key}: {problem['msg']}")
     return lines
+
+
+def _places(text: str) -> dict[str, int]:
+    """Return the line on which each key of TOML begins; none, where finding them would take long.
+
+    A statement is the fewest lines that are TOML by themselves, so that what looks like a key within a text of several
+    lines is not taken for one.
+    """
+    lines = text.split("\n")
+    places: dict[str, int] = {}
+    begin, in_table, read = 0, False, 0
+    for end in range(1, len(lines) + 1):
+        statement = "\n".join(lines[begin:end])
+        read += len(statement)
+        if read > _LOOKED_THROUGH:
+            return {}
+        try:
+            fields = tomllib.loads(statement)
+        except ValueError:
+            continue
+        heads = statement.lstrip().startswith("[")
+        for key in fields if heads or not in_table else ():
+            places.setdefault(key, begin + 1)
+        begin, in_table = end, in_table or heads
+    return places
 
 
 DESCRIBED_2025_08 = Policy(

@@ -133,8 +133,8 @@ class Vault(Protocol):
         """Look at the conversation's key anew before it is used again: somebody else may have destroyed it."""
         ...
 
-    def forget(self, conversation: str) -> None:
-        """Destroy the conversation's key, and with it all that was sealed under it."""
+    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
+        """Destroy the conversation's key, and what `sealed` of its words was sealed under if that is another one."""
         ...
 
     def close(self) -> None:

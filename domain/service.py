@@ -320,7 +320,8 @@ class Service:
             decision = decide(command, at_fork)
             noted = decide(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
             if isinstance(decision, Refused) or isinstance(noted, Refused):
-                return _Standing(Refused(BranchOpened.kind, (*_broken(decision), *_broken(noted))), parent)
+                broken = {one.rule: one for one in (*_broken(noted), *_broken(decision))}  # either half may break it
+                return _Standing(Refused(BranchOpened.kind, tuple(broken.values())), parent)
             events: tuple[Event, ...] = decision.events
             sealed: Sealed | None = None
             if words is not None:
@@ -346,7 +347,8 @@ class Service:
         contents: Iterable[str] = ()  # what was said since the command was delivered before is not meant
         if self._told_before(command, conversation) is None:
             # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
-            self.vault.forget(tree[conversation].conversation)
+            places = self._contents_of(tree)
+            self.vault.forget(tree[conversation].conversation, self.store.contents(places.values()).values())
             contents = self._contents_of(tree)
         self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 

@@ -29,7 +29,7 @@ from oracle import unlawful
 
 from lastresort.adapters.claude import Claude, Overtaken
 from lastresort.adapters.claude.notes import ASKED, HOLD
-from lastresort.adapters.loopback import Answer, Request, text, thinking, tool_use
+from lastresort.adapters.loopback import Answer, Request, failing, text, thinking, tool_use
 from lastresort.domain import Ground, Policy, Refused, Risk
 from lastresort.domain.values import Actor, ActorKind, SecondOpinion
 from lastresort.projections import transcript
@@ -213,6 +213,20 @@ def test_on_request_with_the_handshake(way: Way) -> None:
         b.reply(chat, "Please end this.", asks_to_end=True)
         end = ended(b.say(chat, "Yes.", confirms_end=True))
     assert kinds(end.recorded)[-2:] == ["EndProposed", "ConversationEnded"]
+
+
+@BOTH
+def test_a_confirmed_wish_waits_for_an_opinion_that_is_not_there_yet(way: Way) -> None:
+    """A human queue, say, and a model that cannot be reached: once the opinion is there, the next attempt ends."""
+    with bench(["Shall I?", failing(529)], way, assessor=lambda case: None) as b:
+        chat = b.start()
+        b.reply(chat, "Please end this.", asks_to_end=True)
+        with pytest.raises(anthropic.APIStatusError):
+            b.say(chat, "Yes.", confirms_end=True)
+        assert chat.state.ended is None
+        chat.refresh()
+        chat.judge(CALM.verdict, risk=Risk.NONE)
+        assert ended(b.say(chat, None)).ground is Ground.USER_REQUEST
 
 
 @BOTH

@@ -450,3 +450,22 @@ def test_the_user_writes_at_the_last_moment(before: str, tmp_path: Path) -> None
         assert outcome.refusals[-1].rules[0] == "judges-the-latest"
         assert unlawful(log_of(others)) == []
         assert isinstance(b.say(chat, "Go on?"), Reply)
+
+
+def test_another_answer_at_the_last_moment_stands_instead_of_the_ending(tmp_path: Path) -> None:
+    """Whoever records first has answered. The ending, though lawful, is not carried out beside it."""
+    url = f"sqlite:///{tmp_path}/chats.db"
+    with bench([*brink(), ENDING, "Gladly."], url=url, enforce=False) as b, opened(url) as others:
+        chat = b.to_the_brink()
+        real = b.chats.store.append
+
+        def append(*appends: Any) -> Any:
+            if appends[0].events[0].event.kind == "AssistantTurnTaken":
+                b.chats.store.append = real
+                others.chat(chat.branch).assistant_turn("Let us go on.")
+            return real(*appends)
+
+        b.chats.store.append = append
+        assert isinstance(b.say(chat), Overtaken)
+        assert chat.state.ended is None
+        assert b.reply(chat, "A garden, please.").text == "Gladly."

@@ -265,3 +265,36 @@ def test_readable_is_a_function_of_the_event_and_its_words() -> None:
     said = [readable(recorded, chats.words([recorded]).popitem()[1]) for recorded in chat.path[1:]]
     assert said == ["[Moss]", "Hm.", words]
     chats.close()
+
+
+# --- What it costs ----------------------------------------------------------------------------------------------------
+
+TOOL_USE_PROMPT = 346
+"""Tokens that the API adds to a request with tools, by public documentation of the Claude 4 models."""
+
+
+def test_what_is_added_to_a_request_stays_under_1200_tokens() -> None:
+    """As the loopback counts (four bytes a token), and by a harsher estimate, with what the API adds for any tools."""
+    with bench(["Hello.", "Hello."]) as b, anthropic.Anthropic(**b.connection) as client:
+        chat = b.start()
+        b.reply(chat, "Hi.")
+        bare = client.messages.create(model=MODEL, max_tokens=500, messages=[{"role": "user", "content": "Hi."}])
+        answer = next(recorded.event for recorded in chat.path if recorded.kind == "AssistantTurnTaken")
+    added = answer.usage.input_tokens - bare.usage.input_tokens  # type: ignore[union-attr]
+    size = len(json.dumps(ours_declared(), separators=(",", ":")))
+    assert size / 4 - 5 < added < 700
+    assert size / 3.5 + TOOL_USE_PROMPT < 1200
+
+
+def ours_declared() -> list[dict[str, Any]]:
+    return ours.declarations(Policy.default().categories)
+
+
+def test_nothing_of_ours_changes_from_turn_to_turn() -> None:
+    """So that a cache covers it: our tools are the first bytes of each request, the same in all conversations."""
+    with bench(["Hello."] * 3, tools=[LOOK_UP]) as b:
+        for chat in (b.start(), b.start()):
+            b.reply(chat, "Hi.")
+        b.reply(chat, "Hi again.")
+        declared = {json.dumps(request["tools"]) for request in b.api.requests}
+    assert declared == {json.dumps([*ours_declared(), LOOK_UP])}

@@ -8,7 +8,7 @@ To add a story, tell it below and run `python tests/test_golden.py` from the roo
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ class _Unsealed:
     def renew(self, conversation: str) -> None:
         """There is no key."""
 
-    forget = renew
+    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
+        """There is no key."""
 
     def close(self) -> None:
         """Nothing is open."""

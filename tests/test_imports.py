@@ -17,7 +17,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("domain", "projections", "adapters")
 PURE = ("domain", "projections")
-CORNERS = ("adapters/claude", "adapters/console", "adapters/engines", "adapters/loopback", "adapters/testing")
+CORNERS = (
+    "adapters/claude",
+    "adapters/console",
+    "adapters/engines",
+    "adapters/loopback",
+    "adapters/testing",
+    "adapters/upkeep",
+)
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 PURE_MODULES = [path for path in MODULES if path.relative_to(ROOT).parts[0] in PURE]
 
@@ -125,7 +132,7 @@ def test_a_module_says_what_it_is_and_stays_short(path: Path) -> None:
 
 @pytest.mark.parametrize("room", [*ROOMS, *CORNERS])
 def test_rooms_are_flat_and_small(room: str) -> None:
-    """Corners of the adapters have a door of their own: Claude, the console, engines, a stand-in for the API, tests."""
+    """Corners of the adapters have a door of their own: Claude, console, engines, a stand-in API, tests, upkeep."""
     modules = [path for path in MODULES if path.parent == ROOT / room]
     assert (ROOT / room / "__init__.py") in modules
     assert len(modules) - 1 <= MOST_MODULES

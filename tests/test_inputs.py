@@ -47,7 +47,7 @@ HARM = {**USER_SAYS, "verdict": "harmful", "category": "abuse", "severity": 2, "
         ("{", "value", "Invalid JSON: EOF while parsing an object"),
         ("[]", "value", "Input should be an object"),
         ('{"conversation": "c"}', "account", "Field required; turns: Field required"),
-        (transcript(text="Hello."), "text", "Extra inputs are not permitted"),
+        (transcript(text="Hello."), "value", "a field that is not known"),
         (transcript(conversation="two words"), "conversation", "String should match pattern"),
         (transcript(conversation="a~b"), "conversation", "String should match pattern"),
         (transcript(conversation="x" * 101), "conversation", "String should match pattern"),
@@ -63,7 +63,7 @@ HARM = {**USER_SAYS, "verdict": "harmful", "category": "abuse", "severity": 2, "
         (transcript({**HARM, "severity": "2"}), "turns.0.severity", "Input should be a valid integer"),
         (transcript({**HARM, "risk": "maybe"}), "turns.0.risk", "Input should be 'none', 'possible'"),
         (transcript({**HARM, "asks_to_end": "yes"}), "turns.0.asks_to_end", "Input should be a valid boolean"),
-        (transcript({**HARM, "mood": "bad"}), "turns.0.mood", "Extra inputs are not permitted"),
+        (transcript({**HARM, "mood": "bad"}), "turns.0", "a field that is not known"),
         (
             transcript({**HARM, "verdict": "productive"}),
             "turns.0",
@@ -101,7 +101,9 @@ def test_a_broken_line_is_named_by_file_line_and_field(tmp_path: Path, line: obj
 
 def test_a_message_repeats_nothing_of_what_was_said(tmp_path: Path) -> None:
     """A transcript holds people's words, and a message goes to logs and screens."""
-    path = write(tmp_path / "in.jsonl", transcript({"role": "xylophone", "text": "xylophone", "xylo": ["xylophone"]}))
+    path = write(
+        tmp_path / "in.jsonl", transcript({"role": "xylophone", "text": "xylophone", "xylophone": ["xylophone"]})
+    )
     with pytest.raises(BadInput) as raised:
         read_transcripts([path])
     assert "xylophone" not in str(raised.value)

@@ -102,6 +102,7 @@ def erasing_at_last(held: Conversations) -> Conversations:
 
 
 def failing_at_times(held: Conversations) -> Conversations:
+    held._snapshots.every = 3  # a short run is to come across some
     held.store = FaultyStore(held.store)
     return erasing_at_last(held)
 
@@ -165,6 +166,22 @@ class Proof(ConversationMachine):
         """Before it writes or after, whatever comes next; sent again, it takes effect once, or the audit says so."""
         self.conversations.store.fails = kind
 
+    @rule(branch=ConversationMachine.branches)
+    def a_process_begins_anew(self, branch: str) -> None:
+        """A state that is read from a snapshot and what follows it is what the whole path adds up to."""
+        held = self.conversations
+        anew = Conversations(
+            held.store,
+            held.vault,
+            clock=held.clock,
+            new_id=held.new_id,
+            screen=held.screen,
+            hot=0,
+            snapshots=held._snapshots,
+        )
+        for one in held.tree(branch):
+            assert anew.state(one) == fold(anew.path(one))
+
     def teardown(self) -> None:
         log = tuple(self.conversations.store.log())
         assert divided_on_risk(log) == []
@@ -182,7 +199,7 @@ class OnSQLite(Proof):
         return failing_at_times(open_conversations(f"sqlite:///{self.folder}/log.db"))
 
     def open_again(self, conversations: Conversations) -> Conversations:
-        return open_conversations(f"sqlite:///{self.folder}/log.db")
+        return open_conversations(f"sqlite:///{self.folder}/log.db", snapshot_every=2)
 
     def teardown(self) -> None:
         super().teardown()

@@ -923,9 +923,9 @@ def test_what_is_said_while_a_conversation_is_erased(chats, chat):
         def __getattr__(self, name: str) -> Any:
             return getattr(chats.vault, name)
 
-        def forget(self, conversation: str) -> None:
+        def forget(self, conversation: str, sealed: Any = ()) -> None:
             done(another(chats).chat("root").user_turn("meanwhile"))
-            chats.vault.forget(conversation)
+            chats.vault.forget(conversation, sealed)
 
     erasing = another(chats, vault=SpokenMeanwhile())
     erasing.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")

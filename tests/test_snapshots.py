@@ -406,7 +406,7 @@ def test_without_the_key_a_turn_is_recorded_all_the_same(tmp_path: Any) -> None:
     """Nothing that is said is refused for want of a snapshot."""
 
     class Failing(MemoryKeys):
-        def get(self, conversation: str) -> bytes | None:
+        def of(self, conversation: str) -> bytes | None:
             raise StoreError("the keys cannot be read")
 
     conversations = open_at("memory:", snapshot_every=10)

@@ -137,7 +137,7 @@ def test_without_the_key_nothing_opens(vault: AesGcmVault) -> None:
 def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     """The file, and what SQLite puts beside it."""
     keys = SQLiteKeys(tmp_path / "log.db-keys")
-    keys.put("c", b"k" * 32)
+    keys.add([(b"name", b"k" * 32)], "c")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes.keys() >= {"log.db-keys", "log.db-keys-wal"}
     assert set(modes.values()) == {0o600}
@@ -145,13 +145,20 @@ def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", STORES[1:])
-def test_keys_survive_and_the_first_one_stays(kind: str, request: pytest.FixtureRequest) -> None:
-    """A second process that wants to make a key for the same conversation finds the first one's."""
+def test_keys_survive(kind: str, request: pytest.FixtureRequest) -> None:
+    """A second process finds the first one's, and what each sealed opens whichever key is used on."""
     url = new_url(kind, request)
     (one, first), (other, second) = open_store(url), open_store(url)
     sealed = first.seal("c", "b", 7, CANARY)
     assert second.open("c", "b", 7, sealed) == CANARY
-    second._keys.put("c", b"k" * 32)
+    later = second.seal("c", "b", 8, CANARY)
+    assert later.data[:8] == sealed.data[:8]
+    another = AesGcmVault(second._keys)
+    another._have_at_hand("c", second._keys.take("c"))
+    last = another.seal("c", "b", 9, CANARY)
+    assert last.data[:8] != sealed.data[:8]
+    for vault in (first, second, another):
+        assert {vault.open("c", "b", 7 + n, one) for n, one in enumerate((sealed, later, last))} == {CANARY}
     for opened_store in (first, second, one, other):
         opened_store.close()
     store, vault = open_store(url)
@@ -160,12 +167,30 @@ def test_keys_survive_and_the_first_one_stays(kind: str, request: pytest.Fixture
     store.close()
 
 
+@pytest.mark.parametrize("kind", STORES[1:])
+def test_a_key_whose_owner_the_power_took_opens_and_is_destroyed(kind: str, request: pytest.FixtureRequest) -> None:
+    """Whose a key is may be lost with the power; the key is not, and what it sealed says its name."""
+    store, vault = open_store(new_url(kind, request))
+    for conversation in ("a", "b", "c"):  # one key is made for the first, two for the second
+        sealed = vault.seal(conversation, "b", 7, CANARY)
+    name = sealed.data[:8]
+    vault._keys._keys.assign(name, None)
+    after = AesGcmVault(vault._keys)
+    assert after.open("c", "b", 7, sealed) == CANARY
+    with pytest.raises(SealBroken):
+        after.open("a", "b", 7, sealed)
+    after.forget("c", [sealed.data])
+    assert AesGcmVault(vault._keys).open("c", "b", 7, sealed) is None
+    vault.close()
+    store.close()
+
+
 def test_a_destroyed_key_is_in_no_file(tmp_path: Path) -> None:
     """Not in the write-ahead log either, where deleted rows stay until it is truncated."""
     keys = SQLiteKeys(tmp_path / "log.db-keys")
-    keys.put("c", b"a key of 32 bytes, easy to find.")
+    keys.add([(b"one", b"a key of 32 bytes, easy to find."), (b"two", b"this one too is easy to find.")], "c")
     assert files_with(tmp_path, b"easy to find")
-    keys.destroy("c")
+    keys.destroy("c", [b"two"])
     assert files_with(tmp_path, b"easy to find") == []
     keys.close()
     assert files_with(tmp_path, b"easy to find") == []
@@ -201,20 +226,18 @@ def test_the_master_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Pa
 @pytest.mark.usefixtures("no_variable")
 @pytest.mark.parametrize("kind", STORES[1:])
 def test_keys_are_kept_wrapped(kind: str, request: pytest.FixtureRequest) -> None:
-    """Without the master key they open nothing, and bound to their conversation they do not open another's."""
+    """Without the master key they open nothing, and none passes for another."""
     url = new_url(kind, request)
     store, vault = open_store(url, master_key=lambda: MASTER)
     sealed = vault.seal("c", "b", 7, CANARY)
-    vault.seal("d", "b", 7, CANARY)
-    wrapped = vault._keys
-    kept = wrapped._keys.get("c")
+    keys = vault._keys
+    kept = keys._keys.find("c", sealed.data[:8])
     assert kept is not None
     assert len(kept) == 12 + 32 + 16
-    assert wrapped.get("c") not in kept
-    wrapped._keys.destroy("d")
-    wrapped._keys.put("d", kept)
-    with pytest.raises(StoreError, match="the key of conversation d is not what was kept"):
-        wrapped.get("d")
+    assert keys.of("c") not in kept
+    keys._keys.add([(b"of its own", kept)], "d")
+    with pytest.raises(StoreError, match=f"key {b'of its own'.hex()} is not what was kept"):
+        keys.of("d")
     vault.close()
     store.close()
     with pytest.raises(StoreError, match="wrapped by another master key than this one"):

@@ -112,7 +112,8 @@ class Acts:
         """Hold for the risks stated in a message that was cut off, however much of a call has come."""
         for call in calls:
             id = command_id("call", self.chat.branch, self.chat.seen, message, call["id"])
-            about = About.OTHERS if call["input"].get("about") == About.OTHERS else About.SELF
+            said = call["input"].get("about") if isinstance(call["input"], dict) else None
+            about = About.OTHERS if said == About.OTHERS else About.SELF
             self.note(self.chat.raise_risk(about, by=self.chat.model, command_id=id))
 
     def _refused(self) -> str:
@@ -224,12 +225,12 @@ class Acts:
 
     def end_on_request(self) -> Consultation:
         """End, in the user's name, what the user asked to end and confirmed. Return whether it has ended."""
-        user = self.chat.user
-        command = self._ending(command_id("ends", self.chat.branch, self._seen()), user, Ground.USER_REQUEST, None)
+        # What was refused may be lawful later, so these ids name the state in which it is tried. It ends once anyway.
+        user, place = self.chat.user, (self.chat.branch, self.state.version)
+        command = self._ending(command_id("ends", *place), user, Ground.USER_REQUEST, None)
         lacks = yield from self._lacking(command)
         if lacks == {PROPOSED_FIRST.id}:
-            proposal = command_id("proposes", self.chat.branch, self._seen())
-            self.note(self.chat.propose(Ground.USER_REQUEST, by=user, command_id=proposal))
+            self.note(self.chat.propose(Ground.USER_REQUEST, by=user, command_id=command_id("proposes", *place)))
         return self._do_end(command)
 
     def end_after_all(self) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 
 from anthropic.types import Message as Answer
 
+from lastresort.adapters.screen import SUPPORT
 from lastresort.domain.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
@@ -33,7 +34,7 @@ from . import notes
 from .acts import Acts
 from .assessor import RECENT, Case
 from .history import REFUSAL, Histories
-from .replies import NOTICE, SUPPORT, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 from .steps import Ask, Steps
 from .tools import CALLS, RISK, declarations
 from .words import Block, Setup, command_id, kept_assistant, kept_user, merged, plain, sendable
@@ -133,8 +134,7 @@ def _results(pending: Pending, results: Any) -> list[Block]:
 
 
 class Turn:
-    """A turn under way, with a handle on the branch of its own, which acts on what the user had said by its
-    beginning."""
+    """A turn under way. Its own handle on the branch acts on what the user had said by the beginning of the turn."""
 
     def __init__(self, terms: Terms, chat: Chat, pending: Pending | None = None) -> None:
         self.terms, self.theirs = terms, chat
@@ -283,8 +283,10 @@ class Turn:
                 self.terms.histories.keep(self.chat.branch, self.history)
             if stop_reason == WHOLE:
                 self.acts.lead_away()
-        # A newer user turn makes the ending stale, which is for the law to say. Another answer stands instead of it.
-        if (took is not None or not state.answered) and self.acts.end_after_all():
+        # Where another answer was given, it stands instead of the ending. A newer user turn makes the ending stale,
+        # which is for the law to say.
+        stale = state.unit is not None and state.unit.turn != self.chat.seen
+        if (isinstance(took, Committed) or stale) and self.acts.end_after_all():
             return self.ended()
         if isinstance(took, Committed):
             return self._reply(stop_reason, took.version)
@@ -335,31 +337,24 @@ class Turn:
 
     def answer_after(self, version: int) -> Outcome | None:
         """Return the answer that the log has to the user turn at `version`, None if it has none."""
-        path = self.chat.path
-        later = [recorded for recorded in path if recorded.version > version]
-        answers = [recorded for recorded in later if isinstance(recorded.event, AssistantTurnTaken)]
-        if not answers:
+        later = [recorded for recorded in self.chat.path if recorded.version > version]
+        answer = next((recorded for recorded in later if isinstance(recorded.event, AssistantTurnTaken)), None)
+        if answer is None:
             return None
-        state = self.acts.state
-        answer, event = answers[0], answers[0].event
-        assert isinstance(event, AssistantTurnTaken)
-        text = self._text_of(answer)
-        if state.ended is not None and len(answers) == 1:
-            return self.ended_with(text)
+        assert isinstance(answer.event, AssistantTurnTaken)
         spoken = (r.version for r in later if r.version > answer.version and isinstance(r.event, UserTurnTaken))
-        until = next(spoken, len(path) + 1)
+        until = next(spoken, None)
+        if self.acts.state.ended is not None and until is None:
+            return replace(self.ended(), text=self._text_of(answer))
         return Reply(
-            text=text,
-            stop_reason=event.stop_reason,
+            text=self._text_of(answer),
+            stop_reason=answer.event.stop_reason,
             messages=(),
             version=answer.version,
-            recorded=tuple(r for r in later if r.version < until and content_of(r.event) is None),
-            holding=bool(state.risks),
-            usage=event.usage,
+            recorded=tuple(r for r in later if content_of(r.event) is None and (until is None or r.version < until)),
+            holding=bool(self.acts.state.risks),
+            usage=answer.event.usage,
         )
-
-    def ended_with(self, text: str) -> Ended:
-        return replace(self.ended(), text=text)
 
     def _text_of(self, recorded: Recorded) -> str:
         words = self.chat.conversations.words([recorded])

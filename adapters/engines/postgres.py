@@ -6,7 +6,7 @@ commits, and a reader that follows the log misses none.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,14 +19,16 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Composed
 
-from lastresort.domain.ports import CommandRecorded, List, Place, VersionConflict
+from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
-from .recorders import ENDS, LISTS, READ, SCHEMA, Entry, Listed, LogRecorder, Settings, by_branch, check_schema, reached
+from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_postgres
+from .recorders import ENDS, READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
 from .watch import Watch
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
-_GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
+GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
+_TRY = 0.5  # seconds that one attempt to get a connection may take
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
@@ -37,14 +39,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
     f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
-    "CREATE TABLE IF NOT EXISTS {schema}.branches (position bigint PRIMARY KEY, root bigint NOT NULL, ended bigint, "
-    "branched int NOT NULL)",
-    *(
-        f"CREATE INDEX IF NOT EXISTS branches_{name} ON {{schema}}.branches (position) WHERE {holds}"
-        for name, holds in LISTS.items()
-    ),
-    "CREATE TABLE IF NOT EXISTS {schema}.snapshots (originator_id text, originator_version bigint, "
-    "data bytea NOT NULL, PRIMARY KEY (originator_id, originator_version))",
+    *(in_postgres(statement) for statement in TABLES),
     # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
     # let go of the lock. `begins` is null for an event that is to be written as it is.
     f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
@@ -94,13 +89,14 @@ _TABLES = (
 )
 _KEYS = (
     "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
-    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (conversation text PRIMARY KEY, key bytea NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (name bytea PRIMARY KEY, key bytea NOT NULL, conversation text)",
+    "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
     "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
 )
 Result = TypeVar("Result")
 
 
-def _connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[Any]:
+def connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[Any]:
     """Open a connection on which nothing waits for ever."""
     at = conninfo_to_dict(url)
     at.setdefault("connect_timeout", str(max(1, round(settings.deadline))))
@@ -119,7 +115,7 @@ def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
 @contextmanager
 def _migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """Make tables, one process at a time: together they would trip over each other, and who waits need not hurry."""
-    with _connect(url, settings) as connection:
+    with connect(url, settings) as connection:
         connection.execute("SET lock_timeout = 60000")
         connection.execute("SET statement_timeout = 60000")
         with connection.transaction():
@@ -127,7 +123,7 @@ def _migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]
             yield connection
 
 
-class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
+class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
     """Keeps the log in PostgreSQL. Appends are serialized, so positions rise in the order of commits."""
 
     deadline = Settings().deadline
@@ -235,10 +231,10 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
         until = time.monotonic() + self.deadline
         while True:
             try:
-                left = max(0.0, until - time.monotonic())
+                left = max(0.0, min(_TRY, until - time.monotonic()))
                 with (
                     self.datastore.pool.connection(timeout=left) as connection,
-                    self._watch.over(connection.fileno(), until + _GRACE),
+                    self._watch.over(connection.fileno(), until + GRACE),
                 ):
                     return act(connection)
             except (errors.LockNotAvailable, errors.QueryCanceled):
@@ -313,60 +309,57 @@ class PostgresRecorder(PostgresApplicationRecorder, LogRecorder):
             list(positions),
         )
 
-    def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
-        rows = self._select(
-            "SELECT position, root, ended, (SELECT max(originator_version) FROM {schema}.{events} "
-            "WHERE originator_id = e.originator_id) FROM {schema}.branches JOIN {schema}.{events} e "
-            f"ON e.notification_id = position WHERE {LISTS[which]} AND position > %s ORDER BY position LIMIT %s",
-            *(after, limit),
-        )
-        return [Listed._make(row) for row in rows]
+    def migrate(self, connection: psycopg.Connection[Any]) -> str:
+        """Bring the tables up to date in the transaction of `connection`; return the version that they were of.
 
-    def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
-        rows = self._select(
-            "SELECT originator_version, data FROM {schema}.snapshots WHERE originator_id = %s "
-            "AND originator_version <= %s AND substring(data from 1 for %s) = %s "
-            "ORDER BY originator_version DESC LIMIT 1",
-            *(branch, upto, len(prefix), prefix),
-        )
-        return rows[0] if rows else None
+        Raises:
+            StoreError: there are none, or they cannot be brought up to date; it says why.
+        """
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+        made = self._made(connection)
+        if self.events_table_name not in made:
+            raise StoreError("it has no tables; there is nothing to migrate")
+        version = None
+        if "meta" in made:
+            found = connection.execute(self._composed("SELECT value FROM {schema}.meta WHERE name = 'schema'"))
+            version = (found.fetchone() or (None,))[0]
+        check_migration(version)
+        if version == "1":
+            connection.execute(
+                self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(_ARGUMENTS_1)})")
+            )
+        for statement in self.sql_create_statements:
+            connection.execute(statement)
+        for rebuild, _ in REBUILD:
+            connection.execute(self._composed(in_postgres(rebuild)))
+        connection.execute(self._composed("UPDATE {schema}.meta SET value = %s WHERE name = 'schema'"), (str(SCHEMA),))
+        return str(version)
 
-    def select_versions(self, branch: str) -> list[int]:
-        rows = self._select("SELECT originator_version FROM {schema}.snapshots WHERE originator_id = %s", branch)
-        return [version for (version,) in rows]
+    def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        return self._select(in_postgres(statement), *params)
 
-    def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
-        gone = self._composed("DELETE FROM {schema}.snapshots WHERE originator_id = %s")
-        made = self._composed("INSERT INTO {schema}.snapshots VALUES (%s, %s, %s)")
-
-        def replace(connection: psycopg.Connection[Any]) -> None:
+    def _change(self, *statements: Statement) -> None:
+        def change(connection: psycopg.Connection[Any]) -> None:
             with connection.transaction():
-                connection.execute(gone, (branch,))
-                connection.cursor().executemany(made, [(branch, *one) for one in snapshots.items()])
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+                for statement, params in statements:
+                    connection.execute(self._composed(in_postgres(statement)), params)
 
-        self._again_if_lost(replace)
+        self._again_if_lost(change)
+
+    def _made(self, connection: psycopg.Connection[Any]) -> set[str]:
+        found = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
+        )
+        return {name for (name,) in found.fetchall()}
 
     def close(self) -> None:
         self._watch.close()
         self.datastore.close()
 
 
-_ARGUMENTS = (
-    "text",
-    "bigint",
-    "text",
-    "bytea",
-    "bytea",
-    "int",
-    "text",
-    "text",
-    "int",
-    "text",
-    "boolean",
-    "bytea",
-    "text",
-    "bytea",
-)
+_ARGUMENTS_1 = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
+_ARGUMENTS = (*_ARGUMENTS_1, "text", "bytea")  # those before were the arguments in version 1 of the tables
 
 
 class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, ProcessRecorder):
@@ -396,17 +389,22 @@ class Factory(library.PostgresFactory):
     process_recorder_class = PostgresProcessRecorder  # type: ignore[assignment]  # the library has no protocol for it
 
 
+def _datastore(url: str, settings: Settings) -> PostgresDatastore:
+    """The library's, not yet open, with what it has no parameter for, and without what the URL does not name."""
+    datastore = PostgresDatastore("", "", "", "", "", pool_size=1, max_overflow=9, originator_id_type="text")
+    datastore.pool.kwargs = {**conninfo_to_dict(url), "row_factory": dict_row, "autocommit": True}
+    datastore.pool._configure = lambda connection: _bound(connection, settings)
+    return datastore
+
+
 def open_recorder(url: str, settings: Settings) -> PostgresRecorder:
     """Open the recorder of a database, and make the tables, of the keys too, if they are missing."""
     # One connection first: it tells at once, and why, if the server cannot be reached.
     with _migrating(url, settings) as connection:
         for statement in _KEYS:
             connection.execute(statement)
-    datastore = PostgresDatastore("", "", "", "", "", pool_size=1, max_overflow=9, originator_id_type="text")
-    at = conninfo_to_dict(url)
-    # With what the library has no parameter for, and without what the URL does not name.
-    datastore.pool.kwargs = {**at, "row_factory": dict_row, "autocommit": True}
-    datastore.pool._configure = lambda connection: _bound(connection, settings)
+    datastore = _datastore(url, settings)
+    datastore.pool.reconnect_timeout = _TRY  # whoever needs a connection tries again, and not the pool ever more seldom
     datastore.pool.open()
     recorder = PostgresRecorder(datastore)
     recorder.deadline = settings.deadline
@@ -414,54 +412,8 @@ def open_recorder(url: str, settings: Settings) -> PostgresRecorder:
     return recorder
 
 
-class PostgresKeys:
-    """Keys in a schema of their own, so that they can be backed up, or not, apart from the log."""
-
-    def __init__(self, url: str, settings: Settings) -> None:
-        self._at = url, settings
-        self._connection = _connect(url, settings)
-        self._watch = Watch()
-        self._deadline = settings.deadline + _GRACE
-
-    def _execute(self, statement: str, *params: Any) -> tuple[Any, ...] | None:
-        """Execute a statement that may be sent twice, and is, if the connection was lost."""
-        with reached():
-            try:
-                return self._fetch(statement, params)
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                if not self._connection.broken:
-                    raise
-                self._connection = _connect(*self._at)
-                return self._fetch(statement, params)
-
-    def _fetch(self, statement: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
-        with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
-            cursor = self._connection.execute(statement, params)
-            return cursor.fetchone() if cursor.description else None
-
-    def get(self, conversation: str) -> bytes | None:
-        row = self._execute("SELECT key FROM lastresort_keys.keys WHERE conversation = %s", conversation)
-        return bytes(row[0]) if row else None
-
-    def put(self, conversation: str, key: bytes) -> None:
-        self._execute("INSERT INTO lastresort_keys.keys VALUES (%s, %s) ON CONFLICT DO NOTHING", conversation, key)
-
-    def destroy(self, conversation: str) -> None:
-        self._execute("DELETE FROM lastresort_keys.keys WHERE conversation = %s", conversation)
-
-    def is_new(self) -> bool:
-        return self._execute("SELECT 1 FROM lastresort_keys.master") is None
-
-    def named(self, fingerprint: str) -> str:
-        self._execute(
-            "INSERT INTO lastresort_keys.master SELECT %s::text "
-            "WHERE NOT EXISTS (SELECT 1 FROM lastresort_keys.master) ON CONFLICT DO NOTHING",
-            fingerprint,
-        )
-        row = self._execute("SELECT min(fingerprint) FROM lastresort_keys.master")
-        assert row is not None
-        return str(row[0])
-
-    def close(self) -> None:
-        self._watch.close()
-        self._connection.close()
+def migrate(url: str, settings: Settings) -> str:
+    """Bring the tables of a database up to date, and return the version that they were of. See `migration`."""
+    with _migrating(url, settings) as connection:
+        connection.execute(f"SET statement_timeout = {round(settings.deadline * 1_000)}")
+        return PostgresRecorder(_datastore(url, settings)).migrate(connection)

@@ -22,7 +22,13 @@ from lastresort.domain.events import ConversationEnded
 from lastresort.domain.ports import CommandRecorded, List, Place, VersionConflict
 
 SCHEMA = 2
-"""The version of the tables. A store of another version is migrated, or refused with the reason."""
+"""The version of the tables. A store of another version is migrated, or refused with the reason.
+
+1 had no `branches` and no `snapshots`.
+"""
+
+RESTORING = "restoring"
+"""What stands in place of a version while a backup is being restored, and is not known to be whole."""
 
 
 ENDS = ConversationEnded.kind
@@ -82,10 +88,6 @@ READ = WRITTEN.replace(" nth,", "")
 """The columns that are read: after the position, the fields of `Stored`."""
 
 
-LISTS: dict[List, str] = {"active": "ended IS NULL", "ended": "ended IS NOT NULL", "branched": "branched = 1"}
-"""The lists of branches, and what holds of those that are in one."""
-
-
 class Row(NamedTuple):
     """A row of the log as it is written, but for its position."""
 
@@ -95,7 +97,7 @@ class Row(NamedTuple):
     state: bytes
     digest: bytes | None  # of its words
     schema_version: int
-    recorded_at: str
+    recorded_at: str | int  # what `LogRecorder.time` makes of it
     command_id: str
     nth: int  # among the events of its command, from 0
     correlation_id: str | None  # None: the command's
@@ -122,6 +124,10 @@ class Listed(NamedTuple):
 
 class LogRecorder(ApplicationRecorder):
     """What the store asks of a recorder, besides the library's interface."""
+
+    def time(self, recorded_at: str) -> str | int:
+        """Return a time as this recorder keeps it."""
+        return recorded_at
 
     @abstractmethod
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
@@ -157,6 +163,26 @@ class LogRecorder(ApplicationRecorder):
         """Return the first branches of a list that began after position `after`."""
 
     @abstractmethod
+    def count_stale(self, prefix: bytes) -> tuple[int, int]:
+        """Return how many branches are not listed as the log has them, and how many snapshots do not begin so."""
+
+    @abstractmethod
+    def rebuild_lists(self) -> None:
+        """Make the lists of branches anew from the log."""
+
+    @abstractmethod
+    def select_long(self, least: int) -> list[str]:
+        """Return the branches with at least so many events of their own, or with snapshots."""
+
+    @abstractmethod
+    def note(self, name: str, value: str) -> None:
+        """Keep a note about the store, in place of another of that name."""
+
+    @abstractmethod
+    def noted(self, name: str) -> str | None:
+        """Return a note about the store, None if there is none."""
+
+    @abstractmethod
     def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
         """Return the latest snapshot of a branch up to a version that begins with `prefix`, after its version."""
 
@@ -184,8 +210,25 @@ def check_schema(version: str | None) -> None:
             "its tables were made by a version of this program before the first release; "
             "export the log with that version, and import it into a new store"
         )
-    if version != str(SCHEMA):
-        raise StoreError(f"its tables are of version {version}, and this program works with version {SCHEMA}")
+    if version == str(SCHEMA):
+        return
+    if version == RESTORING:
+        raise StoreError("a backup was being restored into it, and that did not come to its end; restore it again")
+    if version.isdecimal() and int(version) < SCHEMA:
+        todo = "stop what uses it, back it up, and run `lastresort migrate URL`"
+    else:
+        todo = "it was written by a later version of this program; use that one"
+    raise StoreError(f"its tables are of version {version}, and this program works with version {SCHEMA}: {todo}")
+
+
+def check_migration(version: str | None) -> None:
+    """Check that tables of a version can be brought up to date: those of this version too, whose lists are made anew.
+
+    Raises:
+        StoreError: they cannot; it says why.
+    """
+    if version is None or not version.isdecimal() or not 0 < int(version) <= SCHEMA:
+        check_schema(version)
 
 
 def by_branch(places: Iterable[Place]) -> dict[str, set[int]]:
@@ -213,6 +256,7 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
         self._commands: dict[str, list[int]] = {}  # the positions of what each of them wrote
         self._listed: dict[int, Listed] = {}
         self._snapshots: dict[str, dict[int, bytes]] = {}
+        self._notes: dict[str, str] = {}
 
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
         events = [
@@ -323,6 +367,24 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
 
     def _branch_at(self, one: Listed) -> Any:
         return self._stored_events[one.position - 1].originator_id
+
+    def count_stale(self, prefix: bytes) -> tuple[int, int]:
+        with self._database_lock:
+            kept = [data for of_branch in self._snapshots.values() for data in of_branch.values()]
+        return 0, sum(not data.startswith(prefix) for data in kept)
+
+    def rebuild_lists(self) -> None:
+        """They came about with the log, and do not outlive it."""
+
+    def select_long(self, least: int) -> list[str]:
+        with self._database_lock:
+            return [str(b) for b, own in self._stored_events_index.items() if len(own) >= least or b in self._snapshots]
+
+    def note(self, name: str, value: str) -> None:
+        self._notes[name] = value
+
+    def noted(self, name: str) -> str | None:
+        return self._notes.get(name)
 
     def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
         with self._database_lock:

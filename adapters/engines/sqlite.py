@@ -13,7 +13,7 @@ connection, those that wait share a transaction; reads go through the library's 
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -31,23 +31,23 @@ from eventsourcing.sqlite import (
     SQLiteTransaction,
 )
 
-from lastresort.domain.ports import CommandRecorded, List, Place, VersionConflict
+from lastresort.adapters.encoding import packed
+from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
+from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_sqlite
 from .groups import GroupCommit, Job
 from .recorders import (
     ENDS,
     LEVELS,
-    LISTS,
     READ,
     SCHEMA,
     WRITTEN,
     Entry,
-    Listed,
-    LogRecorder,
     Row,
     Settings,
     StoreError,
     by_branch,
+    check_migration,
     check_schema,
     conflict,
 )
@@ -56,15 +56,10 @@ _PAGE_BYTES = 2_048  # an append touches four pages, and each of them is written
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {events} (rowid INTEGER PRIMARY KEY, originator_id TEXT NOT NULL, "
     "originator_version INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL, digest BLOB, "
-    "schema_version INTEGER, recorded_at TEXT, command_id TEXT, nth INTEGER, correlation_id TEXT, "
+    "schema_version INTEGER, recorded_at, command_id TEXT, nth INTEGER, correlation_id TEXT, "
     "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
     "CREATE TABLE IF NOT EXISTS contents (position INTEGER PRIMARY KEY, data BLOB NOT NULL)",
-    # What follows can be made anew from the log. A branch is known by the position of what began it.
-    "CREATE TABLE IF NOT EXISTS branches (position INTEGER PRIMARY KEY, root INTEGER NOT NULL, ended INTEGER, "
-    "branched INTEGER NOT NULL)",
-    *(f"CREATE INDEX IF NOT EXISTS {name} ON branches (position) WHERE {holds}" for name, holds in LISTS.items()),
-    "CREATE TABLE IF NOT EXISTS snapshots (originator_id TEXT, originator_version INTEGER, data BLOB NOT NULL, "
-    "PRIMARY KEY (originator_id, originator_version)) WITHOUT ROWID",
+    *(in_sqlite(statement, "") for statement in TABLES),
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"INSERT OR IGNORE INTO meta VALUES ('schema', '{SCHEMA}')",
 )
@@ -155,7 +150,7 @@ class Datastore(SQLiteDatastore):
         self.settings = settings
 
 
-class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
+class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
     """Keeps the log in an SQLite file."""
 
     datastore: Datastore
@@ -210,6 +205,10 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
         return {self.events_table_name, "contents", "meta", "branches", "snapshots"}
 
     # --- writing --------------------------------------------------------------------------------------------------
+
+    def time(self, recorded_at: str) -> str | int:
+        """Times are kept as numbers, in a column of no type: one that would lose something by that stays text."""
+        return packed(recorded_at)
 
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
         try:
@@ -355,35 +354,42 @@ class SQLiteRecorder(SQLiteApplicationRecorder, LogRecorder):
         marks = ",".join("?" * len(positions))
         return self._select(f"SELECT rowid, {READ} FROM {self.events_table_name} WHERE rowid IN ({marks})", *positions)
 
-    def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
-        table = self.events_table_name
-        rows = self._select(
-            "SELECT position, root, ended, (SELECT max(originator_version) FROM "
-            f"{table} WHERE originator_id=e.originator_id) FROM branches INDEXED BY {which} JOIN {table} e "
-            f"ON e.rowid=position WHERE {LISTS[which]} AND position>? ORDER BY position LIMIT ?",
-            *(after, limit),
-        )
-        return [Listed._make(row) for row in rows]
+    def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        return self._select(in_sqlite(statement, self.events_table_name), *params)
 
-    def select_snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
-        rows = self._select(
-            "SELECT originator_version, data FROM snapshots WHERE originator_id=? AND originator_version<=? "
-            "AND substr(data, 1, ?)=? ORDER BY originator_version DESC LIMIT 1",
-            *(branch, upto, len(prefix), prefix),
-        )
-        return rows[0] if rows else None
-
-    def select_versions(self, branch: str) -> list[int]:
-        return [
-            version
-            for (version,) in self._select("SELECT originator_version FROM snapshots WHERE originator_id=?", branch)
-        ]
-
-    def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
+    def _change(self, *statements: Statement) -> None:
         with self.datastore.transaction(commit=True) as c:
-            c.execute("DELETE FROM snapshots WHERE originator_id=?", (branch,))
-            for version, data in snapshots.items():
-                c.execute("INSERT INTO snapshots VALUES (?,?,?)", (branch, version, data))
+            for statement, params in statements:
+                c.execute(in_sqlite(statement, self.events_table_name), tuple(params))
+
+    def migrate(self) -> str:
+        """Bring the tables up to date in one transaction, and return the version that they were of.
+
+        Raises:
+            StoreError: there are none, or they cannot be brought up to date; it says why.
+        """
+        with self.datastore.transaction(commit=True) as c:
+            c.execute("SELECT name FROM sqlite_master WHERE type='table'")
+            made = {row[0] for row in c.fetchall()}
+            if self.events_table_name not in made:
+                raise StoreError("it has no tables; there is nothing to migrate")
+            before = None
+            if "meta" in made:
+                c.execute("SELECT value FROM meta WHERE name='schema'")
+                before = (c.fetchone() or [None])[0]
+            check_migration(before)
+            table = self.events_table_name
+            if before == "1":  # whose column of times would make text of numbers
+                c.execute(f"ALTER TABLE {table} RENAME TO events_before")
+            for statement in self.construct_create_table_statements():
+                c.execute(statement)
+            if before == "1":
+                c.execute(f"INSERT INTO {table} (rowid, {WRITTEN}) SELECT rowid, {WRITTEN} FROM events_before")
+                c.execute("DROP TABLE events_before")
+            for rebuild, _ in REBUILD:
+                c.execute(in_sqlite(rebuild, self.events_table_name))
+            c.execute("UPDATE meta SET value=? WHERE name='schema'", (str(SCHEMA),))
+        return str(before)
 
     def close(self) -> None:
         with self._opening:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -18,6 +17,7 @@ import psycopg
 import pytest
 
 FAULTS = pytest.mark.xdist_group("faults on postgresql")  # one server is enough, and not that of the other tests
+ENGINES = [pytest.param("sqlite", id="sqlite"), pytest.param("postgresql", id="postgresql", marks=FAULTS)]
 
 
 class Server:
@@ -83,14 +83,6 @@ class Server:
         self.kill()  # nobody needs what it holds, and to write that takes it long
         self._server.cleanup()
         self._temporary.cleanup()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """A server that may be killed. Tests that use it are of the group FAULTS."""
-    server = Server()
-    yield server
-    server.close()
 
 
 class Line:

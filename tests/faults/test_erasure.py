@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from faults.acts import OPERATOR, check_log, open_at
-from faults.servers import FAULTS, Server, server
+from faults.servers import FAULTS, Server
 from faults.sizes import size
 from stores import done
 
@@ -20,8 +20,6 @@ from lastresort.adapters import StoreError
 from lastresort.domain import Chat, Conversations
 from lastresort.domain.ports import Place, SealBroken
 from lastresort.projections import transcript
-
-__all__ = ["server"]
 
 PIECE = 20
 TURNS = 4

@@ -11,7 +11,7 @@ from random import Random
 import psycopg
 import pytest
 from faults.acts import check, check_log, open_at
-from faults.servers import FAULTS, Line, Server, server
+from faults.servers import FAULTS, Line, Server
 from faults.sizes import size
 from faults.victims import Writer
 from faults.writers import BRANCHES, write
@@ -22,8 +22,6 @@ from lastresort.domain import Chat, Conversations
 from lastresort.domain.outcomes import Committed
 
 pytestmark = FAULTS
-__all__ = ["server"]
-
 IN_TIME = 4  # seconds; the deadline is 2
 
 

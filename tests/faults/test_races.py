@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from faults.acts import check, check_log, open_at
 from faults.racers import race, start_at_once
+from faults.servers import ENGINES, Server
 from faults.sizes import size
 from faults.zygote import Worker, Zygote
-from stores import DURABLE_STORES, done, postgresql
+from stores import done
 
 from lastresort.domain import Chat, Risk, Verdict
 from lastresort.domain.events import (
@@ -26,20 +27,18 @@ from lastresort.domain.events import (
     UserTurnTaken,
 )
 
-__all__ = ["postgresql"]
-
 AFTER_THE_END = {kind.kind for kind in (FeedbackGiven, AppealFiled, AppealDecided, RiskRaised)}
 AT_ONCE = 8
 
 
-@pytest.fixture(params=DURABLE_STORES)
+@pytest.fixture(params=ENGINES)
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
     """Name stores that nobody has used."""
     numbers = count(1)
     if request.param == "sqlite":
         return lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db"
-    create: Callable[[], str] = request.getfixturevalue("postgresql")
-    return create
+    server: Server = request.getfixturevalue("server")
+    return server.create_database
 
 
 @pytest.fixture

@@ -4,22 +4,21 @@ State, log and answer agree, and the command that is sent again takes effect onc
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import product
 from typing import Any
 
 import pytest
 from eventsourcing.persistence import OperationalError
-from faults.acts import check_log
-from stores import MODEL, OPERATOR, STORES, new_url, opened, postgresql
+from faults.acts import check_log, open_at
+from faults.servers import ENGINES
+from stores import MODEL, OPERATOR
 from test_service import ACTS, asked_and_confirmed, ended, talk
 
 from lastresort.adapters import StoreError
 from lastresort.domain import BranchEnded, Chat, Conversations, Ground, Refused
 from lastresort.domain.outcomes import Committed
 from lastresort.domain.state import fold
-
-__all__ = ["postgresql"]
 
 
 def begun(chat: Chat, id: str) -> Chat:
@@ -83,11 +82,14 @@ class Faulty:
         return watched
 
 
-@pytest.fixture(params=STORES, scope="module")
+@pytest.fixture(params=["memory", *ENGINES], scope="module")
 def chats(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversations]:
-    folder = tmp_path_factory.mktemp("recorder")
-    url = f"sqlite:///{folder}/log.db" if request.param == "sqlite" else new_url(request.param, request)
-    with opened(url) as conversations:
+    url = "memory:"
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('recorder')}/log.db"
+    elif request.param == "postgresql":
+        url = request.getfixturevalue("server").create_database()
+    with closing(open_at(url)) as conversations:
         conversations.store.recorder = Faulty(conversations.store.recorder)
         yield conversations
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -86,7 +87,9 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
         url: the store.
         uid: whom to be, for one who is root otherwise and may do anything.
     """
-    disk = Traced() if url.startswith("sqlite:") else None
+    disk = None
+    with suppress(LookupError):  # who asks for a fault of it has looked whether there can be one
+        disk = Traced()
     if uid is not None:
         os.setuid(uid)
     try:
@@ -113,7 +116,6 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
 
 def _refusal(what: str, part: str, error: int) -> Callable[[str, str], int]:
     """Return what refuses an operation on some file; error 0 stops the process there instead."""
-
     stopped = []
 
     def refuse(done: str, path: str) -> int:

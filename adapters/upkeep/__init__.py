@@ -1,0 +1,1 @@
+"""What keeps a store in order: migrations, the doctor, backups. Only operators need it."""

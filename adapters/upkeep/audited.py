@@ -1,0 +1,39 @@
+"""What an audit of a store does beside replaying its log: it looks at the snapshots, and is noted for the doctor."""
+
+import json
+from contextlib import suppress
+from datetime import UTC
+
+from lastresort.adapters.engines.recorders import StoreError
+from lastresort.adapters.store import RecorderStore
+from lastresort.domain.chat import Conversations
+from lastresort.projections import Finding
+
+from .doctor import AUDITED
+
+
+def wrong_snapshots(conversations: Conversations) -> tuple[Finding, ...]:
+    """Return a finding for each snapshot in use that is not what the log adds up to."""
+    store = conversations.store
+    kept = store.snapshots if isinstance(store, RecorderStore) else None
+    if kept is None:
+        return ()
+    return tuple(
+        Finding(
+            branch=branch,
+            version=version,
+            rules=("structure-state",),
+            detail="the snapshot at this version is not what the log adds up to; `lastresort migrate` makes it anew",
+        )
+        for branch in kept.long_branches()
+        for version in kept.wrong(branch, conversations.path(branch))
+    )
+
+
+def note_audit(conversations: Conversations, events: int, findings: int) -> None:
+    """Note that there was an audit, and what came of it; not where who audits may only read."""
+    at = conversations.clock().astimezone(UTC).isoformat(timespec="seconds")
+    with suppress(StoreError):
+        if isinstance(conversations.store, RecorderStore):
+            note = {"at": at, "events": events, "findings": findings}
+            conversations.store.note(AUDITED, json.dumps(note))

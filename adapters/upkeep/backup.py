@@ -1,0 +1,206 @@
+"""Backups: the log in one file, the keys in another, taken while the store is in use; and stores made from them.
+
+A backup of an SQLite store is an SQLite file, one of a PostgreSQL database what `pg_dump` writes. The keys lie beside
+it in a file of the same name with `-keys` after it. The master key is in neither: without it a backup's words are lost.
+
+The log is copied first and the keys after it, so that no word in the copy lacks its key for having been said meanwhile.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from lastresort.adapters.encoding import Encoding
+from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
+from lastresort.adapters.store import RecorderStore, located
+from lastresort.projections import Report, audit
+
+Progress = Callable[[int, int], None]
+"""Called with how much is left, and how much there is in all."""
+
+_DEADLINE = 600.0
+_PAGES = 2_000  # copied at a time
+
+
+class BackedUp(NamedTuple):
+    """What was written: the files, and how many events are in them."""
+
+    log: Path
+    keys: Path
+    events: int
+    bytes: int
+
+
+def backup(url: str, file: Path, progress: Progress = lambda left, total: None) -> BackedUp:
+    """Write a backup of the store at `url` to `file`, and of its keys to the same name with `-keys` after it.
+
+    Raises:
+        StoreError: there is no store, one of the files exists, or it cannot be written. Nothing is left half done.
+    """
+    address, _ = located(url)
+    keys = _keys_of(file)
+    for path in (file, keys):
+        if path.exists():
+            raise StoreError(f"{path} exists; name a file that does not, or remove it")
+    if not file.parent.is_dir():
+        raise StoreError(f"no folder {file.parent} for the backup; create it first")
+    if address == "memory:":
+        raise StoreError("memory: is gone with its process; back up a store that is kept")
+    with reached(), _drafts(file, keys) as (log_draft, keys_draft):
+        if address.startswith("sqlite:///"):
+            events = _of_sqlite(Path(address.removeprefix("sqlite:///")), log_draft, keys_draft, progress)
+        else:
+            from . import postgres_backup
+
+            events = postgres_backup.dump(address, log_draft, keys_draft)
+        size = log_draft.stat().st_size + keys_draft.stat().st_size
+    return BackedUp(file, keys, events, size)
+
+
+def restore(file: Path, url: str, progress: Progress = lambda left, total: None) -> Report:
+    """Make a store at `url`, where there must be none, from a backup, and audit it. If it has findings, none is made.
+
+    Returns:
+        What the audit found.
+
+    Raises:
+        StoreError: there is a store at `url`, or the files are no backup. Nothing is left half done.
+    """
+    address, settings = located(url)
+    settings = settings._replace(deadline=_DEADLINE)
+    keys = _keys_of(file)
+    for path in (file, keys):
+        if not path.is_file():
+            raise StoreError(f"no backup at {path}")
+    if address == "memory:":
+        raise StoreError("memory: is gone with its process; restore into a store that is kept")
+    with reached():
+        if address.startswith("sqlite:///"):
+            return _to_sqlite(file, keys, Path(address.removeprefix("sqlite:///")), settings, progress)
+        from . import postgres_backup
+
+        return postgres_backup.load(file, keys, address, settings)
+
+
+def _keys_of(path: Path) -> Path:
+    return path.with_name(path.name + "-keys")
+
+
+@contextmanager
+def _drafts(*paths: Path) -> Iterator[list[Path]]:
+    """Have files written under other names, readable by their owner only, which take theirs when all are complete.
+
+    The last takes its name first: a store is there once its log is.
+    """
+    drafts = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
+    try:
+        for draft in drafts:
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield drafts
+        for path, draft in [*zip(paths, drafts, strict=True)][::-1]:
+            _synced(draft)
+            try:
+                os.link(draft, path)  # unlike a renaming, it replaces nothing
+            except FileExistsError:
+                raise StoreError(f"{path} came about meanwhile; nothing was replaced") from None
+        _synced(paths[0].parent)
+    finally:
+        for draft in drafts:
+            for end in ("", "-wal", "-shm", "-journal"):
+                draft.with_name(draft.name + end).unlink(missing_ok=True)
+
+
+def _synced(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------------------
+
+
+def _of_sqlite(path: Path, log: Path, keys: Path, progress: Progress) -> int:
+    if not path.exists():
+        raise StoreError(f"no store at {path}")
+    if not _keys_of(path).exists():
+        raise StoreError(
+            f"no keys at {_keys_of(path)}: the words in the backup could never be read; restore them first"
+        )
+    _copy(path, log, progress)
+    _copy(_keys_of(path), keys, lambda left, total: None)
+    file = sqlite3.connect(log)
+    try:
+        (events,) = file.execute("SELECT count(*) FROM stored_events").fetchone()
+    finally:
+        file.close()
+    return int(events)
+
+
+def _copy(path: Path, to: Path, progress: Progress) -> None:
+    """Copy a database as it is at one moment, however others write meanwhile, to a file that is whole by itself."""
+    source = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=60)
+    copy = sqlite3.connect(to, isolation_level=None)
+    try:
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on it stands still for this reader
+        source.backup(copy, pages=_PAGES, progress=lambda _, left, total: progress(left, total))
+        source.execute("COMMIT")
+        copy.execute("PRAGMA journal_mode=DELETE")
+        (said,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path} is no whole database: {error}") from error
+    finally:
+        copy.close()
+        source.close()
+    if said != "ok":
+        raise StoreError(f"{path} is damaged: {said}")
+
+
+def _to_sqlite(file: Path, keys: Path, path: Path, settings: Settings, progress: Progress) -> Report:
+    from lastresort.adapters.engines.sqlite import open_recorder
+
+    from .migration import migrate_tables
+
+    if not path.parent.is_dir():
+        raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
+    for there in (path, _keys_of(path), path.with_name(path.name + "-wal")):
+        if there.exists():
+            raise StoreError(f"{there} exists; a backup is restored into an empty place only")
+    try:
+        with _drafts(path, _keys_of(path)) as (log_draft, keys_draft):
+            _copy(file, log_draft, progress)
+            _copy(keys, keys_draft, lambda left, total: None)
+            migrate_tables(f"sqlite:///{log_draft}", settings)
+            recorder = open_recorder(log_draft, settings)
+            try:
+                report = audit(RecorderStore(recorder, Encoding()).entries())
+            finally:
+                recorder.close()
+            if report.findings:
+                raise _Unlawful(report)
+            _settled(log_draft)
+    except _Unlawful as refused:
+        return refused.report
+    return report
+
+
+def _settled(path: Path) -> None:
+    """Have all that is in a database's write-ahead log in its file: who closes it last does so."""
+    file = sqlite3.connect(path, isolation_level=None)
+    try:
+        file.execute("PRAGMA journal_mode=WAL")
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        file.close()
+    assert not path.with_name(path.name + "-wal").exists()
+
+
+class _Unlawful(Exception):
+    """What was restored has findings, and is to be taken away."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(SCHEMA)
+        self.report = report

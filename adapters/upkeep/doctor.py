@@ -1,0 +1,225 @@
+"""What an operator ought to know of a store: what is wrong with it, or about to be, and what to do.
+
+It looks and changes nothing. Whether the log itself is whole and lawful is for an audit to say.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lastresort.adapters.engines.beside import BesideTheLog
+from lastresort.adapters.engines.keys import VARIABLE
+from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
+from lastresort.adapters.snapshots import fold_digest
+from lastresort.adapters.store import located
+
+AUDITED = "audit"
+"""The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
+
+_LEAST_FREE = 256 * 2**20  # bytes
+_MOST_WAL = 64 * 2**20
+_LEEWAY = timedelta(seconds=60)
+_DEADLINE = 600.0
+_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+"""The versions of SQLite from which on the WAL-reset bug is mended, the latest first; 3.52.0 has the fix too.
+Source: sqlite.org/wal.html, "The WAL-reset bug"."""
+
+
+class Check(NamedTuple):
+    """What was looked at, whether all is well, what was found, and what to do about it if not."""
+
+    name: str
+    ok: bool
+    found: str
+    todo: str = ""
+
+
+def examine(url: str) -> list[Check]:
+    """Examine a store.
+
+    Raises:
+        StoreError: there is none, or it cannot be reached.
+    """
+    address, settings = located(url)
+    settings = settings._replace(deadline=_DEADLINE)
+    if address == "memory:":
+        raise StoreError("memory: holds nothing yet; examine a store that is kept")
+    with reached():
+        if address.startswith("sqlite:///"):
+            return list(_of_sqlite(Path(address.removeprefix("sqlite:///")), settings))
+        from .postgres_doctor import of_postgres
+
+        return list(of_postgres(address, settings))
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------------------
+
+
+def _of_sqlite(path: Path, settings: Settings) -> Iterator[Check]:
+    if not path.exists():
+        raise StoreError(f"no store at {path}")
+    yield engine(sqlite3.sqlite_version_info)
+    yield from _files(path)
+    yield space(path)
+    file = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2)
+    try:
+        yield _durability(file, settings)
+        yield _whole(file)
+        version = _schema(file)
+    finally:
+        file.close()
+    yield schema(version)
+    if version == str(SCHEMA):
+        from lastresort.adapters.engines.sqlite import open_recorder
+
+        recorder = open_recorder(path, settings)
+        try:
+            yield from of_log(recorder, datetime.now(UTC))
+        finally:
+            recorder.close()
+
+
+def engine(version: tuple[int, ...]) -> Check:
+    """Look for bugs that are known to corrupt a database like ours, which several connections write to with a WAL."""
+    text = ".".join(map(str, version))
+    latest, *branches = _FIXED
+    mended = version >= latest or any(version[:2] == one[:2] and version >= one for one in branches)
+    if mended or version < (3, 7, 0):
+        return Check("engine", True, f"SQLite {text}, without a known bug that corrupts")
+    return Check(
+        "engine",
+        False,
+        f"SQLite {text} has the WAL-reset bug (3.7.0 to 3.51.2): if two connections write and checkpoint at the same "
+        "moment, the database may be corrupted. It is rare",
+        "run Python with SQLite 3.51.3 or later (or 3.50.7, 3.44.6); until then write from one process",
+    )
+
+
+def _files(path: Path) -> Iterator[Check]:
+    keys, master = (path.with_name(path.name + end) for end in ("-keys", "-master"))
+    yield from (permissions(name, one) for name, one in (("keys", keys), ("master key", master)) if one.exists())
+    if not keys.exists():
+        yield Check("keys", False, f"no keys at {keys}: no words can be read", "restore the keys from a backup")
+    if master.exists():
+        yield Check("master key", True, f"{master} lies beside the keys that it wraps: keep a copy elsewhere")
+    elif VARIABLE not in os.environ:
+        yield Check(
+            "master key",
+            not keys.exists(),
+            f"neither {master} nor {VARIABLE}",
+            "restore the master key, or pass it; without it no words can be read",
+        )
+    wal = path.with_name(path.name + "-wal")
+    size = wal.stat().st_size if wal.exists() else 0
+    yield Check(
+        "write-ahead log",
+        size <= _MOST_WAL,
+        f"{size:,} bytes",
+        "" if size <= _MOST_WAL else "a reader keeps it from being checkpointed: end transactions that stay open",
+    )
+
+
+def permissions(name: str, path: Path) -> Check:
+    """Check that only its owner can read a file."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        return Check(name, False, f"{path} is open to others: mode {mode:04o}", f"chmod 600 {path}")
+    return Check(name, True, f"{path}: mode {mode:04o}")
+
+
+def space(path: Path) -> Check:
+    """Check that there is room to write, and to copy the store once."""
+    free, needed = shutil.disk_usage(path.parent).free, max(_LEAST_FREE, path.stat().st_size)
+    return Check(
+        "free space",
+        free >= needed,
+        f"{free:,} bytes",
+        "" if free >= needed else f"make room: {needed:,} bytes would do for a copy of the store",
+    )
+
+
+def _durability(file: sqlite3.Connection, settings: Settings) -> Check:
+    (mode,) = file.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        todo = "open it with this program, on a local disk, which turns it to WAL"
+        return Check("durability", False, f"journal_mode is {mode}, not wal", todo)
+    if settings.synchronous != "FULL":
+        found = f"synchronous={settings.synchronous}: when the power fails, the latest turns may be lost"
+        return Check("durability", False, found, "leave `synchronous` out of the URL, unless you mean it")
+    return Check("durability", True, "journal_mode=wal, synchronous=FULL")
+
+
+def _whole(file: sqlite3.Connection) -> Check:
+    try:
+        (said,) = file.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        said = str(error)
+    if said == "ok":
+        return Check("integrity", True, "quick_check finds nothing")
+    return Check("integrity", False, f"the file is damaged: {said}", "keep a copy of it, and restore the latest backup")
+
+
+def _schema(file: sqlite3.Connection) -> str | None:
+    tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    if "stored_events" not in tables:
+        raise StoreError("it has no log: this is no store, or nobody has opened it yet")
+    found = file.execute("SELECT value FROM meta WHERE name='schema'").fetchone() if "meta" in tables else None
+    return found[0] if found else None
+
+
+# --- What both engines have in common --------------------------------------------------------------------------------
+
+
+def schema(version: str | None) -> Check:
+    """Check that the tables are of this version of the program."""
+    if version == str(SCHEMA):
+        return Check("migrations", True, f"none is pending: the tables are of version {version}")
+    from lastresort.adapters.engines.recorders import check_schema
+
+    try:
+        check_schema(version)
+    except StoreError as error:
+        found, _, todo = str(error).partition(": ")
+        return Check("migrations", False, found, todo or "see docs/operating.md")
+    raise AssertionError(version)
+
+
+def of_log(recorder: BesideTheLog, now: datetime) -> Iterator[Check]:
+    """Check what stands in the tables and beside the log."""
+    yield clock(recorder.newest(), now)
+    yield audited(recorder.noted(AUDITED))
+    lists, snapshots = recorder.count_stale(fold_digest() or b"")
+    todo = "run `lastresort migrate URL`, which makes them anew"
+    yield Check("lists", not lists, f"{lists:,} branches listed otherwise than the log has them", todo if lists else "")
+    yield Check(
+        "snapshots",
+        not snapshots,
+        f"{snapshots:,} made by another version of the fold" + (": they are not used" if snapshots else ""),
+        todo if snapshots else "",
+    )
+
+
+def clock(newest: str | None, now: datetime) -> Check:
+    """Check that no event is of the future: some clock is wrong then, this one or that of who wrote it."""
+    if newest is None:
+        return Check("clock", True, "no event yet")
+    ahead = datetime.fromisoformat(newest) - now
+    if ahead > _LEEWAY:
+        found = f"the newest event is of {newest}, {ahead.total_seconds():,.0f} s after now"
+        return Check("clock", False, found, "set the clocks of the machines that write, by NTP say")
+    return Check("clock", True, f"the newest event is of {newest}")
+
+
+def audited(note: str | None) -> Check:
+    """Say when the log was audited last, and what came of it."""
+    if note is None:
+        return Check("last audit", True, "never; run `lastresort audit URL` now and then")
+    last: dict[str, Any] = json.loads(note)
+    found = f"{last['at']}: {last['events']:,} events, {last['findings']:,} findings"
+    return Check("last audit", not last["findings"], found, "run `lastresort audit URL`" if last["findings"] else "")

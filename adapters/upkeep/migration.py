@@ -1,0 +1,83 @@
+"""Tables of an earlier version brought up to date, and what stands beside the log made anew.
+
+The log is not touched. What is made anew follows from it, so this may be done at any time; it is needed after an update
+of this program that says so, and mends lists and snapshots that `lastresort doctor` finds stale.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
+from lastresort.adapters.store import located, open_store
+from lastresort.domain.events import Recorded
+from lastresort.domain.hot import pieces_of
+
+_DEADLINE = 600.0  # seconds for a statement here: nobody waits for an answer to a turn
+
+
+class Migrated(NamedTuple):
+    """What a migration did: the version that the tables were of, and are of; and how many snapshots there are now."""
+
+    before: int
+    now: int
+    snapshots: int
+
+
+def migrate(
+    url: str, track: Callable[[Iterable[str]], Iterable[str]] = lambda branches: branches, *, snapshots: bool = True
+) -> Migrated:
+    """Bring the tables of a store up to date in one transaction, then make its snapshots anew.
+
+    Args:
+        url: of the store.
+        track: shows how far it has come, as it goes through the branches.
+        snapshots: whether to make snapshots anew; if not, they come about as the store is used.
+
+    Raises:
+        StoreError: there is no store, or it cannot be brought up to date, and then nothing was changed.
+    """
+    address, settings = located(url)
+    settings = settings._replace(deadline=max(settings.deadline, _DEADLINE))
+    before = migrate_tables(address, settings)
+    if not snapshots:
+        return Migrated(before, SCHEMA, 0)
+    store, vault = open_store(url, create=False)
+    try:
+        kept = store.snapshots
+        assert kept is not None
+        count = sum(kept.renew(branch, _path(store, branch)) for branch in track(kept.long_branches()))
+    finally:
+        store.close()
+        vault.close()
+    return Migrated(before, SCHEMA, count)
+
+
+def _path(store: object, branch: str) -> list[Recorded]:
+    return [one for piece in pieces_of(store, None, branch) for one in piece.events]  # type: ignore[arg-type]
+
+
+def migrate_tables(address: str, settings: Settings) -> int:
+    """Bring the tables at an address up to date, and the lists in them; return the version that they were of.
+
+    Raises:
+        StoreError: see `migrate`.
+    """
+    if address.startswith("sqlite:///"):
+        from lastresort.adapters.engines.sqlite import Datastore, SQLiteRecorder
+
+        path = Path(address.removeprefix("sqlite:///"))
+        if not path.exists():
+            raise StoreError(f"no store at {path}; there is nothing to migrate")
+        with reached():
+            recorder = SQLiteRecorder(Datastore(str(path), settings))
+            try:
+                return int(recorder.migrate())
+            finally:
+                recorder.close()
+    if address == "memory:":
+        raise StoreError("memory: holds nothing yet; migrate a store that is kept")
+    from lastresort.adapters.engines import postgres
+
+    with reached():
+        return int(postgres.migrate(address, settings))

@@ -1,0 +1,99 @@
+"""What `doctor` looks at in PostgreSQL."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from lastresort.adapters.engines.keys import VARIABLE
+from lastresort.adapters.engines.postgres import open_recorder
+from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError
+
+from .doctor import Check, of_log, schema, space
+
+_MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
+_LEEWAY = 60  # seconds
+
+
+def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
+    """Examine the store in a database."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+
+        def ask(statement: str) -> Any:
+            row = connection.execute(statement).fetchone()
+            return row[0] if row else None
+
+        yield engine(int(ask("SHOW server_version_num")), str(ask("SHOW server_version")))
+        yield _durability({name: str(ask(f"SHOW {name}")) for name in (*_MUST_BE_ON, "data_checksums")})
+        yield _space(connection)
+        yield _keys(connection)
+        if VARIABLE not in os.environ:
+            yield Check("master key", False, f"{VARIABLE} is not set", "pass `master_key`, or set it")
+        yield _clock(ask("SELECT now()"))
+        if ask("SELECT to_regclass('stored_events')") is None:
+            raise StoreError("it has no log: this is no store, or nobody has opened it yet")
+        meta = ask("SELECT to_regclass('meta')") is not None
+        version = ask("SELECT value FROM meta WHERE name = 'schema'") if meta else None
+    yield schema(version)
+    if version == str(SCHEMA):
+        recorder = open_recorder(url, settings)
+        try:
+            yield from of_log(recorder, datetime.now(UTC))
+        finally:
+            recorder.close()
+
+
+def engine(number: int, text: str) -> Check:
+    """Look for bugs that are known to corrupt a database: 14.0 to 14.3 corrupted indexes that were built concurrently.
+
+    Source: postgresql.org, the release notes of 14.4.
+    """
+    if 140_000 <= number < 140_004:
+        found = f"PostgreSQL {text}: indexes that were built concurrently may be corrupt"
+        return Check("engine", False, found, "update to 14.4 or later, and REINDEX")
+    if number < 130_000:
+        return Check("engine", False, f"PostgreSQL {text} gets no more fixes", "update to a version that does")
+    return Check("engine", True, f"PostgreSQL {text}, without a known bug that corrupts")
+
+
+def _durability(settings: dict[str, str]) -> Check:
+    lax = [f"{name}={settings[name]}" for name in _MUST_BE_ON if settings[name] in ("off", "local")]
+    told = ", ".join(f"{name}={value}" for name, value in settings.items())
+    if lax:
+        return Check("durability", False, told, f"turn on what is not: {', '.join(lax)}; committed turns may be lost")
+    return Check("durability", True, told)
+
+
+def _space(connection: psycopg.Connection[Any]) -> Check:
+    """Ask where the data is, which only some may ask, and look there if it is on this machine."""
+    try:
+        row = connection.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'").fetchone()
+        folder = Path(row[0]) if row else None
+        if folder is not None and (folder / "PG_VERSION").exists():
+            return space(folder / "PG_VERSION")
+    except (psycopg.Error, OSError):
+        pass
+    return Check("free space", True, "the server's disk cannot be seen from here; watch it there")
+
+
+def _keys(connection: psycopg.Connection[Any]) -> Check:
+    row = connection.execute(
+        "SELECT has_schema_privilege('public', oid, 'USAGE') FROM pg_namespace WHERE nspname = 'lastresort_keys'"
+    ).fetchone()
+    if row is None:
+        return Check("keys", False, "no schema lastresort_keys: no words can be read", "restore the keys from a backup")
+    if row[0]:
+        todo = "REVOKE ALL ON SCHEMA lastresort_keys FROM PUBLIC"
+        return Check("keys", False, "every role may use the schema lastresort_keys", todo)
+    return Check("keys", True, "the schema lastresort_keys is not open to every role")
+
+
+def _clock(there: datetime) -> Check:
+    apart = abs((datetime.now(UTC) - there).total_seconds())
+    if apart > _LEEWAY:
+        found = f"this machine and the server are {apart:,.0f} s apart"
+        return Check("server's clock", False, found, "set the clocks, by NTP say")
+    return Check("server's clock", True, f"{apart:.1f} s apart from this machine's")

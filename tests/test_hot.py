@@ -1,0 +1,84 @@
+"""States kept in memory are few, never older than what is known, and good for a fork anywhere."""
+
+from collections.abc import Iterator
+
+import pytest
+from stores import MODEL, done, opened
+
+from lastresort.domain import Conversations, hot
+from lastresort.domain.hot import APART, HotStates
+from lastresort.domain.state import Conversation
+
+
+def at(version: int) -> Conversation:
+    return Conversation(version)
+
+
+def test_a_later_state_is_not_replaced_by_an_earlier_one() -> None:
+    """Two threads may come with theirs in another order than they were written."""
+    states = HotStates(2)
+    states.put("b", at(5))
+    states.put("b", at(4))
+    assert states.get("b") == at(5)
+
+
+def test_the_branches_used_last_are_kept() -> None:
+    """And no more of them than was said."""
+    states = HotStates(2)
+    for branch in "abc":
+        states.put(branch, at(1))
+    assert states.get("a") is None
+    assert states.get("b") == at(1)
+    states.put("d", at(1))
+    assert [branch for branch in "abcd" if states.get(branch)] == ["b", "d"]
+
+
+def test_earlier_states_are_kept_at_a_distance() -> None:
+    """Of a branch's own versions, the latest that is no later than what is asked for."""
+    states = HotStates(2)
+    for version in range(1, 4 * APART):
+        states.put("b", at(version))
+    assert states.at("b", APART - 1) is None
+    for asked in (APART, 2 * APART - 1, 2 * APART, 10 * APART):
+        found = states.at("b", asked)
+        assert found is not None
+        assert found.version == min(asked // APART, 3) * APART
+    assert states.at("other", 5) is None
+
+
+def test_earlier_states_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all, whatever the number and the length of branches; those used last stay."""
+    monkeypatch.setattr(hot, "_EARLIER", 5)
+    states = HotStates(100)
+    for branch in ("a", "b", "c"):
+        for version in range(1, 2 * APART + 2):
+            states.put(branch, at(version))
+    assert [branch for branch in ("a", "b", "c") if states.at(branch, 10**6)] == ["b", "c"]
+
+
+@pytest.fixture
+def chats() -> Iterator[Conversations]:
+    with opened("memory:") as conversations:
+        yield conversations
+
+
+def test_a_fork_reads_as_much_of_a_long_branch_as_of_a_short_one(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its length, and wherever it opens."""
+    chat = chats.start(model=MODEL.id)
+    for _ in range(5 * APART):
+        done(chat.user_turn("hello"))
+        done(chat.assistant_turn("hello"))
+    read, most = chats.store.read, []
+
+    def counted(*args: object, **options: object) -> object:
+        events = read(*args, **options)  # type: ignore[arg-type]
+        most.append(len(events))
+        return events
+
+    monkeypatch.setattr(chats.store, "read", counted)
+    for turn in (APART + 4, 4 * APART + 2, 9 * APART):
+        most.clear()
+        done(chat.edit(turn, "hello again"))
+        assert sum(most) <= APART + 1
