@@ -7,11 +7,13 @@ them is what they print, where `...` stands for anything. TOML that begins with 
 """
 
 import doctest
+import gc
 import importlib
 import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -91,6 +93,10 @@ def test_python_blocks_run(page: Path) -> None:
     for thing in list(namespace.values()):
         if callable(close := getattr(thing, "close", None)) and not isinstance(thing, type):
             close()
+    namespace.clear()
+    with warnings.catch_warnings():  # a script leaves its connections to the end of the process; here that is no end
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
