@@ -48,8 +48,8 @@ def advance(steps: Steps, value: Any) -> Ask | Consult | Outcome:
 class InThread:
     """A turn whose steps run in a worker thread, since stores block.
 
-    anyio keeps its own cancellation from a step that runs, but not asyncio's. So whoever is cancelled waits until the step
-    has ended, and has recorded all that it was to record; and a lock keeps a turn from being closed while it runs.
+    anyio keeps its own cancellation from a step that runs, but not asyncio's. So whoever is cancelled waits until the
+    step has ended, and has recorded all that it was to record; and a lock keeps a turn from being closed while it runs.
     """
 
     def __init__(self, steps: Steps) -> None:
