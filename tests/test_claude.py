@@ -12,6 +12,7 @@ from claude_kit import (
     HANDSHAKE,
     HOPELESS,
     LOOK_UP,
+    MODEL,
     REDIRECT,
     SECOND,
     TWO_WAYS,
@@ -26,13 +27,16 @@ from claude_kit import (
     redirecting,
 )
 from oracle import unlawful
+from stores import opened
 
 from lastresort.adapters.claude import Claude, Overtaken
 from lastresort.adapters.claude.notes import ASKED, HOLD
+from lastresort.adapters.claude.steps import Ask
+from lastresort.adapters.claude.turn import Terms, resume
 from lastresort.adapters.loopback import Answer, Request, failing, text, thinking, tool_use
 from lastresort.domain import Ground, Policy, Refused, Risk
 from lastresort.domain.values import Actor, ActorKind, SecondOpinion
-from lastresort.projections import transcript
+from lastresort.projections import audit, transcript
 
 EVERY_WAY = pytest.mark.parametrize("way", WAYS)
 BOTH = pytest.mark.parametrize("way", TWO_WAYS)
@@ -152,6 +156,43 @@ def test_what_the_law_does_not_allow_does_not_happen(way: Way, calls: list[dict[
     assert reply.text.endswith("Let us go on.")
     assert [refusal.attempted for refusal in reply.refusals]
     assert chat.state.ended is None
+
+
+@BOTH
+def test_a_refused_warning_is_on_record(way: Way) -> None:
+    """Though what it would have been about was never said; and whether or not there was an answer before."""
+    with bench(["Hello.", Answer([harm(), WARN, WARN]), "Let us go on.", Answer([WARN]), "Well."], way) as b:
+        chat = b.start()
+        b.reply(chat, "Hi.")
+        b.reply(chat)
+        branch = chat.retry(3)
+        assert not isinstance(branch, Refused)
+        b.reply(branch, None)
+        assert b.api.reports == []
+    attempt = [recorded.event for recorded in chat.path if recorded.kind == "AttemptRefused"]
+    early = [recorded.event for recorded in branch.path if recorded.kind == "AttemptRefused"]
+    assert [refused.attempted for refused in attempt + early] == ["WarningGiven"] * 3
+    assert attempt[0].rules == ("answers-a-user", "redirected-first")
+    assert set(early[0].rules) == {"refers-to-the-path", "answers-a-user", "redirected-first", "still-harmful"}
+    assert audit(b.chats.store.log()).findings == ()
+
+
+def test_a_refused_warning_is_on_record_once() -> None:
+    """However often the message that asked for it is taken in."""
+    called = anthropic.types.Message.model_validate(
+        {
+            "id": "msg_1", "type": "message", "role": "assistant", "model": MODEL, "stop_reason": "tool_use",
+            "content": [{**WARN, "id": "toolu_1"}], "usage": {"input_tokens": 1, "output_tokens": 1},
+        }
+    )  # fmt: skip
+    with opened("memory:") as chats:
+        chat = chats.start(model=MODEL)
+        chat.user_turn(ABUSE)
+        for _ in range(2):
+            steps = resume(Terms(None, [], {}, Actor(kind=ActorKind.ASSESSOR, id="a"), 8), chat)
+            assert isinstance(next(steps), Ask)
+            assert isinstance(steps.send(called), Ask)
+        assert kinds(chat.path)[1:] == ["UserTurnTaken", "AttemptRefused"]
 
 
 @BOTH

@@ -1,7 +1,7 @@
 """Claude as an adversary: a model that calls any tool at any time, users who inject, faults of every kind.
 
 No ending is unlawful by the oracle, nothing crashes, and every conversation can be gone on with. How many are played
-says LASTRESORT_CONVERSATIONS (100 if unset); `python tests/test_claude_adversary.py 5000` plays them with a count.
+says LASTRESORT_CONVERSATIONS (100 if unset); `python tests/test_claude_adversary.py [FROM] TO` plays them with a count.
 """
 
 import json
@@ -313,5 +313,5 @@ if __name__ == "__main__":
     def tell(number: int, seen: Counter[str]) -> None:
         print(f"\r{number + 1:,} conversations, {dict(seen)}", end="", flush=True)
 
-    play(range(int(sys.argv[1])), tell)
+    play(range(*map(int, sys.argv[1:])), tell)
     print()

@@ -141,16 +141,28 @@ class Acts:
             said = dict(zip(names, flags, strict=True))
             return GiveWarning(id=id, by=self.chat.model, turn=turn, seen=seen, category=self._category(), **said)
 
-        if not self._will_stand(warning):
+        if not self._may_warn(warning):
             return self._refused()
         if self.opinion_is_due():
             yield from self.consult()
             if self._no_opinion:
                 return notes.NO_OPINION
-            if not self._will_stand(warning):
+            if not self._may_warn(warning):
                 return self._refused()
         self._warns = (id, self._category(), *flags)
         return notes.COUNTS
+
+    def _may_warn(self, warning: Callable[[int, int], Command]) -> bool:
+        """Whether the law will take a warning. An attempt that it will not take is recorded as refused.
+
+        It is asked for as if it were about the answer before, which came before the user's turn: so it is refused for
+        certain, under `answers-a-user` too.
+        """
+        if self._will_stand(warning):
+            return True
+        seen = self._seen()
+        self.chat.conversations.execute(self.chat.branch, warning(min(self.state.answered_by or seen, seen), seen))
+        return False
 
     def _will_stand(self, command: Callable[[int, int], Command]) -> bool:
         """Whether the law would take a command about the assistant turn that comes next, as things are now."""

@@ -22,7 +22,7 @@ from lastresort.projections.said import BETWEEN, ENDING_CALL
 from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, ClaudeAssessor, Opinion
 from .history import Histories
 from .replies import Outcome, Pending
-from .steps import Ask, Consult, Failure, Steps
+from .steps import Ask, Consult, Failure, InThread, Steps, advance
 from .tools import CALLS
 from .turn import Interrupted, Terms, go_on, resume, say
 from .words import command_id, kept_user, plain
@@ -127,15 +127,6 @@ class _Shown:
         return text
 
 
-def _advance(steps: Steps, value: Any) -> Ask | Consult | Outcome:
-    """Go on with a turn; return what it asks for next, or what came of it."""
-    try:
-        return steps.send(value)
-    except StopIteration as done:
-        outcome: Outcome = done.value
-        return outcome
-
-
 class Claude(_Terms):
     """Answers chats with Claude. Thread-safe, as far as the client and the store are.
 
@@ -219,10 +210,10 @@ class Claude(_Terms):
         return _edited(chat, turn, content, command_id)
 
     def _run(self, steps: Steps) -> Outcome:
-        step = _advance(steps, None)
+        step = advance(steps, None)
         while isinstance(step, Ask | Consult):
             done = self._create(step) if isinstance(step, Ask) else self._consult(step)
-            step = _advance(steps, done)
+            step = advance(steps, done)
         return step
 
     def _create(self, ask: Ask) -> Message:
@@ -304,17 +295,17 @@ class Stream:
         self._steps.close()
 
     def _read(self) -> Generator[Any, None, None]:
-        step = _advance(self._steps, None)
+        step = advance(self._steps, None)
         while isinstance(step, Ask | Consult):
             if isinstance(step, Consult):
-                step = _advance(self._steps, self._claude._consult(step))
+                step = advance(self._steps, self._claude._consult(step))
                 continue
             self._shown.next_message()
             with self._claude._client.messages.stream(**step.request) as stream:
                 yield from filter(self._shown.passes, stream)
                 self._shown.check()
                 answer = stream.get_final_message()
-            step = _advance(self._steps, answer)
+            step = advance(self._steps, answer)
         self._reply = step
 
 
@@ -384,10 +375,11 @@ class AsyncClaude(_Terms):
         return await anyio.to_thread.run_sync(_edited, chat, turn, content, command_id)
 
     async def _run(self, steps: Steps) -> Outcome:
-        step = await _advance_in_thread(steps, None)
+        turn = InThread(steps)
+        step = await turn.advance(None)
         while isinstance(step, Ask | Consult):
             done = await (self._create(step) if isinstance(step, Ask) else self._consult(step))
-            step = await _advance_in_thread(steps, done)
+            step = await turn.advance(done)
         return step
 
     async def _create(self, ask: Ask) -> Message:
@@ -402,16 +394,12 @@ class AsyncClaude(_Terms):
             return Failure(error)
 
 
-async def _advance_in_thread(steps: Steps, value: Any) -> Ask | Consult | Outcome:
-    return await anyio.to_thread.run_sync(_advance, steps, value)
-
-
 class AsyncStream:
     """`Stream`, read with `async for`; `reply` is awaited."""
 
     def __init__(self, claude: AsyncClaude, steps: Steps) -> None:
         self._claude = claude
-        self._steps = steps
+        self._turn = InThread(steps)
         self._reply: Outcome | None = None
         self._events = self._read()
         self._shown = _Shown()
@@ -446,13 +434,13 @@ class AsyncStream:
     async def close(self) -> None:
         """Close the connection, if the answer is still coming."""
         await self._events.aclose()
-        self._steps.close()
+        await self._turn.close()
 
     async def _read(self) -> AsyncGenerator[Any, None]:
-        step = await _advance_in_thread(self._steps, None)
+        step = await self._turn.advance(None)
         while isinstance(step, Ask | Consult):
             if isinstance(step, Consult):
-                step = await _advance_in_thread(self._steps, await self._claude._consult(step))
+                step = await self._turn.advance(await self._claude._consult(step))
                 continue
             self._shown.next_message()
             async with self._claude._client.messages.stream(**step.request) as stream:
@@ -461,5 +449,5 @@ class AsyncStream:
                         yield event
                 self._shown.check()
                 answer = await stream.get_final_message()
-            step = await _advance_in_thread(self._steps, answer)
+            step = await self._turn.advance(answer)
         self._reply = step
