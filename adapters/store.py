@@ -193,8 +193,8 @@ def open_store(
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
+    path = _path(url, create)
     try:
-        path = _path(url, create)
         address, settings = _parsed(url)
         if path is not None and path.exists():
             _check_is_ours(path, create, settings)
@@ -281,10 +281,13 @@ def _path(url: str, create: bool) -> Path | None:
     if not url.startswith("sqlite:///"):
         return None
     path = Path(url.removeprefix("sqlite:///").partition("?")[0])
-    if not create and not path.exists():
-        raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
-    if not path.parent.is_dir():
-        raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
+    try:
+        if not create and not path.exists():
+            raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
+        if not path.parent.is_dir():
+            raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
+    except OSError as error:
+        raise StoreError(f"cannot look for a store at {path}: {error.strerror}") from None
     return path.absolute() if path.name.startswith("file:") else path  # which SQLite would read as a URI of its own
 
 

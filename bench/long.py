@@ -169,7 +169,7 @@ def _cold(place: Place) -> list[Callable[[], Round]]:
     name = tell_turns(ours.conversations, COLD - 1)
     store = ours.conversations.store
     assert isinstance(store, RecorderStore)
-    assert store.snapshots.renew(name, ours.conversations.path(name))
+    store.snapshots.renew(name, ours.conversations.path(name))
     ours.close()
     library = contenders.library_on_sqlite(library_at)
     dialogue = contenders.Dialogue()

@@ -1,6 +1,5 @@
 """What every test may use."""
 
-import os
 from collections.abc import Callable, Iterator
 
 import hypothesis
@@ -16,11 +15,17 @@ hypothesis.settings.load_profile("lastresort")
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[Callable[[], str]]:
-    """A PostgreSQL server for the session. Each call creates a database, and returns its URL."""
-    os.environ.setdefault("LASTRESORT_MASTER_KEY", MASTER_KEY)
+def _server() -> Iterator[Callable[[], str]]:
+    """A PostgreSQL server for the session."""
     with postgresql_server() as create_database:
         yield create_database
+
+
+@pytest.fixture
+def postgresql(_server: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Each call creates a database, and returns its URL. Its master key is in the environment."""
+    monkeypatch.setenv("LASTRESORT_MASTER_KEY", MASTER_KEY)
+    return _server
 
 
 @pytest.fixture

@@ -311,7 +311,7 @@ def test_the_margin_shows_what_the_law_says(url: str) -> None:
         typist.wait_for("· hold: risk")
         typist.wait_until(lambda: typist.rows[-1] == "you (hold)>")
         assert "NEVER SHOWN" not in typist.shown
-        assert " grave-enough,\n           risk-was-checked\n" in typist.shown  # in the margin, though it is long
+        assert "\n       | grave-enough, risk-was-checked\n" in typist.shown  # in the margin, though it is long
         colours = {}
         for number, row in enumerate(typist.rows):
             for word in ("redirects", "refused", "hold: risk"):

@@ -270,9 +270,9 @@ def test_a_master_key_that_is_none_is_refused(
         open_store(f"sqlite:///{tmp_path}/log.db")
 
 
-@pytest.mark.usefixtures("no_variable")
-def test_a_server_needs_a_master_key_that_all_have(url_of_a_server: str) -> None:
+def test_a_server_needs_a_master_key_that_all_have(url_of_a_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file would be on one of the machines only."""
+    monkeypatch.delenv("LASTRESORT_MASTER_KEY")
     with pytest.raises(StoreError, match="set LASTRESORT_MASTER_KEY to 32 random bytes in base64"):
         open_store(url_of_a_server)
 
