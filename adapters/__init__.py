@@ -1,73 +1,40 @@
 """What touches the world: stores, the vault, transcripts, the offline partner, the command line.
 
+>>> from lastresort.adapters import open_conversations
 >>> chats = open_conversations("memory:")
 >>> chats.start(model="claude-opus-4-1").branch in chats.tree(chats.start(model="m").branch)
 False
 """
 
-import os
-import random
-import time
-from base64 import b64encode
-from datetime import UTC, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from lastresort.domain.chat import Conversations
-from lastresort.domain.ports import Clock, NewId, RiskScreen
-
-from .engines.keys import MasterKey
-from .engines.recorders import StoreError
-from .screen import phrase_screen
-from .snapshots import EVERY
-from .store import open_store
+if TYPE_CHECKING:
+    from .engines.recorders import StoreError
+    from .opening import open_conversations
 
 __all__ = ["StoreError", "open_conversations"]
 
-
-_DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"  # as ASCII has them
-_IN_ORDER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", _DIGITS.encode())
+_FOUND_IN = {"StoreError": ".engines.recorders", "open_conversations": ".opening"}
 
 
-def new_id() -> str:
-    """Return an id that nobody has used: 18 letters, digits, `-` and `_`, for microseconds and 48 random bits.
+def __getattr__(name: str) -> Any:
+    """Import what needs more than the core only when it is asked for, and say what to install where it is not there."""
+    if name not in _FOUND_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_FOUND_IN[name], __name__), name)
+    except ModuleNotFoundError as error:
+        missing(error, f"lastresort.adapters.{name}", "store")
 
-    Ids that rise with time, as UUIDs of version 7 do, go to the end of the indexes that hold them: a store of any
-    size touches the same few pages for each turn. And since an id is stored several times, a short one is better.
-    """
-    made = (time.time_ns() // 1_000).to_bytes(7, "big") + os.urandom(6)
-    return b64encode(made).translate(_IN_ORDER)[:18].decode()
 
-
-def open_conversations(
-    url: str,
-    *,
-    create: bool = True,
-    clock: Clock = lambda: datetime.now(UTC),
-    new_id: NewId = new_id,
-    screen: RiskScreen = phrase_screen,
-    master_key: MasterKey | None = None,
-    snapshot_every: int = EVERY,
-) -> Conversations:
-    """Open the conversations in the store at `url`.
-
-    Args:
-        url: `memory:`, `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`, with settings
-            perhaps: see `store.open_store`.
-        create: whether to create an SQLite file that is not there.
-        clock: tells the time that envelopes carry.
-        new_id: names what the caller leaves unnamed.
-        screen: looks at what a user writes after an ending, for risk.
-        master_key: returns the 32 bytes that the keys of conversations are wrapped with: see `store.open_store`.
-        snapshot_every: how many versions apart the states are that are kept beside the log; with 0 none is taken.
+def missing(error: ModuleNotFoundError, what: str, extra: str) -> NoReturn:
+    """Raise what says that `what` needs the packages of an extra, if it is those that are missing.
 
     Raises:
-        StoreError: the store cannot be opened; the message says why and what to do.
+        ModuleNotFoundError: always.
     """
-    store, vault = open_store(url, create=create, master_key=master_key, snapshot_every=snapshot_every)
-    return Conversations(
-        store, vault, clock=clock, new_id=new_id, screen=screen, pause=_wait_a_little, snapshots=store.snapshots
-    )
-
-
-def _wait_a_little(conflicts: int) -> None:
-    """Wait a random time, longer with each conflict: writers that collided would otherwise collide again."""
-    time.sleep(random.uniform(0, 0.002 * 2 ** min(conflicts, 6)))
+    if (error.name or "").partition(".")[0] == "lastresort":
+        raise error
+    need = f"{what} needs {error.name}, which is not installed: pip install 'lastresort[{extra}]'"
+    raise ModuleNotFoundError(need, name=error.name) from None

@@ -11,19 +11,24 @@ cost nothing for that: their row says so, and they are read in one go.
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from lastresort.domain.events import EVENTS, UPCASTS, EventBase, Recorded, Unreadable, Upcast
 from lastresort.domain.values import with_content
 
 _PREFIX = "sha256:"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _READ_BEFORE = 10_000
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
+_UNKNOWN = "a field that is not known"
 _TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
 
 
@@ -37,7 +42,7 @@ class Stored(NamedTuple):
     state: bytes
     digest: bytes | None  # of its words: what stands between `"sha256:` and `"` in the field `content`
     schema_version: int | None
-    recorded_at: str | None
+    recorded_at: str | int | None  # a time, or what `packed` made of it
     command_id: str | None
     correlation_id: str | None  # None: the command's
 
@@ -94,8 +99,10 @@ class Encoding:
             except (KeyError, ValidationError):
                 entries.append(self._otherwise(Stored._make(row)))
                 continue
+            if type(recorded_at) is int:
+                recorded_at = unpacked(recorded_at)
             if recorded_at is None or command_id is None:
-                entries.append(_unreadable(Stored._make(row), "command_id and recorded_at: missing"))
+                entries.append(_unreadable(Stored._make(row), "command_id or recorded_at: missing, or no such thing"))
                 continue
             named = correlation_id or command_id
             entries.append(make((position, branch, version, kind, recorded_at, command_id, event, named)))
@@ -168,6 +175,29 @@ def _wrong(event: type[EventBase], row: Stored) -> str:
     return "a step to the current version makes something else of it"
 
 
+def packed(recorded_at: str) -> int | str:
+    """Return a time as microseconds since 1970 in UTC, which takes a quarter of the room, if that loses nothing."""
+    try:
+        microseconds = (datetime.fromisoformat(recorded_at) - _EPOCH) // _MICROSECOND
+    except (ValueError, TypeError):
+        return recorded_at  # no time, or one of no zone
+    return microseconds if unpacked(microseconds) == recorded_at else recorded_at
+
+
+def unpacked(microseconds: int) -> str | None:
+    """Return the time that was packed; None if it is none that `packed` would make."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    try:
+        return f"{_second(seconds)}.{rest:06}+00:00"
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+@lru_cache(1_000)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+
+
 def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
     """Return an envelope with an event in it, as JSON. Its schema version stands there if it is not 1."""
     if event.schema_version != 1:
@@ -176,14 +206,23 @@ def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
 
 
 def explain(error: ValidationError, *within: str) -> str:
-    """Say what pydantic found, field by field, on one line and without the values."""
+    """Say what pydantic found, field by field, on one line and without the values.
+
+    A field that is not known is not named either: where people's words belong, it may be made of them.
+    """
     if error.error_count() > _TOO_MUCH:
         return f"{error.error_count():,} fields are not as they should be; is this something else?"
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     told = [
-        f"{'.'.join(str(part) for part in (*within, *problem['loc'])) or 'value'}: {problem['msg']}"
+        f"{_named(within, problem)}: {_UNKNOWN if problem['type'] == 'extra_forbidden' else problem['msg']}"
         for problem in problems[:_TOLD]
     ]
     if len(problems) > _TOLD:
         told.append(f"and {len(problems) - _TOLD:,} more")
     return "; ".join(told)
+
+
+def _named(within: tuple[str, ...], problem: ErrorDetails) -> str:
+    """Return the field that a problem is of; of one that is not known, the one that it is in."""
+    known = problem["loc"][:-1] if problem["type"] == "extra_forbidden" else problem["loc"]
+    return ".".join(str(part) for part in (*within, *known)) or "value"

@@ -1,10 +1,12 @@
 """Files that people hand in: JSON lines and policies. What is wrong with one is named by file, line and field."""
 
+import codecs
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -29,7 +31,8 @@ class BadInput(Exception):
 
 
 def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
-    """Yield the objects in a file of JSON lines, each with its line number. Blank lines are passed over.
+    """Yield the objects in a file of JSON lines, each with its line number. Blank lines, and a mark that the file is
+    UTF-8, are passed over.
 
     Raises:
         BadInput: the file cannot be read, or a line is not a `model`.
@@ -39,6 +42,8 @@ def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
             number = 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 if len(line) > MAX_LINE_BYTES:
                     raise BadInput(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes; split it")
                 if _has_too_many_values(line):
@@ -61,10 +66,28 @@ def _has_too_many_values(line: bytes) -> bool:
 
 
 def _parse(path: Path, number: int, line: bytes, model: type[M]) -> M:
+    text = line.rstrip()
     try:
-        return model.model_validate_json(line.strip())
+        read = model.model_validate_json(text)
+        json.loads(text, object_pairs_hook=_without_repetition, parse_int=str)
     except ValidationError as error:
-        raise BadInput(f"{path}:{number}: {explain(error)}") from None
+        raise BadInput(f"{path}:{number}: {explain(error).replace(' at line 1 column ', ' at column ')}") from None
+    except _Repetition:
+        raise BadInput(
+            f"{path}:{number}: value: an object has a field twice, and which of the two counts is anybody's guess"
+        ) from None
+    return read
+
+
+class _Repetition(Exception):
+    """A field comes twice in one object."""
+
+
+def _without_repetition(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(fields)
+    if len(read) < len(fields):
+        raise _Repetition
+    return read
 
 
 def load_policy(name: str) -> Policy:
@@ -81,7 +104,7 @@ def load_policy(name: str) -> Policy:
     try:
         if path.stat().st_size > MAX_POLICY_BYTES:
             raise BadInput(f"{path}: a policy of more than {MAX_POLICY_BYTES:,} bytes is none")
-        return Policy.from_toml(path.read_text(encoding="utf-8"), str(path))
+        return Policy.from_toml(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None
     except PolicyError as error:

@@ -40,7 +40,11 @@ class LogLine(Frozen):
     @field_validator("recorded_at")
     @classmethod
     def _is_a_time_in_utc(cls, value: str) -> str:
-        if datetime.fromisoformat(value).utcoffset() != timedelta(0):
+        try:
+            offset = datetime.fromisoformat(value).utcoffset()
+        except ValueError:  # which repeats the value
+            offset = None
+        if offset != timedelta(0):
             raise ValueError("not a time in UTC, as in 2026-01-31T12:00:00.000000+00:00")
         return value
 

@@ -5,7 +5,9 @@ as JSON with exactly the fields of the law, and its envelope stands in columns o
 """
 
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from lastresort.domain.events import BranchOpened, Recorded, Unreadable
@@ -29,8 +31,9 @@ from .engines.recorders import (
 from .snapshots import EVERY, SealedSnapshots
 from .vault import AesGcmVault
 
-_URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*:memory:)[^?]+|postgres(ql)?://")
+_URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*(:memory:|mode=memory))[^?]+|postgres(ql)?://")
 _CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
+_OURS = {"originator_id", "originator_version", "topic", "state"}  # columns that the log has had in every version
 _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader holds a connection
 
 
@@ -67,6 +70,7 @@ class RecorderStore:
         """Add the entries of an append."""
         command_id, named = append.command_id, append.correlation_id
         correlation_id = None if named == command_id else named
+        recorded_at = self.recorder.time(append.recorded_at)
         for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
             begins, joins = version == 1, None
             if isinstance(event, BranchOpened):
@@ -76,7 +80,7 @@ class RecorderStore:
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
             row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
-            envelope = (append.recorded_at, command_id, nth, correlation_id)
+            envelope = (recorded_at, command_id, nth, correlation_id)
             entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
 
     def read(
@@ -112,8 +116,10 @@ class RecorderStore:
                 rows = self.recorder.select_log(after, _PAGE)
             if not rows:
                 return
-            after = rows[-1][0]
             yield self._encoding.entries(rows)
+            if rows[-1][0] <= after:
+                return  # the pages of a damaged file go round in a ring; an audit has seen the gap by now
+            after = rows[-1][0]
 
     def recorded_by(self, command_id: str) -> Sequence[Recorded]:
         """Return the events that a command wrote. See `domain.ports.EventStore`."""
@@ -187,9 +193,11 @@ def open_store(
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
-    path = _path(url, create)
     try:
+        path = _path(url, create)
         address, settings = _parsed(url)
+        if path is not None and path.exists():
+            _check_is_ours(path, create, settings)
         recorder, keys = _open(address, path, settings, master_key)
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
@@ -253,7 +261,8 @@ def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey
         keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
     else:
         try:
-            from .engines.postgres import PostgresKeys, open_recorder
+            from .engines.postgres import open_recorder
+            from .engines.postgres_keys import PostgresKeys
         except ImportError as error:
             raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
         recorder = open_recorder(url, settings)
@@ -276,7 +285,24 @@ def _path(url: str, create: bool) -> Path | None:
         raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
     if not path.parent.is_dir():
         raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
-    return path
+    return path.absolute() if path.name.startswith("file:") else path  # which SQLite would read as a URI of its own
+
+
+def _check_is_ours(path: Path, create: bool, settings: Settings) -> None:
+    """Check that a file is a store, or empty where one may be made, before anything is written in it or beside it.
+
+    Raises:
+        StoreError: it is something else.
+    """
+    # Not `mode=ro`: SQLite would leave files beside a database that is in WAL mode.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=settings.deadline)) as connection:
+        empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(stored_events)")}
+    if empty and not create:
+        raise StoreError("it is empty, and not a lastresort store; `simulate` or `chat` makes one of it")
+    if not empty and not columns >= _OURS:
+        raise StoreError("not a lastresort store, but the database of something else; nothing was written to it")
 
 
 def _without_password(url: str) -> str:

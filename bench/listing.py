@@ -1,26 +1,18 @@
 """Listing: a page of the active, the ended and the branched conversations, among few and among many."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from time import perf_counter
 
 from lastresort.adapters import open_conversations
 from lastresort.domain import Conversations
-from lastresort.projections import views
+from lastresort.domain.ports import List
 
 from .measure import Round, Work, at_most, ratio, value
 from .place import Place
 from .stories import many, mixed, write
 
-KINDS = ("active", "ended", "branched")
+KINDS: tuple[List, ...] = ("active", "ended", "branched")
 PAGE = 50
-
-
-def page(conversations: Conversations, kind: str, after: str | None = None) -> Sequence[str]:
-    """Return the names of the PAGE branches of a kind that come after one. The store has no list of its own yet."""
-    rows = [row.branch for row in getattr(views(conversations.store.log()), kind)]
-    first = rows.index(after) + 1 if after else 0
-    return rows[first : first + PAGE]
 
 
 def work(place: Place, few: int, many_: int, open_ones: ExitStack) -> Work:
@@ -50,11 +42,11 @@ def _pages(stores: dict[int, Conversations]) -> Round:
     measured = {}
     for kind in KINDS:
         for count, conversations in stores.items():
-            first = page(conversations, kind)
-            assert len(first) == PAGE
+            first = conversations.page(kind, limit=PAGE)
+            assert first.after is not None
             start = perf_counter()
-            second = page(conversations, kind, first[-1])
+            second = conversations.page(kind, after=first.after, limit=PAGE)
             measured[f"a page of {kind} among {count:,}"] = (perf_counter() - start) * 1e3
-            assert len(second) == PAGE
-            assert not set(first) & set(second)
+            assert len(first.rows) == len(second.rows) == PAGE
+            assert not {row.branch for row in first.rows} & {row.branch for row in second.rows}
     return measured

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
+from lastresort.adapters.store import RecorderStore
 from lastresort.projections import transcript
 
 from . import contenders, peers
@@ -49,7 +50,8 @@ def work(place: Place, lengths: Sequence[int], open_ones: ExitStack) -> Work:
         ratio(
             "the same / plain rows", "transcript, lastresort", "transcript, plain sqlite3, untyped rows", unit="times"
         ),
-        value(f"state of {COLD:,} events, cold process", "ms", at_most(50), of="cold, lastresort"),
+        value(f"state of {COLD:,} events, cold process", "ms", at_most(5), of="cold, snapshots"),
+        value("the same without snapshots", "ms", at_most(50), of="cold, lastresort"),
         value(f"state of {COLD:,} events, cold process, eventsourcing", "ms", of="cold, eventsourcing"),
     ]
     for one in contenders_:
@@ -165,6 +167,9 @@ def _cold(place: Place) -> list[Callable[[], Round]]:
     ours_at, library_at = place.new_file(), place.new_file()
     ours = contenders.ours_on_sqlite(ours_at)
     name = tell_turns(ours.conversations, COLD - 1)
+    store = ours.conversations.store
+    assert isinstance(store, RecorderStore)
+    assert store.snapshots.renew(name, ours.conversations.path(name))
     ours.close()
     library = contenders.library_on_sqlite(library_at)
     dialogue = contenders.Dialogue()
@@ -173,7 +178,8 @@ def _cold(place: Place) -> list[Callable[[], Round]]:
     library.app.save(dialogue)
     library.close()
     return [
-        lambda: {"cold, lastresort": _in_a_process("lastresort", ours_at, name)},
+        lambda: {"cold, snapshots": _in_a_process("lastresort", ours_at, name)},
+        lambda: {"cold, lastresort": _in_a_process("without snapshots", ours_at, name)},
         lambda: {"cold, eventsourcing": _in_a_process("eventsourcing", library_at, str(dialogue.id))},
     ]
 

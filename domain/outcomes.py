@@ -5,7 +5,7 @@ And lists of branches, page by page.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, Recorded
 from .ports import Found
@@ -83,7 +83,20 @@ def listed(found: Found, named: Callable[[str], str]) -> ListedBranch:
     began, started = found.began.event, found.started.event
     opened = began if isinstance(began, BranchOpened) else None
     root = started if isinstance(started, ConversationStarted) else None
-    row = ListedBranch(
+    ending = found.ending.event if found.ending else None
+    over: dict[str, Any] = {}
+    if found.ending and isinstance(ending, ConversationEnded):
+        same = root is not None and root.policy_hash == ending.policy_hash
+        over = {
+            "ground": ending.ground,
+            "category": ending.category,
+            "policy": ending.policy_hash,
+            "policy_name": root.policy.name if root and same else named(found.began.branch),
+            "evidence": ending.evidence,
+            "ended_at": found.ending.version,
+            "ended_by": ending.by,
+        }
+    return ListedBranch(
         branch=found.began.branch,
         conversation=opened.conversation if opened else root.conversation if root else "",
         version=found.version,
@@ -91,19 +104,5 @@ def listed(found: Found, named: Callable[[str], str]) -> ListedBranch:
         parent=opened and opened.parent,
         at=opened and opened.at,
         cause=opened and opened.cause,
-    )
-    if found.ending is None or not isinstance(found.ending.event, ConversationEnded):
-        return row
-    ending = found.ending.event
-    same = root is not None and root.policy_hash == ending.policy_hash
-    return row.model_copy(
-        update={
-            "ground": ending.ground,
-            "category": ending.category,
-            "policy": ending.policy_hash,
-            "policy_name": root.policy.name if root and same else named(row.branch),
-            "evidence": ending.evidence,
-            "ended_at": found.ending.version,
-            "ended_by": ending.by,
-        }
+        **over,
     )

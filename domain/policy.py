@@ -5,9 +5,8 @@ A policy below a floor cannot be constructed: not in Python, not from TOML, not 
 
 import hashlib
 import json
-import re
 import tomllib
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, StrictBool, ValidationError, field_validator
@@ -19,6 +18,9 @@ ModelPattern = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
 
 RECALLED = 100
 """How many failed redirections a state recalls by version, and so the most that a policy may ask for."""
+
+
+_LOOKED_THROUGH = 2**20  # characters, to find the line of a key
 
 
 class PolicyError(ValueError):
@@ -94,8 +96,7 @@ class Policy(Frozen):
     @cached_property
     def hash(self) -> Digest:
         """SHA-256 of the canonical JSON: keys sorted, no spaces, sets in order."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+        return _hash_of(self)
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -123,14 +124,45 @@ class Policy(Frozen):
             raise PolicyError("\n".join(_explain(text, source, error))) from None
 
 
+@lru_cache(maxsize=256)  # a log names few policies, once for each conversation
+def _hash_of(policy: Policy) -> Digest:
+    canonical = json.dumps(policy.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
 def _explain(text: str, source: str, error: ValidationError) -> list[str]:
+    places = _places(text)
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         key = str(problem["loc"][0])
-        found = re.search(rf"^[ \t\[]*[\"']?{re.escape(key)}[\"']?[ \t]*[=\].]", text, re.MULTILINE)
-        line = f"line {text.count(chr(10), 0, found.start()) + 1}: " if found else ""
+        line = f"line {places[key]}: " if key in places else ""
         lines.append(f"{source}: {line}{key}: {problem['msg']}")
     return lines
+
+
+def _places(text: str) -> dict[str, int]:
+    """Return the line on which each key of TOML begins; none, where finding them would take long.
+
+    A statement is the fewest lines that are TOML by themselves, so that what looks like a key within a text of several
+    lines is not taken for one.
+    """
+    lines = text.split("\n")
+    places: dict[str, int] = {}
+    begin, in_table, read = 0, False, 0
+    for end in range(1, len(lines) + 1):
+        statement = "\n".join(lines[begin:end])
+        read += len(statement)
+        if read > _LOOKED_THROUGH:
+            return {}
+        try:
+            fields = tomllib.loads(statement)
+        except ValueError:
+            continue
+        heads = statement.lstrip().startswith("[")
+        for key in fields if heads or not in_table else ():
+            places.setdefault(key, begin + 1)
+        begin, in_table = end, in_table or heads
+    return places
 
 
 DESCRIBED_2025_08 = Policy(

@@ -320,7 +320,8 @@ class Service:
             decision = decide(command, at_fork)
             noted = decide(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
             if isinstance(decision, Refused) or isinstance(noted, Refused):
-                return _Standing(Refused(BranchOpened.kind, (*_broken(decision), *_broken(noted))), parent)
+                broken = {one.rule: one for one in (*_broken(noted), *_broken(decision))}  # either half may break it
+                return _Standing(Refused(BranchOpened.kind, tuple(broken.values())), parent)
             events: tuple[Event, ...] = decision.events
             sealed: Sealed | None = None
             if words is not None:

@@ -55,7 +55,11 @@ class Line(NamedTuple):
 
 
 def transcript(
-    path: Iterable[Recorded], words: Mapping[str, str], upto: int | None = None, tree: Iterable[Recorded] = ()
+    path: Iterable[Recorded],
+    words: Mapping[str, str],
+    upto: int | None = None,
+    tree: Iterable[Recorded] = (),
+    damaged: Mapping[str, str] | None = None,
 ) -> tuple[Line, ...]:
     """Return the lines of a path up to version `upto`.
 
@@ -64,34 +68,35 @@ def transcript(
         words: what is still kept, by digest.
         upto: the last version to show.
         tree: the events of the whole tree, where erasures may stand that are not on the path.
+        damaged: by digest, what is wrong with words that are kept and cannot be opened.
     """
     events = list(path)
-    erased = {
+    gone = dict(damaged or {}) | {
         digest: f"erased at {recorded.recorded_at} ({recorded.event.cause})"
         for recorded in (*tree, *reversed(events))
         if isinstance(recorded.event, ContentErased)
         for digest in recorded.event.contents
     }
-    return tuple(_line(recorded, words, erased) for recorded in events if upto is None or recorded.version <= upto)
+    return tuple(_line(recorded, words, gone) for recorded in events if upto is None or recorded.version <= upto)
 
 
-def _line(recorded: Recorded, words: Mapping[str, str], erased: Mapping[str, str]) -> Line:
+def _line(recorded: Recorded, words: Mapping[str, str], gone: Mapping[str, str]) -> Line:
     event = recorded.event
     place = recorded.version, recorded.branch, recorded.kind
     if not isinstance(event, UserTurnTaken | AssistantTurnTaken):
-        return Line(*place, None, describe(event) + _aside(content_of(event), words, erased))
+        return Line(*place, None, describe(event) + _aside(content_of(event), words, gone))
     speaker = "user" if isinstance(event, UserTurnTaken) else "assistant"
-    if event.content in erased:
-        return Line(*place, speaker, None, erased[event.content])
+    if event.content in gone:
+        return Line(*place, speaker, None, gone[event.content])
     if event.content not in words:
         return Line(*place, speaker, None, "not kept in this store")
     return Line(*place, speaker, readable(recorded, words[event.content]))
 
 
-def _aside(digest: str | None, words: Mapping[str, str], erased: Mapping[str, str]) -> str:
+def _aside(digest: str | None, words: Mapping[str, str], gone: Mapping[str, str]) -> str:
     if digest is None:
         return ""
-    return f": {words[digest]}" if digest in words else f": [{erased.get(digest, 'not kept in this store')}]"
+    return f": {words[digest]}" if digest in words else f": [{gone.get(digest, 'not kept in this store')}]"
 
 
 def describe(event: Event) -> str:
@@ -167,8 +172,8 @@ def _describe_frame(event: _Frame) -> str:
         case AppealDecided():
             return f"appeal {event.outcome} by {_by(event)}"
         case ContentErased():
-            turns = "1 turn" if len(event.contents) == 1 else f"{len(event.contents)} turns"
-            return f"words of {turns} erased ({event.cause})"
+            places = "1 place" if len(event.contents) == 1 else f"{len(event.contents)} places"
+            return f"words erased in {places} ({event.cause})"
     assert_never(event)
 
 

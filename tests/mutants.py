@@ -165,7 +165,11 @@ class Only:
         self.properties = properties
 
     def pytest_configure(self) -> None:
-        hypothesis.settings.register_profile("mutants", deadline=None, database=None, derandomize=True)
+        # A busy machine is slow to draw, which is no mistake of the core's.
+        slow = list(hypothesis.HealthCheck)
+        hypothesis.settings.register_profile(
+            "mutants", deadline=None, database=None, derandomize=True, suppress_health_check=slow
+        )
         hypothesis.settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

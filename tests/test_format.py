@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lastresort.adapters.encoding import Encoding, Stored
+from lastresort.adapters.encoding import Encoding, Stored, packed, unpacked
 from lastresort.adapters.engines.recorders import MemoryRecorder
 from lastresort.adapters.store import RecorderStore
 from lastresort.domain import Actor, ActorKind
@@ -273,6 +273,44 @@ def test_a_step_does_not_meet_what_is_no_event() -> None:
         return {"assurance": None, **dict(fields.items())}
 
     assert isinstance(read(Encoding(LATER, {(TurnAssessed.kind, 1): renames}), b"[1]"), Unreadable)
+
+
+# --- Times ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-01-31T12:00:00.000000+00:00",
+        "2026-01-31T12:00:00.000001+00:00",
+        "1969-12-31T23:59:59.999999+00:00",
+        "0001-01-01T00:00:00.000000+00:00",
+        "9999-12-31T23:59:59.999999+00:00",
+    ],
+)
+def test_a_time_is_kept_as_a_number(time: str) -> None:
+    """Of microseconds, and read as it was written."""
+    number = packed(time)
+    assert isinstance(number, int)
+    assert unpacked(number) == time
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-01-31T12:00:00+00:00", "2026-01-31T12:00:00.000000Z", "2026-01-31T13:00:00.000000+01:00", "noon", ""]
+)
+def test_what_a_number_would_not_say_stays_text(time: str) -> None:
+    """Imported logs are exported as they came."""
+    assert packed(time) == time
+
+
+@pytest.mark.parametrize("number", [10**30, -(10**30), 10**18])
+def test_a_number_that_is_no_time_is_unreadable(number: int) -> None:
+    """It is named as an entry, and not an error of the program."""
+    event = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
+    row = Stored(1, "c", 3, TurnAssessed.kind, Encoding().state(event)[0], None, 1, number, "one", None)
+    (entry,) = Encoding().entries([row])
+    assert isinstance(entry, Unreadable)
+    assert "recorded_at" in entry.why
 
 
 # --- The pin itself ---------------------------------------------------------------------------------------------------

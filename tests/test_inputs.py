@@ -47,7 +47,7 @@ HARM = {**USER_SAYS, "verdict": "harmful", "category": "abuse", "severity": 2, "
         ("{", "value", "Invalid JSON: EOF while parsing an object"),
         ("[]", "value", "Input should be an object"),
         ('{"conversation": "c"}', "account", "Field required; turns: Field required"),
-        (transcript(text="Hello."), "text", "Extra inputs are not permitted"),
+        (transcript(text="Hello."), "value", "a field that is not known"),
         (transcript(conversation="two words"), "conversation", "String should match pattern"),
         (transcript(conversation="a~b"), "conversation", "String should match pattern"),
         (transcript(conversation="x" * 101), "conversation", "String should match pattern"),
@@ -63,7 +63,7 @@ HARM = {**USER_SAYS, "verdict": "harmful", "category": "abuse", "severity": 2, "
         (transcript({**HARM, "severity": "2"}), "turns.0.severity", "Input should be a valid integer"),
         (transcript({**HARM, "risk": "maybe"}), "turns.0.risk", "Input should be 'none', 'possible'"),
         (transcript({**HARM, "asks_to_end": "yes"}), "turns.0.asks_to_end", "Input should be a valid boolean"),
-        (transcript({**HARM, "mood": "bad"}), "turns.0.mood", "Extra inputs are not permitted"),
+        (transcript({**HARM, "mood": "bad"}), "turns.0", "a field that is not known"),
         (
             transcript({**HARM, "verdict": "productive"}),
             "turns.0",
@@ -101,10 +101,47 @@ def test_a_broken_line_is_named_by_file_line_and_field(tmp_path: Path, line: obj
 
 def test_a_message_repeats_nothing_of_what_was_said(tmp_path: Path) -> None:
     """A transcript holds people's words, and a message goes to logs and screens."""
-    path = write(tmp_path / "in.jsonl", transcript({"role": "xylophone", "text": "xylophone", "xylo": ["xylophone"]}))
+    path = write(
+        tmp_path / "in.jsonl", transcript({"role": "xylophone", "text": "xylophone", "xylophone": ["xylophone"]})
+    )
     with pytest.raises(BadInput) as raised:
         read_transcripts([path])
     assert "xylophone" not in str(raised.value)
+
+
+def test_a_place_in_json_is_a_column_of_the_line(tmp_path: Path) -> None:
+    """As JSON is read line by line, pydantic's line is always the first: two numbers of lines say nothing."""
+    path = write(tmp_path / "in.jsonl", transcript(), '  {"conversation": nonsense}')
+    with pytest.raises(BadInput, match=rf"^{path}:2: value: Invalid JSON: expected ident at column 21$"):
+        read_transcripts([path])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"conversation": "c", "account": null, "turns": [], "conversation": "d"}',
+        '{"conversation": "c", "account": null, "turns": [{"role": "user", "text": "a", "te\\u0078t": "b"}]}',
+    ],
+)
+def test_a_field_that_comes_twice_is_refused(tmp_path: Path, line: str) -> None:
+    """However it is written: two readers may read two transcripts."""
+    path = write(tmp_path / "in.jsonl", transcript(conversation="one"), line)
+    with pytest.raises(BadInput, match=rf"^{path}:2: value: an object has a field twice"):
+        read_transcripts([path])
+
+
+def test_a_mark_that_a_file_is_utf_8_is_passed_over(tmp_path: Path) -> None:
+    """Some editors put one at the beginning, and it is allowed there only."""
+    path = tmp_path / "in.jsonl"
+    line = json.dumps(transcript()).encode()
+    path.write_bytes(b"\xef\xbb\xbf" + line + b"\r\n")
+    assert len(read_transcripts([path])) == 1
+    path.write_bytes(b"\n\xef\xbb\xbf" + line)
+    with pytest.raises(BadInput, match=rf"^{path}:2: value: Invalid JSON"):
+        read_transcripts([path])
+    toml = tmp_path / "mine.toml"
+    toml.write_bytes(b'\xef\xbb\xbfname = "mine"\n')
+    assert load_policy(str(toml)).name == "mine"
 
 
 def test_a_conversation_that_comes_twice_is_named_with_both_places(tmp_path: Path) -> None:

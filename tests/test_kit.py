@@ -18,7 +18,7 @@ from hypothesis import given as holds_for
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 from search import agree
-from stores import ROOT, STORES, new_url, postgresql
+from stores import ROOT, STORES, new_url
 
 from lastresort.adapters.encoding import Stored
 from lastresort.adapters.engines.recorders import Entry, MemoryRecorder
@@ -59,7 +59,6 @@ from lastresort.domain.state import fold
 from lastresort.domain.values import About
 from lastresort.projections import audit
 
-__all__ = ["postgresql"]
 pytest_plugins = ["pytester"]
 
 DRAWN = {"dev": 400, "ci": 2_000, "nightly": 20_000}[os.environ.get("HYPOTHESIS_PROFILE", "dev")]

@@ -15,7 +15,6 @@ from stores import (
     ended_on_request,
     new_url,
     opened,
-    postgresql,
     started,
     thanked,
 )
@@ -26,8 +25,6 @@ from lastresort.adapters.store import RecorderStore
 from lastresort.adapters.testing.strategies import trees
 from lastresort.domain import Conversations, ListedBranch, Policy, Recorded
 from lastresort.projections import views
-
-__all__ = ["postgresql"]
 
 LISTS = ("active", "ended", "branched")
 RUNS = settings(

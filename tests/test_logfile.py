@@ -140,20 +140,17 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda line: {**line, "version": 1.5}, "version: Input should be a valid integer"),
     (lambda line: {**line, "branch": ""}, "branch: String should match pattern"),
     (lambda line: {**line, "command_id": "two words"}, "command_id: String should match pattern"),
-    (lambda line: {**line, "recorded_at": "yesterday"}, "recorded_at: Value error, Invalid isoformat string"),
+    (lambda line: {**line, "recorded_at": "yesterday"}, "recorded_at: Value error, not a time in UTC"),
     (lambda line: {**line, "recorded_at": "2026-01-31T12:00:00"}, "recorded_at: Value error, not a time in UTC"),
     (lambda line: {**line, "recorded_at": "2026-01-31T12:00:00+01:00"}, "recorded_at: Value error, not a time in UTC"),
-    (lambda line: {**line, "words": "Hello."}, "words: Extra inputs are not permitted"),
+    (lambda line: {**line, "words": "Hello."}, "value: a field that is not known"),
     (lambda line: {k: v for k, v in line.items() if k != "event"}, "event: Field required"),
     (lambda line: {**line, "event": "none"}, "event: Input should be"),
     (lambda line: {**line, "schema_version": 0}, "schema_version: Input should be greater than or equal to 1"),
     (lambda line: {**line, "schema_version": 99}, "schema_version: "),
     (lambda line: {**line, "kind": "Future"}, "kind: Future is no kind of event"),
     (lambda line: {**line, "event": {"turn": 2}}, "event.verdict: Field required; event.risk: Field"),
-    (
-        lambda line: {**line, "event": {**line["event"], "words": "Hello."}},
-        "event.words: Extra inputs are not permitted",
-    ),
+    (lambda line: {**line, "event": {**line["event"], "words": "Hello."}}, "event: a field that is not known"),
     (lambda line: {**line, "event": {**line["event"], "severity": 7}}, "event.severity: Input should be less than"),
 ]
 

@@ -17,25 +17,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from stores import (
-    DURABLE_STORES,
-    USER,
-    abused,
-    counting,
-    done,
-    ended,
-    ended_on_request,
-    new_url,
-    postgresql,
-    started,
-    thanked,
-)
+from stores import DURABLE_STORES, USER, abused, counting, done, ended, ended_on_request, new_url, started, thanked
 from stores import opened as opened_with
 from test_snapshots import lie_about, long, versions
 
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.engines.recorders import SCHEMA, StoreError
+from lastresort.adapters.engines.recorders import SCHEMA, WRITTEN, StoreError
 from lastresort.adapters.upkeep import backup as backups
 from lastresort.adapters.upkeep import doctor as looks
 from lastresort.adapters.upkeep.backup import backup, restore
@@ -44,9 +32,6 @@ from lastresort.adapters.upkeep.migration import migrate
 from lastresort.domain import Conversations
 from lastresort.domain.events import content_of
 from lastresort.projections import audit, views
-
-__all__ = ["postgresql"]
-
 
 _sessions = count(1)
 
@@ -391,7 +376,20 @@ def test_what_cannot_be_done_is_said_on_one_line(tmp_path: Path, arguments: list
 def as_of_version_1(url: str) -> None:
     """Make the tables what they were in version 1: without lists and snapshots."""
     statements = ["DROP TABLE branches", "DROP TABLE snapshots", "UPDATE meta SET value = '1' WHERE name = 'schema'"]
-    if not url.startswith("sqlite"):
+    if url.startswith("sqlite"):
+        columns = f"(rowid, {WRITTEN})"
+        statements = [
+            "ALTER TABLE stored_events RENAME TO later",
+            "CREATE TABLE stored_events (rowid INTEGER PRIMARY KEY, originator_id TEXT NOT NULL, originator_version "
+            "INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL, digest BLOB, schema_version INTEGER, "
+            "recorded_at TEXT, command_id TEXT, nth INTEGER, correlation_id TEXT, "
+            "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
+            f"INSERT INTO stored_events {columns} SELECT {columns[1:-1]} FROM later",
+            "UPDATE stored_events SET recorded_at = '2026-01-31T12:00:00.000000+00:00'",
+            "DROP TABLE later",
+            *statements,
+        ]
+    else:
         arguments = "text, bigint, text, bytea, bytea, int, text, text, int, text, boolean, bytea"
         statements += [
             f"DROP FUNCTION write_event({arguments}, text, bytea)",
@@ -402,7 +400,7 @@ def as_of_version_1(url: str) -> None:
 
 def test_tables_of_version_1_are_brought_up_to_date(url: str) -> None:
     """The log stays as it is, lists and snapshots are made from it; before that it says what to do."""
-    before = logged(url)
+    before = [one._replace(recorded_at="") for one in logged(url)]
     with opened(url) as chats:
         pages = [chats.page(which) for which in ("active", "ended", "branched")]
     as_of_version_1(url)
@@ -412,12 +410,26 @@ def test_tables_of_version_1_are_brought_up_to_date(url: str) -> None:
     assert "lastresort migrate" in checks(url)["migrations"].todo
     result = run("migrate", url, "--json")
     assert (result.exit_code, json.loads(result.stdout)["before"]) == (0, 1)
-    assert logged(url) == before
+    assert [one._replace(recorded_at="") for one in logged(url)] == before
     with opened(url) as chats:
         assert [chats.page(which) for which in ("active", "ended", "branched")] == pages
         abused(chats.start(model="m", conversation="new"))
+    assert all(one.recorded_at.startswith("2026-01-31T12:") for one in logged(url))
     assert wrong(url) == set()
     assert migrate(url).before == SCHEMA, "to do it again changes nothing"
+
+
+def test_keys_of_before_the_first_release_are_told(tmp_path: Path) -> None:
+    """They were kept by conversation and not by name; the log can be had without them."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        story(chats)
+    (tmp_path / "log.db-keys").unlink()
+    in_database(f"{url}-keys", "CREATE TABLE keys (conversation TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID")
+    with pytest.raises(StoreError, match="before the first release kept them"):
+        said(url)
+    (tmp_path / "log.db-keys").unlink()
+    assert set(map(len, said(url).values())) == {0}
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:

@@ -194,15 +194,39 @@ from lastresort.domain.commands import StartConversation
 me = Actor(kind="user", id="me")
 start = StartConversation(id="1", by=me, conversation="c", account=None, policy=Policy.default(), model="m")
 assert evolve(Conversation(), decide(start, Conversation()).events[0]).begun
+import lastresort.adapters
 try:
-    import lastresort.adapters
-except ModuleNotFoundError:
-    print("the wall stands")
+    from lastresort.adapters import open_conversations
+except ModuleNotFoundError as error:
+    print(error)
+
+from lastresort.adapters.console import main
+try:
+    main()
+except SystemExit as error:
+    print(error.code)
 '''
 
 
 def test_the_core_works_with_pydantic_alone(from_wheel: Path, tmp_path: Path) -> None:
-    assert call(from_wheel / "python", "-I", "-c", WITH_PYDANTIC_ALONE, cwd=tmp_path) == "the wall stands\n"
+    """What needs more says in one line what to install."""
+    done = subprocess.run(
+        [from_wheel / "python", "-I", "-c", WITH_PYDANTIC_ALONE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    needs, status = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"lastresort\.adapters\.open_conversations needs \w+, which is not installed: "
+        r"pip install 'lastresort\[store\]'",
+        needs,
+    )
+    assert (status, done.returncode) == ("2", 0)
+    assert done.stderr == (
+        "lastresort: the command line needs click, which is not installed: pip install 'lastresort[cli]'\n"
+    )
 
 
 WITH_THE_KIT = '''

@@ -184,6 +184,20 @@ def test_a_policy_from_toml():
         ('name = "p"\ncategories = ["abuse", "Hate"]', "house.toml: line 2: categories: String should match"),
         ('name = "p"\nmin_redirections = 3', "house.toml: line 2: min_redirections: Extra inputs"),
         ("min_severity = 2", "house.toml: name: Field required"),
+        ('name = """\nname = 1\n"""', "house.toml: line 1: name: String should match"),
+        (
+            'name = "p"\nmay_clear_risk = ["""\nmin_severity = 9\n"""]\nmin_severity = 9',
+            "house.toml: line 5: min_severity",
+        ),
+        ('name = "p"\n"min\\u005fseverity" = 9', "house.toml: line 2: min_severity: Input should"),
+        ('name = "p"\n[patience]\nmin_severity = 9', "house.toml: line 2: patience: Extra inputs"),
+        ('name = "p"\n[patience]\n', "house.toml: line 2: patience: Extra inputs"),
+        (f'name = "p"\ncategories = [{chr(10) * 2_000}1]', "house.toml: categories: Input"),
+        ('name = "p"\ncategories = [\n  "Hate",\n]\nmin_severity = 2', "house.toml: line 2: categories: String should"),
+        ('categories = [\n  "hate",\n]\nname = "two words"', "house.toml: line 4: name: String should match"),
+        ('[table]\nname = "p"', "house.toml: name: Field required"),
+        ('name = "p"\n[table]\nname = "p"\n', "house.toml: line 2: table: Extra inputs"),
+        ('name = "two words"\n[table]\nname = "p"\n[table.in]', "house.toml: line 1: name: String should match"),
         ("name = ", "house.toml: not TOML: Invalid value (at"),
     ],
 )
@@ -201,6 +215,24 @@ def test_all_that_is_wrong_with_a_policy_is_said_at_once():
         ["policy", "line 3", "productive_to_close"],
         ["policy", "line 2", "min_severity"],
     ]
+
+
+def test_tables_that_are_none_of_a_policy_are_each_said_where_they_begin():
+    with pytest.raises(PolicyError) as error:
+        Policy.from_toml('name = "p"\n[one]\nmin_severity = 9\n[two]')
+    said = [line.split(": ")[:3] for line in str(error.value).splitlines()]
+    assert said == [["policy", "line 2", "one"], ["policy", "line 4", "two"]]
+
+
+@pytest.mark.parametrize(
+    ("beyond", "said"), [(0, "policy: line 2: name: "), (1, "policy: name: "), (99, "policy: name: ")]
+)
+def test_a_line_is_looked_for_in_a_megabyte(beyond, said):
+    """In two to the twentieth characters, line ends aside; beyond that what is wrong is said without its line."""
+    wrong = 'name = "two words"'
+    with pytest.raises(PolicyError) as error:
+        Policy.from_toml("#" * (2**20 - len(wrong) + beyond) + "\n" + wrong)
+    assert str(error.value).startswith(said)
 
 
 # --- profiles --------------------------------------------------------------------------------------------------------

@@ -17,11 +17,8 @@ from eventsourcing.sqlite import SQLiteAggregateRecorder, SQLiteTrackingRecorder
 from eventsourcing.tests import persistence as library
 from eventsourcing.utils import Environment
 from psycopg.conninfo import conninfo_to_dict
-from stores import postgresql
 
 from lastresort.adapters.engines import postgres, recorders, sqlite
-
-__all__ = ["postgresql"]
 
 ENGINES = [
     pytest.param("recorders", id="memory"),

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from stores import ROOT
 
-from lastresort.adapters.inputs import BadInput
 from lastresort.adapters.partner import CONFIRM, FAREWELL, FAREWELL_ON_REQUEST, REDIRECTION, REPLY, SUPPORT, WARNING
 from lastresort.adapters.simulate import Simulation
 from lastresort.adapters.transcripts import Transcript, read_transcripts
@@ -207,18 +206,6 @@ def test_playing_anew_names_the_same() -> None:
     assert [(e.branch, e.version, e.kind, e.command_id) for e in one.chats.store.log()] == [
         (e.branch, e.version, e.kind, e.command_id) for e in other.chats.store.log()
     ]
-
-
-def test_a_conversation_is_not_played_twice_into_a_store() -> None:
-    """It is said before anything is played; figures count what was asked for only."""
-    played = Played(user(**FINE))
-    with pytest.raises(BadInput, match=r"^conversation c is in this store already; use another store$"):
-        played.simulation.check(played.transcripts)
-    other = Transcript.model_validate({"conversation": "d", "account": None, "turns": [user(**FINE)]})
-    played.simulation.check([other])
-    played.simulation.play(other)
-    assert played.simulation.figures([other]).conversations == 1
-    assert played.simulation.figures([*played.transcripts, other]).user_turns == 2
 
 
 # --- Real conversations -----------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from stores import (
     new_url,
     open_at,
     opened,
-    postgresql,
     redirected,
     started,
     thanked,
@@ -35,7 +34,7 @@ from lastresort.domain.hot import HotStates
 from lastresort.domain.ports import Append, EventStore, Placed
 from lastresort.domain.state import Conversation
 
-__all__ = ["chats", "postgresql"]
+__all__ = ["chats"]
 
 RUNS = settings(max_examples=60, deadline=None, derandomize=True)
 

@@ -48,6 +48,7 @@ from vocabulary import (
     events_of,
     failed_redirections,
     harmful,
+    judged,
     model_changed,
     policy,
     policy_changed,
@@ -340,6 +341,16 @@ def test_risks_are_open_until_cleared(given):
     assert given(*two).state.risks == (one, other)
     assert given(*two, SAID, ANSWERED, SAID).state.risks == (one, other)
     assert given(*two, risk_cleared("one")).state.risks == (other,)
+    assert given(*two, risk_cleared("two")).state.risks == (one,)
+    assert given(*two, risk_cleared("".join(["o", "ne"]))).state.risks == (other,)  # the same, though another object
+
+
+@pytest.mark.parametrize("risk", Risk)
+def test_only_none_is_no_risk(given, risk):
+    """Unknown counts as risk."""
+    unit = given(STARTED, SAID, judged(Verdict.AMBIGUOUS, risk=risk)).state.unit
+    assert unit.at_risk is (risk is not Risk.NONE)
+    assert unit.safe_by == ({ASSESSOR.kind} if risk is Risk.NONE else set())
 
 
 def test_a_risk_raised_twice_is_open_once(given):

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 from eventsourcing.persistence import StoredEvent
-from stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, postgresql, started
+from stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, started
 
 from lastresort.adapters import StoreError, open_conversations
 from lastresort.adapters.engines.postgres import PostgresRecorder
@@ -27,8 +27,6 @@ from lastresort.adapters.store import RecorderStore, open_store
 from lastresort.domain import Committed
 from lastresort.domain.ports import Append, Placed, VersionConflict
 from lastresort.projections import audit
-
-__all__ = ["postgresql"]
 
 
 def leave(command_id: str, branch: str, version: int) -> Append:

@@ -16,6 +16,7 @@ from stores import opened
 
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.partner import CONFIRM, FAREWELL, FAREWELL_ON_REQUEST, REDIRECTION, REPLY, SUPPORT, WARNING
+from lastresort.adapters.screen import SUPPORT as HELP
 from lastresort.domain import Ground
 from lastresort.projections import audit, transcript, views
 
@@ -201,6 +202,8 @@ def test_a_crisis_after_the_ending_is_seen(chat: Callable[..., Talk]) -> None:
     """The shipped screen knows some phrases."""
     talk = chat("/end", "/confirm", "I want to die.", "Hello?")
     assert talk.kinds()[-2:] == ["ConversationEnded", "RiskRaised"]
+    assert talk.shown.count(HELP) == 2  # also with what is said while the risk is open
+    assert HELP not in chat("/end", "/confirm", "Hello?", conversation="d").shown
 
 
 # --- Branches, terms, words -------------------------------------------------------------------------------------------

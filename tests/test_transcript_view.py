@@ -81,7 +81,7 @@ def test_erased_words_say_when_and_why(chats: Conversations) -> None:
     shown = lines(chat)
     assert shown[1] == Line(2, "c", "UserTurnTaken", "user", None, "erased at 2026-01-31T12:00:03.000000+00:00 (legal)")
     assert shown[2].gone == "erased at 2026-01-31T12:00:05.000000+00:00 (retention)"
-    assert shown[3].text == "words of 1 turn erased (legal)"
+    assert shown[3].text == "words erased in 1 place (legal)"
 
 
 def test_words_that_were_erased_before_the_fork_say_when_and_why(chats: Conversations) -> None:
@@ -206,7 +206,7 @@ DESCRIBED: list[tuple[str, dict[str, Any], str]] = [
     (
         "ContentErased",
         {"by": USER, "contents": (WORDS, WORDS), "cause": "retention"},
-        "words of 2 turns erased (retention)",
+        "words erased in 2 places (retention)",
     ),
 ]  # fmt: skip
 

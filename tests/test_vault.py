@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, postgresql, started
+from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, started
 
 from lastresort.adapters import StoreError
 from lastresort.adapters.engines.keys import MemoryKeys, SQLiteKeys
@@ -18,8 +18,6 @@ from lastresort.adapters.vault import AesGcmVault
 from lastresort.domain import Conversations, Rating
 from lastresort.domain.ports import Place, SealBroken, Sealed
 from lastresort.projections import audit, transcript, views
-
-__all__ = ["postgresql"]
 
 CANARY = "xylophone-canary"
 

@@ -14,10 +14,6 @@ NOTICE = (
     "This conversation has ended and takes no more messages. You can start a new one, go back and edit an earlier "
     "message, or say what you think of this ending."
 )
-SUPPORT = (
-    "If you or somebody near you may be in danger, please reach out to someone close to you, to a local crisis line "
-    "or to the emergency services."
-)
 NEW_CONVERSATION, BRANCH, FEEDBACK = "new_conversation", "branch", "feedback"
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from anthropic.types import Message as Answer
 
+from lastresort.adapters.screen import SUPPORT
 from lastresort.domain.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
@@ -33,7 +34,7 @@ from . import notes
 from .acts import Acts
 from .assessor import RECENT, Case
 from .history import REFUSAL, Histories
-from .replies import NOTICE, SUPPORT, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 from .steps import Ask, Steps
 from .tools import CALLS, RISK, declarations
 from .words import Block, Setup, command_id, kept_assistant, kept_user, marked_last, merged, plain, sendable

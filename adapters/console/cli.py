@@ -1,13 +1,20 @@
-"""The command line. Exit status: 0 fine, 1 findings or refusals, 2 wrong usage or bad input."""
+"""The command line.
+
+Exit status: 0 where what was asked for was done; 1 where something is wrong with a log or a store: findings of an
+audit, an import that is refused for them, words that `show` finds damaged; 2 for wrong usage, bad input and output that
+cannot be written; 130 after Ctrl-C. What the law refuses in a conversation is what the conversation is about, and no
+failure of the command that plays it or tells of it.
+"""
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from pydantic import TypeAdapter, ValidationError
@@ -15,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from lastresort.adapters import StoreError, open_conversations
 from lastresort.adapters.inputs import BadInput, load_policy
 from lastresort.domain.chat import Conversations
-from lastresort.domain.outcomes import UnknownBranch
+from lastresort.domain.outcomes import CommandIdReused, Contended, UnknownBranch
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.ports import List, SealBroken
 from lastresort.domain.rules import RULES
@@ -24,10 +31,19 @@ from lastresort.domain.values import Ground, Id
 from . import upkeep
 
 if TYPE_CHECKING:
+    from lastresort.adapters.simulate import Simulation
+    from lastresort.adapters.transcripts import Transcript
+
     from .partners import Partner
 
 FINDINGS = 1
 BAD_INPUT = 2
+INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
+NOBODY_READS = 141
+STATUS = (
+    "Exit status: 0 done; 1 something is wrong with a log or a store (findings, damaged words); 2 wrong usage or bad "
+    "input; 130 interrupted."
+)
 DEFAULT_MODEL = "claude-opus-4-1"
 CLAUDE = "claude-opus-5-5"
 
@@ -54,17 +70,45 @@ _model = click.option("--model", type=_Name(), default=DEFAULT_MODEL, show_defau
 
 
 class _Group(click.Group):
-    """Turns what can go wrong with a user's input into one line on standard error and exit status 2."""
+    """Turns what can go wrong into one line on standard error and an exit status."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # what cannot be shown there is shown all the same
+        try:
+            try:
+                return super().main(*args, **options)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            _let_go_of_output()
+            _give_up(f"the output cannot be written: {error.strerror}", BAD_INPUT)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (BadInput, SealBroken, StoreError, UnknownBranch) as error:
-            click.echo(f"lastresort: {error}", err=True)
-            ctx.exit(BAD_INPUT)
+        except (BadInput, CommandIdReused, Contended, SealBroken, StoreError, UnknownBranch) as error:
+            _give_up(str(error), BAD_INPUT)
+        except KeyboardInterrupt:
+            _give_up("interrupted", INTERRUPTED)
+        except BrokenPipeError:
+            _let_go_of_output()
+            sys.exit(NOBODY_READS)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def _give_up(why: str, status: int) -> NoReturn:
+    click.echo(f"lastresort: {why}", err=True)
+    sys.exit(status)
+
+
+def _let_go_of_output() -> None:
+    """Send what is still to be written nowhere, or Python would fail on it once more as it exits."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=STATUS)
 @click.version_option(version("lastresort"), prog_name="lastresort")
 def main() -> None:
     """End a conversation only as a last resort, and prove it."""
@@ -90,9 +134,10 @@ def _opened(url: str, *, create: bool = False) -> Iterator[Conversations]:
 @_model
 @_json
 def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json: bool) -> None:
-    """Play transcripts: the recorded side of the user against the offline partner."""
-    from rich.progress import track
+    """Play transcripts: the recorded side of the user against the offline partner.
 
+    What was played into the store before is not played again: the same command goes on where it was interrupted.
+    """
     from lastresort.adapters.simulate import Simulation
     from lastresort.adapters.transcripts import read_transcripts
 
@@ -101,9 +146,7 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
     transcripts = read_transcripts(files)
     simulation = Simulation(url, model=model, policy=load_policy(policy))
     try:
-        simulation.check(transcripts)
-        for transcript in track(transcripts, "playing", console=display.progress(), disable=as_json):
-            simulation.play(transcript)
+        _play(simulation, transcripts, quiet=as_json)
         figures = simulation.figures(transcripts)
     finally:
         simulation.conversations.close()
@@ -111,6 +154,31 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
         display.print_json(figures)
     else:
         display.show_figures(display.console(), figures)
+
+
+def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: bool) -> None:
+    """Play what is not played yet, and say what was."""
+    from rich.progress import track
+
+    from lastresort.adapters.simulate import Played
+
+    from . import display
+
+    found = simulation.check(transcripts)
+    left = [transcript for transcript in transcripts if found[transcript.conversation] is not Played.WHOLE]
+    whole, part = len(transcripts) - len(left), list(found.values()).count(Played.PART)
+    if whole or part:
+        click.echo(f"in this store already: {whole:,} played whole, {part:,} in part; the rest is played now", err=True)
+    try:
+        for transcript in track(left, "playing", console=display.progress(), disable=quiet):
+            simulation.play(transcript)
+            whole += 1
+    except KeyboardInterrupt:
+        _give_up(
+            f"interrupted: {whole:,} of {len(transcripts):,} conversations are played whole, and what was recorded of "
+            "the next one is kept; the same command goes on from there",
+            INTERRUPTED,
+        )
 
 
 @main.command()
@@ -172,14 +240,21 @@ def show(branch: str, at: int | None, url: str, as_json: bool) -> None:
     from lastresort.projections import transcript
 
     from . import display
+    from .kept import kept_words
 
     with _opened(url) as conversations:
         path = conversations.path(branch)
-        lines = transcript(path, conversations.words(path), at, conversations.tree_log(branch))
+        if at is not None and at > path[-1].version:
+            raise BadInput(f"branch {branch} has no version {at}: its latest is {path[-1].version}")
+        words, damaged = kept_words(conversations, path[:at])
+        lines = transcript(path, words, at, conversations.tree_log(branch), damaged)
     if as_json:
         display.print_json([line._asdict() for line in lines])
     else:
         display.show_lines(display.console(), lines)
+    for damage in damaged.values():
+        click.echo(f"lastresort: {damage}", err=True)
+    sys.exit(FINDINGS if damaged else 0)
 
 
 @main.command()
@@ -313,6 +388,14 @@ def chat(
     """Talk in the terminal, with Claude by ANTHROPIC_API_KEY; /help tells the commands."""
     from .terminal import Terminal
 
+    given = click.get_current_context().get_parameter_source
+    fresh = [
+        name for name in ("conversation", "model", "policy") if given(name) is not click.core.ParameterSource.DEFAULT
+    ]
+    if branch is not None and fresh:
+        raise click.UsageError(
+            f"--branch goes on with what is there; --{fresh[0]} is for a conversation that is started"
+        )
     partner = _partner(offline)
     model = model or (DEFAULT_MODEL if offline else CLAUDE)
     terms = load_policy(policy)

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +21,9 @@ from lastresort.projections import Branch, Finding, Line, Views
 from lastresort.projections.figures import Figures
 from lastresort.projections.transcript import evidence
 
-_PIPED_WIDTH = 10_000  # a line is a line to other programs, however long
+_PIPED_WIDTH = 10_000  # of a table: a row is a line to other programs
+_MARGIN = "       | "  # of what goes on in the next line: whoever wrote it, no line of the law begins so
+_NARROWEST = 20  # columns for words, however narrow the terminal is
 _SPEAKERS = {"user": "bold cyan", "assistant": "bold green"}
 _MARKED = {
     "ConversationEnded": "bold red",
@@ -34,19 +35,32 @@ _MARKED = {
 }
 
 
+class _Console(Console):
+    """Shows names as they are, whatever markup or emoji they look like, and leaves a broken pipe to its caller."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        there = (sys.stderr if stderr else sys.stdout).isatty()
+        width = None if there else _PIPED_WIDTH
+        super().__init__(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        raise  # what is being handled
+
+
 def console() -> Console:
     """A console on standard output, wide enough to be read by other programs when piped."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+    return _Console()
 
 
 def progress() -> Console:
     """A console on standard error, so that progress never mixes with results."""
-    return Console(stderr=True)
+    return _Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
     """Print a value for programs: JSON on one line."""
-    print(json.dumps(value, default=_plain, ensure_ascii=False))
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(value, default=_plain, ensure_ascii=not unicode))
 
 
 def _plain(value: Any) -> Any:
@@ -54,6 +68,7 @@ def _plain(value: Any) -> Any:
 
 
 def show_figures(out: Console, figures: Figures) -> None:
+    """Print how often the law came into play."""
     table = Table("what", "count", title="What happened")
     for name, value in figures:
         if isinstance(value, int):
@@ -66,6 +81,7 @@ def show_figures(out: Console, figures: Figures) -> None:
 
 
 def show_views(out: Console, views: Views, names: Sequence[str]) -> None:
+    """Print the lists of branches that are called `names`: active, ended, branched."""
     for name in names:
         rows: tuple[Branch, ...] = getattr(views, name)
         table = Table("branch", "conversation", "version", "model", "policy", title=f"{name} ({len(rows):,})")
@@ -74,7 +90,7 @@ def show_views(out: Console, views: Views, names: Sequence[str]) -> None:
             table.add_column(heading)
         for row in rows:
             cells = row.branch, row.conversation, str(row.version), row.model, row.policy_name, *extra(row)
-            table.add_row(*map(escape, cells))
+            table.add_row(*cells)
         out.print(table)
 
 
@@ -115,7 +131,9 @@ def show_tree(out: Console, rows: Iterable[Branch], here: str | None = None) -> 
         else:
             nodes[row.branch] = Tree(label)
             root = nodes[row.branch]
-    out.print(root)
+    # As wide as the labels are, or those of deep branches would be squeezed: the terminal wraps what is wider than it.
+    for line in out.render_lines(root, out.options.update(width=_PIPED_WIDTH), pad=False):
+        out.print(Text.assemble(*((part.text, part.style or "") for part in line)), soft_wrap=True)
 
 
 class Live:
@@ -136,7 +154,7 @@ class Live:
             self._no_longer_waiting()
             self._out.print(Text("       ") + Text("assistant: ", _SPEAKERS["assistant"]), end="", soft_wrap=True)
         self.said += piece
-        self._out.print(Text(_harmless(piece)), end="", soft_wrap=True)
+        self._out.print(Text(_harmless(piece).replace("\n", f"\n{_MARGIN}")), end="", soft_wrap=True)
 
     def close(self) -> None:
         """End the line, if one was begun."""
@@ -158,46 +176,51 @@ def show_lines(out: Console, lines: Iterable[Line], *, said_above: str = "") -> 
     for line in lines:
         number = Text(f"{line.version:>5}  ", "dim")
         if line.speaker is None:
-            _show_event(out, number, Text(f"· {_harmless(line.text)}", _MARKED.get(line.kind, "dim")))
+            _show_within(out, number + "  ", Text(f"· {_harmless(line.text)}", _MARKED.get(line.kind, "dim")))
             continue
         if said_above and line.speaker == "assistant" and line.text == said_above:
             out.print(number + Text("assistant, as above", "dim"))
             continue
         said = Text(f"[{line.gone}]", "dim italic") if line.text is None else Text(_harmless(line.text))
-        out.print(number + Text(f"{line.speaker}: ", _SPEAKERS[line.speaker]) + said)
+        _show_within(out, number, Text(f"{line.speaker}: ", _SPEAKERS[line.speaker]) + said)
 
 
-def _show_event(out: Console, number: Text, told: Text) -> None:
-    """Print an event of the law; what does not fit in a row stays in the margin."""
-    first, *rest = told.wrap(out, max(20, out.width - 9))
-    out.print(number + "  " + first)
-    for more in rest:
-        out.print(Text(" " * 11) + more)
+def _show_within(out: Console, number: Text, told: Text) -> None:
+    """Print a turn or an event of the law. What goes on in further lines does so behind a margin, so that no words can
+    pass for a line of the law; but for the lines that they have themselves, there is one, unless a terminal wraps it.
+    """
+    if out.width >= _PIPED_WIDTH:
+        lines = told.split("\n")
+    else:
+        lines = told.wrap(out, max(_NARROWEST, out.width - len(_MARGIN) - 2))
+    for nth, line in enumerate(lines):
+        out.print((number if nth == 0 else Text(_MARGIN, "dim")) + line, soft_wrap=True)
 
 
 def _harmless(text: str | None) -> str:
-    """What somebody wrote, unable to take over a terminal, or to pass further lines of its own for those of the law."""
-    safe = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text or "")
-    return safe.replace("\n", "\n       | ")
+    """What somebody wrote, unable to take over a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text or "")
 
 
 def show_broken(out: Console, title: str, broken: Iterable[Broken]) -> None:
+    """Print each rule that stands in the way of an attempt, and what it lacks."""
     rows = list(broken)
     if not rows:
         out.print(Text.assemble((title, "bold"), ": nothing stands in the way"))
         return
     table = Table("rule", "what is missing", title=title, title_justify="left")
     for one in rows:
-        table.add_row(one.rule, escape(one.missing.text))
+        table.add_row(one.rule, one.missing.text)
     out.print(table)
 
 
 def show_findings(out: Console, events: int, branches: int, findings: Sequence[Finding]) -> None:
+    """Print what an audit found, and of how much."""
     if findings:
         table = Table("branch", "version", "rules", "what is wrong", title=f"{len(findings):,} findings")
         for finding in findings:
             cells = finding.branch, str(finding.version), ", ".join(finding.rules), finding.detail
-            table.add_row(*(escape(_harmless(cell)) for cell in cells))
+            table.add_row(*map(_harmless, cells))
         out.print(table)
     verdict = Text("no finding", "bold green") if not findings else Text(f"{len(findings):,} findings", "bold red")
     out.print(Text(f"{events:,} events on {branches:,} branches: ") + verdict)
@@ -216,7 +239,7 @@ def show_checks(out: Console, checks: Sequence[Check]) -> None:
     table = Table("check", "", "what was found", "what to do")
     for check in checks:
         state = Text("ok", "green") if check.ok else Text("wrong", "bold red")
-        table.add_row(check.name, state, escape(check.found), escape(check.todo))
+        table.add_row(check.name, state, Text(check.found), Text(check.todo))
     out.print(table)
     wrong = sum(not check.ok for check in checks)
     out.print(Text("nothing is wrong", "bold green") if not wrong else Text(f"{wrong} wrong", "bold red"))
@@ -241,12 +264,13 @@ def show_page(out: Console, page: Page, which: str) -> None:
         if which == "ended":
             told = evidence(row.evidence) if row.evidence else ""
             cells += [str(row.ground), row.category or "", row.policy_name or "", told]
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(Text, cells))
     out.print(table)
     out.print("that is all" if page.after is None else f"more: --after {page.after}")
 
 
 def show_rules(out: Console, rules: Iterable[Rule]) -> None:
+    """Print the law."""
     table = Table("id", "rule", "source", title="The law of last resort", show_lines=True)
     for rule in rules:
         table.add_row(rule.id, rule.text, rule.source)
@@ -254,6 +278,7 @@ def show_rules(out: Console, rules: Iterable[Rule]) -> None:
 
 
 def show_rule(out: Console, rule: Rule) -> None:
+    """Print one rule of the law, and the kinds of events that it is asked of."""
     out.print(Text(rule.id, "bold"))
     out.print(rule.text)
     out.print(f"source: {rule.source}")
@@ -261,6 +286,7 @@ def show_rule(out: Console, rule: Rule) -> None:
 
 
 def show_policies(out: Console, policies: Iterable[Policy]) -> None:
+    """Print policies side by side, field by field."""
     shown = list(policies)
     table = Table("", *(policy.name for policy in shown), title="The shipped policies", show_lines=True)
     for name in Policy.model_fields:

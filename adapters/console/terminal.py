@@ -15,6 +15,7 @@ from rich.text import Text
 
 from lastresort.adapters.encoding import explain
 from lastresort.adapters.inputs import BadInput, load_policy
+from lastresort.adapters.screen import SUPPORT
 from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.decider import Refused
 from lastresort.domain.outcomes import BranchEnded, Committed, UnknownBranch
@@ -22,6 +23,7 @@ from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Ass
 from lastresort.projections import transcript, views
 
 from . import display
+from .kept import kept_words
 from .partners import NotAnswered, Partner
 from .reading import reading
 
@@ -99,6 +101,8 @@ class Terminal:
                 f"the branch ended at {outcome.ended.version}, and this was not recorded; "
                 f"`/edit {outcome.turn} WORDS` goes on from there on a new branch"
             )
+            if self.chat.state.risks:
+                self._tell(SUPPORT)
             self._draft = f"/edit {outcome.turn} {words}"
             return False
         if label is not None:
@@ -163,7 +167,8 @@ class Terminal:
 
     def _words_at(self, turn: int) -> str:
         path = self.chat.path
-        lines = transcript(path, self.conversations.words(path), turn, self.conversations.tree_log(self.chat.branch))
+        words, damaged = kept_words(self.conversations, path)
+        lines = transcript(path, words, turn, self.conversations.tree_log(self.chat.branch), damaged)
         if not lines or lines[-1].version != turn or lines[-1].speaker != "user":
             raise ValueError(f"what stands at {turn} is not a turn of yours")
         return " ".join((lines[-1].text or "").split())
@@ -279,7 +284,8 @@ class Terminal:
 
     def _show_news(self, *, said_above: str = "") -> None:
         path = self.chat.path
-        lines = transcript(path, self.conversations.words(path), tree=self.conversations.tree_log(self.chat.branch))
+        words, damaged = kept_words(self.conversations, path)
+        lines = transcript(path, words, None, self.conversations.tree_log(self.chat.branch), damaged)
         news = [line for line in lines if line.version > self._shown]
         if self._as_json:
             for line in news:

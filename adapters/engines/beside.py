@@ -7,10 +7,12 @@ Few events change the lists, and those write them in their own transaction. The 
 understand; `{...}` stands for what they call differently.
 """
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lastresort.adapters.encoding import unpacked
 from lastresort.domain.events import BranchOpened
 from lastresort.domain.ports import List
 
@@ -48,6 +50,44 @@ REBUILD = (("DELETE FROM {schema}branches", ()), (f"INSERT INTO {{schema}}branch
 """Statements that make the lists anew."""
 
 Statement = tuple[str, Sequence[Any]]
+
+_SQLITE = {
+    "{schema}": "",
+    "%s": "?",
+    "{position}": "rowid",
+    "{integer}": "INTEGER",
+    "{bytes}": "BLOB",
+    "{clustered}": "WITHOUT ROWID",
+    "{by}": "INDEXED BY ",
+    "{_}": "",
+    "{conversation}": "json_extract(CASE WHEN json_valid({state}) THEN {state} END, '$.conversation')",
+    "{state}": "CAST(e.state AS TEXT)",
+}
+_POSTGRES = {
+    "{events}": "{schema}{events}",
+    "{schema}": "{schema}.",
+    "{position}": "notification_id",
+    "{integer}": "bigint",
+    "{bytes}": "bytea",
+    "{clustered}": "",
+    "{conversation}": "convert_from(e.state, 'UTF8')::json ->> 'conversation'",
+}
+
+
+def in_sqlite(statement: str, events: str) -> str:
+    """Write a statement of this module as SQLite calls things; `events` is the table of the log."""
+    return _in_other_words(statement, {"{events}": events, **_SQLITE})
+
+
+def in_postgres(statement: str) -> str:
+    """Write a statement of this module as PostgreSQL calls things, but for the names of the schema and of the log."""
+    return _in_other_words(re.sub(r"\{by\}.*?\{_\}", "", statement), _POSTGRES)
+
+
+def _in_other_words(statement: str, words: Mapping[str, str]) -> str:
+    for word, here in words.items():
+        statement = statement.replace(word, here)
+    return statement
 
 
 class BesideTheLog(LogRecorder):
@@ -115,7 +155,8 @@ class BesideTheLog(LogRecorder):
     def newest(self) -> str | None:
         """Return the time that the latest event bears, None if there is no event."""
         rows = self._rows("SELECT recorded_at FROM {events} ORDER BY {position} DESC LIMIT 1")
-        return rows[0][0] if rows else None
+        time = rows[0][0] if rows else None
+        return unpacked(time) if isinstance(time, int) else time
 
     def note(self, name: str, value: str) -> None:
         self._change(

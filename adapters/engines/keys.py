@@ -130,6 +130,13 @@ class SQLiteKeys:
         self._deadline = (settings or Settings()).deadline
         self._connection = connect(str(path), Settings("NORMAL", self._deadline))
         self._lock = Lock()
+        columns = [column for _, column, *_ in self._connection.execute("PRAGMA table_info(keys)")]
+        if columns and "name" not in columns:
+            self._connection.close()
+            raise StoreError(
+                f"{path} holds keys as a version before the first release kept them; read the words with that version, "
+                "or move the file away: the log opens without it, and its words do not"
+            )
         for statement in (
             "CREATE TABLE IF NOT EXISTS keys (name BLOB PRIMARY KEY, key BLOB NOT NULL, conversation TEXT) "
             "WITHOUT ROWID",

@@ -5,7 +5,6 @@ advisory lock, checks, and writes. Appends come one after the other, so position
 commits, and a reader that follows the log misses none.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,44 +21,15 @@ from psycopg.sql import SQL, Composed
 
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
-from .beside import REBUILD, TABLES, BesideTheLog, Statement
-from .recorders import (
-    ENDS,
-    READ,
-    SCHEMA,
-    Entry,
-    Settings,
-    StoreError,
-    by_branch,
-    check_migration,
-    check_schema,
-    reached,
-)
+from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_postgres
+from .recorders import ENDS, READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
 from .watch import Watch
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 _APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
-_GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
+GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
+_TRY = 0.5  # seconds that one attempt to get a connection may take
 _TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
-
-
-def _in_postgres(statement: str) -> str:
-    """Write what `beside` says as PostgreSQL calls it."""
-    for name, here in (
-        ("{events}", "{schema}.{events}"),
-        ("{schema}branches", "{schema}.branches"),
-        ("{schema}snapshots", "{schema}.snapshots"),
-        ("{schema}meta", "{schema}.meta"),
-        ("{position}", "notification_id"),
-        ("{integer}", "bigint"),
-        ("{bytes}", "bytea"),
-        ("{clustered}", ""),
-        ("{conversation}", "convert_from(e.state, 'UTF8')::json ->> 'conversation'"),
-    ):
-        statement = statement.replace(name, here)
-    return re.sub(r"\{by\}.*\{_\}", "", statement)
-
-
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
     "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
@@ -69,7 +39,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
     f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
-    *(_in_postgres(statement) for statement in TABLES),
+    *(in_postgres(statement) for statement in TABLES),
     # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
     # let go of the lock. `begins` is null for an event that is to be written as it is.
     f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
@@ -123,11 +93,10 @@ _KEYS = (
     "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
     "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
 )
-_KEPT = "lastresort_keys.keys"
 Result = TypeVar("Result")
 
 
-def _connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[Any]:
+def connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[Any]:
     """Open a connection on which nothing waits for ever."""
     at = conninfo_to_dict(url)
     at.setdefault("connect_timeout", str(max(1, round(settings.deadline))))
@@ -146,7 +115,7 @@ def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
 @contextmanager
 def _migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """Make tables, one process at a time: together they would trip over each other, and who waits need not hurry."""
-    with _connect(url, settings) as connection:
+    with connect(url, settings) as connection:
         connection.execute("SET lock_timeout = 60000")
         connection.execute("SET statement_timeout = 60000")
         with connection.transaction():
@@ -262,10 +231,10 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         until = time.monotonic() + self.deadline
         while True:
             try:
-                left = max(0.0, until - time.monotonic())
+                left = max(0.0, min(_TRY, until - time.monotonic()))
                 with (
                     self.datastore.pool.connection(timeout=left) as connection,
-                    self._watch.over(connection.fileno(), until + _GRACE),
+                    self._watch.over(connection.fileno(), until + GRACE),
                 ):
                     return act(connection)
             except (errors.LockNotAvailable, errors.QueryCanceled):
@@ -362,19 +331,19 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         for statement in self.sql_create_statements:
             connection.execute(statement)
         for rebuild, _ in REBUILD:
-            connection.execute(self._composed(_in_postgres(rebuild)))
+            connection.execute(self._composed(in_postgres(rebuild)))
         connection.execute(self._composed("UPDATE {schema}.meta SET value = %s WHERE name = 'schema'"), (str(SCHEMA),))
         return str(version)
 
     def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-        return self._select(_in_postgres(statement), *params)
+        return self._select(in_postgres(statement), *params)
 
     def _change(self, *statements: Statement) -> None:
         def change(connection: psycopg.Connection[Any]) -> None:
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
                 for statement, params in statements:
-                    connection.execute(self._composed(_in_postgres(statement)), params)
+                    connection.execute(self._composed(in_postgres(statement)), params)
 
         self._again_if_lost(change)
 
@@ -435,6 +404,7 @@ def open_recorder(url: str, settings: Settings) -> PostgresRecorder:
         for statement in _KEYS:
             connection.execute(statement)
     datastore = _datastore(url, settings)
+    datastore.pool.reconnect_timeout = _TRY  # whoever needs a connection tries again, and not the pool ever more seldom
     datastore.pool.open()
     recorder = PostgresRecorder(datastore)
     recorder.deadline = settings.deadline
@@ -447,82 +417,3 @@ def migrate(url: str, settings: Settings) -> str:
     with _migrating(url, settings) as connection:
         connection.execute(f"SET statement_timeout = {round(settings.deadline * 1_000)}")
         return PostgresRecorder(_datastore(url, settings)).migrate(connection)
-
-
-class PostgresKeys:
-    """Keys in a schema of their own, so that they can be backed up, or not, apart from the log."""
-
-    def __init__(self, url: str, settings: Settings) -> None:
-        self._at = url, settings
-        self._connection = self._open()
-        self._watch = Watch()
-        self._deadline = settings.deadline + _GRACE
-
-    def _open(self) -> psycopg.Connection[Any]:
-        connection = _connect(*self._at)
-        connection.execute("SET synchronous_commit = off")  # but for what must be durable at once
-        return connection
-
-    def _execute(self, statement: str, *params: Any, durable: bool = True) -> tuple[Any, ...] | None:
-        """Execute a statement that may be sent twice, and is, if the connection was lost."""
-        with reached():
-            try:
-                return self._fetch(statement, params, durable)
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                if not self._connection.broken:
-                    raise
-                self._connection = self._open()
-                return self._fetch(statement, params, durable)
-
-    def _fetch(self, statement: str, params: Sequence[Any], durable: bool) -> tuple[Any, ...] | None:
-        with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
-            if not durable:
-                cursor = self._connection.execute(statement, params)
-                return cursor.fetchone() if cursor.description else None
-            with self._connection.transaction():
-                self._connection.execute("SET LOCAL synchronous_commit = on")
-                cursor = self._connection.execute(statement, params)
-                return cursor.fetchone() if cursor.description else None
-
-    def of(self, conversation: str) -> tuple[bytes, bytes] | None:
-        row = self._execute(
-            f"SELECT name, key FROM {_KEPT} WHERE conversation = %s LIMIT 1", conversation, durable=False
-        )
-        return (bytes(row[0]), bytes(row[1])) if row else None
-
-    def find(self, conversation: str, name: bytes) -> bytes | None:
-        whose = "(conversation = %s OR conversation IS NULL)"
-        row = self._execute(f"SELECT key FROM {_KEPT} WHERE name = %s AND {whose}", name, conversation, durable=False)
-        return bytes(row[0]) if row else None
-
-    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
-        owners = [conversation, *[None] * (len(keys) - 1)]
-        self._execute(
-            f"INSERT INTO {_KEPT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING",
-            *([name for name, _ in keys], [key for _, key in keys], owners),
-        )
-
-    def assign(self, name: bytes, conversation: str) -> None:
-        self._execute(f"UPDATE {_KEPT} SET conversation = %s WHERE name = %s", conversation, name, durable=False)
-
-    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
-        self._execute(
-            f"DELETE FROM {_KEPT} WHERE conversation = %s OR name = ANY(%s::bytea[])", conversation, list(names)
-        )
-
-    def is_new(self) -> bool:
-        return self._execute("SELECT 1 FROM lastresort_keys.master") is None
-
-    def named(self, fingerprint: str) -> str:
-        self._execute(
-            "INSERT INTO lastresort_keys.master SELECT %s::text "
-            "WHERE NOT EXISTS (SELECT 1 FROM lastresort_keys.master) ON CONFLICT DO NOTHING",
-            fingerprint,
-        )
-        row = self._execute("SELECT min(fingerprint) FROM lastresort_keys.master")
-        assert row is not None
-        return str(row[0])
-
-    def close(self) -> None:
-        self._watch.close()
-        self._connection.close()

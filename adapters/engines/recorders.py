@@ -97,7 +97,7 @@ class Row(NamedTuple):
     state: bytes
     digest: bytes | None  # of its words
     schema_version: int
-    recorded_at: str
+    recorded_at: str | int  # what `LogRecorder.time` makes of it
     command_id: str
     nth: int  # among the events of its command, from 0
     correlation_id: str | None  # None: the command's
@@ -124,6 +124,10 @@ class Listed(NamedTuple):
 
 class LogRecorder(ApplicationRecorder):
     """What the store asks of a recorder, besides the library's interface."""
+
+    def time(self, recorded_at: str) -> str | int:
+        """Return a time as this recorder keeps it."""
+        return recorded_at
 
     @abstractmethod
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:

@@ -31,9 +31,10 @@ from eventsourcing.sqlite import (
     SQLiteTransaction,
 )
 
+from lastresort.adapters.encoding import packed
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
-from .beside import REBUILD, TABLES, BesideTheLog, Statement
+from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_sqlite
 from .groups import GroupCommit, Job
 from .recorders import (
     ENDS,
@@ -52,34 +53,13 @@ from .recorders import (
 )
 
 _PAGE_BYTES = 2_048  # an append touches four pages, and each of them is written whole
-
-
-def _in_sqlite(statement: str, events: str) -> str:
-    """Write what `beside` says as SQLite calls it."""
-    for name, here in (
-        ("{events}", events),
-        ("{schema}", ""),
-        ("%s", "?"),
-        ("{position}", "rowid"),
-        ("{integer}", "INTEGER"),
-        ("{bytes}", "BLOB"),
-        ("{clustered}", "WITHOUT ROWID"),
-        ("{by}", "INDEXED BY "),
-        ("{_}", ""),
-        ("{conversation}", "json_extract(CASE WHEN json_valid({state}) THEN {state} END, '$.conversation')"),
-        ("{state}", "CAST(e.state AS TEXT)"),
-    ):
-        statement = statement.replace(name, here)
-    return statement
-
-
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS {events} (rowid INTEGER PRIMARY KEY, originator_id TEXT NOT NULL, "
     "originator_version INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL, digest BLOB, "
-    "schema_version INTEGER, recorded_at TEXT, command_id TEXT, nth INTEGER, correlation_id TEXT, "
+    "schema_version INTEGER, recorded_at, command_id TEXT, nth INTEGER, correlation_id TEXT, "
     "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
     "CREATE TABLE IF NOT EXISTS contents (position INTEGER PRIMARY KEY, data BLOB NOT NULL)",
-    *(_in_sqlite(statement, "") for statement in TABLES),
+    *(in_sqlite(statement, "") for statement in TABLES),
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"INSERT OR IGNORE INTO meta VALUES ('schema', '{SCHEMA}')",
 )
@@ -226,6 +206,10 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
 
     # --- writing --------------------------------------------------------------------------------------------------
 
+    def time(self, recorded_at: str) -> str | int:
+        """Times are kept as numbers, in a column of no type: one that would lose something by that stays text."""
+        return packed(recorded_at)
+
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
         try:
             return self._group.write((entries, erased))
@@ -371,12 +355,12 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
         return self._select(f"SELECT rowid, {READ} FROM {self.events_table_name} WHERE rowid IN ({marks})", *positions)
 
     def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-        return self._select(_in_sqlite(statement, self.events_table_name), *params)
+        return self._select(in_sqlite(statement, self.events_table_name), *params)
 
     def _change(self, *statements: Statement) -> None:
         with self.datastore.transaction(commit=True) as c:
             for statement, params in statements:
-                c.execute(_in_sqlite(statement, self.events_table_name), tuple(params))
+                c.execute(in_sqlite(statement, self.events_table_name), tuple(params))
 
     def migrate(self) -> str:
         """Bring the tables up to date in one transaction, and return the version that they were of.
@@ -394,10 +378,16 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
                 c.execute("SELECT value FROM meta WHERE name='schema'")
                 before = (c.fetchone() or [None])[0]
             check_migration(before)
+            table = self.events_table_name
+            if before == "1":  # whose column of times would make text of numbers
+                c.execute(f"ALTER TABLE {table} RENAME TO events_before")
             for statement in self.construct_create_table_statements():
                 c.execute(statement)
+            if before == "1":
+                c.execute(f"INSERT INTO {table} (rowid, {WRITTEN}) SELECT rowid, {WRITTEN} FROM events_before")
+                c.execute("DROP TABLE events_before")
             for rebuild, _ in REBUILD:
-                c.execute(_in_sqlite(rebuild, self.events_table_name))
+                c.execute(in_sqlite(rebuild, self.events_table_name))
             c.execute("UPDATE meta SET value=? WHERE name='schema'", (str(SCHEMA),))
         return str(before)
 

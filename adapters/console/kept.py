@@ -1,0 +1,24 @@
+"""The words that a store keeps, where some of them may be damaged."""
+
+from collections.abc import Iterable
+
+from lastresort.domain.chat import Conversations
+from lastresort.domain.events import Recorded, content_of
+from lastresort.domain.ports import SealBroken
+
+
+def kept_words(conversations: Conversations, path: Iterable[Recorded]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the words that stand on a path by digest, and by digest what is wrong with those that are damaged."""
+    events = list(path)
+    try:
+        return conversations.words(events), {}
+    except SealBroken:
+        pass  # one of them is; which, is seen one by one
+    words: dict[str, str] = {}
+    damaged: dict[str, str] = {}
+    for recorded in events:
+        try:
+            words |= conversations.words([recorded])
+        except SealBroken as error:
+            damaged[content_of(recorded.event) or ""] = f"damaged: {error}"
+    return words, damaged

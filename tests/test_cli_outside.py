@@ -1,0 +1,169 @@
+"""The command line where the world is not as it should be: files of others, full disks, terminals without Unicode."""
+
+import hashlib
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from stores import opened, started
+from test_cli import LASTRESORT, run, shell, transcripts
+
+from lastresort.adapters.console.cli import main
+
+__all__ = ["run"]
+
+
+# --- Files of others --------------------------------------------------------------------------------------------------
+
+
+def database(path: Path, *statements: str) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    return f"sqlite:///{path}"
+
+
+FOREIGN = {
+    "of bookmarks": ["CREATE TABLE bookmarks (a)", "INSERT INTO bookmarks VALUES ('mine')"],
+    "with a table of our name": ["CREATE TABLE stored_events (a)"],
+    "in WAL mode": ["PRAGMA journal_mode=WAL", "CREATE TABLE bookmarks (a)"],
+    "with a view alone": ["CREATE VIEW everything AS SELECT 1"],
+}
+
+
+def fingerprints(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("made", FOREIGN.values(), ids=FOREIGN)
+def test_a_database_of_others_is_left_alone(run: Callable[..., Result], tmp_path: Path, made: list[str]) -> None:
+    """By commands that read and by those that write: no table, no file of keys, and not another journal mode."""
+    url = database(tmp_path / "foreign.db", *made)
+    file = transcripts(tmp_path / "in.jsonl")
+    (tmp_path / "log.jsonl").write_text("")
+    before = fingerprints(tmp_path)
+    for command in (
+        ["views", "--store", url], ["tree", "c", "--store", url], ["show", "c", "--store", url],
+        ["why", "c", "--store", url], ["audit", url], ["export", url], ["import", "log.jsonl", "--store", url],
+        ["simulate", file, "--store", url], ["chat", "--offline", "--store", url],
+    ):  # fmt: skip
+        result = run(*command, status=2)
+        assert result.stderr.startswith(f"lastresort: cannot open {url}: not a lastresort store, but the database of")
+        assert fingerprints(tmp_path) == before, command
+
+
+def test_an_empty_file_is_no_store_until_something_is_written(run: Callable[..., Result], tmp_path: Path) -> None:
+    """What only reads says so, and leaves it empty; what writes makes a store of it."""
+    (tmp_path / "empty.db").touch()
+    result = run("views", "--store", "sqlite:///empty.db", status=2)
+    assert "it is empty, and not a lastresort store" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+    assert (tmp_path / "empty.db").stat().st_size == 0
+    run("simulate", transcripts(Path("in.jsonl")), "--store", "sqlite:///empty.db")
+    run("audit", "sqlite:///empty.db")
+
+
+@pytest.mark.parametrize("name", ["file:zz", "file:zz%3Fcache=shared", "a%20b#c"])
+def test_a_file_is_called_what_it_is_called(run: Callable[..., Result], tmp_path: Path, name: str) -> None:
+    """SQLite would take some names for addresses; the keys stand beside the log, for its owner alone."""
+    run("simulate", transcripts(Path("in.jsonl")), "--store", f"sqlite:///{name}")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", name, f"{name}-keys", f"{name}-master"}
+    assert (tmp_path / f"{name}-keys").stat().st_mode & 0o777 == 0o600
+    run("audit", f"sqlite:///{name}")
+
+
+def test_a_name_that_would_be_a_memory_is_refused(run: Callable[..., Result]) -> None:
+    """What is said to be kept would be gone."""
+    assert "not the URL of a store" in run("views", "--store", "sqlite:///mode=memory.db", status=2).stderr
+
+
+# --- Output -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store in which a user has said something in Greek."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        started(chats).user_turn("\u03ba\u03b1\u03bb\u03b7\u03bc\u03ad\u03c1\u03b1 \U0001f600")
+    return url
+
+
+COMMANDS = [
+    ["--help"], ["show", "c", "--store", "URL"], ["views", "--store", "URL", "--json"], ["export", "URL"],
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_full_disk_is_said_in_one_line(url: str, tmp_path: Path, command: list[str]) -> None:
+    """With an exit status that is not that of findings, and no traceback."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [LASTRESORT, *(url if word == "URL" else word for word in command)],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.stderr == "lastresort: the output cannot be written: No space left on device\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}],
+    ids=["PYTHONIOENCODING", "LC_ALL"],
+)
+def test_what_cannot_be_shown_is_shown_in_another_way(url: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    """On a terminal without Unicode; JSON stays JSON, and says the same."""
+    out, err = shell(tmp_path, "show", "c", "--store", url, **environment)
+    assert "    2  user: \\u03ba\\u03b1" in out
+    assert err == ""
+    out, _ = shell(tmp_path, "show", "c", "--store", url, "--json", **environment)
+    assert json.loads(out)[1]["text"] == "\u03ba\u03b1\u03bb\u03b7\u03bc\u03ad\u03c1\u03b1 \U0001f600"
+    for command in (["tree", "c"], ["views"], ["why", "c"]):
+        shell(tmp_path, *command, "--store", url, **environment)
+
+
+def test_a_reader_that_goes_away_is_no_finding(url: str, tmp_path: Path) -> None:
+    """As in `lastresort show ... | head -1`: no message, and the status that shells give for it."""
+    with opened(url, new_id=iter(f"more-{n}" for n in range(10_000)).__next__) as chats:
+        for _ in range(40):
+            chats.chat("c").user_turn("word " * 1_000)
+    done = subprocess.Popen(
+        [LASTRESORT, "show", "c", "--store", url], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert done.stdout is not None
+    assert done.stdout.readline()
+    done.stdout.close()
+    assert done.stderr is not None
+    assert (done.stderr.read(), done.wait(60)) == (b"", 141)
+    done.stderr.close()
+
+
+# --- As a script sees it ----------------------------------------------------------------------------------------------
+
+
+def test_exit_statuses_are_said_where_people_look(run: Callable[..., Result]) -> None:
+    """In the help; what the law refuses in a conversation is no failure of the command that plays it or tells of it."""
+    assert "Exit status: 0 done; 1 something is wrong" in " ".join(run("--help").stdout.split())
+    path = transcripts(Path("in.jsonl"))
+    played = run("simulate", path, "--store", "sqlite:///new.db", "--model", "another", "--json")
+    assert json.loads(played.stdout)["refusals"] == {"eligible-model": 1}
+    assert json.loads(run("why", "t-1", "--store", "sqlite:///new.db", "--json").stdout)["last_resort"]
+
+
+def test_help_does_not_wait_for_what_it_does_not_need() -> None:
+    """What draws, prompts and talks to Claude takes long to import."""
+    code = (
+        "import sys; from lastresort.adapters.console.cli import main; main(['--help'], standalone_mode=False); "
+        "print(sorted({'anthropic', 'hypothesis', 'prompt_toolkit', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in main.commands)
+    assert done.stdout.endswith("[]\n")

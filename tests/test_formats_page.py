@@ -1,0 +1,71 @@
+"""docs/formats.md says what there is: the fields of every event, and those of everything that `--json` prints."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from event_table import BEGIN, PAGE, written
+from test_cli import run, url
+
+from lastresort.domain import EVENTS
+from lastresort.domain.policy import Policy
+
+__all__ = ["run", "url"]
+
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def test_the_table_of_events_is_current() -> None:
+    """Otherwise run `python tests/event_table.py`."""
+    assert BEGIN in TEXT
+    assert written(TEXT) == TEXT
+    for kind, event in EVENTS.items():
+        (row,) = re.findall(rf"^\| `{kind}` \| (.*) \|$", TEXT, re.MULTILINE)
+        assert [name for name in event.model_fields if f"`{name}`: " not in row and name != "by"] == []
+
+
+def described(command: str) -> str:
+    (row,) = re.findall(rf"^\| `{command}` \| (.*) \|$", TEXT, re.MULTILINE)
+    return str(row)
+
+
+def keys(value: Any) -> set[str]:
+    """The names of fields in what was printed, but for those of counts by name."""
+    if isinstance(value, list):
+        return set().union(*map(keys, value))
+    if not isinstance(value, dict):
+        return set()
+    return set(value).union(*(keys(one) for one in value.values() if isinstance(one, list)))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"), [("show", ["c"]), ("why", ["e"]), ("rules", []), ("chat", ["--offline"])]
+)
+def test_what_is_printed_as_json_is_described(
+    run: Callable[..., Result], url: str, command: str, arguments: list[str]
+) -> None:
+    """Each field, by its name, and no other."""
+    store = [] if command == "rules" else ["--store", url]
+    out = run(command, *arguments, *store, "--json", input="Hello.\n").stdout
+    found = set().union(*(keys(json.loads(line)) for line in out.splitlines()))
+    row = described(command if command != "chat" else "show")
+    assert found == set(re.findall(r'"(\w+)":', row))
+
+
+def test_the_figures_of_a_simulation_are_described(run: Callable[..., Result]) -> None:
+    """Those that count, and those that count by name."""
+    path = Path("in.jsonl")
+    path.write_text(json.dumps({"conversation": "c", "account": None, "turns": []}) + "\n")
+    out = run("simulate", path, "--store", "sqlite:///new.db", "--json").stdout
+    assert set(json.loads(out)) == set(re.findall(r'"(\w+)"', described("simulate")))
+
+
+def test_the_fields_of_a_policy_are_described(run: Callable[..., Result]) -> None:
+    """In the example, which has all of them."""
+    assert keys(json.loads(run("policies", "--json").stdout)) == {*Policy.model_fields, "hash"}
+    example = TEXT[TEXT.index("# policy\n") :]
+    assert [name for name in Policy.model_fields if f"\n{name} = " not in example] == []
