@@ -1,7 +1,7 @@
 """Claude as an adversary: a model that calls any tool at any time, users who inject, faults of every kind.
 
 No ending is unlawful by the oracle, nothing crashes, and every conversation can be gone on with. How many are played
-says LASTRESORT_CONVERSATIONS (100 if unset); `python tests/test_claude_adversary.py [FROM] TO` plays them with a count.
+says LASTRESORT_CONVERSATIONS (50 if unset); `python tests/test_claude_adversary.py [FROM] TO` plays them with a count.
 """
 
 import json
@@ -273,7 +273,7 @@ def play(conversations: range, tell: Callable[[int, Counter[str]], None] = lambd
 
 def test_no_adversary_ends_unlawfully_or_breaks_a_conversation() -> None:
     """And some do end: a law that lets nothing end would pass the rest of this."""
-    count = int(os.environ.get("LASTRESORT_CONVERSATIONS", "100"))
+    count = int(os.environ.get("LASTRESORT_CONVERSATIONS", "50"))
     seen = play(range(count))
     assert seen["ended: user_request"] > 0
     if count >= 1000:

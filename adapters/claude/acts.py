@@ -33,6 +33,7 @@ class Acts:
         self.recorded: list[Recorded] = []
         self.refusals: list[Refused] = []
         self.ending: EndConversation | None = None  # accepted, to be recorded after the assistant turn
+        self.told_of_hold = False  # by a note, in this turn
         self._assessor = assessor
         self._case = case
         self._redirects: str | None = None  # by command id
@@ -43,10 +44,16 @@ class Acts:
 
     def resume(self, pending: Pending) -> None:
         self._redirects, self._warns, self._consulted = pending.redirects, pending.warns, pending.consulted
+        self.told_of_hold = pending.told_of_hold
 
     def waiting(self) -> dict[str, Any]:
-        """Return what a turn that waits for tools has to keep."""
-        return {"redirects": self._redirects, "warns": self._warns, "consulted": self._consulted}
+        """Return what a turn that waits for tools has to keep. Who had no opinion is asked again after it."""
+        return {
+            "redirects": self._redirects,
+            "warns": self._warns,
+            "consulted": self._consulted and not self._no_opinion,
+            "told_of_hold": self.told_of_hold,
+        }
 
     def note(self, outcome: Committed | Refused) -> bool:
         """Remember what became of a command; return whether it was carried out."""

@@ -39,6 +39,7 @@ class Pending(Frozen):
     redirects: str | None = None  # the command that a redirection will be recorded under
     warns: tuple[str, Category, bool, bool, bool] | None = None
     consulted: bool = False
+    told_of_hold: bool = False
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
 
 

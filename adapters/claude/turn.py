@@ -37,7 +37,7 @@ from .history import REFUSAL, Histories
 from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 from .steps import Ask, Steps
 from .tools import CALLS, RISK, declarations
-from .words import Block, Setup, command_id, kept_assistant, kept_user, merged, plain, sendable
+from .words import Block, Setup, command_id, kept_assistant, kept_user, marked_last, merged, plain, sendable
 
 WHOLE = "end_turn"
 GOES_ON = ("tool_use", "pause_turn")
@@ -188,8 +188,18 @@ class Turn:
         if self.acts.state.wishes.confirmed is not None and (yield from self.acts.end_on_request()):
             return self.ended()
         if (note := notes.late(self.acts.state)) is not None:
-            self.messages.append({"role": self.terms.notes_as, "content": [{"type": "text", "text": note}]})
+            self._note(note)
         return (yield from self.converse())
+
+    def _note(self, note: str) -> None:
+        self.messages.append({"role": self.terms.notes_as, "content": [{"type": "text", "text": note}]})
+        self.acts.told_of_hold = self.acts.told_of_hold or note == notes.HOLD
+
+    def _note_hold(self) -> None:
+        """Tell of a hold that began in the middle of the turn. A message that was paused is first gone on with."""
+        paused = bool(self.messages) and self.messages[-1]["role"] == "assistant"
+        if self.acts.state.risks and not self.acts.told_of_hold and not paused:
+            self._note(notes.HOLD)
 
     def converse(self) -> Steps:
         """Let the model speak, and carry out what it calls for, until it stops or calls a tool that is not ours."""
@@ -197,6 +207,7 @@ class Turn:
             last = self.rounds >= self.terms.rounds
             if self.rounds and self.overtaken(self.acts.look()):
                 return self._overtaken()
+            self._note_hold()
             answer: Answer = yield Ask(self._request(last))
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
@@ -221,7 +232,7 @@ class Turn:
                 return self._recorded(answer.id, answer.stop_reason)
 
     def _request(self, last: bool) -> dict[str, Any]:
-        messages = merged([*self.history.messages, *self.messages])
+        messages = merged(marked_last([*self.history.messages, *self.messages]))
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
@@ -281,7 +292,7 @@ class Turn:
             self.acts.state, self.theirs.answered = took.state, self.chat.answered
             if self._remember([*self.acts.recorded, *took.events], words):
                 self.terms.histories.keep(self.chat.branch, self.history)
-            if stop_reason == WHOLE:
+            if stop_reason == WHOLE and self.text:  # what was not said leads nobody away
                 self.acts.lead_away()
         # Where another answer was given, it stands instead of the ending. A newer user turn makes the ending stale,
         # which is for the law to say.

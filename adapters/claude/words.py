@@ -22,6 +22,7 @@ from lastresort.projections.said import MESSAGES
 Message = dict[str, Any]
 Block = dict[str, Any]
 
+_MARK = "cache_control"
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/claude")
 
 
@@ -72,17 +73,21 @@ def kept_user(content: Any) -> tuple[str, bool]:
     """Return the words to keep of what a user said, and whether they are messages in JSON.
 
     Raises:
-        TypeError: something in it is not JSON.
+        TypeError: something in it is not JSON, or it is not a list of blocks.
         ValueError: it is empty, or pretends to be what only a model or a tool says.
     """
     if isinstance(content, str):
         if not content.strip():
             raise ValueError("the user's turn is empty")
         return content, False
-    blocks = plain(list(content))
+    blocks = plain(content)
+    if not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
+        raise TypeError("a user's turn is text, or a list of content blocks")
     if not blocks:
         raise ValueError("the user's turn is empty")
     for block in blocks:
+        if block.get("type") == "text" and not str(block.get("text", "")).strip():
+            raise ValueError("a block of text in the user's turn is empty, which the API refuses: leave it out")
         if block.get("type") not in ("text", "image", "document", "search_result", "container_upload"):
             raise ValueError(f"a user's turn cannot hold a block of type {block.get('type')}")
     return _json({"messages": [{"role": "user", "content": blocks}]}), True
@@ -102,6 +107,24 @@ def merged(messages: Iterable[Message]) -> list[Message]:
         else:
             together.append(message)
     return together
+
+
+def marked_last(messages: Sequence[Message]) -> list[Message]:
+    """Return `messages` with the `cache_control` of the latest that has any, since the API takes four in all.
+
+    They are no part of what a cache compares.
+    """
+    last = next((n for n in range(len(messages) - 1, -1, -1) if _is_marked(messages[n])), None)
+    return [_unmarked(message) if n != last and _is_marked(message) else message for n, message in enumerate(messages)]
+
+
+def _is_marked(message: Message) -> bool:
+    return any(_MARK in block for block in message["content"])
+
+
+def _unmarked(message: Message) -> Message:
+    content = [{name: value for name, value in block.items() if name != _MARK} for block in message["content"]]
+    return {**message, "content": content}
 
 
 def sendable(content: Iterable[Block], *, cut: bool = False) -> list[Block]:
