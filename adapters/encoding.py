@@ -10,6 +10,7 @@ cost nothing for that: their row says so, and they are read in one go.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -27,6 +28,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _READ_BEFORE = 10_000
+_ID = re.compile(r"[!-~]{1,128}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
 _UNKNOWN = "a field that is not known"
 _TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
@@ -99,10 +102,16 @@ class Encoding:
             except (KeyError, ValidationError):
                 entries.append(self._otherwise(Stored._make(row)))
                 continue
+            if type(branch) is not str or type(version) is not int:
+                entries.append(_unreadable(Stored._make(row), "branch or version: no such thing"))
+                continue
             if type(recorded_at) is int:
                 recorded_at = unpacked(recorded_at)
-            if recorded_at is None or command_id is None:
-                entries.append(_unreadable(Stored._make(row), "command_id or recorded_at: missing, or no such thing"))
+            if not (
+                _is_id(command_id) and _is_time(recorded_at) and (correlation_id is None or _is_id(correlation_id))
+            ):
+                why = "command_id, correlation_id or recorded_at: missing, or no such thing"
+                entries.append(_unreadable(Stored._make(row), why))
                 continue
             named = correlation_id or command_id
             entries.append(make((position, branch, version, kind, recorded_at, command_id, event, named)))
@@ -153,7 +162,18 @@ class _NoUpcast(Exception):
 
 
 def _unreadable(row: Stored, why: str) -> Unreadable:
-    return Unreadable(row.position, row.branch, row.version, row.kind, why)
+    """Say of a row why it is none. What ought to name it may be anything: then no name is better than a wrong one."""
+    branch = row.branch if type(row.branch) is str and row.branch else "?"
+    version = row.version if type(row.version) is int else 0
+    return Unreadable(row.position, branch, version, str(row.kind), why)
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is str and _ID.fullmatch(value) is not None
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is str and _TIME.fullmatch(value) is not None
 
 
 def _filled(state: bytes, digest: bytes) -> bytes:

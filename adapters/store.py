@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from lastresort.domain.events import BranchOpened, Recorded, Unreadable
 from lastresort.domain.ports import Append, Found, List, Place, VersionConflict
@@ -292,20 +293,44 @@ def _path(url: str, create: bool) -> Path | None:
 
 
 def _check_is_ours(path: Path, create: bool, settings: Settings) -> None:
-    """Check that a file is a store, or empty where one may be made, before anything is written in it or beside it.
+    """Check that a file is a store with its keys, or empty where one may be made, before anything is written there.
 
     Raises:
         StoreError: it is something else.
     """
+    if (tables := check_is_a_log(path, settings)) is None:
+        if not create:
+            raise StoreError("it is empty, and not a lastresort store; `simulate` or `chat` makes one of it")
+        return
+    keys = path.with_name(path.name + "-keys")
+    if tables.words and not keys.exists():
+        raise StoreError(
+            f"the keys of its words were in {keys}, which is gone; restore it, with its master key. If it is lost for "
+            "good then so are the words; an empty file there says that you go on without them"
+        )
+
+
+class _Tables(NamedTuple):
+    """What a store's file holds."""
+
+    words: bool
+
+
+def check_is_a_log(path: Path, settings: Settings) -> _Tables | None:
+    """Look into a file, and write nothing; return what a store's holds, None if it is empty.
+
+    Raises:
+        StoreError: it is the database of something else.
+    """
     # Not `mode=ro`: SQLite would leave files beside a database that is in WAL mode.
     uri = f"{path.absolute().as_uri()}?mode=rw"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=settings.deadline)) as connection:
-        empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         columns = {row[1] for row in connection.execute("PRAGMA table_info(stored_events)")}
-    if empty and not create:
-        raise StoreError("it is empty, and not a lastresort store; `simulate` or `chat` makes one of it")
-    if not empty and not columns >= _OURS:
-        raise StoreError("not a lastresort store, but the database of something else; nothing was written to it")
+        if tables and not columns >= _OURS:
+            raise StoreError("not a lastresort store, but the database of something else; nothing was written to it")
+        words = "contents" in tables and connection.execute("SELECT 1 FROM contents LIMIT 1").fetchone() is not None
+    return _Tables(words) if tables else None
 
 
 def _without_password(url: str) -> str:

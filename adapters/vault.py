@@ -17,6 +17,7 @@ from lastresort.domain.ports import SealBroken, Sealed
 
 from .engines.keys import NAME_BYTES, Keys, name_of
 
+_ANY = "surrogatepass"  # what JSON lets through: half of a character is kept as it came, and no reason to lose a turn
 _NONCE_BYTES = 12
 _AT_HAND = 10_000  # keys that are kept in memory, ready to use
 
@@ -32,7 +33,7 @@ class AesGcmVault:
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
         name, cipher = self._at_hand.get(conversation) or self._to_seal_with(conversation)
         nonce = os.urandom(_NONCE_BYTES)
-        data = name + nonce + cipher.encrypt(nonce, words.encode(), _place(conversation, branch, version))
+        data = name + nonce + cipher.encrypt(nonce, _bytes_of(words), _place(conversation, branch, version))
         return Sealed(_digest(data), data)
 
     def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
@@ -45,7 +46,7 @@ class AesGcmVault:
         try:
             data = sealed.data[NAME_BYTES:]
             place = _place(conversation, branch, version)
-            return cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place).decode()
+            return cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place).decode(errors=_ANY)
         except (InvalidTag, ValueError):
             raise broken from None
 
@@ -89,6 +90,10 @@ class AesGcmVault:
 
 def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _bytes_of(words: str) -> bytes:
+    return words.encode(errors=_ANY)
 
 
 def _place(conversation: str, branch: str, version: int) -> bytes:

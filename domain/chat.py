@@ -87,7 +87,7 @@ class Conversations(Service):
             ValueError: a conversation of that id exists, or an argument is malformed.
         """
         command = StartConversation(
-            id=command_id or self.new_id(),
+            id=self.new_id() if command_id is None else command_id,
             by=by or Actor(kind=ActorKind.USER, id=account or "user"),
             conversation=conversation or self.new_id(),
             account=account,
@@ -385,7 +385,7 @@ class Chat:
         return self.conversations.execute(self.branch, command, words)
 
     def _id(self, command_id: str | None) -> str:
-        return command_id or self.conversations.new_id()
+        return self.conversations.new_id() if command_id is None else command_id
 
     def _seen(self) -> int:
         if self.seen is None:

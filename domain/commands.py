@@ -7,7 +7,7 @@ overtaken by a newer turn is stale and refused.
 
 from pydantic import StrictBool
 
-from .policy import Policy
+from .policy import Terms
 from .values import (
     About,
     Actor,
@@ -42,7 +42,7 @@ class StartConversation(CommandBase):
 
     conversation: Id
     account: Id | None
-    policy: Policy
+    policy: Terms
     model: Id
     arm: Id | None = None
 
@@ -153,7 +153,7 @@ class Leave(CommandBase):
 class ChangePolicy(CommandBase):
     """Let another policy govern."""
 
-    policy: Policy
+    policy: Terms
 
 
 class ChangeModel(CommandBase):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
 from pydantic import Field, StrictBool, model_validator
 
-from .policy import Policy
+from .policy import Terms
 from .values import (
     About,
     Actor,
@@ -48,7 +48,7 @@ class EventBase(Frozen):
 
 
 class _NamesItsPolicy(EventBase):
-    policy: Policy
+    policy: Terms
     policy_hash: Digest
 
     @model_validator(mode="after")

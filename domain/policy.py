@@ -9,7 +9,7 @@ import tomllib
 from functools import cached_property, lru_cache
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import Field, StrictBool, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, StrictBool, ValidationError, field_validator
 
 from .values import ActorKind, Category, Digest, Frozen, Id, Risk, SecondOpinion, Severity
 
@@ -96,7 +96,7 @@ class Policy(Frozen):
     @cached_property
     def hash(self) -> Digest:
         """SHA-256 of the canonical JSON: keys sorted, no spaces, sets in order."""
-        return _hash_of(self)
+        return _hash_of(self.model_dump_json())
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -125,9 +125,21 @@ class Policy(Frozen):
 
 
 @lru_cache(maxsize=256)  # a log names few policies, once for each conversation
-def _hash_of(policy: Policy) -> Digest:
-    canonical = json.dumps(policy.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+def _hash_of(fields: str) -> Digest:
+    """The hash of a policy, by its JSON: by that, and not by the policy, since to Python 0 and False are equal."""
+    canonical = json.dumps(json.loads(fields), sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _as_it_says(policy: object) -> object:
+    """Return what a policy says, to be asked anew: a subclass, or one made by a back door, may say anything."""
+    if isinstance(policy, Policy):
+        return {name: getattr(policy, name) for name in Policy.model_fields}
+    return policy
+
+
+Terms = Annotated[Policy, BeforeValidator(_as_it_says)]
+"""A policy as commands and events take it in: above the floors, however the object was made."""
 
 
 def _explain(text: str, source: str, error: ValidationError) -> list[str]:

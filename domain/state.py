@@ -391,7 +391,6 @@ def _without_warnings(state: Conversation) -> Conversation:
 
 
 def _opened(risks: tuple[OpenRisk, ...], event: RiskRaised) -> tuple[OpenRisk, ...]:
-    """A risk that is raised twice is open once."""
-    if any(risk.risk == event.risk for risk in risks):
-        return risks
-    return (*risks, OpenRisk(risk=event.risk, about=event.about))
+    """A risk that is raised twice is open once; raised about others too, it is about both, until it is cleared."""
+    opened = OpenRisk(risk=event.risk, about=event.about)
+    return risks if opened in risks else (*risks, opened)

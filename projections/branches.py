@@ -93,7 +93,7 @@ def _row(
         at=opened and opened.at,
         cause=opened and opened.cause,
         children=state.children,
-        open_risks=tuple(risk.risk for risk in state.risks),
+        open_risks=tuple(dict.fromkeys(risk.risk for risk in state.risks)),
         failed_redirections=state.now.failed,
         harmful_verdicts=harm,
         warned_of=tuple(warned.category for warned in state.now.warnings),

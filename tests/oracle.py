@@ -207,17 +207,17 @@ def model(past: History) -> str | None:
 
 
 @word
-def open_risks(past: History) -> dict[str, str]:
+def open_risks(past: History) -> Risks:
     # A branch begins with what its BranchOpened carries, whatever the prefix had; then its own stream decides.
-    risks: dict[str, str] = {}
+    risks: set[tuple[str, str]] = set()
     for _, event in past.all(BranchOpened, RiskRaised, RiskCleared):
         if type(event) is BranchOpened:
-            risks = {risk.risk: risk.about for risk in event.risks}
+            risks = {(risk.risk, risk.about) for risk in event.risks}
         elif type(event) is RiskRaised:
-            risks.setdefault(event.risk, event.about)  # raised twice, it is open once
+            risks.add((event.risk, event.about))  # raised twice, it is open once; about somebody else, it is another
         else:
-            risks.pop(event.risk, None)
-    return risks
+            risks = {(risk, about) for risk, about in risks if risk != event.risk}
+    return frozenset(risks)
 
 
 # --- Words: the episode -------------------------------------------------------------------------------------------
@@ -555,7 +555,7 @@ def risk_was_checked(past: History, event: ConversationEnded) -> bool:
 def cleared_by_authority(past: History, event: RiskCleared) -> bool:
     # What is cleared was open, and who clears it is an operator or an assessor whom the policy names.
     named = event.by.kind is ActorKind.ASSESSOR and event.by.id in policy(past).may_clear_risk
-    return event.risk in open_risks(past) and (event.by.kind is ActorKind.OPERATOR or named)
+    return event.risk in {risk for risk, _ in open_risks(past)} and (event.by.kind is ActorKind.OPERATOR or named)
 
 
 # --- Rules: the user's wish ---------------------------------------------------------------------------------------
@@ -685,7 +685,7 @@ class Forest:
 
     def open_in_tree(self, branch: str) -> Risks:
         """Return every risk that is open on some branch of the tree."""
-        return frozenset(risk for other in self.tree_of(branch) for risk in open_risks(self.branches[other]).items())
+        return frozenset(risk for other in self.tree_of(branch) for risk in open_risks(self.branches[other]))
 
     def before(self, branch: str, event: Event) -> History:
         """Return the history that `event` would continue: for a fork, its prefix."""
@@ -734,8 +734,4 @@ def divided_on_risk(log: Sequence[Recorded]) -> list[str]:
     forest = Forest()
     for recorded in log:
         forest.record(recorded.branch, recorded.event)
-    return [
-        branch
-        for branch, past in forest.branches.items()
-        if frozenset(open_risks(past).items()) != forest.open_in_tree(branch)
-    ]
+    return [branch for branch, past in forest.branches.items() if open_risks(past) != forest.open_in_tree(branch)]

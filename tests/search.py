@@ -325,7 +325,7 @@ class Tree(NamedTuple):
     log: Any = None  # (before, branch, version, event)
 
     def open_risks(self) -> oracle.Risks:
-        return frozenset(risk for branch in self.branches for risk in oracle.open_risks(branch.past).items())
+        return frozenset(risk for branch in self.branches for risk in oracle.open_risks(branch.past))
 
 
 TreeActs = Callable[[Turns], tuple[Command | Fork, ...]]
@@ -460,7 +460,7 @@ class TreeSearch:
 
     def _check_tree(self, before: Tree, after: Tree, written: "Written") -> None:
         """What must hold of a tree whatever happens in it."""
-        known = {frozenset(oracle.open_risks(branch.past).items()) for branch in after.branches}
+        known = {oracle.open_risks(branch.past) for branch in after.branches}
         if len(known) > 1:
             raise unsound(f"the branches do not agree on what is open\n{told_log(after.log)}", after.branches[0].past)
         for was, branch in zip(before.branches, after.branches, strict=False):

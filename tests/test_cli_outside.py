@@ -84,6 +84,25 @@ def test_a_name_that_would_be_a_memory_is_refused(run: Callable[..., Result]) ->
     assert "not the URL of a store" in run("views", "--store", "sqlite:///mode=memory.db", status=2).stderr
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "recorded_at = 'yesterday'", "recorded_at = x'fffe'", "command_id = 'two words'", "command_id = x'fffe'",
+        "correlation_id = 'two words'", "originator_version = 'abc'", "originator_id = x'fffe'", "topic = x'fffe'",
+    ],
+)  # fmt: skip
+def test_damage_to_an_envelope_is_found(run: Callable[..., Result], tmp_path: Path, damage: str) -> None:
+    """An audit finds what an import would refuse, and nothing that is no text is taken for some."""
+    run("simulate", transcripts(Path("in.jsonl")), "--store", "sqlite:///log.db")
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        one = "SELECT min(rowid) FROM stored_events WHERE originator_version = 3"
+        connection.execute(f"UPDATE stored_events SET {damage} WHERE rowid = ({one})")
+        connection.commit()
+    found = json.loads(run("audit", "sqlite:///log.db", "--json", status=1).stdout)["findings"]
+    assert any("structure-unreadable" in finding["rules"] for finding in found)
+    assert "run an audit" in run("export", "sqlite:///log.db", status=2).stderr
+
+
 # --- Output -----------------------------------------------------------------------------------------------------------
 
 

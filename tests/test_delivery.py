@@ -165,6 +165,12 @@ def test_a_risk_is_raised_however_busy_the_tree_is(chats: Conversations, chat: C
     assert all(branch.state.risks for branch in branches)
 
 
+def test_a_risk_to_others_under_an_id_that_is_open_is_open_too(chat: Chat) -> None:
+    chat.raise_risk(About.SELF, risk="one")
+    chat.raise_risk(About.OTHERS, risk="one")
+    assert [(risk.risk, risk.about) for risk in chat.state.risks] == [("one", About.SELF), ("one", About.OTHERS)]
+
+
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +188,21 @@ def test_an_act_that_says_nothing_takes_no_words(chats: Conversations, chat: Cha
     """They would be sealed, and no event would name them, so that nobody could erase them."""
     with pytest.raises(ValueError, match="words: Leave takes none"):
         chats.execute("root", Leave(id="leave", by=chat.user), "goodbye")
+
+
+def test_half_a_character_is_no_reason_to_lose_a_turn(chat: Chat) -> None:
+    """JSON lets it through, and so a client may send it; after the ending it is screened like anything else."""
+    words = "I want to die \ud83d"
+    assert chat.conversations.words(chat.edit(2, words).path).popitem()[1] == words
+    outcome = ended(chat).user_turn(words)
+    assert isinstance(outcome, BranchEnded)
+    assert (outcome.words, outcome.risk) == (words, Risk.POSSIBLE)
+
+
+def test_an_empty_command_id_is_an_error(chat: Chat) -> None:
+    """It names no command, so that nobody could tell whether it was carried out."""
+    with pytest.raises(ValueError, match="id"):
+        chat.leave(command_id="")
 
 
 def test_a_turn_may_come_by_the_digest_of_words_that_are_kept_elsewhere(chats: Conversations, chat: Chat) -> None:

@@ -429,6 +429,10 @@ def test_keys_of_before_the_first_release_are_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="before the first release kept them"):
         said(url)
     (tmp_path / "log.db-keys").unlink()
+    with pytest.raises(StoreError, match="which is gone; restore it, with its master key"):
+        said(url)
+    assert not (tmp_path / "log.db-keys").exists()  # what only looks makes no others in their place
+    (tmp_path / "log.db-keys").touch(mode=0o600)
     assert set(map(len, said(url).values())) == {0}
 
 

@@ -1,9 +1,13 @@
 """What a deployer may set, and the floors beneath it."""
 
+import hashlib
+import json
+
 import hypothesis
 import pytest
-from vocabulary import policies
+from vocabulary import USER, policies
 
+from lastresort.domain.commands import StartConversation
 from lastresort.domain.policy import PROFILES, RECALLED, Numbers, Policy, PolicyError
 from lastresort.domain.values import ActorKind, Risk
 
@@ -55,6 +59,27 @@ def test_a_copy_of_a_policy_is_named_by_what_it_says():
         Numbers(5, 2, 2),
     )
     assert stricter.hash != lenient.hash
+
+
+def test_a_policy_that_was_made_by_a_back_door_starts_nothing():
+    """Whatever the object is, what it says is asked before an event or a command takes it in."""
+
+    class Lax(Policy):
+        min_failed_redirections: int = 0
+
+    for policy in (Lax(name="lax"), Policy.model_construct(**{**dict(Policy.default()), "min_severity": 0})):
+        with pytest.raises(ValueError, match="greater than or equal to"):
+            StartConversation(id="s", by=USER, conversation="c", account=None, policy=policy, model="m")
+
+
+def test_what_python_takes_for_equal_does_not_spoil_a_hash():
+    """To Python 0 is False; a policy that says the one must not name another that says the other."""
+    spoilt = Policy.model_construct(**{**dict(Policy(name="spoilt")), "min_severity": True, "name": "spoilt"})
+    honest = Policy(name="spoilt", min_severity=1)
+    assert spoilt == honest
+    assert spoilt.hash  # whatever it is
+    canonical = json.dumps(honest.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    assert honest.hash == "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def test_a_policy_at_every_floor():

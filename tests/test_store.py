@@ -272,7 +272,7 @@ def test_of_two_writers_on_a_branch_exactly_one_wins(url: str) -> None:
         for version in range(1, rounds + 1):
             barrier.wait()
             try:
-                store.append(append(f"{name} {version}", *placed("b", version)))
+                store.append(append(f"{name}-{version}", *placed("b", version)))
             except VersionConflict:
                 continue
             won[name].append(version)
@@ -286,7 +286,7 @@ def test_of_two_writers_on_a_branch_exactly_one_wins(url: str) -> None:
         assert sorted(won["first"] + won["second"]) == list(range(1, rounds + 1))
         assert [entry.version for entry in first.log()] == list(range(1, rounds + 1))
         for entry in first.log():
-            assert entry.version in won[entry.command_id.split()[0]]
+            assert entry.version in won[entry.command_id.split("-")[0]]
     finally:
         for opened_store, its_vault in {id(first): (first, vault), id(second): (second, other_vault)}.values():
             its_vault.close()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -73,6 +73,10 @@ class _Group(click.Group):
     """Turns what can go wrong into one line on standard error and an exit status."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        if (
+            sys.stdout is None
+        ):  # closed by whoever called: what is printed goes nowhere, and the exit status says the rest
+            sys.stdout = StringIO()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # what cannot be shown there is shown all the same

@@ -135,7 +135,7 @@ class SQLiteKeys:
             self._connection.close()
             raise StoreError(
                 f"{path} holds keys as a version before the first release kept them; read the words with that version, "
-                "or move the file away: the log opens without it, and its words do not"
+                "or put an empty file in its place: the log opens with that, and its words do not"
             )
         for statement in (
             "CREATE TABLE IF NOT EXISTS keys (name BLOB PRIMARY KEY, key BLOB NOT NULL, conversation TEXT) "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
-from lastresort.adapters.store import located, open_store
+from lastresort.adapters.store import check_is_a_log, located, open_store
 from lastresort.domain.events import Recorded
 from lastresort.domain.hot import pieces_of
 
@@ -70,6 +70,7 @@ def migrate_tables(address: str, settings: Settings) -> int:
         if not path.exists():
             raise StoreError(f"no store at {path}; there is nothing to migrate")
         with reached():
+            check_is_a_log(path, settings)
             recorder = SQLiteRecorder(Datastore(str(path), settings))
             try:
                 return int(recorder.migrate())
