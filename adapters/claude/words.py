@@ -79,6 +79,8 @@ def kept_user(content: Any) -> tuple[str, bool]:
     if isinstance(content, str):
         if not content.strip():
             raise ValueError("the user's turn is empty")
+        if not content.isascii() and any("\ud800" <= character <= "\udfff" for character in content):
+            raise ValueError("the user's turn holds half a character (a lone surrogate), which no request can carry")
         return content, False
     blocks = plain(content)
     if not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
