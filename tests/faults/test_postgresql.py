@@ -55,7 +55,7 @@ def test_a_server_that_is_killed_under_load(zygote: Zygote, server: Server, url:
             print(f"{cycle + 1} of {cycles} kills of the server, {acknowledged} acknowledged", flush=True)
             told, url = [], new_database(server)
     print(f"{cycles} kills of the server, {acknowledged} acknowledged, {errors} errors told to callers")
-    assert errors
+    assert acknowledged  # of errors there may be none: a server that is back within the deadline is written to again
 
 
 def new_database(server: Server) -> str:
