@@ -22,6 +22,7 @@ from .place import Place
 STEPS = 10  # of one exchange, which is two turns
 THREADS = 32
 OURS, PLAIN = "lastresort, FULL", "plain sqlite3, FULL"
+SEALED = "plain sqlite3 that seals, {}"
 THREADED = f"lastresort, FULL, {THREADS} threads"
 
 
@@ -152,6 +153,7 @@ def _on_sqlite(place: Place) -> list[_Entrant]:
     entrants = [
         _Entrant(OURS, new, contenders.ours_on_sqlite, on_disk=True),
         _Entrant(PLAIN, new, contenders.PlainSQLite, on_disk=True),
+        _Entrant(SEALED.format("FULL"), new, contenders.SealedSQLite),
         _Entrant("eventsourcing, FULL", new, contenders.library_on_sqlite, on_disk=True),
         *(_Entrant(f"{peer.label}, FULL", new, peer.opened, on_disk=True) for peer in peers.on_sqlite()),
         _Entrant(THREADED, new, contenders.ours_on_sqlite, threads=THREADS),
@@ -160,6 +162,7 @@ def _on_sqlite(place: Place) -> list[_Entrant]:
         entrants += [
             _Entrant("lastresort, NORMAL", new, lambda at: contenders.ours_on_sqlite(at, synchronous="NORMAL")),
             _Entrant("plain sqlite3, NORMAL", new, lambda at: contenders.PlainSQLite(at, "NORMAL")),
+            _Entrant(SEALED.format("NORMAL"), new, lambda at: contenders.SealedSQLite(at, "NORMAL")),
         ]
     return entrants
 

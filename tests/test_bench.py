@@ -27,6 +27,7 @@ from bench.place import Place, absent, describe
 ON_SQLITE = {
     "ours": contenders.ours_on_sqlite,
     "plain": contenders.PlainSQLite,
+    "sealed": contenders.SealedSQLite,
     "eventsourcing": contenders.library_on_sqlite,
     "langgraph": peers.langgraph_on_sqlite,
     "openai-agents": peers.Session,
