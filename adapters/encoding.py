@@ -11,7 +11,7 @@ cost nothing for that: their row says so, and they are read in one go.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,16 +19,37 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from lastresort.domain.events import EVENTS, UPCASTS, EventBase, Recorded, Unreadable, Upcast
-from lastresort.domain.values import with_content
+from lastresort.domain.events import (
+    EVENTS,
+    UPCASTS,
+    BranchedOff,
+    BranchOpened,
+    ContentErased,
+    ConversationStarted,
+    EventBase,
+    Recorded,
+    RiskCleared,
+    RiskRaised,
+    Unreadable,
+    Upcast,
+)
+from lastresort.domain.values import with_field
 
 _PREFIX = "sha256:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
-_READ_BEFORE = 10_000
-_ID = re.compile(r"[!-~]{1,128}")
+_KNOWN = 10_000  # events that are known by their rows: they bound memory
+_CONTENT, _CONVERSATION = "content", "conversation"
+_COMMAND_ID = 8  # its place in a row
+_BEGINS = ConversationStarted.kind
+_ONE_OF_A_KIND = frozenset(
+    one.kind for one in (BranchOpened, BranchedOff, RiskRaised, RiskCleared, ContentErased)
+)  # they name what no other event of their kind does
+_ID_LENGTH = 128
+_ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
+_AS_IN_JSON = re.compile(rf"[!#-\[\]-~]{{1,{_ID_LENGTH}}}")  # without a quotation mark and a backslash
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
 _UNKNOWN = "a field that is not known"
@@ -67,8 +88,7 @@ class Encoding:
         self._readers: dict[tuple[str, int | None], Any] = {
             (kind, event.schema_version): event.__pydantic_validator__.validate_json for kind, event in events.items()
         }
-
-        self._read_before: dict[tuple[str, bytes], Any] = {}  # by kind and state, an event with other words
+        self._known: dict[tuple[str, int | None, str | None, bytes], Any] = {}  # events by what their rows say of them
 
     def state(self, event: EventBase) -> tuple[bytes, bytes | None]:
         """Return the state of an event's row, and the digest of the words that the event stands for."""
@@ -79,59 +99,70 @@ class Encoding:
         worded = b'"content":"' + content.encode() + b'"'
         return state.replace(worded, _WORDLESS, 1), bytes.fromhex(content[len(_PREFIX) :])
 
-    def entries(self, rows: Iterable[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
+    def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
         """Read rows, each with the fields of `Stored`."""
-        readers, make = self._readers, Recorded._make
+        known, make = self._known.get, tuple.__new__  # by the way of `Recorded._make` it takes half as long again
+        ids_are_fine = _are_ids([row[_COMMAND_ID] for row in rows])
         entries: list[Recorded | Unreadable] = []
+        last, time = None, None
         for row in rows:
-            (
-                position,
-                branch,
-                version,
-                kind,
-                state,
-                digest,
-                schema_version,
-                recorded_at,
-                command_id,
-                correlation_id,
-            ) = row
-            try:
-                read = readers[kind, schema_version]
-                event = read(state) if digest is None else self._with_words(read, kind, state, digest)
-            except (KeyError, ValidationError):
-                entries.append(self._otherwise(Stored._make(row)))
-                continue
-            if type(branch) is not str or type(version) is not int:
-                entries.append(_unreadable(Stored._make(row), "branch or version: no such thing"))
-                continue
-            if type(recorded_at) is int:
-                recorded_at = unpacked(recorded_at)
-            if not (
-                _is_id(command_id) and _is_time(recorded_at) and (correlation_id is None or _is_id(correlation_id))
+            position, branch, version, kind, state, digest, schema, recorded_at, command_id, correlation_id = row
+            if digest is None:
+                event = known((kind, schema, None, state))
+            elif (event := known((kind, schema, _CONTENT, state))) is not None:
+                event = with_field(event, _CONTENT, _PREFIX + digest.hex()) if _is_digest(digest) else None
+            if event is None:
+                event = self._event(kind, schema, state, digest, branch)
+            if type(recorded_at) is not type(last) or recorded_at != last:
+                last, time = recorded_at, _time(recorded_at)
+            if (
+                event is None
+                or time is None
+                or type(branch) is not str
+                or type(version) is not int
+                or not (ids_are_fine or _is_id(command_id))
+                or not (correlation_id is None or _is_id(correlation_id))
             ):
-                why = "command_id, correlation_id or recorded_at: missing, or no such thing"
-                entries.append(_unreadable(Stored._make(row), why))
-                continue
-            named = correlation_id or command_id
-            entries.append(make((position, branch, version, kind, recorded_at, command_id, event, named)))
+                entries.append(self._otherwise(Stored._make(row), event))
+            else:
+                named = correlation_id or command_id
+                entries.append(make(Recorded, (position, branch, version, kind, time, command_id, event, named)))
         return entries
 
-    def _with_words(self, read: Any, kind: str, state: bytes, digest: bytes) -> Any:
-        """Read an event that stands for words, by another one that differs in nothing else if there was one."""
-        content = _PREFIX + digest.hex()
-        before = self._read_before.get((kind, state))
-        if before is not None and len(digest) == _DIGEST_BYTES:
-            return with_content(before, content)
-        event = read(_filled(state, digest))
-        if event.content == content:  # and not one that had its digest in the state
-            if len(self._read_before) >= _READ_BEFORE:
-                self._read_before.clear()
-            self._read_before[kind, state] = event
+    def _event(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None, branch: str) -> Any:
+        """Read an event that is not known yet; None if it is none of the current version.
+
+        Every conversation begins with a policy of some length, and few policies are in use. So what begins one is known
+        but for its id.
+        """
+        filled, rest = (_CONTENT, state) if digest is not None else (None, state)
+        if kind == _BEGINS and (without := _without_id(state, branch)) is not None:
+            filled, rest = _CONVERSATION, without
+            known = self._known.get((kind, schema_version, filled, rest))
+            if known is not None:
+                return with_field(known, _CONVERSATION, branch)
+        try:
+            event = self._readers[kind, schema_version](_filled(state, digest))
+        except (KeyError, ValidationError):
+            return None
+        # Only what was written as we write it says the same thing with another digest, or another id, in its place.
+        if kind not in _ONE_OF_A_KIND and self.state(event) == (state, digest):
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[kind, schema_version, filled, rest] = event
         return event
 
-    def _otherwise(self, row: Stored) -> Recorded | Unreadable:
-        """Read a row that is no event of the current version: an earlier one, or say what is wrong with it."""
+    def _otherwise(self, row: Stored, read: Any) -> Recorded | Unreadable:
+        """Read a row that is no event of the current version: an earlier one, or say what is wrong with it.
+
+        Args:
+            row: of the log.
+            read: the event, where it is the rest of the row that is wrong.
+        """
+        if read is not None:
+            if type(row.branch) is not str or type(row.version) is not int:
+                return _unreadable(row, "branch or version: no such thing")
+            return _unreadable(row, "command_id, correlation_id or recorded_at: missing, or no such thing")
         event = self._events.get(row.kind)
         if event is None:
             return _unreadable(row, f"kind: {row.kind} is no kind of event")
@@ -149,7 +180,7 @@ class Encoding:
         written = row.schema_version
         if written is None or not 0 < written <= current:
             raise _NoUpcast(f"schema_version: {written} where this program reads 1 to {current}")
-        fields = from_json(_whole(row)) if written < current else None
+        fields = from_json(_filled(row.state, row.digest)) if written < current else None
         if not isinstance(fields, dict):
             raise _NoUpcast(_wrong(self._events[row.kind], row))
         for step in range(written, current):
@@ -168,28 +199,50 @@ def _unreadable(row: Stored, why: str) -> Unreadable:
     return Unreadable(row.position, branch, version, str(row.kind), why)
 
 
+def _are_ids(values: Sequence[object]) -> bool:
+    """Look at all ids of a page at once, which takes half as long."""
+    try:
+        joined = "".join(values)  # type: ignore[arg-type]  # that is asked here
+    except TypeError:
+        return False
+    plain = joined.isascii() and joined.isprintable() and " " not in joined
+    return plain and all(values) and max(map(len, values), default=0) <= _ID_LENGTH  # type: ignore[arg-type]
+
+
 def _is_id(value: object) -> bool:
     return type(value) is str and _ID.fullmatch(value) is not None
 
 
-def _is_time(value: object) -> bool:
-    return type(value) is str and _TIME.fullmatch(value) is not None
+def _is_digest(value: object) -> bool:
+    return type(value) is bytes and len(value) == _DIGEST_BYTES
 
 
-def _filled(state: bytes, digest: bytes) -> bytes:
+def _time(kept: object) -> str | None:
+    """Return a time as it was recorded, None if it is none."""
+    if type(kept) is int:
+        return unpacked(kept)
+    return kept if type(kept) is str and _TIME.fullmatch(kept) else None
+
+
+def _filled(state: bytes, digest: bytes | None) -> bytes:
     """Put the digest of its words into the state of an event."""
+    if type(state) is not bytes or type(digest) is not bytes:
+        return state
     return state.replace(_WORDLESS, _WORDLESS[:-1] + digest.hex().encode() + b'"', 1)
 
 
-def _whole(row: Stored) -> bytes:
-    """The JSON of an event, the digest of its words included."""
-    return row.state if row.digest is None else _filled(row.state, row.digest)
+def _without_id(state: bytes, branch: str) -> bytes | None:
+    """Return the state of what begins a conversation without its id, which is its branch's; None if it is not so."""
+    if type(state) is not bytes or type(branch) is not str or not _AS_IN_JSON.fullmatch(branch):
+        return None
+    named = b'"conversation":"' + branch.encode() + b'"'
+    return state.replace(named, b'"conversation":""', 1) if named in state else None
 
 
 def _wrong(event: type[EventBase], row: Stored) -> str:
     """Say what keeps a row from being an `event` of the current version."""
     try:
-        event.model_validate_json(_whole(row))
+        event.model_validate_json(_filled(row.state, row.digest))
     except ValidationError as error:
         return explain(error, "event")
     return "a step to the current version makes something else of it"

@@ -44,15 +44,21 @@ class Frozen(BaseModel):
 
 
 def with_content(model: Any, digest: str) -> Any:
-    """Return a copy of an event or a command with another `content`, a digest that needs no look.
+    """Return a copy of an event or a command with another `content`, a digest that needs no look."""
+    return with_field(model, "content", digest)
+
+
+def with_field(model: Any, field: str, value: str) -> Any:
+    """Return a copy of an event or a command with another value of a field, which needs no look.
 
     As pydantic's own `__copy__` does, in a tenth of the time of `model_copy`: each turn that is written or read is
     one such copy.
     """
     made = model.__class__.__new__(model.__class__)
+    given = model.__pydantic_fields_set__
     put = object.__setattr__  # it is frozen
-    put(made, "__dict__", {**model.__dict__, "content": digest})
-    put(made, "__pydantic_fields_set__", {*model.__pydantic_fields_set__, "content"})
+    put(made, "__dict__", {**model.__dict__, field: value})
+    put(made, "__pydantic_fields_set__", given if field in given else {*given, field})
     put(made, "__pydantic_extra__", None)
     put(made, "__pydantic_private__", None)
     return made
