@@ -38,6 +38,7 @@ from lastresort.domain.values import with_field
 _PREFIX = "sha256:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = 1_000_000  # microseconds
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _KNOWN = 10_000  # events that are known by their rows: they bound memory
@@ -110,11 +111,13 @@ class Encoding:
             if digest is None:
                 event = known((kind, schema, None, state))
             elif (event := known((kind, schema, _CONTENT, state))) is not None:
-                event = with_field(event, _CONTENT, _PREFIX + digest.hex()) if _is_digest(digest) else None
+                is_digest = type(digest) is bytes and len(digest) == _DIGEST_BYTES
+                event = with_field(event, _CONTENT, _PREFIX + digest.hex()) if is_digest else None
             if event is None:
                 event = self._event(kind, schema, state, digest, branch)
-            if type(recorded_at) is not type(last) or recorded_at != last:
-                last, time = recorded_at, _time(recorded_at)
+            if recorded_at != last or type(recorded_at) is not type(last):
+                last = recorded_at
+                time = unpacked(recorded_at) if type(recorded_at) is int else _time(recorded_at)
             if (
                 event is None
                 or time is None
@@ -213,14 +216,8 @@ def _is_id(value: object) -> bool:
     return type(value) is str and _ID.fullmatch(value) is not None
 
 
-def _is_digest(value: object) -> bool:
-    return type(value) is bytes and len(value) == _DIGEST_BYTES
-
-
 def _time(kept: object) -> str | None:
-    """Return a time as it was recorded, None if it is none."""
-    if type(kept) is int:
-        return unpacked(kept)
+    """Return a time that is kept as text, None if it is none."""
     return kept if type(kept) is str and _TIME.fullmatch(kept) else None
 
 
@@ -259,16 +256,19 @@ def packed(recorded_at: str) -> int | str:
 
 def unpacked(microseconds: int) -> str | None:
     """Return the time that was packed; None if it is none that `packed` would make."""
-    seconds, rest = divmod(microseconds, 1_000_000)
     try:
-        return f"{_second(seconds)}.{rest:06}+00:00"
+        if microseconds < _SECOND:
+            seconds, rest = divmod(microseconds, _SECOND)
+            return f"{_second(str(seconds))}.{rest:06}+00:00"
+        digits = str(microseconds)  # which has the fraction in it: to divide and to fill up takes half as long again
+        return f"{_second(digits[:-6])}.{digits[-6:]}+00:00"
     except (ValueError, OverflowError, OSError):
         return None
 
 
 @lru_cache(1_000)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+def _second(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19]
 
 
 def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:

@@ -57,7 +57,7 @@ class Replay:
                 self._answers.add(turn)
             else:
                 self._answers.discard(turn)  # where a log has a version twice, the later counts
-        elif kind is BranchOpened and branch not in self.states:
+        elif branch not in self.states and isinstance(event, BranchOpened):
             self._open(branch, event)
         after = self.states[branch] = evolve(before, event)
         return after
