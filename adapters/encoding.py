@@ -115,7 +115,7 @@ class Encoding:
                 event = with_field(event, _CONTENT, _PREFIX + digest.hex()) if is_digest else None
             if event is None:
                 event = self._event(kind, schema, state, digest, branch)
-            if recorded_at != last or type(recorded_at) is not type(last):
+            if type(recorded_at) is not type(last) or recorded_at != last:
                 last = recorded_at
                 time = unpacked(recorded_at) if type(recorded_at) is int else _time(recorded_at)
             if (
@@ -139,7 +139,7 @@ class Encoding:
         but for its id.
         """
         filled, rest = (_CONTENT, state) if digest is not None else (None, state)
-        if kind == _BEGINS and (without := _without_id(state, branch)) is not None:
+        if kind == _BEGINS and digest is None and (without := _without_id(state, branch)) is not None:
             filled, rest = _CONVERSATION, without
             known = self._known.get((kind, schema_version, filled, rest))
             if known is not None:
@@ -147,6 +147,8 @@ class Encoding:
         try:
             event = self._readers[kind, schema_version](_filled(state, digest))
         except (KeyError, ValidationError):
+            return None
+        if digest is not None and not _carries(event, digest):
             return None
         # Only what was written as we write it says the same thing with another digest, or another id, in its place.
         if kind not in _ONE_OF_A_KIND and self.state(event) == (state, digest):
@@ -221,6 +223,11 @@ def _time(kept: object) -> str | None:
     return kept if type(kept) is str and _TIME.fullmatch(kept) else None
 
 
+def _carries(event: EventBase, digest: object) -> bool:
+    """Whether an event stands for the words that a digest is of."""
+    return type(digest) is bytes and getattr(event, _CONTENT, None) == _PREFIX + digest.hex()
+
+
 def _filled(state: bytes, digest: bytes | None) -> bytes:
     """Put the digest of its words into the state of an event."""
     if type(state) is not bytes or type(digest) is not bytes:
@@ -239,9 +246,11 @@ def _without_id(state: bytes, branch: str) -> bytes | None:
 def _wrong(event: type[EventBase], row: Stored) -> str:
     """Say what keeps a row from being an `event` of the current version."""
     try:
-        event.model_validate_json(_filled(row.state, row.digest))
+        read = event.model_validate_json(_filled(row.state, row.digest))
     except ValidationError as error:
         return explain(error, "event")
+    if row.digest is not None and not _carries(read, row.digest):
+        return "digest: of words that the event does not stand for"
     return "a step to the current version makes something else of it"
 
 
