@@ -19,20 +19,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from lastresort.domain.events import (
-    EVENTS,
-    UPCASTS,
-    BranchedOff,
-    BranchOpened,
-    ContentErased,
-    ConversationStarted,
-    EventBase,
-    Recorded,
-    RiskCleared,
-    RiskRaised,
-    Unreadable,
-    Upcast,
-)
+from lastresort.domain.events import EVENTS, UPCASTS, ConversationStarted, EventBase, Recorded, Unreadable, Upcast
 from lastresort.domain.values import with_field
 
 _PREFIX = "sha256:"
@@ -41,13 +28,11 @@ _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000  # microseconds
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
-_KNOWN = 10_000  # events that are known by their rows: they bound memory
+_KNOWN = 10_000  # rows whose events are kept, or will be when they come again: what bounds memory
+_SHORT = 4_000  # bytes of such a row, at most
 _CONTENT, _CONVERSATION = "content", "conversation"
 _COMMAND_ID = 8  # its place in a row
 _BEGINS = ConversationStarted.kind
-_ONE_OF_A_KIND = frozenset(
-    one.kind for one in (BranchOpened, BranchedOff, RiskRaised, RiskCleared, ContentErased)
-)  # they name what no other event of their kind does
 _ID_LENGTH = 128
 _ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
 _AS_IN_JSON = re.compile(rf"[!#-\[\]-~]{{1,{_ID_LENGTH}}}")  # without a quotation mark and a backslash
@@ -138,11 +123,10 @@ class Encoding:
         Every conversation begins with a policy of some length, and few policies are in use. So what begins one is known
         but for its id.
         """
-        filled, rest = (_CONTENT, state) if digest is not None else (None, state)
+        filled, rest = (None, state) if digest is None else (_CONTENT, state)
         if kind == _BEGINS and digest is None and (without := _without_id(state, branch)) is not None:
             filled, rest = _CONVERSATION, without
-            known = self._known.get((kind, schema_version, filled, rest))
-            if known is not None:
+            if (known := self._known.get((kind, schema_version, filled, rest))) is not None:
                 return with_field(known, _CONVERSATION, branch)
         try:
             event = self._readers[kind, schema_version](_filled(state, digest))
@@ -150,12 +134,19 @@ class Encoding:
             return None
         if digest is not None and not _carries(event, digest):
             return None
-        # Only what was written as we write it says the same thing with another digest, or another id, in its place.
-        if kind not in _ONE_OF_A_KIND and self.state(event) == (state, digest):
+        self._keep((kind, schema_version, filled, rest), event, (state, digest))
+        return event
+
+    def _keep(self, key: tuple[str, int | None, str | None, bytes], event: EventBase, row: tuple[bytes, Any]) -> None:
+        """Keep an event the second time that it comes by: many, which name a branch or count tokens, never do again."""
+        if len(key[-1]) > _SHORT:
+            return
+        if key not in self._known:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            self._known[kind, schema_version, filled, rest] = event
-        return event
+            self._known[key] = None
+        elif self.state(event) == row:  # only what we wrote says the same with another digest, or another id, in it
+            self._known[key] = event
 
     def _otherwise(self, row: Stored, read: Any) -> Recorded | Unreadable:
         """Read a row that is no event of the current version: an earlier one, or say what is wrong with it.

@@ -22,6 +22,7 @@ from lastresort.domain import Actor, ActorKind
 from lastresort.domain.events import (
     EVENTS,
     UPCASTS,
+    ContentErased,
     ConversationStarted,
     Event,
     EventBase,
@@ -312,16 +313,17 @@ def row_of(event: Event, branch: str = "c", version: int = 1, **columns: Any) ->
 def read_after(first: Stored, then: Stored) -> Recorded | Unreadable:
     """Read a row where another one was read before: alone, it must be read as the same thing."""
     encoding = Encoding()
-    together = encoding.entries([first, first, then])[-1]
+    together = encoding.entries([first, first, first, then])[-1]
     assert together == encoding.entries([then])[0] == Encoding().entries([then])[0]
     return together
 
 
-def test_an_event_that_says_the_same_is_read_once() -> None:
+def test_an_event_that_says_the_same_is_kept() -> None:
     """Each has its own words, and each conversation its own id."""
     verdict = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
-    first, second = (event_in(entry) for entry in Encoding().entries([row_of(verdict), row_of(verdict)]))
-    assert first is second
+    first, second, third = (event_in(entry) for entry in Encoding().entries([row_of(verdict)] * 3))
+    assert first == second
+    assert second is third
     other = SAID.model_copy(update={"content": f"sha256:{'b' * 64}"})
     assert event_in(read_after(row_of(SAID), row_of(other))) == other
     another = STARTED.model_copy(update={"conversation": "d"})
@@ -331,9 +333,12 @@ def test_an_event_that_says_the_same_is_read_once() -> None:
 
 
 def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading goes on as before when there is no room for more."""
+    """By number and by length: reading goes on as before when there is no room for more."""
+    erased = ContentErased(by=USER, contents=(SAID.content,) * 100, cause="legal")
+    first, *rest = (event_in(entry) for entry in Encoding().entries([row_of(erased)] * 3))
+    assert all(event == first and event is not first for event in rest)
     monkeypatch.setattr(encoding, "_KNOWN", 2)
-    events = [TurnAssessed(by=ASSESSOR, turn=turn, verdict="ambiguous", risk="none") for turn in (2, 3, 4, 2)]
+    events = [TurnAssessed(by=ASSESSOR, turn=turn, verdict="ambiguous", risk="none") for turn in (2, 2, 2, 3, 4, 2)]
     assert [event_in(entry) for entry in Encoding().entries([row_of(event) for event in events])] == events
 
 
