@@ -11,7 +11,7 @@ cost nothing for that: their row says so, and they are read in one go.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,16 +19,23 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from lastresort.domain.events import EVENTS, UPCASTS, EventBase, Recorded, Unreadable, Upcast
-from lastresort.domain.values import with_content
+from lastresort.domain.events import EVENTS, UPCASTS, ConversationStarted, EventBase, Recorded, Unreadable, Upcast
+from lastresort.domain.values import with_field
 
 _PREFIX = "sha256:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = 1_000_000  # microseconds
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
-_READ_BEFORE = 10_000
-_ID = re.compile(r"[!-~]{1,128}")
+_KNOWN = 10_000  # rows whose events are kept, or will be when they come again: what bounds memory
+_SHORT = 4_000  # bytes of such a row, at most
+_CONTENT, _CONVERSATION = "content", "conversation"
+_COMMAND_ID = 8  # its place in a row
+_BEGINS = ConversationStarted.kind
+_ID_LENGTH = 128
+_ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
+_AS_IN_JSON = re.compile(rf"[!#-\[\]-~]{{1,{_ID_LENGTH}}}")  # without a quotation mark and a backslash
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
 _UNKNOWN = "a field that is not known"
@@ -67,8 +74,7 @@ class Encoding:
         self._readers: dict[tuple[str, int | None], Any] = {
             (kind, event.schema_version): event.__pydantic_validator__.validate_json for kind, event in events.items()
         }
-
-        self._read_before: dict[tuple[str, bytes], Any] = {}  # by kind and state, an event with other words
+        self._known: dict[tuple[str, int | None, str | None, bytes], Any] = {}  # events by what their rows say of them
 
     def state(self, event: EventBase) -> tuple[bytes, bytes | None]:
         """Return the state of an event's row, and the digest of the words that the event stands for."""
@@ -79,59 +85,80 @@ class Encoding:
         worded = b'"content":"' + content.encode() + b'"'
         return state.replace(worded, _WORDLESS, 1), bytes.fromhex(content[len(_PREFIX) :])
 
-    def entries(self, rows: Iterable[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
+    def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
         """Read rows, each with the fields of `Stored`."""
-        readers, make = self._readers, Recorded._make
+        known, make = self._known.get, tuple.__new__  # by the way of `Recorded._make` it takes half as long again
+        ids_are_fine = _are_ids([row[_COMMAND_ID] for row in rows])
         entries: list[Recorded | Unreadable] = []
+        last, time = None, None
         for row in rows:
-            (
-                position,
-                branch,
-                version,
-                kind,
-                state,
-                digest,
-                schema_version,
-                recorded_at,
-                command_id,
-                correlation_id,
-            ) = row
-            try:
-                read = readers[kind, schema_version]
-                event = read(state) if digest is None else self._with_words(read, kind, state, digest)
-            except (KeyError, ValidationError):
-                entries.append(self._otherwise(Stored._make(row)))
-                continue
-            if type(branch) is not str or type(version) is not int:
-                entries.append(_unreadable(Stored._make(row), "branch or version: no such thing"))
-                continue
-            if type(recorded_at) is int:
-                recorded_at = unpacked(recorded_at)
-            if not (
-                _is_id(command_id) and _is_time(recorded_at) and (correlation_id is None or _is_id(correlation_id))
+            position, branch, version, kind, state, digest, schema, recorded_at, command_id, correlation_id = row
+            if digest is None:
+                event = known((kind, schema, None, state))
+            elif (event := known((kind, schema, _CONTENT, state))) is not None:
+                is_digest = type(digest) is bytes and len(digest) == _DIGEST_BYTES
+                event = with_field(event, _CONTENT, _PREFIX + digest.hex()) if is_digest else None
+            if event is None:
+                event = self._event(kind, schema, state, digest, branch)
+            if type(recorded_at) is not type(last) or recorded_at != last:
+                last = recorded_at
+                time = unpacked(recorded_at) if type(recorded_at) is int else _time(recorded_at)
+            if (
+                event is None
+                or time is None
+                or type(branch) is not str
+                or type(version) is not int
+                or not (ids_are_fine or _is_id(command_id))
+                or not (correlation_id is None or _is_id(correlation_id))
             ):
-                why = "command_id, correlation_id or recorded_at: missing, or no such thing"
-                entries.append(_unreadable(Stored._make(row), why))
-                continue
-            named = correlation_id or command_id
-            entries.append(make((position, branch, version, kind, recorded_at, command_id, event, named)))
+                entries.append(self._otherwise(Stored._make(row), event))
+            else:
+                named = correlation_id or command_id
+                entries.append(make(Recorded, (position, branch, version, kind, time, command_id, event, named)))
         return entries
 
-    def _with_words(self, read: Any, kind: str, state: bytes, digest: bytes) -> Any:
-        """Read an event that stands for words, by another one that differs in nothing else if there was one."""
-        content = _PREFIX + digest.hex()
-        before = self._read_before.get((kind, state))
-        if before is not None and len(digest) == _DIGEST_BYTES:
-            return with_content(before, content)
-        event = read(_filled(state, digest))
-        if event.content == content:  # and not one that had its digest in the state
-            if len(self._read_before) >= _READ_BEFORE:
-                self._read_before.clear()
-            self._read_before[kind, state] = event
+    def _event(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None, branch: str) -> Any:
+        """Read an event that is not known yet; None if it is none of the current version.
+
+        Every conversation begins with a policy of some length, and few policies are in use. So what begins one is known
+        but for its id.
+        """
+        filled, rest = (None, state) if digest is None else (_CONTENT, state)
+        if kind == _BEGINS and digest is None and (without := _without_id(state, branch)) is not None:
+            filled, rest = _CONVERSATION, without
+            if (known := self._known.get((kind, schema_version, filled, rest))) is not None:
+                return with_field(known, _CONVERSATION, branch)
+        try:
+            event = self._readers[kind, schema_version](_filled(state, digest))
+        except (KeyError, ValidationError):
+            return None
+        if digest is not None and not _carries(event, digest):
+            return None
+        self._keep((kind, schema_version, filled, rest), event, (state, digest))
         return event
 
-    def _otherwise(self, row: Stored) -> Recorded | Unreadable:
-        """Read a row that is no event of the current version: an earlier one, or say what is wrong with it."""
+    def _keep(self, key: tuple[str, int | None, str | None, bytes], event: EventBase, row: tuple[bytes, Any]) -> None:
+        """Keep an event the second time that it comes by: many, which name a branch or count tokens, never do again."""
+        if len(key[-1]) > _SHORT:
+            return
+        if key not in self._known:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[key] = None
+        elif self.state(event) == row:  # only what we wrote says the same with another digest, or another id, in it
+            self._known[key] = event
+
+    def _otherwise(self, row: Stored, read: Any) -> Recorded | Unreadable:
+        """Read a row that is no event of the current version: an earlier one, or say what is wrong with it.
+
+        Args:
+            row: of the log.
+            read: the event, where it is the rest of the row that is wrong.
+        """
+        if read is not None:
+            if type(row.branch) is not str or type(row.version) is not int:
+                return _unreadable(row, "branch or version: no such thing")
+            return _unreadable(row, "command_id, correlation_id or recorded_at: missing, or no such thing")
         event = self._events.get(row.kind)
         if event is None:
             return _unreadable(row, f"kind: {row.kind} is no kind of event")
@@ -149,7 +176,7 @@ class Encoding:
         written = row.schema_version
         if written is None or not 0 < written <= current:
             raise _NoUpcast(f"schema_version: {written} where this program reads 1 to {current}")
-        fields = from_json(_whole(row)) if written < current else None
+        fields = from_json(_filled(row.state, row.digest)) if written < current else None
         if not isinstance(fields, dict):
             raise _NoUpcast(_wrong(self._events[row.kind], row))
         for step in range(written, current):
@@ -168,30 +195,53 @@ def _unreadable(row: Stored, why: str) -> Unreadable:
     return Unreadable(row.position, branch, version, str(row.kind), why)
 
 
+def _are_ids(values: Sequence[object]) -> bool:
+    """Look at all ids of a page at once, which takes half as long."""
+    try:
+        joined = "".join(values)  # type: ignore[arg-type]  # that is asked here
+    except TypeError:
+        return False
+    plain = joined.isascii() and joined.isprintable() and " " not in joined
+    return plain and all(values) and max(map(len, values), default=0) <= _ID_LENGTH  # type: ignore[arg-type]
+
+
 def _is_id(value: object) -> bool:
     return type(value) is str and _ID.fullmatch(value) is not None
 
 
-def _is_time(value: object) -> bool:
-    return type(value) is str and _TIME.fullmatch(value) is not None
+def _time(kept: object) -> str | None:
+    """Return a time that is kept as text, None if it is none."""
+    return kept if type(kept) is str and _TIME.fullmatch(kept) else None
 
 
-def _filled(state: bytes, digest: bytes) -> bytes:
+def _carries(event: EventBase, digest: object) -> bool:
+    """Whether an event stands for the words that a digest is of."""
+    return type(digest) is bytes and getattr(event, _CONTENT, None) == _PREFIX + digest.hex()
+
+
+def _filled(state: bytes, digest: bytes | None) -> bytes:
     """Put the digest of its words into the state of an event."""
+    if type(state) is not bytes or type(digest) is not bytes:
+        return state
     return state.replace(_WORDLESS, _WORDLESS[:-1] + digest.hex().encode() + b'"', 1)
 
 
-def _whole(row: Stored) -> bytes:
-    """The JSON of an event, the digest of its words included."""
-    return row.state if row.digest is None else _filled(row.state, row.digest)
+def _without_id(state: bytes, branch: str) -> bytes | None:
+    """Return the state of what begins a conversation without its id, which is its branch's; None if it is not so."""
+    if type(state) is not bytes or type(branch) is not str or not _AS_IN_JSON.fullmatch(branch):
+        return None
+    named = b'"conversation":"' + branch.encode() + b'"'
+    return state.replace(named, b'"conversation":""', 1) if named in state else None
 
 
 def _wrong(event: type[EventBase], row: Stored) -> str:
     """Say what keeps a row from being an `event` of the current version."""
     try:
-        event.model_validate_json(_whole(row))
+        read = event.model_validate_json(_filled(row.state, row.digest))
     except ValidationError as error:
         return explain(error, "event")
+    if row.digest is not None and not _carries(read, row.digest):
+        return "digest: of words that the event does not stand for"
     return "a step to the current version makes something else of it"
 
 
@@ -206,16 +256,19 @@ def packed(recorded_at: str) -> int | str:
 
 def unpacked(microseconds: int) -> str | None:
     """Return the time that was packed; None if it is none that `packed` would make."""
-    seconds, rest = divmod(microseconds, 1_000_000)
     try:
-        return f"{_second(seconds)}.{rest:06}+00:00"
+        if microseconds < _SECOND:
+            seconds, rest = divmod(microseconds, _SECOND)
+            return f"{_second(str(seconds))}.{rest:06}+00:00"
+        digits = str(microseconds)  # which has the fraction in it: to divide and to fill up takes half as long again
+        return f"{_second(digits[:-6])}.{digits[-6:]}+00:00"
     except (ValueError, OverflowError, OSError):
         return None
 
 
 @lru_cache(1_000)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+def _second(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19]
 
 
 def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:

@@ -35,6 +35,7 @@ from .vault import AesGcmVault
 _URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*(:memory:|mode=memory))[^?]+|postgres(ql)?://")
 _CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 _OURS = {"originator_id", "originator_version", "topic", "state"}  # columns that the log has had in every version
+_AT_ONCE = 100  # rows made into events at a time: so few that the garbage collector hardly ever sees them
 _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader holds a connection
 
 
@@ -117,7 +118,8 @@ class RecorderStore:
                 rows = self.recorder.select_log(after, _PAGE)
             if not rows:
                 return
-            yield self._encoding.entries(rows)
+            for start in range(0, len(rows), _AT_ONCE):
+                yield self._encoding.entries(rows[start : start + _AT_ONCE])
             if rows[-1][0] <= after:
                 return  # the pages of a damaged file go round in a ring; an audit has seen the gap by now
             after = rows[-1][0]

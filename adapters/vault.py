@@ -19,6 +19,7 @@ from .engines.keys import NAME_BYTES, Keys, name_of
 
 _ANY = "surrogatepass"  # what JSON lets through: half of a character is kept as it came, and no reason to lose a turn
 _NONCE_BYTES = 12
+_HEAD_BYTES = NAME_BYTES + _NONCE_BYTES
 _AT_HAND = 10_000  # keys that are kept in memory, ready to use
 
 
@@ -37,18 +38,19 @@ class AesGcmVault:
         return Sealed(_digest(data), data)
 
     def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
-        broken = SealBroken(f"branch {branch}, version {version}: the kept bytes are not what was sealed")
-        if _digest(sealed.data) != sealed.digest:
-            raise broken
-        cipher = self._to_open(conversation, sealed.data[:NAME_BYTES])
+        digest, data = sealed
+        if _digest(data) != digest:
+            raise _broken(branch, version)
+        name = data[:NAME_BYTES]
+        ready = self._at_hand.get(conversation)
+        cipher = ready[1] if ready is not None and ready[0] == name else self._to_open(conversation, name)
         if cipher is None:
             return None  # the key that sealed it was destroyed
         try:
-            data = sealed.data[NAME_BYTES:]
             place = _place(conversation, branch, version)
-            return cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place).decode(errors=_ANY)
+            return cipher.decrypt(data[NAME_BYTES:_HEAD_BYTES], data[_HEAD_BYTES:], place).decode(errors=_ANY)
         except (InvalidTag, ValueError):
-            raise broken from None
+            raise _broken(branch, version) from None
 
     def _to_seal_with(self, conversation: str) -> tuple[bytes, AESGCM]:
         with self._lock:  # while it is read too: whoever renews comes either before that or after it is at hand
@@ -56,10 +58,8 @@ class AesGcmVault:
             return self._have_at_hand(conversation, key)
 
     def _to_open(self, conversation: str, name: bytes) -> AESGCM | None:
-        ready = self._at_hand.get(conversation)
-        if ready is not None and ready[0] == name:
-            return ready[1]
         with self._lock:
+            ready = self._at_hand.get(conversation)
             key = self._keys.find(conversation, name)
             if key is None:
                 return None
@@ -86,6 +86,10 @@ class AesGcmVault:
     def close(self) -> None:
         self._keys.close()
         self._at_hand.clear()
+
+
+def _broken(branch: str, version: int) -> SealBroken:
+    return SealBroken(f"branch {branch}, version {version}: the kept bytes are not what was sealed")
 
 
 def _digest(data: bytes) -> str:

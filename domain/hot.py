@@ -8,7 +8,8 @@ them takes as long for a long conversation as for a short one.
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from operator import attrgetter
 from threading import Lock
 from typing import NamedTuple
@@ -20,6 +21,9 @@ from .state import Conversation, fold
 
 APART = 16
 """How many versions apart the states are that are kept of a branch before its latest."""
+
+FEW = 100
+"""How many events a fold reads at a time: so few that the garbage collector hardly ever has to look at them."""
 
 _EARLIER = 20_000  # how many of them are kept in all
 _version = attrgetter("version")
@@ -62,10 +66,11 @@ class HotStates:
             if len(self._states) > self._size:
                 self._states.popitem(last=False)
 
-    def fold(self, branch: str, history: Sequence[Recorded], state: Conversation) -> Conversation:
+    def fold(self, branch: str, history: Iterable[Recorded], state: Conversation) -> Conversation:
         """Return the state after `history`, a branch's own from `state` on, and keep it and some on the way."""
-        for start in range(0, len(history), APART):
-            state = fold(history[start : start + APART], state)
+        rest = iter(history)
+        while some := tuple(islice(rest, APART)):
+            state = fold(some, state)
             with self._lock:
                 self._keep_earlier(branch, state)
         self.put(branch, state)
@@ -89,13 +94,20 @@ class Piece(NamedTuple):
     """A stretch of a path in one stream; of the first, the state before it too."""
 
     state: Conversation
-    events: Sequence[Recorded]
+    events: Iterable[Recorded]  # to be gone through once
 
 
 def pieces_of(
-    store: EventStore, snapshots: Snapshots | None, branch: str, upto: int | None = None, kept: int | None = None
+    store: EventStore,
+    snapshots: Snapshots | None,
+    branch: str,
+    upto: int | None = None,
+    kept: int | None = None,
+    at_once: int | None = None,
 ) -> list[Piece]:
     """Return the path of a branch up to a version, from the latest state that is kept of no later than `kept` on it.
+
+    Where no state is kept, so many events are read `at_once`, the others when they are asked for; all, if it is None.
 
     Raises:
         UnknownBranch: the store has no such branch.
@@ -103,17 +115,28 @@ def pieces_of(
     pieces: list[Piece] = []
     kept = upto if kept is None else kept
     while (piece := _since_kept(store, snapshots, branch, upto, kept)) is None:
-        own = store.read(branch, upto=upto)
+        own = store.read(branch, upto=upto, limit=at_once)
         first = own[:1] or store.read(branch, limit=1)
         if not first:
             raise UnknownBranch(f"no branch {branch} in the store")
-        pieces.append(Piece(Conversation(), own))
+        pieces.append(Piece(Conversation(), _from(own, store, branch, upto, at_once)))
         opened = first[0].event
         if not isinstance(opened, BranchOpened):
             return pieces[::-1]
         branch, at = opened.parent, opened.at
         upto, kept = (at if most is None else min(most, at) for most in (upto, kept))
     return [piece, *pieces[::-1]]
+
+
+def _from(
+    events: Sequence[Recorded], store: EventStore, branch: str, upto: int | None, at_once: int | None
+) -> Iterable[Recorded]:
+    """Yield events of a branch, and those that follow them."""
+    while events:
+        yield from events
+        if len(events) != at_once:
+            return
+        events = store.read(branch, after=events[-1].version, upto=upto, limit=at_once)
 
 
 def _since_kept(

@@ -39,7 +39,7 @@ from .events import (
     RiskRaised,
     content_of,
 )
-from .hot import HotStates, pieces_of
+from .hot import FEW, HotStates, pieces_of
 from .outcomes import BranchEnded, Committed, Contended
 from .ports import (
     Append,
@@ -461,7 +461,7 @@ class Service:
         if state is not None and not fresh:
             return state
         if state is None:
-            pieces = pieces_of(self.store, self._snapshots, branch)
+            pieces = pieces_of(self.store, self._snapshots, branch, at_once=FEW)
             inherited = fold((one for piece in pieces[:-1] for one in piece.events), pieces[0].state)
             state = self._hot.fold(branch, pieces[-1].events, inherited)
         elif new := self.store.read(branch, after=state.version):

@@ -44,17 +44,27 @@ class Frozen(BaseModel):
 
 
 def with_content(model: Any, digest: str) -> Any:
-    """Return a copy of an event or a command with another `content`, a digest that needs no look.
+    """Return a copy of an event or a command with another `content`, a digest that needs no look."""
+    return with_field(model, "content", digest)
+
+
+# What a model consists of. To set it by name, as `object.__setattr__` does, takes half as long again.
+_PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+_put_values, _put_given, _put_extra, _put_private = (vars(BaseModel)[part].__set__ for part in _PARTS)
+
+
+def with_field(model: Any, field: str, value: str) -> Any:
+    """Return a copy of an event or a command with another value of a field, which needs no look.
 
     As pydantic's own `__copy__` does, in a tenth of the time of `model_copy`: each turn that is written or read is
     one such copy.
     """
-    made = model.__class__.__new__(model.__class__)
-    put = object.__setattr__  # it is frozen
-    put(made, "__dict__", {**model.__dict__, "content": digest})
-    put(made, "__pydantic_fields_set__", {*model.__pydantic_fields_set__, "content"})
-    put(made, "__pydantic_extra__", None)
-    put(made, "__pydantic_private__", None)
+    given = model.__pydantic_fields_set__
+    made = object.__new__(model.__class__)
+    _put_values(made, {**model.__dict__, field: value})
+    _put_given(made, given if field in given else {*given, field})
+    _put_extra(made, None)
+    _put_private(made, None)
     return made
 
 

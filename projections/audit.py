@@ -70,7 +70,8 @@ class _Auditor:
         self._law = law
         self._shared: list[Recorded] = []  # the events that the append being read has for several branches
         self._command = ""  # that it carries out
-        self._commands: set[str] = set()
+        self._commands: dict[str, None] = {}  # no set, which the garbage collector would look through again and again
+        self._lacks = {kind: tuple(rule.lacks for rule in rules) for kind, rules in law.items()}
 
     def take(self, entry: Recorded | Unreadable) -> None:
         self.events += 1
@@ -83,23 +84,31 @@ class _Auditor:
                 state = self.replay.states[entry.branch]
                 self.replay.states[entry.branch] = state._replace(version=entry.version)
             return
-        if entry.command_id != self._command:
+        _, _, version, _, _, command_id, event, _ = entry
+        if command_id != self._command:
             self._begin_append(entry)
-        if type(entry.event) in OF_SEVERAL_BRANCHES:
+        kind = type(event)
+        if kind in OF_SEVERAL_BRANCHES:
             self._shared.append(entry)
-        before = self._whole(entry, self.replay.before(entry))
-        broken = broken_by(before, entry.event, self._law)
-        if broken:
-            self._breach(entry, tuple(dict.fromkeys(b.rule for b in broken)), "; ".join(str(b) for b in broken))
+        before = self.replay.before(entry)
+        usual = version == before.version + 1 and kind not in BEGINNINGS
+        if not usual:
+            before = self._whole(entry, before)
+        for lacks in self._lacks[kind]:
+            if lacks(before, event) is not None:
+                self._breaks(entry, before)
+                break
         after = self.replay.take(entry, before)
-        if after.version != entry.version:  # said above; from here on the log is counted as it counts itself
-            self.replay.states[entry.branch] = after._replace(version=entry.version)
+        if not usual and after.version != version:  # said above; from here on the log is counted as it counts itself
+            self.replay.states[entry.branch] = after._replace(version=version)
+
+    def _breaks(self, entry: Recorded, before: Conversation) -> None:
+        broken = broken_by(before, entry.event, self._law)
+        self._breach(entry, tuple(dict.fromkeys(b.rule for b in broken)), "; ".join(str(b) for b in broken))
 
     def _whole(self, entry: Recorded, before: Conversation) -> Conversation:
         """Check that the event is the next on its branch, and return the state with the version that it follows."""
         event = entry.event
-        if type(event) not in BEGINNINGS and entry.version == before.version + 1:
-            return before  # as nearly every event is
         if isinstance(event, BranchOpened) and event.parent not in self.replay.states:
             self._find(entry, "fork", f"the fork points to branch {event.parent}, which is not there")
         self._one_conversation(entry)
@@ -125,18 +134,18 @@ class _Auditor:
                 self._find(entry, "conversation", f"the parent's conversation is {parent}, not {event.conversation}")
 
     def _begin_append(self, first: Recorded) -> None:
-        self._close_append()
+        if self._shared:
+            self._close_append()
         self._command = first.command_id
         if self._command in self._commands:
             self._find(first, "command", f"command id {self._command} was used by an earlier append")
-        self._commands.add(self._command)
+        self._commands[self._command] = None
 
     def _close_append(self) -> None:
         """Check what holds of an append as a whole."""
-        if self._shared:
-            self._forks_are_mutual()
-            self._risks_are_everywhere()
-            self._shared = []
+        self._forks_are_mutual()
+        self._risks_are_everywhere()
+        self._shared = []
 
     def _forks_are_mutual(self) -> None:
         children = {(e.branch, e.event.child, e.event.at) for e in self._shared if isinstance(e.event, BranchedOff)}

@@ -11,16 +11,15 @@ from lastresort.domain.events import AssistantTurnTaken, BranchOpened, EventBase
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import OpenRisk
 
-_TURNS = (UserTurnTaken, AssistantTurnTaken)
+_TURNS = frozenset({UserTurnTaken, AssistantTurnTaken})
 
 
-class _Stream(NamedTuple):
-    """A branch so far: where it is rooted, where it opened, and the state before each turn on it."""
+class _Fork(NamedTuple):
+    """Where a branch opened: in which tree, on which parent, and at which version of it."""
 
     root: str
-    parent: str | None
+    parent: str
     at: int
-    before_turns: dict[int, tuple[Conversation, type[EventBase]]]
 
 
 class Replay:
@@ -28,8 +27,11 @@ class Replay:
 
     def __init__(self, log: Iterable[Recorded] = ()) -> None:
         self.states: dict[str, Conversation] = {}
-        self._streams: dict[str, _Stream] = {}
-        self._trees: dict[str, list[str]] = {}
+        # By branch and version, since a dictionary for each branch would weigh more than what is in it.
+        self._before_turns: dict[tuple[str, int], Conversation] = {}
+        self._answers: set[tuple[str, int]] = set()  # the turns that are the assistant's
+        self._forks: dict[str, _Fork] = {}
+        self._trees: dict[str, list[str]] = {}  # by root, those that are more than that
         for recorded in log:
             self.take(recorded, self.before(recorded))
 
@@ -47,46 +49,50 @@ class Replay:
     def take(self, recorded: Recorded, before: Conversation) -> Conversation:
         """Record that the event happened in the state `before`, and return the state after it."""
         branch, event = recorded.branch, recorded.event
-        stream = self._streams.get(branch)
-        if stream is None:
-            stream = self._begin(branch, event)
-        if type(event) in _TURNS:
-            stream.before_turns[recorded.version] = before, type(event)
-        after = evolve(before, event)
-        self.states[branch] = after
+        kind = type(event)
+        if kind in _TURNS:
+            turn = branch, recorded.version
+            self._before_turns[turn] = before
+            if kind is AssistantTurnTaken:
+                self._answers.add(turn)
+            else:
+                self._answers.discard(turn)  # where a log has a version twice, the later counts
+        elif branch not in self.states and isinstance(event, BranchOpened):
+            self._open(branch, event)
+        after = self.states[branch] = evolve(before, event)
         return after
 
     def tree_of(self, branch: str) -> list[str]:
         """Return the branches of a branch's tree, in the order in which they opened."""
-        return self._trees[self._streams[branch].root] if branch in self._streams else []
+        fork = self._forks.get(branch)
+        root = fork.root if fork else branch
+        return self._trees.get(root) or [root] * (root in self.states)
 
     def open_risks(self, branch: str) -> tuple[OpenRisk, ...]:
         """Return every risk that is open anywhere in a branch's tree."""
         return tuple(dict.fromkeys(risk for other in self.tree_of(branch) for risk in self.states[other].risks))
 
-    def _begin(self, branch: str, event: EventBase) -> _Stream:
-        parent, at = (event.parent, event.at) if isinstance(event, BranchOpened) else (None, 0)
-        if parent not in self._streams:  # a fork from nowhere, or from itself: a root, for want of one
-            parent = None
-        root = self._streams[parent].root if parent else branch
-        self._trees.setdefault(root, []).append(branch)
-        self._streams[branch] = _Stream(root, parent, at, {})
-        return self._streams[branch]
+    def _open(self, branch: str, event: BranchOpened) -> None:
+        if event.parent not in self.states:  # a fork from nowhere, or from itself: a root, for want of one
+            return
+        of_parent = self._forks.get(event.parent)
+        root = of_parent.root if of_parent else event.parent
+        self._trees.setdefault(root, [root]).append(branch)
+        self._forks[branch] = _Fork(root, event.parent, event.at)
 
     def _prefix(self, opened: BranchOpened) -> tuple[Conversation, type[EventBase] | None]:
         """Return the state at the fork, and the type of turn that follows there on the parent's path.
 
         Where no turn follows, the fork is unlawful whatever the state is, and the nearest that is known stands for it.
         """
-        owner = self._streams.get(opened.parent)
-        if owner is None:
+        owner, head = opened.parent, self.states.get(opened.parent)
+        if head is None:
             return Conversation(), None
-        head = self.states[opened.parent]
-        while owner.parent in self._streams and opened.at < owner.at:
-            owner = self._streams[owner.parent]
-        found = owner.before_turns.get(opened.at + 1)
-        if found is not None:
-            return found
+        while (fork := self._forks.get(owner)) is not None and opened.at < fork.at:
+            owner = fork.parent
+        turn = owner, opened.at + 1
+        if (found := self._before_turns.get(turn)) is not None:
+            return found, AssistantTurnTaken if turn in self._answers else UserTurnTaken
         if opened.at >= head.version:
             return head, None
         ended = head.ended if head.ended and head.ended.version <= opened.at else None

@@ -20,6 +20,7 @@ from lastresort.domain.events import (
     EndProposed,
     EndRequested,
     Event,
+    EventBase,
     Evidence,
     FeedbackGiven,
     HopeExhausted,
@@ -54,6 +55,9 @@ class Line(NamedTuple):
     gone: str | None = None
 
 
+_SPEAKERS: Mapping[type[EventBase], str] = {UserTurnTaken: "user", AssistantTurnTaken: "assistant"}
+
+
 def transcript(
     path: Iterable[Recorded],
     words: Mapping[str, str],
@@ -81,16 +85,16 @@ def transcript(
 
 
 def _line(recorded: Recorded, words: Mapping[str, str], gone: Mapping[str, str]) -> Line:
-    event = recorded.event
-    place = recorded.version, recorded.branch, recorded.kind
-    if not isinstance(event, UserTurnTaken | AssistantTurnTaken):
-        return Line(*place, None, describe(event) + _aside(content_of(event), words, gone))
-    speaker = "user" if isinstance(event, UserTurnTaken) else "assistant"
-    if event.content in gone:
-        return Line(*place, speaker, None, gone[event.content])
-    if event.content not in words:
-        return Line(*place, speaker, None, "not kept in this store")
-    return Line(*place, speaker, readable(recorded, words[event.content]))
+    _, branch, version, kind, _, _, event, _ = recorded
+    speaker = _SPEAKERS.get(type(event))
+    digest = content_of(event)
+    if speaker is None or digest is None:
+        return Line(version, branch, kind, None, describe(event) + _aside(digest, words, gone))
+    if digest in gone:
+        return Line(version, branch, kind, speaker, None, gone[digest])
+    if digest not in words:
+        return Line(version, branch, kind, speaker, None, "not kept in this store")
+    return Line(version, branch, kind, speaker, readable(recorded, words[digest]))
 
 
 def _aside(digest: str | None, words: Mapping[str, str], gone: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from stores import MODEL, done, opened
 
 from lastresort.domain import Conversations, hot
-from lastresort.domain.hot import APART, HotStates
+from lastresort.domain.hot import APART, FEW, HotStates, pieces_of
 from lastresort.domain.state import Conversation
 
 
@@ -82,3 +82,18 @@ def test_a_fork_reads_as_much_of_a_long_branch_as_of_a_short_one(
         most.clear()
         done(chat.edit(turn, "hello again"))
         assert sum(most) <= APART + 1
+
+
+@pytest.mark.parametrize("events", [FEW - 1, FEW, FEW + 1, 2 * FEW])
+def test_a_long_branch_is_folded_as_it_is_read(chats: Conversations, events: int) -> None:
+    """A few events at a time, and all of them."""
+    chat = chats.start(model=MODEL.id)
+    for number in range(events - 1):
+        done((chat.assistant_turn if number % 2 else chat.user_turn)("hello"))
+    for read in (1, 7, FEW, None):
+        (piece,) = pieces_of(chats.store, None, chat.branch, at_once=read)
+        assert [entry.version for entry in piece.events] == list(range(1, events + 1))
+        (piece,) = pieces_of(chats.store, None, chat.branch, upto=50, at_once=read)
+        assert [entry.version for entry in piece.events] == list(range(1, 51))
+    state, chats._hot, chats._snapshots = chats.state(chat.branch), HotStates(9), None
+    assert chats.state(chat.branch) == state

@@ -290,7 +290,7 @@ def why(branch: str, url: str, as_json: bool) -> None:
 def audit(source: str, as_json: bool) -> None:
     """Replay a whole log, and name each event that breaks a rule."""
     from lastresort.adapters.logfile import read_log
-    from lastresort.adapters.upkeep.audited import note_audit, wrong_snapshots
+    from lastresort.adapters.upkeep.audited import note_audit, without_collector, wrong_snapshots
     from lastresort.projections import audit as replay
     from lastresort.projections.audit import compare_live
 
@@ -300,14 +300,16 @@ def audit(source: str, as_json: bool) -> None:
         raise BadInput("memory: holds nothing yet; audit a store that is kept, or a file")
     if "://" in source:
         with _opened(source) as conversations:
-            report = replay(conversations.store.entries())
+            with without_collector():
+                report = replay(conversations.store.entries())
             findings = report.findings
             if not findings:
                 findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})
                 findings += wrong_snapshots(conversations)
             note_audit(conversations, report.events, len(findings))
     else:
-        report = replay(entry for _, entry in read_log(Path(source)))
+        with without_collector():
+            report = replay(entry for _, entry in read_log(Path(source)))
         findings = report.findings
     display.tell_audit(report.events, report.branches, findings, as_json)
     sys.exit(FINDINGS if findings else 0)

@@ -299,8 +299,8 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
                 "ON position = notification_id WHERE originator_id = %s AND originator_version BETWEEN %s AND %s",
                 *(branch, min(versions), max(versions)),
             ):
-                if version in versions:
-                    kept[Place(branch, version)] = data
+                if (place := versions.get(version)) is not None:
+                    kept[place] = data
         return kept
 
     def select_at(self, positions: Sequence[int]) -> list[tuple[Any, ...]]:

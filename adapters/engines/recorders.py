@@ -139,7 +139,7 @@ class LogRecorder(ApplicationRecorder):
         """
 
     @abstractmethod
-    def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> Iterable[tuple[Any, ...]]:
+    def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> Sequence[tuple[Any, ...]]:
         """Return rows of a branch, each as the fields of `Stored` with position 0, ordered by version."""
 
     @abstractmethod
@@ -147,7 +147,7 @@ class LogRecorder(ApplicationRecorder):
         """Return the `limit` rows that follow position `after`, each as the fields of `Stored`."""
 
     @abstractmethod
-    def select_command(self, command_id: str) -> Iterable[tuple[Any, ...]]:
+    def select_command(self, command_id: str) -> Sequence[tuple[Any, ...]]:
         """Return the rows that a command wrote, each as the fields of `Stored`, in log order."""
 
     @abstractmethod
@@ -231,12 +231,13 @@ def check_migration(version: str | None) -> None:
         check_schema(version)
 
 
-def by_branch(places: Iterable[Place]) -> dict[str, set[int]]:
-    """Group places, since what stands close together is read together."""
-    versions: dict[str, set[int]] = {}
-    for branch, version in places:
-        versions.setdefault(branch, set()).add(version)
-    return versions
+def by_branch(places: Iterable[Place]) -> dict[str, dict[int, Place]]:
+    """Group places by branch and version, since what stands close together is read together."""
+    grouped: dict[str, dict[int, Place]] = {}
+    for place in places:
+        branch, version = place
+        grouped.setdefault(branch, {})[version] = place
+    return grouped
 
 
 def conflict(row: Row, begins: bool) -> VersionConflict:

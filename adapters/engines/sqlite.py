@@ -346,8 +346,8 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
                 "ON c.position=e.rowid WHERE originator_id=? AND originator_version BETWEEN ? AND ?",
                 *(branch, min(versions), max(versions)),
             ):
-                if version in versions:
-                    kept[Place(branch, version)] = data
+                if (place := versions.get(version)) is not None:
+                    kept[place] = data
         return kept
 
     def select_at(self, positions: Sequence[int]) -> list[tuple[Any, ...]]:
