@@ -25,83 +25,26 @@ from psycopg.sql import SQL, Composed
 
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
-from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_postgres
-from .recorders import ENDS, READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
+from .beside import REBUILD, BesideTheLog, Statement, in_postgres
+from .postgres_tables import (
+    APPEND_LOCK,
+    ARGUMENTS,
+    ARGUMENTS_1,
+    KEYS,
+    MADE,
+    MIGRATION_LOCK,
+    RECORDED,
+    TAKEN,
+    check_is_ours,
+)
+from .recorders import READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
 from .watch import Watch
 
-_MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
-_APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
 GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 _TRY = 0.5  # seconds that one attempt to get a connection may take
 _APPEND = b"lastresort_append"  # a prepared statement of each connection that has appended
+_BINARY = (1,) * len(ARGUMENTS)  # the format of each
 _COMMAND_OK, _TUPLES_OK = ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK  # to look them up takes longer than to compare
-_TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
-    "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
-    "digest bytea, schema_version int, recorded_at text, command_id text, nth int, correlation_id text, "
-    "PRIMARY KEY (originator_id, originator_version), "
-    "UNIQUE (command_id, nth))",
-    "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
-    f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
-    *(in_postgres(statement) for statement in TABLES),
-    # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
-    # let go of the lock. `begins` is null for an event that is to be written as it is. What is checked is part of the
-    # insert, as each statement takes a tenth of the time of all; what was refused, and why, is looked up only then.
-    f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
-        digest bytea, schema_version int, recorded_at text, command text, nth int, correlation text,
-        begins boolean, sealed bytea, joins text, snapshot bytea)
-    RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
-    DECLARE begun boolean; place bigint; tree bigint;
-    BEGIN
-        PERFORM pg_advisory_xact_lock({_APPEND_LOCK});
-        IF begins THEN
-            begun := EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.originator_id = branch);
-        END IF;
-        INSERT INTO {{schema}}.{{events}}
-            SELECT coalesce((SELECT e.notification_id FROM {{schema}}.{{events}} e ORDER BY 1 DESC LIMIT 1), 0) + 1,
-                branch, version, kind, state, digest, schema_version, recorded_at, command, nth, correlation
-            WHERE begun IS NOT TRUE
-                AND (nth <> 0 OR NOT EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.command_id = command))
-                AND (begins IS DISTINCT FROM false OR EXISTS (SELECT 1 FROM {{schema}}.{{events}} e
-                    WHERE e.originator_id = branch AND e.originator_version = version - 1))
-            RETURNING notification_id INTO place;
-        IF place IS NULL THEN
-            IF nth = 0 AND EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.command_id = command) THEN
-                RAISE EXCEPTION USING ERRCODE = '{_RECORDED}', MESSAGE = command;
-            END IF;
-            RAISE EXCEPTION USING ERRCODE = '{_TAKEN}', MESSAGE = 'branch ' || branch
-                || CASE WHEN begins THEN ' has begun' ELSE ': version ' || version || ' leaves a gap' END;
-        END IF;
-        IF sealed IS NOT NULL THEN
-            INSERT INTO {{schema}}.contents VALUES (place, sealed);
-        END IF;
-        IF begins AND joins IS NULL THEN
-            INSERT INTO {{schema}}.branches VALUES (place, place, NULL, 0);
-        ELSIF begins THEN
-            SELECT e.notification_id INTO tree FROM {{schema}}.{{events}} e
-                WHERE e.originator_id = joins ORDER BY e.originator_version LIMIT 1;
-            INSERT INTO {{schema}}.branches VALUES (place, coalesce(tree, 0), NULL, 1);
-            UPDATE {{schema}}.branches SET branched = 1 WHERE position = tree AND branched = 0;
-        ELSIF kind = '{ENDS}' THEN
-            UPDATE {{schema}}.branches SET ended = place WHERE ended IS NULL AND position = (
-                SELECT e.notification_id FROM {{schema}}.{{events}} e
-                WHERE e.originator_id = branch ORDER BY e.originator_version LIMIT 1);
-        END IF;
-        IF snapshot IS NOT NULL THEN
-            INSERT INTO {{schema}}.snapshots VALUES (branch, version, snapshot)
-                ON CONFLICT (originator_id, originator_version) DO UPDATE SET data = snapshot;
-        END IF;
-        RETURN place;
-    END $$""",
-)
-_KEYS = (
-    "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
-    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (name bytea PRIMARY KEY, key bytea NOT NULL, conversation text)",
-    "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
-    "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
-)
 Result = TypeVar("Result")
 
 
@@ -128,7 +71,7 @@ def _migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]
         connection.execute("SET lock_timeout = 60000")
         connection.execute("SET statement_timeout = 60000")
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             yield connection
 
 
@@ -144,12 +87,12 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         self._at_hand: psycopg.Connection[Any] | None = None
         self._closed = False
         self._prepared: WeakSet[psycopg.Connection[Any]] = WeakSet()
-        self.sql_create_statements = [self._composed(statement) for statement in _TABLES]
-        arguments = ", ".join(f"%s::{kind}" for kind in _ARGUMENTS)
+        self.sql_create_statements = [self._composed(statement) for statement in MADE]
+        arguments = ", ".join(f"%s::{kind}" for kind in ARGUMENTS)
         self._write_one = self._composed(f"SELECT {{schema}}.write_event({arguments})")
-        numbered = ", ".join(f"${number}::{kind}" for number, kind in enumerate(_ARGUMENTS, start=1))
+        numbered = ", ".join(f"${number}::{kind}" for number, kind in enumerate(ARGUMENTS, start=1))
         self._append = self._composed(f"SELECT {{schema}}.write_event({numbered})").as_bytes()
-        arrays = ", ".join(f"%s::{kind}[]" for kind in _ARGUMENTS)
+        arrays = ", ".join(f"%s::{kind}[]" for kind in ARGUMENTS)
         self._write_many = self._composed(
             f"SELECT {{schema}}.write_event(b, v, k, s, h, w, r, c, n, o, g, d, j, t) FROM unnest({arrays}) "
             "WITH ORDINALITY AS e (b, v, k, s, h, w, r, c, n, o, g, d, j, t, place) ORDER BY place"
@@ -173,7 +116,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
             StoreError: the tables are of another version of this program.
         """
         with self.datastore.transaction(commit=True) as c:
-            c.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+            c.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             c.execute(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
             )
@@ -205,9 +148,9 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         except errors.UniqueViolation as error:
             raise VersionConflict(str(error)) from None
         except psycopg.Error as error:
-            if error.sqlstate == _TAKEN:
+            if error.sqlstate == TAKEN:
                 raise VersionConflict(error.diag.message_primary) from None
-            if error.sqlstate == _RECORDED:
+            if error.sqlstate == RECORDED:
                 if tries > 1 and (position := self._written(entries[0])):
                     return position
                 raise CommandRecorded(error.diag.message_primary) from None
@@ -322,7 +265,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
             self._insert_events(c, stored_events, **kwargs)
             for e in stored_events:
                 row = (e.originator_id, e.originator_version, e.topic, e.state)
-                c.execute(self._write_one, (*row, *[None] * (len(_ARGUMENTS) - len(row))), prepare=True)
+                c.execute(self._write_one, (*row, *[None] * (len(ARGUMENTS) - len(row))), prepare=True)
                 positions += [position for fetched in c.fetchall() for position in fetched.values()]
             if stored_events:
                 self._notify_channel(c)
@@ -382,7 +325,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         Raises:
             StoreError: there are none, or they cannot be brought up to date; it says why.
         """
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
         made = self._made(connection)
         if self.events_table_name not in made:
             raise StoreError("it has no tables; there is nothing to migrate")
@@ -393,7 +336,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         check_migration(version)
         if version == "1":
             connection.execute(
-                self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(_ARGUMENTS_1)})")
+                self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(ARGUMENTS_1)})")
             )
         for statement in self.sql_create_statements:
             connection.execute(statement)
@@ -408,7 +351,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
     def _change(self, *statements: Statement) -> None:
         def change(connection: psycopg.Connection[Any]) -> None:
             with connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
                 for statement, params in statements:
                     connection.execute(self._composed(in_postgres(statement)), params)
 
@@ -434,11 +377,6 @@ def _failure(connection: psycopg.Connection[Any], result: PGresult) -> psycopg.E
     if connection.pgconn.status == ConnStatus.BAD:
         return psycopg.OperationalError(f"the connection is lost: {result.get_error_message().strip()}")
     return errors.error_from_result(result)
-
-
-_ARGUMENTS_1 = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
-_ARGUMENTS = (*_ARGUMENTS_1, "text", "bytea")  # those before were the arguments in version 1 of the tables
-_BINARY = (1,) * len(_ARGUMENTS)  # the format of each
 
 
 class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, ProcessRecorder):
@@ -476,11 +414,21 @@ def _datastore(url: str, settings: Settings) -> PostgresDatastore:
     return datastore
 
 
-def open_recorder(url: str, settings: Settings) -> PostgresRecorder:
-    """Open the recorder of a database, and make the tables, of the keys too, if they are missing."""
+def open_recorder(url: str, settings: Settings, *, create: bool = True) -> PostgresRecorder:
+    """Open the recorder of a database, and make the tables, of the keys too, if they are missing.
+
+    Args:
+        url: of the database.
+        settings: of the calls.
+        create: whether to make a store of a database that is none.
+
+    Raises:
+        StoreError: it is the database of something else, or no store and none is to be made; nothing was written.
+    """
     # One connection first: it tells at once, and why, if the server cannot be reached.
     with _migrating(url, settings) as connection:
-        for statement in _KEYS:
+        check_is_ours(connection, create)
+        for statement in KEYS:
             connection.execute(statement)
     datastore = _datastore(url, settings)
     datastore.pool.reconnect_timeout = _TRY  # whoever needs a connection tries again, and not the pool ever more seldom
