@@ -102,7 +102,7 @@ class BesideTheLog(LogRecorder):
         """Execute statements in the SQL of this module, in one transaction that no append comes between."""
 
     def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
-        # The page first, then what is joined to it: a planner that knows nothing of the tables yet would join all of it.
+        # The page first, then what is joined to it: a planner that knows nothing of the tables yet would join it all.
         page = (
             f"SELECT * FROM {{schema}}branches {{by}}branches_{which}{{_}} "
             f"WHERE {LISTS[which]} AND position > %s ORDER BY position LIMIT %s"
