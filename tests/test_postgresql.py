@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
@@ -71,3 +72,22 @@ def test_one_connection_is_kept_at_hand(postgresql: Callable[[], str]) -> None:
         assert stats["pool_size"] - stats["pool_available"] == 1
         assert [one.position for one in log_of(chats)] == list(range(1, 49))
         assert recorder.max_notification_id() == 48
+
+
+def test_a_turn_after_a_rollback(postgresql: Callable[[], str]) -> None:
+    """With which the driver takes what was prepared off a connection, what we prepared there included."""
+    with opened(postgresql()) as chats:
+        chat = started(chats)
+        chat.user_turn("hello")
+        recorder = chats.store.recorder
+        for words in ("still there?", "and now?"):
+            with pytest.raises(ZeroDivisionError):
+                recorder._again_if_lost(rolled_back)
+            chat.user_turn(words)
+        assert list(chats.words(chat.path).values()) == ["hello", "still there?", "and now?"]
+
+
+def rolled_back(connection: psycopg.Connection[Any]) -> None:
+    with connection.transaction():
+        connection.execute("SELECT 1", prepare=True)
+        raise ZeroDivisionError

@@ -44,7 +44,7 @@ GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 _TRY = 0.5  # seconds that one attempt to get a connection may take
 _APPEND = b"lastresort_append"  # a prepared statement of each connection that has appended
 _BINARY = (1,) * len(ARGUMENTS)  # the format of each
-_COMMAND_OK, _TUPLES_OK = ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK  # to look them up takes longer than to compare
+_WELL = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 Result = TypeVar("Result")
 
 
@@ -163,7 +163,9 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
 
     def _write(self, connection: psycopg.Connection[Any], entries: Sequence[Entry], erased: Sequence[Place]) -> int:
         if not erased:
-            return self._inserted(connection, entries)
+            return (
+                self._inserted_one(connection, entries[0]) if len(entries) == 1 else self._inserted(connection, entries)
+            )
         with connection.transaction():
             position = self._inserted(connection, entries)
             places = [place.branch for place in erased], [place.version for place in erased]
@@ -173,8 +175,6 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
     def _inserted(self, connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> int:
         if not entries:
             return 0
-        if len(entries) == 1:
-            return self._inserted_one(connection, entries[0])
         columns = zip(*((*row, *beside) for row, *beside in entries), strict=True)
         cursor = connection.cursor(row_factory=tuple_row)
         cursor.execute(self._write_many, [list(column) for column in columns])
@@ -182,11 +182,6 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
 
     def _inserted_one(self, connection: psycopg.Connection[Any], entry: Entry) -> int:
         """Write one entry, which is what a turn is, by libpq itself: the driver's own way there costs half a commit."""
-        if connection not in self._prepared:
-            prepared = connection.pgconn.prepare(_APPEND, self._append)
-            if prepared.status != _COMMAND_OK:
-                raise _failure(connection, prepared)
-            self._prepared.add(connection)
         row, begins, sealed, joins, snapshot = entry
         branch, version, kind, state, digest, schema_version, recorded_at, command, nth, correlation = row
         values = (
@@ -205,11 +200,18 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
             None if joins is None else joins.encode(),
             snapshot,
         )
-        # It takes nulls too, which its type does not say.
-        result = connection.pgconn.exec_prepared(_APPEND, values, _BINARY, 1)  # type: ignore[arg-type]
-        if result.status != _TUPLES_OK:
-            raise _failure(connection, result)
-        return int.from_bytes(result.get_value(0, 0) or b"")
+        return int.from_bytes(self._executed(connection, values).get_value(0, 0) or b"")
+
+    def _executed(self, connection: psycopg.Connection[Any], values: Sequence[bytes | None]) -> PGresult:
+        """Execute the append that is prepared on a connection, and prepare it where it is not."""
+        if connection in self._prepared:
+            try:
+                return _executed(connection, values)
+            except errors.InvalidSqlStatementName:  # a rollback: with it the driver drops all that was prepared
+                self._prepared.discard(connection)
+        _checked(connection, connection.pgconn.prepare(_APPEND, self._append))
+        self._prepared.add(connection)
+        return _executed(connection, values)
 
     def _again_if_lost(self, act: Callable[[psycopg.Connection[Any]], Result]) -> Result:
         """Do `act` on a connection, and again on a new one if the connection was lost, until the deadline.
@@ -372,11 +374,23 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         self.datastore.close()
 
 
-def _failure(connection: psycopg.Connection[Any], result: PGresult) -> psycopg.Error:
-    """Return what the driver itself would raise in place of this answer of libpq's."""
+def _executed(connection: psycopg.Connection[Any], values: Sequence[bytes | None]) -> PGresult:
+    # It takes nulls too, which its type does not say.
+    result = connection.pgconn.exec_prepared(_APPEND, values, _BINARY, 1)  # type: ignore[arg-type]
+    return _checked(connection, result)
+
+
+def _checked(connection: psycopg.Connection[Any], result: PGresult) -> PGresult:
+    """Return what libpq answered.
+
+    Raises:
+        psycopg.Error: what the driver itself would raise in its place.
+    """
+    if result.status in _WELL:
+        return result
     if connection.pgconn.status == ConnStatus.BAD:
-        return psycopg.OperationalError(f"the connection is lost: {result.get_error_message().strip()}")
-    return errors.error_from_result(result)
+        raise psycopg.OperationalError(f"the connection is lost: {result.get_error_message().strip()}")
+    raise errors.error_from_result(result)
 
 
 class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, ProcessRecorder):
