@@ -209,8 +209,8 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
                 return _executed(connection, values)
             except errors.InvalidSqlStatementName:  # a rollback: with it the driver drops all that was prepared
                 self._prepared.discard(connection)
+        self._prepared.add(connection)  # first: should this be interrupted, it is found out above
         _checked(connection, connection.pgconn.prepare(_APPEND, self._append))
-        self._prepared.add(connection)
         return _executed(connection, values)
 
     def _again_if_lost(self, act: Callable[[psycopg.Connection[Any]], Result]) -> Result:
