@@ -7,7 +7,7 @@ commits, and a reader that follows the log misses none.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -205,10 +205,9 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
     def _executed(self, connection: psycopg.Connection[Any], values: Sequence[bytes | None]) -> PGresult:
         """Execute the append that is prepared on a connection, and prepare it where it is not."""
         if connection in self._prepared:
-            try:
+            # When it rolls back, the driver drops all that was prepared on a connection.
+            with suppress(errors.InvalidSqlStatementName):
                 return _executed(connection, values)
-            except errors.InvalidSqlStatementName:  # a rollback: with it the driver drops all that was prepared
-                self._prepared.discard(connection)
         self._prepared.add(connection)  # first: should this be interrupted, it is found out above
         _checked(connection, connection.pgconn.prepare(_APPEND, self._append))
         return _executed(connection, values)
