@@ -102,11 +102,15 @@ class BesideTheLog(LogRecorder):
         """Execute statements in the SQL of this module, in one transaction that no append comes between."""
 
     def select_list(self, which: List, after: int, limit: int) -> list[Listed]:
+        # The page first, then what is joined to it: a planner that knows nothing of the tables yet would join it all.
+        page = (
+            f"SELECT * FROM {{schema}}branches {{by}}branches_{which}{{_}} "
+            f"WHERE {LISTS[which]} AND position > %s ORDER BY position LIMIT %s"
+        )
         rows = self._rows(
             "SELECT b.position, root, ended, (SELECT max(originator_version) FROM {events} "
-            f"WHERE originator_id = e.originator_id) FROM {{schema}}branches b {{by}}branches_{which}{{_}} "
-            "JOIN {events} e ON e.{position} = b.position "
-            f"WHERE {LISTS[which]} AND b.position > %s ORDER BY b.position LIMIT %s",
+            f"WHERE originator_id = e.originator_id) FROM ({page}) AS b "
+            "JOIN {events} e ON e.{position} = b.position ORDER BY b.position",
             *(after, limit),
         )
         return [Listed._make(row) for row in rows]

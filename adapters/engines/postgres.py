@@ -7,8 +7,10 @@ commits, and a reader that follows the log misses none.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from eventsourcing import postgres as library  # its factory is not named here: the library takes a module to have one
@@ -16,83 +18,33 @@ from eventsourcing.persistence import ProcessRecorder, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresTrackingRecorder
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq.abc import PGresult
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Composed
 
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
-from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_postgres
-from .recorders import ENDS, READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
+from .beside import REBUILD, BesideTheLog, Statement, in_postgres
+from .postgres_tables import (
+    APPEND_LOCK,
+    ARGUMENTS,
+    ARGUMENTS_1,
+    KEYS,
+    MADE,
+    MIGRATION_LOCK,
+    RECORDED,
+    TAKEN,
+    check_is_ours,
+)
+from .recorders import READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
 from .watch import Watch
 
-_MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
-_APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
 GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 _TRY = 0.5  # seconds that one attempt to get a connection may take
-_TAKEN, _RECORDED = "LR001", "LR002"  # what our function raises
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
-    "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
-    "digest bytea, schema_version int, recorded_at text, command_id text, nth int, correlation_id text, "
-    "PRIMARY KEY (originator_id, originator_version), "
-    "UNIQUE (command_id, nth))",
-    "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
-    f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
-    *(in_postgres(statement) for statement in TABLES),
-    # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
-    # let go of the lock. `begins` is null for an event that is to be written as it is.
-    f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
-        digest bytea, schema_version int, recorded_at text, command text, nth int, correlation text,
-        begins boolean, sealed bytea, joins text, snapshot bytea)
-    RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
-    DECLARE place bigint; tree bigint;
-    BEGIN
-        PERFORM pg_advisory_xact_lock({_APPEND_LOCK});
-        IF nth = 0 AND EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.command_id = command) THEN
-            RAISE EXCEPTION USING ERRCODE = '{_RECORDED}', MESSAGE = command;
-        END IF;
-        IF begins THEN
-            IF EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.originator_id = branch) THEN
-                RAISE EXCEPTION USING ERRCODE = '{_TAKEN}', MESSAGE = 'branch ' || branch || ' has begun';
-            END IF;
-        ELSIF NOT begins AND NOT EXISTS (SELECT 1 FROM {{schema}}.{{events}} e
-                WHERE e.originator_id = branch AND e.originator_version = version - 1) THEN
-            RAISE EXCEPTION USING ERRCODE = '{_TAKEN}',
-                MESSAGE = 'branch ' || branch || ': version ' || version || ' leaves a gap';
-        END IF;
-        SELECT coalesce(max(e.notification_id), 0) + 1 INTO place FROM {{schema}}.{{events}} e;
-        INSERT INTO {{schema}}.{{events}}
-            VALUES (place, branch, version, kind, state, digest,
-                schema_version, recorded_at, command, nth, correlation);
-        IF sealed IS NOT NULL THEN
-            INSERT INTO {{schema}}.contents VALUES (place, sealed);
-        END IF;
-        IF begins AND joins IS NULL THEN
-            INSERT INTO {{schema}}.branches VALUES (place, place, NULL, 0);
-        ELSIF begins THEN
-            SELECT e.notification_id INTO tree FROM {{schema}}.{{events}} e
-                WHERE e.originator_id = joins ORDER BY e.originator_version LIMIT 1;
-            INSERT INTO {{schema}}.branches VALUES (place, coalesce(tree, 0), NULL, 1);
-            UPDATE {{schema}}.branches SET branched = 1 WHERE position = tree AND branched = 0;
-        ELSIF kind = '{ENDS}' THEN
-            UPDATE {{schema}}.branches SET ended = place WHERE ended IS NULL AND position = (
-                SELECT e.notification_id FROM {{schema}}.{{events}} e
-                WHERE e.originator_id = branch ORDER BY e.originator_version LIMIT 1);
-        END IF;
-        IF snapshot IS NOT NULL THEN
-            INSERT INTO {{schema}}.snapshots VALUES (branch, version, snapshot)
-                ON CONFLICT (originator_id, originator_version) DO UPDATE SET data = snapshot;
-        END IF;
-        RETURN place;
-    END $$""",
-)
-_KEYS = (
-    "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
-    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (name bytea PRIMARY KEY, key bytea NOT NULL, conversation text)",
-    "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
-    "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
-)
+_APPEND = b"lastresort_append"  # a prepared statement of each connection that has appended
+_BINARY = (1,) * len(ARGUMENTS)  # the format of each
+_WELL = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 Result = TypeVar("Result")
 
 
@@ -119,7 +71,7 @@ def _migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]
         connection.execute("SET lock_timeout = 60000")
         connection.execute("SET statement_timeout = 60000")
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             yield connection
 
 
@@ -131,10 +83,16 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
     def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = "stored_events") -> None:
         super().__init__(datastore, events_table_name=events_table_name)
         self._watch = Watch()
-        self.sql_create_statements = [self._composed(statement) for statement in _TABLES]
-        arguments = ", ".join(f"%s::{kind}" for kind in _ARGUMENTS)
+        self._lock = Lock()
+        self._at_hand: psycopg.Connection[Any] | None = None
+        self._closed = False
+        self._prepared: WeakSet[psycopg.Connection[Any]] = WeakSet()
+        self.sql_create_statements = [self._composed(statement) for statement in MADE]
+        arguments = ", ".join(f"%s::{kind}" for kind in ARGUMENTS)
         self._write_one = self._composed(f"SELECT {{schema}}.write_event({arguments})")
-        arrays = ", ".join(f"%s::{kind}[]" for kind in _ARGUMENTS)
+        numbered = ", ".join(f"${number}::{kind}" for number, kind in enumerate(ARGUMENTS, start=1))
+        self._append = self._composed(f"SELECT {{schema}}.write_event({numbered})").as_bytes()
+        arrays = ", ".join(f"%s::{kind}[]" for kind in ARGUMENTS)
         self._write_many = self._composed(
             f"SELECT {{schema}}.write_event(b, v, k, s, h, w, r, c, n, o, g, d, j, t) FROM unnest({arrays}) "
             "WITH ORDINALITY AS e (b, v, k, s, h, w, r, c, n, o, g, d, j, t, place) ORDER BY place"
@@ -158,7 +116,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
             StoreError: the tables are of another version of this program.
         """
         with self.datastore.transaction(commit=True) as c:
-            c.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+            c.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             c.execute(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
             )
@@ -178,22 +136,21 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
     # --- writing --------------------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
-        rows = [(*row, *beside) for row, *beside in entries]
         tries = 0
 
         def write(connection: psycopg.Connection[Any]) -> int:
             nonlocal tries
             tries += 1
-            return self._write(connection, rows, erased)
+            return self._write(connection, entries, erased)
 
         try:
             return self._again_if_lost(write)
         except errors.UniqueViolation as error:
             raise VersionConflict(str(error)) from None
         except psycopg.Error as error:
-            if error.sqlstate == _TAKEN:
+            if error.sqlstate == TAKEN:
                 raise VersionConflict(error.diag.message_primary) from None
-            if error.sqlstate == _RECORDED:
+            if error.sqlstate == RECORDED:
                 if tries > 1 and (position := self._written(entries[0])):
                     return position
                 raise CommandRecorded(error.diag.message_primary) from None
@@ -204,23 +161,56 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         found = next(iter(self.select_command(entry.row.command_id)), None)
         return int(found[0]) if found is not None and found[1:5] == tuple(entry.row[:4]) else None
 
-    def _write(self, c: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]], erased: Sequence[Place]) -> int:
+    def _write(self, connection: psycopg.Connection[Any], entries: Sequence[Entry], erased: Sequence[Place]) -> int:
         if not erased:
-            return self._inserted(c, rows)
-        with c.transaction():
-            position = self._inserted(c, rows)
-            c.execute(self._erase, ([place.branch for place in erased], [place.version for place in erased]))
+            return (
+                self._inserted_one(connection, entries[0]) if len(entries) == 1 else self._inserted(connection, entries)
+            )
+        with connection.transaction():
+            position = self._inserted(connection, entries)
+            places = [place.branch for place in erased], [place.version for place in erased]
+            connection.execute(self._erase, places)
         return position
 
-    def _inserted(self, c: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]]) -> int:
-        if not rows:
+    def _inserted(self, connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> int:
+        if not entries:
             return 0
-        cursor = c.cursor(row_factory=tuple_row)
-        if len(rows) == 1:
-            cursor.execute(self._write_one, rows[0], prepare=True)
-        else:
-            cursor.execute(self._write_many, [list(column) for column in zip(*rows, strict=True)])
+        columns = zip(*((*row, *beside) for row, *beside in entries), strict=True)
+        cursor = connection.cursor(row_factory=tuple_row)
+        cursor.execute(self._write_many, [list(column) for column in columns])
         return int((cursor.fetchone() or (0,))[0])
+
+    def _inserted_one(self, connection: psycopg.Connection[Any], entry: Entry) -> int:
+        """Write one entry, which is what a turn is, by libpq itself: the driver's own way there costs half a commit."""
+        row, begins, sealed, joins, snapshot = entry
+        branch, version, kind, state, digest, schema_version, recorded_at, command, nth, correlation = row
+        values = (
+            branch.encode(),
+            version.to_bytes(8),
+            kind.encode(),
+            state,
+            digest,
+            schema_version.to_bytes(4),
+            str(recorded_at).encode(),
+            command.encode(),
+            nth.to_bytes(4),
+            None if correlation is None else correlation.encode(),
+            b"\1" if begins else b"\0",
+            sealed,
+            None if joins is None else joins.encode(),
+            snapshot,
+        )
+        return int.from_bytes(self._executed(connection, values).get_value(0, 0) or b"")
+
+    def _executed(self, connection: psycopg.Connection[Any], values: Sequence[bytes | None]) -> PGresult:
+        """Execute the append that is prepared on a connection, and prepare it where it is not."""
+        if connection in self._prepared:
+            # When it rolls back, the driver drops all that was prepared on a connection.
+            with suppress(errors.InvalidSqlStatementName):
+                return _executed(connection, values)
+        self._prepared.add(connection)  # first: should this be interrupted, it is found out above
+        _checked(connection, connection.pgconn.prepare(_APPEND, self._append))
+        return _executed(connection, values)
 
     def _again_if_lost(self, act: Callable[[psycopg.Connection[Any]], Result]) -> Result:
         """Do `act` on a connection, and again on a new one if the connection was lost, until the deadline.
@@ -231,12 +221,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         until = time.monotonic() + self.deadline
         while True:
             try:
-                left = max(0.0, min(_TRY, until - time.monotonic()))
-                with (
-                    self.datastore.pool.connection(timeout=left) as connection,
-                    self._watch.over(connection.fileno(), until + GRACE),
-                ):
-                    return act(connection)
+                return self._once(act, until)
             except (errors.LockNotAvailable, errors.QueryCanceled):
                 raise
             except (psycopg.OperationalError, psycopg.InterfaceError):
@@ -244,6 +229,32 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
                     raise
                 self.datastore.pool.check()  # has it drop the other connections that were lost
                 time.sleep(0.01)
+
+    def _once(self, act: Callable[[psycopg.Connection[Any]], Result], until: float) -> Result:
+        """Do `act` on the connection at hand, or on one of the pool's.
+
+        One is kept at hand, since the pool takes a tenth of a turn to hand one out and to take it back.
+        """
+        with self._lock:
+            connection, self._at_hand = self._at_hand, None
+        if connection is None:
+            connection = self.datastore.pool.getconn(timeout=max(0.0, min(_TRY, until - time.monotonic())))
+        try:
+            socket = connection.pgconn.socket
+            self._watch.begin(socket, until + GRACE)
+            try:
+                result = act(connection)
+            finally:
+                self._watch.end(socket)
+        except BaseException:
+            self.datastore.pool.putconn(connection)
+            raise
+        with self._lock:
+            if self._at_hand is None and not self._closed:
+                self._at_hand = connection
+                return result
+        self.datastore.pool.putconn(connection)
+        return result
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Write events of the library's, as they are, in one plain transaction.
@@ -255,7 +266,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
             self._insert_events(c, stored_events, **kwargs)
             for e in stored_events:
                 row = (e.originator_id, e.originator_version, e.topic, e.state)
-                c.execute(self._write_one, (*row, *[None] * (len(_ARGUMENTS) - len(row))), prepare=True)
+                c.execute(self._write_one, (*row, *[None] * (len(ARGUMENTS) - len(row))), prepare=True)
                 positions += [position for fetched in c.fetchall() for position in fetched.values()]
             if stored_events:
                 self._notify_channel(c)
@@ -315,7 +326,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         Raises:
             StoreError: there are none, or they cannot be brought up to date; it says why.
         """
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
         made = self._made(connection)
         if self.events_table_name not in made:
             raise StoreError("it has no tables; there is nothing to migrate")
@@ -326,7 +337,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         check_migration(version)
         if version == "1":
             connection.execute(
-                self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(_ARGUMENTS_1)})")
+                self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(ARGUMENTS_1)})")
             )
         for statement in self.sql_create_statements:
             connection.execute(statement)
@@ -341,7 +352,7 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
     def _change(self, *statements: Statement) -> None:
         def change(connection: psycopg.Connection[Any]) -> None:
             with connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
                 for statement, params in statements:
                     connection.execute(self._composed(in_postgres(statement)), params)
 
@@ -355,11 +366,30 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
 
     def close(self) -> None:
         self._watch.close()
+        with self._lock:
+            connection, self._at_hand, self._closed = self._at_hand, None, True
+        if connection is not None:
+            self.datastore.pool.putconn(connection)
         self.datastore.close()
 
 
-_ARGUMENTS_1 = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
-_ARGUMENTS = (*_ARGUMENTS_1, "text", "bytea")  # those before were the arguments in version 1 of the tables
+def _executed(connection: psycopg.Connection[Any], values: Sequence[bytes | None]) -> PGresult:
+    # It takes nulls too, which its type does not say.
+    result = connection.pgconn.exec_prepared(_APPEND, values, _BINARY, 1)  # type: ignore[arg-type]
+    return _checked(connection, result)
+
+
+def _checked(connection: psycopg.Connection[Any], result: PGresult) -> PGresult:
+    """Return what libpq answered.
+
+    Raises:
+        psycopg.Error: what the driver itself would raise in its place.
+    """
+    if result.status in _WELL:
+        return result
+    if connection.pgconn.status == ConnStatus.BAD:
+        raise psycopg.OperationalError(f"the connection is lost: {result.get_error_message().strip()}")
+    raise errors.error_from_result(result)
 
 
 class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, ProcessRecorder):
@@ -397,11 +427,21 @@ def _datastore(url: str, settings: Settings) -> PostgresDatastore:
     return datastore
 
 
-def open_recorder(url: str, settings: Settings) -> PostgresRecorder:
-    """Open the recorder of a database, and make the tables, of the keys too, if they are missing."""
+def open_recorder(url: str, settings: Settings, *, create: bool = True) -> PostgresRecorder:
+    """Open the recorder of a database, and make the tables, of the keys too, if they are missing.
+
+    Args:
+        url: of the database.
+        settings: of the calls.
+        create: whether to make a store of a database that is none.
+
+    Raises:
+        StoreError: it is the database of something else, or no store and none is to be made; nothing was written.
+    """
     # One connection first: it tells at once, and why, if the server cannot be reached.
     with _migrating(url, settings) as connection:
-        for statement in _KEYS:
+        check_is_ours(connection, create)
+        for statement in KEYS:
             connection.execute(statement)
     datastore = _datastore(url, settings)
     datastore.pool.reconnect_timeout = _TRY  # whoever needs a connection tries again, and not the pool ever more seldom

@@ -27,16 +27,23 @@ class Watch:
     @contextmanager
     def over(self, file: int, until: float) -> Iterator[None]:
         """Shut the socket `file` down if what is done with it takes longer than `until`, by the monotonic clock."""
+        self.begin(file, until)
+        try:
+            yield
+        finally:
+            self.end(file)
+
+    def begin(self, file: int, until: float) -> None:
+        """Begin what `over` does, up to `end`."""
         with self._lock:
             self._calls[file] = until
             if self._thread is None:
                 self._thread = Thread(target=self._look, name="lastresort-watch", daemon=True)
                 self._thread.start()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._calls.pop(file, None)
+
+    def end(self, file: int) -> None:
+        with self._lock:
+            self._calls.pop(file, None)
 
     def _look(self) -> None:
         while not self._closed.wait(_EVERY):

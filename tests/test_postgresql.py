@@ -1,0 +1,93 @@
+"""A PostgreSQL database that may be somebody else's, and how its connections are used."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from stores import log_of, opened, started
+
+from lastresort.adapters import StoreError
+from lastresort.adapters.engines.postgres import open_recorder
+from lastresort.adapters.engines.recorders import Settings
+
+pytestmark = pytest.mark.xdist_group("postgresql")
+
+
+def holds(url: str, *statements: str) -> list[tuple[str, ...]]:
+    """Execute statements, and return every table, function and schema of a database that is not PostgreSQL's own."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        return connection.execute(
+            "SELECT nspname, relname FROM pg_namespace LEFT JOIN pg_class ON relnamespace = pg_namespace.oid "
+            "WHERE nspname !~ '^(pg_|information_schema)' UNION "
+            "SELECT nspname, proname FROM pg_proc JOIN pg_namespace ON pronamespace = pg_namespace.oid "
+            "WHERE nspname = 'public' ORDER BY 1, 2"
+        ).fetchall()
+
+
+FOREIGN = {
+    "CREATE TABLE stored_events (id bigint)": r"name stored_events is something else's",
+    "CREATE TABLE contents (id bigint)": r"name contents is something else's",
+    "CREATE TABLE meta (name text, value text)": r"name meta is something else's",
+    "CREATE TABLE stored_events (originator_id uuid, originator_version bigint, topic text, state bytea, "
+    "notification_id bigint)": "before the first release",
+}
+
+
+@pytest.mark.parametrize("create", [True, False], ids=["writing", "reading"])
+@pytest.mark.parametrize("statement", FOREIGN)
+def test_tables_of_somebody_else_are_left_alone(postgresql: Callable[[], str], statement: str, create: bool) -> None:
+    url = postgresql()
+    before = holds(url, statement)
+    with pytest.raises(StoreError, match=FOREIGN[statement]):
+        open_recorder(url, Settings(), create=create)
+    assert holds(url) == before
+
+
+def test_who_reads_makes_no_store_of_a_database(postgresql: Callable[[], str]) -> None:
+    """Who writes may, and other tables may stand beside; then it is a store for who reads too."""
+    url = postgresql()
+    before = holds(url, "CREATE TABLE customers (id bigint)")
+    with pytest.raises(StoreError, match=r"it has no log, and is not a lastresort store; nothing was written to it"):
+        open_recorder(url, Settings(), create=False)
+    assert holds(url) == before
+    open_recorder(url, Settings()).close()
+    open_recorder(url, Settings(), create=False).close()
+    with opened(url) as chats:
+        started(chats).user_turn("hello")
+        assert len(log_of(chats)) == 2
+
+
+def test_one_connection_is_kept_at_hand(postgresql: Callable[[], str]) -> None:
+    """However many threads there were: the pool has the others back, for what of the library's asks for them."""
+    with opened(postgresql()) as chats, ThreadPoolExecutor(8) as threads:
+        all_ = [started(chats, f"c-{number}") for number in range(8)]
+        for _ in range(5):
+            list(threads.map(lambda chat: chat.user_turn("hello"), all_))
+        recorder = chats.store.recorder
+        stats = recorder.datastore.pool.get_stats()
+        assert stats["pool_size"] - stats["pool_available"] == 1
+        assert [one.position for one in log_of(chats)] == list(range(1, 49))
+        assert recorder.max_notification_id() == 48
+
+
+def test_a_turn_after_a_rollback(postgresql: Callable[[], str]) -> None:
+    """With which the driver takes what was prepared off a connection, what we prepared there included."""
+    with opened(postgresql()) as chats:
+        chat = started(chats)
+        chat.user_turn("hello")
+        recorder = chats.store.recorder
+        for words in ("still there?", "and now?"):
+            with pytest.raises(ZeroDivisionError):
+                recorder._again_if_lost(rolled_back)
+            chat.user_turn(words)
+        assert list(chats.words(chat.path).values()) == ["hello", "still there?", "and now?"]
+
+
+def rolled_back(connection: psycopg.Connection[Any]) -> None:
+    with connection.transaction():
+        connection.execute("SELECT 1", prepare=True)
+        raise ZeroDivisionError
