@@ -43,7 +43,7 @@ def open_conversations(
     Args:
         url: `memory:`, `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`, with settings
             perhaps: see `store.open_store`.
-        create: whether to create an SQLite file that is not there.
+        create: whether to make a store that is not there.
         clock: tells the time that envelopes carry.
         new_id: names what the caller leaves unnamed.
         screen: looks at what a user writes after an ending, for risk.

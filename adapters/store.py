@@ -184,7 +184,7 @@ def open_store(
             name with `-keys` after it; `postgresql://...`, whose keys are kept in the schema `lastresort_keys`. After
             a `?` it may name settings: `deadline=SECONDS` of a call, and for SQLite `synchronous=NORMAL`, with which
             the latest turns may be lost when the power fails.
-        create: whether to create an SQLite file that is not there.
+        create: whether to make a store that is not there.
         master_key: returns the 32 bytes that the keys are wrapped with, from a KMS say. If there is none, they are
             taken from the environment variable LASTRESORT_MASTER_KEY, in base64, or else, for SQLite, from a file of
             the same name as the store with `-master` after it, which is made on first use.
@@ -201,7 +201,7 @@ def open_store(
         address, settings = _parsed(url)
         if path is not None and path.exists():
             _check_is_ours(path, create, settings)
-        recorder, keys = _open(address, path, settings, master_key)
+        recorder, keys = _open(address, path, settings, master_key, create)
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
     return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys, snapshot_every)), AesGcmVault(keys)
@@ -254,7 +254,9 @@ def _seconds(value: str) -> float:
     return seconds
 
 
-def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey | None) -> tuple[LogRecorder, Keys]:
+def _open(
+    url: str, path: Path | None, settings: Settings, master_key: MasterKey | None, create: bool
+) -> tuple[LogRecorder, Keys]:
     if url == "memory:":
         return MemoryRecorder(), MemoryKeys()
     recorder: LogRecorder
@@ -268,7 +270,7 @@ def _open(url: str, path: Path | None, settings: Settings, master_key: MasterKey
             from .engines.postgres_keys import PostgresKeys
         except ImportError as error:
             raise StoreError(f"PostgreSQL needs `pip install lastresort[postgres]`: {error}") from error
-        recorder = open_recorder(url, settings)
+        recorder = open_recorder(url, settings, create=create)
         keys = PostgresKeys(url, settings)
     try:
         beside = path.with_name(path.name + "-master") if path else None

@@ -6,9 +6,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from stores import log_of, opened, started
 
 from lastresort.adapters import StoreError
+from lastresort.adapters.console.cli import main
 from lastresort.adapters.engines.postgres import open_recorder
 from lastresort.adapters.engines.recorders import Settings
 
@@ -59,6 +61,16 @@ def test_who_reads_makes_no_store_of_a_database(postgresql: Callable[[], str]) -
     with opened(url) as chats:
         started(chats).user_turn("hello")
         assert len(log_of(chats)) == 2
+
+
+def test_a_command_that_reads_leaves_a_database_as_it_was(postgresql: Callable[[], str]) -> None:
+    url = postgresql()
+    before = holds(url)
+    for command in (["audit", url], ["export", url], ["views", "--store", url], ["tree", "c", "--store", url]):
+        result = CliRunner().invoke(main, command)
+        assert (result.exit_code, result.stdout) == (2, ""), command
+        assert "it has no log, and is not a lastresort store" in result.stderr
+        assert holds(url) == before, command
 
 
 def test_one_connection_is_kept_at_hand(postgresql: Callable[[], str]) -> None:
