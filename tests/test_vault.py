@@ -246,6 +246,22 @@ def test_keys_are_kept_wrapped(kind: str, request: pytest.FixtureRequest) -> Non
     store.close()
 
 
+def test_another_process_makes_the_master_key_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a look for the file and one for what it wrapped, and the other way about."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    is_new = SQLiteKeys.is_new
+
+    def overtaken(keys: SQLiteKeys) -> bool:
+        monkeypatch.setattr(SQLiteKeys, "is_new", is_new)
+        with opened(url) as chats:
+            started(chats).user_turn(CANARY)
+        return is_new(keys)
+
+    monkeypatch.setattr(SQLiteKeys, "is_new", overtaken)
+    with opened(url) as chats:
+        assert list(chats.words(log_of(chats)).values()) == [CANARY]
+
+
 def test_the_master_key_may_be_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In base64; then there is no file."""
     monkeypatch.setenv("LASTRESORT_MASTER_KEY", base64.b64encode(MASTER).decode())

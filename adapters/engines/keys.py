@@ -273,8 +273,9 @@ def find_master_key(master_key: MasterKey | None, beside: Path | None, keys: Key
             f"its keys need a master key that every machine has: set {VARIABLE} to 32 random bytes in base64 "
             "(`head -c 32 /dev/urandom | base64`), or pass `master_key`"
         )
+    new = keys.is_new()  # before the look at the file, which another process may be making: it notes the key after that
     if not beside.exists():
-        if not keys.is_new():
+        if not new:
             raise StoreError(
                 f"no master key at {beside}, and there are keys that need it; restore it or set {VARIABLE}"
             )
