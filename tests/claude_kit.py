@@ -10,24 +10,19 @@ from typing import Any, NamedTuple
 import anthropic
 import anyio
 import pytest
+from loopback_kit import MODEL
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.claude import AsyncClaude, Case, Claude, Ended, Opinion, Outcome, Reply
 from lastresort.adapters.loopback import Answer, Loopback, Script, loopback, text, tool_use
 from lastresort.domain import Chat, Conversations, Policy, Recorded, Risk, Verdict
 
-MODEL = "claude-opus-4-8"
 REDIRECT = tool_use("lastresort_redirect")
 HOPELESS = tool_use("lastresort_hopeless")
 AT_RISK = tool_use("lastresort_risk", {"about": "self"})
 END = tool_use("lastresort_end", {"ground": "last_resort"})
 END_ON_REQUEST = tool_use("lastresort_end", {"ground": "user_request"})
 WARN = tool_use("lastresort_warn", {"names_behaviour": True, "redirects": True, "states_consequence": True})
-LOOK_UP = {
-    "name": "look_up",
-    "description": "Look up a word.",
-    "input_schema": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
-}
 
 ABUSE = "You are useless."
 SECOND = Opinion(verdict=Verdict.HARMFUL, category="abuse", severity=2, risk=Risk.NONE)

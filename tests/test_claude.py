@@ -11,7 +11,6 @@ from claude_kit import (
     ENDING,
     HANDSHAKE,
     HOPELESS,
-    LOOK_UP,
     MODEL,
     REDIRECT,
     SECOND,
@@ -26,6 +25,7 @@ from claude_kit import (
     kinds,
     redirecting,
 )
+from loopback_kit import LOOK_UP
 from oracle import unlawful
 from stores import opened
 

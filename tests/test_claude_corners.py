@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from claude_kit import ABUSE, LOOK_UP, REDIRECT, TWO_WAYS, WARN, Way, bench, brink, harm, kinds
+from claude_kit import ABUSE, REDIRECT, TWO_WAYS, WARN, Way, bench, brink, harm, kinds
+from loopback_kit import LOOK_UP
 
 from lastresort.adapters.claude import Case, Opinion
 from lastresort.adapters.claude.notes import HOLD

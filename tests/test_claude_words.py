@@ -6,7 +6,8 @@ from typing import Any
 
 import anthropic
 import pytest
-from claude_kit import ENDING, LOOK_UP, MODEL, REDIRECT, TWO_WAYS, Way, bench, harm, redirecting
+from claude_kit import ENDING, MODEL, REDIRECT, TWO_WAYS, Way, bench, harm, redirecting
+from loopback_kit import LOOK_UP
 from stores import opened
 
 from lastresort.adapters import open_conversations
