@@ -13,6 +13,8 @@ import pytest
 from lastresort.adapters import open_conversations
 from lastresort.domain import Actor, ActorKind, Chat, Conversations, Ground, Policy, Recorded, Refused, Risk, Verdict
 from lastresort.domain.events import UserLeft
+from lastresort.domain.hot import HotStates
+from lastresort.domain.state import fold
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = Actor(kind=ActorKind.USER, id="user")
@@ -169,6 +171,15 @@ def ended_on_request(chat: Chat) -> Chat:
     return chat
 
 
+def long(conversations: Conversations, turns: int = 30, name: str = "c") -> Chat:
+    """A conversation of 1 + 2 * `turns` events."""
+    chat = started(conversations, name)
+    for _ in range(turns):
+        done(chat.user_turn("Hello."))
+        done(chat.assistant_turn("Hello to you."))
+    return chat
+
+
 def log_of(chats: Conversations) -> list[Recorded]:
     return list(chats.store.log())
 
@@ -176,3 +187,26 @@ def log_of(chats: Conversations) -> list[Recorded]:
 def numbered(log: Iterable[Recorded]) -> list[Recorded]:
     """Give the entries the positions that they have in the order of `log`."""
     return [recorded._replace(position=position) for position, recorded in enumerate(log, start=1)]
+
+
+# --- States that are kept beside the log -----------------------------------------------------------------------------
+
+
+def cold(conversations: Conversations) -> Conversations:
+    """Forget every state that is in memory, as a new process does."""
+    conversations._hot = HotStates(10_000)
+    return conversations
+
+
+def versions(conversations: Conversations, branch: str = "c") -> list[int]:
+    """The versions of a branch at which its state is kept."""
+    return sorted(conversations.store.recorder.select_versions(branch))
+
+
+def lie_about(conversations: Conversations, version: int, **lies: Any) -> None:
+    """Keep a snapshot that has all that it takes, and is not what the log adds up to: as a defect of ours would."""
+    path = conversations.path("c", upto=version)
+    state = fold(path)._replace(**lies)
+    data = conversations._snapshots.take("c", state, path[-1].command_id)
+    conversations.store.recorder.replace_snapshots("c", {version: data or b""})
+    cold(conversations)
