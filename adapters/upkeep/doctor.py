@@ -8,7 +8,8 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +23,12 @@ from lastresort.adapters.store import located
 AUDITED = "audit"
 """The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
 
+NO_LOG = "it has no log: this is no store, or nobody has opened it yet"
+LEEWAY = timedelta(seconds=60)
+"""By how much clocks may differ."""
+
 _LEAST_FREE = 256 * 2**20  # bytes
 _MOST_WAL = 64 * 2**20
-_LEEWAY = timedelta(seconds=60)
 _DEADLINE = 600.0
 _FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 """The versions of SQLite from which on the WAL-reset bug is mended, the latest first; 3.52.0 has the fix too.
@@ -74,15 +78,9 @@ def _of_sqlite(path: Path, settings: Settings) -> Iterator[Check]:
         version = _schema(file)
     finally:
         file.close()
-    yield schema(version)
-    if version == str(SCHEMA):
-        from lastresort.adapters.engines.sqlite import open_recorder
+    from lastresort.adapters.engines.sqlite import open_recorder
 
-        recorder = open_recorder(path, settings)
-        try:
-            yield from of_log(recorder, datetime.now(UTC))
-        finally:
-            recorder.close()
+    yield from of_tables(version, lambda: open_recorder(path, settings))
 
 
 def engine(version: tuple[int, ...]) -> Check:
@@ -168,12 +166,20 @@ def _whole(file: sqlite3.Connection) -> Check:
 def _schema(file: sqlite3.Connection) -> str | None:
     tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     if "stored_events" not in tables:
-        raise StoreError("it has no log: this is no store, or nobody has opened it yet")
+        raise StoreError(NO_LOG)
     found = file.execute("SELECT value FROM meta WHERE name='schema'").fetchone() if "meta" in tables else None
     return found[0] if found else None
 
 
 # --- What both engines have in common --------------------------------------------------------------------------------
+
+
+def of_tables(version: str | None, open_recorder: Callable[[], BesideTheLog]) -> Iterator[Check]:
+    """Check the version of the tables and, if this program can read them, what stands in them."""
+    yield schema(version)
+    if version == str(SCHEMA):
+        with closing(open_recorder()) as recorder:
+            yield from of_log(recorder, datetime.now(UTC))
 
 
 def schema(version: str | None) -> Check:
@@ -210,7 +216,7 @@ def clock(newest: str | None, now: datetime) -> Check:
     if newest is None:
         return Check("clock", True, "no event yet")
     ahead = datetime.fromisoformat(newest) - now
-    if ahead > _LEEWAY:
+    if ahead > LEEWAY:
         found = f"the newest event is of {newest}, {ahead.total_seconds():,.0f} s after now"
         return Check("clock", False, found, "set the clocks of the machines that write, by NTP say")
     return Check("clock", True, f"the newest event is of {newest}")
