@@ -232,7 +232,7 @@ def _within(seconds: float, ask: Callable[[], Opinion | None]) -> Opinion | Fail
     def answer() -> None:
         try:
             answers.put(_checked(ask()))
-        except Exception as error:
+        except Exception as error:  # an assessor that fails, in any way, has judged nothing
             answers.put(Failure(error))
 
     threading.Thread(target=answer, name="assessor", daemon=True).start()
@@ -378,7 +378,7 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
         try:
             with anyio.fail_after(self._patience):
                 return _checked(await self._assessor(step.case))
-        except Exception as error:
+        except Exception as error:  # as in `_within`
             return Failure(error)
 
 

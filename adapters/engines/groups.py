@@ -93,7 +93,7 @@ class GroupCommit(Generic[Work]):
     def _lead(self, batch: Sequence[Job[Work]]) -> None:
         try:
             self._commit(batch)
-        except Exception as error:
+        except Exception as error:  # whatever it is, everybody who waited is told
             for one in batch:
                 one.error = error
         except BaseException:  # this thread is being stopped; the others are to know
