@@ -15,7 +15,8 @@ from stores import opened as opened_with
 
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.upkeep.doctor import Check, examine
+from lastresort.adapters.upkeep.checks import Check
+from lastresort.adapters.upkeep.doctor import examine
 from lastresort.domain import Conversations
 from lastresort.domain.events import content_of
 from lastresort.projections import views

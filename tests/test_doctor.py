@@ -13,6 +13,7 @@ from operations_kit import _apart, checks, in_database, kind, opened, run, story
 from stores import done, lie_about, long, started
 
 from lastresort.adapters.engines.recorders import StoreError
+from lastresort.adapters.upkeep import checks as common
 from lastresort.adapters.upkeep import doctor as looks
 from lastresort.adapters.upkeep.backup import backup
 from lastresort.adapters.upkeep.doctor import examine
@@ -174,9 +175,9 @@ def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """What the operating system says is compared with what a copy would take."""
     path = tmp_path / "log.db"
     path.write_bytes(b"x")
-    assert looks.space(path).ok
-    monkeypatch.setattr(looks, "_LEAST_FREE", shutil.disk_usage(tmp_path).total * 2)
-    check = looks.space(path)
+    assert common.space(path).ok
+    monkeypatch.setattr(common, "_LEAST_FREE", shutil.disk_usage(tmp_path).total * 2)
+    check = common.space(path)
     assert not check.ok
     assert "make room" in check.todo
 

@@ -12,7 +12,7 @@ from lastresort.adapters.engines.keys import VARIABLE
 from lastresort.adapters.engines.postgres import open_recorder
 from lastresort.adapters.engines.recorders import Settings, StoreError
 
-from .doctor import LEEWAY, NO_LOG, Check, of_tables, space
+from .checks import LEEWAY, NO_LOG, Check, of_tables, space
 
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 
