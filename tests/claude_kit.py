@@ -135,6 +135,9 @@ WAYS = [
 TWO_WAYS = [WAYS[0], WAYS[3]]
 """Sync and whole, async and streamed: each half of what the drivers do, once."""
 
+EVERY_WAY = pytest.mark.parametrize("way", WAYS)
+BOTH = pytest.mark.parametrize("way", TWO_WAYS)
+
 
 @contextmanager
 def bench(
@@ -155,6 +158,12 @@ def bench(
 
 def kinds(events: tuple[Recorded, ...] | list[Recorded]) -> list[str]:
     return [recorded.kind for recorded in events]
+
+
+def results(request: dict[str, Any]) -> list[str]:
+    """What the last message of a request answers to calls."""
+    content = request["messages"][-1]["content"]
+    return [block["content"] for block in content if block["type"] == "tool_result"]
 
 
 def ended(outcome: Outcome) -> Ended:
