@@ -1,9 +1,9 @@
 """The command line.
 
-Exit status: 0 where what was asked for was done; 1 where something is wrong with a log or a store: findings of an
-audit, an import that is refused for them, words that `show` finds damaged; 2 for wrong usage, bad input and output that
-cannot be written; 130 after Ctrl-C. What the law refuses in a conversation is what the conversation is about, and no
-failure of the command that plays it or tells of it.
+Exit status: 0 where what was asked for was done, and all is fine; 1 where the answer is a finding or a refusal (of an
+audit, an import, a restoring, a doctor; of `why`, if rules stand in the way; words that `show` finds damaged); 2 for
+wrong usage, bad input and output that cannot be written; 130 after Ctrl-C. What the law refuses to somebody in a
+conversation is what the conversation is about, and no failure of the command that plays it: docs/decisions/0015.
 """
 
 import os
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
     from .partners import Partner
 
-FINDINGS = 1
+FINDINGS = REFUSED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
 NOBODY_READS = 141
 STATUS = (
-    "Exit status: 0 done; 1 something is wrong with a log or a store (findings, damaged words); 2 wrong usage or bad "
-    "input; 130 interrupted."
+    "Exit status: 0 done, and fine; 1 findings or refusals (of an audit, an import, `why`; damaged words); 2 wrong "
+    "usage or bad input; 130 interrupted."
 )
 DEFAULT_MODEL = "claude-opus-4-1"
 CLAUDE = "claude-opus-5-5"
@@ -263,15 +263,19 @@ def show(branch: str, at: int | None, url: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("branch")
+@click.option("--ground", type=click.Choice([ground.value for ground in Ground]), help="Ask of this ground alone.")
 @_store
 @_json
-def why(branch: str, url: str, as_json: bool) -> None:
-    """Say which rules stand between a branch and an ending, now, and what each lacks."""
+def why(branch: str, ground: str | None, url: str, as_json: bool) -> None:
+    """Say which rules stand between a branch and an ending, now, and what each lacks.
+
+    Exit status: 0 if nothing stands in the way, on the ground asked or else on one of them; 1 if rules do.
+    """
     from . import display
 
     with _opened(url) as conversations:
         chat = conversations.chat(branch)
-        broken = {ground: chat.why(ground) for ground in Ground}
+        broken = {asked: chat.why(asked) for asked in ([Ground(ground)] if ground else Ground)}
     if as_json:
         display.print_json(
             {
@@ -282,6 +286,7 @@ def why(branch: str, url: str, as_json: bool) -> None:
     else:
         for ground, standing in broken.items():
             display.show_broken(display.console(), f"Ending on ground {ground}", standing)
+    sys.exit(REFUSED if all(broken.values()) else 0)
 
 
 @main.command()
