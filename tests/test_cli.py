@@ -338,7 +338,7 @@ def test_why_names_every_rule_and_what_it_lacks(run: Callable[..., Result], url:
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_why_answers_by_its_exit_status_too(run: Callable[..., Result], url: str, options: list[str]) -> None:
-    """0 if nothing stands in the way on the ground asked, or on one of them; 1 if rules do, after the ending as well."""
+    """0 if nothing stands in the way on the ground asked, or else on one; 1 if rules do, after the ending as well."""
     asked_and_confirmed(url)
     store = ["--store", url, *options]
     run("why", "free", *store)
