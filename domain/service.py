@@ -26,7 +26,7 @@ from .commands import (
     TakeUserTurn,
 )
 from .decider import Accepted, Refused, decide, propose
-from .delivery import check_same, check_same_words, refused_again
+from .delivery import check_same, check_same_child, check_same_words, refused_again
 from .events import (
     AttemptRefused,
     BranchOpened,
@@ -334,7 +334,10 @@ class Service:
                 command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, sealed
             )
 
-        return self._until_decided(branch, command, attempt, words)
+        outcome = self._until_decided(branch, command, attempt, words)
+        if isinstance(outcome, Committed):
+            check_same_child(command, child, outcome.events)
+        return outcome
 
     def erase_conversation(self, conversation: str, *, by: Actor, cause: ErasureCause, command_id: str) -> None:
         """Erase every word of a conversation, and destroy its key.
