@@ -19,7 +19,7 @@ from eventsourcing.popo import POPOApplicationRecorder
 
 from lastresort.adapters.encoding import Stored
 from lastresort.domain.events import ConversationEnded
-from lastresort.domain.ports import CommandRecorded, List, Place, VersionConflict
+from lastresort.domain.ports import CommandRecorded, List, Locked, Place, VersionConflict
 
 SCHEMA = 2
 """The version of the tables. A store of another version is migrated, or refused with the reason.
@@ -37,6 +37,10 @@ ENDS = ConversationEnded.kind
 
 class StoreError(Exception):
     """The store cannot be opened, read or written: the message says what, where, and what to do."""
+
+
+class StoreLocked(StoreError, Locked):
+    """Others wrote for as long as a call may take, and nothing was written."""
 
 
 try:
@@ -63,7 +67,7 @@ def reached() -> Iterator[None]:
 def unreached(error: Exception) -> StoreError:
     """Say what the engine said, and what it means where that is not plain."""
     if "locked" in str(error):
-        return StoreError(f"another program held the store's lock until the deadline: {error}; nothing was written")
+        return StoreLocked(f"another program held the store's lock until the deadline: {error}; nothing was written")
     return StoreError(f"the store cannot be read or written now: {error}; try again")
 
 
