@@ -28,7 +28,7 @@ from lastresort.domain.ports import List, SealBroken
 from lastresort.domain.rules import RULES
 from lastresort.domain.values import Ground, Id
 
-from . import upkeep
+from . import INTERRUPTED, upkeep
 
 if TYPE_CHECKING:
     from lastresort.adapters.simulate import Simulation
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 FINDINGS = REFUSED = 1
 BAD_INPUT = 2
-INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
 NOBODY_READS = 141
 STATUS = (
     "Exit status: 0 done, and fine; 1 findings or refusals (of an audit, an import, `why`; damaged words); 2 wrong "
@@ -88,6 +87,12 @@ class _Group(click.Group):
         except OSError as error:
             _let_go_of_output()
             _give_up(f"the output cannot be written: {error.strerror}", BAD_INPUT)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except KeyboardInterrupt:
+            _give_up("interrupted", INTERRUPTED)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
