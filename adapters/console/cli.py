@@ -325,14 +325,26 @@ def audit(source: str, as_json: bool) -> None:
 
 @main.command("export")
 @click.argument("url")
-@click.option("--json", "_", is_flag=True, help="Taken for the sake of the other commands: it is always JSON.")
-def export_(url: str, _: bool) -> None:
-    """Print a log as JSON lines."""
-    from lastresort.adapters.logfile import export_line
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, once all of it could be written."
+)
+@_json
+def export_(url: str, output: Path | None, as_json: bool) -> None:
+    """Print a log as JSON lines, with --json or without, or write it to a file."""
+    from lastresort.adapters.logfile import export_line, write_file
+
+    from . import display
 
     with _opened(url) as conversations:
-        for recorded in conversations.store.log():
-            click.echo(export_line(recorded))
+        if output is None:
+            for recorded in conversations.store.log():
+                click.echo(export_line(recorded))
+            return
+        events = write_file(conversations.store.log(), output)
+    if as_json:
+        display.print_json({"file": output, "events": events})
+    else:
+        click.echo(f"{events:,} events: {output}")
 
 
 @main.command("import")
