@@ -24,7 +24,7 @@ def names(folder: Path) -> set[str]:
 
 
 def test_a_log_is_written_to_a_file(run: Callable[..., Result], url: str, tmp_path: Path) -> None:
-    """The same as is printed, in place of what was there; it may be read as any new file, and nothing is left beside it."""
+    """The same as is printed, in place of what was there; as readable as any new file, and with nothing beside it."""
     printed = run("export", url).stdout
     assert run("export", url, "--output", "log.jsonl").stdout == "37 events: log.jsonl\n"
     assert Path("log.jsonl").read_text() == printed
