@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 
 from lastresort.adapters.engines.beside import BesideTheLog
 from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
+from lastresort.adapters.engines.recorders import Settings, StoreError, Tables, check_schema, reached, tables_of
 from lastresort.adapters.snapshots import fold_digest
 from lastresort.adapters.store import located
 
 AUDITED = "audit"
 """The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
+
+LOG = "stored_events"
 
 _LEAST_FREE = 256 * 2**20  # bytes
 _MOST_WAL = 64 * 2**20
@@ -71,11 +73,11 @@ def _of_sqlite(path: Path, settings: Settings) -> Iterator[Check]:
     try:
         yield _durability(file, settings)
         yield _whole(file)
-        version = _schema(file)
+        tables = _tables(file)
     finally:
         file.close()
-    yield schema(version)
-    if version == str(SCHEMA):
+    yield (migrations := schema(tables))
+    if migrations.ok:
         from lastresort.adapters.engines.sqlite import open_recorder
 
         recorder = open_recorder(path, settings)
@@ -165,29 +167,24 @@ def _whole(file: sqlite3.Connection) -> Check:
     return Check("integrity", False, f"the file is damaged: {said}", "keep a copy of it, and restore the latest backup")
 
 
-def _schema(file: sqlite3.Connection) -> str | None:
-    tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-    if "stored_events" not in tables:
+def _tables(file: sqlite3.Connection) -> Tables:
+    made = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    if LOG not in made:
         raise StoreError("it has no log: this is no store, or nobody has opened it yet")
-    found = file.execute("SELECT value FROM meta WHERE name='schema'").fetchone() if "meta" in tables else None
-    return found[0] if found else None
+    return tables_of(made, LOG, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())
 
 
 # --- What both engines have in common --------------------------------------------------------------------------------
 
 
-def schema(version: str | None) -> Check:
-    """Check that the tables are of this version of the program."""
-    if version == str(SCHEMA):
-        return Check("migrations", True, f"none is pending: the tables are of version {version}")
-    from lastresort.adapters.engines.recorders import check_schema
-
+def schema(tables: Tables) -> Check:
+    """Check that the tables are of this version of the program, and all there."""
     try:
-        check_schema(version)
+        check_schema(tables)
     except StoreError as error:
         found, _, todo = str(error).partition(": ")
         return Check("migrations", False, found, todo or "see docs/operating.md")
-    raise AssertionError(version)
+    return Check("migrations", True, f"none is pending: the tables are of version {tables.version}")
 
 
 def of_log(recorder: BesideTheLog, now: datetime) -> Iterator[Check]:

@@ -10,9 +10,9 @@ import psycopg
 
 from lastresort.adapters.engines.keys import VARIABLE
 from lastresort.adapters.engines.postgres import open_recorder
-from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError
+from lastresort.adapters.engines.recorders import Settings, StoreError, tables_of
 
-from .doctor import Check, of_log, schema, space
+from .doctor import LOG, Check, of_log, schema, space
 
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 _LEEWAY = 60  # seconds
@@ -35,10 +35,14 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         yield _clock(ask("SELECT now()"))
         if ask("SELECT to_regclass('stored_events')") is None:
             raise StoreError("it has no log: this is no store, or nobody has opened it yet")
-        meta = ask("SELECT to_regclass('meta')") is not None
-        version = ask("SELECT value FROM meta WHERE name = 'schema'") if meta else None
-    yield schema(version)
-    if version == str(SCHEMA):
+        named = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+        tables = tables_of(
+            {name for (name,) in named},
+            LOG,
+            lambda query: connection.execute(query.format(schema="", events=LOG)).fetchone(),
+        )
+    yield (migrations := schema(tables))
+    if migrations.ok:
         recorder = open_recorder(url, settings)
         try:
             yield from of_log(recorder, datetime.now(UTC))
