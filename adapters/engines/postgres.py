@@ -22,7 +22,7 @@ from psycopg.sql import SQL, Composed
 from lastresort.domain.ports import CommandRecorded, Place, VersionConflict
 
 from .beside import REBUILD, TABLES, BesideTheLog, Statement, in_postgres
-from .recorders import ENDS, READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
+from .recorders import ENDS, READ, SCHEMA, Entry, Settings, Tables, by_branch, check_migration, check_schema, tables_of
 from .watch import Watch
 
 _MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
@@ -159,17 +159,9 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         """
         with self.datastore.transaction(commit=True) as c:
             c.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
-            c.execute(
-                "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
-            )
-            made = {row["table_name"] for row in c.fetchall()}
-            version = None
-            if "meta" in made:
-                row = c.execute(self._composed("SELECT value FROM {schema}.meta WHERE name = 'schema'")).fetchone()
-                version = row["value"] if row else None
-            if self.events_table_name in made:
-                check_schema(version)
-            if not self._tables() <= made:
+            tables = self._made(c.connection)
+            check_schema(tables)
+            if not self._tables() <= tables.made:
                 self._create_table(c)
 
     def _tables(self) -> set[str]:
@@ -316,14 +308,8 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
             StoreError: there are none, or they cannot be brought up to date; it says why.
         """
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
-        made = self._made(connection)
-        if self.events_table_name not in made:
-            raise StoreError("it has no tables; there is nothing to migrate")
-        version = None
-        if "meta" in made:
-            found = connection.execute(self._composed("SELECT value FROM {schema}.meta WHERE name = 'schema'"))
-            version = (found.fetchone() or (None,))[0]
-        check_migration(version)
+        check_migration(tables := self._made(connection))
+        version = tables.version
         if version == "1":
             connection.execute(
                 self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(_ARGUMENTS_1)})")
@@ -347,11 +333,17 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
 
         self._again_if_lost(change)
 
-    def _made(self, connection: psycopg.Connection[Any]) -> set[str]:
-        found = connection.execute(
+    def _made(self, connection: psycopg.Connection[Any]) -> Tables:
+        cursor = connection.cursor(row_factory=tuple_row)
+        found = cursor.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
         )
-        return {name for (name,) in found.fetchall()}
+        made = {name for (name,) in found.fetchall()}
+        return tables_of(
+            made,
+            self.events_table_name,
+            lambda statement: cursor.execute(self._composed(in_postgres(statement))).fetchone(),
+        )
 
     def close(self) -> None:
         self._watch.close()

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastresort.adapters.engines.beside import BesideTheLog
-from lastresort.adapters.engines.recorders import SCHEMA, StoreError, check_schema
+from lastresort.adapters.engines.recorders import StoreError, Tables, check_schema
 from lastresort.adapters.snapshots import fold_digest
 
 AUDITED = "audit"
 """The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
 
+LOG = "stored_events"
 NO_LOG = "it has no log: this is no store, or nobody has opened it yet"
 LEEWAY = timedelta(seconds=60)
 """By how much clocks may differ."""
@@ -42,24 +43,22 @@ def space(path: Path) -> Check:
     )
 
 
-def of_tables(version: str | None, open_recorder: Callable[[], BesideTheLog]) -> Iterator[Check]:
-    """Check the version of the tables and, if this program can read them, what stands in them."""
-    yield schema(version)
-    if version == str(SCHEMA):
+def of_tables(tables: Tables, open_recorder: Callable[[], BesideTheLog]) -> Iterator[Check]:
+    """Check the tables and, if this program can read them, what stands in them."""
+    yield (migrations := schema(tables))
+    if migrations.ok:
         with closing(open_recorder()) as recorder:
             yield from of_log(recorder, datetime.now(UTC))
 
 
-def schema(version: str | None) -> Check:
-    """Check that the tables are of this version of the program."""
-    if version == str(SCHEMA):
-        return Check("migrations", True, f"none is pending: the tables are of version {version}")
+def schema(tables: Tables) -> Check:
+    """Check that the tables are of this version of the program, and all there."""
     try:
-        check_schema(version)
+        check_schema(tables)
     except StoreError as error:
         found, _, todo = str(error).partition(": ")
         return Check("migrations", False, found, todo or "see docs/operating.md")
-    raise AssertionError(version)
+    return Check("migrations", True, f"none is pending: the tables are of version {tables.version}")
 
 
 def of_log(recorder: BesideTheLog, now: datetime) -> Iterator[Check]:

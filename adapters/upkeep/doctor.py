@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.engines.recorders import Settings, StoreError, reached
+from lastresort.adapters.engines.recorders import Settings, StoreError, Tables, reached, tables_of
 from lastresort.adapters.store import located
 
-from .checks import NO_LOG, Check, of_tables, space
+from .checks import LOG, NO_LOG, Check, of_tables, space
 
 _MOST_WAL = 64 * 2**20
 _DEADLINE = 600.0
@@ -53,12 +53,12 @@ def _of_sqlite(path: Path, settings: Settings) -> Iterator[Check]:
     try:
         yield _durability(file, settings)
         yield _whole(file)
-        version = _schema(file)
+        tables = _tables(file)
     finally:
         file.close()
     from lastresort.adapters.engines.sqlite import open_recorder
 
-    yield from of_tables(version, lambda: open_recorder(path, settings))
+    yield from of_tables(tables, lambda: open_recorder(path, settings))
 
 
 def engine(version: tuple[int, ...]) -> Check:
@@ -130,9 +130,8 @@ def _whole(file: sqlite3.Connection) -> Check:
     return Check("integrity", False, f"the file is damaged: {said}", "keep a copy of it, and restore the latest backup")
 
 
-def _schema(file: sqlite3.Connection) -> str | None:
-    tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-    if "stored_events" not in tables:
+def _tables(file: sqlite3.Connection) -> Tables:
+    made = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    if LOG not in made:
         raise StoreError(NO_LOG)
-    found = file.execute("SELECT value FROM meta WHERE name='schema'").fetchone() if "meta" in tables else None
-    return found[0] if found else None
+    return tables_of(made, LOG, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())

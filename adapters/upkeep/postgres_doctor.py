@@ -10,9 +10,9 @@ import psycopg
 
 from lastresort.adapters.engines.keys import VARIABLE
 from lastresort.adapters.engines.postgres import open_recorder
-from lastresort.adapters.engines.recorders import Settings, StoreError
+from lastresort.adapters.engines.recorders import Settings, StoreError, tables_of
 
-from .checks import LEEWAY, NO_LOG, Check, of_tables, space
+from .checks import LEEWAY, LOG, NO_LOG, Check, of_tables, space
 
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -34,9 +34,13 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         yield _clock(ask("SELECT now()"))
         if ask("SELECT to_regclass('stored_events')") is None:
             raise StoreError(NO_LOG)
-        meta = ask("SELECT to_regclass('meta')") is not None
-        version = ask("SELECT value FROM meta WHERE name = 'schema'") if meta else None
-    yield from of_tables(version, lambda: open_recorder(url, settings))
+        named = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+        tables = tables_of(
+            {name for (name,) in named},
+            LOG,
+            lambda query: connection.execute(query.format(schema="", events=LOG)).fetchone(),
+        )
+    yield from of_tables(tables, lambda: open_recorder(url, settings))
 
 
 def engine(number: int, text: str) -> Check:
