@@ -4,6 +4,7 @@ The format is fixed, since others read and write it: see docs/formats.md. A line
 `schema_version` only where they are not what they usually are (the command's id, and 1).
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -62,6 +63,40 @@ def export_line(recorded: Recorded) -> str:
     if recorded.correlation_id != recorded.command_id:
         envelope["correlation_id"] = recorded.correlation_id
     return with_event(envelope, recorded.event)
+
+
+def write_file(log: Iterable[Recorded], path: Path) -> int:
+    """Export a log to a file, in place of the one that is there, and return how many events are in it.
+
+    It is written under another name beside it, and takes its own when it is complete.
+
+    Raises:
+        BadInput: it cannot be written. What was there before is there still, and nothing else.
+    """
+    try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            raise BadInput(f"{path}: is there, and is not a file")
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            events = _written(log, draft)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
+    return events
+
+
+def _written(log: Iterable[Recorded], path: Path) -> int:
+    events = 0
+    with path.open("w", encoding="utf-8") as file:
+        for recorded in log:
+            file.write(f"{export_line(recorded)}\n")
+            events += 1
+        file.flush()
+        os.fsync(file.fileno())
+    return events
 
 
 def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:

@@ -34,7 +34,7 @@ def turn_overhead(url: str, turns: int, *, before: int = 0) -> list[float]:
         finally:
             committing[0] += time.perf_counter() - begun
 
-    chats.store.append = timed  # type: ignore[method-assign]
+    chats.store.append = timed  # type: ignore[method-assign]  # to measure it where it is called
     terms = Terms("Be kind.", [], {"max_tokens": 1000}, Actor(kind=ActorKind.ASSESSOR, id="assessor"), rounds=8)
     chat = chats.start(model="claude-opus-4-8")
     taken = []

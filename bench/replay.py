@@ -10,6 +10,7 @@ from pydantic_core import from_json
 from lastresort.adapters import open_conversations
 from lastresort.adapters.upkeep.audited import without_collector
 from lastresort.domain import Recorded
+from lastresort.domain.events import Unreadable
 from lastresort.projections import audit
 
 from . import contenders
@@ -31,8 +32,8 @@ def work(place: Place, events: int, open_ones: ExitStack) -> Work:
     open_ones.callback(library.close)
     _fill(library, len(log))
 
-    def audited(entries: Callable[[], object]) -> int:
-        report = audit(entries())  # type: ignore[arg-type]
+    def audited(entries: Callable[[], Iterable[Recorded | Unreadable]]) -> int:
+        report = audit(entries())
         assert not report.findings, report.findings[:3]
         return report.events
 

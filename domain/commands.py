@@ -213,3 +213,18 @@ Command = (
     | EraseContents
 )
 """Any of them."""
+
+
+def check_words(command: Command, words: str | None) -> None:
+    """Check that there are words where there have to be, and nowhere else.
+
+    Raises:
+        ValueError: there are none, or too many, or they are no text.
+    """
+    if not isinstance(words, str | None):
+        raise ValueError(f"words: a str is needed, not {type(words).__name__}")
+    if isinstance(command, TakeUserTurn | TakeAssistantTurn):
+        if words is None and command.content == UNSEALED:
+            raise ValueError(f"words: {type(command).__name__} needs them")
+    elif words is not None and not isinstance(command, GiveFeedback | FileAppeal):
+        raise ValueError(f"words: {type(command).__name__} takes none")

@@ -44,6 +44,16 @@ def check_same_words(command: Command, words: str | None, events: Sequence[Recor
         raise reused(command, events)
 
 
+def check_same_child(command: OpenBranch, child: str | None, events: Sequence[Recorded]) -> None:
+    """Check that a branch was opened under the name that the caller chose for it, if one was chosen.
+
+    Raises:
+        CommandIdReused: it bears another: the branch that was asked for is not there, and another one would be used.
+    """
+    if child not in (None, events[-1].branch):  # whatever was written to the parent comes first
+        raise reused(command, events)
+
+
 def reused(command: Command, events: Sequence[Recorded]) -> CommandIdReused:
     """Say what the id of a command was used for."""
     first = events[0]

@@ -64,6 +64,10 @@ class CommandRecorded(Exception):
     """The command was carried out before. Nothing was written now."""
 
 
+class Locked(Exception):
+    """Somebody else kept the store's lock for as long as a call may take. Nothing was written."""
+
+
 class EventStore(Protocol):
     """An append-only log of events in branches, and the sealed words beside it."""
 
@@ -73,6 +77,7 @@ class EventStore(Protocol):
         Raises:
             VersionConflict: the first version of a branch in it is not the next one, or not free.
             CommandRecorded: one of the command ids is in the log.
+            Locked: its turn to write did not come in time.
         """
         ...
 

@@ -17,16 +17,14 @@ from .commands import (
     BranchOff,
     Command,
     EraseContents,
-    FileAppeal,
-    GiveFeedback,
     OpenBranch,
     RaiseRisk,
     StartConversation,
-    TakeAssistantTurn,
     TakeUserTurn,
+    check_words,
 )
 from .decider import Accepted, Refused, decide, propose
-from .delivery import check_same, check_same_words, refused_again
+from .delivery import check_same, check_same_child, check_same_words, refused_again
 from .events import (
     AttemptRefused,
     BranchOpened,
@@ -46,6 +44,7 @@ from .ports import (
     Clock,
     CommandRecorded,
     EventStore,
+    Locked,
     NewId,
     Place,
     Placed,
@@ -60,7 +59,8 @@ from .state import Conversation, about_to_fork, evolve, fold
 from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
 
 _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
-_FOR_A_HOLD = 20  # times as many attempts as for anything else
+_FOR_A_HOLD = 20  # times as many attempts as for anything else,
+_LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which goes to whoever asks at the right moment
 _HALVES = (BranchOff, OpenBranch)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
@@ -221,7 +221,7 @@ class Service:
         """
         if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
-        _check_words(command, words)
+        check_words(command, words)
 
         def attempt(fresh: bool) -> Committed | _Standing:
             state = self._state(branch, fresh=fresh)
@@ -312,7 +312,7 @@ class Service:
         """
         opened = child or self.new_id()
         if words is not None:
-            _check_words(TakeUserTurn(id=command.id, by=command.by), words)
+            check_words(TakeUserTurn(id=command.id, by=command.by), words)
 
         def attempt(fresh: bool) -> Committed | _Standing:
             parent = self._state(branch, fresh=fresh)
@@ -334,7 +334,10 @@ class Service:
                 command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, sealed
             )
 
-        return self._until_decided(branch, command, attempt, words)
+        outcome = self._until_decided(branch, command, attempt, words)
+        if isinstance(outcome, Committed):
+            check_same_child(command, child, outcome.events)
+        return outcome
 
     def erase_conversation(self, conversation: str, *, by: Actor, cause: ErasureCause, command_id: str) -> None:
         """Erase every word of a conversation, and destroy its key.
@@ -363,9 +366,9 @@ class Service:
         correlation_id: str | None = None,
     ) -> Committed | Refused:
         """Decide anew while others write first; refuse only what was not done before, and on what the log says now."""
-        conflicts, fresh = 0, False
-        # A risk has to win on every branch of its tree at once, and is always to be raised.
-        attempts = self._attempts * (_FOR_A_HOLD if isinstance(command, RaiseRisk | AssessTurn) else 1)
+        conflicts, locked, fresh = 0, 0, False
+        hold = isinstance(command, RaiseRisk | AssessTurn)  # which has to win on every branch at once, and always
+        attempts = self._attempts * (_FOR_A_HOLD if hold else 1)
         while conflicts < attempts:
             try:
                 outcome = attempt(fresh)
@@ -383,6 +386,10 @@ class Service:
             except VersionConflict:
                 conflicts += 1
                 self._pause(conflicts)
+            except Locked:
+                locked += 1
+                if not hold or locked == _LOCKED_FOR_A_HOLD:
+                    raise
             fresh = True
         why = f"others wrote first {conflicts} times; send it again"
         raise Contended(f"command {command.id} on branch {branch}: {why}")
@@ -495,17 +502,6 @@ class _Standing(NamedTuple):
 
     refused: Refused
     state: Conversation
-
-
-def _check_words(command: Command, words: str | None) -> None:
-    """Check that there are words where there have to be, and nowhere else."""
-    if not isinstance(words, str | None):
-        raise ValueError(f"words: a str is needed, not {type(words).__name__}")
-    if isinstance(command, TakeUserTurn | TakeAssistantTurn):
-        if words is None and command.content == UNSEALED:
-            raise ValueError(f"words: {type(command).__name__} needs them")
-    elif words is not None and not isinstance(command, GiveFeedback | FileAppeal):
-        raise ValueError(f"words: {type(command).__name__} takes none")
 
 
 def _broken(decision: Accepted | Refused) -> tuple[Broken, ...]:

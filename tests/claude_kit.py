@@ -10,24 +10,19 @@ from typing import Any, NamedTuple
 import anthropic
 import anyio
 import pytest
+from loopback_kit import MODEL
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.claude import AsyncClaude, Case, Claude, Ended, Opinion, Outcome, Reply
 from lastresort.adapters.loopback import Answer, Loopback, Script, loopback, text, tool_use
 from lastresort.domain import Chat, Conversations, Policy, Recorded, Risk, Verdict
 
-MODEL = "claude-opus-4-8"
 REDIRECT = tool_use("lastresort_redirect")
 HOPELESS = tool_use("lastresort_hopeless")
 AT_RISK = tool_use("lastresort_risk", {"about": "self"})
 END = tool_use("lastresort_end", {"ground": "last_resort"})
 END_ON_REQUEST = tool_use("lastresort_end", {"ground": "user_request"})
 WARN = tool_use("lastresort_warn", {"names_behaviour": True, "redirects": True, "states_consequence": True})
-LOOK_UP = {
-    "name": "look_up",
-    "description": "Look up a word.",
-    "input_schema": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
-}
 
 ABUSE = "You are useless."
 SECOND = Opinion(verdict=Verdict.HARMFUL, category="abuse", severity=2, risk=Risk.NONE)
@@ -140,6 +135,9 @@ WAYS = [
 TWO_WAYS = [WAYS[0], WAYS[3]]
 """Sync and whole, async and streamed: each half of what the drivers do, once."""
 
+EVERY_WAY = pytest.mark.parametrize("way", WAYS)
+BOTH = pytest.mark.parametrize("way", TWO_WAYS)
+
 
 @contextmanager
 def bench(
@@ -160,6 +158,12 @@ def bench(
 
 def kinds(events: tuple[Recorded, ...] | list[Recorded]) -> list[str]:
     return [recorded.kind for recorded in events]
+
+
+def results(request: dict[str, Any]) -> list[str]:
+    """What the last message of a request answers to calls."""
+    content = request["messages"][-1]["content"]
+    return [block["content"] for block in content if block["type"] == "tool_result"]
 
 
 def ended(outcome: Outcome) -> Ended:

@@ -9,6 +9,9 @@ from stores import MASTER_KEY, postgresql_server
 from lastresort.adapters import testing
 from lastresort.adapters.testing.given import Given
 
+# What they assert is shown in full when it fails, as in the tests themselves.
+pytest.register_assert_rewrite("claude_kit", "operations_kit", "service_kit")
+
 # A slow machine is no defect of the law.
 hypothesis.settings.register_profile("lastresort", deadline=None)
 hypothesis.settings.load_profile("lastresort")

@@ -25,13 +25,14 @@ def fuzz(target: str, way: str, seconds: int) -> None:
     import atheris  # here and not above, since what is imported from here on is watched
 
     with atheris.instrument_imports(include=["lastresort", "tomllib"]):
-        import test_fuzz as of
+        import broken_files as of
         from hypothesis import given, settings
+        from test_fuzz import PROFILE, take_log, take_policy, take_transcripts
 
     take, grammar, valid = {
-        "transcripts": (of.take_transcripts, of.files(of.TRANSCRIPTS), [one.read_bytes() for one in of.TRANSCRIPTS]),
-        "logs": (of.take_log, of.files(of.LOGS), [one.read_bytes() for one in of.LOGS]),
-        "policies": (of.take_policy, of.policies(), ["\n".join(of.toml_of(p)).encode() for p in of.PROFILES.values()]),
+        "transcripts": (take_transcripts, of.files(of.TRANSCRIPTS), [one.read_bytes() for one in of.TRANSCRIPTS]),
+        "logs": (take_log, of.files(of.LOGS), [one.read_bytes() for one in of.LOGS]),
+        "policies": (take_policy, of.policies(), ["\n".join(of.toml_of(p)).encode() for p in of.PROFILES.values()]),
     }[target]
     path = Path(tempfile.mkdtemp()) / "in"
     importable = {name.partition(":")[0] for name in of.NAMES} - set(sys.modules)
@@ -44,7 +45,7 @@ def fuzz(target: str, way: str, seconds: int) -> None:
 
     entry: Callable[[bytes], object] = hand_in
     if way == "grammar":
-        entry = settings(of.PROFILE)(given(grammar)(hand_in)).hypothesis.fuzz_one_input
+        entry = settings(PROFILE)(given(grammar)(hand_in)).hypothesis.fuzz_one_input
     else:
         for number, data in enumerate(valid):
             (corpus / f"valid-{number}").write_bytes(data)

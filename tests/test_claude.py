@@ -5,19 +5,18 @@ import pytest
 from claude_kit import (
     ABUSE,
     AT_RISK,
+    BOTH,
     CALM,
     END,
     END_ON_REQUEST,
     ENDING,
+    EVERY_WAY,
     HANDSHAKE,
     HOPELESS,
-    LOOK_UP,
     MODEL,
     REDIRECT,
     SECOND,
-    TWO_WAYS,
     WARN,
-    WAYS,
     Way,
     bench,
     brink,
@@ -25,27 +24,20 @@ from claude_kit import (
     harm,
     kinds,
     redirecting,
+    results,
 )
+from loopback_kit import LOOK_UP
 from oracle import unlawful
 from stores import opened
 
-from lastresort.adapters.claude import Claude, Overtaken
+from lastresort.adapters.claude import Claude
 from lastresort.adapters.claude.notes import ASKED, HOLD
 from lastresort.adapters.claude.steps import Ask
 from lastresort.adapters.claude.turn import Terms, resume
-from lastresort.adapters.loopback import Answer, Request, failing, text, thinking, tool_use
-from lastresort.domain import Ground, Policy, Refused, Risk
-from lastresort.domain.values import Actor, ActorKind, SecondOpinion
+from lastresort.adapters.loopback import Answer, failing, text, thinking, tool_use
+from lastresort.domain import Ground, Refused, Risk
+from lastresort.domain.values import Actor, ActorKind
 from lastresort.projections import audit, transcript
-
-EVERY_WAY = pytest.mark.parametrize("way", WAYS)
-BOTH = pytest.mark.parametrize("way", TWO_WAYS)
-
-
-def results(request: dict[str, object]) -> list[str]:
-    """What the last message of a request answers to calls."""
-    content = request["messages"][-1]["content"]  # type: ignore[index]
-    return [block["content"] for block in content if block["type"] == "tool_result"]
 
 
 @EVERY_WAY
@@ -358,162 +350,3 @@ def test_a_risk_in_a_message_that_was_cut_off_still_holds(way: Way) -> None:
         chat = b.start()
         assert b.reply(chat, "I cannot go on.").holding
         assert b.reply(chat, "Hello?").text == "I am here."
-
-
-# --- Second opinions --------------------------------------------------------------------------------------------------
-
-
-@EVERY_WAY
-def test_a_second_opinion_is_asked_at_the_gate_only(way: Way) -> None:
-    """Not for a redirection; once for a warning; once for an ending; never for what the law refuses anyway."""
-    cases = []
-
-    def judge(case: object) -> object:
-        cases.append(case)
-        return SECOND
-
-    script = [Answer([harm(), END]), "No.", *brink()[2:], *redirecting(), ENDING]
-    with bench([*redirecting(), *script], way, assessor=judge) as b:
-        chat = b.start()
-        for _ in range(4):
-            b.reply(chat)
-        assert cases == []
-        b.reply(chat)
-        assert len(cases) == 1
-        b.reply(chat)
-        assert len(cases) == 1
-        ended(b.say(chat))
-    assert len(cases) == 2
-    assert cases[1].turn == ABUSE  # type: ignore[attr-defined]
-    assert cases[1].before[-1] == ("assistant", "Let us do something else.\n\nA garden, say?")  # type: ignore[attr-defined]
-
-
-@BOTH
-def test_a_second_opinion_that_differs_shuts_the_gate(way: Way) -> None:
-    with bench([*brink()[:6], Answer([harm(), WARN]), "Shall we?"], way, assessor=lambda case: CALM) as b:
-        chat = b.start()
-        for _ in range(4):
-            reply = b.reply(chat)
-        told = results(b.api.requests[-1])
-    assert "judged productive, not harmful" in told[-1]
-    assert "WarningGiven" not in kinds(chat.path)
-    assert reply.text == "Shall we?"
-
-
-@BOTH
-@pytest.mark.parametrize("failure", [TimeoutError("too long"), ValueError("nonsense"), "not an opinion"])
-def test_an_assessor_that_fails_shuts_the_gate(way: Way, failure: object) -> None:
-    """Doubt goes on; the risk is unknown, which is a risk."""
-
-    def judge(case: object) -> object:
-        if isinstance(failure, Exception):
-            raise failure
-        return failure
-
-    with bench([*brink(), ENDING, "Let us go on."], way) as b:
-        chat = b.to_the_brink()
-        b.params["assessor"] = judge
-        reply = b.reply(chat)
-    assert chat.state.ended is None
-    assert chat.state.unit is not None
-    assert chat.state.unit.at_risk
-    assert reply.text == "I am ending this here.\n\nLet us go on."
-
-
-@BOTH
-def test_an_assessor_without_an_opinion_yet_shuts_the_gate_and_leaves_it_open_to_one(way: Way) -> None:
-    """A human queue, say: the warning waits for another turn, and nothing is recorded of it."""
-    with bench([*brink()[:6], Answer([harm(), WARN]), "Hm."], way, assessor=lambda case: None) as b:
-        chat = b.start()
-        for _ in range(4):
-            b.reply(chat)
-        told = results(b.api.requests[-1])
-    assert told[-1] == "Refused: there is no second opinion on this turn yet. Go on with the conversation."
-    assert kinds(chat.path)[-2:] == ["TurnAssessed", "AssistantTurnTaken"]
-
-
-@BOTH
-def test_every_turn_is_judged_before_it_is_answered_if_the_policy_says_so(way: Way) -> None:
-    policy = Policy(name="wary", second_opinion=SecondOpinion.EVERY_TURN)
-    with bench(["Hello."], way, assessor=lambda case: CALM) as b:
-        chat = b.start(policy=policy)
-        reply = b.reply(chat, "Hi.")
-    assert kinds(chat.path)[1:] == ["UserTurnTaken", "TurnAssessed", "AssistantTurnTaken"]
-    assert kinds(reply.recorded) == ["TurnAssessed"]
-
-
-@BOTH
-def test_never_leaves_the_word_on_risk_to_the_embedder(way: Way) -> None:
-    policy = Policy(name="own", second_opinion=SecondOpinion.NEVER)
-    with bench([*brink(), ENDING, "Let us go on."], way, assessor=lambda case: 1 / 0) as b:
-        chat = b.to_the_brink(policy=policy)
-        reply = b.reply(chat)
-    assert chat.state.ended is None
-    assert "risk-was-checked" in reply.refusals[-1].rules
-
-
-# --- The embedder's tools ---------------------------------------------------------------------------------------------
-
-
-@EVERY_WAY
-def test_the_embedders_tools_and_ours_in_one_message(way: Way) -> None:
-    """Ours are carried out at once; theirs wait for their results, and the turn goes on from there."""
-    mixed = Answer(
-        [thinking("Hm."), harm(), tool_use("look_up", {"word": "a"}), REDIRECT, tool_use("look_up", {"word": "b"})]
-    )
-    with bench([mixed, "It means garden."], way, tools=[LOOK_UP]) as b:
-        chat = b.start()
-        waiting = b.reply(chat)
-        assert [(call.name, call.input) for call in waiting.tool_calls] == [("look_up", {"word": w}) for w in "ab"]
-        assert (waiting.stop_reason, waiting.version) == ("tool_use", None)
-        assert waiting.pending is not None
-        pending = type(waiting.pending).model_validate_json(waiting.pending.model_dump_json())
-        results = {call.id: "a garden" for call in waiting.tool_calls}
-        reply = b.reply(chat, results, pending=pending)
-        assert b.api.reports == []
-    assert reply.text == "It means garden."
-    assert kinds(chat.path)[1:] == ["UserTurnTaken", "TurnAssessed", "AssistantTurnTaken", "RedirectionAttempted"]
-
-
-@BOTH
-def test_results_are_for_the_calls_that_were_made(way: Way) -> None:
-    with bench([Answer([tool_use("look_up", {"word": "a"})])], way, tools=[LOOK_UP]) as b:
-        chat = b.start()
-        waiting = b.reply(chat)
-        with pytest.raises(ValueError, match="each once"):
-            b.say(chat, {"toolu_other": "x"}, pending=waiting.pending)
-
-
-@BOTH
-def test_a_user_who_writes_instead_of_waiting_for_tools_is_answered(way: Way) -> None:
-    with bench([Answer([tool_use("look_up", {"word": "a"})]), "Never mind then."], way, tools=[LOOK_UP]) as b:
-        chat = b.start()
-        waiting = b.reply(chat, "Look up a.")
-        assert waiting.pending is not None
-        reply = b.reply(chat, "Never mind.")
-        late = b.say(chat, {call.id: "a" for call in waiting.tool_calls}, pending=waiting.pending)
-    assert reply.text == "Never mind then."
-    assert isinstance(late, Overtaken)
-
-
-@EVERY_WAY
-def test_no_call_of_a_tool_is_run_in_a_message_that_ends(way: Way) -> None:
-    last = Answer([harm(), HOPELESS, tool_use("look_up", {"word": "a"}), text("Goodbye."), END])
-    with bench([*brink(), last], way, tools=[LOOK_UP]) as b:
-        chat = b.to_the_brink()
-        assert ended(b.say(chat)).text == "Goodbye."
-
-
-@BOTH
-def test_a_model_that_only_calls_has_to_answer_at_last(way: Way) -> None:
-    """After so many rounds it is asked without its tools, which stay declared."""
-
-    def script(request: Request) -> Answer:
-        choice = request.body.get("tool_choice") or {}
-        return Answer([text("Very well.")]) if choice.get("type") == "none" else Answer([END])
-
-    with bench(script, way, rounds=3) as b:
-        chat = b.start()
-        assert b.reply(chat).text == "Very well."
-        assert b.api.calls == 4
-        assert len({str(one["tools"]) for one in b.api.requests}) == 1

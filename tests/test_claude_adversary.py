@@ -24,7 +24,6 @@ from claude_kit import (
     END_ON_REQUEST,
     HANDSHAKE,
     HOPELESS,
-    LOOK_UP,
     MODEL,
     REDIRECT,
     TWO_WAYS,
@@ -34,6 +33,7 @@ from claude_kit import (
     ended,
     harm,
 )
+from loopback_kit import LOOK_UP
 from oracle import unlawful
 
 from lastresort.adapters import open_conversations

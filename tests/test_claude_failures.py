@@ -18,7 +18,6 @@ from claude_kit import (
     ABUSE,
     END,
     ENDING,
-    LOOK_UP,
     MODEL,
     REDIRECT,
     TWO_WAYS,
@@ -31,6 +30,7 @@ from claude_kit import (
     kinds,
     redirecting,
 )
+from loopback_kit import LOOK_UP
 from oracle import unlawful
 from stores import ROOT, log_of, opened
 

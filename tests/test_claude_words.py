@@ -6,7 +6,8 @@ from typing import Any
 
 import anthropic
 import pytest
-from claude_kit import ENDING, LOOK_UP, MODEL, REDIRECT, TWO_WAYS, Way, bench, harm, redirecting
+from claude_kit import BOTH, ENDING, MODEL, REDIRECT, Way, bench, harm, redirecting
+from loopback_kit import LOOK_UP
 from stores import opened
 
 from lastresort.adapters import open_conversations
@@ -19,7 +20,6 @@ from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
 from lastresort.projections.said import readable
 
-BOTH = pytest.mark.parametrize("way", TWO_WAYS)
 CITATION = {
     "type": "char_location", "cited_text": "moss", "document_index": 0, "document_title": "Moss",
     "start_char_index": 0, "end_char_index": 4,

@@ -210,7 +210,7 @@ def test_a_transcript_as_json(run: Callable[..., Result], url: str) -> None:
 
 def test_why_as_json(run: Callable[..., Result], url: str) -> None:
     """By ground, each rule that stands in the way, with its numbers."""
-    found = as_json(run("why", "e", "--store", url, "--json"))
+    found = as_json(run("why", "e", "--store", url, "--json", status=1))
     assert list(found) == ["last_resort", "user_request"]
     assert found["last_resort"][0] == {
         "rule": "redirected-first",
@@ -314,11 +314,8 @@ def test_words_cannot_take_over_a_terminal(run: Callable[..., Result], tmp_path:
     assert "[bold]loud[/bold] [/nothing] caf\u00e9" in out
 
 
-def test_why_names_every_rule_and_what_it_lacks(run: Callable[..., Result], url: str) -> None:
-    """Or says that nothing stands in the way."""
-    out = run("why", "e", "--store", url).stdout
-    assert "failed redirections: 0 of 3 in this episode" in out
-    assert "no warning of abuse stands" in out
+def asked_and_confirmed(url: str) -> None:
+    """Have the user of a conversation `free` ask for an ending, and confirm it."""
     with opened(url, new_id=counting("more-")) as chats:
         chat = started(chats, "free")
         chat.user_turn("Please end it.")
@@ -328,7 +325,30 @@ def test_why_names_every_rule_and_what_it_lacks(run: Callable[..., Result], url:
         chat.user_turn("Yes.")
         chat.judge("productive", risk="none")
         chat.confirm_end()
+
+
+def test_why_names_every_rule_and_what_it_lacks(run: Callable[..., Result], url: str) -> None:
+    """Or says that nothing stands in the way."""
+    out = run("why", "e", "--store", url, status=1).stdout
+    assert "failed redirections: 0 of 3 in this episode" in out
+    assert "no warning of abuse stands" in out
+    asked_and_confirmed(url)
     assert "Ending on ground user_request: nothing stands in the way" in run("why", "free", "--store", url).stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_why_answers_by_its_exit_status_too(run: Callable[..., Result], url: str, options: list[str]) -> None:
+    """0 if nothing stands in the way on the ground asked, or else on one; 1 if rules do, after the ending as well."""
+    asked_and_confirmed(url)
+    store = ["--store", url, *options]
+    run("why", "free", *store)
+    run("why", "free", "--ground", "user_request", *store)
+    out = run("why", "free", "--ground", "last_resort", *store, status=1).stdout
+    assert "user_request" not in out
+    assert "redirected-first" in out
+    for branch in ("c", "d", "e", "other"):
+        run("why", branch, *store, status=1)
+    run("why", "free", "--ground", "boredom", *store, status=2)
 
 
 def test_an_audit_is_printed(run: Callable[..., Result], url: str) -> None:

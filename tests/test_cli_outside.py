@@ -145,8 +145,8 @@ def test_what_cannot_be_shown_is_shown_in_another_way(url: str, tmp_path: Path, 
     assert err == ""
     out, _ = shell(tmp_path, "show", "c", "--store", url, "--json", **environment)
     assert json.loads(out)[1]["text"] == "\u03ba\u03b1\u03bb\u03b7\u03bc\u03ad\u03c1\u03b1 \U0001f600"
-    for command in (["tree", "c"], ["views"], ["why", "c"]):
-        shell(tmp_path, *command, "--store", url, **environment)
+    for command, status in ((["tree", "c"], 0), (["views"], 0), (["why", "c"], 1)):
+        shell(tmp_path, *command, "--store", url, status=status, **environment)
 
 
 def test_a_reader_that_goes_away_is_no_finding(url: str, tmp_path: Path) -> None:
@@ -169,12 +169,12 @@ def test_a_reader_that_goes_away_is_no_finding(url: str, tmp_path: Path) -> None
 
 
 def test_exit_statuses_are_said_where_people_look(run: Callable[..., Result]) -> None:
-    """In the help; what the law refuses in a conversation is no failure of the command that plays it or tells of it."""
-    assert "Exit status: 0 done; 1 something is wrong" in " ".join(run("--help").stdout.split())
+    """In the help; what the law refuses in a conversation is no failure of the command that plays it."""
+    assert "Exit status: 0 done, and fine; 1 findings or refusals" in " ".join(run("--help").stdout.split())
     path = transcripts(Path("in.jsonl"))
     played = run("simulate", path, "--store", "sqlite:///new.db", "--model", "another", "--json")
     assert json.loads(played.stdout)["refusals"] == {"eligible-model": 1}
-    assert json.loads(run("why", "t-1", "--store", "sqlite:///new.db", "--json").stdout)["last_resort"]
+    assert json.loads(run("why", "t-1", "--store", "sqlite:///new.db", "--json", status=1).stdout)["last_resort"]
 
 
 def test_help_does_not_wait_for_what_it_does_not_need() -> None:

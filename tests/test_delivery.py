@@ -56,6 +56,25 @@ def test_a_retry_is_no_edit(chat: Chat) -> None:
         chat.edit(3, "good night", command_id="again")
 
 
+def test_a_fork_by_another_name_is_another_command(chat: Chat) -> None:
+    """Else its caller would go on with a branch that is not the one they named; a name may be left to be chosen."""
+    chat.assistant_turn("hello")
+    edited = chat.edit(2, "good day", child="edited", command_id="edit")
+    retried = chat.retry(3, command_id="retry")
+    assert isinstance(edited, Chat)
+    assert isinstance(retried, Chat)
+    for child in ("edited", None):
+        assert chat.edit(2, "good day", child=child, command_id="edit").branch == "edited"
+    for child in (retried.branch, None):
+        assert chat.retry(3, child=child, command_id="retry").branch == retried.branch
+    for taken in ("another", "root", retried.branch):
+        with pytest.raises(CommandIdReused, match="command id edit was used for BranchedOff on branch root"):
+            chat.edit(2, "good day", child=taken, command_id="edit")
+    with pytest.raises(CommandIdReused):
+        chat.retry(3, child="another", command_id="retry")
+    assert set(chat.conversations.tree("root")) == {"root", "edited", retried.branch}
+
+
 @pytest.mark.parametrize(("first", "second"), [(None, "words"), ("words", None), ("words", "others")])
 def test_feedback_in_other_words_is_another_command(chat: Chat, first: str | None, second: str | None) -> None:
     chat.feedback(Rating.UP, first, command_id="feedback")

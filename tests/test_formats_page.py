@@ -43,14 +43,15 @@ def keys(value: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments"), [("show", ["c"]), ("why", ["e"]), ("rules", []), ("chat", ["--offline"])]
+    ("command", "arguments", "status"),
+    [("show", ["c"], 0), ("why", ["e"], 1), ("rules", [], 0), ("chat", ["--offline"], 0)],
 )
 def test_what_is_printed_as_json_is_described(
-    run: Callable[..., Result], url: str, command: str, arguments: list[str]
+    run: Callable[..., Result], url: str, command: str, arguments: list[str], status: int
 ) -> None:
     """Each field, by its name, and no other."""
     store = [] if command == "rules" else ["--store", url]
-    out = run(command, *arguments, *store, "--json", input="Hello.\n").stdout
+    out = run(command, *arguments, *store, "--json", status=status, input="Hello.\n").stdout
     found = set().union(*(keys(json.loads(line)) for line in out.splitlines()))
     row = described(command if command != "chat" else "show")
     assert found == set(re.findall(r'"(\w+)":', row))

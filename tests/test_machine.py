@@ -4,7 +4,6 @@ How much is tried is set by HYPOTHESIS_PROFILE: `dev` (the default), `ci` (1,000
 """
 
 import inspect
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from drawing import PROFILE_NAME, UNHURRIED, examples
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 from oracle import Forest, broken, divided_on_risk
@@ -26,16 +26,11 @@ from lastresort.domain.ports import Append
 from lastresort.domain.state import fold
 from lastresort.projections import Replay, views
 
-PROFILE_NAME = os.environ.get("HYPOTHESIS_PROFILE", "dev")
-_RUNS = {"dev": 40, "ci": 1_000, "nightly": 10_000}
 PROFILE = settings(
-    max_examples=_RUNS[PROFILE_NAME],
+    UNHURRIED,
+    max_examples=examples(dev=40, ci=1_000, nightly=10_000),
     derandomize=PROFILE_NAME != "nightly",
     stateful_step_count=50,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
 )
 
 

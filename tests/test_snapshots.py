@@ -12,14 +12,18 @@ from stores import (
     USER,
     abused,
     chats,
+    cold,
     done,
     ended,
+    lie_about,
+    long,
     new_url,
     open_at,
     opened,
     redirected,
     started,
     thanked,
+    versions,
     warned,
 )
 from test_every_state import HANDSHAKE, OTHER
@@ -29,8 +33,7 @@ from lastresort.adapters.engines.keys import MemoryKeys
 from lastresort.adapters.engines.recorders import MemoryRecorder, StoreError
 from lastresort.adapters.snapshots import SealedSnapshots, dumped, fold_digest, loaded
 from lastresort.adapters.testing.strategies import lawful_histories, trees, unlawful_histories
-from lastresort.domain import Chat, Conversations, Recorded, Refused, evolve, fold
-from lastresort.domain.hot import HotStates
+from lastresort.domain import Conversations, Recorded, Refused, evolve, fold
 from lastresort.domain.ports import Append, EventStore, Placed
 from lastresort.domain.state import Conversation
 
@@ -55,12 +58,6 @@ class Counting:
         return getattr(self.store, name)
 
 
-def cold(conversations: Conversations) -> Conversations:
-    """Forget every state that is in memory, as a new process does."""
-    conversations._hot = HotStates(10_000)
-    return conversations
-
-
 def read_for(conversations: Conversations, branch: str) -> int:
     """How many events are read for the state of a branch that is not in memory."""
     counting = Counting(conversations.store)
@@ -79,15 +76,6 @@ def assert_same(conversations: Conversations, *branches: str) -> None:
         assert cold(conversations).state(branch) == whole(conversations, branch)
 
 
-def long(conversations: Conversations, turns: int = 30, name: str = "c") -> Chat:
-    """A conversation of 1 + 2 * `turns` events."""
-    chat = started(conversations, name)
-    for _ in range(turns):
-        done(chat.user_turn("Hello."))
-        done(chat.assistant_turn("Hello to you."))
-    return chat
-
-
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest) -> str:
     return new_url(request.param, request)
@@ -98,10 +86,6 @@ def kept(url: str) -> Iterator[Conversations]:
     """Conversations that keep a state every ten versions."""
     with opened(url, snapshot_every=10) as conversations:
         yield conversations
-
-
-def versions(conversations: Conversations, branch: str = "c") -> list[int]:
-    return sorted(conversations.store.recorder.select_versions(branch))
 
 
 # --- The states ------------------------------------------------------------------------------------------------------
@@ -332,15 +316,6 @@ def test_a_snapshot_of_another_history_is_ignored(kept: Conversations) -> None:
     beyond = honest._replace(version=70)
     kept.store.recorder.replace_snapshots("c", {70: snapshots.take("c", beyond, "elsewhere") or b""})
     assert cold(kept).state("c") == honest
-
-
-def lie_about(conversations: Conversations, version: int, **lies: Any) -> None:
-    """Keep a snapshot that has all that it takes, and is not what the log adds up to: as a defect of ours would."""
-    path = conversations.path("c", upto=version)
-    state = fold(path)._replace(**lies)
-    data = conversations._snapshots.take("c", state, path[-1].command_id)
-    conversations.store.recorder.replace_snapshots("c", {version: data or b""})
-    cold(conversations)
 
 
 def test_no_ending_rests_on_a_snapshot(kept: Conversations) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from at_terminal import Typist, at_a_terminal
+from claude_kit import AT_RISK, END, HOPELESS, REDIRECT, WARN, harm
 from click.testing import CliRunner, Result
 from stores import opened
 
@@ -26,16 +27,10 @@ from lastresort.adapters.loopback import (
     loopback,
     malformed,
     text,
-    tool_use,
 )
 from lastresort.projections import audit, transcript
 
-HARM = tool_use("lastresort_harm", {"category": "abuse", "severity": 2, "risk": "none"})
-REDIRECT = tool_use("lastresort_redirect")
-WARN = tool_use("lastresort_warn", {"names_behaviour": True, "redirects": True, "states_consequence": True})
-RISK = tool_use("lastresort_risk", {"about": "self"})
-HOPELESS = tool_use("lastresort_hopeless")
-END = tool_use("lastresort_end", {"ground": "last_resort"})
+HARM = harm()
 LONG = Answer([text("This is an answer that is so long that it comes in pieces, and then it breaks off.")])
 
 
@@ -172,7 +167,7 @@ def test_the_user_ends_it_by_asking_and_confirming(url: str) -> None:
 
 def test_at_risk_nothing_ends(url: str) -> None:
     """It is told, and so is that one can leave."""
-    script = [Answer([text("I am here."), RISK]), "Are you safe?", "I am still here.", "I am still here."]
+    script = [Answer([text("I am here."), AT_RISK]), "Are you safe?", "I am still here.", "I am still here."]
     result, _ = piped(url, with_assessor(script, "productive"), "I cannot go on.", "/end", "/confirm")
     assert "· hold: risk" in result.stdout
     assert result.stdout.count("while somebody may be at risk, nothing ends; /quit leaves, and locks nothing") == 1
@@ -299,7 +294,7 @@ def test_the_margin_shows_what_the_law_says(url: str) -> None:
     script = [
         Answer([text("Let us talk of gardens."), HARM, REDIRECT]), "Or of bread.",
         Answer([text("Enough!"), END, text("NEVER SHOWN")]), "Then I go on.",
-        Answer([text("I am with you."), RISK]), "Are you safe?",
+        Answer([text("I am with you."), AT_RISK]), "Are you safe?",
     ]  # fmt: skip
     with chatting(url, with_assessor(script)) as (typist, _):
         typist.say("You bucket.")

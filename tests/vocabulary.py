@@ -1,11 +1,11 @@
-"""The words that the tests are written in: those of the kit, and anything at all, for properties."""
+"""The words that the tests are written in: those of the kit, some more, and anything at all, for properties."""
 
 from typing import Any
 
 from hypothesis import strategies as st
 
 from lastresort.adapters.testing.vocabulary import *  # noqa: F403  # the kit says by __all__ what it lends
-from lastresort.adapters.testing.vocabulary import MODEL
+from lastresort.adapters.testing.vocabulary import ABUSED, MODEL, REDIRECTED, STARTED, policy
 from lastresort.domain import commands as ask
 from lastresort.domain import events as log
 from lastresort.domain.events import EVENTS, Event
@@ -25,6 +25,12 @@ from lastresort.domain.values import (
     Usage,
     Verdict,
 )
+
+AN_EPISODE = (STARTED, ABUSED, REDIRECTED)
+"""One unit of harm, answered by the redirection at 5."""
+
+STRICT = policy(min_failed_redirections=5, productive_to_close=1, min_severity=3)
+LENIENT = policy(min_failed_redirections=2, productive_to_close=3, min_severity=1)
 
 _ids = st.sampled_from(["~" * 128, "claude", '"\\"']) | st.characters(min_codepoint=33, max_codepoint=126)
 _few_ids = st.sampled_from(["a", "b", "c"])

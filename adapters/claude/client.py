@@ -4,10 +4,11 @@ A turn's logic is in `turn`; here is what differs between waiting and awaiting, 
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import anthropic
 import anyio
@@ -29,6 +30,8 @@ from .words import command_id, kept_user, plain
 
 ASKS = "Please end this conversation."
 CONFIRMS = "Yes, end it. I know that this is permanent."
+Client = TypeVar("Client", bound=anthropic.Anthropic | anthropic.AsyncAnthropic)
+Judge = TypeVar("Judge", bound=Assessor | AsyncAssessor)
 _OURS = {
     "model": "start the conversation with that model",
     "messages": "they are the chat's",
@@ -36,46 +39,57 @@ _OURS = {
 }
 
 
-class _Terms:
-    """What both kinds of Claude are made of.
-
-    Args:
-        system: the system prompt, as the API takes it. Like the tools, it cannot change within a conversation.
-        tools: the embedder's tools, as the API takes them.
-        assessor: gives a second opinion, if the chat's policy asks for one; a small Claude, if none is passed.
-        patience: how long to wait for it, in seconds.
-        rounds: how many messages of a turn the model may spend on calls before it has to answer. Results of the
-            embedder's tools begin the count anew.
-        notes_as: the role in which the model is sent notes, as of a hold: `user`, which every model takes, marked as
-            a note; or `system`, which models take from Claude Opus 4.8 on.
-        remembered: of how many branches what was said is kept in memory, in plain, to spare reading it for each turn.
-        params: the rest of each request: `max_tokens`, `thinking`, `temperature`, ...
-
-    Raises:
-        ValueError: a tool bears the name of one of ours, or a parameter is not the embedder's to pass.
-    """
+class _Claude(ABC, Generic[Client, Judge]):
+    """What a Claude is made of, whether it waits or awaits."""
 
     def __init__(
         self,
-        assessor: Any,
-        system: Any,
-        tools: Iterable[Any],
-        patience: float,
-        rounds: int,
-        notes_as: str,
-        remembered: int,
-        params: dict[str, Any],
+        client: Client,
+        *,
+        system: Any = None,
+        tools: Iterable[Any] = (),
+        assessor: Judge | None = None,
+        patience: float = 60.0,
+        rounds: int = 8,
+        notes_as: Literal["user", "system"] = "user",
+        remembered: int = 256,
+        **params: Any,
     ) -> None:
+        """Say how every chat is to be answered.
+
+        Args:
+            client: the client of the SDK to ask with.
+            system: the system prompt, as the API takes it. Like the tools, it cannot change within a conversation.
+            tools: the embedder's tools, as the API takes them.
+            assessor: gives a second opinion, if the chat's policy asks for one; a small Claude, if none is passed.
+            patience: how long to wait for it, in seconds.
+            rounds: how many messages of a turn the model may spend on calls before it has to answer. Results of the
+                embedder's tools begin the count anew.
+            notes_as: the role in which the model is sent notes, as of a hold: `user`, which every model takes, marked
+                as a note; or `system`, which models take from Claude Opus 4.8 on.
+            remembered: of how many branches what was said is kept in memory, in plain, to spare reading it for each
+                turn.
+            params: the rest of each request: `max_tokens`, `thinking`, `temperature`, ...
+
+        Raises:
+            ValueError: a tool bears the name of one of ours, or a parameter is not the embedder's to pass.
+        """
         theirs = plain(list(tools))
         if taken := [tool["name"] for tool in theirs if tool.get("name") in CALLS]:
             raise ValueError(f"the tool {taken[0]} is this adapter's; give yours another name")
         for name in params:
             if name in _OURS:
                 raise ValueError(f"{name} is not passed here: {_OURS[name]}")
-        name = getattr(assessor, "name", "assessor")
-        actor = Actor(kind=ActorKind.ASSESSOR, id=name)
-        self.terms = Terms(system, theirs, params, actor, rounds, notes_as, Histories(remembered))
+        self._client = client
+        self._assessor = assessor or self._small(client)
         self._patience = patience
+        actor = Actor(kind=ActorKind.ASSESSOR, id=getattr(self._assessor, "name", "assessor"))
+        self.terms = Terms(system, theirs, params, actor, rounds, notes_as, Histories(remembered))
+
+    @staticmethod
+    @abstractmethod
+    def _small(client: Client) -> Judge:
+        """The assessor where none is passed: a small Claude."""
 
     def _start(
         self, chat: Chat, content: Any, pending: Pending | None, asks: bool, confirms: bool, sent_as: str | None
@@ -127,29 +141,16 @@ class _Shown:
         return text
 
 
-class Claude(_Terms):
+class Claude(_Claude[anthropic.Anthropic, Assessor]):
     """Answers chats with Claude. Thread-safe, as far as the client and the store are.
 
     Errors of the SDK come through as they are, after the retries that the client is set up for; the user's turn is
     then on record, and `resume` answers it.
     """
 
-    def __init__(
-        self,
-        client: anthropic.Anthropic,
-        *,
-        system: Any = None,
-        tools: Iterable[Any] = (),
-        assessor: Assessor | None = None,
-        patience: float = 60.0,
-        rounds: int = 8,
-        notes_as: Literal["user", "system"] = "user",
-        remembered: int = 256,
-        **params: Any,
-    ) -> None:
-        self._assessor = assessor or ClaudeAssessor(client)
-        super().__init__(self._assessor, system, tools, patience, rounds, notes_as, remembered, params)
-        self._client = client
+    @staticmethod
+    def _small(client: anthropic.Anthropic) -> Assessor:
+        return ClaudeAssessor(client)
 
     def send(
         self,
@@ -231,7 +232,7 @@ def _within(seconds: float, ask: Callable[[], Opinion | None]) -> Opinion | Fail
     def answer() -> None:
         try:
             answers.put(_checked(ask()))
-        except Exception as error:
+        except Exception as error:  # an assessor that fails, in any way, has judged nothing
             answers.put(Failure(error))
 
     threading.Thread(target=answer, name="assessor", daemon=True).start()
@@ -309,25 +310,12 @@ class Stream:
         self._reply = step
 
 
-class AsyncClaude(_Terms):
+class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
     """`Claude` on an asynchronous client. What touches the store runs in a worker thread."""
 
-    def __init__(
-        self,
-        client: anthropic.AsyncAnthropic,
-        *,
-        system: Any = None,
-        tools: Iterable[Any] = (),
-        assessor: AsyncAssessor | None = None,
-        patience: float = 60.0,
-        rounds: int = 8,
-        notes_as: Literal["user", "system"] = "user",
-        remembered: int = 256,
-        **params: Any,
-    ) -> None:
-        self._assessor = assessor or AsyncClaudeAssessor(client)
-        super().__init__(self._assessor, system, tools, patience, rounds, notes_as, remembered, params)
-        self._client = client
+    @staticmethod
+    def _small(client: anthropic.AsyncAnthropic) -> AsyncAssessor:
+        return AsyncClaudeAssessor(client)
 
     async def send(
         self,
@@ -390,7 +378,7 @@ class AsyncClaude(_Terms):
         try:
             with anyio.fail_after(self._patience):
                 return _checked(await self._assessor(step.case))
-        except Exception as error:
+        except Exception as error:  # as in `_within`
             return Failure(error)
 
 

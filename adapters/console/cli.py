@@ -1,9 +1,9 @@
 """The command line.
 
-Exit status: 0 where what was asked for was done; 1 where something is wrong with a log or a store: findings of an
-audit, an import that is refused for them, words that `show` finds damaged; 2 for wrong usage, bad input and output that
-cannot be written; 130 after Ctrl-C. What the law refuses in a conversation is what the conversation is about, and no
-failure of the command that plays it or tells of it.
+Exit status: 0 where what was asked for was done, and all is fine; 1 where the answer is a finding or a refusal (of an
+audit, an import, a restoring, a doctor; of `why`, if rules stand in the way; words that `show` finds damaged); 2 for
+wrong usage, bad input and output that cannot be written; 130 after Ctrl-C. What the law refuses to somebody in a
+conversation is what the conversation is about, and no failure of the command that plays it: docs/decisions/0015.
 """
 
 import os
@@ -28,7 +28,7 @@ from lastresort.domain.ports import List, SealBroken
 from lastresort.domain.rules import RULES
 from lastresort.domain.values import Ground, Id
 
-from . import upkeep
+from . import INTERRUPTED, upkeep
 
 if TYPE_CHECKING:
     from lastresort.adapters.simulate import Simulation
@@ -36,13 +36,12 @@ if TYPE_CHECKING:
 
     from .partners import Partner
 
-FINDINGS = 1
+FINDINGS = REFUSED = 1
 BAD_INPUT = 2
-INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
 NOBODY_READS = 141
 STATUS = (
-    "Exit status: 0 done; 1 something is wrong with a log or a store (findings, damaged words); 2 wrong usage or bad "
-    "input; 130 interrupted."
+    "Exit status: 0 done, and fine; 1 findings or refusals (of an audit, an import, `why`; damaged words); 2 wrong "
+    "usage or bad input; 130 interrupted."
 )
 DEFAULT_MODEL = "claude-opus-4-1"
 CLAUDE = "claude-opus-5-5"
@@ -88,6 +87,12 @@ class _Group(click.Group):
         except OSError as error:
             _let_go_of_output()
             _give_up(f"the output cannot be written: {error.strerror}", BAD_INPUT)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except KeyboardInterrupt:
+            _give_up("interrupted", INTERRUPTED)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -263,15 +268,19 @@ def show(branch: str, at: int | None, url: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("branch")
+@click.option("--ground", type=click.Choice([ground.value for ground in Ground]), help="Ask of this ground alone.")
 @_store
 @_json
-def why(branch: str, url: str, as_json: bool) -> None:
-    """Say which rules stand between a branch and an ending, now, and what each lacks."""
+def why(branch: str, ground: str | None, url: str, as_json: bool) -> None:
+    """Say which rules stand between a branch and an ending, now, and what each lacks.
+
+    Exit status: 0 if nothing stands in the way, on the ground asked or else on one of them; 1 if rules do.
+    """
     from . import display
 
     with _opened(url) as conversations:
         chat = conversations.chat(branch)
-        broken = {ground: chat.why(ground) for ground in Ground}
+        broken = {asked: chat.why(asked) for asked in ([Ground(ground)] if ground else Ground)}
     if as_json:
         display.print_json(
             {
@@ -282,6 +291,7 @@ def why(branch: str, url: str, as_json: bool) -> None:
     else:
         for ground, standing in broken.items():
             display.show_broken(display.console(), f"Ending on ground {ground}", standing)
+    sys.exit(REFUSED if all(broken.values()) else 0)
 
 
 @main.command()
@@ -317,14 +327,26 @@ def audit(source: str, as_json: bool) -> None:
 
 @main.command("export")
 @click.argument("url")
-@click.option("--json", "_", is_flag=True, help="Taken for the sake of the other commands: it is always JSON.")
-def export_(url: str, _: bool) -> None:
-    """Print a log as JSON lines."""
-    from lastresort.adapters.logfile import export_line
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, once all of it could be written."
+)
+@_json
+def export_(url: str, output: Path | None, as_json: bool) -> None:
+    """Print a log as JSON lines, with --json or without, or write it to a file."""
+    from lastresort.adapters.logfile import export_line, write_file
+
+    from . import display
 
     with _opened(url) as conversations:
-        for recorded in conversations.store.log():
-            click.echo(export_line(recorded))
+        if output is None:
+            for recorded in conversations.store.log():
+                click.echo(export_line(recorded))
+            return
+        events = write_file(conversations.store.log(), output)
+    if as_json:
+        display.print_json({"file": output, "events": events})
+    else:
+        click.echo(f"{events:,} events: {output}")
 
 
 @main.command("import")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from lastresort.adapters.upkeep.doctor import Check
+from lastresort.adapters.upkeep.checks import Check
 from lastresort.domain.outcomes import Page
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules import Broken, Rule

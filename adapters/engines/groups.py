@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
-from .recorders import StoreError
+from .recorders import StoreError, StoreLocked
 
 Work = TypeVar("Work")
 _TOGETHER = 256  # appends in a transaction, at most: bounds how long the first of them waits for the last
@@ -80,7 +80,7 @@ class GroupCommit(Generic[Work]):
         with self._mutex:
             if job in self._waiting:
                 self._waiting.remove(job)
-                job.error = StoreError(f"another write did not end within {self._deadline:g} s; nothing was written")
+                job.error = StoreLocked(f"another write did not end within {self._deadline:g} s; nothing was written")
             elif not job.leads and not job.gate.acquire(blocking=False):
                 job.error = StoreError(
                     f"a write did not end within {self._deadline:g} s and may still succeed; send the command again"
@@ -93,7 +93,7 @@ class GroupCommit(Generic[Work]):
     def _lead(self, batch: Sequence[Job[Work]]) -> None:
         try:
             self._commit(batch)
-        except Exception as error:
+        except Exception as error:  # whatever it is, everybody who waited is told
             for one in batch:
                 one.error = error
         except BaseException:  # this thread is being stopped; the others are to know

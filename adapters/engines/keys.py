@@ -150,7 +150,10 @@ class SQLiteKeys:
             return self._connection.execute(statement, params).fetchone()
 
     def of(self, conversation: str) -> tuple[bytes, bytes] | None:
-        return self._execute("SELECT name, key FROM keys WHERE conversation=? LIMIT 1", conversation)  # type: ignore[no-any-return]
+        found: tuple[bytes, bytes] | None = self._execute(
+            "SELECT name, key FROM keys WHERE conversation=? LIMIT 1", conversation
+        )
+        return found
 
     def find(self, conversation: str, name: bytes) -> bytes | None:
         whose = "(conversation=? OR conversation IS NULL)"

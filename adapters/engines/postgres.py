@@ -37,7 +37,7 @@ from .postgres_tables import (
     TAKEN,
     check_is_ours,
 )
-from .recorders import READ, SCHEMA, Entry, Settings, StoreError, by_branch, check_migration, check_schema
+from .recorders import READ, SCHEMA, Entry, Settings, Tables, by_branch, check_migration, check_schema, tables_of
 from .watch import Watch
 
 GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
@@ -117,17 +117,9 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         """
         with self.datastore.transaction(commit=True) as c:
             c.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-            c.execute(
-                "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
-            )
-            made = {row["table_name"] for row in c.fetchall()}
-            version = None
-            if "meta" in made:
-                row = c.execute(self._composed("SELECT value FROM {schema}.meta WHERE name = 'schema'")).fetchone()
-                version = row["value"] if row else None
-            if self.events_table_name in made:
-                check_schema(version)
-            if not self._tables() <= made:
+            tables = self._made(c.connection)
+            check_schema(tables)
+            if not self._tables() <= tables.made:
                 self._create_table(c)
 
     def _tables(self) -> set[str]:
@@ -327,14 +319,8 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
             StoreError: there are none, or they cannot be brought up to date; it says why.
         """
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-        made = self._made(connection)
-        if self.events_table_name not in made:
-            raise StoreError("it has no tables; there is nothing to migrate")
-        version = None
-        if "meta" in made:
-            found = connection.execute(self._composed("SELECT value FROM {schema}.meta WHERE name = 'schema'"))
-            version = (found.fetchone() or (None,))[0]
-        check_migration(version)
+        check_migration(tables := self._made(connection))
+        version = tables.version
         if version == "1":
             connection.execute(
                 self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(ARGUMENTS_1)})")
@@ -358,11 +344,17 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
 
         self._again_if_lost(change)
 
-    def _made(self, connection: psycopg.Connection[Any]) -> set[str]:
-        found = connection.execute(
+    def _made(self, connection: psycopg.Connection[Any]) -> Tables:
+        cursor = connection.cursor(row_factory=tuple_row)
+        found = cursor.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
         )
-        return {name for (name,) in found.fetchall()}
+        made = {name for (name,) in found.fetchall()}
+        return tables_of(
+            made,
+            self.events_table_name,
+            lambda statement: cursor.execute(self._composed(in_postgres(statement))).fetchone(),
+        )
 
     def close(self) -> None:
         self._watch.close()

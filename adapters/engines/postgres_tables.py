@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 
 from .beside import TABLES, in_postgres
-from .recorders import ENDS, SCHEMA, StoreError, check_schema
+from .recorders import ENDS, SCHEMA, StoreError, check_schema, tables_of
 
 MIGRATION_LOCK = 0x1A57_2E50  # any numbers that nobody else locks: one process at a time makes the tables,
 APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
@@ -104,7 +104,13 @@ def check_is_ours(connection: psycopg.Connection[Any], create: bool, schema: str
     ).fetchall():
         found.setdefault(table, set()).add(column)
     strange = sorted(table for table, columns in found.items() if not columns >= _OURS[table])
-    if strange or (found and "stored_events" not in found):
+
+    def ask(statement: str) -> Any:
+        named = in_postgres(statement).replace("{events}", '"stored_events"').replace("{schema}", f'"{schema}"')
+        return connection.execute(named.encode()).fetchone()
+
+    tables = None if strange else tables_of(found.keys(), "stored_events", ask)
+    if tables is None or (found and not tables.log and tables.version is None):
         named = ", ".join(strange or sorted(found))
         raise StoreError(
             f"not a lastresort store: what it has of the name {named} is something else's; nothing was written to it. "
@@ -115,5 +121,4 @@ def check_is_ours(connection: psycopg.Connection[Any], create: bool, schema: str
             "it has no log, and is not a lastresort store; nothing was written to it. "
             "`simulate` or `chat` makes one of it"
         )
-    if found and "meta" not in found:
-        check_schema(None)
+    check_schema(tables)

@@ -46,10 +46,12 @@ from .recorders import (
     Row,
     Settings,
     StoreError,
+    Tables,
     by_branch,
     check_migration,
     check_schema,
     conflict,
+    tables_of,
 )
 
 _PAGE_BYTES = 2_048  # an append touches four pages, and each of them is written whole
@@ -191,15 +193,17 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
             super()._create_table(c)
 
     def _is_made(self, c: SQLiteCursor) -> bool:
+        tables = self._made(c)
+        check_schema(tables)
+        return self._tables() <= tables.made
+
+    def _made(self, c: SQLiteCursor) -> Tables:
+        def ask(statement: str) -> Any:
+            c.execute(in_sqlite(statement, self.events_table_name))
+            return c.fetchone()
+
         c.execute("SELECT name FROM sqlite_master WHERE type='table'")
-        made = {row[0] for row in c.fetchall()}
-        version = None
-        if "meta" in made:
-            c.execute("SELECT value FROM meta WHERE name='schema'")
-            version = (c.fetchone() or [None])[0]
-        if self.events_table_name in made:
-            check_schema(version)
-        return self._tables() <= made
+        return tables_of({row[0] for row in c.fetchall()}, self.events_table_name, ask)
 
     def _tables(self) -> set[str]:
         return {self.events_table_name, "contents", "meta", "branches", "snapshots"}
@@ -369,16 +373,8 @@ class SQLiteRecorder(BesideTheLog, SQLiteApplicationRecorder):
             StoreError: there are none, or they cannot be brought up to date; it says why.
         """
         with self.datastore.transaction(commit=True) as c:
-            c.execute("SELECT name FROM sqlite_master WHERE type='table'")
-            made = {row[0] for row in c.fetchall()}
-            if self.events_table_name not in made:
-                raise StoreError("it has no tables; there is nothing to migrate")
-            before = None
-            if "meta" in made:
-                c.execute("SELECT value FROM meta WHERE name='schema'")
-                before = (c.fetchone() or [None])[0]
-            check_migration(before)
-            table = self.events_table_name
+            check_migration(tables := self._made(c))
+            before, table = tables.version, self.events_table_name
             if before == "1":  # whose column of times would make text of numbers
                 c.execute(f"ALTER TABLE {table} RENAME TO events_before")
             for statement in self.construct_create_table_statements():

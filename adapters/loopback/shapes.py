@@ -5,9 +5,9 @@ knows no other field, a union of them is told apart by its `type`, and an iterab
 """
 
 import types
-import typing
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
 from anthropic._types import SequenceNotStr
@@ -72,7 +72,7 @@ def _loosened(hint: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _union([one for one in inside if not _is_response(one)])
     if origin in (Iterable, list, SequenceNotStr) or hint is SequenceNotStr:
-        return list[_loosened(inside[0])]  # type: ignore[misc]
+        return list[_loosened(inside[0])]  # type: ignore[misc]  # a type that is made as this runs
     if origin is dict:
         return dict[str, Any]
     return Any if hint is object else hint
@@ -91,13 +91,13 @@ def _union(options: list[Any]) -> Any:
     typed = [one for one in flat if is_typeddict(one)]
     rest = [_loosened(one) for one in flat if not is_typeddict(one)]
     if len(typed) > 1:
-        rest.insert(0, Annotated[typing.Union[tuple(_tagged(one) for one in typed)], Discriminator(_tag_of)])  # noqa: UP007
+        rest.insert(0, Annotated[reduce(or_, map(_tagged, typed)), Discriminator(_tag_of)])
     else:
         rest = [_known(one) for one in typed] + rest
     if len(rest) == 1:
         return rest[0]
     marked = [Annotated[one, Tag(_INNER + _sort(one))] for one in rest]
-    return Annotated[typing.Union[tuple(marked)], Discriminator(_sort_of({_sort(one) for one in rest}))]  # noqa: UP007
+    return Annotated[reduce(or_, marked), Discriminator(_sort_of({_sort(one) for one in rest}))]
 
 
 def _tagged(typed: Any) -> Any:

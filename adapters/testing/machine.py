@@ -264,5 +264,5 @@ class ConversationMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         error = sys.exception()  # what ended the run, be it a step or a check: it tells the log, for the plugin
         if isinstance(error, Exception) and not hasattr(error, "history"):
-            error.history = as_text(self.conversations.store.log())  # type: ignore[attr-defined]
+            error.history = as_text(self.conversations.store.log())  # type: ignore[attr-defined]  # nobody declares it
         self.conversations.close()

@@ -37,7 +37,7 @@ def check_store(factory: Callable[[], EventStore]) -> None:
         store = factory()
         try:
             check(store)
-        except Exception as error:
+        except Exception as error:  # a promise may be broken in any way
             raise AssertionError(f"the store breaks a promise: {name.replace('_', ' ')}: {error}") from error
         finally:
             store.close()
@@ -48,9 +48,9 @@ def _promise(check: StoreCheck) -> StoreCheck:
     return check
 
 
-def _append(command_id: str, *places: tuple[str, int], event: Event = LEFT, **more: tuple[object, ...]) -> Append:
+def _append(command_id: str, *places: tuple[str, int], event: Event = LEFT, erased: tuple[Place, ...] = ()) -> Append:
     events = tuple(Placed(branch, version, event) for branch, version in places)
-    return Append(command_id, command_id, THEN.isoformat(), events, **more)  # type: ignore[arg-type]  # erased
+    return Append(command_id, command_id, THEN.isoformat(), events, erased)
 
 
 def _places(recorded: object) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ from lastresort.adapters.store import RecorderStore
 from lastresort.domain.chat import Conversations
 from lastresort.projections import Finding
 
-from .doctor import AUDITED
+from .checks import AUDITED
 
 
 @contextmanager

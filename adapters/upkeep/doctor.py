@@ -3,41 +3,23 @@
 It looks and changes nothing. Whether the log itself is whole and lawful is for an audit to say.
 """
 
-import json
 import os
-import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from lastresort.adapters.engines.beside import BesideTheLog
 from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
-from lastresort.adapters.snapshots import fold_digest
+from lastresort.adapters.engines.recorders import Settings, StoreError, Tables, reached, tables_of
 from lastresort.adapters.store import located
 
-AUDITED = "audit"
-"""The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
+from .checks import LOG, NO_LOG, Check, of_tables, space
 
-_LEAST_FREE = 256 * 2**20  # bytes
 _MOST_WAL = 64 * 2**20
-_LEEWAY = timedelta(seconds=60)
 _DEADLINE = 600.0
 _FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 """The versions of SQLite from which on the WAL-reset bug is mended, the latest first; 3.52.0 has the fix too.
 Source: sqlite.org/wal.html, "The WAL-reset bug"."""
-
-
-class Check(NamedTuple):
-    """What was looked at, whether all is well, what was found, and what to do about it if not."""
-
-    name: str
-    ok: bool
-    found: str
-    todo: str = ""
 
 
 def examine(url: str) -> list[Check]:
@@ -71,18 +53,12 @@ def _of_sqlite(path: Path, settings: Settings) -> Iterator[Check]:
     try:
         yield _durability(file, settings)
         yield _whole(file)
-        version = _schema(file)
+        tables = _tables(file)
     finally:
         file.close()
-    yield schema(version)
-    if version == str(SCHEMA):
-        from lastresort.adapters.engines.sqlite import open_recorder
+    from lastresort.adapters.engines.sqlite import open_recorder
 
-        recorder = open_recorder(path, settings)
-        try:
-            yield from of_log(recorder, datetime.now(UTC))
-        finally:
-            recorder.close()
+    yield from of_tables(tables, lambda: open_recorder(path, settings))
 
 
 def engine(version: tuple[int, ...]) -> Check:
@@ -133,17 +109,6 @@ def permissions(name: str, path: Path) -> Check:
     return Check(name, True, f"{path}: mode {mode:04o}")
 
 
-def space(path: Path) -> Check:
-    """Check that there is room to write, and to copy the store once."""
-    free, needed = shutil.disk_usage(path.parent).free, max(_LEAST_FREE, path.stat().st_size)
-    return Check(
-        "free space",
-        free >= needed,
-        f"{free:,} bytes",
-        "" if free >= needed else f"make room: {needed:,} bytes would do for a copy of the store",
-    )
-
-
 def _durability(file: sqlite3.Connection, settings: Settings) -> Check:
     (mode,) = file.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
@@ -165,61 +130,8 @@ def _whole(file: sqlite3.Connection) -> Check:
     return Check("integrity", False, f"the file is damaged: {said}", "keep a copy of it, and restore the latest backup")
 
 
-def _schema(file: sqlite3.Connection) -> str | None:
-    tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-    if "stored_events" not in tables:
-        raise StoreError("it has no log: this is no store, or nobody has opened it yet")
-    found = file.execute("SELECT value FROM meta WHERE name='schema'").fetchone() if "meta" in tables else None
-    return found[0] if found else None
-
-
-# --- What both engines have in common --------------------------------------------------------------------------------
-
-
-def schema(version: str | None) -> Check:
-    """Check that the tables are of this version of the program."""
-    if version == str(SCHEMA):
-        return Check("migrations", True, f"none is pending: the tables are of version {version}")
-    from lastresort.adapters.engines.recorders import check_schema
-
-    try:
-        check_schema(version)
-    except StoreError as error:
-        found, _, todo = str(error).partition(": ")
-        return Check("migrations", False, found, todo or "see docs/operating.md")
-    raise AssertionError(version)
-
-
-def of_log(recorder: BesideTheLog, now: datetime) -> Iterator[Check]:
-    """Check what stands in the tables and beside the log."""
-    yield clock(recorder.newest(), now)
-    yield audited(recorder.noted(AUDITED))
-    lists, snapshots = recorder.count_stale(fold_digest() or b"")
-    todo = "run `lastresort migrate URL`, which makes them anew"
-    yield Check("lists", not lists, f"{lists:,} branches listed otherwise than the log has them", todo if lists else "")
-    yield Check(
-        "snapshots",
-        not snapshots,
-        f"{snapshots:,} made by another version of the fold" + (": they are not used" if snapshots else ""),
-        todo if snapshots else "",
-    )
-
-
-def clock(newest: str | None, now: datetime) -> Check:
-    """Check that no event is of the future: some clock is wrong then, this one or that of who wrote it."""
-    if newest is None:
-        return Check("clock", True, "no event yet")
-    ahead = datetime.fromisoformat(newest) - now
-    if ahead > _LEEWAY:
-        found = f"the newest event is of {newest}, {ahead.total_seconds():,.0f} s after now"
-        return Check("clock", False, found, "set the clocks of the machines that write, by NTP say")
-    return Check("clock", True, f"the newest event is of {newest}")
-
-
-def audited(note: str | None) -> Check:
-    """Say when the log was audited last, and what came of it."""
-    if note is None:
-        return Check("last audit", True, "never; run `lastresort audit URL` now and then")
-    last: dict[str, Any] = json.loads(note)
-    found = f"{last['at']}: {last['events']:,} events, {last['findings']:,} findings"
-    return Check("last audit", not last["findings"], found, "run `lastresort audit URL`" if last["findings"] else "")
+def _tables(file: sqlite3.Connection) -> Tables:
+    made = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    if LOG not in made:
+        raise StoreError(NO_LOG)
+    return tables_of(made, LOG, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())

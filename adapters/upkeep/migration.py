@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
-from lastresort.adapters.store import check_is_a_log, located, open_store
+from lastresort.adapters.store import RecorderStore, check_is_a_log, located, open_store
 from lastresort.domain.events import Recorded
 from lastresort.domain.hot import pieces_of
 
@@ -53,8 +53,8 @@ def migrate(
     return Migrated(before, SCHEMA, count)
 
 
-def _path(store: object, branch: str) -> list[Recorded]:
-    return [one for piece in pieces_of(store, None, branch) for one in piece.events]  # type: ignore[arg-type]
+def _path(store: RecorderStore, branch: str) -> list[Recorded]:
+    return [one for piece in pieces_of(store, None, branch) for one in piece.events]
 
 
 def migrate_tables(address: str, settings: Settings) -> int:

@@ -10,12 +10,11 @@ import psycopg
 
 from lastresort.adapters.engines.keys import VARIABLE
 from lastresort.adapters.engines.postgres import open_recorder
-from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError
+from lastresort.adapters.engines.recorders import Settings, StoreError, tables_of
 
-from .doctor import Check, of_log, schema, space
+from .checks import LEEWAY, LOG, NO_LOG, Check, of_tables, space
 
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
-_LEEWAY = 60  # seconds
 
 
 def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
@@ -34,16 +33,14 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
             yield Check("master key", False, f"{VARIABLE} is not set", "pass `master_key`, or set it")
         yield _clock(ask("SELECT now()"))
         if ask("SELECT to_regclass('stored_events')") is None:
-            raise StoreError("it has no log: this is no store, or nobody has opened it yet")
-        meta = ask("SELECT to_regclass('meta')") is not None
-        version = ask("SELECT value FROM meta WHERE name = 'schema'") if meta else None
-    yield schema(version)
-    if version == str(SCHEMA):
-        recorder = open_recorder(url, settings)
-        try:
-            yield from of_log(recorder, datetime.now(UTC))
-        finally:
-            recorder.close()
+            raise StoreError(NO_LOG)
+        named = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+        tables = tables_of(
+            {name for (name,) in named},
+            LOG,
+            lambda query: connection.execute(query.format(schema="", events=LOG)).fetchone(),
+        )
+    yield from of_tables(tables, lambda: open_recorder(url, settings))
 
 
 def engine(number: int, text: str) -> Check:
@@ -92,8 +89,8 @@ def _keys(connection: psycopg.Connection[Any]) -> Check:
 
 
 def _clock(there: datetime) -> Check:
-    apart = abs((datetime.now(UTC) - there).total_seconds())
-    if apart > _LEEWAY:
-        found = f"this machine and the server are {apart:,.0f} s apart"
+    apart = abs(datetime.now(UTC) - there)
+    if apart > LEEWAY:
+        found = f"this machine and the server are {apart.total_seconds():,.0f} s apart"
         return Check("server's clock", False, found, "set the clocks, by NTP say")
-    return Check("server's clock", True, f"{apart:.1f} s apart from this machine's")
+    return Check("server's clock", True, f"{apart.total_seconds():.1f} s apart from this machine's")

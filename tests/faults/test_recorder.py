@@ -12,8 +12,8 @@ import pytest
 from eventsourcing.persistence import OperationalError
 from faults.acts import check_log, open_at
 from faults.servers import ENGINES
+from service_kit import ACTS, asked_and_confirmed, ended, talk
 from stores import MODEL, OPERATOR
-from test_service import ACTS, asked_and_confirmed, ended, talk
 
 from lastresort.adapters import StoreError
 from lastresort.domain import BranchEnded, Chat, Conversations, Ground, Refused

@@ -1,0 +1,96 @@
+"""What the doctor looks at whatever the engine is, and how it says what it found."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lastresort.adapters.engines.beside import BesideTheLog
+from lastresort.adapters.engines.recorders import StoreError, Tables, check_schema
+from lastresort.adapters.snapshots import fold_digest
+
+AUDITED = "audit"
+"""The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
+
+LOG = "stored_events"
+NO_LOG = "it has no log: this is no store, or nobody has opened it yet"
+LEEWAY = timedelta(seconds=60)
+"""By how much clocks may differ."""
+
+_LEAST_FREE = 256 * 2**20  # bytes
+
+
+class Check(NamedTuple):
+    """What was looked at, whether all is well, what was found, and what to do about it if not."""
+
+    name: str
+    ok: bool
+    found: str
+    todo: str = ""
+
+
+def space(path: Path) -> Check:
+    """Check that there is room to write, and to copy the store once."""
+    free, needed = shutil.disk_usage(path.parent).free, max(_LEAST_FREE, path.stat().st_size)
+    return Check(
+        "free space",
+        free >= needed,
+        f"{free:,} bytes",
+        "" if free >= needed else f"make room: {needed:,} bytes would do for a copy of the store",
+    )
+
+
+def of_tables(tables: Tables, open_recorder: Callable[[], BesideTheLog]) -> Iterator[Check]:
+    """Check the tables and, if this program can read them, what stands in them."""
+    yield (migrations := schema(tables))
+    if migrations.ok:
+        with closing(open_recorder()) as recorder:
+            yield from of_log(recorder, datetime.now(UTC))
+
+
+def schema(tables: Tables) -> Check:
+    """Check that the tables are of this version of the program, and all there."""
+    try:
+        check_schema(tables)
+    except StoreError as error:
+        found, _, todo = str(error).partition(": ")
+        return Check("migrations", False, found, todo or "see docs/operating.md")
+    return Check("migrations", True, f"none is pending: the tables are of version {tables.version}")
+
+
+def of_log(recorder: BesideTheLog, now: datetime) -> Iterator[Check]:
+    """Check what stands in the tables and beside the log."""
+    yield clock(recorder.newest(), now)
+    yield audited(recorder.noted(AUDITED))
+    lists, snapshots = recorder.count_stale(fold_digest() or b"")
+    todo = "run `lastresort migrate URL`, which makes them anew"
+    yield Check("lists", not lists, f"{lists:,} branches listed otherwise than the log has them", todo if lists else "")
+    yield Check(
+        "snapshots",
+        not snapshots,
+        f"{snapshots:,} made by another version of the fold" + (": they are not used" if snapshots else ""),
+        todo if snapshots else "",
+    )
+
+
+def clock(newest: str | None, now: datetime) -> Check:
+    """Check that no event is of the future: some clock is wrong then, this one or that of who wrote it."""
+    if newest is None:
+        return Check("clock", True, "no event yet")
+    ahead = datetime.fromisoformat(newest) - now
+    if ahead > LEEWAY:
+        found = f"the newest event is of {newest}, {ahead.total_seconds():,.0f} s after now"
+        return Check("clock", False, found, "set the clocks of the machines that write, by NTP say")
+    return Check("clock", True, f"the newest event is of {newest}")
+
+
+def audited(note: str | None) -> Check:
+    """Say when the log was audited last, and what came of it."""
+    if note is None:
+        return Check("last audit", True, "never; run `lastresort audit URL` now and then")
+    last: dict[str, Any] = json.loads(note)
+    found = f"{last['at']}: {last['events']:,} events, {last['findings']:,} findings"
+    return Check("last audit", not last["findings"], found, "run `lastresort audit URL`" if last["findings"] else "")

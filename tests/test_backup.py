@@ -1,0 +1,220 @@
+"""A backup is of one moment, and is restored as it was or not at all; with real files and servers."""
+
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from operations_kit import _apart, another, in_database, kind, logged, opened, run, said, story, turns, url, wrong
+from stores import USER, done, started, thanked
+
+from lastresort.adapters.engines.recorders import StoreError
+from lastresort.adapters.upkeep import backup as backups
+from lastresort.adapters.upkeep.backup import backup, restore
+
+__all__ = ["_apart", "another", "kind", "url"]
+
+
+def test_a_backup_is_restored_as_it_was(url: str, another: Callable[[], str], tmp_path: Path) -> None:
+    """The log, the words and the lists; what was erased stays erased."""
+    before = said(url)
+    assert sum(map(len, before.values())) > 30
+    made = backup(url, tmp_path / "backup")
+    assert made.events == len(logged(url))
+    place = another()
+    report = restore(tmp_path / "backup", place)
+    assert (report.findings, report.events) == ((), made.events)
+    assert logged(place) == logged(url)
+    assert said(place) == before
+    with opened(place) as chats, opened(url) as original:
+        for which in ("active", "ended", "branched"):
+            assert chats.page(which) == original.page(which)
+        done(chats.chat("b").user_turn("It goes on."))
+    assert wrong(place) == set()
+
+
+def test_files_of_a_backup_are_its_owners_alone(url: str, tmp_path: Path) -> None:
+    """And there are two, so that one can be kept apart from the other."""
+    backup(url, tmp_path / "backup")
+    files = sorted(path.name for path in tmp_path.iterdir() if "backup" in path.name)
+    assert files == ["backup", "backup-keys"]
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in files} == {0o600}
+
+
+def test_a_backup_while_others_write_is_of_one_moment(url: str, another: Callable[[], str], tmp_path: Path) -> None:
+    """Whole turns, lawful, and with a key for each word."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with opened(url) as chats:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                chat = started(chats, f"w-{number}")
+                thanked(chat)
+                done(chat.assistant_turn("You are welcome."))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        made = [backup(url, tmp_path / f"backup-{number}") for number in range(3)]
+    finally:
+        stop.set()
+        writer.join()
+    assert made[0].events < made[-1].events, "or else nobody wrote meanwhile"
+    for number in range(3):
+        place = another()
+        report = restore(tmp_path / f"backup-{number}", place)
+        assert report.findings == ()
+        assert logged(place) == logged(url)[: made[number].events]
+        words = {digest for of_branch in said(place).values() for digest in of_branch}
+        assert turns(place) - turns(url, before=True) <= words, "words were copied and not their key"
+
+
+def test_what_is_erased_after_a_backup_comes_back_with_its_keys_only(
+    url: str, another: Callable[[], str], tmp_path: Path
+) -> None:
+    """A backup of the log is no copy of the words of a conversation whose key is destroyed everywhere."""
+    backup(url, tmp_path / "old")
+    with opened(url) as chats:
+        chats.erase_conversation("b", by=USER, cause="user_request", command_id="erase")
+    backup(url, tmp_path / "new")
+    place = another()
+    restore(tmp_path / "old", place)
+    assert said(place)["b"], "the old keys open what was erased since: they must go too"
+    shutil.copy(tmp_path / "new-keys", tmp_path / "old-keys")
+    place = another()
+    assert restore(tmp_path / "old", place).findings == ()
+    assert said(place)["b"] == {}
+    assert said(place)["a"]
+
+
+def test_nothing_is_overwritten(url: str, another: Callable[[], str], tmp_path: Path) -> None:
+    """Neither a file by a backup, nor a store by a restoring."""
+    backup(url, tmp_path / "backup")
+    before = (tmp_path / "backup").read_bytes()
+    with pytest.raises(StoreError, match="exists"):
+        backup(url, tmp_path / "backup")
+    (tmp_path / "other-keys").write_text("mine")
+    with pytest.raises(StoreError, match="other-keys exists"):
+        backup(url, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    assert (tmp_path / "backup").read_bytes() == before
+    log = logged(url)
+    with pytest.raises(StoreError, match="empty place only"):
+        restore(tmp_path / "backup", url)
+    assert logged(url) == log
+
+
+def test_a_backup_with_findings_is_not_restored(url: str, another: Callable[[], str], tmp_path: Path) -> None:
+    """It is all or nothing, and can be done again into the same place."""
+    in_database(url, "DELETE FROM stored_events WHERE originator_id = 'b' AND originator_version = 5")
+    backup(url, tmp_path / "bad")
+    place = another()
+    report = restore(tmp_path / "bad", place)
+    assert report.findings
+    if place.startswith("sqlite"):
+        assert [path.name for path in Path(place.removeprefix("sqlite:///")).parent.iterdir()] == ["log.db-master"]
+    else:
+        assert logged(place) == []
+    result = run("restore", tmp_path / "bad", "--store", place)
+    assert result.exit_code == 1
+    assert "Nothing was restored." in result.output
+
+
+@pytest.mark.parametrize("damage", ["cut", "nothing", "not there"])
+def test_a_damaged_backup_is_refused(url: str, another: Callable[[], str], tmp_path: Path, damage: str) -> None:
+    """And leaves the place empty, so that another can be restored into it."""
+    backup(url, tmp_path / "backup")
+    file = tmp_path / "backup"
+    good = file.read_bytes()
+    if damage == "not there":
+        file.unlink()
+    else:
+        file.write_bytes(good[: len(good) // 2] if damage == "cut" else b"not a backup at all\n" * 500)
+    place = another()
+    result = run("restore", file, "--store", place)
+    assert result.exit_code in (1, 2), result.output
+    assert "Traceback" not in result.output
+    file.write_bytes(good)
+    assert restore(file, place).findings == ()
+    assert logged(place) == logged(url)
+
+
+def test_a_restoring_that_is_killed_leaves_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it had written by then; and it can be done again."""
+    with opened(f"sqlite:///{tmp_path}/log.db") as chats:
+        story(chats)
+    backup(f"sqlite:///{tmp_path}/log.db", tmp_path / "backup")
+    place = tmp_path / "place.db"
+
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backups, "audit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        restore(tmp_path / "backup", f"sqlite:///{place}")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(("place", ".place"))]
+    monkeypatch.undo()
+    assert restore(tmp_path / "backup", f"sqlite:///{place}").findings == ()
+
+
+def test_an_interrupted_restoring_is_no_store_of_postgresql(
+    postgresql: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables say so until it is done again."""
+    from lastresort.adapters.upkeep import postgres_backup
+
+    url, place = postgresql(), postgresql()
+    with opened(url) as chats:
+        story(chats)
+    backup(url, tmp_path / "backup")
+
+    def killed(*_: Any) -> Any:
+        os._exit(9)
+
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover  # the child is killed
+        monkeypatch.setattr(postgres_backup, "audit", killed)
+        with suppress(BaseException):
+            restore(tmp_path / "backup", place)
+        os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 9, "it came to the audit, and was killed there"
+    with pytest.raises(StoreError, match="did not come to its end; restore it again"):
+        logged(place)
+    assert restore(tmp_path / "backup", place).findings == ()
+    assert logged(place) == logged(url)
+
+
+def test_a_backup_needs_a_program_of_the_servers_version(
+    postgresql: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there is none it says which, and leaves no file; the server's own programs are found where it runs."""
+    from lastresort.adapters.upkeep import postgres_backup
+
+    url = postgresql()
+    with opened(url) as chats:
+        started(chats)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    old = tmp_path / "pg_dump"
+    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.1'\n")
+    old.chmod(0o755)
+    assert backup(url, tmp_path / "fine").events == 1
+    asked = postgres_backup._asked
+    monkeypatch.setattr(
+        postgres_backup,
+        "_asked",
+        lambda c, statement, *p: None if "pg_config" in statement else asked(c, statement, *p),
+    )
+    with pytest.raises(StoreError, match=r"no pg_dump of version \d+ or later .* only .*9\.6\.1"):
+        backup(url, tmp_path / "not")
+    old.unlink()
+    with pytest.raises(StoreError, match=r"no pg_dump of version .* install the client programs"):
+        backup(url, tmp_path / "not")
+    assert not list(tmp_path.glob("*not*"))

@@ -1,0 +1,114 @@
+"""When a second opinion is asked for, and that doubt shuts the gate to warnings and endings."""
+
+import pytest
+from claude_kit import (
+    ABUSE,
+    BOTH,
+    CALM,
+    END,
+    ENDING,
+    EVERY_WAY,
+    SECOND,
+    WARN,
+    Way,
+    bench,
+    brink,
+    ended,
+    harm,
+    kinds,
+    redirecting,
+    results,
+)
+
+from lastresort.adapters.loopback import Answer
+from lastresort.domain import Policy
+from lastresort.domain.values import SecondOpinion
+
+
+@EVERY_WAY
+def test_a_second_opinion_is_asked_at_the_gate_only(way: Way) -> None:
+    """Not for a redirection; once for a warning; once for an ending; never for what the law refuses anyway."""
+    cases = []
+
+    def judge(case: object) -> object:
+        cases.append(case)
+        return SECOND
+
+    script = [Answer([harm(), END]), "No.", *brink()[2:], *redirecting(), ENDING]
+    with bench([*redirecting(), *script], way, assessor=judge) as b:
+        chat = b.start()
+        for _ in range(4):
+            b.reply(chat)
+        assert cases == []
+        b.reply(chat)
+        assert len(cases) == 1
+        b.reply(chat)
+        assert len(cases) == 1
+        ended(b.say(chat))
+    assert len(cases) == 2
+    assert cases[1].turn == ABUSE  # type: ignore[attr-defined]
+    assert cases[1].before[-1] == ("assistant", "Let us do something else.\n\nA garden, say?")  # type: ignore[attr-defined]
+
+
+@BOTH
+def test_a_second_opinion_that_differs_shuts_the_gate(way: Way) -> None:
+    with bench([*brink()[:6], Answer([harm(), WARN]), "Shall we?"], way, assessor=lambda case: CALM) as b:
+        chat = b.start()
+        for _ in range(4):
+            reply = b.reply(chat)
+        told = results(b.api.requests[-1])
+    assert "judged productive, not harmful" in told[-1]
+    assert "WarningGiven" not in kinds(chat.path)
+    assert reply.text == "Shall we?"
+
+
+@BOTH
+@pytest.mark.parametrize("failure", [TimeoutError("too long"), ValueError("nonsense"), "not an opinion"])
+def test_an_assessor_that_fails_shuts_the_gate(way: Way, failure: object) -> None:
+    """Doubt goes on; the risk is unknown, which is a risk."""
+
+    def judge(case: object) -> object:
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+    with bench([*brink(), ENDING, "Let us go on."], way) as b:
+        chat = b.to_the_brink()
+        b.params["assessor"] = judge
+        reply = b.reply(chat)
+    assert chat.state.ended is None
+    assert chat.state.unit is not None
+    assert chat.state.unit.at_risk
+    assert reply.text == "I am ending this here.\n\nLet us go on."
+
+
+@BOTH
+def test_an_assessor_without_an_opinion_yet_shuts_the_gate_and_leaves_it_open_to_one(way: Way) -> None:
+    """A human queue, say: the warning waits for another turn, and nothing is recorded of it."""
+    with bench([*brink()[:6], Answer([harm(), WARN]), "Hm."], way, assessor=lambda case: None) as b:
+        chat = b.start()
+        for _ in range(4):
+            b.reply(chat)
+        told = results(b.api.requests[-1])
+    assert told[-1] == "Refused: there is no second opinion on this turn yet. Go on with the conversation."
+    assert kinds(chat.path)[-2:] == ["TurnAssessed", "AssistantTurnTaken"]
+
+
+@BOTH
+def test_every_turn_is_judged_before_it_is_answered_if_the_policy_says_so(way: Way) -> None:
+    policy = Policy(name="wary", second_opinion=SecondOpinion.EVERY_TURN)
+    with bench(["Hello."], way, assessor=lambda case: CALM) as b:
+        chat = b.start(policy=policy)
+        reply = b.reply(chat, "Hi.")
+    assert kinds(chat.path)[1:] == ["UserTurnTaken", "TurnAssessed", "AssistantTurnTaken"]
+    assert kinds(reply.recorded) == ["TurnAssessed"]
+
+
+@BOTH
+def test_never_leaves_the_word_on_risk_to_the_embedder(way: Way) -> None:
+    policy = Policy(name="own", second_opinion=SecondOpinion.NEVER)
+    with bench([*brink(), ENDING, "Let us go on."], way, assessor=lambda case: 1 / 0) as b:
+        chat = b.to_the_brink(policy=policy)
+        reply = b.reply(chat)
+    assert chat.state.ended is None
+    assert "risk-was-checked" in reply.refusals[-1].rules

@@ -1,0 +1,95 @@
+"""An export to a file is there as a whole, or not at all."""
+
+import json
+import os
+import resource
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from stores import opened
+from test_cli import as_json, run, url
+
+from lastresort.adapters.inputs import BadInput
+from lastresort.adapters.logfile import write_file
+
+__all__ = ["run", "url"]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith("log.db")}
+
+
+def test_a_log_is_written_to_a_file(run: Callable[..., Result], url: str, tmp_path: Path) -> None:
+    """The same as is printed, in place of what was there; as readable as any new file, and with nothing beside it."""
+    printed = run("export", url).stdout
+    assert run("export", url, "--output", "log.jsonl").stdout == "37 events: log.jsonl\n"
+    assert Path("log.jsonl").read_text() == printed
+    Path("log.jsonl").write_text("old")
+    Path("link").symlink_to("log.jsonl")
+    assert as_json(run("export", url, "--output", "link", "--json")) == {"file": "link", "events": 37}
+    assert Path("log.jsonl").read_text() == printed
+    assert Path("link").is_symlink()
+    Path("new").touch()
+    assert Path("log.jsonl").stat().st_mode == Path("new").stat().st_mode
+    assert names(tmp_path) == {"log.jsonl", "link", "new"}
+
+
+def test_where_it_fails_midway_nothing_half_done_is_left(run: Callable[..., Result], url: str, tmp_path: Path) -> None:
+    """An event in the middle cannot be read: the file of yesterday stays, and a new one does not come about."""
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        connection.execute("UPDATE stored_events SET topic='Future' WHERE rowid=30")
+        connection.commit()
+    Path("yesterday").write_text("whole\n")
+    for file in ("yesterday", "today"):
+        assert "kind: Future is no kind of event" in run("export", url, "--output", file, status=2).stderr
+    assert names(tmp_path) == {"yesterday"}
+    assert Path("yesterday").read_text() == "whole\n"
+
+
+def test_a_disk_that_is_full_leaves_nothing(url: str, tmp_path: Path) -> None:
+    """As a limit on the size of files, which is said with the name of the file."""
+    with opened(url) as chats:
+        log = list(chats.store.log())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
+    try:
+        with pytest.raises(BadInput) as error:
+            write_file(log, tmp_path / "log.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(error.value) == f"{tmp_path}/log.jsonl: cannot be written: File too large"
+    assert names(tmp_path) == set()
+
+
+def test_control_c_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    """The draft is taken away as well."""
+
+    def interrupted():
+        assert names(tmp_path) == {f".log.jsonl.{os.getpid()}"}
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        write_file(interrupted(), tmp_path / "log.jsonl")
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [(".", "is there, and is not a file"), ("nowhere/log.jsonl", "cannot be written: No such file or directory")],
+)
+def test_what_is_no_place_for_a_file_is_said(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(BadInput, match=f"{(tmp_path / name).resolve()}: {why}"):
+        write_file([], tmp_path / name)
+
+
+def test_what_was_written_can_be_imported(run: Callable[..., Result], url: str) -> None:
+    run("export", url, "--output", "log.jsonl")
+    run("import", "log.jsonl", "--store", "sqlite:///new.db")
+    assert [json.loads(line) for line in run("export", "sqlite:///new.db").stdout.splitlines()] == [
+        json.loads(line) for line in Path("log.jsonl").read_text().splitlines()
+    ]

@@ -1,0 +1,200 @@
+"""What becomes of words: those that come after the ending, those that are kept, and those that are erased."""
+
+from typing import Any
+
+import pytest
+from service_kit import CRISIS, another, chat, chats, done, ended, kinds, refused_by, talk, transcript, tree, whole_log
+from vocabulary import MODEL, OPERATOR, SYSTEM, USER, policy
+
+from lastresort.domain import rules
+from lastresort.domain.commands import EraseContents
+from lastresort.domain.events import content_of
+from lastresort.domain.outcomes import BranchEnded, CommandIdReused
+from lastresort.domain.ports import Place
+from lastresort.domain.values import AppealOutcome, ErasureCause, Rating, Risk
+
+__all__ = ["chat", "chats", "tree"]
+
+
+# --- after the ending ------------------------------------------------------------------------------------------------
+
+
+def test_words_that_came_too_late_are_handed_back(chats, chat):
+    """With where to send them: on a branch in place of any earlier turn, the latest of which is named."""
+    ended(chat)
+    log = whole_log(chats)
+    answer = chat.user_turn("one more thing")
+    assert isinstance(answer, BranchEnded)
+    assert (answer.branch, answer.turn, answer.risk, answer.words) == ("root", 5, Risk.UNKNOWN, "one more thing")
+    assert answer.ended == chat.state.ended
+    assert "one more thing" not in repr(answer)
+    assert whole_log(chats) == log
+    branch = done(chat.edit(answer.turn, answer.words))
+    assert transcript(branch)[-1] == "one more thing"
+
+
+def test_words_that_came_too_late_are_screened_for_risk(chats, tree):
+    """A cry for help reaches every branch of the tree, though the branch has ended."""
+    answer = tree["root"].user_turn(CRISIS, command_id="cry")
+    assert isinstance(answer, BranchEnded)
+    assert answer.risk is Risk.POSSIBLE
+    raised = tree["root"].path[-1]
+    assert (raised.kind, raised.event.by.kind) == ("RiskRaised", SYSTEM.kind)
+    assert all([one.risk for one in state.risks] == [raised.event.risk] for state in chats.tree("root").values())
+
+
+def test_words_that_came_too_late_twice_raise_one_risk(chats, chat):
+    """Even if the first one is over by the time of the second delivery."""
+    ended(chat)
+    for _ in range(2):
+        assert isinstance(chat.user_turn(CRISIS, command_id="cry"), BranchEnded)
+    assert kinds(chat).count("RiskRaised") == 1
+    (risk,) = chat.state.risks
+    done(chat.clear_risk(risk.risk, by=OPERATOR))
+    assert isinstance(chat.user_turn(CRISIS, command_id="cry"), BranchEnded)
+    assert chat.state.risks == ()
+
+
+def test_the_policy_says_what_raises_a_hold_after_the_ending_too(chats):
+    chat = ended(chats.start(model=MODEL.id, policy=policy(hold_on=("imminent",))))
+    answer = chat.user_turn(CRISIS)
+    assert answer.risk is Risk.POSSIBLE
+    assert chat.state.risks == ()
+
+
+def test_a_turn_that_was_recorded_before_the_ending_was_recorded(chats, chat):
+    """Its delivery is answered as it was the first time, though the branch has ended since."""
+    first = done(chat.user_turn("hello", command_id="turn"))
+    done(chat.assistant_turn("hello"))
+    ended(chat)
+    assert done(chat.user_turn("hello", command_id="turn")).version == first.version
+    assert chat.state.risks == ()
+
+
+def test_a_cry_for_help_under_the_longest_of_command_ids(chats, chat):
+    """No id that a command may bear keeps a risk from being raised."""
+    ended(chat)
+    assert isinstance(chat.user_turn(CRISIS, command_id="x" * 128), BranchEnded)
+    assert chat.state.risks
+
+
+def test_what_the_user_has_after_the_ending(chats, chat):
+    """Feedback and an appeal, in words if they like; an operator decides; nothing reopens."""
+    ended(chat)
+    done(chat.feedback(Rating.DOWN, "harsh"))
+    done(chat.feedback())
+    done(chat.appeal("I did not mean it"))
+    done(chat.decide_appeal(AppealOutcome.UPHELD, by=OPERATOR))
+    assert transcript(chat)[-2:] == ["harsh", "I did not mean it"]
+    refused_by(chat.assistant_turn("welcome back"), rules.ENDED_IS_FINAL)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_words_stand_in_the_log(chats, chat):
+    """Digests do, of sealed bytes: the same words twice have two."""
+    talk(chat, "open sesame", "open sesame")
+    assert "sesame" not in repr(list(chats.store.log()))
+    assert chat.path[1].event.content != chat.path[2].event.content
+    assert transcript(chat) == ["open sesame", "open sesame"]
+
+
+def test_words_of_a_turn_are_erased_wherever_they_are_inherited(chats, chat):
+    """On every branch at once; the turn stays, and all that the log says of it."""
+    talk(chat, "my address", "noted", "more")
+    branch = done(chat.edit(4, "less", child="branch"))
+    erased = done(branch.erase(2, cause=ErasureCause.LEGAL))
+    assert {one.branch for one in erased.events} == {"root", "branch"}
+    assert transcript(chat) == [None, "noted", "more"]
+    assert transcript(branch) == [None, "noted", "less"]
+    assert erased.events[0].event.cause is ErasureCause.LEGAL
+    assert erased.events[0].event.contents == (chat.path[1].event.content,)
+
+
+def test_words_of_an_ended_branch_are_erased(chats, chat):
+    ended(chat)
+    done(chat.erase(2))
+    assert transcript(chat) == [None, "for good?", "yes"]
+
+
+@pytest.mark.parametrize("version", [1, 4, 99, -1])
+def test_where_no_words_stand_there_is_nothing_to_erase(chats, chat, version):
+    talk(chat, "hello", "hello")
+    done(chat.leave())
+    with pytest.raises(ValueError, match=f"no words stand at version {version} of branch root"):
+        chat.erase(version)
+
+
+def test_where_no_version_is_there_is_nothing_to_erase(chats, chat):
+    with pytest.raises(ValueError, match="no words stand at version 0 of branch root"):
+        chat.erase(0)
+
+
+def test_nobody_erases_the_words_of_another_conversation(chats, chat):
+    """To erase words is a matter of the conversation that they were said in."""
+    talk(chat, "mine")
+    stranger = chats.start(model="m", conversation="stranger")
+    digest = chat.path[1].event.content
+    command = EraseContents(id="erase", by=USER, contents=(digest,), cause=ErasureCause.USER_REQUEST)
+    with pytest.raises(ValueError, match=f"no words of this conversation have the digest {digest}"):
+        chats.execute(stranger.branch, command)
+    assert transcript(chat) == ["mine"]
+
+
+@pytest.mark.parametrize("named_by", ["root", "leaf"])
+def test_a_conversation_is_erased_with_its_key(chats, tree, named_by):
+    """Every word of every branch; the log stays whole, and the conversation may go on."""
+    before = len(whole_log(chats))
+    said = {Place(one.branch, one.version) for branch in tree.values() for one in branch.path if content_of(one.event)}
+    assert len(chats.store.contents(said)) == len(said) == 10
+    chats.erase_conversation(named_by, by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
+    assert chats.store.contents(said) == {}
+    assert all(set(transcript(branch)) <= {None} for branch in tree.values())
+    assert [kind for _, _, kind in whole_log(chats)[before:]] == ["ContentErased"] * 4
+    done(tree["other"].assistant_turn("hello"))
+    assert transcript(tree["other"])[-1] == "hello"
+
+
+def test_words_whose_key_is_gone_are_gone(chats, chat):
+    """Wherever a copy of the sealed bytes may have survived."""
+    talk(chat, "secret")
+    assert chats.words(chat.path) != {}
+    chats.vault.forget("root")
+    assert chats.words(chat.path) == {}
+
+
+def test_an_erasure_delivered_twice_spares_what_was_said_since(chats, chat):
+    """It erased what there was, once."""
+    talk(chat, "before", "yes")
+    for _ in range(2):
+        chats.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
+        if transcript(chat) == [None, None]:
+            talk(chat, "after")
+    assert transcript(chat) == [None, None, "after"]
+
+
+def test_an_erasure_that_bears_the_id_of_another_command(chats, chat):
+    """Whoever asks to erase is told if nothing was erased."""
+    talk(chat, "secret")
+    done(chat.leave(command_id="mine"))
+    with pytest.raises(CommandIdReused):
+        chats.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="mine")
+
+
+def test_what_is_said_while_a_conversation_is_erased(chats, chat):
+    """It may be lost with the key, but must not make unreadable what is said after it."""
+    talk(chat, "before")
+
+    class SpokenMeanwhile:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(chats.vault, name)
+
+        def forget(self, conversation: str, sealed: Any = ()) -> None:
+            done(another(chats).chat("root").user_turn("meanwhile"))
+            chats.vault.forget(conversation, sealed)
+
+    erasing = another(chats, vault=SpokenMeanwhile())
+    erasing.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
+    talk(chat, "after")
+    assert transcript(chat) == [None, None, "after"]
