@@ -9,7 +9,7 @@ beside the rules, with ids that begin with `structure-`:
 * structure-conversation: a branch of another conversation than its parent's, or a root that does not bear its
   conversation's id, so that one conversation might have two;
 * structure-risk: a risk raised or cleared on some branches of a tree only;
-* structure-command: a command id that was used for two appends;
+* structure-command: a command id that was used for two appends, or, in a database, could be used for another;
 * structure-state: a live state that is not what the log adds up to.
 """
 

@@ -83,6 +83,7 @@ def test_a_line_is_said_and_answered(chat: Callable[..., Talk]) -> None:
 def test_quit_leaves_and_says_nothing_more(chat: Callable[..., Talk]) -> None:
     """What stands behind it is not read."""
     assert chat("/quit", "Hello.").kinds() == ["ConversationStarted", "UserLeft"]
+    assert chat("/quit now", "Hello.", conversation="d").kinds("d") == ["ConversationStarted", "UserLeft"]
 
 
 def test_a_chat_goes_on_with_a_branch(chat: Callable[..., Talk]) -> None:
@@ -139,10 +140,13 @@ def test_the_user_ends_it_by_asking_and_confirming(chat: Callable[..., Talk]) ->
 
 
 def test_a_confirmation_without_a_request_ends_nothing(chat: Callable[..., Talk]) -> None:
-    """It is recorded, and has no effect."""
+    """It is recorded, and has no effect, and that is said."""
     talk = chat("/confirm", "/end", "Hm.", "/confirm")
     assert "ConversationEnded" not in talk.kinds()
     assert talk.kinds().count("EndConfirmed") == 2
+    told = "nothing was there to be confirmed; /end asks first, and /confirm comes right after\n"
+    assert talk.shown.count(told) == 2
+    assert told not in chat("/end", "/confirm", "/confirm", conversation="d").shown
 
 
 def test_why_tells_what_stands_in_the_way(chat: Callable[..., Talk]) -> None:
@@ -294,6 +298,8 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/policy nowhere", "no policy nowhere: neither a profile (default, 2025-08, 2026-07) nor a file"),
         ("/risk nobody", "nobody"),
         ("/feedback sideways", "sideways"),
+        ("/clear", "no risk is open on this branch"),
+        ("/label harmful Abuse 2", "Abuse is no category, which is a name in lower case: abuse, say"),
         ("/decide perhaps", "perhaps"),
         ("/erase 1", "1 is not the version of a turn"),
         ("/erase 99", "no words stand at version 99 of branch c"),

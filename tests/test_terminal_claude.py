@@ -204,6 +204,13 @@ def test_what_went_wrong_is_told_and_can_be_tried_again(url: str, fault: list[Sc
     assert said(url) == ["u: Hello.", "a: Here I am."]
 
 
+def test_a_server_that_is_not_there_is_told_in_one_sentence(url: str) -> None:
+    """What the SDK says of it ends with a full stop of its own."""
+    nobody = {"ANTHROPIC_API_KEY": "x", "ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}
+    done = CliRunner().invoke(main, ["chat", "--conversation", "c", "--store", url], input="Hello.\n", env=nobody)
+    assert "no answer: APIConnectionError: Connection error. What you said is kept: /answer asks again" in done.stdout
+
+
 def test_branches_have_their_parents_prefix(url: str) -> None:
     """Edited, given anew, and gone on with: the loopback would refuse another."""
     script = [Answer([text("One."), HARM, REDIRECT]), *"abcdefg"]

@@ -123,7 +123,7 @@ def _explained(error: Exception) -> str:
     said = getattr(error, "message", None) or str(error) or "the stream ended before it had begun"
     if status == 401:
         return "the API does not know this key; see ANTHROPIC_API_KEY"
-    return f"{type(error).__name__}: {said}"
+    return f"{type(error).__name__}: {said.rstrip('.')}"  # it stands in a sentence
 
 
 def _told(outcome: Any) -> str | None:

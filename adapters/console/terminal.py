@@ -13,7 +13,6 @@ from typing import TypeVar
 from pydantic import ValidationError
 from rich.text import Text
 
-from lastresort.adapters.encoding import explain
 from lastresort.adapters.inputs import BadInput, load_policy
 from lastresort.adapters.screen import SUPPORT
 from lastresort.domain.chat import Chat, Conversations
@@ -55,7 +54,7 @@ class Terminal:
         self.out.print(Text(f"branch {self.chat.branch}; /help tells the commands, /quit leaves"))
         self._show_news()
         with reading((f"/{name}" for name in (*self._commands, "quit")), self._tell) as read:
-            while (line := read(self._prompt(), self._draft)) not in (None, "/quit"):
+            while (line := read(self._prompt(), self._draft)) is not None and line.split()[:1] != ["/quit"]:
                 self._draft = ""
                 if line:
                     self.take(line)
@@ -222,7 +221,10 @@ class Terminal:
         """/confirm [WORDS] - confirm that it is to end for good"""
         if self._record(" ".join(words) or "Yes, end it.", self._partner.wish):
             self._report(self.chat.confirm_end())
+            asked = self.chat.state.wishes.confirmed
             self._answer()
+            if not (asked or self.chat.state.ended or self.chat.state.risks):
+                self._tell("nothing was there to be confirmed; /end asks first, and /confirm comes right after")
 
     def do_feedback(self, rating: str, *words: str) -> None:
         """/feedback up|down [WORDS] - say what you think of the ending"""
@@ -244,7 +246,10 @@ class Terminal:
 
     def do_clear(self, risk: str | None = None) -> None:
         """/clear [RISK] - clear a risk, or all that are open, as an operator"""
-        for open_risk in [risk] if risk else [one.risk for one in self.chat.state.risks]:
+        risks = [risk] if risk else [one.risk for one in self.chat.state.risks]
+        if not risks:
+            raise ValueError("no risk is open on this branch")
+        for open_risk in risks:
             self._report(self.chat.clear_risk(open_risk, by=OPERATOR))
 
     def do_policy(self, name: str) -> None:
@@ -333,5 +338,5 @@ def _label(verdict: str, more: tuple[str, ...]) -> Assessment:
         raise ValueError(f"nothing is meant by: {' '.join(words)}")
     try:
         return Assessment(verdict=judged, category=category, severity=severity, risk=risk)
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
+    except ValidationError:  # all else was looked at
+        raise ValueError(f"{category} is no category, which is a name in lower case: abuse, say") from None

@@ -130,6 +130,15 @@ class BesideTheLog(LogRecorder):
         )
         return int(lists[0]), int(snapshots[0])
 
+    def select_misplaced(self) -> list[tuple[str, int]]:
+        rows = self._rows(
+            "SELECT originator_id, originator_version FROM (SELECT min({position}) AS first FROM {events} "
+            "WHERE command_id IS NOT NULL GROUP BY command_id HAVING coalesce(min(nth), -1) <> 0 "
+            "OR count(nth) <> count(*) OR min({position} - nth) <> max({position} - nth)) AS wrong "
+            "JOIN {events} e ON e.{position} = wrong.first ORDER BY wrong.first"
+        )
+        return [(str(branch), int(version)) for branch, version in rows]
+
     def select_long(self, least: int) -> list[str]:
         rows = self._rows(
             "SELECT originator_id FROM {events} GROUP BY originator_id HAVING count(*) >= %s "

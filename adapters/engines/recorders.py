@@ -174,6 +174,13 @@ class LogRecorder(ApplicationRecorder):
         """Return how many branches are not listed as the log has them, and how many snapshots do not begin so."""
 
     @abstractmethod
+    def select_misplaced(self) -> list[tuple[str, int]]:
+        """Return where the events of those commands begin that are not counted from 0, as they stand in the log.
+
+        By that count a command that comes again is known.
+        """
+
+    @abstractmethod
     def rebuild_lists(self) -> None:
         """Make the lists of branches anew from the log."""
 
@@ -429,6 +436,9 @@ class MemoryRecorder(POPOApplicationRecorder, LogRecorder):
         with self._database_lock:
             kept = [data for of_branch in self._snapshots.values() for data in of_branch.values()]
         return 0, sum(not data.startswith(prefix) for data in kept)
+
+    def select_misplaced(self) -> list[tuple[str, int]]:
+        return []  # nobody counts here
 
     def rebuild_lists(self) -> None:
         """They came about with the log, and do not outlive it."""

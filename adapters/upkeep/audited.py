@@ -1,4 +1,7 @@
-"""What an audit of a store does beside replaying its log: it looks at the snapshots, and is noted for the doctor."""
+"""What an audit of a store does beside replaying its log.
+
+It looks at how the events of a command are counted, and at the snapshots, and is noted for the doctor.
+"""
 
 import gc
 import json
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC
 
-from lastresort.adapters.engines.recorders import StoreError
+from lastresort.adapters.engines.recorders import StoreError, reached
 from lastresort.adapters.store import RecorderStore
 from lastresort.domain.chat import Conversations
 from lastresort.projections import Finding
@@ -29,6 +32,20 @@ def without_collector() -> Iterator[None]:
     finally:
         if usual:
             gc.enable()
+
+
+def wrong_counts(conversations: Conversations) -> tuple[Finding, ...]:
+    """Return a finding for each command whose events are not counted as they stand: it might take effect once more."""
+    store = conversations.store
+    if not isinstance(store, RecorderStore):
+        return ()
+    with reached():
+        misplaced = store.recorder.select_misplaced()
+    detail = "the events of this command are not counted from 0, and if it were sent again nobody would know"
+    return tuple(
+        Finding(branch=branch, version=version, rules=("structure-command",), detail=detail)
+        for branch, version in misplaced
+    )
 
 
 def wrong_snapshots(conversations: Conversations) -> tuple[Finding, ...]:

@@ -1,0 +1,81 @@
+"""What an audit of a database sees that is in no exported log: how the events of a command are counted."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from stores import DURABLE_STORES, counting, done, new_url, opened, started
+from test_cli import run
+
+__all__ = ["run"]
+
+
+@pytest.fixture(params=DURABLE_STORES)
+def url(request: pytest.FixtureRequest) -> str:
+    """A store with a conversation of two branches, and a risk on both."""
+    url = new_url(request.param, request)
+    with opened(url) as chats:
+        chat = started(chats)
+        done(chat.user_turn("Hello.", command_id="turn"))
+        done(chat.edit(2, "Good day.", child="d", command_id="edit"))
+        done(chat.raise_risk(command_id="risk"))
+    return url
+
+
+def in_database(url: str, statement: str) -> None:
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as file:
+            assert file.execute(statement).rowcount > 0
+        return
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert connection.execute(statement).rowcount > 0  # type: ignore[call-overload]
+
+
+def found(run: Callable[..., Result], url: str) -> list[tuple[str, int, list[str]]]:
+    report = json.loads(run("audit", url, "--json", status=1).stdout)
+    return [(one["branch"], one["version"], one["rules"]) for one in report["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        ("nth = 7 WHERE command_id = 'turn'", ("c", 2)),
+        ("nth = NULL WHERE command_id = 'turn'", ("c", 2)),
+        ("nth = nth + 1 WHERE command_id = 'edit' AND nth = 2", ("c", 3)),
+        ("nth = -1 WHERE command_id = 'edit' AND nth = 1", ("c", 3)),
+        ("nth = NULL WHERE command_id = 'risk' AND nth = 1", ("c", 4)),
+    ],
+)
+def test_events_of_a_command_that_are_counted_otherwise_are_found(
+    run: Callable[..., Result], url: str, damage: str, place: tuple[str, int]
+) -> None:
+    """Though no event that is read differs."""
+    run("audit", url)
+    before = run("export", url).stdout
+    in_database(url, f"UPDATE stored_events SET {damage}")
+    assert sorted(run("export", url).stdout.splitlines()) == sorted(before.splitlines())
+    assert found(run, url) == [(*place, ["structure-command"])]
+
+
+def test_it_matters__the_command_would_take_effect_once_more(run: Callable[..., Result], tmp_path: Path) -> None:
+    """On SQLite, which knows it by the count alone; two appends that follow each other look like one in the log."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        done(started(chats).user_turn("Hello.", command_id="turn"))
+    in_database(url, "UPDATE stored_events SET nth = 7 WHERE command_id = 'turn'")
+    with opened(url, new_id=counting("more-")) as chats:
+        assert chats.chat("c").user_turn("Hello.", command_id="turn").version == 3
+    assert found(run, url) == [("c", 2, ["structure-command"])]
+
+
+def test_what_nobody_damaged_is_counted_as_it_stands(run: Callable[..., Result], url: str) -> None:
+    """After an import too, and where words of several turns were written at once."""
+    run("export", url, "--output", "log.jsonl")
+    run("import", "log.jsonl", "--store", "sqlite:///copy.db")
+    run("audit", "sqlite:///copy.db")
