@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -12,6 +13,7 @@ from test_cli import as_json, run
 
 from lastresort.adapters import StoreError
 from lastresort.adapters.store import located
+from lastresort.adapters.upkeep.backup import backup
 from lastresort.adapters.upkeep.doctor import Check, examine
 from lastresort.adapters.upkeep.migration import migrate
 
@@ -75,8 +77,8 @@ def test_what_follows_from_the_log_is_made_anew_by_the_command_that_is_named(
     run("audit", url)
 
 
-def test_words_that_are_gone_are_not_forgotten_in_silence(run: Callable[..., Result], url: str) -> None:
-    """Not by a migration either; the page says how to go on without them."""
+def test_words_that_are_gone_are_not_forgotten_in_silence(run: Callable[..., Result], url: str, tmp_path: Path) -> None:
+    """Not by a migration either, nor a backup; the page says how to go on without them."""
     with opened(url) as chats:
         before = log_of(chats)
     in_database(url, "DROP TABLE contents")
@@ -84,6 +86,9 @@ def test_words_that_are_gone_are_not_forgotten_in_silence(run: Callable[..., Res
     assert why in refused(url)
     with pytest.raises(StoreError, match=why):
         migrate(url)
+    with pytest.raises(StoreError, match=r"its table contents|no table contents"):
+        backup(url, tmp_path / "backup")
+    assert not [path for path in tmp_path.iterdir() if "backup" in path.name]
     in_database(url, in_the_page("CREATE TABLE contents", url))
     with opened(url, new_id=counting("more-")) as chats:
         assert log_of(chats) == before

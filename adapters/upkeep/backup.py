@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastresort.adapters.encoding import Encoding
-from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
+from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, check_migration, reached
 from lastresort.adapters.store import RecorderStore, located
 from lastresort.projections import Report, audit
+
+from .checks import tables_in
 
 Progress = Callable[[int, int], None]
 """Called with how much is left, and how much there is in all."""
@@ -133,6 +135,7 @@ def _of_sqlite(path: Path, log: Path, keys: Path, progress: Progress) -> int:
     _copy(_keys_of(path), keys, lambda left, total: None)
     file = sqlite3.connect(log)
     try:
+        check_migration(tables_in(file))  # a backup of what has lost something would hide the loss
         (events,) = file.execute("SELECT count(*) FROM stored_events").fetchone()
     finally:
         file.close()

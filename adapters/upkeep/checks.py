@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastresort.adapters.engines.beside import BesideTheLog
-from lastresort.adapters.engines.recorders import StoreError, Tables, check_schema
+from lastresort.adapters.engines.recorders import StoreError, Tables, check_schema, tables_of
 from lastresort.adapters.snapshots import fold_digest
 
 AUDITED = "audit"
@@ -41,6 +42,18 @@ def space(path: Path) -> Check:
         f"{free:,} bytes",
         "" if free >= needed else f"make room: {needed:,} bytes would do for a copy of the store",
     )
+
+
+def tables_in(file: sqlite3.Connection) -> Tables:
+    """Return what tables an SQLite file holds.
+
+    Raises:
+        StoreError: there is no log among them.
+    """
+    made = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    if LOG not in made:
+        raise StoreError(NO_LOG)
+    return tables_of(made, LOG, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())
 
 
 def of_tables(tables: Tables, open_recorder: Callable[[], BesideTheLog]) -> Iterator[Check]:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.engines.recorders import Settings, StoreError, Tables, reached, tables_of
+from lastresort.adapters.engines.recorders import Settings, StoreError, reached
 from lastresort.adapters.store import located
 
-from .checks import LOG, NO_LOG, Check, of_tables, space
+from .checks import Check, of_tables, space, tables_in
 
 _MOST_WAL = 64 * 2**20
 _DEADLINE = 600.0
@@ -53,7 +53,7 @@ def _of_sqlite(path: Path, settings: Settings) -> Iterator[Check]:
     try:
         yield _durability(file, settings)
         yield _whole(file)
-        tables = _tables(file)
+        tables = tables_in(file)
     finally:
         file.close()
     from lastresort.adapters.engines.sqlite import open_recorder
@@ -128,10 +128,3 @@ def _whole(file: sqlite3.Connection) -> Check:
     if said == "ok":
         return Check("integrity", True, "quick_check finds nothing")
     return Check("integrity", False, f"the file is damaged: {said}", "keep a copy of it, and restore the latest backup")
-
-
-def _tables(file: sqlite3.Connection) -> Tables:
-    made = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-    if LOG not in made:
-        raise StoreError(NO_LOG)
-    return tables_of(made, LOG, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())
