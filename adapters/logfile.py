@@ -74,7 +74,7 @@ def write_file(log: Iterable[Recorded], path: Path) -> int:
         BadInput: it cannot be written. What was there before is there still, and nothing else.
     """
     try:
-        path = path.resolve()
+        path = _behind_links(path)
         if path.exists() and not path.is_file():
             raise BadInput(f"{path}: is there, and is not a file")
         draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -86,6 +86,13 @@ def write_file(log: Iterable[Recorded], path: Path) -> int:
     except OSError as error:
         raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
     return events
+
+
+def _behind_links(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # where Python has no OSError for it
+        raise BadInput(f"{path}: cannot be written: its links lead round in a ring") from None
 
 
 def _written(log: Iterable[Recorded], path: Path) -> int:
