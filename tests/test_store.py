@@ -20,6 +20,7 @@ from stores import (
     new_url,
     opened,
     started,
+    thanked,
 )
 
 from lastresort.adapters import StoreError, open_conversations
@@ -487,3 +488,26 @@ def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "lastresort.adapters.engines.postgres", None)
     with pytest.raises(StoreError, match=r"pip install lastresort\[postgres\]"):
         open_conversations("postgresql://localhost/x")
+
+
+# --- Numbers that no database takes -----------------------------------------------------------------------------------
+
+HUGE = 10**30
+
+
+def test_a_number_of_any_size_is_no_disaster(url: str) -> None:
+    """What is read up to it is all there is; where it can name nothing, it is an argument that is out of range."""
+    with opened(url) as chats:
+        chat = started(chats, "A")
+        thanked(chat)
+        assert chats.path("A", upto=HUGE) == chats.path("A")
+        assert list(chats.store.read("A", after=HUGE)) == []
+        assert chats.state("A") == chat.state
+        for number in (HUGE, 2**63):
+            with pytest.raises(ValueError, match="no such page"):
+                chats.page("active", after=number)
+        assert chats.page("active", after=2**63 - 1).rows == ()
+        with pytest.raises(ValueError, match="no words stand at version"):
+            chat.erase(HUGE)
+        with pytest.raises(ValueError, match="at"):
+            chat.edit(HUGE, "Instead.")
