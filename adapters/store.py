@@ -28,12 +28,23 @@ from .engines.recorders import (
     Settings,
     StoreError,
     reached,
+    told,
     unreached,
 )
 from .snapshots import EVERY, SealedSnapshots
 from .vault import AesGcmVault
 
 _URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*(:memory:|mode=memory))[^?]+|postgres(ql)?://")
+_OCTET = "%(?!00)[0-9A-Fa-f]{2}"
+_HOST = rf"(\[[^][@/?%]*\]|([^][:@/?,%]|{_OCTET})*)(:\d*)?"
+_SETTING = rf"\w+=([^&=%]|{_OCTET})*"
+_POSTGRESQL = re.compile(
+    rf"(?P<scheme>postgres(ql)?://)((?P<user>([^:@/?%]|{_OCTET})*)(?P<password>:([^@/?%]|{_OCTET})*)?@)?"
+    rf"(?P<place>{_HOST}(,{_HOST})*(/([^@?%]|{_OCTET})*)?)(\?({_SETTING}(&{_SETTING})*)?)?"
+)
+"""What PostgreSQL's library takes apart as we do: it takes no piece of a password for a host, and names it."""
+
+_WRITTEN_PLAINLY = "use postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @, %2F for /, %3F for ?, %25 for %"
 _CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 _OURS = {"originator_id", "originator_version", "topic", "state"}  # columns that the log has had in every version
 _AT_ONCE = 100  # rows made into events at a time: so few that the garbage collector hardly ever sees them
@@ -198,7 +209,7 @@ def open_store(
     """
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-        raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
+        raise StoreError(f"not the URL of a store: {_shown(url)}; use {known}")
     own = _files(url, create)
     try:
         address, settings = _parsed(url)
@@ -206,7 +217,7 @@ def open_store(
             _check_is_ours(own, create, settings)
         recorder, keys = _open(address, own, settings, master_key, create)
     except _CANNOT_OPEN as error:
-        raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
+        raise StoreError(f"cannot open {_shown(url)}: {told(error)}") from error
     return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys, snapshot_every)), AesGcmVault(keys)
 
 
@@ -218,7 +229,7 @@ def located(url: str) -> tuple[str, Settings]:
     """
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-        raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
+        raise StoreError(f"not the URL of a store: {_shown(url)}; use {known}")
     return _parsed(url)
 
 
@@ -240,7 +251,10 @@ def _parsed(url: str) -> tuple[str, Settings]:
             settings = settings._replace(synchronous=value.upper())
         else:
             raise StoreError(f"synchronous={value} is not FULL or NORMAL")
-    if left and scheme not in ("postgresql", "postgres"):
+    if scheme in ("postgresql", "postgres"):
+        if not _POSTGRESQL.fullmatch(url):
+            raise StoreError(f"it is not plain which part of the URL is which; {_WRITTEN_PLAINLY}")
+    elif left:
         raise StoreError(
             f"{left[0].partition('=')[0]} is no setting of it; there are: {', '.join(sorted(known)) or 'none'}"
         )
@@ -337,5 +351,13 @@ def check_is_a_log(path: Path, settings: Settings) -> _Tables | None:
     return _Tables(words) if tables else None
 
 
-def _without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+def _shown(url: str) -> str:
+    """Return a URL without what may be a password: of one that is not plain only the scheme."""
+    if (plain := _POSTGRESQL.fullmatch(url)) is not None:
+        password = ":***" if plain["password"] else ""
+        user = "" if plain["user"] is None else f"{plain['user']}{password}@"
+        return f"{plain['scheme']}{user}{plain['place']}"
+    if url.startswith(("memory:", "sqlite:///")) or re.fullmatch(r"(sqlite:)?[^\s:@=]*", url):
+        return url
+    scheme = re.match(r"[a-z][a-z0-9+.-]*:(//)?", url)
+    return f"{scheme[0] if scheme else ''}***"

@@ -456,40 +456,6 @@ def test_a_store_that_is_not_there_is_created_only_if_asked(tmp_path: Path) -> N
     open_conversations(url, create=False).close()
 
 
-@pytest.fixture(scope="module")
-def unanswered() -> str:
-    """What is said of a server that is not there: port 1 of this machine serves no database."""
-    with pytest.raises(StoreError) as raised:
-        open_conversations("postgresql://somebody:xylophone@127.0.0.1:1/x")
-    return str(raised.value)
-
-
-@pytest.mark.xdist_group("postgresql")
-def test_a_server_that_does_not_answer_is_named(unanswered: str) -> None:
-    """With its address."""
-    assert unanswered.startswith("cannot open postgresql://somebody")
-    assert "@127.0.0.1:1/x: " in unanswered
-
-
-@pytest.mark.xdist_group("postgresql")
-def test_a_password_is_not_printed(unanswered: str) -> None:
-    """Error messages go to screens and logs."""
-    assert "xylophone" not in unanswered
-
-
-@pytest.mark.xdist_group("postgresql")
-def test_a_server_that_does_not_answer_says_why(unanswered: str) -> None:
-    """Refused, unknown user, unknown database: what the server or the driver says."""
-    assert "refused" in unanswered
-
-
-def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver is an extra."""
-    monkeypatch.setitem(sys.modules, "lastresort.adapters.engines.postgres", None)
-    with pytest.raises(StoreError, match=r"pip install lastresort\[postgres\]"):
-        open_conversations("postgresql://localhost/x")
-
-
 # --- Numbers that no database takes -----------------------------------------------------------------------------------
 
 HUGE = 10**30
