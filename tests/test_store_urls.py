@@ -80,10 +80,7 @@ def test_no_form_of_a_url_shows_a_password(url: str, act: Callable[[str], object
         ("postgresql://%2Ftmp%2Fnowhere/x", "cannot open postgresql://%2Ftmp%2Fnowhere/x: "),
         ("postgresql:///x?host=/tmp/nowhere&user=me@there", "cannot open postgresql:///x: "),
         ("postgresql://u:a%40b@127.0.0.1:1", "cannot open postgresql://u:***@127.0.0.1:1: "),
-        (
-            "postgresql://u:p@q@h/x",
-            "cannot open postgresql://***: it is not plain which part of the URL is which; use ",
-        ),
+        ("postgresql://u:p@q@h/x", "cannot open postgresql://***: it is not plain which part of the URL is which"),
         ("sqlite:log.db", "not the URL of a store: sqlite:log.db; use "),
     ],
 )

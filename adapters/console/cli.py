@@ -110,7 +110,7 @@ class _Group(click.Group):
 
 
 def _give_up(why: str, status: int) -> NoReturn:
-    click.echo(f"lastresort: {why}", err=True)
+    click.echo(f"lastresort: {'; '.join(line.strip() for line in why.splitlines())}", err=True)
     sys.exit(status)
 
 

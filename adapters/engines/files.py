@@ -1,9 +1,12 @@
 """The files of an SQLite store: where each lies, and what names them to SQLite."""
 
+import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from .recorders import StoreError
 
 _SCHEME = "sqlite:///"
 _BESIDE = ("-wal", "-shm", "-journal")
@@ -58,6 +61,21 @@ def uri(path: Path, mode: str = "rw") -> str:
     Not `mode=ro`, not even to read: SQLite would leave files beside a database that is in WAL mode.
     """
     return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Say of a file that cannot be looked at, read or written which it is, and why.
+
+    Raises:
+        StoreError: in place of what the system raised.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise StoreError(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
 
 
 def _beside(path: Path, end: str) -> Path:

@@ -82,7 +82,7 @@ def unreached(error: Exception) -> StoreError:
 
 def told(error: Exception) -> str:
     """Return what an engine said, on one line and without the password of a URL that it cannot make sense of."""
-    said = " ".join(str(error).split())
+    said = "; ".join(filter(None, map(str.strip, str(error).splitlines())))
     if _OF_A_URL.search(said):
         return "the URL has a parameter, or a part, that PostgreSQL's library does not know"
     return said

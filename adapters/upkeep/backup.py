@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from lastresort.adapters.encoding import Encoding
 from lastresort.adapters.engines import files
-from lastresort.adapters.engines.files import StoreFiles
+from lastresort.adapters.engines.files import StoreFiles, named
 from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, check_migration, reached
 from lastresort.adapters.store import RecorderStore, located
 from lastresort.projections import Report, audit
@@ -38,6 +38,7 @@ class BackedUp(NamedTuple):
     bytes: int
 
 
+@named()
 def backup(url: str, file: Path, progress: Progress = lambda left, total: None) -> BackedUp:
     """Write a backup of the store at `url` to `file`, and of its keys to the same name with `-keys` after it.
 
@@ -68,6 +69,7 @@ def backup(url: str, file: Path, progress: Progress = lambda left, total: None) 
     return BackedUp(file, keys, events, size)
 
 
+@named()
 def restore(file: Path, url: str, progress: Progress = lambda left, total: None) -> Report:
     """Make a store at `url`, where there must be none, from a backup, and audit it. If it has findings, none is made.
 

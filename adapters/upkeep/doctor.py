@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lastresort.adapters.engines import files
-from lastresort.adapters.engines.files import StoreFiles
+from lastresort.adapters.engines.files import StoreFiles, named
 from lastresort.adapters.engines.keys import VARIABLE
 from lastresort.adapters.engines.recorders import Settings, StoreError, reached
 from lastresort.adapters.store import located
@@ -24,6 +24,7 @@ _FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 Source: sqlite.org/wal.html, "The WAL-reset bug"."""
 
 
+@named()
 def examine(url: str) -> list[Check]:
     """Examine a store.
 

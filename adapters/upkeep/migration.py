@@ -7,7 +7,7 @@ of this program that says so, and mends lists and snapshots that `lastresort doc
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from lastresort.adapters.engines.files import StoreFiles
+from lastresort.adapters.engines.files import StoreFiles, named
 from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
 from lastresort.adapters.store import RecorderStore, check_is_a_log, located, open_store
 from lastresort.domain.events import Recorded
@@ -24,6 +24,7 @@ class Migrated(NamedTuple):
     snapshots: int
 
 
+@named()
 def migrate(
     url: str, track: Callable[[Iterable[str]], Iterable[str]] = lambda branches: branches, *, snapshots: bool = True
 ) -> Migrated:
