@@ -17,7 +17,7 @@ from lastresort.adapters.encoding import Encoding
 from lastresort.adapters.engines import files
 from lastresort.adapters.engines.files import StoreFiles, named
 from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, check_migration, reached
-from lastresort.adapters.store import RecorderStore, located
+from lastresort.adapters.store import RecorderStore, located, open_store
 from lastresort.projections import Report, audit
 
 from .checks import tables_in
@@ -93,6 +93,20 @@ def restore(file: Path, url: str, progress: Progress = lambda left, total: None)
         from . import postgres_backup
 
         return postgres_backup.load(file, keys, address, settings)
+
+
+def why_closed(url: str) -> str | None:
+    """Return why a store that was restored cannot be opened here, None if it can: its master key is not in a backup.
+
+    A store that never had one is given one, as by whatever opens it first.
+    """
+    try:
+        store, vault = open_store(url, create=False)
+    except StoreError as error:
+        return str(error)
+    store.close()
+    vault.close()
+    return None
 
 
 @contextmanager
