@@ -77,7 +77,9 @@ def test_a_ring_of_links_leads_nowhere(run: Callable[..., Result], there: str) -
     own = StoreFiles.at(there)
     assert own is not None
     assert not own.owns(Path("ring"))
-    assert run("export", there, "--output", "ring", status=2).stderr.count("\n") == 1
+    for url in (there, "sqlite:///ring"):
+        assert run("export", url, "--output", "ring", status=2).stderr.count("\n") == 1
+        assert run("backup", url, "ring", status=2).stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["v.db-master", "v.db-wal", "v.db-shm", "v.db-journal"])

@@ -52,7 +52,7 @@ class StoreFiles(NamedTuple):
         yield from (self.log, self.keys, self.master)
         yield from self.leftovers
         for path in (self.log, self.keys):
-            yield from (_beside(path.resolve(), end) for end in _BESIDE)  # where SQLite looks, behind a link
+            yield from (_beside(_resolved(path), end) for end in _BESIDE)  # where SQLite looks, behind a link
 
 
 def uri(path: Path, mode: str = "rw") -> str:
@@ -85,6 +85,11 @@ def _beside(path: Path, end: str) -> Path:
 def _is_same(one: Path, other: Path) -> bool:
     with suppress(OSError):
         return one.samefile(other)
-    with suppress(OSError, RuntimeError):  # a ring of links
-        return one.resolve() == other.resolve()
-    return False
+    return _resolved(one) == _resolved(other)
+
+
+def _resolved(path: Path) -> Path:
+    """Return what a path leads to, itself where it leads nowhere: round in a ring, or through what is no name."""
+    with suppress(OSError, RuntimeError):
+        return path.resolve()
+    return path
