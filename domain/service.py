@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC
 from typing import NamedTuple
 
+from pydantic import ConfigDict, TypeAdapter
+
 from .commands import (
     UNSEALED,
     AssessTurn,
@@ -56,8 +58,9 @@ from .ports import (
 )
 from .rules import Broken, broken_rules
 from .state import Conversation, about_to_fork, evolve, fold
-from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
+from .values import About, Actor, ActorKind, ErasureCause, Id, Risk, with_content
 
+_ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
 _LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which goes to whoever asks at the right moment
@@ -210,7 +213,7 @@ class Service:
             branch: where.
             command: what; if there are words, its `content` is set here.
             words: what was said, sealed beside the log.
-            correlation_id: the wider act that the command belongs to.
+            correlation_id: the wider act that the command belongs to: an id, as it stands in the log.
 
         Raises:
             UnknownBranch: the store has no such branch.
@@ -222,6 +225,8 @@ class Service:
         if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
         check_words(command, words)
+        if correlation_id is not None:
+            _ID.validate_python(correlation_id)
 
         def attempt(fresh: bool) -> Committed | _Standing:
             state = self._state(branch, fresh=fresh)
@@ -295,13 +300,10 @@ class Service:
         raised = uuid.uuid5(_SEEN, command.id).hex
         self.execute(branch, RaiseRisk(id=raised, by=by, risk=raised, about=about))
 
-    def fork(
-        self, branch: str, command: OpenBranch, words: str | None = None, *, child: str | None = None
-    ) -> Committed | Refused:
-        """Open a branch at a turn on the path of `branch`, with `words` as its first user turn if there are any.
+    def fork(self, command: OpenBranch, words: str | None = None, *, child: str | None = None) -> Committed | Refused:
+        """Open a branch at a turn on its parent's path, with `words` as its first user turn if there are any.
 
         Args:
-            branch: the parent.
             command: where, and why.
             words: what is said in place of the turn that was edited.
             child: what to call the new branch.
@@ -310,7 +312,7 @@ class Service:
             UnknownBranch, CommandIdReused, Contended: as `execute`.
             ValueError: a branch `child` exists.
         """
-        opened = child or self.new_id()
+        branch, opened = command.parent, child or self.new_id()
         if words is not None:
             check_words(TakeUserTurn(id=command.id, by=command.by), words)
 
