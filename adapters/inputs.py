@@ -99,13 +99,15 @@ def load_policy(name: str) -> Policy:
     if name in PROFILES:
         return PROFILES[name]
     path = Path(name)
-    if not path.is_file():
-        raise BadInput(f"no policy {name}: neither a profile ({', '.join(PROFILES)}) nor a file")
     try:
+        if not path.is_file():
+            raise BadInput(f"no policy {name}: neither a profile ({', '.join(PROFILES)}) nor a file")
         if path.stat().st_size > MAX_POLICY_BYTES:
             raise BadInput(f"{path}: a policy of more than {MAX_POLICY_BYTES:,} bytes is none")
         return Policy.from_toml(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None
     except PolicyError as error:
         raise BadInput(str(error)) from None

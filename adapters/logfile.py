@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 from pydantic_core import to_json
 
-from lastresort.domain.events import Recorded, Unreadable
+from lastresort.domain.events import EVENTS, Recorded, Unreadable
 from lastresort.domain.ports import Append, CommandRecorded, EventStore, Placed, VersionConflict
 from lastresort.domain.values import Frozen, Id, Version
 from lastresort.projections import Report, audit
@@ -74,7 +74,7 @@ def write_file(log: Iterable[Recorded], path: Path) -> int:
         BadInput: it cannot be written. What was there before is there still, and nothing else.
     """
     try:
-        path = path.resolve()
+        path = _behind_links(path)
         if path.exists() and not path.is_file():
             raise BadInput(f"{path}: is there, and is not a file")
         draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -86,6 +86,13 @@ def write_file(log: Iterable[Recorded], path: Path) -> int:
     except OSError as error:
         raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
     return events
+
+
+def _behind_links(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # where Python has no OSError for it
+        raise BadInput(f"{path}: cannot be written: its links lead round in a ring") from None
 
 
 def _written(log: Iterable[Recorded], path: Path) -> int:
@@ -112,7 +119,10 @@ def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:
 def _entry(line: LogLine) -> Recorded | Unreadable:
     state = to_json(line.event, inf_nan_mode="constants")  # so that what is no number is not taken for null
     envelope = (None, line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
-    return _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
+    entry = _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
+    if line.kind not in EVENTS and isinstance(entry, Unreadable):
+        return entry._replace(why="kind: no kind of event that is known")  # a store names it; here it may be words
+    return entry
 
 
 def checked_log(path: Path) -> tuple[list[Recorded], Report]:

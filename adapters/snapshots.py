@@ -102,7 +102,7 @@ class SealedSnapshots:
 
     def latest(self, branch: str, upto: int | None = None) -> Kept | None:
         fold, key = fold_digest(), self._sealing()
-        most = 2**62 if upto is None else upto
+        most = 2**62 if upto is None else min(upto, 2**62)
         while fold is not None and key is not None:
             with reached():
                 found = self._recorder.select_snapshot(branch, most, fold)

@@ -15,7 +15,8 @@ from lastresort.domain.events import BranchOpened, Recorded, Unreadable
 from lastresort.domain.ports import Append, Found, List, Place, VersionConflict
 
 from .encoding import Encoding, is_id
-from .engines import sqlite
+from .engines import files, sqlite
+from .engines.files import StoreFiles
 from .engines.keys import Keys, KeyStore, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, find_master_key
 from .engines.recorders import (
     FAILURES,
@@ -27,15 +28,27 @@ from .engines.recorders import (
     Settings,
     StoreError,
     reached,
+    told,
     unreached,
 )
 from .snapshots import EVERY, SealedSnapshots
 from .vault import AesGcmVault
 
 _URL = re.compile(r"memory:(\?|$)|sqlite:///(?!.*(:memory:|mode=memory))[^?]+|postgres(ql)?://")
+_OCTET = "%(?!00)[0-9A-Fa-f]{2}"
+_HOST = rf"(\[[^][@/?%]*\]|([^][:@/?,%]|{_OCTET})*)(:\d*)?"
+_SETTING = rf"\w+=([^&=%]|{_OCTET})*"
+_POSTGRESQL = re.compile(
+    rf"(?P<scheme>postgres(ql)?://)((?P<user>([^:@/?%]|{_OCTET})*)(?P<password>:([^@/?%]|{_OCTET})*)?@)?"
+    rf"(?P<place>{_HOST}(,{_HOST})*(/([^@?%]|{_OCTET})*)?)(\?({_SETTING}(&{_SETTING})*)?)?"
+)
+"""What PostgreSQL's library takes apart as we do: it takes no piece of a password for a host, and names it."""
+
+_WRITTEN_PLAINLY = "use postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @, %2F for /, %3F for ?, %25 for %"
 _CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 _OURS = {"originator_id", "originator_version", "topic", "state"}  # columns that the log has had in every version
 _AT_ONCE = 100  # rows made into events at a time: so few that the garbage collector hardly ever sees them
+_LAST = 2**62  # no branch comes as far; a database takes no number of any size
 _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader holds a connection
 
 
@@ -97,8 +110,9 @@ class RecorderStore:
         Raises:
             StoreError: an event is of an unknown kind, or not what its kind holds.
         """
+        upto = None if upto is None else min(upto, _LAST)
         with reached():
-            rows = self.recorder.select_branch(branch, after, upto, limit)
+            rows = self.recorder.select_branch(branch, min(after, _LAST), upto, limit)
         return _readable(self._encoding.entries(rows))
 
     def log(self) -> Iterator[Recorded]:
@@ -199,15 +213,15 @@ def open_store(
     """
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-        raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
-    path = _path(url, create)
+        raise StoreError(f"not the URL of a store: {_shown(url)}; use {known}")
+    own = _files(url, create)
     try:
         address, settings = _parsed(url)
-        if path is not None and path.exists():
-            _check_is_ours(path, create, settings)
-        recorder, keys = _open(address, path, settings, master_key, create)
+        if own is not None and own.log.exists():
+            _check_is_ours(own, create, settings)
+        recorder, keys = _open(address, own, settings, master_key, create)
     except _CANNOT_OPEN as error:
-        raise StoreError(f"cannot open {_without_password(url)}: {error}") from error
+        raise StoreError(f"cannot open {_shown(url)}: {told(error)}") from error
     return RecorderStore(recorder, snapshots=SealedSnapshots(recorder, keys, snapshot_every)), AesGcmVault(keys)
 
 
@@ -219,7 +233,7 @@ def located(url: str) -> tuple[str, Settings]:
     """
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-        raise StoreError(f"not the URL of a store: {_without_password(url)}; use {known}")
+        raise StoreError(f"not the URL of a store: {_shown(url)}; use {known}")
     return _parsed(url)
 
 
@@ -241,7 +255,10 @@ def _parsed(url: str) -> tuple[str, Settings]:
             settings = settings._replace(synchronous=value.upper())
         else:
             raise StoreError(f"synchronous={value} is not FULL or NORMAL")
-    if left and scheme not in ("postgresql", "postgres"):
+    if scheme in ("postgresql", "postgres"):
+        if not _POSTGRESQL.fullmatch(url):
+            raise StoreError(f"it is not plain which part of the URL is which; {_WRITTEN_PLAINLY}")
+    elif left:
         raise StoreError(
             f"{left[0].partition('=')[0]} is no setting of it; there are: {', '.join(sorted(known)) or 'none'}"
         )
@@ -259,15 +276,15 @@ def _seconds(value: str) -> float:
 
 
 def _open(
-    url: str, path: Path | None, settings: Settings, master_key: MasterKey | None, create: bool
+    url: str, own: StoreFiles | None, settings: Settings, master_key: MasterKey | None, create: bool
 ) -> tuple[LogRecorder, Keys]:
     if url == "memory:":
         return MemoryRecorder(), MemoryKeys()
     recorder: LogRecorder
     keys: KeyStore
-    if path is not None:
-        recorder = sqlite.open_recorder(path, settings)
-        keys = SQLiteKeys(path.with_name(path.name + "-keys"), settings)
+    if own is not None:
+        recorder = sqlite.open_recorder(own.log, settings)
+        keys = SQLiteKeys(own.keys, settings)
     else:
         try:
             from .engines.postgres import open_recorder
@@ -277,19 +294,18 @@ def _open(
         recorder = open_recorder(url, settings, create=create)
         keys = PostgresKeys(url, settings)
     try:
-        beside = path.with_name(path.name + "-master") if path else None
-        return recorder, WrappedKeys(keys, find_master_key(master_key, beside, keys))
+        return recorder, WrappedKeys(keys, find_master_key(master_key, own and own.master, keys))
     except BaseException:
         keys.close()
         recorder.close()
         raise
 
 
-def _path(url: str, create: bool) -> Path | None:
-    """Return the path of an SQLite store's file, if the URL is of one."""
-    if not url.startswith("sqlite:///"):
+def _files(url: str, create: bool) -> StoreFiles | None:
+    """Return the files of an SQLite store, if the URL is of one."""
+    if (own := StoreFiles.at(url)) is None:
         return None
-    path = Path(url.removeprefix("sqlite:///").partition("?")[0])
+    path = own.log
     try:
         if not create and not path.exists():
             raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
@@ -297,24 +313,23 @@ def _path(url: str, create: bool) -> Path | None:
             raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
     except OSError as error:
         raise StoreError(f"cannot look for a store at {path}: {error.strerror}") from None
-    return path.absolute() if path.name.startswith("file:") else path  # which SQLite would read as a URI of its own
+    return own
 
 
-def _check_is_ours(path: Path, create: bool, settings: Settings) -> None:
+def _check_is_ours(own: StoreFiles, create: bool, settings: Settings) -> None:
     """Check that a file is a store with its keys, or empty where one may be made, before anything is written there.
 
     Raises:
         StoreError: it is something else.
     """
-    if (tables := check_is_a_log(path, settings)) is None:
+    if (tables := check_is_a_log(own.log, settings)) is None:
         if not create:
             raise StoreError("it is empty, and not a lastresort store; `simulate` or `chat` makes one of it")
         return
-    keys = path.with_name(path.name + "-keys")
-    if tables.words and not keys.exists():
+    if tables.words and not own.keys.exists():
         raise StoreError(
-            f"the keys of its words were in {keys}, which is gone; restore it, with its master key. If it is lost for "
-            "good then so are the words; an empty file there says that you go on without them"
+            f"the keys of its words were in {own.keys}, which is gone; restore it, with its master key. If it is lost "
+            "for good then so are the words; an empty file there says that you go on without them"
         )
 
 
@@ -330,8 +345,7 @@ def check_is_a_log(path: Path, settings: Settings) -> _Tables | None:
     Raises:
         StoreError: it is the database of something else.
     """
-    # Not `mode=ro`: SQLite would leave files beside a database that is in WAL mode.
-    uri = f"{path.absolute().as_uri()}?mode=rw"
+    uri = files.uri(path)
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=settings.deadline)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         columns = {row[1] for row in connection.execute("PRAGMA table_info(stored_events)")}
@@ -341,5 +355,13 @@ def check_is_a_log(path: Path, settings: Settings) -> _Tables | None:
     return _Tables(words) if tables else None
 
 
-def _without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+def _shown(url: str) -> str:
+    """Return a URL without what may be a password: of one that is not plain only the scheme."""
+    if (plain := _POSTGRESQL.fullmatch(url)) is not None:
+        password = ":***" if plain["password"] else ""
+        user = "" if plain["user"] is None else f"{plain['user']}{password}@"
+        return f"{plain['scheme']}{user}{plain['place']}"
+    if url.startswith(("memory:", "sqlite:///")) or re.fullmatch(r"(sqlite:)?[^\s:@=]*", url):
+        return url
+    scheme = re.match(r"[a-z][a-z0-9+.-]*:(//)?", url)
+    return f"{scheme[0] if scheme else ''}***"

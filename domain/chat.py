@@ -54,6 +54,9 @@ from .values import (
 )
 
 _MOST_ROWS = 1_000
+_LAST_POSITION = 2**63 - 1
+"""The last position that a log can have."""
+
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
 
 
@@ -116,15 +119,16 @@ class Conversations(Service):
 
         Args:
             which: the list.
-            after: where the page before left off.
+            after: where the page before left off; a position, 0 to 2**63 - 1.
             limit: how many rows, 1 to 1,000.
 
         Raises:
             ValueError: an argument is out of range.
         """
-        if which not in get_args(List) or not 1 <= limit <= _MOST_ROWS or after < 0:
+        if which not in get_args(List) or not 1 <= limit <= _MOST_ROWS or not 0 <= after <= _LAST_POSITION:
             raise ValueError(
-                f"no such page: list {which!r} of {get_args(List)}, after {after}, limit {limit} of 1 to {_MOST_ROWS}"
+                f"no such page: list {which!r} of {get_args(List)}, after {after} of 0 to {_LAST_POSITION}, "
+                f"limit {limit} of 1 to {_MOST_ROWS}"
             )
         found = self.store.page(which, after=after, limit=limit + 1)
         rows = tuple(listed(one, lambda branch: self.state(branch).policy.name) for one in found[:limit])

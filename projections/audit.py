@@ -65,7 +65,8 @@ def audit(log: Iterable[Recorded | Unreadable], law: Mapping[type[EventBase], tu
 class _Auditor:
     def __init__(self, law: Mapping[type[EventBase], tuple[Rule, ...]]) -> None:
         self.replay = Replay()
-        self.events = 0
+        self._events = 0
+        self._position = 0  # of the entry before
         self.findings: list[Finding] = []
         self._law = law
         self._shared: list[Recorded] = []  # the events that the append being read has for several branches
@@ -74,10 +75,11 @@ class _Auditor:
         self._lacks = {kind: tuple(rule.lacks for rule in rules) for kind, rules in law.items()}
 
     def take(self, entry: Recorded | Unreadable) -> None:
-        self.events += 1
-        if entry.position != self.events:
-            self._find(entry, "gap", f"position {entry.position} where {self.events} was to come")
-            self.events = entry.position
+        self._events += 1
+        self._position += 1
+        if entry.position != self._position:
+            self._find(entry, "gap", f"position {entry.position} where {self._position} was to come")
+            self._position = entry.position
         if isinstance(entry, Unreadable):
             self._find(entry, "unreadable", entry.why)
             if entry.branch in self.replay.states:
@@ -179,7 +181,7 @@ class _Auditor:
                 self.findings.append(
                     Finding(branch=branch, version=state.version, rules=("risk-holds",), detail=detail)
                 )
-        return Report(self.events, len(self.replay.states), tuple(self.findings), self.replay.states)
+        return Report(self._events, len(self.replay.states), tuple(self.findings), self.replay.states)
 
 
 def _same_risk(one: EventBase, other: RiskRaised | RiskCleared) -> bool:

@@ -25,6 +25,14 @@ def test_a_removed_event_leaves_a_gap(ending: Log) -> None:
     ]
 
 
+def test_events_are_counted_wherever_the_positions_begin(ending: Log) -> None:
+    """What was cut off before is a gap, and no event."""
+    later = [entry._replace(position=entry.position + 100) for entry in ending[:7]]
+    report = audit(later)
+    assert report.events == 7
+    assert [finding.detail for finding in report.findings] == ["position 101 where 1 was to come"]
+
+
 def test_a_removed_event_is_a_gap_even_if_the_positions_are_closed_up(ending: Log) -> None:
     """Removing what no rule needs breaks no rule, and is found all the same."""
     log = then(ending, RiskRaised(by=USER, risk="r", about="self"), RiskRaised(by=USER, risk="s", about="self"))

@@ -13,6 +13,7 @@ import pytest
 from operations_kit import _apart, another, in_database, kind, logged, opened, run, said, story, turns, url, wrong
 from stores import USER, done, started, thanked
 
+from lastresort.adapters.engines.keys import VARIABLE
 from lastresort.adapters.engines.recorders import StoreError
 from lastresort.adapters.upkeep import backup as backups
 from lastresort.adapters.upkeep.backup import backup, restore
@@ -218,3 +219,29 @@ def test_a_backup_needs_a_program_of_the_servers_version(
     with pytest.raises(StoreError, match=r"no pg_dump of version .* install the client programs"):
         backup(url, tmp_path / "not")
     assert not list(tmp_path.glob("*not*"))
+
+
+@pytest.mark.parametrize("there", ["none", "another"])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_who_restores_without_the_master_key_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, form: list[str]
+) -> None:
+    """The store is whole, so the status is 0; but nobody can open it, and that is better known at once."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with opened(f"sqlite:///{tmp_path}/log.db") as chats:
+        story(chats)
+    backup(f"sqlite:///{tmp_path}/log.db", tmp_path / "backup")
+    place = tmp_path / "place.db"
+    if there == "another":
+        (tmp_path / "place.db-master").write_bytes(bytes(32))
+    result = run("restore", tmp_path / "backup", "--store", f"sqlite:///{place}", *form)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("lastresort: all of it was restored, and it cannot be opened yet: ")
+    assert ("no master key at" if there == "none" else "by another master key") in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert (tmp_path / "place.db-master").exists() == (there == "another")
+    shutil.copy(tmp_path / "log.db-master", tmp_path / "place.db-master")
+    assert logged(f"sqlite:///{place}") == logged(f"sqlite:///{tmp_path}/log.db")
+    place.unlink()
+    (tmp_path / "place.db-keys").unlink()
+    assert run("restore", tmp_path / "backup", "--store", f"sqlite:///{place}", *form).stderr == ""

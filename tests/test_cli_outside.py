@@ -186,3 +186,76 @@ def test_help_does_not_wait_for_what_it_does_not_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in main.commands)
     assert done.stdout.endswith("[]\n")
+
+
+# --- Files that cannot be read, and what is no store ------------------------------------------------------------------
+
+LONG = "x" * 5_000
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["simulate", "in.jsonl", "--store", "sqlite:///new.db", "--policy", LONG],
+        ["simulate", LONG, "--store", "sqlite:///new.db"],
+        ["import", LONG, "--store", "sqlite:///new.db"],
+        ["audit", LONG],
+        ["export", "sqlite:///v.db", "--output", LONG],
+        ["backup", "sqlite:///v.db", LONG],
+        ["backup", f"sqlite:///{LONG}", "monday"],
+        ["restore", LONG, "--store", "sqlite:///new.db"],
+        ["restore", "v.db", "--store", f"sqlite:///{LONG}"],
+        *([name, f"sqlite:///{LONG}"] for name in ("doctor", "migrate", "audit", "export")),
+    ],
+    ids=lambda command: " ".join(command).replace(LONG, "LONG"),
+)
+def test_a_file_that_cannot_be_reached_is_named(run: Callable[..., Result], tmp_path: Path, command: list[str]) -> None:
+    """With what the system says of it, on one line; it is not the output that is in the way."""
+    transcripts(Path("in.jsonl"))
+    with opened("sqlite:///v.db") as chats:
+        started(chats)
+    before = fingerprints(tmp_path)
+    result = run(*command, status=2)
+    assert result.stderr.startswith("lastresort: ")
+    assert result.stderr.count("\n") == 1
+    assert f"{LONG}: " in result.stderr
+    assert result.stderr.endswith("File name too long\n")
+    assert fingerprints(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", ["doctor", "migrate", "audit", "export"])
+def test_what_is_no_database_will_be_none_later(run: Callable[..., Result], command: str) -> None:
+    """Nobody is told to try again."""
+    Path("some.txt").write_text("This is a text, and longer than the header of a database. " * 20)
+    said = run(command, "sqlite:///some.txt", status=2).stderr
+    assert "file is not a database" in said
+    assert "try again" not in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["backup", "sqlite:///none.db", "monday"],
+        ["restore", "none", "--store", "sqlite:///new.db"],
+        ["simulate", "in.jsonl", "--store", "sqlite:///new.db", "--policy", "two.toml"],
+        ["doctor", "postgresql://127.0.0.1:1/x"],
+        ["views", "--store", "postgresql://127.0.0.1:1/x"],
+        ["backup", "postgresql://127.0.0.1:1/x", "monday"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_wrong_takes_one_line(run: Callable[..., Result], command: list[str]) -> None:
+    """Whatever progress there was to be shown, how much is wrong, and how many lines PostgreSQL's library takes."""
+    transcripts(Path("in.jsonl"))
+    Path("two.toml").write_text("name = 'mine'\nmin_severity = 0\nhandshake = 1\n")
+    said = run(*command, status=2).stderr
+    assert said.startswith("lastresort: ")
+    assert said.count("\n") == 1
+    assert ("line 2: " in said and "line 3: " in said) == ("two.toml" in command)
+
+
+def test_a_copy_says_nothing_where_nobody_watches(run: Callable[..., Result]) -> None:
+    with opened("sqlite:///v.db") as chats:
+        started(chats)
+    assert run("backup", "sqlite:///v.db", "monday").stderr == ""

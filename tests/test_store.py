@@ -20,6 +20,7 @@ from stores import (
     new_url,
     opened,
     started,
+    thanked,
 )
 
 from lastresort.adapters import StoreError, open_conversations
@@ -455,35 +456,24 @@ def test_a_store_that_is_not_there_is_created_only_if_asked(tmp_path: Path) -> N
     open_conversations(url, create=False).close()
 
 
-@pytest.fixture(scope="module")
-def unanswered() -> str:
-    """What is said of a server that is not there: port 1 of this machine serves no database."""
-    with pytest.raises(StoreError) as raised:
-        open_conversations("postgresql://somebody:xylophone@127.0.0.1:1/x")
-    return str(raised.value)
+# --- Numbers that no database takes -----------------------------------------------------------------------------------
+
+HUGE = 10**30
 
 
-@pytest.mark.xdist_group("postgresql")
-def test_a_server_that_does_not_answer_is_named(unanswered: str) -> None:
-    """With its address."""
-    assert unanswered.startswith("cannot open postgresql://somebody")
-    assert "@127.0.0.1:1/x: " in unanswered
-
-
-@pytest.mark.xdist_group("postgresql")
-def test_a_password_is_not_printed(unanswered: str) -> None:
-    """Error messages go to screens and logs."""
-    assert "xylophone" not in unanswered
-
-
-@pytest.mark.xdist_group("postgresql")
-def test_a_server_that_does_not_answer_says_why(unanswered: str) -> None:
-    """Refused, unknown user, unknown database: what the server or the driver says."""
-    assert "refused" in unanswered
-
-
-def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver is an extra."""
-    monkeypatch.setitem(sys.modules, "lastresort.adapters.engines.postgres", None)
-    with pytest.raises(StoreError, match=r"pip install lastresort\[postgres\]"):
-        open_conversations("postgresql://localhost/x")
+def test_a_number_of_any_size_is_no_disaster(url: str) -> None:
+    """What is read up to it is all there is; where it can name nothing, it is an argument that is out of range."""
+    with opened(url) as chats:
+        chat = started(chats, "A")
+        thanked(chat)
+        assert chats.path("A", upto=HUGE) == chats.path("A")
+        assert list(chats.store.read("A", after=HUGE)) == []
+        assert chats.state("A") == chat.state
+        for number in (HUGE, 2**63):
+            with pytest.raises(ValueError, match="no such page"):
+                chats.page("active", after=number)
+        assert chats.page("active", after=2**63 - 1).rows == ()
+        with pytest.raises(ValueError, match="no words stand at version"):
+            chat.erase(HUGE)
+        with pytest.raises(ValueError, match="at"):
+            chat.edit(HUGE, "Instead.")

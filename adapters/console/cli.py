@@ -20,6 +20,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters import StoreError, open_conversations
+from lastresort.adapters.engines.files import StoreFiles
 from lastresort.adapters.inputs import BadInput, load_policy
 from lastresort.domain.chat import Conversations
 from lastresort.domain.outcomes import CommandIdReused, Contended, UnknownBranch
@@ -85,6 +86,8 @@ class _Group(click.Group):
             finally:
                 sys.stdout.flush()
         except OSError as error:
+            if error.filename is not None:  # standard output has no name
+                _give_up(f"{error.filename}: {error.strerror}", BAD_INPUT)
             _let_go_of_output()
             _give_up(f"the output cannot be written: {error.strerror}", BAD_INPUT)
 
@@ -107,7 +110,7 @@ class _Group(click.Group):
 
 
 def _give_up(why: str, status: int) -> NoReturn:
-    click.echo(f"lastresort: {why}", err=True)
+    click.echo(f"lastresort: {'; '.join(line.strip() for line in why.splitlines())}", err=True)
     sys.exit(status)
 
 
@@ -136,6 +139,18 @@ def _opened(url: str, *, create: bool = False) -> Iterator[Conversations]:
         conversations.close()
 
 
+def _check_apart(url: str, what: str, *paths: Path) -> None:
+    """Check that no file that is handed in, or written, is one of the store's own.
+
+    Raises:
+        BadInput: one is, or would be once the store is open.
+    """
+    own = StoreFiles.at(url)
+    for path in paths:
+        if own is not None and own.owns(path):
+            raise BadInput(f"{path}: is part of the store that is {what}; name another file")
+
+
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_store
@@ -152,6 +167,7 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
 
     from . import display
 
+    _check_apart(url, "played into", *files)
     transcripts = read_transcripts(files)
     simulation = Simulation(url, model=model, policy=load_policy(policy))
     try:
@@ -206,7 +222,10 @@ def views(which: List | None, limit: int | None, after: int | None, url: str, as
         if which is None:
             raise BadInput("a page is of one list: say active, ended or branched")
         with _opened(url) as conversations:
-            page = conversations.page(which, after=after or 0, limit=limit or 50)
+            try:
+                page = conversations.page(which, after=after or 0, limit=limit or 50)
+            except ValueError as error:
+                raise BadInput(str(error)) from None
         if as_json:
             display.print_json({which: page.rows, "after": page.after})
         else:
@@ -337,6 +356,8 @@ def export_(url: str, output: Path | None, as_json: bool) -> None:
 
     from . import display
 
+    if output is not None:
+        _check_apart(url, "exported", output)
     with _opened(url) as conversations:
         if output is None:
             for recorded in conversations.store.log():
@@ -359,6 +380,7 @@ def import_(file: Path, url: str, as_json: bool) -> None:
 
     from . import display
 
+    _check_apart(url, "imported into", file)
     entries, report = checked_log(file)
     if not report.findings:
         with _opened(url, create=True) as conversations:

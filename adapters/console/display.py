@@ -248,7 +248,8 @@ def show_checks(out: Console, checks: Sequence[Check]) -> None:
 @contextmanager
 def copying(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Show how far a copy has come; yields what is to be told how much is left, and of how much."""
-    with Progress(console=progress(), disable=quiet, transient=True) as bar:
+    out = progress()
+    with Progress(console=out, disable=quiet or not out.is_terminal, transient=True) as bar:
         task = bar.add_task("copying", total=None)
         yield lambda left, total: bar.update(task, total=total, completed=total - left)
 

@@ -78,6 +78,7 @@ def backup(url: str, file: Path, as_json: bool) -> None:
 def restore(file: Path, url: str, as_json: bool) -> None:
     """Make a store from a backup, and audit it: all of it, or, if the audit has findings, nothing."""
     from lastresort.adapters.upkeep.backup import restore as put_back
+    from lastresort.adapters.upkeep.backup import why_closed
 
     from . import display
 
@@ -86,6 +87,8 @@ def restore(file: Path, url: str, as_json: bool) -> None:
     display.tell_audit(report.events, report.branches, report.findings, as_json)
     if report.findings and not as_json:
         click.echo("Nothing was restored.")
+    if not report.findings and (why := why_closed(url)) is not None:
+        click.echo(f"lastresort: all of it was restored, and it cannot be opened yet: {why}", err=True)
     sys.exit(FINDINGS if report.findings else 0)
 
 

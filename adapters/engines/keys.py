@@ -128,7 +128,7 @@ class SQLiteKeys:
     def __init__(self, path: Path, settings: Settings | None = None) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._deadline = (settings or Settings()).deadline
-        self._connection = connect(str(path), Settings("NORMAL", self._deadline))
+        self._connection = connect(str(path.absolute()), Settings("NORMAL", self._deadline))
         self._lock = Lock()
         columns = [column for _, column, *_ in self._connection.execute("PRAGMA table_info(keys)")]
         if columns and "name" not in columns:

@@ -6,6 +6,7 @@ they belong to, all in one transaction. Topics are event kinds, never Python pat
 is imported.
 """
 
+import re
 import sqlite3
 from abc import abstractmethod
 from collections import Counter
@@ -69,9 +70,25 @@ def reached() -> Iterator[None]:
 
 def unreached(error: Exception) -> StoreError:
     """Say what the engine said, and what it means where that is not plain."""
-    if "locked" in str(error):
-        return StoreLocked(f"another program held the store's lock until the deadline: {error}; nothing was written")
-    return StoreError(f"the store cannot be read or written now: {error}; try again")
+    said = told(error)
+    if "locked" in said:
+        return StoreLocked(f"another program held the store's lock until the deadline: {said}; nothing was written")
+    if "not a database" in said:
+        return StoreError(f"this is no store: {said}; name the file of one")
+    if "malformed" in said:
+        return StoreError(f"the store is damaged: {said}; keep a copy of it, and restore the latest backup")
+    return StoreError(f"the store cannot be read or written now: {said}; try again")
+
+
+def told(error: Exception) -> str:
+    """Return what an engine said, on one line and without the password of a URL that it cannot make sense of."""
+    said = "; ".join(filter(None, map(str.strip, str(error).splitlines())))
+    if _OF_A_URL.search(said):
+        return "the URL has a parameter, or a part, that PostgreSQL's library does not know"
+    return said
+
+
+_OF_A_URL = re.compile(r"\bURI\b|percent-encoded")  # libpq repeats what it stumbled over, which may be a secret
 
 
 class Settings(NamedTuple):

@@ -444,6 +444,12 @@ class Factory(library.SQLiteFactory):
 
 def open_recorder(path: Path, settings: Settings) -> SQLiteRecorder:
     """Open the recorder of the file at `path`, and make what is missing in it."""
-    recorder = SQLiteRecorder(Datastore(str(path), settings))
+    recorder = recorder_of(path, settings)
     recorder.create_table()
     return recorder
+
+
+def recorder_of(path: Path, settings: Settings) -> SQLiteRecorder:
+    """Return the recorder of the file at `path`, as it is."""
+    address = str(path.absolute())  # SQLite would read `file:...` as a URI, and a folder may change meanwhile
+    return SQLiteRecorder(Datastore(address, settings))

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastresort.adapters.encoding import Encoding
+from lastresort.adapters.engines import files
+from lastresort.adapters.engines.files import StoreFiles, named
 from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, check_migration, reached
-from lastresort.adapters.store import RecorderStore, located
+from lastresort.adapters.store import RecorderStore, located, open_store
 from lastresort.projections import Report, audit
 
 from .checks import tables_in
@@ -36,6 +38,7 @@ class BackedUp(NamedTuple):
     bytes: int
 
 
+@named()
 def backup(url: str, file: Path, progress: Progress = lambda left, total: None) -> BackedUp:
     """Write a backup of the store at `url` to `file`, and of its keys to the same name with `-keys` after it.
 
@@ -43,17 +46,21 @@ def backup(url: str, file: Path, progress: Progress = lambda left, total: None) 
         StoreError: there is no store, one of the files exists, or it cannot be written. Nothing is left half done.
     """
     address, _ = located(url)
-    keys = _keys_of(file)
+    own, keys = StoreFiles.at(address), StoreFiles(file).keys
     for path in (file, keys):
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder; name a file for the backup")
         if path.exists():
             raise StoreError(f"{path} exists; name a file that does not, or remove it")
+        if own is not None and own.owns(path):
+            raise StoreError(f"{path} is part of the store that is backed up; name another file")
     if not file.parent.is_dir():
         raise StoreError(f"no folder {file.parent} for the backup; create it first")
     if address == "memory:":
         raise StoreError("memory: is gone with its process; back up a store that is kept")
     with reached(), _drafts(file, keys) as (log_draft, keys_draft):
-        if address.startswith("sqlite:///"):
-            events = _of_sqlite(Path(address.removeprefix("sqlite:///")), log_draft, keys_draft, progress)
+        if own is not None:
+            events = _of_sqlite(own, log_draft, keys_draft, progress)
         else:
             from . import postgres_backup
 
@@ -62,6 +69,7 @@ def backup(url: str, file: Path, progress: Progress = lambda left, total: None) 
     return BackedUp(file, keys, events, size)
 
 
+@named()
 def restore(file: Path, url: str, progress: Progress = lambda left, total: None) -> Report:
     """Make a store at `url`, where there must be none, from a backup, and audit it. If it has findings, none is made.
 
@@ -73,22 +81,32 @@ def restore(file: Path, url: str, progress: Progress = lambda left, total: None)
     """
     address, settings = located(url)
     settings = settings._replace(deadline=_DEADLINE)
-    keys = _keys_of(file)
+    keys = StoreFiles(file).keys
     for path in (file, keys):
         if not path.is_file():
             raise StoreError(f"no backup at {path}")
     if address == "memory:":
         raise StoreError("memory: is gone with its process; restore into a store that is kept")
     with reached():
-        if address.startswith("sqlite:///"):
-            return _to_sqlite(file, keys, Path(address.removeprefix("sqlite:///")), settings, progress)
+        if (own := StoreFiles.at(address)) is not None:
+            return _to_sqlite(StoreFiles(file), own, settings, progress)
         from . import postgres_backup
 
         return postgres_backup.load(file, keys, address, settings)
 
 
-def _keys_of(path: Path) -> Path:
-    return path.with_name(path.name + "-keys")
+def why_closed(url: str) -> str | None:
+    """Return why a store that was restored cannot be opened here, None if it can: its master key is not in a backup.
+
+    A store that never had one is given one, as by whatever opens it first.
+    """
+    try:
+        store, vault = open_store(url, create=False)
+    except StoreError as error:
+        return str(error)
+    store.close()
+    vault.close()
+    return None
 
 
 @contextmanager
@@ -124,16 +142,14 @@ def _synced(path: Path) -> None:
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
 
-def _of_sqlite(path: Path, log: Path, keys: Path, progress: Progress) -> int:
-    if not path.exists():
-        raise StoreError(f"no store at {path}")
-    if not _keys_of(path).exists():
-        raise StoreError(
-            f"no keys at {_keys_of(path)}: the words in the backup could never be read; restore them first"
-        )
-    _copy(path, log, progress)
-    _copy(_keys_of(path), keys, lambda left, total: None)
-    file = sqlite3.connect(log)
+def _of_sqlite(own: StoreFiles, log: Path, keys: Path, progress: Progress) -> int:
+    if not own.log.exists():
+        raise StoreError(f"no store at {own.log}")
+    if not own.keys.exists():
+        raise StoreError(f"no keys at {own.keys}: the words in the backup could never be read; restore them first")
+    _copy(own.log, log, progress)
+    _copy(own.keys, keys, lambda left, total: None)
+    file = sqlite3.connect(files.uri(log), uri=True)
     try:
         check_migration(tables_in(file))  # a backup of what has lost something would hide the loss
         (events,) = file.execute("SELECT count(*) FROM stored_events").fetchone()
@@ -144,8 +160,8 @@ def _of_sqlite(path: Path, log: Path, keys: Path, progress: Progress) -> int:
 
 def _copy(path: Path, to: Path, progress: Progress) -> None:
     """Copy a database as it is at one moment, however others write meanwhile, to a file that is whole by itself."""
-    source = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=60)
-    copy = sqlite3.connect(to, isolation_level=None)
+    source = sqlite3.connect(files.uri(path), uri=True, isolation_level=None, timeout=60)
+    copy = sqlite3.connect(files.uri(to), uri=True, isolation_level=None)
     try:
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on it stands still for this reader
@@ -162,20 +178,20 @@ def _copy(path: Path, to: Path, progress: Progress) -> None:
         raise StoreError(f"{path} is damaged: {said}")
 
 
-def _to_sqlite(file: Path, keys: Path, path: Path, settings: Settings, progress: Progress) -> Report:
+def _to_sqlite(backed_up: StoreFiles, place: StoreFiles, settings: Settings, progress: Progress) -> Report:
     from lastresort.adapters.engines.sqlite import open_recorder
 
     from .migration import migrate_tables
 
-    if not path.parent.is_dir():
-        raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
-    for there in (path, _keys_of(path), path.with_name(path.name + "-wal")):
+    if not place.log.parent.is_dir():
+        raise StoreError(f"no folder {place.log.parent} for the store {place.log.name}; create it first")
+    for there in (place.log, place.keys, *place.leftovers):
         if there.exists():
             raise StoreError(f"{there} exists; a backup is restored into an empty place only")
     try:
-        with _drafts(path, _keys_of(path)) as (log_draft, keys_draft):
-            _copy(file, log_draft, progress)
-            _copy(keys, keys_draft, lambda left, total: None)
+        with _drafts(place.log, place.keys) as (log_draft, keys_draft):
+            _copy(backed_up.log, log_draft, progress)
+            _copy(backed_up.keys, keys_draft, lambda left, total: None)
             migrate_tables(f"sqlite:///{log_draft}", settings)
             recorder = open_recorder(log_draft, settings)
             try:
@@ -192,7 +208,7 @@ def _to_sqlite(file: Path, keys: Path, path: Path, settings: Settings, progress:
 
 def _settled(path: Path) -> None:
     """Have all that is in a database's write-ahead log in its file: who closes it last does so."""
-    file = sqlite3.connect(path, isolation_level=None)
+    file = sqlite3.connect(files.uri(path), uri=True, isolation_level=None)
     try:
         file.execute("PRAGMA journal_mode=WAL")
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")

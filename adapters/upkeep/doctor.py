@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from lastresort.adapters.engines import files
+from lastresort.adapters.engines.files import StoreFiles, named
 from lastresort.adapters.engines.keys import VARIABLE
 from lastresort.adapters.engines.recorders import Settings, StoreError, reached
 from lastresort.adapters.store import located
@@ -22,6 +24,7 @@ _FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 Source: sqlite.org/wal.html, "The WAL-reset bug"."""
 
 
+@named()
 def examine(url: str) -> list[Check]:
     """Examine a store.
 
@@ -33,8 +36,8 @@ def examine(url: str) -> list[Check]:
     if address == "memory:":
         raise StoreError("memory: holds nothing yet; examine a store that is kept")
     with reached():
-        if address.startswith("sqlite:///"):
-            return list(_of_sqlite(Path(address.removeprefix("sqlite:///")), settings))
+        if (own := StoreFiles.at(address)) is not None:
+            return list(_of_sqlite(own, settings))
         from .postgres_doctor import of_postgres
 
         return list(of_postgres(address, settings))
@@ -43,13 +46,13 @@ def examine(url: str) -> list[Check]:
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
 
-def _of_sqlite(path: Path, settings: Settings) -> Iterator[Check]:
-    if not path.exists():
-        raise StoreError(f"no store at {path}")
+def _of_sqlite(own: StoreFiles, settings: Settings) -> Iterator[Check]:
+    if not own.log.exists():
+        raise StoreError(f"no store at {own.log}")
     yield engine(sqlite3.sqlite_version_info)
-    yield from _files(path)
-    yield space(path)
-    file = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2)
+    yield from _files(own)
+    yield space(own.log)
+    file = sqlite3.connect(files.uri(own.log), uri=True, timeout=2)
     try:
         yield _durability(file, settings)
         yield _whole(file)
@@ -58,7 +61,7 @@ def _of_sqlite(path: Path, settings: Settings) -> Iterator[Check]:
         file.close()
     from lastresort.adapters.engines.sqlite import open_recorder
 
-    yield from of_tables(tables, lambda: open_recorder(path, settings))
+    yield from of_tables(tables, lambda: open_recorder(own.log, settings))
 
 
 def engine(version: tuple[int, ...]) -> Check:
@@ -77,8 +80,8 @@ def engine(version: tuple[int, ...]) -> Check:
     )
 
 
-def _files(path: Path) -> Iterator[Check]:
-    keys, master = (path.with_name(path.name + end) for end in ("-keys", "-master"))
+def _files(own: StoreFiles) -> Iterator[Check]:
+    keys, master = own.keys, own.master
     yield from (permissions(name, one) for name, one in (("keys", keys), ("master key", master)) if one.exists())
     if not keys.exists():
         yield Check("keys", False, f"no keys at {keys}: no words can be read", "restore the keys from a backup")
@@ -91,7 +94,7 @@ def _files(path: Path) -> Iterator[Check]:
             f"neither {master} nor {VARIABLE}",
             "restore the master key, or pass it; without it no words can be read",
         )
-    wal = path.with_name(path.name + "-wal")
+    wal = own.log.with_name(own.log.name + "-wal")
     size = wal.stat().st_size if wal.exists() else 0
     yield Check(
         "write-ahead log",

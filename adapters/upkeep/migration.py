@@ -5,9 +5,9 @@ of this program that says so, and mends lists and snapshots that `lastresort doc
 """
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
+from lastresort.adapters.engines.files import StoreFiles, named
 from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
 from lastresort.adapters.store import RecorderStore, check_is_a_log, located, open_store
 from lastresort.domain.events import Recorded
@@ -24,6 +24,7 @@ class Migrated(NamedTuple):
     snapshots: int
 
 
+@named()
 def migrate(
     url: str, track: Callable[[Iterable[str]], Iterable[str]] = lambda branches: branches, *, snapshots: bool = True
 ) -> Migrated:
@@ -63,15 +64,14 @@ def migrate_tables(address: str, settings: Settings) -> int:
     Raises:
         StoreError: see `migrate`.
     """
-    if address.startswith("sqlite:///"):
-        from lastresort.adapters.engines.sqlite import Datastore, SQLiteRecorder
+    if (own := StoreFiles.at(address)) is not None:
+        from lastresort.adapters.engines.sqlite import recorder_of
 
-        path = Path(address.removeprefix("sqlite:///"))
-        if not path.exists():
-            raise StoreError(f"no store at {path}; there is nothing to migrate")
+        if not own.log.exists():
+            raise StoreError(f"no store at {own.log}; there is nothing to migrate")
         with reached():
-            check_is_a_log(path, settings)
-            recorder = SQLiteRecorder(Datastore(str(path), settings))
+            check_is_a_log(own.log, settings)
+            recorder = recorder_of(own.log, settings)
             try:
                 return int(recorder.migrate())
             finally:
