@@ -18,7 +18,7 @@ from lastresort.domain.values import About, Actor, Ground, Risk, SecondOpinion, 
 from . import notes
 from .assessor import Case, Opinion
 from .notes import result
-from .replies import Pending
+from .replies import Pending, StatedWarning
 from .steps import Consult, Consultation, Failure
 from .tools import CALLS, RISK, AtRisk, End, Harm, Hopeless, Redirect, Warn
 from .words import Block, command_id
@@ -37,7 +37,7 @@ class Acts:
         self._assessor = assessor
         self._case = case
         self._redirects: str | None = None  # by command id
-        self._warns: tuple[str, str, bool, bool, bool] | None = None
+        self._warns: StatedWarning | None = None
         self._proposed_in = ""  # the message that proposed last
         self._consulted = False
         self._no_opinion = False
@@ -71,7 +71,7 @@ class Acts:
 
     # --- calls --------------------------------------------------------------------------------------------------
 
-    def carry_out(self, message: str, calls: list[Block]) -> Consultation:
+    def carry_out(self, message: str, calls: list[Block]) -> Consultation[list[Block]]:
         """Carry out the calls of one message, and return their results in the order of the calls. A risk goes first."""
         results: dict[str, Block] = {}
         for call in sorted(calls, key=lambda call: call["name"] != RISK):
@@ -81,7 +81,7 @@ class Acts:
             results[call["id"]] = yield from self._carry_out(message, call)
         return [results[call["id"]] for call in calls]
 
-    def _carry_out(self, message: str, call: Block) -> Consultation:
+    def _carry_out(self, message: str, call: Block) -> Consultation[Block]:
         try:
             act = CALLS[call["name"]].model_validate(call["input"])
         except ValidationError as error:
@@ -138,15 +138,13 @@ class Acts:
         self._redirects = id
         return notes.COUNTS
 
-    def _warn(self, warn: Warn, id: str) -> Consultation:
+    def _warn(self, warn: Warn, id: str) -> Consultation[str]:
         if self._warns is not None:
             return notes.TWICE
-        flags = warn.names_behaviour, warn.redirects, warn.states_consequence
-        names = ("names_behaviour", "redirects", "states_consequence")
 
         def warning(turn: int, seen: int) -> Command:
-            said = dict(zip(names, flags, strict=True))
-            return GiveWarning(id=id, by=self.chat.model, turn=turn, seen=seen, category=self._category(), **said)
+            by = self.chat.model
+            return GiveWarning(id=id, by=by, turn=turn, seen=seen, category=self._category(), **warn.model_dump())
 
         if not self._may_warn(warning):
             return self._refused()
@@ -156,7 +154,7 @@ class Acts:
                 return notes.NO_OPINION
             if not self._may_warn(warning):
                 return self._refused()
-        self._warns = (id, self._category(), *flags)
+        self._warns = StatedWarning(command_id=id, category=self._category(), **warn.model_dump())
         return notes.COUNTS
 
     def _may_warn(self, warning: Callable[[int, int], Command]) -> bool:
@@ -186,12 +184,7 @@ class Acts:
         if self._redirects is not None:
             self.note(self.chat.redirect(command_id=self._redirects))
         if self._warns is not None:
-            id, category, names, redirects, states = self._warns
-            self.note(
-                self.chat.warn(
-                    category, names_behaviour=names, redirects=redirects, states_consequence=states, command_id=id
-                )
-            )
+            self.note(self.chat.warn(**self._warns.model_dump()))
 
     # --- the gate -----------------------------------------------------------------------------------------------
 
@@ -203,7 +196,7 @@ class Acts:
         safe_by = state.unit.safe_by if state.unit else ()
         return not any(kind in state.policy.trusted_for_risk for kind in safe_by)
 
-    def consult(self) -> Consultation:
+    def consult(self) -> Consultation[None]:
         """Ask the assessor, once a turn, and record what it says. What it could not say counts as doubt, and as a
         risk."""
         if self._consulted:
@@ -225,7 +218,7 @@ class Acts:
 
     # --- ending -------------------------------------------------------------------------------------------------
 
-    def _end(self, end: End, id: str, message: str) -> Consultation:
+    def _end(self, end: End, id: str, message: str) -> Consultation[str]:
         category = self._category() if end.ground is Ground.LAST_RESORT else None
         command = self._ending(id, self.chat.model, end.ground, category)
         lacks = yield from self._lacking(command)
@@ -242,7 +235,7 @@ class Acts:
         self.ending = command
         return notes.ENDING
 
-    def end_on_request(self) -> Consultation:
+    def end_on_request(self) -> Consultation[bool]:
         """End, in the user's name, what the user asked to end and confirmed. Return whether it has ended."""
         # What was refused may be lawful later, so these ids name the state in which it is tried. It ends once anyway.
         user, place = self.chat.user, (self.chat.branch, self.state.version)
@@ -256,7 +249,7 @@ class Acts:
         """End, if the model asked to and may. The law is asked once more: the user may have written meanwhile."""
         return self.ending is not None and self._do_end(self.ending)
 
-    def _lacking(self, command: EndConversation) -> Consultation:
+    def _lacking(self, command: EndConversation) -> Consultation[set[str]]:
         """Return the rules that stand in the way of an ending, after a second opinion if nothing else does."""
         lacks = self._in_the_way(command)
         if lacks <= {PROPOSED_FIRST.id, RISK_WAS_CHECKED.id} and self.opinion_is_due():

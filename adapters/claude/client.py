@@ -92,7 +92,14 @@ class _Claude(ABC, Generic[Client, Judge]):
         """The assessor where none is passed: a small Claude."""
 
     def _start(
-        self, chat: Chat, content: Any, pending: Pending | None, asks: bool, confirms: bool, sent_as: str | None
+        self,
+        chat: Chat,
+        content: Any = None,
+        *,
+        pending: Pending | None = None,
+        asks: bool = False,
+        confirms: bool = False,
+        sent_as: str | None = None,
     ) -> Steps:
         if pending is not None:
             return go_on(self.terms, chat, pending, content)
@@ -175,15 +182,15 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
             Interrupted: its answer broke off.
             SetupChanged: the conversation began with another system prompt or other tools.
         """
-        return self._run(self._start(chat, content, None, asks_to_end, confirms_end, command_id))
+        return self._run(self._start(chat, content, asks=asks_to_end, confirms=confirms_end, sent_as=command_id))
 
     def resume(self, chat: Chat) -> Outcome:
         """Answer what the user said last; if that was answered, return that answer. Raises as `send` does."""
-        return self._run(self._start(chat, None, None, False, False, None))
+        return self._run(self._start(chat))
 
     def answer(self, chat: Chat, pending: Pending, results: Any) -> Outcome:
         """Go on with a turn, given the results of the embedder's tools: blocks, or content by the id of the call."""
-        return self._run(self._start(chat, results, pending, False, False, None))
+        return self._run(self._start(chat, results, pending=pending))
 
     def request_end(self, chat: Chat, content: Any = ASKS, *, command_id: str | None = None) -> Outcome:
         """Pass on that the user asks to end the conversation. The model asks them to confirm."""
@@ -204,7 +211,8 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
         command_id: str | None = None,
     ) -> "Stream":
         """As `send`; as `resume` without content; as `answer` with `pending`, but in pieces, as they come."""
-        return Stream(self, self._start(chat, content, pending, asks_to_end, confirms_end, command_id))
+        steps = self._start(chat, content, pending=pending, asks=asks_to_end, confirms=confirms_end, sent_as=command_id)
+        return Stream(self, steps)
 
     def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`, yet to be answered: `resume` does."""
@@ -327,15 +335,15 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
         command_id: str | None = None,
     ) -> Outcome:
         """Record what the user says, and answer it. See `Claude.send`."""
-        return await self._run(self._start(chat, content, None, asks_to_end, confirms_end, command_id))
+        return await self._run(self._start(chat, content, asks=asks_to_end, confirms=confirms_end, sent_as=command_id))
 
     async def resume(self, chat: Chat) -> Outcome:
         """Answer what the user said last. See `Claude.resume`."""
-        return await self._run(self._start(chat, None, None, False, False, None))
+        return await self._run(self._start(chat))
 
     async def answer(self, chat: Chat, pending: Pending, results: Any) -> Outcome:
         """Go on with a turn, given the results of the embedder's tools. See `Claude.answer`."""
-        return await self._run(self._start(chat, results, pending, False, False, None))
+        return await self._run(self._start(chat, results, pending=pending))
 
     async def request_end(self, chat: Chat, content: Any = ASKS, *, command_id: str | None = None) -> Outcome:
         """Pass on that the user asks to end the conversation. See `Claude.request_end`."""
@@ -356,7 +364,8 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
         command_id: str | None = None,
     ) -> "AsyncStream":
         """In pieces, as they come. See `Claude.stream`."""
-        return AsyncStream(self, self._start(chat, content, pending, asks_to_end, confirms_end, command_id))
+        steps = self._start(chat, content, pending=pending, asks=asks_to_end, confirms=confirms_end, sent_as=command_id)
+        return AsyncStream(self, steps)
 
     async def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`. See `Claude.edit`."""

@@ -25,6 +25,16 @@ class ToolCall(Frozen):
     input: dict[str, Any]
 
 
+class StatedWarning(Frozen):
+    """A warning that the model stated its answer to be. It is recorded once the answer is."""
+
+    command_id: Id
+    category: Category
+    names_behaviour: bool
+    redirects: bool
+    states_consequence: bool
+
+
 class Pending(Frozen):
     """A turn that waits for the results of the embedder's tools. JSON, so that another process may go on with it.
 
@@ -37,7 +47,7 @@ class Pending(Frozen):
     results: tuple[dict[str, Any], ...] = ()  # of our tools, called in the same message
     messages: tuple[dict[str, Any], ...] = ()  # of this turn so far, after the user's
     redirects: str | None = None  # the command that a redirection will be recorded under
-    warns: tuple[str, Category, bool, bool, bool] | None = None
+    warns: StatedWarning | None = None
     consulted: bool = False
     told_of_hold: bool = False
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
