@@ -152,11 +152,11 @@ def test_what_the_law_does_not_allow_does_not_happen(way: Way, calls: list[dict[
 
 @BOTH
 def test_a_refused_warning_is_on_record(way: Way) -> None:
-    """Though what it would have been about was never said; and whether or not there was an answer before."""
+    """With the rules that stand in its way, and no other; and whether or not there was an answer before."""
     with bench(["Hello.", Answer([harm(), WARN, WARN]), "Let us go on.", Answer([WARN]), "Well."], way) as b:
         chat = b.start()
         b.reply(chat, "Hi.")
-        b.reply(chat)
+        reply = b.reply(chat)
         branch = chat.retry(3)
         assert not isinstance(branch, Refused)
         b.reply(branch, None)
@@ -164,8 +164,9 @@ def test_a_refused_warning_is_on_record(way: Way) -> None:
     attempt = [recorded.event for recorded in chat.path if recorded.kind == "AttemptRefused"]
     early = [recorded.event for recorded in branch.path if recorded.kind == "AttemptRefused"]
     assert [refused.attempted for refused in attempt + early] == ["WarningGiven"] * 3
-    assert attempt[0].rules == ("answers-a-user", "redirected-first")
-    assert set(early[0].rules) == {"refers-to-the-path", "answers-a-user", "redirected-first", "still-harmful"}
+    assert attempt[0].rules == ("redirected-first",)
+    assert early[0].rules == ("redirected-first", "still-harmful")
+    assert [refusal.rules for refusal in reply.refusals] == [refused.rules for refused in attempt]
     assert audit(b.chats.store.log()).findings == ()
 
 

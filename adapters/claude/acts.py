@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from lastresort.adapters.encoding import explain
 from lastresort.domain.chat import Chat
-from lastresort.domain.commands import UNSEALED, AttemptRedirection, Command, EndConversation, GiveWarning
+from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning
 from lastresort.domain.decider import Refused, decide
 from lastresort.domain.events import AssistantTurnTaken, Recorded
 from lastresort.domain.outcomes import Committed
 from lastresort.domain.rules import PROPOSED_FIRST, RISK_WAS_CHECKED
-from lastresort.domain.state import Conversation, evolve
+from lastresort.domain.state import Conversation
 from lastresort.domain.values import About, Actor, Ground, Risk, SecondOpinion, Verdict
 
 from . import notes
@@ -131,9 +131,8 @@ class Acts:
     def _redirect(self, id: str) -> str:
         if self._redirects is not None:
             return notes.TWICE
-        if not self._will_stand(
-            lambda turn, seen: AttemptRedirection(id=id, by=self.chat.model, turn=turn, answers=seen)
-        ):
+        seen = self._seen()
+        if not self._will_stand(AttemptRedirection(id=id, by=self.chat.model, turn=seen, answers=seen)):
             return self._refused()
         self._redirects = id
         return notes.COUNTS
@@ -141,43 +140,33 @@ class Acts:
     def _warn(self, warn: Warn, id: str) -> Consultation[str]:
         if self._warns is not None:
             return notes.TWICE
-
-        def warning(turn: int, seen: int) -> Command:
-            by = self.chat.model
-            return GiveWarning(id=id, by=by, turn=turn, seen=seen, category=self._category(), **warn.model_dump())
-
-        if not self._may_warn(warning):
+        if not self._will_stand(self._warning(warn, id)):
             return self._refused()
         if self.opinion_is_due():
             yield from self.consult()
             if self._no_opinion:
                 return notes.NO_OPINION
-            if not self._may_warn(warning):
+            if not self._will_stand(self._warning(warn, id)):
                 return self._refused()
         self._warns = StatedWarning(command_id=id, category=self._category(), **warn.model_dump())
         return notes.COUNTS
 
-    def _may_warn(self, warning: Callable[[int, int], Command]) -> bool:
-        """Whether the law will take a warning. An attempt that it will not take is recorded as refused.
+    def _warning(self, warn: Warn, id: str) -> GiveWarning:
+        self.look()
+        seen, by = self._seen(), self.chat.model
+        return GiveWarning(id=id, by=by, turn=seen, seen=seen, category=self._category(), **warn.model_dump())
 
-        It is asked for as if it were about the answer before, which came before the user's turn: so it is refused for
-        certain, under `answers-a-user` too.
+    def _will_stand(self, command: AttemptRedirection | GiveWarning) -> bool:
+        """Whether the law would take a command about the assistant turn that comes next, as things are now.
+
+        A warning that it would not take is recorded as refused.
         """
-        if self._will_stand(warning):
-            return True
-        seen = self._seen()
-        self.chat.conversations.execute(self.chat.branch, warning(min(self.state.answered_by or seen, seen), seen))
-        return False
-
-    def _will_stand(self, command: Callable[[int, int], Command]) -> bool:
-        """Whether the law would take a command about the assistant turn that comes next, as things are now."""
-        by, state = self.chat.model, self.look()
-        spoken = evolve(state, AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None))
-        decision = decide(command(spoken.version, self._seen()), spoken)
-        if isinstance(decision, Refused):
-            self.refusals.append(decision)
-            return False
-        return True
+        by = self.chat.model
+        coming = AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None)
+        refusal = self.chat.conversations.foresee(self.chat.branch, command, coming)
+        if refusal is not None:
+            self.refusals.append(refusal)
+        return refusal is None
 
     def lead_away(self) -> None:
         """Record what the assistant turn that was just recorded redirects and warns of."""
