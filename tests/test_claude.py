@@ -30,7 +30,7 @@ from loopback_kit import LOOK_UP
 from oracle import unlawful
 from stores import opened
 
-from lastresort.adapters.claude import Claude
+from lastresort.adapters.claude import Case, Claude, Outcome
 from lastresort.adapters.claude.notes import ASKED, HOLD
 from lastresort.adapters.claude.steps import Ask
 from lastresort.adapters.claude.turn import Terms, resume
@@ -261,6 +261,70 @@ def test_a_confirmed_wish_waits_for_an_opinion_that_is_not_there_yet(way: Way) -
         chat.refresh()
         chat.judge(CALM.verdict, risk=Risk.NONE)
         assert ended(b.say(chat, None)).ground is Ground.USER_REQUEST
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("again", ["resumed", "sent again"])
+def test_a_confirmed_wish_that_was_answered_ends_once_a_human_has_judged_it(way: Way, again: str) -> None:
+    """Until then it is answered as it was, and asking leaves no trace."""
+    with bench(["Shall I?", "Not just now."], way, assessor=lambda case: None) as b:
+        chat = b.start()
+        b.reply(chat, "Please end this.", asks_to_end=True)
+        assert b.reply(chat, "Yes.", confirms_end=True, command_id="yes").text == "Not just now."
+        path = chat.path
+
+        def ask_again() -> Outcome:
+            return b.say(chat, None) if again == "resumed" else b.say(chat, "Yes.", confirms_end=True, command_id="yes")
+
+        assert ask_again().text == "Not just now."
+        assert chat.path == path
+        chat.refresh()
+        chat.judge(CALM.verdict, risk=Risk.NONE)
+        end = ended(ask_again())
+        assert (end.ground, end.text) == (Ground.USER_REQUEST, "Not just now.")
+        assert kinds(chat.path)[-2:] == ["TurnAssessed", "ConversationEnded"]
+        assert ended(ask_again()).version == end.version
+        assert unlawful(chat.path) == []
+
+
+@BOTH
+def test_a_confirmed_wish_that_was_answered_is_put_to_the_assessor_again(way: Way) -> None:
+    """Who by now may have an opinion: on the turn of the user, not on the answer to it."""
+    cases = []
+
+    def judge(case: Case) -> object:
+        cases.append(case)
+        return CALM if len(cases) > 1 else None
+
+    with bench(["Shall I?", "Not just now."], way, assessor=judge) as b:
+        chat = b.start(policy=HANDSHAKE)
+        b.reply(chat, "Please end this.", asks_to_end=True)
+        b.reply(chat, "Yes.", confirms_end=True)
+        end = ended(b.say(chat, None))
+    assert kinds(end.recorded) == ["TurnAssessed", "EndProposed", "ConversationEnded"]
+    assert cases[0] == cases[1]
+    assert (cases[1].turn, cases[1].before[-1]) == ("Yes.", ("assistant", "Shall I?"))
+
+
+@BOTH
+@pytest.mark.parametrize("risk", [Risk.UNKNOWN, Risk.POSSIBLE])
+def test_a_confirmed_wish_that_a_risk_stands_in_the_way_of_is_not_granted_later(way: Way, risk: Risk) -> None:
+    """And nobody is asked about it again: one doubt is enough."""
+    cases = []
+
+    def judge(case: Case) -> object:
+        cases.append(case)
+        return CALM.model_copy(update={"risk": risk})
+
+    with bench(["Shall I?", "I am here."], way, assessor=judge) as b:
+        chat = b.start()
+        b.reply(chat, "Please end this.", asks_to_end=True)
+        b.reply(chat, "Yes.", confirms_end=True)
+        chat.refresh()
+        chat.judge(CALM.verdict, risk=Risk.NONE)
+        assert b.say(chat, None).text == "I am here."
+    assert len(cases) == 1
+    assert chat.state.ended is None
 
 
 @BOTH

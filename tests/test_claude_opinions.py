@@ -20,6 +20,7 @@ from claude_kit import (
     results,
 )
 
+from lastresort.adapters.claude import Ended
 from lastresort.adapters.loopback import Answer
 from lastresort.domain import Policy
 from lastresort.domain.values import SecondOpinion
@@ -112,3 +113,22 @@ def test_never_leaves_the_word_on_risk_to_the_embedder(way: Way) -> None:
         reply = b.reply(chat)
     assert chat.state.ended is None
     assert "risk-was-checked" in reply.refusals[-1].rules
+
+
+@BOTH
+@pytest.mark.parametrize("in_time", [True, False], ids=["before the answer", "after the answer"])
+def test_a_human_opens_the_gate_with_a_verdict_before_the_answer(way: Way, in_time: bool) -> None:
+    """One that comes after it is about a turn that is over: it counts for the episode, and opens nothing."""
+    script = [*brink(), ENDING] if in_time else [*brink()[:7], "Hm.", ENDING, "Hm."]
+    with bench(script, way, assessor=lambda case: None) as b:
+        chat = b.start()
+        for _ in range(5):
+            chat.refresh()
+            chat.user_turn(ABUSE)
+            if in_time:
+                chat.judge(**SECOND.model_dump())
+            outcome = b.say(chat, None)
+            if not in_time:
+                chat.judge(**SECOND.model_dump())
+    assert ("WarningGiven" in kinds(chat.path)) is in_time
+    assert isinstance(outcome, Ended) is in_time

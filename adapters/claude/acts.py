@@ -224,14 +224,25 @@ class Acts:
         self.ending = command
         return notes.ENDING
 
-    def end_on_request(self) -> Consultation[bool]:
-        """End, in the user's name, what the user asked to end and confirmed. Return whether it has ended."""
+    @property
+    def wish_waits(self) -> bool:
+        """Whether the user confirmed that they wish to end, and nothing was said of the turn that rules it out."""
+        unit, over = self.state.unit, self.state.ended is not None
+        return self.state.wishes.confirmed is not None and unit is not None and not unit.at_risk and not over
+
+    def end_on_request(self, *, quietly: bool = False) -> Consultation[bool]:
+        """End, in the user's name, what the user asked to end and confirmed. Return whether it has ended.
+
+        What stands in the way of it is recorded as a refused attempt, unless that is to be done `quietly`.
+        """
         # What was refused may be lawful later, so these ids name the state in which it is tried. It ends once anyway.
         user, place = self.chat.user, (self.chat.branch, self.state.version)
         command = self._ending(command_id("ends", *place), user, Ground.USER_REQUEST, None)
         lacks = yield from self._lacking(command)
         if lacks == {PROPOSED_FIRST.id}:
             self.note(self.chat.propose(Ground.USER_REQUEST, by=user, command_id=command_id("proposes", *place)))
+        elif lacks and quietly:
+            return False
         return self._do_end(command)
 
     def end_after_all(self) -> bool:

@@ -185,7 +185,11 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
         return self._run(self._start(chat, content, asks=asks_to_end, confirms=confirms_end, sent_as=command_id))
 
     def resume(self, chat: Chat) -> Outcome:
-        """Answer what the user said last; if that was answered, return that answer. Raises as `send` does."""
+        """Answer what the user said last; if that was answered, return that answer. Raises as `send` does.
+
+        If the user confirmed by it that they wish to end, and that could not be done for want of an opinion, it is done
+        now, once there is one.
+        """
         return self._run(self._start(chat))
 
     def answer(self, chat: Chat, pending: Pending, results: Any) -> Outcome:
@@ -197,7 +201,10 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
         return self.send(chat, content, asks_to_end=True, command_id=command_id)
 
     def confirm_end(self, chat: Chat, content: Any = CONFIRMS, *, command_id: str | None = None) -> Outcome:
-        """Pass on that the user confirms it. It ends, without asking the model, unless somebody may be at risk."""
+        """Pass on that the user confirms it. It ends, without asking the model, unless somebody may be at risk.
+
+        Where there is no opinion on that yet, the model answers; `resume`, or this under its `command_id`, ends later.
+        """
         return self.send(chat, content, confirms_end=True, command_id=command_id)
 
     def stream(

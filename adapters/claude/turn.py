@@ -35,7 +35,7 @@ from .acts import Acts
 from .assessor import RECENT, Case
 from .history import REFUSAL, Histories
 from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
-from .steps import Ask, Steps
+from .steps import Ask, Consultation, Steps
 from .tools import CALLS, RISK, declarations
 from .words import Block, Setup, command_id, kept_assistant, kept_user, marked_last, merged, plain, sendable
 
@@ -86,7 +86,7 @@ def say(
     chat.seen = turn.chat.seen
     turn.acts.state = took.state
     if took.state.answered_by > took.version or took.state.ended:
-        return turn.answer_after(took.version) or turn.ended()
+        return (yield from turn.came_of(took.version)) or turn.ended()
     turn.said(took, words)
     if asks:
         turn.acts.note(turn.chat.request_end(command_id=command_id("asks", sent_as)))
@@ -96,7 +96,7 @@ def say(
 
 
 def resume(terms: Terms, chat: Chat) -> Steps:
-    """Answer what the user said last; if that was answered, return the answer."""
+    """Answer what the user said last; if that was answered, return the answer, or end what waited to be ended."""
     turn = Turn(terms, chat)
     state = turn.acts.state
     if state.ended:
@@ -104,7 +104,7 @@ def resume(terms: Terms, chat: Chat) -> Steps:
     if state.unit is None:
         raise ValueError(f"nobody has spoken on branch {chat.branch}: send what the user says")
     chat.seen = turn.chat.seen
-    return turn.answer_after(state.unit.turn) or (yield from turn.answer())
+    return (yield from turn.came_of(state.unit.turn)) or (yield from turn.answer())
 
 
 def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
@@ -346,7 +346,18 @@ class Turn:
             risk=risk,
         )
 
-    def answer_after(self, version: int) -> Outcome | None:
+    def came_of(self, version: int) -> Consultation[Outcome | None]:
+        """Return what came of the user turn at `version`, None if it waits for its answer.
+
+        A wish to end that the user confirmed by it, and that could not be granted then, for want of an opinion say, is
+        granted now if nothing stands in its way any more.
+        """
+        unit = self.acts.state.unit
+        if unit is not None and unit.turn == version and self.acts.state.answered and self.acts.wish_waits:
+            yield from self.acts.end_on_request(quietly=True)
+        return self._answer_after(version)
+
+    def _answer_after(self, version: int) -> Outcome | None:
         """Return the answer that the log has to the user turn at `version`, None if it has none."""
         later = [recorded for recorded in self.chat.path if recorded.version > version]
         answer = next((recorded for recorded in later if isinstance(recorded.event, AssistantTurnTaken)), None)
@@ -372,12 +383,18 @@ class Turn:
         return "".join(readable(recorded, said) for said in words.values())
 
     def _case(self) -> Case:
-        history = self.history
+        """What is to be judged: the latest unit, be it answered or not."""
+        said = [*self.history.turns, *(("user", turn.text) for turn in self.history.waiting)]
+        while said and said[-1][0] == "assistant":
+            said.pop()
+        unit: list[str] = []
+        while said and said[-1][0] == "user":
+            unit.insert(0, said.pop()[1])
         assert self.chat.seen is not None
         return Case(
             branch=self.chat.branch,
             version=self.chat.seen,
-            turn=BETWEEN.join(said.text for said in history.waiting),
-            before=history.turns[-RECENT:],
+            turn=BETWEEN.join(unit),
+            before=tuple(said[-RECENT:]),
             categories=self.acts.state.policy.categories,
         )
