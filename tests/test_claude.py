@@ -189,6 +189,29 @@ def test_a_refused_warning_is_on_record_once() -> None:
 
 
 @BOTH
+def test_a_model_that_named_no_harm_is_not_told_of_one(way: Way) -> None:
+    """Nor of events, of which it knows nothing: it is told in the names of its tools."""
+    with bench([Answer([END]), "Hello.", *brink(), Answer([END]), "Well.", Answer([harm(), END]), "Well."], way) as b:
+        chat = b.start(policy=HANDSHAKE)
+        b.reply(chat)
+        (first,) = results(b.api.requests[-1])
+        for _ in range(5):
+            b.reply(chat)
+        (warned,) = results(b.api.requests[-1])
+        b.reply(chat)
+        _, stated = results(b.api.requests[-1])
+    assert first == (
+        "Refused. failed redirections: 0 of 3 in this episode; no warning stands; the latest unit is judged by nobody; "
+        "no call of lastresort_hopeless counts for the latest turn; the turn at 2 was not judged free of risk by "
+        "assessor or operator; no call of lastresort_end in an earlier message counts as a proposal for the latest "
+        "turn. Go on with the conversation."
+    )
+    assert "no turn since the warning at 21 is judged harmful in abuse alone" in warned
+    assert "no call of lastresort_hopeless counts for the latest turn" in stated
+    assert all(word not in first + warned + stated for word in ("other", "HopeExhausted", "EndProposed"))
+
+
+@BOTH
 @pytest.mark.parametrize("input", [{}, {"ground": "boredom"}, {"ground": "last_resort", "x": 1}, {"ground": ["x"]}])
 def test_nonsense_is_answered_as_an_error(way: Way, input: dict[str, object]) -> None:
     with bench([Answer([tool_use("lastresort_end", input)]), "Well."], way) as b:
@@ -375,6 +398,31 @@ def test_a_risk_goes_before_everything_else_in_its_message(way: Way) -> None:
     assert reply.holding
     assert all("Support the user" in said for said in told[1:])
     assert chat.state.ended is None
+
+
+@BOTH
+def test_harm_goes_before_what_builds_on_it_in_its_message(way: Way) -> None:
+    """Calls may be made at once. Their results come in the order of the calls all the same."""
+    script = [*redirecting(), *redirecting(), Answer([text("No."), REDIRECT, harm()]), "A garden?"]
+    with bench([*script, Answer([WARN, harm()]), "This is abuse. A garden? If not, I may end this."], way) as b:
+        chat = b.start()
+        for _ in range(3):
+            b.reply(chat)
+        redirected = results(b.api.requests[-1])
+        b.reply(chat)
+        warned = results(b.api.requests[-1])
+    assert [said.partition(" ")[0] for said in redirected + warned] == ["Noted.", "Recorded."] * 2
+    assert kinds(chat.path).count("RedirectionAttempted") == 3
+    assert kinds(chat.path)[-1] == "WarningGiven"
+
+
+@BOTH
+def test_harm_that_is_stated_after_a_call_to_end_does_not_help_it(way: Way) -> None:
+    with bench([*brink(), Answer([HOPELESS, text("I am ending this."), END, harm()]), "Well."], way) as b:
+        chat = b.to_the_brink()
+        reply = b.reply(chat)
+    assert {"still-harmful", "hope-exhausted"} <= set(reply.refusals[-1].rules)
+    assert kinds(chat.path)[-2:] == ["TurnAssessed", "AssistantTurnTaken"]
 
 
 @BOTH

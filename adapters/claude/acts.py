@@ -20,7 +20,7 @@ from .assessor import Case, Opinion
 from .notes import result
 from .replies import Pending, StatedWarning
 from .steps import Consult, Consultation, Failure
-from .tools import CALLS, RISK, AtRisk, End, Harm, Hopeless, Redirect, Warn
+from .tools import CALLS, END, HARM, RISK, AtRisk, End, Harm, Hopeless, Redirect, Warn
 from .words import Block, command_id
 
 
@@ -41,10 +41,11 @@ class Acts:
         self._proposed_in = ""  # the message that proposed last
         self._consulted = False
         self._no_opinion = False
+        self._opinion_failed = False
 
     def resume(self, pending: Pending) -> None:
         self._redirects, self._warns, self._consulted = pending.redirects, pending.warns, pending.consulted
-        self.told_of_hold = pending.told_of_hold
+        self.told_of_hold, self._opinion_failed = pending.told_of_hold, pending.opinion_failed
 
     def waiting(self) -> dict[str, Any]:
         """Return what a turn that waits for tools has to keep. Who had no opinion is asked again after it."""
@@ -52,6 +53,7 @@ class Acts:
             "redirects": self._redirects,
             "warns": self._warns,
             "consulted": self._consulted and not self._no_opinion,
+            "opinion_failed": self._opinion_failed,
             "told_of_hold": self.told_of_hold,
         }
 
@@ -72,9 +74,9 @@ class Acts:
     # --- calls --------------------------------------------------------------------------------------------------
 
     def carry_out(self, message: str, calls: list[Block]) -> Consultation[list[Block]]:
-        """Carry out the calls of one message, and return their results in the order of the calls. A risk goes first."""
+        """Carry out the calls of one message, and return their results in the order of the calls."""
         results: dict[str, Block] = {}
-        for call in sorted(calls, key=lambda call: call["name"] != RISK):
+        for call in _in_order(calls):
             if self.ending is not None:
                 results[call["id"]] = result(call["id"], notes.TOO_LATE, error=True)
                 continue
@@ -124,7 +126,7 @@ class Acts:
             self.note(self.chat.raise_risk(about, by=self.chat.model, command_id=id))
 
     def _refused(self) -> str:
-        return notes.refused(self.refusals[-1], self.look())
+        return notes.refused(self.refusals[-1], self.look(), opinion_failed=self._opinion_failed)
 
     # --- leading away -------------------------------------------------------------------------------------------
 
@@ -148,6 +150,8 @@ class Acts:
                 return notes.NO_OPINION
             if not self._will_stand(self._warning(warn, id)):
                 return self._refused()
+        if (unit := self.look().unit) is not None and unit.at_risk:
+            return notes.DOUBT  # the law holds an ending for it; to speak of one is not much better
         self._warns = StatedWarning(command_id=id, category=self._category(), **warn.model_dump())
         return notes.COUNTS
 
@@ -196,6 +200,7 @@ class Acts:
             self._no_opinion = True
             return
         if isinstance(said, Failure):
+            self._opinion_failed = True
             said = Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.UNKNOWN)
         self.note(
             self.chat.judge(
@@ -268,10 +273,25 @@ class Acts:
         return self.note(self.chat.end(command.ground, category=command.category, by=command.by, command_id=command.id))
 
     def _category(self) -> str:
-        """The harm that the unit is judged to be. Where verdicts differ the law refuses, whichever is named."""
+        """The harm that the unit is judged to be. Where verdicts differ the law refuses, whichever is named.
+
+        Where there is none it refuses as well; then what was warned of shows best what stands in the way.
+        """
         unit = self.state.unit
-        return min(unit.categories, default="other") if unit else "other"
+        judged = sorted(unit.categories) if unit else []
+        return next(iter((*judged, *(warned.category for warned in self.state.now.warnings))), "other")
 
     def _seen(self) -> int:
         assert self.chat.seen is not None
         return self.chat.seen
+
+
+def _in_order(calls: list[Block]) -> list[Block]:
+    """Sort the calls of a message by what builds on what, since they may be made at once.
+
+    A risk goes before all else, wherever it is stated; then harm, which is about the user's turn, as the rest is
+    about the answer to it. But no harm that follows a call to end, lest what comes after that call help it.
+    """
+    end = next((n for n, call in enumerate(calls) if call["name"] == END), len(calls))
+    stated = sorted(calls[:end], key=lambda call: call["name"] != HARM)
+    return sorted([*stated, *calls[end:]], key=lambda call: call["name"] != RISK)

@@ -49,6 +49,7 @@ class Pending(Frozen):
     redirects: str | None = None  # the command that a redirection will be recorded under
     warns: StatedWarning | None = None
     consulted: bool = False
+    opinion_failed: bool = False
     told_of_hold: bool = False
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
 

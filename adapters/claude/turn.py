@@ -5,8 +5,8 @@ A turn is a generator. It yields `Ask` (send this request, and send me the messa
 the assessor judge this), and returns what came of it. The order of things:
 
 1. The user's turn is recorded first, so that nothing that happens later loses it.
-2. What the model states by its tools is carried out as commands, in order, a risk before all else. Their ids follow
-   from the turn, the message and the call, so each takes effect once.
+2. What the model states by its tools is carried out as commands, in order, a risk before all else, then harm. Their
+   ids follow from the turn, the message and the call, so each takes effect once.
 3. Before a warning or an ending that the law would take, the assessor is asked, if the policy says so.
 4. The assistant turn is recorded once the model has stopped, and, in a stream, once all of it was handed on. Only
    then is what it redirects or warns of recorded, and only if the model stopped of its own accord; only then it ends.
