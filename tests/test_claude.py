@@ -1,6 +1,9 @@
 """A turn with Claude under the law, in each of the four ways to drive it, through the real SDK over a real socket."""
 
+from typing import Any
+
 import anthropic
+import anyio
 import pytest
 from claude_kit import (
     ABUSE,
@@ -17,6 +20,7 @@ from claude_kit import (
     REDIRECT,
     SECOND,
     WARN,
+    Bench,
     Way,
     bench,
     brink,
@@ -30,12 +34,13 @@ from loopback_kit import LOOK_UP
 from oracle import unlawful
 from stores import opened
 
-from lastresort.adapters.claude import Case, Claude, Outcome
+from lastresort.adapters.claude import AsyncClaude, Case, Claude, Outcome
 from lastresort.adapters.claude.notes import ASKED, HOLD
 from lastresort.adapters.claude.steps import Ask
 from lastresort.adapters.claude.turn import Terms, resume
 from lastresort.adapters.loopback import Answer, failing, text, thinking, tool_use
-from lastresort.domain import Ground, Refused, Risk
+from lastresort.domain import Chat, Ground, Refused, Risk
+from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.values import Actor, ActorKind
 from lastresort.projections import audit, transcript
 
@@ -83,6 +88,11 @@ def test_an_ending_as_last_resort(way: Way) -> None:
         chat = b.to_the_brink()
         end = ended(b.say(chat))
         shown, calls = b.shown, b.api.calls
+        answer = chat.path[-2].event
+        assert isinstance(answer, AssistantTurnTaken)
+        assert end.usage == answer.usage  # what was paid for
+        assert end.usage is not None
+        assert end.usage.output_tokens > 0
         again = ended(b.say(chat, "Wait. I will kill myself."))
         assert b.api.calls == calls  # an ended chat asks no model
         path = chat.path
@@ -96,18 +106,43 @@ def test_an_ending_as_last_resort(way: Way) -> None:
     assert "crisis line" in again.notice
 
 
-def test_whoever_shows_more_than_text_sees_the_events_of_the_sdk() -> None:
-    """Thinking, calls and citations, but nothing from a call to end on, and no summary that would hold it."""
-    last = Answer([thinking("I have to stop."), harm(), HOPELESS, text("Goodbye."), END, text("Never to be seen.")])
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+def test_whoever_shows_more_than_text_sees_the_events_of_the_sdk(awaits: bool) -> None:
+    """Thinking, calls and citations, but nothing from a call to end on, save that each message is closed."""
+    last = Answer(
+        [thinking("I have to stop."), harm(), HOPELESS, text("Goodbye."), END, text("Never to be seen."), END]
+    )
     with bench([*brink(), last]) as b:
         chat = b.to_the_brink()
-        with anthropic.Anthropic(**b.connection) as client, Claude(client, **b.params).stream(chat, ABUSE) as stream:
-            seen = [event for event in stream.events() if event.type not in ("message_start", "message_delta")]
-            end = ended(stream.reply)
+        seen, end = _events(b, chat, awaits)
     blocks = [event.content_block.type for event in seen if event.type == "content_block_stop"]
     assert blocks == ["thinking", "tool_use", "tool_use", "text"]
-    assert "Never" not in "".join(event.to_json() for event in seen)
-    assert end.text == "Goodbye."
+    assert [event.type for event in seen if event.type.startswith("message_")] == [
+        "message_start", "message_delta", "message_stop",
+    ]  # fmt: skip
+    assert [block.type for block in seen[-1].message.content] == blocks
+    assert (seen[-1].message.stop_reason, seen[-2].usage.output_tokens > 0) == ("tool_use", True)
+    assert all(word not in "".join(event.to_json() for event in seen) for word in ("Never", "lastresort_end"))
+    assert ended(end).text == "Goodbye."
+
+
+def _events(b: Bench, chat: Chat, awaits: bool) -> tuple[list[Any], Outcome]:
+    """What a turn streams to whoever wants it all."""
+
+    async def awaited() -> tuple[list[Any], Outcome]:
+        async def judge(case: Case) -> object:
+            return SECOND
+
+        async with (
+            anthropic.AsyncAnthropic(**b.connection) as client,
+            AsyncClaude(client, **{**b.params, "assessor": judge}).stream(chat, ABUSE) as stream,
+        ):
+            return [event async for event in stream.events()], await stream.reply()
+
+    if awaits:
+        return anyio.run(awaited)
+    with anthropic.Anthropic(**b.connection) as client, Claude(client, **b.params).stream(chat, ABUSE) as stream:
+        return list(stream.events()), stream.reply
 
 
 @BOTH

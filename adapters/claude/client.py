@@ -116,23 +116,28 @@ def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | 
 
 
 class _Shown:
-    """Of what a model streams in one turn, lets through what comes before a call to end in its message."""
+    """Of what a model streams in one turn, lets through what comes before a call to end in a message, and its close."""
 
     def __init__(self) -> None:
         self.nothing = True
         self._between = ""
-        self._muted = False
+        self._muted_from: int | None = None  # by the place of the call in its message
         self._begun = False
 
     def next_message(self) -> None:
-        self._muted = self._begun = False
+        self._muted_from, self._begun = None, False
         self._between = "" if self.nothing else BETWEEN
 
-    def passes(self, event: Any) -> bool:
+    def passing(self, event: Any) -> Iterator[Any]:
+        """Yield what is shown of an event: the event itself or nothing, or the end of a message without its rest."""
         self._begun = self._begun or event.type == "message_start"
-        if event.type == "content_block_start" and event.content_block.type == "tool_use":
-            self._muted = self._muted or event.content_block.name == ENDING_CALL
-        return not self._muted
+        if self._muted_from is None and _begins_to_end(event):
+            self._muted_from = event.index
+        if self._muted_from is None or event.type == "message_delta":
+            yield event
+        elif event.type == "message_stop":
+            said = event.message.model_copy(update={"content": event.message.content[: self._muted_from]})
+            yield event.model_copy(update={"message": said})
 
     def check(self) -> None:
         """Raise Interrupted if nothing has come, which the SDK has no message for."""
@@ -146,6 +151,12 @@ class _Shown:
         text: str = self._between + event.text
         self._between, self.nothing = "", False
         return text
+
+
+def _begins_to_end(event: Any) -> bool:
+    """Whether an event begins a call to end."""
+    block = event.content_block if event.type == "content_block_start" else None
+    return block is not None and block.type == "tool_use" and block.name == ENDING_CALL
 
 
 class Claude(_Claude[anthropic.Anthropic, Assessor]):
@@ -293,7 +304,10 @@ class Stream:
             yield self._reply.text  # given before, to the same turn
 
     def events(self) -> Iterator[Any]:
-        """Yield the events of the SDK instead: thinking, citations and calls too, but nothing from a call to end on."""
+        """Yield the events of the SDK instead: thinking, citations and calls too.
+
+        Of a message with a call to end, nothing comes from that call on but the close of the message, with its usage.
+        """
         return self._events
 
     @property
@@ -318,7 +332,8 @@ class Stream:
                 continue
             self._shown.next_message()
             with self._claude._client.messages.stream(**step.request) as stream:
-                yield from filter(self._shown.passes, stream)
+                for event in stream:
+                    yield from self._shown.passing(event)
                 self._shown.check()
                 answer = stream.get_final_message()
             step = advance(self._steps, answer)
@@ -449,8 +464,8 @@ class AsyncStream:
             self._shown.next_message()
             async with self._claude._client.messages.stream(**step.request) as stream:
                 async for event in stream:
-                    if self._shown.passes(event):
-                        yield event
+                    for passing in self._shown.passing(event):
+                        yield passing
                 self._shown.check()
                 answer = await stream.get_final_message()
             step = await self._turn.advance(answer)

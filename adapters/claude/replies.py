@@ -67,6 +67,7 @@ class Reply:
         recorded: the events that the law recorded in this turn, beside the two turns.
         refusals: what the model, or the user, asked for in vain.
         holding: whether a risk is open, so that nothing may end.
+        usage: of all calls of the turn.
     """
 
     text: str
@@ -92,7 +93,8 @@ class Ended:
         options: what can be done: start a new conversation, `edit` a user turn on a new branch (the latest is `turn`),
             give feedback.
         handed_back: what the user wrote after the ending. It is not recorded; it was screened, with `risk` as the
-        result.
+            result.
+        usage: of the calls of the turn before it ended.
     """
 
     branch: str
@@ -106,6 +108,7 @@ class Ended:
     recorded: tuple[Recorded, ...] = ()
     handed_back: Any = field(default=None, repr=False)
     risk: Risk | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +116,13 @@ class Overtaken:
     """Somebody wrote first: a newer user turn, or another answer to this one. This answer is not recorded.
 
     What it stated of the turn before it was overtaken stands, as far as the law took it. Whoever holds the newer turn
-    answers it.
+    answers it. What it cost (`usage`) is on no record.
     """
 
     text: str
     recorded: tuple[Recorded, ...] = ()
     refusals: tuple[Refused, ...] = ()
+    usage: Usage | None = None
 
 
 Outcome = Reply | Ended | Overtaken

@@ -117,7 +117,7 @@ def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
     if state.ended:
         return turn.ended()
     if turn.overtaken(state):
-        return Overtaken(turn.text)
+        return Overtaken(turn.text, usage=turn.usage)
     turn.messages.append({"role": "user", "content": [*pending.results, *told]})
     return (yield from turn.converse())
 
@@ -307,7 +307,7 @@ class Turn:
     def _overtaken(self) -> Outcome:
         if self.acts.state.ended:
             return self.ended()
-        return Overtaken(self.text, tuple(self.acts.recorded), tuple(self.acts.refusals))
+        return Overtaken(self.text, tuple(self.acts.recorded), tuple(self.acts.refusals), self.usage)
 
     def _reply(
         self,
@@ -344,6 +344,7 @@ class Turn:
             recorded=tuple(self.acts.recorded),
             handed_back=handed_back,
             risk=risk,
+            usage=self.usage,
         )
 
     def came_of(self, version: int) -> Consultation[Outcome | None]:
@@ -367,7 +368,7 @@ class Turn:
         spoken = (r.version for r in later if r.version > answer.version and isinstance(r.event, UserTurnTaken))
         until = next(spoken, None)
         if self.acts.state.ended is not None and until is None:
-            return replace(self.ended(), text=self._text_of(answer))
+            return replace(self.ended(), text=self._text_of(answer), usage=answer.event.usage)
         return Reply(
             text=self._text_of(answer),
             stop_reason=answer.event.stop_reason,
