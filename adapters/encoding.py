@@ -74,6 +74,7 @@ class Encoding:
         self._readers: dict[tuple[str, int | None], Any] = {
             (kind, event.schema_version): event.__pydantic_validator__.validate_json for kind, event in events.items()
         }
+        self._readable: set[tuple[str, bytes]] = set()  # by kind and state, what was written and can be read
         self._known: dict[tuple[str, int | None, str | None, bytes], Any] = {}  # events by what their rows say of them
 
     def state(self, event: EventBase) -> tuple[bytes, bytes | None]:
@@ -84,6 +85,24 @@ class Encoding:
             return state, None
         worded = b'"content":"' + content.encode() + b'"'
         return state.replace(worded, _WORDLESS, 1), bytes.fromhex(content[len(_PREFIX) :])
+
+    def written(self, event: EventBase) -> tuple[bytes, bytes | None]:
+        """Return the `state` of an event that is to be kept for ever.
+
+        Raises:
+            ValueError: it could not be read again: it was made by a way round its type's checks.
+        """
+        state, digest = row = self.state(event)
+        if (key := (event.kind, state)) not in self._readable:
+            read = self._readers.get((event.kind, event.schema_version))
+            if read is None:
+                raise ValueError(f"{event.kind} is no kind of event that this store reads")
+            read(_filled(state, digest))
+            if len(state) <= _SHORT:
+                if len(self._readable) >= _KNOWN:
+                    self._readable.clear()
+                self._readable.add(key)
+        return row
 
     def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
         """Read rows, each with the fields of `Stored`."""
@@ -108,8 +127,8 @@ class Encoding:
                 or time is None
                 or type(branch) is not str
                 or type(version) is not int
-                or not (ids_are_fine or _is_id(command_id))
-                or not (correlation_id is None or _is_id(correlation_id))
+                or not (ids_are_fine or is_id(command_id))
+                or not (correlation_id is None or is_id(correlation_id))
             ):
                 entries.append(self._otherwise(Stored._make(row), event))
             else:
@@ -205,7 +224,8 @@ def _are_ids(values: Sequence[object]) -> bool:
     return plain and all(values) and max(map(len, values), default=0) <= _ID_LENGTH  # type: ignore[arg-type]
 
 
-def _is_id(value: object) -> bool:
+def is_id(value: object) -> bool:
+    """Whether a value may stand for a command, an act or a branch in the log."""
     return type(value) is str and _ID.fullmatch(value) is not None
 
 

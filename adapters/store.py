@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lastresort.domain.events import BranchOpened, Recorded, Unreadable
 from lastresort.domain.ports import Append, Found, List, Place, VersionConflict
 
-from .encoding import Encoding
+from .encoding import Encoding, is_id
 from .engines import sqlite
 from .engines.keys import Keys, KeyStore, MasterKey, MemoryKeys, SQLiteKeys, WrappedKeys, find_master_key
 from .engines.recorders import (
@@ -69,8 +69,12 @@ class RecorderStore:
         return tuple(recorded)
 
     def _add(self, append: Append, entries: list[Entry]) -> None:
-        """Add the entries of an append."""
+        """Add the entries of an append. What could not be read again is not written either: a log is for ever."""
         command_id, named = append.command_id, append.correlation_id
+        if not (is_id(command_id) and is_id(named)):
+            raise ValueError(
+                "command_id or correlation_id: no id, which is 1 to 128 printable characters without a space"
+            )
         correlation_id = None if named == command_id else named
         recorded_at = self.recorder.time(append.recorded_at)
         for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
@@ -81,7 +85,7 @@ class RecorderStore:
                     raise VersionConflict(
                         f"branch {branch} opens at {event.at}; version {version} does not follow that"
                     )
-            row = (branch, version, event.kind, *self._encoding.state(event), event.schema_version)
+            row = (branch, version, event.kind, *self._encoding.written(event), event.schema_version)
             envelope = (recorded_at, command_id, nth, correlation_id)
             entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
 

@@ -326,7 +326,7 @@ class Chat:
         if turn < 2:
             raise ValueError(f"no turn stands at version {turn} of branch {self.branch}")
         command = OpenBranch(id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause)
-        outcome = self.conversations.fork(self.branch, command, words, child=child)
+        outcome = self.conversations.fork(command, words, child=child)
         if isinstance(outcome, Refused):
             return outcome
         return self.conversations.chat(next(e.branch for e in outcome.events if e.kind == BranchOpened.kind))

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC
 
+from pydantic import ConfigDict, TypeAdapter
+
 from .commands import (
     UNSEALED,
     AssessTurn,
@@ -24,7 +26,7 @@ from .commands import (
     TakeUserTurn,
     check_words,
 )
-from .decider import Accepted, Refused, decide, propose
+from .decider import Refused, decide, propose
 from .delivery import check_same, check_same_child, check_same_words, refused_again
 from .events import (
     AssistantTurnTaken,
@@ -56,10 +58,11 @@ from .ports import (
     Vault,
     VersionConflict,
 )
-from .rules import Broken, broken_rules
+from .rules import broken_rules
 from .state import Conversation, about_to_fork, evolve, fold
-from .values import About, Actor, ActorKind, ErasureCause, Risk, with_content
+from .values import About, Actor, ActorKind, ErasureCause, Id, Risk, with_content
 
+_ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
 _LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which goes to whoever asks at the right moment
@@ -212,7 +215,7 @@ class Service:
             branch: where.
             command: what; if there are words, its `content` is set here.
             words: what was said, sealed beside the log.
-            correlation_id: the wider act that the command belongs to.
+            correlation_id: the wider act that the command belongs to: an id, as it stands in the log.
 
         Raises:
             UnknownBranch: the store has no such branch.
@@ -224,6 +227,8 @@ class Service:
         if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
         check_words(command, words)
+        if correlation_id is not None:
+            _ID.validate_python(correlation_id)
 
         def attempt(fresh: bool) -> Committed | Standing:
             state = self._state(branch, fresh=fresh)
@@ -314,13 +319,10 @@ class Service:
         raised = uuid.uuid5(_SEEN, command.id).hex
         self.execute(branch, RaiseRisk(id=raised, by=by, risk=raised, about=about))
 
-    def fork(
-        self, branch: str, command: OpenBranch, words: str | None = None, *, child: str | None = None
-    ) -> Committed | Refused:
-        """Open a branch at a turn on the path of `branch`, with `words` as its first user turn if there are any.
+    def fork(self, command: OpenBranch, words: str | None = None, *, child: str | None = None) -> Committed | Refused:
+        """Open a branch at a turn on its parent's path, with `words` as its first user turn if there are any.
 
         Args:
-            branch: the parent.
             command: where, and why.
             words: what is said in place of the turn that was edited.
             child: what to call the new branch.
@@ -329,7 +331,7 @@ class Service:
             UnknownBranch, CommandIdReused, Contended: as `execute`.
             ValueError: a branch `child` exists.
         """
-        opened = child or self.new_id()
+        branch, opened = command.parent, child or self.new_id()
         if words is not None:
             check_words(TakeUserTurn(id=command.id, by=command.by), words)
 
@@ -339,7 +341,8 @@ class Service:
             decision = decide(command, at_fork)
             noted = decide(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
             if isinstance(decision, Refused) or isinstance(noted, Refused):
-                broken = {one.rule: one for one in (*_broken(noted), *_broken(decision))}  # either half may break it
+                halves = (half for half in (noted, decision) if isinstance(half, Refused))  # either may break it
+                broken = {one.rule: one for half in halves for one in half.broken}
                 return Standing(Refused(BranchOpened.kind, tuple(broken.values())), parent)
             events: tuple[Event, ...] = decision.events
             sealed: Sealed | None = None
@@ -514,7 +517,3 @@ class Service:
         after = path[-1] if path and path[-1].version == at + 1 else None
         prefix = fold(path[:-1] if after else path, near)
         return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)
-
-
-def _broken(decision: Accepted | Refused) -> tuple[Broken, ...]:
-    return decision.broken if isinstance(decision, Refused) else ()

@@ -30,7 +30,7 @@ from lastresort.domain.commands import (
 from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.outcomes import CommandIdReused, Committed, UnknownBranch
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import About, ErasureCause, ForkCause, Ground, Risk, Verdict
+from lastresort.domain.values import About, Actor, ErasureCause, ForkCause, Ground, Risk, Verdict
 
 __all__ = ["chat", "chats"]
 
@@ -96,7 +96,7 @@ def test_new_conversations_are_always_accepted(chats, chat):
         lambda chats: chats.path("nowhere"),
         lambda chats: chats.tree("nowhere"),
         lambda chats: chats.execute("nowhere", Leave(id="x", by=USER)),
-        lambda chats: chats.fork("nowhere", OpenBranch(id="x", by=USER, parent="nowhere", at=1, cause=ForkCause.EDIT)),
+        lambda chats: chats.fork(OpenBranch(id="x", by=USER, parent="nowhere", at=1, cause=ForkCause.EDIT)),
         lambda chats: chats.erase_conversation("nowhere", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="x"),
     ],
 )
@@ -123,6 +123,31 @@ def test_a_command_may_belong_to_a_wider_act(chats, chat):
 def test_a_refused_attempt_belongs_to_its_wider_act(chats, chat):
     chats.execute("root", EndConversation(id="end", by=MODEL, ground=Ground.USER_REQUEST, seen=1), correlation_id="act")
     assert [(one.kind, one.correlation_id) for one in chat.path[1:]] == [("AttemptRefused", "act")]
+
+
+CANARY = "words of somebody's"
+UNCHECKED = Actor.model_construct(kind=USER.kind, id=CANARY)
+
+
+@pytest.mark.parametrize(
+    ("command", "correlation_id"),
+    [
+        (Leave(id="leave", by=USER), CANARY),
+        (Leave(id="leave", by=USER), ""),
+        (Leave.model_construct(id=CANARY, by=USER), None),
+        (Leave.model_construct(id="leave", by=UNCHECKED), None),
+        (Leave(id="leave", by=UNCHECKED), None),
+    ],
+    ids=["act", "nothing", "command", "by", "made with by"],
+)
+def test_nothing_gets_into_the_log_that_could_not_be_read_again(chats, chat, command, correlation_id):
+    """Whatever way round the checks of its types it comes; and the store goes on as before."""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  # whatever says so
+        chats.execute("root", command, correlation_id=correlation_id)
+    assert CANARY not in str(refused.value)
+    assert len(chat.path) == 1
+    done(chat.leave())
+    assert [one.kind for one in another(chats).path("root")] == ["ConversationStarted", "UserLeft"]
 
 
 # --- what is asked of a turn that is coming ---------------------------------------------------------------------------

@@ -227,11 +227,23 @@ def test_a_branch_exists_once_however_long_it_is(chats, chat):
         chat.edit(4, "c", child="victim")
 
 
+def test_a_fork_is_of_the_parent_that_it_names(chats, chat):
+    """That one is asked, and recorded; sent again with another it is another command."""
+    talk(chat, "a", "A")
+    other = chats.start(model="m", conversation="other", command_id="start-other")
+    talk(other, "b", "B")
+    done(chats.fork(OpenBranch(id="fork", by=USER, parent="other", at=1, cause=ForkCause.EDIT), "c", child="child"))
+    assert chats.state("child").parent == "other"
+    assert set(chats.tree("child")) == {"other", "child"}
+    with pytest.raises(CommandIdReused):
+        chats.fork(OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT), "c", child="child")
+
+
 def test_a_retry_needs_no_words_and_a_fork_may_bring_some(chats, chat):
     """`fork` is what `edit` and `retry` are made of."""
     talk(chat, "a", "A")
     command = OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT)
-    (_, opened) = done(chats.fork("root", command)).events
+    (_, opened) = done(chats.fork(command)).events
     empty = chats.chat(opened.branch)
     assert kinds(empty) == ["ConversationStarted", "BranchOpened"]
     assert empty.seen is None

@@ -245,7 +245,7 @@ def test_an_entry_that_cannot_be_read_is_named_and_nothing_is_imported(
     monkeypatch.syspath_prepend(tmp_path)
     store.append(append("good", *placed("b", 1)))
     store.recorder.append([Entry(Row("b", 2, topic, state, None, 1, "t", "foreign", 0, None), False, None)])
-    store.append(append("good too", *placed("b", 3)))
+    store.append(append("good-too", *placed("b", 3)))
     _, entry, after = store.entries()
     assert isinstance(entry, Unreadable)
     assert entry[:4] == (2, "b", 2, topic)

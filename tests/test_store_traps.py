@@ -124,7 +124,7 @@ def test_positions_have_no_gaps_after_conflicts(store: RecorderStore) -> None:
     store.append(leave("1", "b", 1))
     for attempt in range(3):
         with pytest.raises(VersionConflict):
-            store.append(leave(f"taken {attempt}", "b", 1))
+            store.append(leave(f"taken-{attempt}", "b", 1))
     (second,) = store.append(leave("2", "b", 2))
     assert second.position == 2
     assert [entry.position for entry in store.log()] == [1, 2]

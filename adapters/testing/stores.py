@@ -106,14 +106,14 @@ def versions_have_no_gaps(store: EventStore) -> None:
     _refuses(store, VersionConflict, _append("late", ("a", 2)))
     store.append(_append("one", ("a", 1)))
     _refuses(store, VersionConflict, _append("gap", ("a", 3)))
-    _refuses(store, VersionConflict, _append("gap inside", ("a", 2), ("a", 4)))
+    _refuses(store, VersionConflict, _append("gap-inside", ("a", 2), ("a", 4)))
 
 
 @_promise
 def a_version_is_taken_once(store: EventStore) -> None:
     store.append(_append("one", ("a", 1), ("a", 2)))
     _refuses(store, VersionConflict, _append("again", ("a", 2)))
-    _refuses(store, VersionConflict, _append("from the start", ("a", 1)))
+    _refuses(store, VersionConflict, _append("from-the-start", ("a", 1)))
 
 
 @_promise
