@@ -16,7 +16,7 @@ from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded
 from lastresort.domain.state import Conversation
 from lastresort.projections.said import is_messages, readable
 
-from .words import Message
+from .words import Message, sendable
 
 GONE = "[These words were erased.]"
 REFUSAL = "refusal"
@@ -36,7 +36,7 @@ class History:
 
     Attributes:
         version: of the last event that is taken in.
-        answered: the messages up to the last answer. What the API refused to answer is left out, since it refuses on as
+        answered: the messages up to the last answer, as they are sent. What the API refused to answer is left out, since it refuses on as
             long as it is shown it.
         turns: `user` or `assistant`, and what people read, up to the last answer.
         waiting: what the user said since. A turn that came while the model was answering an earlier one is on the path
@@ -70,7 +70,7 @@ class History:
                 seen = kept.get("answers", version)
                 if event.stop_reason != REFUSAL:
                     answered += (message for said in waiting if said.version <= seen for message in said.messages)
-                    answered += kept["messages"]
+                    answered += sendable(kept["messages"])
                 turns += [("user", said.text) for said in waiting if said.version <= seen]
                 turns.append(("assistant", text))
                 waiting = [said for said in waiting if said.version > seen]

@@ -37,7 +37,7 @@ from .history import REFUSAL, Histories
 from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 from .steps import Ask, Steps
 from .tools import CALLS, RISK, declarations
-from .words import Block, Setup, command_id, kept_assistant, kept_user, marked_last, merged, plain, sendable
+from .words import Block, Setup, command_id, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
 
 WHOLE = "end_turn"
 GOES_ON = ("tool_use", "pause_turn")
@@ -216,10 +216,9 @@ class Turn:
             content: list[Block] = plain(answer.content)
             if last or answer.stop_reason not in GOES_ON:
                 return self._stopped(answer, content)
-            said = sendable(content)
-            if said:
-                self.messages.append({"role": "assistant", "content": said})
-            calls = [block for block in said if block["type"] == "tool_use"]
+            if content:
+                self.messages.append({"role": "assistant", "content": content})
+            calls = [block for block in content if block["type"] == "tool_use"]
             results = yield from self.acts.carry_out(answer.id, [call for call in calls if call["name"] in CALLS])
             theirs = [call for call in calls if call["name"] not in CALLS]
             if self.acts.ending is not None:
@@ -232,7 +231,7 @@ class Turn:
                 return self._recorded(answer.id, answer.stop_reason)
 
     def _request(self, last: bool) -> dict[str, Any]:
-        messages = merged(marked_last([*self.history.messages, *self.messages]))
+        messages = merged(marked_last([*self.history.messages, *sendable(self.messages)]))
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
@@ -247,12 +246,12 @@ class Turn:
         """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
         calls = [block for block in content if block["type"] == "tool_use"]
         self.acts.raise_risks(answer.id, [call for call in calls if call["name"] == RISK])
-        if said := sendable(content, cut=True):
+        if said := finished(content):
             self.messages.append({"role": "assistant", "content": said})
         if calls:
             results = [notes.result(call["id"], notes.CUT_OFF, error=True) for call in calls]
             self.messages.append({"role": "user", "content": results})
-        if not self.text and answer.stop_reason not in (WHOLE, REFUSAL):
+        if not self.text.strip() and answer.stop_reason not in (WHOLE, REFUSAL):
             return self._reply(answer.stop_reason, None)  # nothing was said: the user's turn waits for its answer
         return self._recorded(answer.id, answer.stop_reason)
 
@@ -277,8 +276,8 @@ class Turn:
         assert self.chat.seen is not None
         setup = self.setup.kept() if self.history.setup is None else None
         # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
-        answered = any(message["role"] == "assistant" for message in self.messages)
-        words = kept_assistant(self.messages if answered else [], self.chat.seen, setup)
+        said = [message for message in self.messages if message["role"] == "assistant"]
+        words = kept_assistant(self.messages if sendable(said) else said, self.chat.seen, setup)
         state = self.acts.look()
         took: Committed | Refused | None = None
         if not self.overtaken(state):
@@ -292,7 +291,7 @@ class Turn:
             self.acts.state, self.theirs.answered = took.state, self.chat.answered
             if self._remember([*self.acts.recorded, *took.events], words):
                 self.terms.histories.keep(self.chat.branch, self.history)
-            if stop_reason == WHOLE and self.text:  # what was not said leads nobody away
+            if stop_reason == WHOLE and self.text.strip():  # what was not said leads nobody away
                 self.acts.lead_away()
         # Where another answer was given, it stands instead of the ending. A newer user turn makes the ending stale,
         # which is for the law to say.

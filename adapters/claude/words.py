@@ -23,6 +23,7 @@ Message = dict[str, Any]
 Block = dict[str, Any]
 
 _MARK = "cache_control"
+_HIDDEN = ("thinking", "redacted_thinking")
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/claude")
 
 
@@ -101,9 +102,12 @@ def kept_assistant(messages: Sequence[Message], answers: int, setup: Mapping[str
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:
-    """Return `messages` with those of the user that follow each other as one, as the API reads them."""
+    """Return `messages` with those of the user that follow each other as one, as the API reads them. A note of the
+    system that nobody answered is left out between them."""
     together: list[Message] = []
     for message in messages:
+        if together and message["role"] == "user" and together[-1]["role"] == "system":
+            together.pop()
         if together and message["role"] == "user" == together[-1]["role"]:
             together[-1] = {"role": "user", "content": [*together[-1]["content"], *message["content"]]}
         else:
@@ -129,19 +133,34 @@ def _unmarked(message: Message) -> Message:
     return {**message, "content": content}
 
 
-def sendable(content: Iterable[Block], *, cut: bool = False) -> list[Block]:
-    """Return the blocks of an answer that the API takes back.
-
-    It refuses blank text; and of a message that was `cut` short, a call of its own tools without the result, and
-    thinking that nothing follows.
-    """
-    blocks = [block for block in content if block["type"] != "text" or block["text"].strip()]
-    if cut:
-        answered = {block.get("tool_use_id") for block in blocks}
-        blocks = [block for block in blocks if block["type"] != "server_tool_use" or block["id"] in answered]
-        while blocks and blocks[-1]["type"] in ("thinking", "redacted_thinking"):
-            blocks.pop()
+def finished(content: Sequence[Block]) -> list[Block]:
+    """Return the blocks of a message that was cut short without what the API never takes back: a call of its own tools
+    without the result, and thinking that nothing follows."""
+    answered = {block.get("tool_use_id") for block in content}
+    blocks = [block for block in content if block["type"] != "server_tool_use" or block["id"] in answered]
+    while blocks and blocks[-1]["type"] in _HIDDEN:
+        blocks.pop()
     return blocks
+
+
+def sendable(messages: Iterable[Message]) -> list[Message]:
+    """Return `messages` without blank text, which the API sends and does not take back, and without thinking that
+    nothing else follows then. What is kept, and what people read, has all of it."""
+    sent = []
+    for message in messages:
+        content = message["content"]
+        if any(map(_is_blank, content)):
+            content = [block for block in content if not _is_blank(block)]
+            while content and content[-1]["type"] in _HIDDEN:
+                content.pop()
+            message = {**message, "content": content}
+        if content:
+            sent.append(message)
+    return sent
+
+
+def _is_blank(block: Block) -> bool:
+    return block["type"] == "text" and not block["text"].strip()
 
 
 def plain(value: Any) -> Any:
