@@ -37,7 +37,19 @@ from .history import REFUSAL, Histories
 from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 from .steps import Ask, Steps
 from .tools import CALLS, RISK, declarations
-from .words import Block, Setup, command_id, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
+from .words import (
+    Block,
+    Setup,
+    carried,
+    command_id,
+    finished,
+    kept_assistant,
+    kept_user,
+    marked_last,
+    merged,
+    plain,
+    sendable,
+)
 
 WHOLE = "end_turn"
 GOES_ON = ("tool_use", "pause_turn")
@@ -126,7 +138,7 @@ def _results(pending: Pending, results: Any) -> list[Block]:
     """Read results as blocks, or as a mapping from the ids of calls to their content."""
     if isinstance(results, Mapping):
         results = [{"type": "tool_result", "tool_use_id": id, "content": said} for id, said in results.items()]
-    blocks: list[Block] = plain(list(results))
+    blocks: list[Block] = carried(plain(list(results)))
     called, answered = [call.id for call in pending.calls], [block.get("tool_use_id") for block in blocks]
     if sorted(called) != sorted(map(str, answered)):
         raise ValueError(f"results are for the calls {', '.join(called)}, each once; these are for {answered}")

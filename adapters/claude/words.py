@@ -13,14 +13,17 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from lastresort.projections.said import MESSAGES
 
+from .blocks import check
+
 Message = dict[str, Any]
 Block = dict[str, Any]
+T = TypeVar("T")
 
 _MARK = "cache_control"
 _HIDDEN = ("thinking", "redacted_thinking")
@@ -75,25 +78,34 @@ def kept_user(content: Any) -> tuple[str, bool]:
 
     Raises:
         TypeError: something in it is not JSON, or it is not a list of blocks.
-        ValueError: it is empty, or pretends to be what only a model or a tool says.
+        ValueError: it is empty, or pretends to be what only a model or a tool says, or the API could not take it.
     """
     if isinstance(content, str):
         if not content.strip():
             raise ValueError("the user's turn is empty")
-        if not content.isascii() and any("\ud800" <= character <= "\udfff" for character in content):
-            raise ValueError("the user's turn holds half a character (a lone surrogate), which no request can carry")
-        return content, False
-    blocks = plain(content)
+        return carried(content), False
+    blocks = carried(plain(content))
     if not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
         raise TypeError("a user's turn is text, or a list of content blocks")
     if not blocks:
         raise ValueError("the user's turn is empty")
     for block in blocks:
-        if block.get("type") == "text" and not str(block.get("text", "")).strip():
-            raise ValueError("a block of text in the user's turn is empty, which the API refuses: leave it out")
-        if block.get("type") not in ("text", "image", "document", "search_result", "container_upload"):
-            raise ValueError(f"a user's turn cannot hold a block of type {block.get('type')}")
+        check(block)
     return _json({"messages": [{"role": "user", "content": blocks}]}), True
+
+
+def carried(value: T) -> T:
+    """Return `value`, text or JSON, which a request can carry.
+
+    Raises:
+        ValueError: it cannot be written in UTF-8.
+    """
+    try:
+        (value if isinstance(value, str) else _json(value)).encode()
+    except UnicodeEncodeError:
+        message = "what was said holds half a character (a lone surrogate), which no request can carry"
+        raise ValueError(message) from None
+    return value
 
 
 def kept_assistant(messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None) -> str:
