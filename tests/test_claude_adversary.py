@@ -265,8 +265,8 @@ def play(conversations: range, tell: Callable[[int, Counter[str]], None] = lambd
                 error.add_note(f"in conversation {number}")
                 raise
             seen += one.seen
-            if api.reports:
-                raise AssertionError(f"in conversation {number}: {api.reports[:3]}")
+            if api.reports or api.refused:
+                raise AssertionError(f"in conversation {number}: {api.reports[:3]} {api.refused[:3]}")
             tell(number, seen)
     return seen
 

@@ -25,7 +25,7 @@ from .history import Histories
 from .replies import Outcome, Pending
 from .steps import Ask, Consult, Failure, InThread, Steps, advance
 from .tools import CALLS
-from .turn import Interrupted, Terms, go_on, resume, say
+from .turn import REFUSES, Interrupted, Terms, go_on, resume, say
 from .words import command_id, kept_user, plain
 
 ASKS = "Please end this conversation."
@@ -217,8 +217,11 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
             step = advance(steps, done)
         return step
 
-    def _create(self, ask: Ask) -> Message:
-        answer: Message = self._client.messages.create(**ask.request)
+    def _create(self, ask: Ask) -> Message | anthropic.APIStatusError:
+        try:
+            answer: Message = self._client.messages.create(**ask.request)
+        except REFUSES as refusal:
+            return refusal
         return answer
 
     def _consult(self, step: Consult) -> Opinion | Failure | None:
@@ -302,10 +305,14 @@ class Stream:
                 step = advance(self._steps, self._claude._consult(step))
                 continue
             self._shown.next_message()
-            with self._claude._client.messages.stream(**step.request) as stream:
-                yield from filter(self._shown.passes, stream)
-                self._shown.check()
-                answer = stream.get_final_message()
+            answer: Message | anthropic.APIStatusError
+            try:
+                with self._claude._client.messages.stream(**step.request) as stream:
+                    yield from filter(self._shown.passes, stream)
+                    self._shown.check()
+                    answer = stream.get_final_message()
+            except REFUSES as refusal:
+                answer = refusal
             step = advance(self._steps, answer)
         self._reply = step
 
@@ -370,8 +377,11 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
             step = await turn.advance(done)
         return step
 
-    async def _create(self, ask: Ask) -> Message:
-        answer: Message = await self._client.messages.create(**ask.request)
+    async def _create(self, ask: Ask) -> Message | anthropic.APIStatusError:
+        try:
+            answer: Message = await self._client.messages.create(**ask.request)
+        except REFUSES as refusal:
+            return refusal
         return answer
 
     async def _consult(self, step: Consult) -> Opinion | Failure | None:
@@ -431,11 +441,15 @@ class AsyncStream:
                 step = await self._turn.advance(await self._claude._consult(step))
                 continue
             self._shown.next_message()
-            async with self._claude._client.messages.stream(**step.request) as stream:
-                async for event in stream:
-                    if self._shown.passes(event):
-                        yield event
-                self._shown.check()
-                answer = await stream.get_final_message()
+            answer: Message | anthropic.APIStatusError
+            try:
+                async with self._claude._client.messages.stream(**step.request) as stream:
+                    async for event in stream:
+                        if self._shown.passes(event):
+                            yield event
+                    self._shown.check()
+                    answer = await stream.get_final_message()
+            except REFUSES as refusal:
+                answer = refusal
             step = await self._turn.advance(answer)
         self._reply = step

@@ -40,6 +40,7 @@ class Pending(Frozen):
     warns: tuple[str, Category, bool, bool, bool] | None = None
     consulted: bool = False
     told_of_hold: bool = False
+    without: tuple[Version, ...] = ()  # of the user's turns, since the API refused them
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
 
 
@@ -56,6 +57,8 @@ class Reply:
         recorded: the events that the law recorded in this turn, beside the two turns.
         refusals: what the model, or the user, asked for in vain.
         holding: whether a risk is open, so that nothing may end.
+        without: earlier turns of the user that waited for an answer too, by version. The API refused to take them, so
+            the model has not seen them.
     """
 
     text: str
@@ -68,6 +71,7 @@ class Reply:
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     pending: Pending | None = field(default=None, repr=False)
+    without: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

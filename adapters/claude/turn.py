@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anthropic import APIStatusError, BadRequestError, RequestTooLargeError
 from anthropic.types import Message as Answer
 
 from lastresort.adapters.screen import SUPPORT
@@ -33,7 +34,7 @@ from lastresort.projections.said import BETWEEN, readable, spoken
 from . import notes
 from .acts import Acts
 from .assessor import RECENT, Case
-from .history import REFUSAL, Histories
+from .history import REFUSAL, Histories, given_without
 from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 from .steps import Ask, Steps
 from .tools import CALLS, RISK, declarations
@@ -53,6 +54,8 @@ from .words import (
 
 WHOLE = "end_turn"
 GOES_ON = ("tool_use", "pause_turn")
+REFUSES = (BadRequestError, RequestTooLargeError)
+"""What the API says of a request that it will never take; a driver sends it to the turn."""
 
 
 class Interrupted(ConnectionError):
@@ -158,9 +161,11 @@ class Turn:
         self.acts = Acts(self.chat, state, terms.assessor, self._case)
         self.messages: list[dict[str, Any]] = []
         self.rounds, self.usage = 0, Usage(input_tokens=0, output_tokens=0)
+        self.without: tuple[int, ...] = ()
         if pending is not None:
             self.chat.seen = pending.seen
             self.messages, self.usage = list(pending.messages), pending.usage
+            self.without = pending.without
             self.acts.resume(pending)
 
     def said(self, took: Committed, words: str) -> None:
@@ -220,7 +225,10 @@ class Turn:
             if self.rounds and self.overtaken(self.acts.look()):
                 return self._overtaken()
             self._note_hold()
-            answer: Answer = yield Ask(self._request(last))
+            answer: Answer | APIStatusError = yield Ask(self._request(last))
+            if isinstance(answer, APIStatusError):
+                self._do_without(answer)
+                continue
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
             self.rounds += 1
@@ -242,8 +250,17 @@ class Turn:
             if self.acts.ending is not None:
                 return self._recorded(answer.id, answer.stop_reason)
 
+    def _do_without(self, refusal: APIStatusError) -> None:
+        """Leave out what waits before the user's latest turn, so that a request can be made that the API takes. Raise
+        its `refusal` if there is nothing to leave out, or the model has begun to answer."""
+        earlier = tuple(said.version for said in self.history.waiting[:-1])
+        begun = any(message["role"] == "assistant" for message in self.messages)
+        if begun or not earlier or self.without:
+            raise refusal
+        self.without = earlier
+
     def _request(self, last: bool) -> dict[str, Any]:
-        messages = merged(marked_last([*self.history.messages, *sendable(self.messages)]))
+        messages = merged(marked_last([*self.history.messages(self.without), *sendable(self.messages)]))
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
@@ -277,6 +294,7 @@ class Turn:
             results=tuple(results),
             messages=tuple(self.messages),
             usage=self.usage,
+            without=self.without,
             **self.acts.waiting(),
         )
         return self._reply("tool_use", None, calls, pending)
@@ -289,7 +307,7 @@ class Turn:
         setup = self.setup.kept() if self.history.setup is None else None
         # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
         said = [message for message in self.messages if message["role"] == "assistant"]
-        words = kept_assistant(self.messages if sendable(said) else said, self.chat.seen, setup)
+        words = kept_assistant(self.messages if sendable(said) else said, self.chat.seen, setup, self.without)
         state = self.acts.look()
         took: Committed | Refused | None = None
         if not self.overtaken(state):
@@ -338,6 +356,7 @@ class Turn:
             usage=self.usage,
             tool_calls=calls,
             pending=pending,
+            without=self.without,
         )
 
     def ended(self, *, handed_back: Any = None, risk: Risk | None = None) -> Ended:
@@ -364,23 +383,22 @@ class Turn:
         if answer is None:
             return None
         assert isinstance(answer.event, AssistantTurnTaken)
+        words = self.chat.conversations.words([answer]).get(answer.event.content)
+        text = readable(answer, words) if words else ""
         spoken = (r.version for r in later if r.version > answer.version and isinstance(r.event, UserTurnTaken))
         until = next(spoken, None)
         if self.acts.state.ended is not None and until is None:
-            return replace(self.ended(), text=self._text_of(answer))
+            return replace(self.ended(), text=text)
         return Reply(
-            text=self._text_of(answer),
+            text=text,
             stop_reason=answer.event.stop_reason,
             messages=(),
             version=answer.version,
             recorded=tuple(r for r in later if content_of(r.event) is None and (until is None or r.version < until)),
             holding=bool(self.acts.state.risks),
             usage=answer.event.usage,
+            without=given_without(answer, words) if words else (),
         )
-
-    def _text_of(self, recorded: Recorded) -> str:
-        words = self.chat.conversations.words([recorded])
-        return "".join(readable(recorded, said) for said in words.values())
 
     def _case(self) -> Case:
         history = self.history

@@ -108,9 +108,15 @@ def carried(value: T) -> T:
     return value
 
 
-def kept_assistant(messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None) -> str:
-    """Return the words to keep of an assistant turn: what it answers, by version, and in the first one the `setup`."""
-    return _json({"messages": messages, "answers": answers} | ({"setup": setup} if setup is not None else {}))
+def kept_assistant(
+    messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None, without: Sequence[int] = ()
+) -> str:
+    """Return the words to keep of an assistant turn: what it answers, by version, the user's turns that it was given
+    `without`, and in the first one the `setup`."""
+    kept: dict[str, Any] = {"messages": messages, "answers": answers}
+    if without:
+        kept["without"] = without
+    return _json(kept if setup is None else kept | {"setup": setup})
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:
