@@ -23,6 +23,7 @@ from lastresort.projections.said import BETWEEN, ENDING_CALL
 from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, ClaudeAssessor, Opinion
 from .history import Histories
 from .replies import Outcome, Pending
+from .setup import OnChange
 from .steps import Ask, Consult, Failure, InThread, Steps, advance
 from .tools import CALLS
 from .turn import REFUSES, Interrupted, Terms, go_on, resume, say
@@ -53,6 +54,7 @@ class _Claude(ABC, Generic[Client, Judge]):
         rounds: int = 8,
         notes_as: Literal["user", "system"] = "user",
         remembered: int = 256,
+        on_setup_change: OnChange = "refuse",
         **params: Any,
     ) -> None:
         """Say how every chat is to be answered.
@@ -69,6 +71,8 @@ class _Claude(ABC, Generic[Client, Judge]):
                 as a note; or `system`, which models take from Claude Opus 4.8 on.
             remembered: of how many branches what was said is kept in memory, in plain, to spare reading it for each
                 turn.
+            on_setup_change: what to do with a conversation that began with another system prompt or other tools:
+                `refuse` its turns with SetupChanged, or `keep` to those that it began with.
             params: the rest of each request: `max_tokens`, `thinking`, `temperature`, ...
 
         Raises:
@@ -84,7 +88,7 @@ class _Claude(ABC, Generic[Client, Judge]):
         self._assessor = assessor or self._small(client)
         self._patience = patience
         actor = Actor(kind=ActorKind.ASSESSOR, id=getattr(self._assessor, "name", "assessor"))
-        self.terms = Terms(system, theirs, params, actor, rounds, notes_as, Histories(remembered))
+        self.terms = Terms(system, theirs, params, actor, rounds, notes_as, Histories(remembered), on_setup_change)
 
     @staticmethod
     @abstractmethod

@@ -36,21 +36,10 @@ from .acts import Acts
 from .assessor import RECENT, Case
 from .history import REFUSAL, Histories, given_without
 from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+from .setup import OnChange, Setup
 from .steps import Ask, Steps
 from .tools import CALLS, RISK, declarations
-from .words import (
-    Block,
-    Setup,
-    carried,
-    command_id,
-    finished,
-    kept_assistant,
-    kept_user,
-    marked_last,
-    merged,
-    plain,
-    sendable,
-)
+from .words import Block, carried, command_id, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
 
 WHOLE = "end_turn"
 GOES_ON = ("tool_use", "pause_turn")
@@ -73,12 +62,14 @@ class Terms:
     rounds: int
     notes_as: str = "user"
     histories: Histories = field(default_factory=Histories)
+    on_setup_change: OnChange = "refuse"
     _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
     def setup(self, categories: tuple[str, ...]) -> Setup:
         """Return the system prompt and the tools of a conversation that begins now."""
         if categories not in self._setups:
-            self._setups[categories] = Setup(self.system, self.tools, declarations(categories))
+            ours = declarations(categories)
+            self._setups[categories] = Setup(self.system, self.tools, ours, self.on_setup_change)
         return self._setups[categories]
 
 

@@ -25,43 +25,9 @@ Message = dict[str, Any]
 Block = dict[str, Any]
 T = TypeVar("T")
 
-_MARK = "cache_control"
+MARK = "cache_control"
 _HIDDEN = ("thinking", "redacted_thinking")
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/claude")
-
-
-class SetupChanged(ValueError):
-    """The system prompt or the tools are not those that the conversation began with."""
-
-
-class Setup:
-    """The system prompt and the tools of a conversation: those of the embedder, and ours before them."""
-
-    def __init__(self, system: Any, tools: Sequence[Block], own: Sequence[Block]) -> None:
-        self.system = plain(system)
-        self.tools = [*own, *plain(list(tools))]
-        self.theirs = digest([self.system, self.tools[len(own) :]])
-
-    def kept(self) -> dict[str, Any]:
-        """Return it as the first assistant turn keeps it."""
-        return {"system": self.system, "tools": self.tools, "theirs": self.theirs}
-
-    def resumed(self, kept: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the parameters of a request: as `kept`, so that a newer release of ours changes no conversation.
-
-        Raises:
-            SetupChanged: what the embedder passes is not what was kept.
-        """
-        if kept is None:
-            system, tools = self.system, self.tools
-        elif kept["theirs"] != self.theirs:
-            raise SetupChanged(
-                "this conversation began with another system prompt or other tools, and cannot change them; pass those "
-                "it began with, or start a new conversation"
-            )
-        else:
-            system, tools = kept["system"], kept["tools"]
-        return {"tools": tools} if system is None else {"system": system, "tools": tools}
 
 
 def digest(value: Any) -> str:
@@ -143,11 +109,11 @@ def marked_last(messages: Sequence[Message]) -> list[Message]:
 
 
 def _is_marked(message: Message) -> bool:
-    return any(_MARK in block for block in message["content"])
+    return any(MARK in block for block in message["content"])
 
 
 def _unmarked(message: Message) -> Message:
-    content = [{name: value for name, value in block.items() if name != _MARK} for block in message["content"]]
+    content = [{name: value for name, value in block.items() if name != MARK} for block in message["content"]]
     return {**message, "content": content}
 
 

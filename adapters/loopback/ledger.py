@@ -187,7 +187,9 @@ def _cost(body: dict[str, Any], new: str | None) -> tuple[int, int]:
 
 
 def _head(body: dict[str, Any]) -> tuple[str, str]:
-    return _digest(_canonical(body.get("system"))), _digest(_canonical(body.get("tools") or None))
+    system = body.get("system")
+    blocks = [{"type": "text", "text": system}] if isinstance(system, str) else system
+    return _digest(_canonical(blocks)), _digest(_canonical(body.get("tools") or None))
 
 
 def _root(body: dict[str, Any]) -> str | None:
