@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+import anthropic
 import pytest
 from claude_kit import BOTH, Way, bench
 from loopback_kit import LOOK_UP
 
-from lastresort.adapters.claude import SetupChanged
+from lastresort.adapters.claude import AsyncClaude, Claude, SetupChanged
 
 MARK = "cache_control"
 EPHEMERAL = {MARK: {"type": "ephemeral"}}
@@ -113,3 +114,42 @@ def test_a_change_is_seen_whatever_tools_of_ours_the_conversation_began_with(mon
         first, second = (request["tools"] for request in b.api.requests)
     assert json.dumps(second) == json.dumps(first)
     assert [tool["name"] for tool in first] == ["old", "look_up"]
+
+
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        ({}, "max_tokens is missing: messages.create"),
+        ({"max_tokens": 5, "temperature": 0.5}, "temperature is not taken by messages.create .* extra_body"),
+        ({"max_tokens": 5, "output_format": dict}, "output_format is not taken by messages.create"),
+        ({"max_tokens": 5, "sytem": "Be kind."}, "sytem is not taken"),
+    ],
+)
+def test_a_parameter_that_the_sdk_does_not_take_is_named_at_once(params: dict[str, Any], why: str) -> None:
+    """Before any user has said anything, which would be on record without an answer."""
+    with anthropic.Anthropic(api_key="x") as client, pytest.raises(TypeError, match=why):
+        Claude(client, **params)
+    with pytest.raises(TypeError, match=why):
+        AsyncClaude(anthropic.AsyncAnthropic(api_key="x"), **params)
+
+
+def test_a_client_of_the_other_kind_is_named_at_once() -> None:
+    waits, awaited = anthropic.Anthropic(api_key="x"), anthropic.AsyncAnthropic(api_key="x")
+    with pytest.raises(TypeError, match="AsyncAnthropic is awaited: pass it to AsyncClaude"):
+        Claude(awaited, max_tokens=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Anthropic is not awaited: pass it to Claude"):
+        AsyncClaude(waits, max_tokens=5)  # type: ignore[arg-type]
+
+
+def test_a_client_that_takes_anything_is_given_anything() -> None:
+    """As one that somebody has wrapped."""
+
+    class Wrapped:
+        def __init__(self) -> None:
+            self.messages = self
+
+        def create(self, **params: Any) -> None: ...
+
+        stream = create
+
+    Claude(Wrapped(), temperature=0.5)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import anthropic
 import anyio
@@ -22,10 +22,10 @@ from lastresort.projections.said import BETWEEN, ENDING_CALL
 
 from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, ClaudeAssessor, Opinion
 from .history import Histories
+from .params import check_client, check_params, check_tools
 from .replies import Outcome, Pending
 from .setup import OnChange
 from .steps import Ask, Consult, Failure, InThread, Steps, advance
-from .tools import CALLS
 from .turn import REFUSES, Interrupted, Terms, go_on, resume, say
 from .words import command_id, kept_user, plain
 
@@ -33,15 +33,12 @@ ASKS = "Please end this conversation."
 CONFIRMS = "Yes, end it. I know that this is permanent."
 Client = TypeVar("Client", bound=anthropic.Anthropic | anthropic.AsyncAnthropic)
 Judge = TypeVar("Judge", bound=Assessor | AsyncAssessor)
-_OURS = {
-    "model": "start the conversation with that model",
-    "messages": "they are the chat's",
-    "stream": "call `stream`",
-}
 
 
 class _Claude(ABC, Generic[Client, Judge]):
     """What a Claude is made of, whether it waits or awaits."""
+
+    _awaits: ClassVar[bool]
 
     def __init__(
         self,
@@ -73,17 +70,17 @@ class _Claude(ABC, Generic[Client, Judge]):
                 turn.
             on_setup_change: what to do with a conversation that began with another system prompt or other tools:
                 `refuse` its turns with SetupChanged, or `keep` to those that it began with.
-            params: the rest of each request: `max_tokens`, `thinking`, `temperature`, ...
+            params: the rest of each request, as `messages.create` takes it: `max_tokens`, `thinking`, `metadata`, ...
 
         Raises:
             ValueError: a tool bears the name of one of ours, or a parameter is not the embedder's to pass.
+            TypeError: the client is of the other kind, the installed SDK does not take a parameter, or `max_tokens`
+                is missing.
         """
+        check_client(client, awaits=self._awaits)
+        check_params(client, params)
         theirs = plain(list(tools))
-        if taken := [tool["name"] for tool in theirs if tool.get("name") in CALLS]:
-            raise ValueError(f"the tool {taken[0]} is this adapter's; give yours another name")
-        for name in params:
-            if name in _OURS:
-                raise ValueError(f"{name} is not passed here: {_OURS[name]}")
+        check_tools(theirs)
         self._client = client
         self._assessor = assessor or self._small(client)
         self._patience = patience
@@ -151,6 +148,8 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
     Errors of the SDK come through as they are, after the retries that the client is set up for; the user's turn is
     then on record, and `resume` answers it.
     """
+
+    _awaits = False
 
     @staticmethod
     def _small(client: anthropic.Anthropic) -> Assessor:
@@ -323,6 +322,8 @@ class Stream:
 
 class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
     """`Claude` on an asynchronous client. What touches the store runs in a worker thread."""
+
+    _awaits = True
 
     @staticmethod
     def _small(client: anthropic.AsyncAnthropic) -> AsyncAssessor:
