@@ -71,7 +71,6 @@ def test_blank_text_between_the_messages_of_a_turn(way: Way) -> None:
         waits = b.reply(chat)
         assert (waits.text, waits.pending is not None) == (" \n\n\n", True)
         with_result = {waits.tool_calls[0].id: "A letter."}
-        b.way = Way(streams=False, awaits=way.awaits)
         assert b.reply(chat, with_result, pending=waits.pending).text == " \n\n\n\n\n A.\n"
         assert lines(chat)[-1] == " \n\n\n\n\n A.\n"
         assert b.api.reports == []
@@ -109,3 +108,24 @@ def test_what_was_recorded_without_its_white_space_is_still_read() -> None:
         assert lines(chat)[-1] == "Tulips.Roses."
         assert b.reply(chat, "And?").text == "Good."
         assert b.api.requests[-1]["messages"][1] == kept["messages"][0]  # type: ignore[index]
+
+
+@EVERY_WAY
+def test_the_streams_of_a_turn_go_on_with_each_other(way: Way) -> None:
+    """Also if nothing comes after the tools, or nothing came before them: together they are what the reply says."""
+    call = tool_use("look_up", {"word": "a"})
+    script = [
+        Answer([text("Let me look."), call]),
+        "It says.",
+        Answer([text("Hm."), call]),
+        Answer([]),
+        Answer([call]),
+        "So.",
+    ]
+    with bench(script, way, tools=[LOOK_UP]) as b:
+        chat = b.start()
+        for read in ("Let me look.\n\nIt says.", "Hm.", "So."):
+            waits = b.reply(chat, "What is it?")
+            reply = b.reply(chat, {waits.tool_calls[0].id: "A letter."}, pending=waits.pending)
+            assert reply.text == lines(chat)[-1] == read
+            assert b.shown == (read if way.streams else "")

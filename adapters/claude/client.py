@@ -18,7 +18,7 @@ from anthropic.types import Message
 from lastresort.domain.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import Actor, ActorKind
-from lastresort.projections.said import BETWEEN, ENDING_CALL
+from lastresort.projections.said import BETWEEN, ENDING_CALL, spoken
 
 from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, ClaudeAssessor, Opinion
 from .history import Histories
@@ -110,10 +110,14 @@ def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | 
 
 
 class _Shown:
-    """Of what a model streams in one turn, lets through what comes before a call to end in its message."""
+    """Of what a model streams in one turn, lets through what comes before a call to end in its message.
 
-    def __init__(self) -> None:
-        self.nothing = True
+    The streams of a turn that waited for tools go on with each other.
+    """
+
+    def __init__(self, pending: Pending | None) -> None:
+        before = pending.messages if pending is not None else ()
+        self.nothing = not any(spoken(message["content"]) for message in before if message["role"] == "assistant")
         self._between = ""
         self._muted = False
         self._begun = False
@@ -207,7 +211,8 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
         command_id: str | None = None,
     ) -> "Stream":
         """As `send`; as `resume` without content; as `answer` with `pending`, but in pieces, as they come."""
-        return Stream(self, self._start(chat, content, pending, asks_to_end, confirms_end, command_id))
+        steps = self._start(chat, content, pending, asks_to_end, confirms_end, command_id)
+        return Stream(self, steps, _Shown(pending))
 
     def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`, yet to be answered: `resume` does."""
@@ -260,12 +265,12 @@ class Stream:
     Leaving the `with` block before that cancels the answer, and keeps what the user said.
     """
 
-    def __init__(self, claude: Claude, steps: Steps) -> None:
+    def __init__(self, claude: Claude, steps: Steps, shown: _Shown) -> None:
         self._claude = claude
         self._steps = steps
         self._reply: Outcome | None = None
         self._events = self._read()
-        self._shown = _Shown()
+        self._shown = shown
 
     def __enter__(self) -> Self:
         return self
@@ -368,7 +373,8 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
         command_id: str | None = None,
     ) -> "AsyncStream":
         """In pieces, as they come. See `Claude.stream`."""
-        return AsyncStream(self, self._start(chat, content, pending, asks_to_end, confirms_end, command_id))
+        steps = self._start(chat, content, pending, asks_to_end, confirms_end, command_id)
+        return AsyncStream(self, steps, _Shown(pending))
 
     async def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`. See `Claude.edit`."""
@@ -400,12 +406,12 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
 class AsyncStream:
     """`Stream`, read with `async for`; `reply` is awaited."""
 
-    def __init__(self, claude: AsyncClaude, steps: Steps) -> None:
+    def __init__(self, claude: AsyncClaude, steps: Steps, shown: _Shown) -> None:
         self._claude = claude
         self._turn = InThread(steps)
         self._reply: Outcome | None = None
         self._events = self._read()
-        self._shown = _Shown()
+        self._shown = shown
 
     async def __aenter__(self) -> Self:
         return self
