@@ -17,7 +17,7 @@ from oracle import unlawful
 from stores import log_of, opened
 from test_claude_words import IMAGE, lines
 
-from lastresort.adapters.claude import Case, Opinion, Pending
+from lastresort.adapters.claude import Case, Claude, Opinion, Pending
 from lastresort.adapters.loopback import Answer, Fault, Request, Scripted, failing, text, tool_use
 from lastresort.domain import Chat, Policy, Risk, Verdict
 
@@ -170,3 +170,18 @@ def test_a_branch_before_the_answer_tries_anew() -> None:
         branch = chat.retry(chat.state.answered_by)
         assert isinstance(branch, Chat)
         assert b.reply(branch, None).without == (2,)
+
+
+def test_what_is_kept_in_memory_leaves_it_out_as_what_is_read_anew() -> None:
+    requests = []
+    for remembered in (0, 256):
+        with bench(without_pictures("A.", "B.", "C."), remembered=remembered) as b:
+            chat = b.start()
+            with anthropic.Anthropic(**b.connection) as client:
+                claude = Claude(client, **b.params)
+                with pytest.raises(anthropic.BadRequestError):
+                    claude.send(chat, PICTURE)
+                for _ in range(3):
+                    claude.send(chat, "Again.")
+            requests.append(json.dumps(b.api.requests))
+    assert requests[0] == requests[1]

@@ -69,7 +69,7 @@ def carried(value: T) -> T:
     try:
         (value if isinstance(value, str) else _json(value)).encode()
     except UnicodeEncodeError:
-        message = "what was said holds half a character (a lone surrogate), which no request can carry"
+        message = "what was passed holds half a character (a lone surrogate), which no request can carry"
         raise ValueError(message) from None
     return value
 

@@ -45,7 +45,7 @@ class Loopback:
     def __init__(self, script: Script, *, enforce: bool = False, port: int = 0) -> None:
         self.ledger = Ledger(enforce=enforce)
         self.refused: list[str] = []
-        """Why requests were refused that did not pass the checks."""
+        """Why requests were refused, but for those that the script refused."""
         self._script = _as_function(script)
         self._enforce = enforce
         self._ids = count(1)
