@@ -51,6 +51,7 @@ class Pending(Frozen):
     consulted: bool = False
     opinion_failed: bool = False
     told_of_hold: bool = False
+    without: tuple[Version, ...] = ()  # of the user's turns, since the API refused them
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
 
 
@@ -68,6 +69,8 @@ class Reply:
         refusals: what the model, or the user, asked for in vain.
         holding: whether a risk is open, so that nothing may end.
         usage: of all calls of the turn.
+        without: earlier turns of the user that waited for an answer too, by version. The API refused to take them, so
+            the model has not seen them.
     """
 
     text: str
@@ -80,6 +83,7 @@ class Reply:
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     pending: Pending | None = field(default=None, repr=False)
+    without: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anthropic import APIStatusError, BadRequestError, RequestTooLargeError
 from anthropic.types import Message as Answer
 
 from lastresort.adapters.screen import SUPPORT
@@ -33,14 +34,17 @@ from lastresort.projections.said import BETWEEN, readable, spoken
 from . import notes
 from .acts import Acts
 from .assessor import RECENT, Case
-from .history import REFUSAL, Histories
+from .history import REFUSAL, Histories, given_without
 from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+from .setup import OnChange, Setup
 from .steps import Ask, Consultation, Steps
 from .tools import CALLS, RISK, declarations
-from .words import Block, Setup, command_id, kept_assistant, kept_user, marked_last, merged, plain, sendable
+from .words import Block, carried, command_id, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
 
 WHOLE = "end_turn"
 GOES_ON = ("tool_use", "pause_turn")
+REFUSES = (BadRequestError, RequestTooLargeError)
+"""What the API says of a request that it will never take; a driver sends it to the turn."""
 
 
 class Interrupted(ConnectionError):
@@ -58,12 +62,14 @@ class Terms:
     rounds: int
     notes_as: str = "user"
     histories: Histories = field(default_factory=Histories)
+    on_setup_change: OnChange = "refuse"
     _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
     def setup(self, categories: tuple[str, ...]) -> Setup:
         """Return the system prompt and the tools of a conversation that begins now."""
         if categories not in self._setups:
-            self._setups[categories] = Setup(self.system, self.tools, declarations(categories))
+            ours = declarations(categories)
+            self._setups[categories] = Setup(self.system, self.tools, ours, self.on_setup_change)
         return self._setups[categories]
 
 
@@ -126,7 +132,7 @@ def _results(pending: Pending, results: Any) -> list[Block]:
     """Read results as blocks, or as a mapping from the ids of calls to their content."""
     if isinstance(results, Mapping):
         results = [{"type": "tool_result", "tool_use_id": id, "content": said} for id, said in results.items()]
-    blocks: list[Block] = plain(list(results))
+    blocks: list[Block] = carried(plain(list(results)))
     called, answered = [call.id for call in pending.calls], [block.get("tool_use_id") for block in blocks]
     if sorted(called) != sorted(map(str, answered)):
         raise ValueError(f"results are for the calls {', '.join(called)}, each once; these are for {answered}")
@@ -146,9 +152,11 @@ class Turn:
         self.acts = Acts(self.chat, state, terms.assessor, self._case)
         self.messages: list[dict[str, Any]] = []
         self.rounds, self.usage = 0, Usage(input_tokens=0, output_tokens=0)
+        self.without: tuple[int, ...] = ()
         if pending is not None:
             self.chat.seen = pending.seen
             self.messages, self.usage = list(pending.messages), pending.usage
+            self.without = pending.without
             self.acts.resume(pending)
 
     def said(self, took: Committed, words: str) -> None:
@@ -208,7 +216,10 @@ class Turn:
             if self.rounds and self.overtaken(self.acts.look()):
                 return self._overtaken()
             self._note_hold()
-            answer: Answer = yield Ask(self._request(last))
+            answer: Answer | APIStatusError = yield Ask(self._request(last))
+            if isinstance(answer, APIStatusError):
+                self._do_without(answer)
+                continue
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
             self.rounds += 1
@@ -216,10 +227,9 @@ class Turn:
             content: list[Block] = plain(answer.content)
             if last or answer.stop_reason not in GOES_ON:
                 return self._stopped(answer, content)
-            said = sendable(content)
-            if said:
-                self.messages.append({"role": "assistant", "content": said})
-            calls = [block for block in said if block["type"] == "tool_use"]
+            if content:
+                self.messages.append({"role": "assistant", "content": content})
+            calls = [block for block in content if block["type"] == "tool_use"]
             results = yield from self.acts.carry_out(answer.id, [call for call in calls if call["name"] in CALLS])
             theirs = [call for call in calls if call["name"] not in CALLS]
             if self.acts.ending is not None:
@@ -231,8 +241,17 @@ class Turn:
             if self.acts.ending is not None:
                 return self._recorded(answer.id, answer.stop_reason)
 
+    def _do_without(self, refusal: APIStatusError) -> None:
+        """Leave out what waits before the user's latest turn, so that a request can be made that the API takes. Raise
+        its `refusal` if there is nothing to leave out, or the model has begun to answer."""
+        earlier = tuple(said.version for said in self.history.waiting[:-1])
+        begun = any(message["role"] == "assistant" for message in self.messages)
+        if begun or not earlier or self.without:
+            raise refusal
+        self.without = earlier
+
     def _request(self, last: bool) -> dict[str, Any]:
-        messages = merged(marked_last([*self.history.messages, *self.messages]))
+        messages = merged(marked_last([*self.history.messages(self.without), *sendable(self.messages)]))
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
@@ -247,12 +266,12 @@ class Turn:
         """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
         calls = [block for block in content if block["type"] == "tool_use"]
         self.acts.raise_risks(answer.id, [call for call in calls if call["name"] == RISK])
-        if said := sendable(content, cut=True):
+        if said := finished(content):
             self.messages.append({"role": "assistant", "content": said})
         if calls:
             results = [notes.result(call["id"], notes.CUT_OFF, error=True) for call in calls]
             self.messages.append({"role": "user", "content": results})
-        if not self.text and answer.stop_reason not in (WHOLE, REFUSAL):
+        if not self.text.strip() and answer.stop_reason not in (WHOLE, REFUSAL):
             return self._reply(answer.stop_reason, None)  # nothing was said: the user's turn waits for its answer
         return self._recorded(answer.id, answer.stop_reason)
 
@@ -266,6 +285,7 @@ class Turn:
             results=tuple(results),
             messages=tuple(self.messages),
             usage=self.usage,
+            without=self.without,
             **self.acts.waiting(),
         )
         return self._reply("tool_use", None, calls, pending)
@@ -277,8 +297,8 @@ class Turn:
         assert self.chat.seen is not None
         setup = self.setup.kept() if self.history.setup is None else None
         # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
-        answered = any(message["role"] == "assistant" for message in self.messages)
-        words = kept_assistant(self.messages if answered else [], self.chat.seen, setup)
+        said = [message for message in self.messages if message["role"] == "assistant"]
+        words = kept_assistant(self.messages if sendable(said) else said, self.chat.seen, setup, self.without)
         state = self.acts.look()
         took: Committed | Refused | None = None
         if not self.overtaken(state):
@@ -292,7 +312,7 @@ class Turn:
             self.acts.state, self.theirs.answered = took.state, self.chat.answered
             if self._remember([*self.acts.recorded, *took.events], words):
                 self.terms.histories.keep(self.chat.branch, self.history)
-            if stop_reason == WHOLE and self.text:  # what was not said leads nobody away
+            if stop_reason == WHOLE and self.text.strip():  # what was not said leads nobody away
                 self.acts.lead_away()
         # Where another answer was given, it stands instead of the ending. A newer user turn makes the ending stale,
         # which is for the law to say.
@@ -327,6 +347,7 @@ class Turn:
             usage=self.usage,
             tool_calls=calls,
             pending=pending,
+            without=self.without,
         )
 
     def ended(self, *, handed_back: Any = None, risk: Risk | None = None) -> Ended:
@@ -365,23 +386,22 @@ class Turn:
         if answer is None:
             return None
         assert isinstance(answer.event, AssistantTurnTaken)
+        words = self.chat.conversations.words([answer]).get(answer.event.content)
+        text = readable(answer, words) if words else ""
         spoken = (r.version for r in later if r.version > answer.version and isinstance(r.event, UserTurnTaken))
         until = next(spoken, None)
         if self.acts.state.ended is not None and until is None:
-            return replace(self.ended(), text=self._text_of(answer), usage=answer.event.usage)
+            return replace(self.ended(), text=text, usage=answer.event.usage)
         return Reply(
-            text=self._text_of(answer),
+            text=text,
             stop_reason=answer.event.stop_reason,
             messages=(),
             version=answer.version,
             recorded=tuple(r for r in later if content_of(r.event) is None and (until is None or r.version < until)),
             holding=bool(self.acts.state.risks),
             usage=answer.event.usage,
+            without=given_without(answer, words) if words else (),
         )
-
-    def _text_of(self, recorded: Recorded) -> str:
-        words = self.chat.conversations.words([recorded])
-        return "".join(readable(recorded, said) for said in words.values())
 
     def _case(self) -> Case:
         """What is to be judged: the latest unit, be it answered or not."""
