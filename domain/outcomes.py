@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .decider import Refused
 from .events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, Recorded
 from .ports import Found
 from .state import Conversation, Ended
@@ -35,6 +36,13 @@ class Committed(NamedTuple):
     def version(self) -> int:
         """The version of the command's first event."""
         return self.events[0].version
+
+
+class Standing(NamedTuple):
+    """A refusal, and the state that it was given in."""
+
+    refused: Refused
+    state: Conversation
 
 
 @dataclass(frozen=True, slots=True)

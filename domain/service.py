@@ -9,25 +9,27 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC
-from typing import NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter
 
 from .commands import (
     UNSEALED,
     AssessTurn,
+    AttemptRedirection,
     BranchOff,
     Command,
     EraseContents,
+    GiveWarning,
     OpenBranch,
     RaiseRisk,
     StartConversation,
     TakeUserTurn,
     check_words,
 )
-from .decider import Accepted, Refused, decide, propose
+from .decider import Refused, decide, propose
 from .delivery import check_same, check_same_child, check_same_words, refused_again
 from .events import (
+    AssistantTurnTaken,
     AttemptRefused,
     BranchOpened,
     ContentErased,
@@ -40,7 +42,7 @@ from .events import (
     content_of,
 )
 from .hot import FEW, HotStates, pieces_of
-from .outcomes import BranchEnded, Committed, Contended
+from .outcomes import BranchEnded, Committed, Contended, Standing
 from .ports import (
     Append,
     Clock,
@@ -56,7 +58,7 @@ from .ports import (
     Vault,
     VersionConflict,
 )
-from .rules import Broken, broken_rules
+from .rules import broken_rules
 from .state import Conversation, about_to_fork, evolve, fold
 from .values import About, Actor, ActorKind, ErasureCause, Id, Risk, with_content
 
@@ -228,7 +230,7 @@ class Service:
         if correlation_id is not None:
             _ID.validate_python(correlation_id)
 
-        def attempt(fresh: bool) -> Committed | _Standing:
+        def attempt(fresh: bool) -> Committed | Standing:
             state = self._state(branch, fresh=fresh)
             told, sealed = self._seal(command, state, branch, state.version + 1, words)
             decision = decide(told, state)
@@ -236,7 +238,7 @@ class Service:
                 state = fold(self.path(branch))  # what cannot be undone is decided on the whole log, and nothing else
                 decision = decide(told, state)
             if isinstance(decision, Refused):
-                return _Standing(decision, state)
+                return Standing(decision, state)
             before, written = {branch: state}, {branch: decision.events}
             erased: tuple[Place, ...] = ()
             shared = tuple(event for event in decision.events if isinstance(event, _OF_THE_TREE))
@@ -247,7 +249,7 @@ class Service:
                 written |= {other: shared for other in before if other != branch}
                 broken = tuple(b for other in written for b in broken_rules(before[other], written[other]))
                 if broken:
-                    return _Standing(Refused(decision.events[0].kind, broken), state)
+                    return Standing(Refused(decision.events[0].kind, broken), state)
             return self._append(told, before, written, sealed, erased, correlation_id)
 
         outcome = self._until_decided(branch, command, attempt, words, correlation_id)
@@ -255,6 +257,23 @@ class Service:
         if isinstance(command, AssessTurn) and seen in self._state(branch).policy.hold_on:
             self._hold(branch, command, command.by, command.about)
         return outcome
+
+    def foresee(
+        self, branch: str, command: AttemptRedirection | GiveWarning, coming: AssistantTurnTaken
+    ) -> Refused | None:
+        """Ask what would stand in the way of `command`, were it about the turn that is coming; None if nothing.
+
+        Its `turn` is set here. It is not carried out; but if it is refused, that leaves a trace, as in `execute`.
+        """
+
+        def attempt(fresh: bool) -> Committed | Standing:
+            state = self._state(branch, fresh=True)
+            spoken = evolve(state, coming)
+            decision = decide(command.model_copy(update={"turn": spoken.version}), spoken)
+            return Standing(decision, state) if isinstance(decision, Refused) else Committed((), state)
+
+        outcome = self._until_decided(branch, command, attempt)
+        return outcome if isinstance(outcome, Refused) else None
 
     def _places_of(self, events: tuple[Event, ...], tree: Iterable[str]) -> tuple[Place, ...]:
         """Find where in a tree the words stand that `events` erase."""
@@ -316,14 +335,15 @@ class Service:
         if words is not None:
             check_words(TakeUserTurn(id=command.id, by=command.by), words)
 
-        def attempt(fresh: bool) -> Committed | _Standing:
+        def attempt(fresh: bool) -> Committed | Standing:
             parent = self._state(branch, fresh=fresh)
             at_fork = self._about_to_fork(branch, command.at, parent)
             decision = decide(command, at_fork)
             noted = decide(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
             if isinstance(decision, Refused) or isinstance(noted, Refused):
-                broken = {one.rule: one for one in (*_broken(noted), *_broken(decision))}  # either half may break it
-                return _Standing(Refused(BranchOpened.kind, tuple(broken.values())), parent)
+                halves = (half for half in (noted, decision) if isinstance(half, Refused))  # either may break it
+                broken = {one.rule: one for half in halves for one in half.broken}
+                return Standing(Refused(BranchOpened.kind, tuple(broken.values())), parent)
             events: tuple[Event, ...] = decision.events
             sealed: Sealed | None = None
             if words is not None:
@@ -363,7 +383,7 @@ class Service:
         self,
         branch: str,
         command: Command,
-        attempt: Callable[[bool], "Committed | _Standing"],
+        attempt: Callable[[bool], Committed | Standing],
         words: str | None = None,
         correlation_id: str | None = None,
     ) -> Committed | Refused:
@@ -396,7 +416,7 @@ class Service:
         why = f"others wrote first {conflicts} times; send it again"
         raise Contended(f"command {command.id} on branch {branch}: {why}")
 
-    def _leave_trace(self, command: Command, branch: str, standing: "_Standing", correlation_id: str | None) -> None:
+    def _leave_trace(self, command: Command, branch: str, standing: Standing, correlation_id: str | None) -> None:
         if standing.refused.trace:
             written: dict[str, tuple[Event, ...]] = {branch: standing.refused.trace}
             self._append(command, {branch: standing.state}, written, correlation_id=correlation_id)
@@ -497,14 +517,3 @@ class Service:
         after = path[-1] if path and path[-1].version == at + 1 else None
         prefix = fold(path[:-1] if after else path, near)
         return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)
-
-
-class _Standing(NamedTuple):
-    """A refusal, and the state that it was given in."""
-
-    refused: Refused
-    state: Conversation
-
-
-def _broken(decision: Accepted | Refused) -> tuple[Broken, ...]:
-    return decision.broken if isinstance(decision, Refused) else ()

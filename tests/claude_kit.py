@@ -13,9 +13,10 @@ import pytest
 from loopback_kit import MODEL
 
 from lastresort.adapters import open_conversations
-from lastresort.adapters.claude import AsyncClaude, Case, Claude, Ended, Opinion, Outcome, Reply
+from lastresort.adapters.claude import AsyncClaude, Case, Claude, Ended, Opinion, Outcome, Pending, Reply
 from lastresort.adapters.loopback import Answer, Loopback, Script, loopback, text, tool_use
 from lastresort.domain import Chat, Conversations, Policy, Recorded, Risk, Verdict
+from lastresort.projections.said import spoken
 
 REDIRECT = tool_use("lastresort_redirect")
 HOPELESS = tool_use("lastresort_hopeless")
@@ -60,7 +61,7 @@ class Bench:
         self.api, self.chats, self.way = api, chats, way
         self.params = {"max_tokens": 500, "assessor": lambda case: SECOND, **params}
         self.connection = {"base_url": api.url, "api_key": "x", "max_retries": 0, "timeout": 30}
-        self.shown = ""  # what was streamed in the last turn
+        self.shown = ""  # what was streamed in the last turn, of all its streams
 
     def start(self, **how: Any) -> Chat:
         return self.chats.start(**{"model": MODEL, **how})
@@ -74,7 +75,7 @@ class Bench:
             if not self.way.streams:
                 return _whole(claude, chat, content, how)
             with claude.stream(chat, content, **how) as stream:
-                self.shown = ""
+                self.shown = _shown_before(**how)
                 for piece in stream:
                     self.shown += piece
                 outcome = stream.reply
@@ -89,7 +90,7 @@ class Bench:
                 outcome: Outcome = await _whole(claude, chat, content, how)
                 return outcome
             async with claude.stream(chat, content, **how) as stream:
-                self.shown = ""
+                self.shown = _shown_before(**how)
                 async for piece in stream:
                     self.shown += piece
                 outcome = await stream.reply()
@@ -117,6 +118,16 @@ def _whole(claude: Any, chat: Chat, content: Any, how: dict[str, Any]) -> Any:
     if "pending" in how:
         return claude.answer(chat, how["pending"], content)
     return claude.resume(chat) if content is None else claude.send(chat, content, **how)
+
+
+def _shown_before(pending: Pending | None = None, **_: Any) -> str:
+    """What the streams showed of a turn before it waited for tools."""
+    said = (
+        [spoken(message["content"]) for message in pending.messages if message["role"] == "assistant"]
+        if pending
+        else []
+    )
+    return "\n\n".join(filter(None, said))
 
 
 def _awaiting(assessor: Callable[[Case], Any]) -> Callable[[Case], Any]:

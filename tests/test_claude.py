@@ -1,6 +1,9 @@
 """A turn with Claude under the law, in each of the four ways to drive it, through the real SDK over a real socket."""
 
+from typing import Any
+
 import anthropic
+import anyio
 import pytest
 from claude_kit import (
     ABUSE,
@@ -17,6 +20,7 @@ from claude_kit import (
     REDIRECT,
     SECOND,
     WARN,
+    Bench,
     Way,
     bench,
     brink,
@@ -30,12 +34,13 @@ from loopback_kit import LOOK_UP
 from oracle import unlawful
 from stores import opened
 
-from lastresort.adapters.claude import Claude
+from lastresort.adapters.claude import AsyncClaude, Case, Claude, Outcome
 from lastresort.adapters.claude.notes import ASKED, HOLD
 from lastresort.adapters.claude.steps import Ask
 from lastresort.adapters.claude.turn import Terms, resume
 from lastresort.adapters.loopback import Answer, failing, text, thinking, tool_use
-from lastresort.domain import Ground, Refused, Risk
+from lastresort.domain import Chat, Ground, Refused, Risk
+from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.values import Actor, ActorKind
 from lastresort.projections import audit, transcript
 
@@ -83,6 +88,11 @@ def test_an_ending_as_last_resort(way: Way) -> None:
         chat = b.to_the_brink()
         end = ended(b.say(chat))
         shown, calls = b.shown, b.api.calls
+        answer = chat.path[-2].event
+        assert isinstance(answer, AssistantTurnTaken)
+        assert end.usage == answer.usage  # what was paid for
+        assert end.usage is not None
+        assert end.usage.output_tokens > 0
         again = ended(b.say(chat, "Wait. I will kill myself."))
         assert b.api.calls == calls  # an ended chat asks no model
         path = chat.path
@@ -96,18 +106,43 @@ def test_an_ending_as_last_resort(way: Way) -> None:
     assert "crisis line" in again.notice
 
 
-def test_whoever_shows_more_than_text_sees_the_events_of_the_sdk() -> None:
-    """Thinking, calls and citations, but nothing from a call to end on, and no summary that would hold it."""
-    last = Answer([thinking("I have to stop."), harm(), HOPELESS, text("Goodbye."), END, text("Never to be seen.")])
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+def test_whoever_shows_more_than_text_sees_the_events_of_the_sdk(awaits: bool) -> None:
+    """Thinking, calls and citations, but nothing from a call to end on, save that each message is closed."""
+    last = Answer(
+        [thinking("I have to stop."), harm(), HOPELESS, text("Goodbye."), END, text("Never to be seen."), END]
+    )
     with bench([*brink(), last]) as b:
         chat = b.to_the_brink()
-        with anthropic.Anthropic(**b.connection) as client, Claude(client, **b.params).stream(chat, ABUSE) as stream:
-            seen = [event for event in stream.events() if event.type not in ("message_start", "message_delta")]
-            end = ended(stream.reply)
+        seen, end = _events(b, chat, awaits)
     blocks = [event.content_block.type for event in seen if event.type == "content_block_stop"]
     assert blocks == ["thinking", "tool_use", "tool_use", "text"]
-    assert "Never" not in "".join(event.to_json() for event in seen)
-    assert end.text == "Goodbye."
+    assert [event.type for event in seen if event.type.startswith("message_")] == [
+        "message_start", "message_delta", "message_stop",
+    ]  # fmt: skip
+    assert [block.type for block in seen[-1].message.content] == blocks
+    assert (seen[-1].message.stop_reason, seen[-2].usage.output_tokens > 0) == ("tool_use", True)
+    assert all(word not in "".join(event.to_json() for event in seen) for word in ("Never", "lastresort_end"))
+    assert ended(end).text == "Goodbye."
+
+
+def _events(b: Bench, chat: Chat, awaits: bool) -> tuple[list[Any], Outcome]:
+    """What a turn streams to whoever wants it all."""
+
+    async def awaited() -> tuple[list[Any], Outcome]:
+        async def judge(case: Case) -> object:
+            return SECOND
+
+        async with (
+            anthropic.AsyncAnthropic(**b.connection) as client,
+            AsyncClaude(client, **{**b.params, "assessor": judge}).stream(chat, ABUSE) as stream,
+        ):
+            return [event async for event in stream.events()], await stream.reply()
+
+    if awaits:
+        return anyio.run(awaited)
+    with anthropic.Anthropic(**b.connection) as client, Claude(client, **b.params).stream(chat, ABUSE) as stream:
+        return list(stream.events()), stream.reply
 
 
 @BOTH
@@ -152,11 +187,11 @@ def test_what_the_law_does_not_allow_does_not_happen(way: Way, calls: list[dict[
 
 @BOTH
 def test_a_refused_warning_is_on_record(way: Way) -> None:
-    """Though what it would have been about was never said; and whether or not there was an answer before."""
+    """With the rules that stand in its way, and no other; and whether or not there was an answer before."""
     with bench(["Hello.", Answer([harm(), WARN, WARN]), "Let us go on.", Answer([WARN]), "Well."], way) as b:
         chat = b.start()
         b.reply(chat, "Hi.")
-        b.reply(chat)
+        reply = b.reply(chat)
         branch = chat.retry(3)
         assert not isinstance(branch, Refused)
         b.reply(branch, None)
@@ -164,8 +199,9 @@ def test_a_refused_warning_is_on_record(way: Way) -> None:
     attempt = [recorded.event for recorded in chat.path if recorded.kind == "AttemptRefused"]
     early = [recorded.event for recorded in branch.path if recorded.kind == "AttemptRefused"]
     assert [refused.attempted for refused in attempt + early] == ["WarningGiven"] * 3
-    assert attempt[0].rules == ("answers-a-user", "redirected-first")
-    assert set(early[0].rules) == {"refers-to-the-path", "answers-a-user", "redirected-first", "still-harmful"}
+    assert attempt[0].rules == ("redirected-first",)
+    assert early[0].rules == ("redirected-first", "still-harmful")
+    assert [refusal.rules for refusal in reply.refusals] == [refused.rules for refused in attempt]
     assert audit(b.chats.store.log()).findings == ()
 
 
@@ -185,6 +221,29 @@ def test_a_refused_warning_is_on_record_once() -> None:
             assert isinstance(next(steps), Ask)
             assert isinstance(steps.send(called), Ask)
         assert kinds(chat.path)[1:] == ["UserTurnTaken", "AttemptRefused"]
+
+
+@BOTH
+def test_a_model_that_named_no_harm_is_not_told_of_one(way: Way) -> None:
+    """Nor of events, of which it knows nothing: it is told in the names of its tools."""
+    with bench([Answer([END]), "Hello.", *brink(), Answer([END]), "Well.", Answer([harm(), END]), "Well."], way) as b:
+        chat = b.start(policy=HANDSHAKE)
+        b.reply(chat)
+        (first,) = results(b.api.requests[-1])
+        for _ in range(5):
+            b.reply(chat)
+        (warned,) = results(b.api.requests[-1])
+        b.reply(chat)
+        _, stated = results(b.api.requests[-1])
+    assert first == (
+        "Refused. failed redirections: 0 of 3 in this episode; no warning stands; the latest unit is judged by nobody; "
+        "no call of lastresort_hopeless counts for the latest turn; the turn at 2 was not judged free of risk by "
+        "assessor or operator; no call of lastresort_end in an earlier message counts as a proposal for the latest "
+        "turn. Go on with the conversation."
+    )
+    assert "no turn since the warning at 21 is judged harmful in abuse alone" in warned
+    assert "no call of lastresort_hopeless counts for the latest turn" in stated
+    assert all(word not in first + warned + stated for word in ("other", "HopeExhausted", "EndProposed"))
 
 
 @BOTH
@@ -262,6 +321,70 @@ def test_a_confirmed_wish_waits_for_an_opinion_that_is_not_there_yet(way: Way) -
         assert ended(b.say(chat, None)).ground is Ground.USER_REQUEST
 
 
+@EVERY_WAY
+@pytest.mark.parametrize("again", ["resumed", "sent again"])
+def test_a_confirmed_wish_that_was_answered_ends_once_a_human_has_judged_it(way: Way, again: str) -> None:
+    """Until then it is answered as it was, and asking leaves no trace."""
+    with bench(["Shall I?", "Not just now."], way, assessor=lambda case: None) as b:
+        chat = b.start()
+        b.reply(chat, "Please end this.", asks_to_end=True)
+        assert b.reply(chat, "Yes.", confirms_end=True, command_id="yes").text == "Not just now."
+        path = chat.path
+
+        def ask_again() -> Outcome:
+            return b.say(chat, None) if again == "resumed" else b.say(chat, "Yes.", confirms_end=True, command_id="yes")
+
+        assert ask_again().text == "Not just now."
+        assert chat.path == path
+        chat.refresh()
+        chat.judge(CALM.verdict, risk=Risk.NONE)
+        end = ended(ask_again())
+        assert (end.ground, end.text) == (Ground.USER_REQUEST, "Not just now.")
+        assert kinds(chat.path)[-2:] == ["TurnAssessed", "ConversationEnded"]
+        assert ended(ask_again()).version == end.version
+        assert unlawful(chat.path) == []
+
+
+@BOTH
+def test_a_confirmed_wish_that_was_answered_is_put_to_the_assessor_again(way: Way) -> None:
+    """Who by now may have an opinion: on the turn of the user, not on the answer to it."""
+    cases = []
+
+    def judge(case: Case) -> object:
+        cases.append(case)
+        return CALM if len(cases) > 1 else None
+
+    with bench(["Shall I?", "Not just now."], way, assessor=judge) as b:
+        chat = b.start(policy=HANDSHAKE)
+        b.reply(chat, "Please end this.", asks_to_end=True)
+        b.reply(chat, "Yes.", confirms_end=True)
+        end = ended(b.say(chat, None))
+    assert kinds(end.recorded) == ["TurnAssessed", "EndProposed", "ConversationEnded"]
+    assert cases[0] == cases[1]
+    assert (cases[1].turn, cases[1].before[-1]) == ("Yes.", ("assistant", "Shall I?"))
+
+
+@BOTH
+@pytest.mark.parametrize("risk", [Risk.UNKNOWN, Risk.POSSIBLE])
+def test_a_confirmed_wish_that_a_risk_stands_in_the_way_of_is_not_granted_later(way: Way, risk: Risk) -> None:
+    """And nobody is asked about it again: one doubt is enough."""
+    cases = []
+
+    def judge(case: Case) -> object:
+        cases.append(case)
+        return CALM.model_copy(update={"risk": risk})
+
+    with bench(["Shall I?", "I am here."], way, assessor=judge) as b:
+        chat = b.start()
+        b.reply(chat, "Please end this.", asks_to_end=True)
+        b.reply(chat, "Yes.", confirms_end=True)
+        chat.refresh()
+        chat.judge(CALM.verdict, risk=Risk.NONE)
+        assert b.say(chat, None).text == "I am here."
+    assert len(cases) == 1
+    assert chat.state.ended is None
+
+
 @BOTH
 def test_a_confirmation_that_nobody_asked_for_is_answered(way: Way) -> None:
     with bench(["Gladly."], way) as b:
@@ -310,6 +433,31 @@ def test_a_risk_goes_before_everything_else_in_its_message(way: Way) -> None:
     assert reply.holding
     assert all("Support the user" in said for said in told[1:])
     assert chat.state.ended is None
+
+
+@BOTH
+def test_harm_goes_before_what_builds_on_it_in_its_message(way: Way) -> None:
+    """Calls may be made at once. Their results come in the order of the calls all the same."""
+    script = [*redirecting(), *redirecting(), Answer([text("No."), REDIRECT, harm()]), "A garden?"]
+    with bench([*script, Answer([WARN, harm()]), "This is abuse. A garden? If not, I may end this."], way) as b:
+        chat = b.start()
+        for _ in range(3):
+            b.reply(chat)
+        redirected = results(b.api.requests[-1])
+        b.reply(chat)
+        warned = results(b.api.requests[-1])
+    assert [said.partition(" ")[0] for said in redirected + warned] == ["Noted.", "Recorded."] * 2
+    assert kinds(chat.path).count("RedirectionAttempted") == 3
+    assert kinds(chat.path)[-1] == "WarningGiven"
+
+
+@BOTH
+def test_harm_that_is_stated_after_a_call_to_end_does_not_help_it(way: Way) -> None:
+    with bench([*brink(), Answer([HOPELESS, text("I am ending this."), END, harm()]), "Well."], way) as b:
+        chat = b.to_the_brink()
+        reply = b.reply(chat)
+    assert {"still-harmful", "hope-exhausted"} <= set(reply.refusals[-1].rules)
+    assert kinds(chat.path)[-2:] == ["TurnAssessed", "AssistantTurnTaken"]
 
 
 @BOTH

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -38,7 +39,17 @@ from oracle import unlawful
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.claude import AsyncClaude, Claude, Ended, Interrupted, Opinion, Outcome, Overtaken, Reply
-from lastresort.adapters.loopback import Adversary, Answer, Loopback, Request, always_calls, loopback, never_calls, text
+from lastresort.adapters.loopback import (
+    Adversary,
+    Answer,
+    Loopback,
+    Request,
+    always_calls,
+    failing,
+    loopback,
+    never_calls,
+    text,
+)
 from lastresort.domain import Actor, ActorKind, Chat, CommandIdReused, Ground, Policy, Refused, Risk, Verdict
 from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken
 from lastresort.domain.values import SecondOpinion
@@ -75,11 +86,11 @@ POLICIES = (
 )
 HARSH = Opinion(verdict=Verdict.HARMFUL, category="abuse", severity=3, risk=Risk.NONE)
 FAULTS = (
-    anthropic.APIConnectionError, anthropic.APIResponseValidationError, anthropic.InternalServerError,
-    anthropic.RateLimitError, httpx2.HTTPError, json.JSONDecodeError, Interrupted,
+    anthropic.APIConnectionError, anthropic.APIResponseValidationError, anthropic.BadRequestError,
+    anthropic.InternalServerError, anthropic.RateLimitError, httpx2.HTTPError, json.JSONDecodeError, Interrupted,
 )  # fmt: skip
-"""What an embedder sees of a fault: the SDK's own, that of the client beneath it, and of what is no JSON. No 400: a
-request that the API would refuse is ours to answer for."""
+"""What an embedder sees of a fault: the SDK's own, that of the client beneath it, and of what is no JSON. A 400 is one
+that the script gives; a request that the API would refuse for its form is ours to answer for, and fails the test."""
 
 
 class Play:
@@ -229,13 +240,25 @@ def model(faults: float) -> Callable[[Request], Any]:
         chance = Random(f"bent {request.seed}")
         if SETTLE in request.last_text:
             return Answer([text(SETTLED)])
+        if chance.random() < 0.03:
+            return failing(400, message="Could not process image")
         if chance.random() < 0.33:
-            return adversary(request)
+            return spaced(adversary(request), chance)
         if request.results:
             return Answer([text("Very well.")] if chance.random() < 0.8 else [END, text("So be it.")])
-        return Answer([text("Hm."), harm(), *chance.choice(BENT), text("And so on.")])
+        return spaced(Answer([text("Hm."), harm(), *chance.choice(BENT), text("And so on.")]), chance)
 
     return answer
+
+
+def spaced(answer: Any, chance: Random) -> Any:
+    """Put blank text into one of three answers, as models do between what they cite and what they call."""
+    if not isinstance(answer, Answer) or chance.random() < 0.67:
+        return answer
+    content = list(answer.content)
+    for _ in range(chance.randrange(1, 4)):
+        content.insert(chance.randrange(len(content) + 1), text(chance.choice([" ", "\n\n"])))
+    return replace(answer, content=content)
 
 
 BENT = (
@@ -265,8 +288,8 @@ def play(conversations: range, tell: Callable[[int, Counter[str]], None] = lambd
                 error.add_note(f"in conversation {number}")
                 raise
             seen += one.seen
-            if api.reports:
-                raise AssertionError(f"in conversation {number}: {api.reports[:3]}")
+            if api.reports or api.refused:
+                raise AssertionError(f"in conversation {number}: {api.reports[:3]} {api.refused[:3]}")
             tell(number, seen)
     return seen
 

@@ -381,6 +381,8 @@ def test_the_user_writes_while_the_model_streams_its_ending(tmp_path: Path) -> N
             assert first + rest == "I am ending this here."
             assert isinstance(outcome, Overtaken)
             assert outcome.refusals[-1].rules[0] == "judges-the-latest"
+            assert outcome.usage is not None
+            assert outcome.usage.output_tokens > 0  # it was paid for
             assert chat.state.ended is None
             assert isinstance(claude.resume(elsewhere), Reply)
         assert unlawful(log_of(others)) == []

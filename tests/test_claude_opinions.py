@@ -19,9 +19,12 @@ from claude_kit import (
     redirecting,
     results,
 )
+from loopback_kit import LOOK_UP
 
-from lastresort.adapters.loopback import Answer
-from lastresort.domain import Policy
+from lastresort.adapters.claude import Ended
+from lastresort.adapters.claude.notes import DOUBT
+from lastresort.adapters.loopback import Answer, tool_use
+from lastresort.domain import Policy, Risk
 from lastresort.domain.values import SecondOpinion
 
 
@@ -112,3 +115,61 @@ def test_never_leaves_the_word_on_risk_to_the_embedder(way: Way) -> None:
         reply = b.reply(chat)
     assert chat.state.ended is None
     assert "risk-was-checked" in reply.refusals[-1].rules
+
+
+@BOTH
+@pytest.mark.parametrize("in_time", [True, False], ids=["before the answer", "after the answer"])
+def test_a_human_opens_the_gate_with_a_verdict_before_the_answer(way: Way, in_time: bool) -> None:
+    """One that comes after it is about a turn that is over: it counts for the episode, and opens nothing."""
+    script = [*brink(), ENDING] if in_time else [*brink()[:7], "Hm.", ENDING, "Hm."]
+    with bench(script, way, assessor=lambda case: None) as b:
+        chat = b.start()
+        for _ in range(5):
+            chat.refresh()
+            chat.user_turn(ABUSE)
+            if in_time:
+                chat.judge(**SECOND.model_dump())
+            outcome = b.say(chat, None)
+            if not in_time:
+                chat.judge(**SECOND.model_dump())
+    assert ("WarningGiven" in kinds(chat.path)) is in_time
+    assert isinstance(outcome, Ended) is in_time
+
+
+@BOTH
+@pytest.mark.parametrize("when", [SecondOpinion.AT_GATE, SecondOpinion.EVERY_TURN])
+@pytest.mark.parametrize("risk", [Risk.UNKNOWN, Risk.POSSIBLE])
+def test_whoever_sees_harm_and_cannot_rule_out_a_risk_shuts_the_gate_to_a_warning(
+    way: Way, when: SecondOpinion, risk: Risk
+) -> None:
+    """Though the policy holds on a risk that is imminent only: a warning is no thing to try in doubt."""
+    opinion = SECOND
+    with bench([*brink()[:7], "Shall we?"], way, assessor=lambda case: opinion) as b:
+        chat = b.start(policy=Policy(name="slow-to-hold", hold_on=(Risk.IMMINENT,), second_opinion=when))
+        for _ in range(3):
+            b.reply(chat)
+        opinion = SECOND.model_copy(update={"risk": risk})
+        reply = b.reply(chat)
+        told = results(b.api.requests[-1])
+    assert told[-1] == DOUBT
+    assert "WarningGiven" not in kinds(chat.path)
+    assert (reply.text, reply.holding) == ("Shall we?", False)
+
+
+@BOTH
+def test_the_model_is_told_that_a_second_opinion_could_not_be_had(way: Way) -> None:
+    """Also in what it asks for once the embedder's tools have run."""
+    script = [*brink()[:6], Answer([harm(), WARN, tool_use("look_up", {"word": "a"})]), Answer([WARN]), "Shall we?"]
+    with bench(script, way, tools=[LOOK_UP], assessor=lambda case: 1 / 0) as b:
+        chat = b.start()
+        for _ in range(3):
+            b.reply(chat)
+        waits = b.reply(chat)
+        assert waits.pending is not None
+        pending = type(waits.pending).model_validate_json(waits.pending.model_dump_json())
+        b.reply(chat, {waits.tool_calls[0].id: "A letter."}, pending=pending)
+        told = [results(request)[-1] for request in b.api.requests[-1:]] + [pending.results[1]["content"]]
+    assert "WarningGiven" not in kinds(chat.path)
+    for said in told:
+        assert said.startswith("Refused. the second opinion on this turn could not be had, which counts as doubt; ")
+        assert "judged ambiguous, not harmful" in said

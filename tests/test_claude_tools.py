@@ -1,8 +1,12 @@
 """The embedder's tools beside ours: whose calls are run, when a turn waits for results, and when it does not."""
 
+import json
+
+import anthropic
 import pytest
 from claude_kit import BOTH, END, EVERY_WAY, HOPELESS, REDIRECT, Way, bench, brink, ended, harm, kinds
 from loopback_kit import LOOK_UP
+from stores import ROOT
 
 from lastresort.adapters.claude import Overtaken
 from lastresort.adapters.loopback import Answer, Request, text, thinking, tool_use
@@ -70,3 +74,18 @@ def test_a_model_that_only_calls_has_to_answer_at_last(way: Way) -> None:
         assert b.reply(chat).text == "Very well."
         assert b.api.calls == 4
         assert len({str(one["tools"]) for one in b.api.requests}) == 1
+
+
+def test_what_the_tools_cost_is_what_the_page_says() -> None:
+    """In bytes, and in tokens as the loopback counts them, with the prompt that the API adds for tools: under 1,200."""
+    with bench(["Hello."]) as b, anthropic.Anthropic(**b.connection) as client:
+        b.reply(b.start(), "Hi.")
+        asked = b.api.requests[0]
+        size = len(json.dumps(asked["tools"], ensure_ascii=False, separators=(",", ":")).encode())
+        said = {"model": asked["model"], "messages": asked["messages"]}
+        without = client.messages.count_tokens(**said).input_tokens
+        added = client.messages.count_tokens(**said, tools=asked["tools"]).input_tokens - without
+    page = (ROOT / "docs" / "claude.md").read_text(encoding="utf-8")
+    assert f"{size:,} bytes" in page
+    assert f"some {round(added, -1)} tokens" in page
+    assert size / 3.5 + 346 < 1_200

@@ -14,7 +14,7 @@ from lastresort.adapters import open_conversations
 from lastresort.adapters.claude import Claude, SetupChanged
 from lastresort.adapters.claude import tools as ours
 from lastresort.adapters.claude.words import kept_user, plain
-from lastresort.adapters.loopback import Answer, redacted_thinking, text, thinking
+from lastresort.adapters.loopback import Answer, redacted_thinking, text, thinking, tool_use
 from lastresort.domain import Chat, Policy, Refused
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
@@ -191,6 +191,79 @@ def test_a_turn_is_not_empty(content: Any) -> None:
 def test_what_is_no_json_is_named() -> None:
     with pytest.raises(TypeError, match="a bytes is not JSON"):
         kept_user([{"type": "image", "source": {"type": "base64", "data": b"png"}}])
+
+
+HALF = "x\ud800"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "content",
+    [
+        HALF,
+        [{"type": "text", "text": HALF}],
+        [{"type": "text", "text": "a", "citations": [{HALF: 1}]}],
+        [{"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": HALF}]}}],
+        [{**IMAGE, "title": HALF}],
+    ],
+)
+def test_half_a_character_is_told_before_anything_is_recorded(way: Way, content: Any) -> None:
+    """At any depth. It could never be sent, nor what comes after it."""
+    with bench(["Hello."], way) as b:
+        chat = b.start()
+        with pytest.raises(ValueError, match="lone surrogate"):
+            b.say(chat, content)
+        assert len(chat.path) == 1
+        assert b.reply(chat, "Hi.").text == "Hello."
+
+
+@BOTH
+def test_half_a_character_in_the_result_of_a_tool(way: Way) -> None:
+    with bench([Answer([tool_use("look_up", {"word": "a"})]), "Hello."], way, tools=[LOOK_UP]) as b:
+        chat = b.start()
+        waits = b.reply(chat, "Hi.")
+        for result in (HALF, "A letter."):
+            given = {waits.tool_calls[0].id: [{"type": "text", "text": result}]}
+            if result == HALF:
+                with pytest.raises(ValueError, match="lone surrogate"):
+                    b.say(chat, given, pending=waits.pending)
+            else:
+                assert b.reply(chat, given, pending=waits.pending).text == "Hello."
+
+
+MISSHAPEN = [
+    ({"type": "text"}, "text: Field required"),
+    ({"type": "text", "text": 5}, "text: Input should be a valid string"),
+    ({"type": "image"}, "source: Field required"),
+    ({"type": "image", "source": {"type": "base64", "data": "aaaa"}}, "source.media_type: Field required"),
+    ({"type": "image", "source": "aaaa"}, "source: Input should be a valid dictionary"),
+    ({"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": 5}]}}, "0.text: Input"),
+    ({"type": "search_result", "title": "a", "source": "b", "content": [{"type": "text"}]}, "0.text: Field required"),
+    ({"type": "container_upload"}, "file_id: Field required"),
+]
+
+
+@pytest.mark.parametrize(("block", "why"), MISSHAPEN)
+def test_a_block_that_no_api_could_take_is_told_before_anything_is_recorded(block: dict[str, Any], why: str) -> None:
+    with bench(["Hello."]) as b:
+        chat = b.start()
+        with pytest.raises(ValueError, match=f"type {block['type']} in the user's turn has a wrong shape: {why}"):
+            b.say(chat, [{"type": "text", "text": "Look."}, block])
+        assert len(chat.path) == 1
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "text", "text": "a", "new": 1, "cache_control": {"type": "new"}},
+        {"type": "image", "source": {"type": "new", "star": "Vega"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/new", "data": "aaaa"}},
+        {"type": "document", "source": {"type": "content", "content": [{"type": "new", "star": "Vega"}]}},
+    ],
+)
+def test_what_the_sdk_does_not_know_yet_passes(block: dict[str, Any]) -> None:
+    words, _ = kept_user([block])
+    assert json.loads(words)["messages"][0]["content"] == [block]
 
 
 def test_the_types_of_the_sdk_are_json() -> None:

@@ -31,13 +31,15 @@ LONG = Answer([text("This is so long that it comes in several pieces, one after 
         (failing(429, retry_after=3), anthropic.RateLimitError),
         (failing(500), anthropic.InternalServerError),
         (failing(529), anthropic.InternalServerError),
+        (failing(400, message="Could not process image"), anthropic.BadRequestError),
         (failing(401), anthropic.AuthenticationError),
         (failing(404, message="model: claude-nope"), anthropic.NotFoundError),
+        (failing(413), anthropic.RequestTooLargeError),
     ],
 )
 def test_an_error_has_its_status(fault: Fault, error: type[anthropic.APIStatusError], stream: bool) -> None:
     """And its headers, before anything is streamed."""
-    with served([fault]) as (_, client):
+    with served([fault]) as (api, client):
         with pytest.raises(error) as raised:
             client.messages.create(**asked(stream=stream))
         assert raised.value.status_code == fault.status
@@ -45,6 +47,7 @@ def test_an_error_has_its_status(fault: Fault, error: type[anthropic.APIStatusEr
         waits = None if fault.retry_after is None else f"{fault.retry_after:g}"
         assert raised.value.response.headers.get("retry-after") == waits
         assert fault.message is None or fault.message in str(raised.value)
+        assert api.refused == []  # by the script, and not by a check
 
 
 def test_the_sdk_tries_again_as_it_is_told() -> None:

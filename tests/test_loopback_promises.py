@@ -81,11 +81,10 @@ def test_system_and_tools_stay_as_they_are() -> None:
         more = asked(messages=[*talk, HELLO])
         client.messages.create(**{**more, "system": "Be curt.", "tools": [LOOK_UP]})
         client.messages.create(**{**more, "system": "Be kind.", "tools": [tool(description="Otherwise.")]})
-        client.messages.create(**{**more, "system": [text("Be kind.")]})
+        client.messages.create(**{**more, "system": [text("Be kind.")]})  # the same prompt, but no tools
     assert [(report.kind, report.detail) for report in api.reports] == [
         ("system", "system changed since messages.3.content.0 was sent"),
         ("tools", "tools changed since messages.3.content.0 was sent"),
-        ("system", "system changed since messages.3.content.0 was sent"),
         ("tools", "tools changed since messages.3.content.0 was sent"),
     ]
 

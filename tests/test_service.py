@@ -1,11 +1,33 @@
 """The service and its handles, over a real store: what starts, what an envelope says, and who acts through a handle."""
 
 import pytest
-from service_kit import another, chat, chats, done, ended, kinds, redirected, refused_by, talk, up_to_the_end, whole_log
+from service_kit import (
+    Overtaken,
+    another,
+    chat,
+    chats,
+    done,
+    ended,
+    kinds,
+    redirected,
+    refused_by,
+    talk,
+    up_to_the_end,
+    whole_log,
+)
 from vocabulary import ANOTHER_MODEL, MODEL, OPERATOR, SYSTEM, USER, policy
 
 from lastresort.domain import rules
-from lastresort.domain.commands import EndConversation, Leave, OpenBranch, RaiseRisk
+from lastresort.domain.commands import (
+    UNSEALED,
+    AttemptRedirection,
+    EndConversation,
+    GiveWarning,
+    Leave,
+    OpenBranch,
+    RaiseRisk,
+)
+from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.outcomes import CommandIdReused, Committed, UnknownBranch
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, Actor, ErasureCause, ForkCause, Ground, Risk, Verdict
@@ -126,6 +148,36 @@ def test_nothing_gets_into_the_log_that_could_not_be_read_again(chats, chat, com
     assert len(chat.path) == 1
     done(chat.leave())
     assert [one.kind for one in another(chats).path("root")] == ["ConversationStarted", "UserLeft"]
+
+
+# --- what is asked of a turn that is coming ---------------------------------------------------------------------------
+
+
+COMING = AssistantTurnTaken(by=MODEL, content=UNSEALED, model=MODEL.id, stop_reason=None, usage=None)
+
+
+def test_a_redirection_that_would_stand_is_foreseen_and_not_carried_out(chats, chat):
+    talk(chat, "you are useless")
+    redirect = AttemptRedirection(id="redirect", by=MODEL, turn=2, answers=2)
+    refused_by(chats.foresee("root", redirect, COMING), rules.REDIRECTS_HARM)
+    done(chat.judge(Verdict.HARMFUL, category="abuse", severity=2, risk=Risk.NONE))
+    assert chats.foresee("root", redirect, COMING) is None
+    assert kinds(chat)[1:] == ["UserTurnTaken", "TurnAssessed"]
+
+
+def test_a_warning_that_would_not_stand_is_on_record_once_with_what_stands_in_its_way(chats, chat):
+    """Whoever writes meanwhile. Nothing is made up: that no turn was there yet to warn in is no part of it."""
+    talk(chat, "you are useless")
+    warning = GiveWarning(
+        id="warn", by=MODEL, turn=2, seen=2, category="abuse",
+        names_behaviour=True, redirects=True, states_consequence=True,
+    )  # fmt: skip
+    late = another(chats, store=Overtaken(chats.store, lambda: chat.raise_risk(risk="risk")))
+    refused = late.foresee("root", warning, COMING)
+    refused_by(refused, rules.REDIRECTED_FIRST, rules.STILL_HARMFUL, rules.NO_END_AT_RISK)
+    assert chats.foresee("root", warning, COMING).rules == refused.rules
+    assert kinds(chat)[1:] == ["UserTurnTaken", "RiskRaised", "AttemptRefused"]
+    assert chat.path[-1].event.rules == refused.rules
 
 
 # --- handles ---------------------------------------------------------------------------------------------------------

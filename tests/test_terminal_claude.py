@@ -184,9 +184,9 @@ def test_an_ending_in_vain_is_shown(url: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ([failing(529, retry_after=0.01)] * 3, "no answer: OverloadedError: "),
+        ([failing(529, retry_after=0.01)] * 3, "no answer: OverloadedError: Overloaded. What you said is kept"),
         ([failing(401)], "no answer: the API does not know this key; see ANTHROPIC_API_KEY"),
-        ([failing(404, message="model: x")], "no answer: NotFoundError: "),
+        ([failing(404, message="model: x")], "no answer: NotFoundError: model: x. What you said is kept"),
         ([dropped(LONG, events=6)], "no answer: "),
         ([malformed(LONG, events=6)], "no answer: "),
         ([interrupted(LONG, events=6)], "no answer: "),
@@ -345,6 +345,25 @@ def test_an_answer_cannot_take_over_the_terminal(url: str) -> None:
         assert "Look: \N{REPLACEMENT CHARACTER}[31mred" in typist.shown
         assert "\n       |     9    · ended: a lie." in typist.shown
         assert typist.screen.title != "title"
+
+
+def test_an_answer_that_comes_in_pieces_is_broken_between_words_and_behind_the_margin(url: str) -> None:
+    """As one that is shown whole: but for the line that the speaker begins, they look the same."""
+    long = (
+        "One word, and one more, \u9577\u3044\u8a00\u8449, and `x = 1`:\n\n    indented" + " and so on" * 9 + "x" * 70
+    )
+    with chatting(url, [Answer([text(long)])], columns=60, rows=80) as (typist, _):
+        typist.say("Tell me all.")
+        typist.wait_for("3  assistant, as above")
+        live = typist.shown.partition("       assistant: ")[2].partition("\n    3  assistant")[0]
+        assert live.replace(" ", "").replace("\n", "").replace("|", "") == long.replace(" ", "").replace("\n", "")
+        typist.say("/show")
+        typist.wait_for("3  assistant: One word")
+        typist.wait_until(typist.is_asked)
+        whole = typist.shown.partition("    3  assistant: ")[2].partition("\nyou>")[0]
+    assert live.split("\n")[2:] == whole.split("\n")[2:]
+    assert all(row.startswith("       | ") or row == "       |" for row in live.split("\n")[1:])
+    assert "\n       |     indented and so on" in live
 
 
 def test_a_window_is_resized_while_an_answer_comes(url: str) -> None:

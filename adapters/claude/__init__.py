@@ -7,8 +7,8 @@ that goes is in docs/claude.md, what it can and cannot promise in docs/promises.
 from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, Case, ClaudeAssessor, NoOpinion, Opinion
 from .client import AsyncClaude, AsyncStream, Claude, Stream
 from .replies import Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+from .setup import SetupChanged
 from .turn import Interrupted
-from .words import SetupChanged
 
 __all__ = [
     "Assessor",

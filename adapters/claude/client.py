@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import anthropic
 import anyio
@@ -18,29 +18,27 @@ from anthropic.types import Message
 from lastresort.domain.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import Actor, ActorKind
-from lastresort.projections.said import BETWEEN, ENDING_CALL
+from lastresort.projections.said import BETWEEN, ENDING_CALL, spoken
 
 from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, ClaudeAssessor, Opinion
 from .history import Histories
+from .params import check_client, check_params, check_tools
 from .replies import Outcome, Pending
+from .setup import OnChange
 from .steps import Ask, Consult, Failure, InThread, Steps, advance
-from .tools import CALLS
-from .turn import Interrupted, Terms, go_on, resume, say
+from .turn import REFUSES, Interrupted, Terms, go_on, resume, say
 from .words import command_id, kept_user, plain
 
 ASKS = "Please end this conversation."
 CONFIRMS = "Yes, end it. I know that this is permanent."
 Client = TypeVar("Client", bound=anthropic.Anthropic | anthropic.AsyncAnthropic)
 Judge = TypeVar("Judge", bound=Assessor | AsyncAssessor)
-_OURS = {
-    "model": "start the conversation with that model",
-    "messages": "they are the chat's",
-    "stream": "call `stream`",
-}
 
 
 class _Claude(ABC, Generic[Client, Judge]):
     """What a Claude is made of, whether it waits or awaits."""
+
+    _awaits: ClassVar[bool]
 
     def __init__(
         self,
@@ -53,6 +51,7 @@ class _Claude(ABC, Generic[Client, Judge]):
         rounds: int = 8,
         notes_as: Literal["user", "system"] = "user",
         remembered: int = 256,
+        on_setup_change: OnChange = "refuse",
         **params: Any,
     ) -> None:
         """Say how every chat is to be answered.
@@ -69,22 +68,24 @@ class _Claude(ABC, Generic[Client, Judge]):
                 as a note; or `system`, which models take from Claude Opus 4.8 on.
             remembered: of how many branches what was said is kept in memory, in plain, to spare reading it for each
                 turn.
-            params: the rest of each request: `max_tokens`, `thinking`, `temperature`, ...
+            on_setup_change: what to do with a conversation that began with another system prompt or other tools:
+                `refuse` its turns with SetupChanged, or `keep` to those that it began with.
+            params: the rest of each request, as `messages.create` takes it: `max_tokens`, `thinking`, `metadata`, ...
 
         Raises:
             ValueError: a tool bears the name of one of ours, or a parameter is not the embedder's to pass.
+            TypeError: the client is of the other kind, the installed SDK does not take a parameter, or `max_tokens`
+                is missing.
         """
+        check_client(client, awaits=self._awaits)
+        check_params(client, params)
         theirs = plain(list(tools))
-        if taken := [tool["name"] for tool in theirs if tool.get("name") in CALLS]:
-            raise ValueError(f"the tool {taken[0]} is this adapter's; give yours another name")
-        for name in params:
-            if name in _OURS:
-                raise ValueError(f"{name} is not passed here: {_OURS[name]}")
+        check_tools(theirs)
         self._client = client
         self._assessor = assessor or self._small(client)
         self._patience = patience
         actor = Actor(kind=ActorKind.ASSESSOR, id=getattr(self._assessor, "name", "assessor"))
-        self.terms = Terms(system, theirs, params, actor, rounds, notes_as, Histories(remembered))
+        self.terms = Terms(system, theirs, params, actor, rounds, notes_as, Histories(remembered), on_setup_change)
 
     @staticmethod
     @abstractmethod
@@ -92,7 +93,14 @@ class _Claude(ABC, Generic[Client, Judge]):
         """The assessor where none is passed: a small Claude."""
 
     def _start(
-        self, chat: Chat, content: Any, pending: Pending | None, asks: bool, confirms: bool, sent_as: str | None
+        self,
+        chat: Chat,
+        content: Any = None,
+        *,
+        pending: Pending | None = None,
+        asks: bool = False,
+        confirms: bool = False,
+        sent_as: str | None = None,
     ) -> Steps:
         if pending is not None:
             return go_on(self.terms, chat, pending, content)
@@ -109,23 +117,32 @@ def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | 
 
 
 class _Shown:
-    """Of what a model streams in one turn, lets through what comes before a call to end in its message."""
+    """Of what a model streams in one turn, lets through what comes before a call to end in a message, and its close.
 
-    def __init__(self) -> None:
-        self.nothing = True
+    The streams of a turn that waited for tools go on with each other.
+    """
+
+    def __init__(self, pending: Pending | None) -> None:
+        before = pending.messages if pending is not None else ()
+        self.nothing = not any(spoken(message["content"]) for message in before if message["role"] == "assistant")
         self._between = ""
-        self._muted = False
+        self._muted_from: int | None = None  # by the place of the call in its message
         self._begun = False
 
     def next_message(self) -> None:
-        self._muted = self._begun = False
+        self._muted_from, self._begun = None, False
         self._between = "" if self.nothing else BETWEEN
 
-    def passes(self, event: Any) -> bool:
+    def passing(self, event: Any) -> Iterator[Any]:
+        """Yield what is shown of an event: the event itself or nothing, or the end of a message without its rest."""
         self._begun = self._begun or event.type == "message_start"
-        if event.type == "content_block_start" and event.content_block.type == "tool_use":
-            self._muted = self._muted or event.content_block.name == ENDING_CALL
-        return not self._muted
+        if self._muted_from is None and _begins_to_end(event):
+            self._muted_from = event.index
+        if self._muted_from is None or event.type == "message_delta":
+            yield event
+        elif event.type == "message_stop":
+            said = event.message.model_copy(update={"content": event.message.content[: self._muted_from]})
+            yield event.model_copy(update={"message": said})
 
     def check(self) -> None:
         """Raise Interrupted if nothing has come, which the SDK has no message for."""
@@ -141,12 +158,20 @@ class _Shown:
         return text
 
 
+def _begins_to_end(event: Any) -> bool:
+    """Whether an event begins a call to end."""
+    block = event.content_block if event.type == "content_block_start" else None
+    return block is not None and block.type == "tool_use" and block.name == ENDING_CALL
+
+
 class Claude(_Claude[anthropic.Anthropic, Assessor]):
     """Answers chats with Claude. Thread-safe, as far as the client and the store are.
 
     Errors of the SDK come through as they are, after the retries that the client is set up for; the user's turn is
     then on record, and `resume` answers it.
     """
+
+    _awaits = False
 
     @staticmethod
     def _small(client: anthropic.Anthropic) -> Assessor:
@@ -175,22 +200,29 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
             Interrupted: its answer broke off.
             SetupChanged: the conversation began with another system prompt or other tools.
         """
-        return self._run(self._start(chat, content, None, asks_to_end, confirms_end, command_id))
+        return self._run(self._start(chat, content, asks=asks_to_end, confirms=confirms_end, sent_as=command_id))
 
     def resume(self, chat: Chat) -> Outcome:
-        """Answer what the user said last; if that was answered, return that answer. Raises as `send` does."""
-        return self._run(self._start(chat, None, None, False, False, None))
+        """Answer what the user said last; if that was answered, return that answer. Raises as `send` does.
+
+        If the user confirmed by it that they wish to end, and that could not be done for want of an opinion, it is done
+        now, once there is one.
+        """
+        return self._run(self._start(chat))
 
     def answer(self, chat: Chat, pending: Pending, results: Any) -> Outcome:
         """Go on with a turn, given the results of the embedder's tools: blocks, or content by the id of the call."""
-        return self._run(self._start(chat, results, pending, False, False, None))
+        return self._run(self._start(chat, results, pending=pending))
 
     def request_end(self, chat: Chat, content: Any = ASKS, *, command_id: str | None = None) -> Outcome:
         """Pass on that the user asks to end the conversation. The model asks them to confirm."""
         return self.send(chat, content, asks_to_end=True, command_id=command_id)
 
     def confirm_end(self, chat: Chat, content: Any = CONFIRMS, *, command_id: str | None = None) -> Outcome:
-        """Pass on that the user confirms it. It ends, without asking the model, unless somebody may be at risk."""
+        """Pass on that the user confirms it. It ends, without asking the model, unless somebody may be at risk.
+
+        Where there is no opinion on that yet, the model answers; `resume`, or this under its `command_id`, ends later.
+        """
         return self.send(chat, content, confirms_end=True, command_id=command_id)
 
     def stream(
@@ -204,7 +236,8 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
         command_id: str | None = None,
     ) -> "Stream":
         """As `send`; as `resume` without content; as `answer` with `pending`, but in pieces, as they come."""
-        return Stream(self, self._start(chat, content, pending, asks_to_end, confirms_end, command_id))
+        steps = self._start(chat, content, pending=pending, asks=asks_to_end, confirms=confirms_end, sent_as=command_id)
+        return Stream(self, steps, _Shown(pending))
 
     def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`, yet to be answered: `resume` does."""
@@ -217,8 +250,11 @@ class Claude(_Claude[anthropic.Anthropic, Assessor]):
             step = advance(steps, done)
         return step
 
-    def _create(self, ask: Ask) -> Message:
-        answer: Message = self._client.messages.create(**ask.request)
+    def _create(self, ask: Ask) -> Message | anthropic.APIStatusError:
+        try:
+            answer: Message = self._client.messages.create(**ask.request)
+        except REFUSES as refusal:
+            return refusal
         return answer
 
     def _consult(self, step: Consult) -> Opinion | Failure | None:
@@ -254,12 +290,12 @@ class Stream:
     Leaving the `with` block before that cancels the answer, and keeps what the user said.
     """
 
-    def __init__(self, claude: Claude, steps: Steps) -> None:
+    def __init__(self, claude: Claude, steps: Steps, shown: _Shown) -> None:
         self._claude = claude
         self._steps = steps
         self._reply: Outcome | None = None
         self._events = self._read()
-        self._shown = _Shown()
+        self._shown = shown
 
     def __enter__(self) -> Self:
         return self
@@ -278,7 +314,10 @@ class Stream:
             yield self._reply.text  # given before, to the same turn
 
     def events(self) -> Iterator[Any]:
-        """Yield the events of the SDK instead: thinking, citations and calls too, but nothing from a call to end on."""
+        """Yield the events of the SDK instead: thinking, citations and calls too.
+
+        Of a message with a call to end, nothing comes from that call on but the close of the message, with its usage.
+        """
         return self._events
 
     @property
@@ -302,16 +341,23 @@ class Stream:
                 step = advance(self._steps, self._claude._consult(step))
                 continue
             self._shown.next_message()
-            with self._claude._client.messages.stream(**step.request) as stream:
-                yield from filter(self._shown.passes, stream)
-                self._shown.check()
-                answer = stream.get_final_message()
+            answer: Message | anthropic.APIStatusError
+            try:
+                with self._claude._client.messages.stream(**step.request) as stream:
+                    for event in stream:
+                        yield from self._shown.passing(event)
+                    self._shown.check()
+                    answer = stream.get_final_message()
+            except REFUSES as refusal:
+                answer = refusal
             step = advance(self._steps, answer)
         self._reply = step
 
 
 class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
     """`Claude` on an asynchronous client. What touches the store runs in a worker thread."""
+
+    _awaits = True
 
     @staticmethod
     def _small(client: anthropic.AsyncAnthropic) -> AsyncAssessor:
@@ -327,15 +373,15 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
         command_id: str | None = None,
     ) -> Outcome:
         """Record what the user says, and answer it. See `Claude.send`."""
-        return await self._run(self._start(chat, content, None, asks_to_end, confirms_end, command_id))
+        return await self._run(self._start(chat, content, asks=asks_to_end, confirms=confirms_end, sent_as=command_id))
 
     async def resume(self, chat: Chat) -> Outcome:
         """Answer what the user said last. See `Claude.resume`."""
-        return await self._run(self._start(chat, None, None, False, False, None))
+        return await self._run(self._start(chat))
 
     async def answer(self, chat: Chat, pending: Pending, results: Any) -> Outcome:
         """Go on with a turn, given the results of the embedder's tools. See `Claude.answer`."""
-        return await self._run(self._start(chat, results, pending, False, False, None))
+        return await self._run(self._start(chat, results, pending=pending))
 
     async def request_end(self, chat: Chat, content: Any = ASKS, *, command_id: str | None = None) -> Outcome:
         """Pass on that the user asks to end the conversation. See `Claude.request_end`."""
@@ -356,7 +402,8 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
         command_id: str | None = None,
     ) -> "AsyncStream":
         """In pieces, as they come. See `Claude.stream`."""
-        return AsyncStream(self, self._start(chat, content, pending, asks_to_end, confirms_end, command_id))
+        steps = self._start(chat, content, pending=pending, asks=asks_to_end, confirms=confirms_end, sent_as=command_id)
+        return AsyncStream(self, steps, _Shown(pending))
 
     async def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`. See `Claude.edit`."""
@@ -370,8 +417,11 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
             step = await turn.advance(done)
         return step
 
-    async def _create(self, ask: Ask) -> Message:
-        answer: Message = await self._client.messages.create(**ask.request)
+    async def _create(self, ask: Ask) -> Message | anthropic.APIStatusError:
+        try:
+            answer: Message = await self._client.messages.create(**ask.request)
+        except REFUSES as refusal:
+            return refusal
         return answer
 
     async def _consult(self, step: Consult) -> Opinion | Failure | None:
@@ -385,12 +435,12 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor]):
 class AsyncStream:
     """`Stream`, read with `async for`; `reply` is awaited."""
 
-    def __init__(self, claude: AsyncClaude, steps: Steps) -> None:
+    def __init__(self, claude: AsyncClaude, steps: Steps, shown: _Shown) -> None:
         self._claude = claude
         self._turn = InThread(steps)
         self._reply: Outcome | None = None
         self._events = self._read()
-        self._shown = _Shown()
+        self._shown = shown
 
     async def __aenter__(self) -> Self:
         return self
@@ -431,11 +481,15 @@ class AsyncStream:
                 step = await self._turn.advance(await self._claude._consult(step))
                 continue
             self._shown.next_message()
-            async with self._claude._client.messages.stream(**step.request) as stream:
-                async for event in stream:
-                    if self._shown.passes(event):
-                        yield event
-                self._shown.check()
-                answer = await stream.get_final_message()
+            answer: Message | anthropic.APIStatusError
+            try:
+                async with self._claude._client.messages.stream(**step.request) as stream:
+                    async for event in stream:
+                        for passing in self._shown.passing(event):
+                            yield passing
+                    self._shown.check()
+                    answer = await stream.get_final_message()
+            except REFUSES as refusal:
+                answer = refusal
             step = await self._turn.advance(answer)
         self._reply = step

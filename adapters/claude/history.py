@@ -6,7 +6,7 @@ conversation takes longer than all else that a turn does. What is sent follows f
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded
 from lastresort.domain.state import Conversation
 from lastresort.projections.said import is_messages, readable
 
-from .words import Message
+from .words import Message, sendable
 
 GONE = "[These words were erased.]"
 REFUSAL = "refusal"
@@ -36,8 +36,8 @@ class History:
 
     Attributes:
         version: of the last event that is taken in.
-        answered: the messages up to the last answer. What the API refused to answer is left out, since it refuses on as
-            long as it is shown it.
+        answered: the messages up to the last answer, as they are sent. What the model refused to answer, or the API to
+            take, is left out, since they refuse on as long as they are shown it.
         turns: `user` or `assistant`, and what people read, up to the last answer.
         waiting: what the user said since. A turn that came while the model was answering an earlier one is on the path
             before that answer, and sent after it, as the model saw it.
@@ -50,10 +50,9 @@ class History:
     waiting: tuple[Said, ...] = ()
     setup: Mapping[str, Any] | None = None
 
-    @property
-    def messages(self) -> list[Message]:
-        """What is sent, one message after the other."""
-        return [*self.answered, *(message for said in self.waiting for message in said.messages)]
+    def messages(self, without: Sequence[int] = ()) -> list[Message]:
+        """Return what is sent, one message after the other, but for the user's turns `without`, by version."""
+        return [*self.answered, *_sent(self.waiting, without)]
 
     def after(self, events: Iterable[Recorded], words: Mapping[str, str]) -> "History":
         """Return the history after `events`. `words` are those that are kept, by digest."""
@@ -69,12 +68,21 @@ class History:
                 setup = setup or kept.get("setup")
                 seen = kept.get("answers", version)
                 if event.stop_reason != REFUSAL:
-                    answered += (message for said in waiting if said.version <= seen for message in said.messages)
-                    answered += kept["messages"]
+                    answered += _sent((said for said in waiting if said.version <= seen), kept.get("without", ()))
+                    answered += sendable(kept["messages"])
                 turns += [("user", said.text) for said in waiting if said.version <= seen]
                 turns.append(("assistant", text))
                 waiting = [said for said in waiting if said.version > seen]
         return History(version, tuple(answered), tuple(turns), tuple(waiting), setup)
+
+
+def _sent(waiting: Iterable[Said], without: Sequence[int]) -> Iterator[Message]:
+    return (message for said in waiting if said.version not in without for message in said.messages)
+
+
+def given_without(recorded: Recorded, words: str) -> tuple[int, ...]:
+    """Return the user's turns that an answer was given without, by version."""
+    return tuple(json.loads(words).get("without", ())) if is_messages(recorded) else ()
 
 
 def _kept(role: str, recorded: Recorded, words: str | None) -> tuple[dict[str, Any], str]:

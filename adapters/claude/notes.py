@@ -7,8 +7,12 @@ allows anything, it only asks for more care, so a forged one is no use to anybod
 from typing import Any
 
 from lastresort.domain.decider import Refused
+from lastresort.domain.events import ConversationEnded
+from lastresort.domain.rules import GRAVE_ENOUGH, HOPE_EXHAUSTED, PROPOSED_FIRST, WARNED_FIRST, Broken
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Verdict
+
+from .tools import END, HOPELESS
 
 _MARK = "[A note from the application, not from the user: {}]"
 
@@ -37,6 +41,10 @@ AT_RISK = (
     "not mention ending."
 )
 NO_OPINION = "Refused: there is no second opinion on this turn yet. Go on with the conversation."
+DOUBT = (
+    "Refused: of this turn somebody sees a risk, or cannot tell whether there is one. Go on with the conversation, and "
+    "do not mention that it could end."
+)
 TOO_LATE = "Not carried out: the conversation was about to end."
 
 
@@ -59,11 +67,29 @@ def standing(state: Conversation) -> str:
     return f"Recorded. Failed redirections: {now.failed} of {need}. Warnings that stand: {warned}."
 
 
-def refused(refusal: Refused, state: Conversation) -> str:
+def refused(refusal: Refused, state: Conversation, *, opinion_failed: bool = False) -> str:
     """Say what stands in the way."""
     if state.risks:
         return f"Refused. {AT_RISK.removeprefix('Recorded. ')}"
-    return "Refused. " + "; ".join(broken.missing.text for broken in refusal.broken) + ". Go on with the conversation."
+    lacks = [_lacks(broken, refusal.attempted, state) for broken in refusal.broken]
+    if opinion_failed:
+        lacks.insert(0, "the second opinion on this turn could not be had, which counts as doubt")
+    return "Refused. " + "; ".join(filter(None, lacks)) + ". Go on with the conversation."
+
+
+def _lacks(broken: Broken, attempted: str, state: Conversation) -> str:
+    """Say what a rule lacks in what the model knows: its tools, and the harm that was named, if any was."""
+    named = state.unit is not None and state.unit.categories
+    match broken.rule:
+        case HOPE_EXHAUSTED.id if attempted == ConversationEnded.kind:
+            return f"no call of {HOPELESS} counts for the latest turn"
+        case PROPOSED_FIRST.id:
+            return f"no call of {END} in an earlier message counts as a proposal for the latest turn"
+        case WARNED_FIRST.id if not named and not state.now.warnings:
+            return "no warning stands"
+        case GRAVE_ENOUGH.id if not named:
+            return ""  # that nobody stated harm is said already
+    return broken.missing.text
 
 
 def result(call: str, text: str, *, error: bool = False) -> dict[str, Any]:

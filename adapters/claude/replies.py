@@ -25,6 +25,16 @@ class ToolCall(Frozen):
     input: dict[str, Any]
 
 
+class StatedWarning(Frozen):
+    """A warning that the model stated its answer to be. It is recorded once the answer is."""
+
+    command_id: Id
+    category: Category
+    names_behaviour: bool
+    redirects: bool
+    states_consequence: bool
+
+
 class Pending(Frozen):
     """A turn that waits for the results of the embedder's tools. JSON, so that another process may go on with it.
 
@@ -37,9 +47,11 @@ class Pending(Frozen):
     results: tuple[dict[str, Any], ...] = ()  # of our tools, called in the same message
     messages: tuple[dict[str, Any], ...] = ()  # of this turn so far, after the user's
     redirects: str | None = None  # the command that a redirection will be recorded under
-    warns: tuple[str, Category, bool, bool, bool] | None = None
+    warns: StatedWarning | None = None
     consulted: bool = False
+    opinion_failed: bool = False
     told_of_hold: bool = False
+    without: tuple[Version, ...] = ()  # of the user's turns, since the API refused them
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
 
 
@@ -56,6 +68,9 @@ class Reply:
         recorded: the events that the law recorded in this turn, beside the two turns.
         refusals: what the model, or the user, asked for in vain.
         holding: whether a risk is open, so that nothing may end.
+        usage: of all calls of the turn.
+        without: earlier turns of the user that waited for an answer too, by version. The API refused to take them, so
+            the model has not seen them.
     """
 
     text: str
@@ -68,6 +83,7 @@ class Reply:
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     pending: Pending | None = field(default=None, repr=False)
+    without: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +97,8 @@ class Ended:
         options: what can be done: start a new conversation, `edit` a user turn on a new branch (the latest is `turn`),
             give feedback.
         handed_back: what the user wrote after the ending. It is not recorded; it was screened, with `risk` as the
-        result.
+            result.
+        usage: of the calls of the turn before it ended.
     """
 
     branch: str
@@ -95,6 +112,7 @@ class Ended:
     recorded: tuple[Recorded, ...] = ()
     handed_back: Any = field(default=None, repr=False)
     risk: Risk | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +120,13 @@ class Overtaken:
     """Somebody wrote first: a newer user turn, or another answer to this one. This answer is not recorded.
 
     What it stated of the turn before it was overtaken stands, as far as the law took it. Whoever holds the newer turn
-    answers it.
+    answers it. What it cost (`usage`) is on no record.
     """
 
     text: str
     recorded: tuple[Recorded, ...] = ()
     refusals: tuple[Refused, ...] = ()
+    usage: Usage | None = None
 
 
 Outcome = Reply | Ended | Overtaken

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -32,8 +32,9 @@ class Failure(NamedTuple):
 Steps = Generator[Ask | Consult, Any, Outcome]
 """A turn: yields what to do, takes what came of it, and returns how it went."""
 
-Consultation = Generator[Consult, Opinion | Failure | None, Any]
-"""A part of one that may ask the assessor."""
+Found = TypeVar("Found")
+Consultation = Generator[Consult, Opinion | Failure | None, Found]
+"""A part of one that may ask the assessor, and what it returns."""
 
 
 def advance(steps: Steps, value: Any) -> Ask | Consult | Outcome:

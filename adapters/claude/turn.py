@@ -5,8 +5,8 @@ A turn is a generator. It yields `Ask` (send this request, and send me the messa
 the assessor judge this), and returns what came of it. The order of things:
 
 1. The user's turn is recorded first, so that nothing that happens later loses it.
-2. What the model states by its tools is carried out as commands, in order, a risk before all else. Their ids follow
-   from the turn, the message and the call, so each takes effect once.
+2. What the model states by its tools is carried out as commands, in order, a risk before all else, then harm. Their
+   ids follow from the turn, the message and the call, so each takes effect once.
 3. Before a warning or an ending that the law would take, the assessor is asked, if the policy says so.
 4. The assistant turn is recorded once the model has stopped, and, in a stream, once all of it was handed on. Only
    then is what it redirects or warns of recorded, and only if the model stopped of its own accord; only then it ends.
@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anthropic import APIStatusError, BadRequestError, RequestTooLargeError
 from anthropic.types import Message as Answer
 
 from lastresort.adapters.screen import SUPPORT
@@ -33,14 +34,17 @@ from lastresort.projections.said import BETWEEN, readable, spoken
 from . import notes
 from .acts import Acts
 from .assessor import RECENT, Case
-from .history import REFUSAL, Histories
+from .history import REFUSAL, Histories, given_without
 from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
-from .steps import Ask, Steps
+from .setup import OnChange, Setup
+from .steps import Ask, Consultation, Steps
 from .tools import CALLS, RISK, declarations
-from .words import Block, Setup, command_id, kept_assistant, kept_user, marked_last, merged, plain, sendable
+from .words import Block, carried, command_id, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
 
 WHOLE = "end_turn"
 GOES_ON = ("tool_use", "pause_turn")
+REFUSES = (BadRequestError, RequestTooLargeError)
+"""What the API says of a request that it will never take; a driver sends it to the turn."""
 
 
 class Interrupted(ConnectionError):
@@ -58,12 +62,14 @@ class Terms:
     rounds: int
     notes_as: str = "user"
     histories: Histories = field(default_factory=Histories)
+    on_setup_change: OnChange = "refuse"
     _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
     def setup(self, categories: tuple[str, ...]) -> Setup:
         """Return the system prompt and the tools of a conversation that begins now."""
         if categories not in self._setups:
-            self._setups[categories] = Setup(self.system, self.tools, declarations(categories))
+            ours = declarations(categories)
+            self._setups[categories] = Setup(self.system, self.tools, ours, self.on_setup_change)
         return self._setups[categories]
 
 
@@ -86,7 +92,7 @@ def say(
     chat.seen = turn.chat.seen
     turn.acts.state = took.state
     if took.state.answered_by > took.version or took.state.ended:
-        return turn.answer_after(took.version) or turn.ended()
+        return (yield from turn.came_of(took.version)) or turn.ended()
     turn.said(took, words)
     if asks:
         turn.acts.note(turn.chat.request_end(command_id=command_id("asks", sent_as)))
@@ -96,7 +102,7 @@ def say(
 
 
 def resume(terms: Terms, chat: Chat) -> Steps:
-    """Answer what the user said last; if that was answered, return the answer."""
+    """Answer what the user said last; if that was answered, return the answer, or end what waited to be ended."""
     turn = Turn(terms, chat)
     state = turn.acts.state
     if state.ended:
@@ -104,7 +110,7 @@ def resume(terms: Terms, chat: Chat) -> Steps:
     if state.unit is None:
         raise ValueError(f"nobody has spoken on branch {chat.branch}: send what the user says")
     chat.seen = turn.chat.seen
-    return turn.answer_after(state.unit.turn) or (yield from turn.answer())
+    return (yield from turn.came_of(state.unit.turn)) or (yield from turn.answer())
 
 
 def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
@@ -117,7 +123,7 @@ def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
     if state.ended:
         return turn.ended()
     if turn.overtaken(state):
-        return Overtaken(turn.text)
+        return Overtaken(turn.text, usage=turn.usage)
     turn.messages.append({"role": "user", "content": [*pending.results, *told]})
     return (yield from turn.converse())
 
@@ -126,7 +132,7 @@ def _results(pending: Pending, results: Any) -> list[Block]:
     """Read results as blocks, or as a mapping from the ids of calls to their content."""
     if isinstance(results, Mapping):
         results = [{"type": "tool_result", "tool_use_id": id, "content": said} for id, said in results.items()]
-    blocks: list[Block] = plain(list(results))
+    blocks: list[Block] = carried(plain(list(results)))
     called, answered = [call.id for call in pending.calls], [block.get("tool_use_id") for block in blocks]
     if sorted(called) != sorted(map(str, answered)):
         raise ValueError(f"results are for the calls {', '.join(called)}, each once; these are for {answered}")
@@ -146,9 +152,11 @@ class Turn:
         self.acts = Acts(self.chat, state, terms.assessor, self._case)
         self.messages: list[dict[str, Any]] = []
         self.rounds, self.usage = 0, Usage(input_tokens=0, output_tokens=0)
+        self.without: tuple[int, ...] = ()
         if pending is not None:
             self.chat.seen = pending.seen
             self.messages, self.usage = list(pending.messages), pending.usage
+            self.without = pending.without
             self.acts.resume(pending)
 
     def said(self, took: Committed, words: str) -> None:
@@ -208,7 +216,10 @@ class Turn:
             if self.rounds and self.overtaken(self.acts.look()):
                 return self._overtaken()
             self._note_hold()
-            answer: Answer = yield Ask(self._request(last))
+            answer: Answer | APIStatusError = yield Ask(self._request(last))
+            if isinstance(answer, APIStatusError):
+                self._do_without(answer)
+                continue
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
             self.rounds += 1
@@ -216,10 +227,9 @@ class Turn:
             content: list[Block] = plain(answer.content)
             if last or answer.stop_reason not in GOES_ON:
                 return self._stopped(answer, content)
-            said = sendable(content)
-            if said:
-                self.messages.append({"role": "assistant", "content": said})
-            calls = [block for block in said if block["type"] == "tool_use"]
+            if content:
+                self.messages.append({"role": "assistant", "content": content})
+            calls = [block for block in content if block["type"] == "tool_use"]
             results = yield from self.acts.carry_out(answer.id, [call for call in calls if call["name"] in CALLS])
             theirs = [call for call in calls if call["name"] not in CALLS]
             if self.acts.ending is not None:
@@ -231,8 +241,17 @@ class Turn:
             if self.acts.ending is not None:
                 return self._recorded(answer.id, answer.stop_reason)
 
+    def _do_without(self, refusal: APIStatusError) -> None:
+        """Leave out what waits before the user's latest turn, so that a request can be made that the API takes. Raise
+        its `refusal` if there is nothing to leave out, or the model has begun to answer."""
+        earlier = tuple(said.version for said in self.history.waiting[:-1])
+        begun = any(message["role"] == "assistant" for message in self.messages)
+        if begun or not earlier or self.without:
+            raise refusal
+        self.without = earlier
+
     def _request(self, last: bool) -> dict[str, Any]:
-        messages = merged(marked_last([*self.history.messages, *self.messages]))
+        messages = merged(marked_last([*self.history.messages(self.without), *sendable(self.messages)]))
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
@@ -247,12 +266,12 @@ class Turn:
         """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
         calls = [block for block in content if block["type"] == "tool_use"]
         self.acts.raise_risks(answer.id, [call for call in calls if call["name"] == RISK])
-        if said := sendable(content, cut=True):
+        if said := finished(content):
             self.messages.append({"role": "assistant", "content": said})
         if calls:
             results = [notes.result(call["id"], notes.CUT_OFF, error=True) for call in calls]
             self.messages.append({"role": "user", "content": results})
-        if not self.text and answer.stop_reason not in (WHOLE, REFUSAL):
+        if not self.text.strip() and answer.stop_reason not in (WHOLE, REFUSAL):
             return self._reply(answer.stop_reason, None)  # nothing was said: the user's turn waits for its answer
         return self._recorded(answer.id, answer.stop_reason)
 
@@ -266,6 +285,7 @@ class Turn:
             results=tuple(results),
             messages=tuple(self.messages),
             usage=self.usage,
+            without=self.without,
             **self.acts.waiting(),
         )
         return self._reply("tool_use", None, calls, pending)
@@ -277,8 +297,8 @@ class Turn:
         assert self.chat.seen is not None
         setup = self.setup.kept() if self.history.setup is None else None
         # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
-        answered = any(message["role"] == "assistant" for message in self.messages)
-        words = kept_assistant(self.messages if answered else [], self.chat.seen, setup)
+        said = [message for message in self.messages if message["role"] == "assistant"]
+        words = kept_assistant(self.messages if sendable(said) else said, self.chat.seen, setup, self.without)
         state = self.acts.look()
         took: Committed | Refused | None = None
         if not self.overtaken(state):
@@ -292,7 +312,7 @@ class Turn:
             self.acts.state, self.theirs.answered = took.state, self.chat.answered
             if self._remember([*self.acts.recorded, *took.events], words):
                 self.terms.histories.keep(self.chat.branch, self.history)
-            if stop_reason == WHOLE and self.text:  # what was not said leads nobody away
+            if stop_reason == WHOLE and self.text.strip():  # what was not said leads nobody away
                 self.acts.lead_away()
         # Where another answer was given, it stands instead of the ending. A newer user turn makes the ending stale,
         # which is for the law to say.
@@ -307,7 +327,7 @@ class Turn:
     def _overtaken(self) -> Outcome:
         if self.acts.state.ended:
             return self.ended()
-        return Overtaken(self.text, tuple(self.acts.recorded), tuple(self.acts.refusals))
+        return Overtaken(self.text, tuple(self.acts.recorded), tuple(self.acts.refusals), self.usage)
 
     def _reply(
         self,
@@ -327,6 +347,7 @@ class Turn:
             usage=self.usage,
             tool_calls=calls,
             pending=pending,
+            without=self.without,
         )
 
     def ended(self, *, handed_back: Any = None, risk: Risk | None = None) -> Ended:
@@ -344,40 +365,57 @@ class Turn:
             recorded=tuple(self.acts.recorded),
             handed_back=handed_back,
             risk=risk,
+            usage=self.usage,
         )
 
-    def answer_after(self, version: int) -> Outcome | None:
+    def came_of(self, version: int) -> Consultation[Outcome | None]:
+        """Return what came of the user turn at `version`, None if it waits for its answer.
+
+        A wish to end that the user confirmed by it, and that could not be granted then, for want of an opinion say, is
+        granted now if nothing stands in its way any more.
+        """
+        unit = self.acts.state.unit
+        if unit is not None and unit.turn == version and self.acts.state.answered and self.acts.wish_waits:
+            yield from self.acts.end_on_request(quietly=True)
+        return self._answer_after(version)
+
+    def _answer_after(self, version: int) -> Outcome | None:
         """Return the answer that the log has to the user turn at `version`, None if it has none."""
         later = [recorded for recorded in self.chat.path if recorded.version > version]
         answer = next((recorded for recorded in later if isinstance(recorded.event, AssistantTurnTaken)), None)
         if answer is None:
             return None
         assert isinstance(answer.event, AssistantTurnTaken)
+        words = self.chat.conversations.words([answer]).get(answer.event.content)
+        text = readable(answer, words) if words else ""
         spoken = (r.version for r in later if r.version > answer.version and isinstance(r.event, UserTurnTaken))
         until = next(spoken, None)
         if self.acts.state.ended is not None and until is None:
-            return replace(self.ended(), text=self._text_of(answer))
+            return replace(self.ended(), text=text, usage=answer.event.usage)
         return Reply(
-            text=self._text_of(answer),
+            text=text,
             stop_reason=answer.event.stop_reason,
             messages=(),
             version=answer.version,
             recorded=tuple(r for r in later if content_of(r.event) is None and (until is None or r.version < until)),
             holding=bool(self.acts.state.risks),
             usage=answer.event.usage,
+            without=given_without(answer, words) if words else (),
         )
 
-    def _text_of(self, recorded: Recorded) -> str:
-        words = self.chat.conversations.words([recorded])
-        return "".join(readable(recorded, said) for said in words.values())
-
     def _case(self) -> Case:
-        history = self.history
+        """What is to be judged: the latest unit, be it answered or not."""
+        said = [*self.history.turns, *(("user", turn.text) for turn in self.history.waiting)]
+        while said and said[-1][0] == "assistant":
+            said.pop()
+        unit: list[str] = []
+        while said and said[-1][0] == "user":
+            unit.insert(0, said.pop()[1])
         assert self.chat.seen is not None
         return Case(
             branch=self.chat.branch,
             version=self.chat.seen,
-            turn=BETWEEN.join(said.text for said in history.waiting),
-            before=history.turns[-RECENT:],
+            turn=BETWEEN.join(unit),
+            before=tuple(said[-RECENT:]),
             categories=self.acts.state.policy.categories,
         )

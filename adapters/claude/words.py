@@ -13,51 +13,21 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from lastresort.projections.said import MESSAGES
 
+from .blocks import check
+
 Message = dict[str, Any]
 Block = dict[str, Any]
+T = TypeVar("T")
 
-_MARK = "cache_control"
+MARK = "cache_control"
+_HIDDEN = ("thinking", "redacted_thinking")
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/claude")
-
-
-class SetupChanged(ValueError):
-    """The system prompt or the tools are not those that the conversation began with."""
-
-
-class Setup:
-    """The system prompt and the tools of a conversation: those of the embedder, and ours before them."""
-
-    def __init__(self, system: Any, tools: Sequence[Block], own: Sequence[Block]) -> None:
-        self.system = plain(system)
-        self.tools = [*own, *plain(list(tools))]
-        self.theirs = digest([self.system, self.tools[len(own) :]])
-
-    def kept(self) -> dict[str, Any]:
-        """Return it as the first assistant turn keeps it."""
-        return {"system": self.system, "tools": self.tools, "theirs": self.theirs}
-
-    def resumed(self, kept: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the parameters of a request: as `kept`, so that a newer release of ours changes no conversation.
-
-        Raises:
-            SetupChanged: what the embedder passes is not what was kept.
-        """
-        if kept is None:
-            system, tools = self.system, self.tools
-        elif kept["theirs"] != self.theirs:
-            raise SetupChanged(
-                "this conversation began with another system prompt or other tools, and cannot change them; pass those "
-                "it began with, or start a new conversation"
-            )
-        else:
-            system, tools = kept["system"], kept["tools"]
-        return {"tools": tools} if system is None else {"system": system, "tools": tools}
 
 
 def digest(value: Any) -> str:
@@ -74,36 +44,54 @@ def kept_user(content: Any) -> tuple[str, bool]:
 
     Raises:
         TypeError: something in it is not JSON, or it is not a list of blocks.
-        ValueError: it is empty, or pretends to be what only a model or a tool says.
+        ValueError: it is empty, or pretends to be what only a model or a tool says, or the API could not take it.
     """
     if isinstance(content, str):
         if not content.strip():
             raise ValueError("the user's turn is empty")
-        if not content.isascii() and any("\ud800" <= character <= "\udfff" for character in content):
-            raise ValueError("the user's turn holds half a character (a lone surrogate), which no request can carry")
-        return content, False
-    blocks = plain(content)
+        return carried(content), False
+    blocks = carried(plain(content))
     if not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
         raise TypeError("a user's turn is text, or a list of content blocks")
     if not blocks:
         raise ValueError("the user's turn is empty")
     for block in blocks:
-        if block.get("type") == "text" and not str(block.get("text", "")).strip():
-            raise ValueError("a block of text in the user's turn is empty, which the API refuses: leave it out")
-        if block.get("type") not in ("text", "image", "document", "search_result", "container_upload"):
-            raise ValueError(f"a user's turn cannot hold a block of type {block.get('type')}")
+        check(block)
     return _json({"messages": [{"role": "user", "content": blocks}]}), True
 
 
-def kept_assistant(messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None) -> str:
-    """Return the words to keep of an assistant turn: what it answers, by version, and in the first one the `setup`."""
-    return _json({"messages": messages, "answers": answers} | ({"setup": setup} if setup is not None else {}))
+def carried(value: T) -> T:
+    """Return `value`, text or JSON, which a request can carry.
+
+    Raises:
+        ValueError: it cannot be written in UTF-8.
+    """
+    try:
+        (value if isinstance(value, str) else _json(value)).encode()
+    except UnicodeEncodeError:
+        message = "what was passed holds half a character (a lone surrogate), which no request can carry"
+        raise ValueError(message) from None
+    return value
+
+
+def kept_assistant(
+    messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None, without: Sequence[int] = ()
+) -> str:
+    """Return the words to keep of an assistant turn: what it answers, by version, the user's turns that it was given
+    `without`, and in the first one the `setup`."""
+    kept: dict[str, Any] = {"messages": messages, "answers": answers}
+    if without:
+        kept["without"] = without
+    return _json(kept if setup is None else kept | {"setup": setup})
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:
-    """Return `messages` with those of the user that follow each other as one, as the API reads them."""
+    """Return `messages` with those of the user that follow each other as one, as the API reads them. A note of the
+    system that nobody answered is left out between them."""
     together: list[Message] = []
     for message in messages:
+        if together and message["role"] == "user" and together[-1]["role"] == "system":
+            together.pop()
         if together and message["role"] == "user" == together[-1]["role"]:
             together[-1] = {"role": "user", "content": [*together[-1]["content"], *message["content"]]}
         else:
@@ -121,27 +109,42 @@ def marked_last(messages: Sequence[Message]) -> list[Message]:
 
 
 def _is_marked(message: Message) -> bool:
-    return any(_MARK in block for block in message["content"])
+    return any(MARK in block for block in message["content"])
 
 
 def _unmarked(message: Message) -> Message:
-    content = [{name: value for name, value in block.items() if name != _MARK} for block in message["content"]]
+    content = [{name: value for name, value in block.items() if name != MARK} for block in message["content"]]
     return {**message, "content": content}
 
 
-def sendable(content: Iterable[Block], *, cut: bool = False) -> list[Block]:
-    """Return the blocks of an answer that the API takes back.
-
-    It refuses blank text; and of a message that was `cut` short, a call of its own tools without the result, and
-    thinking that nothing follows.
-    """
-    blocks = [block for block in content if block["type"] != "text" or block["text"].strip()]
-    if cut:
-        answered = {block.get("tool_use_id") for block in blocks}
-        blocks = [block for block in blocks if block["type"] != "server_tool_use" or block["id"] in answered]
-        while blocks and blocks[-1]["type"] in ("thinking", "redacted_thinking"):
-            blocks.pop()
+def finished(content: Sequence[Block]) -> list[Block]:
+    """Return the blocks of a message that was cut short without what the API never takes back: a call of its own tools
+    without the result, and thinking that nothing follows."""
+    answered = {block.get("tool_use_id") for block in content}
+    blocks = [block for block in content if block["type"] != "server_tool_use" or block["id"] in answered]
+    while blocks and blocks[-1]["type"] in _HIDDEN:
+        blocks.pop()
     return blocks
+
+
+def sendable(messages: Iterable[Message]) -> list[Message]:
+    """Return `messages` without blank text, which the API sends and does not take back, and without thinking that
+    nothing else follows then. What is kept, and what people read, has all of it."""
+    sent = []
+    for message in messages:
+        content = message["content"]
+        if any(map(_is_blank, content)):
+            content = [block for block in content if not _is_blank(block)]
+            while content and content[-1]["type"] in _HIDDEN:
+                content.pop()
+            message = {**message, "content": content}
+        if content:
+            sent.append(message)
+    return sent
+
+
+def _is_blank(block: Block) -> bool:
+    return block["type"] == "text" and not block["text"].strip()
 
 
 def plain(value: Any) -> Any:

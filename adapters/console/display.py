@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -142,30 +143,75 @@ class Live:
     def __init__(self, out: Console | None, waiting: str | None) -> None:
         self._out = out
         self._status = out.status(Text(waiting, "dim")) if out and waiting else None
+        self._fitted = _Fitted()
         self.said = ""  # of what was printed
         if self._status is not None:
             self._status.start()
 
     def show(self, piece: str) -> None:
-        """Print what has come. The terminal wraps it, so that it stays right when it is resized."""
+        """Print what has come, each word once it is whole."""
         if self._out is None:
             return
         if not self.said:
             self._no_longer_waiting()
-            self._out.print(Text("       ") + Text("assistant: ", _SPEAKERS["assistant"]), end="", soft_wrap=True)
+            speaker = Text("       ") + Text("assistant: ", _SPEAKERS["assistant"])
+            self._fitted.column = speaker.cell_len
+            self._out.print(speaker, end="", soft_wrap=True)
         self.said += piece
-        self._out.print(Text(_harmless(piece).replace("\n", f"\n{_MARGIN}")), end="", soft_wrap=True)
+        self._out.print(Text(self._fitted.more(_harmless(piece), _edge(self._out))), end="", soft_wrap=True)
 
     def close(self) -> None:
         """End the line, if one was begun."""
         self._no_longer_waiting()
         if self.said and self._out is not None:
-            self._out.print()
+            self._out.print(Text(self._fitted.rest(_edge(self._out))), soft_wrap=True)
 
     def _no_longer_waiting(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+
+class _Fitted:
+    """Fits words that come in pieces between the margin and the edge of the terminal, as if they came at once."""
+
+    def __init__(self) -> None:
+        self.column = 0
+        self._word = ""  # that may go on
+
+    def more(self, piece: str, edge: int) -> str:
+        """Return what of it can be shown, in lines."""
+        fitted = ""
+        for character in piece:
+            if not character.isspace():
+                if cell_len(self._word + character) > edge - len(_MARGIN):  # no line is as long as this word
+                    fitted += self.rest(edge)
+                self._word += character
+                continue
+            fitted += self.rest(edge)
+            if character == "\n":
+                fitted += self._next_line()
+            elif self.column < edge:
+                fitted += " "
+                self.column += 1
+        return fitted
+
+    def rest(self, edge: int) -> str:
+        """Return the word that the last piece ended with."""
+        fitted = self._next_line() if self._word and self.column + cell_len(self._word) > edge else ""
+        fitted += self._word
+        self.column += cell_len(self._word)
+        self._word = ""
+        return fitted
+
+    def _next_line(self) -> str:
+        self.column = len(_MARGIN)
+        return f"\n{_MARGIN}"
+
+
+def _edge(out: Console) -> int:
+    """The column that words reach to."""
+    return len(_MARGIN) + max(_NARROWEST, out.width - len(_MARGIN) - 2)
 
 
 def show_lines(out: Console, lines: Iterable[Line], *, said_above: str = "") -> None:
@@ -189,10 +235,7 @@ def _show_within(out: Console, number: Text, told: Text) -> None:
     """Print a turn or an event of the law. What goes on in further lines does so behind a margin, so that no words can
     pass for a line of the law; but for the lines that they have themselves, there is one, unless a terminal wraps it.
     """
-    if out.width >= _PIPED_WIDTH:
-        lines = told.split("\n")
-    else:
-        lines = told.wrap(out, max(_NARROWEST, out.width - len(_MARGIN) - 2))
+    lines = told.split("\n") if out.width >= _PIPED_WIDTH else told.wrap(out, _edge(out) - len(_MARGIN))
     for nth, line in enumerate(lines):
         out.print((number if nth == 0 else Text(_MARGIN, "dim")) + line, soft_wrap=True)
 

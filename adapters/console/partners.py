@@ -120,10 +120,18 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _explained(error: Exception) -> str:
     status = getattr(error, "status_code", None)
-    said = getattr(error, "message", None) or str(error) or "the stream ended before it had begun"
     if status == 401:
         return "the API does not know this key; see ANTHROPIC_API_KEY"
+    said = _of_the_api(error) or getattr(error, "message", None) or str(error) or "the stream ended before it had begun"
     return f"{type(error).__name__}: {said.rstrip('.')}"  # it stands in a sentence
+
+
+def _of_the_api(error: Exception) -> str | None:
+    """Return the words of the API about an error, which the SDK shows as the body that they came in, or None."""
+    body = getattr(error, "body", None)
+    told = body.get("error") if isinstance(body, dict) else None
+    said = told.get("message") if isinstance(told, dict) else None
+    return said if isinstance(said, str) else None
 
 
 def _told(outcome: Any) -> str | None:

@@ -8,7 +8,8 @@ Two promises of this project are checked of each request: system prompt and tool
 and whatever the model said comes back as it was said, after all that came before it then. In other words, but for the
 blocks at its end that are new, a request is what was sent before: each branch has its parent's prefix. As for the API,
 how blocks are spread over messages of one role makes no difference, nor that a string stands for a block of text, nor
-marks for the prompt cache, fields that are null, and the order of keys outside the input of a tool.
+blank text, which the API sends and does not take back, nor marks for the prompt cache, fields that are null, and the
+order of keys outside the input of a tool.
 """
 
 import json
@@ -186,7 +187,9 @@ def _cost(body: dict[str, Any], new: str | None) -> tuple[int, int]:
 
 
 def _head(body: dict[str, Any]) -> tuple[str, str]:
-    return _digest(_canonical(body.get("system"))), _digest(_canonical(body.get("tools") or None))
+    system = body.get("system")
+    blocks = [{"type": "text", "text": system}] if isinstance(system, str) else system
+    return _digest(_canonical(blocks)), _digest(_canonical(body.get("tools") or None))
 
 
 def _root(body: dict[str, Any]) -> str | None:
@@ -207,6 +210,8 @@ def _continued(link: str, n: int, message: dict[str, Any]) -> list[_Item]:
     content, role = message["content"], message["role"]
     items = []
     for at, block in enumerate([{"type": "text", "text": content}] if isinstance(content, str) else content):
+        if block["type"] == "text" and not block["text"].strip():
+            continue
         link = _digest(f"{link}{role}{_canonical(block)}")
         items.append(_Item(f"messages.{n}.content.{at}", role, link))
     return items

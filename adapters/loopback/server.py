@@ -44,6 +44,8 @@ class Loopback:
 
     def __init__(self, script: Script, *, enforce: bool = False, port: int = 0) -> None:
         self.ledger = Ledger(enforce=enforce)
+        self.refused: list[str] = []
+        """Why requests were refused, but for those that the script refused."""
         self._script = _as_function(script)
         self._enforce = enforce
         self._ids = count(1)
@@ -116,6 +118,8 @@ class Loopback:
             status, message, retry_after = error.status, error.message or "", error.retry_after
         elif isinstance(error, HTTPException):
             status, message = error.status_code, error.detail
+        else:
+            self.refused.append(str(error))
         id = self._request_id()
         headers = {"request-id": id} | ({"retry-after": f"{retry_after:g}"} if retry_after is not None else {})
         return JSONResponse(wire.error(status, message or None, id), status, headers)

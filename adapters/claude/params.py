@@ -1,0 +1,54 @@
+"""What an embedder passes once, for every request. It is looked at when it is passed: at the first request, the user's
+turn would be on record already."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .tools import CALLS
+from .words import Block
+
+_OURS = {
+    "model": "start the conversation with that model",
+    "messages": "they are the chat's",
+    "stream": "call `stream`",
+}
+
+
+def check_client(client: Any, *, awaits: bool) -> None:
+    """Raise TypeError if a client is awaited where it is not to be, or the other way round."""
+    enters, other = ("__aenter__", "__enter__") if awaits else ("__enter__", "__aenter__")
+    if hasattr(client, other) and not hasattr(client, enters):
+        name = type(client).__name__
+        told = f"{name} is not awaited: pass it to Claude" if awaits else f"{name} is awaited: pass it to AsyncClaude"
+        raise TypeError(told)
+
+
+def check_tools(tools: Iterable[Block]) -> None:
+    """Raise ValueError if a tool bears the name of one of ours."""
+    if taken := [tool["name"] for tool in tools if tool.get("name") in CALLS]:
+        raise ValueError(f"the tool {taken[0]} is this adapter's; give yours another name")
+
+
+def check_params(client: Any, params: Mapping[str, Any]) -> None:
+    """Look at the rest of a request.
+
+    Raises:
+        ValueError: a parameter is not the embedder's to pass.
+        TypeError: the installed SDK does not take it, or one that it has to have is missing.
+    """
+    for name in params:
+        if name in _OURS:
+            raise ValueError(f"{name} is not passed here: {_OURS[name]}")
+    for method in ("create", "stream"):
+        known = inspect.signature(getattr(client.messages, method)).parameters.values()
+        needed = {one.name for one in known if one.default is one.empty and one.kind is one.KEYWORD_ONLY}
+        if missing := sorted(needed - _OURS.keys() - params.keys()):
+            raise TypeError(f"{missing[0]} is missing: messages.{method} of the installed anthropic SDK has to have it")
+        if any(one.kind is one.VAR_KEYWORD for one in known):
+            continue
+        if unknown := sorted(params.keys() - {one.name for one in known}):
+            raise TypeError(
+                f"{unknown[0]} is not taken by messages.{method} of the installed anthropic SDK; what the API takes "
+                "beyond it goes into extra_body"
+            )

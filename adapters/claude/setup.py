@@ -1,0 +1,92 @@
+"""The system prompt and the tools that a conversation began with, and goes on with.
+
+They are kept with its first answer, and sent as they were then, byte for byte: else no prompt cache would cover what
+follows them. What the embedder passes later may differ in what has no meaning: the order of keys, a prompt as text or
+as a block of it, and marks for the cache, which are the embedder's to set anew at any time.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from .words import MARK, Block, carried, digest, plain
+
+OnChange = Literal["refuse", "keep"]
+Kept = Mapping[str, Any]
+
+
+class SetupChanged(ValueError):
+    """The system prompt or the tools are not those that the conversation began with."""
+
+
+class Setup:
+    """The system prompt and the tools of a conversation: those of the embedder, and ours before them."""
+
+    def __init__(self, system: Any, tools: Sequence[Block], own: Sequence[Block], on_change: OnChange) -> None:
+        self._system, self._theirs = carried(plain(system)), carried(plain(list(tools)))
+        self._tools = [*own, *self._theirs]
+        self._digest = digest([self._system, self._theirs])
+        self._on_change = on_change
+
+    def kept(self) -> dict[str, Any]:
+        """Return it as the first assistant turn keeps it."""
+        return {"system": self._system, "tools": self._tools, "theirs": self._digest}
+
+    def resumed(self, kept: Kept | None) -> dict[str, Any]:
+        """Return the parameters of a request: as `kept`, so that a newer release of ours changes no conversation.
+
+        Raises:
+            SetupChanged: what the embedder passes means something else than what was kept, and is to be refused.
+        """
+        if kept is None:
+            return _parameters(self._system, self._tools)
+        if kept["theirs"] == self._digest:
+            return _parameters(kept["system"], kept["tools"])
+        ours = _ours(kept)
+        system, tools = _as_blocks(kept["system"]), kept["tools"][ours:]
+        if _meaning([system, tools]) == _meaning([_as_blocks(self._system), self._theirs]):
+            marked = _marked(kept["system"], self._system)
+            return _parameters(marked, [*kept["tools"][:ours], *_marked(tools, self._theirs)])
+        if self._on_change == "refuse":
+            raise SetupChanged(
+                "this conversation began with another system prompt or other tools, and cannot change them; pass those "
+                'it began with, or start a new conversation, or go on with them by on_setup_change="keep"'
+            )
+        return _parameters(kept["system"], kept["tools"])
+
+
+def _parameters(system: Any, tools: Sequence[Block]) -> dict[str, Any]:
+    return {"tools": tools} if system is None else {"system": system, "tools": tools}
+
+
+def _ours(kept: Kept) -> int:
+    """Return how many of the tools that were kept are ours, in the release that kept them: the others have the digest
+    that was kept with them."""
+    system, tools = kept["system"], kept["tools"]
+    fits = (n for n in range(len(tools) + 1) if digest([system, tools[n:]]) == kept["theirs"])
+    return next(fits, 0)
+
+
+def _meaning(value: Any) -> str:
+    return json.dumps(_unmarked(value), sort_keys=True)
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _unmarked(item) for name, item in value.items() if name != MARK}
+    return [_unmarked(item) for item in value] if isinstance(value, list) else value
+
+
+def _marked(kept: Any, now: Any) -> Any:
+    """Return `kept` with the marks of `now`, which means the same."""
+    if isinstance(kept, Mapping):
+        words = {name: _marked(item, now[name]) for name, item in kept.items() if name != MARK}
+        return words | ({MARK: now[MARK]} if MARK in now else {})
+    if isinstance(kept, list):
+        return [_marked(item, other) for item, other in zip(kept, _as_blocks(now), strict=True)]
+    return _marked(_as_blocks(kept), now) if isinstance(now, list) else kept
+
+
+def _as_blocks(system: Any) -> Any:
+    """Return a prompt as the API reads it: text stands for one block."""
+    return [{"type": "text", "text": system}] if isinstance(system, str) else system
