@@ -5,7 +5,6 @@ Its client answers at once with a message of the SDK's own type: neither HTTP no
 
 from contextlib import ExitStack
 from time import perf_counter
-from types import SimpleNamespace
 from typing import Any
 
 from lastresort.adapters import open_conversations
@@ -41,6 +40,7 @@ class _Timed:
 
 def work(place: Place, open_ones: ExitStack) -> Work:
     """Measure turns that the user takes and the model answers: two events, two commits, one request."""
+    import anthropic
     from anthropic.types import Message
 
     from lastresort.adapters.claude import Claude, Reply
@@ -57,7 +57,8 @@ def work(place: Place, open_ones: ExitStack) -> Work:
             "usage": {"input_tokens": 100, "output_tokens": 40},
         }
     )
-    client: Any = SimpleNamespace(messages=SimpleNamespace(create=lambda **request: answer))
+    client: Any = anthropic.Anthropic(api_key="none")
+    client.messages.create = lambda **request: answer
     conversations = open_conversations(f"sqlite:///{place.new_file()}")
     open_ones.callback(conversations.close)
     claude = Claude(client, max_tokens=1_024)
