@@ -221,6 +221,7 @@ def _are_ids(values: Sequence[object]) -> bool:
     except TypeError:
         return False
     plain = joined.isascii() and joined.isprintable() and " " not in joined
+    # They are texts, or they could not have been joined.
     return plain and all(values) and max(map(len, values), default=0) <= _ID_LENGTH  # type: ignore[arg-type]
 
 
