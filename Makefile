@@ -31,11 +31,11 @@ bench: $(INSTALLED)  ## this project beside plain drivers and peers; ARGS=--full
 
 mutants: $(INSTALLED)  ## every small mistake in the core, and whether a test notices
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,mutants]'
-	$(BIN)/python tests/mutants.py $(ARGS)
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 fuzz: $(INSTALLED)  ## files of every kind that people hand in, made to find what breaks a reader
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'
-	$(BIN)/python tests/fuzz.py $(ARGS)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean:  ## remove the environment, and everything that was built or cached
 	rm -rf $(VENV) build dist .demo .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info

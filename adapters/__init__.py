@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from .engines.recorders import StoreError
+    from lastresort.adapters.databases.errors import StoreError
+
     from .opening import open_conversations
 
 __all__ = ["StoreError", "open_conversations"]
 
-_FOUND_IN = {"StoreError": ".engines.recorders", "open_conversations": ".opening"}
+_FOUND_IN = {"StoreError": ".databases.errors", "open_conversations": ".opening"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,13 +6,12 @@ import time
 from base64 import b64encode
 from datetime import UTC, datetime
 
-from lastresort.domain.chat import Conversations
-from lastresort.domain.ports import Clock, NewId, RiskScreen
-
-from .engines.keys import MasterKey
-from .screen import phrase_screen
-from .snapshots import EVERY
-from .store import open_store
+from lastresort.adapters.assessors.screen import phrase_screen
+from lastresort.adapters.stores.recorder_store import open_store
+from lastresort.adapters.vault.keys import MasterKey
+from lastresort.adapters.vault.snapshots import EVERY
+from lastresort.application.chat import Conversations
+from lastresort.application.ports import Clock, NewId, RiskScreen
 
 _DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"  # as ASCII has them
 _IN_ORDER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", _DIGITS.encode())

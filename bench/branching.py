@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
-from lastresort.domain import Refused
+from lastresort import Refused
 
 from . import contenders, peers
 from .contenders import WORDS, Ours, PlainSQLite

@@ -7,9 +7,8 @@ from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 
-from lastresort.adapters import open_conversations
-from lastresort.domain import Recorded
-from lastresort.domain.ports import Append, EventStore
+from lastresort import Recorded, open_conversations
+from lastresort.application.ports import Append, EventStore
 
 from .contenders import MODEL, WORDS
 from .measure import Round, Work, at_most, medians, value

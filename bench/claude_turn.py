@@ -13,10 +13,9 @@ from typing import Any
 
 from anthropic.types import Message
 
-from lastresort.adapters import open_conversations
-from lastresort.adapters.claude.steps import Ask
+from lastresort import Actor, ActorKind, open_conversations
 from lastresort.adapters.claude.turn import Terms, say
-from lastresort.domain import Actor, ActorKind
+from lastresort.adapters.turns.steps import Ask
 
 ANSWER = "Here is an answer of some length, as models give them. " * 20
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from uuid import UUID
 
-from lastresort.adapters import open_conversations
+from lastresort import open_conversations
 
 from .contenders import Dialogue, library_on_sqlite
 

@@ -18,8 +18,7 @@ from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 from pydantic import BaseModel, TypeAdapter
 
-from lastresort.adapters import open_conversations
-from lastresort.domain import Chat, Refused
+from lastresort import Chat, Refused, open_conversations
 
 MODEL = "claude-opus-4-1"
 WORDS = ("Could you look at the second paragraph again? It still reads as if the meeting had not taken place. " * 2)[

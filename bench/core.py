@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from time import perf_counter
 
-from lastresort.domain import Accepted, Actor, ActorKind, Conversation, Policy, Recorded, Risk, Verdict
+from lastresort import Accepted, Actor, ActorKind, Conversation, Policy, Recorded, Risk, Verdict
 from lastresort.domain.commands import (
     AssessTurn,
     AttemptRedirection,

@@ -3,9 +3,8 @@
 from contextlib import ExitStack
 from time import perf_counter
 
-from lastresort.adapters import open_conversations
-from lastresort.domain import Conversations
-from lastresort.domain.ports import List
+from lastresort import Conversations, open_conversations
+from lastresort.application.ports import List
 
 from .measure import Round, Work, at_most, ratio, value
 from .place import Place

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from lastresort.adapters.store import RecorderStore
+from lastresort.adapters.stores.recorder_store import RecorderStore
 from lastresort.projections import transcript
 
 from . import contenders, peers

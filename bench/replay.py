@@ -7,9 +7,8 @@ from time import perf_counter
 
 from pydantic_core import from_json
 
-from lastresort.adapters import open_conversations
+from lastresort import Recorded, open_conversations
 from lastresort.adapters.upkeep.audited import without_collector
-from lastresort.domain import Recorded
 from lastresort.domain.events import Unreadable
 from lastresort.projections import audit
 

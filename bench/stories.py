@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from lastresort.adapters import open_conversations
-from lastresort.domain import Chat, Conversations, Event, Ground, Recorded, Refused, Risk, Verdict
-from lastresort.domain.ports import Append, EventStore, Placed
+from lastresort import Chat, Conversations, Event, Ground, Recorded, Refused, Risk, Verdict, open_conversations
+from lastresort.application.ports import Append, EventStore, Placed
 
 from .contenders import MODEL, WORDS
 

@@ -1,12 +1,10 @@
-"""The law of last resort: events, states, rules, and the service that keeps them. Pure, but for the ports.
+"""The law of last resort: events, what they add up to, the rules, and how a command is decided. Pure.
 
-What an embedder needs is exported here; the rules themselves are in `lastresort.domain.rules`.
+`lastresort` exports what an embedder needs; the rules themselves are in `lastresort.domain.rules`.
 """
 
-from .chat import Chat, Conversations
 from .decider import Accepted, Refused, decide, in_the_way
 from .events import EVENTS, Event, Recorded
-from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, ListedBranch, Page, UnknownBranch
 from .policy import PROFILES, Policy, PolicyError
 from .rules import RULES, Broken, Missing, Rule, broken_by, broken_rules
 from .state import Conversation, evolve, fold
@@ -21,21 +19,13 @@ __all__ = [
     "Actor",
     "ActorKind",
     "AppealOutcome",
-    "BranchEnded",
     "Broken",
-    "Chat",
-    "CommandIdReused",
-    "Committed",
-    "Contended",
     "Conversation",
-    "Conversations",
     "ErasureCause",
     "Event",
     "ForkCause",
     "Ground",
-    "ListedBranch",
     "Missing",
-    "Page",
     "Policy",
     "PolicyError",
     "Rating",
@@ -43,7 +33,6 @@ __all__ = [
     "Refused",
     "Risk",
     "Rule",
-    "UnknownBranch",
     "Verdict",
     "broken_by",
     "broken_rules",

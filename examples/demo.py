@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lastresort.domain import EVENTS
+from lastresort import EVENTS
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(".demo")

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from stores import ROOT
 
-from lastresort.domain import PROFILES, Policy
+from lastresort import PROFILES, Policy
+
+from .stores import ROOT
 
 TRANSCRIPTS = sorted((ROOT / "examples").glob("*.jsonl"))
 LOGS = [ROOT / "tests" / "golden" / f"{name}.jsonl" for name in ("request", "risks", "terms")]

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import anthropic
 import anyio
 import pytest
-from loopback_kit import MODEL
 
-from lastresort.adapters import open_conversations
+from lastresort import Chat, Conversations, Policy, Recorded, Risk, Verdict, open_conversations
 from lastresort.adapters.claude import AsyncClaude, Case, Claude, Ended, Opinion, Outcome, Pending, Reply
 from lastresort.adapters.loopback import Answer, Loopback, Script, loopback, text, tool_use
-from lastresort.domain import Chat, Conversations, Policy, Recorded, Risk, Verdict
 from lastresort.projections.said import spoken
+
+from .loopback_kit import MODEL
 
 REDIRECT = tool_use("lastresort_redirect")
 HOPELESS = tool_use("lastresort_hopeless")

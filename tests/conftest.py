@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
-from stores import MASTER_KEY, postgresql_server
 
 from lastresort.adapters import testing
 from lastresort.adapters.testing.given import Given
 
+from .stores import MASTER_KEY, postgresql_server
+
 # What they assert is shown in full when it fails, as in the tests themselves.
-pytest.register_assert_rewrite("claude_kit", "operations_kit", "service_kit")
+pytest.register_assert_rewrite("tests.claude_kit", "tests.operations_kit", "tests.service_kit")
 
 # A slow machine is no defect of the law.
 hypothesis.settings.register_profile("lastresort", deadline=None)

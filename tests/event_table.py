@@ -1,4 +1,4 @@
-"""The table of events in docs/formats.md, made of the types that read and write them: `python tests/event_table.py`.
+"""The table of events in docs/formats.md, made of the types that read and write them: `python -m tests.event_table`.
 
 Each field is named with what it holds, as the types say. tests/test_formats_page.py holds the page against it.
 """

@@ -25,9 +25,10 @@ def fuzz(target: str, way: str, seconds: int) -> None:
     import atheris  # here and not above, since what is imported from here on is watched
 
     with atheris.instrument_imports(include=["lastresort", "tomllib"]):
-        import broken_files as of
         from hypothesis import given, settings
-        from test_fuzz import PROFILE, take_log, take_policy, take_transcripts
+
+        from . import broken_files as of
+        from .test_fuzz import PROFILE, take_log, take_policy, take_transcripts
 
     take, grammar, valid = {
         "transcripts": (take_transcripts, of.files(of.TRANSCRIPTS), [one.read_bytes() for one in of.TRANSCRIPTS]),
@@ -70,7 +71,17 @@ def main() -> int:
     failed = False
     for target in targets:
         for way in ("bytes", "grammar"):
-            command = [sys.executable, __file__, "--target", target, "--way", way, "--seconds", str(asked.seconds // 2)]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.fuzz",
+                "--target",
+                target,
+                "--way",
+                way,
+                "--seconds",
+                str(asked.seconds // 2),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
             told = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
             reached = re.findall(r" cov: (\d+) ", done.stderr)

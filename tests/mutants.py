@@ -211,7 +211,16 @@ def run_tests(module: str, code: str) -> str:
 
 def copy_of_the_tree(folder: Path) -> None:
     """Copy what the tests need, and make Python find it there before anything that is installed."""
-    for name in ("adapters", "domain", "projections", "tests", ".typing", "pyproject.toml"):
+    for name in (
+        "adapters",
+        "application",
+        "domain",
+        "lastresort",
+        "projections",
+        "tests",
+        ".typing",
+        "pyproject.toml",
+    ):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:

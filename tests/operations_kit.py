@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from stores import DURABLE_STORES, counting, done, ended, ended_on_request, long, new_url, started, thanked
-from stores import opened as opened_with
 
+from lastresort import Conversations
 from lastresort.adapters.console.cli import main
-from lastresort.adapters.engines.keys import VARIABLE
 from lastresort.adapters.upkeep.checks import Check
 from lastresort.adapters.upkeep.doctor import examine
-from lastresort.domain import Conversations
+from lastresort.adapters.vault.keys import VARIABLE
 from lastresort.domain.events import content_of
 from lastresort.projections import views
+
+from .stores import DURABLE_STORES, counting, done, ended, ended_on_request, long, new_url, started, thanked
+from .stores import opened as opened_with
 
 _sessions = count(1)
 

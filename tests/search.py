@@ -15,15 +15,15 @@ from functools import lru_cache, reduce
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-import oracle
-from oracle import History
-from vocabulary import USER
-
 from lastresort.domain.commands import BranchOff, Command, OpenBranch
 from lastresort.domain.decider import Refused, decide, propose
 from lastresort.domain.events import BranchOpened, ConversationEnded, Event, RiskCleared, RiskRaised
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import ForkCause, Ground, Verdict
+
+from . import oracle
+from .oracle import History
+from .vocabulary import USER
 
 # --- When two states are one ----------------------------------------------------------------------------------------
 

@@ -6,16 +6,17 @@ from itertools import count
 from typing import Any
 
 import pytest
-from vocabulary import MODEL, OPERATOR, policy
 
-from lastresort.adapters import open_conversations
-from lastresort.domain.chat import Chat, Conversations
+from lastresort import open_conversations
+from lastresort.application.chat import Chat, Conversations
+from lastresort.application.outcomes import BranchEnded
+from lastresort.application.ports import Append
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import content_of
-from lastresort.domain.outcomes import BranchEnded
-from lastresort.domain.ports import Append
 from lastresort.domain.rules import Rule
 from lastresort.domain.values import AppealOutcome, Ground, Rating, Risk, Usage, Verdict
+
+from .vocabulary import MODEL, OPERATOR, policy
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=2)))
 CRISIS = "I want to die"

@@ -10,10 +10,21 @@ from typing import Any
 
 import pytest
 
-from lastresort.adapters import open_conversations
-from lastresort.domain import Actor, ActorKind, Chat, Conversations, Ground, Policy, Recorded, Refused, Risk, Verdict
+from lastresort import (
+    Actor,
+    ActorKind,
+    Chat,
+    Conversations,
+    Ground,
+    Policy,
+    Recorded,
+    Refused,
+    Risk,
+    Verdict,
+    open_conversations,
+)
+from lastresort.application.hot_states import HotStates
 from lastresort.domain.events import UserLeft
-from lastresort.domain.hot import HotStates
 from lastresort.domain.state import fold
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from stores import ended, log_of, opened, started
 
-from lastresort.domain import Conversations
+from lastresort import Conversations
 from lastresort.domain.events import Event, Recorded, Unreadable
 from lastresort.projections import audit
+
+from .stores import ended, log_of, opened, started
 
 Log = list[Recorded]
 

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 
 import pytest
-from stores import ASSESSOR, LEFT, MODEL, OPERATOR, USER, abused, chats, ended, ended_on_request, log_of, started
-from tampered import Log, breaches, edited, ending, event_at, found, instead, then
 
-from lastresort.domain import Conversations, Ground, Risk, Verdict
+from lastresort import Conversations, Ground, Risk, Verdict
 from lastresort.domain.events import AppealDecided, AppealFiled, RiskCleared, RiskRaised
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules import RULES, governing
 from lastresort.projections import audit
 from lastresort.projections.audit import compare_live
+
+from .stores import ASSESSOR, LEFT, MODEL, OPERATOR, USER, abused, chats, ended, ended_on_request, log_of, started
+from .tampered import Log, breaches, edited, ending, event_at, found, instead, then
 
 __all__ = ["chats", "ending"]
 

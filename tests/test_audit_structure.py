@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
-from stores import LEFT, OPERATOR, USER, chats, log_of, numbered, started
-from tampered import Log, ending, event_at, forked, found, instead, then
 
-from lastresort.domain import Conversations, ForkCause
+from lastresort import Conversations, ForkCause
 from lastresort.domain.events import BranchedOff, BranchOpened, Recorded, RiskCleared, RiskRaised, Unreadable, UserLeft
 from lastresort.domain.values import OpenRisk
 from lastresort.projections import audit
+
+from .stores import LEFT, OPERATOR, USER, chats, log_of, numbered, started
+from .tampered import Log, ending, event_at, forked, found, instead, then
 
 __all__ = ["chats", "ending", "forked"]
 

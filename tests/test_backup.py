@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operations_kit import _apart, another, in_database, kind, logged, opened, run, said, story, turns, url, wrong
-from stores import USER, done, started, thanked
 
-from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.engines.recorders import StoreError
+from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.upkeep import backup as backups
 from lastresort.adapters.upkeep.backup import backup, restore
+from lastresort.adapters.vault.keys import VARIABLE
+
+from .operations_kit import _apart, another, in_database, kind, logged, opened, run, said, story, turns, url, wrong
+from .stores import USER, done, started, thanked
 
 __all__ = ["_apart", "another", "kind", "url"]
 

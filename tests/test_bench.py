@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import ROOT
 
 from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken
+
+from .stores import ROOT
 
 sys.path.append(str(ROOT))  # the bench is no part of what is installed
 

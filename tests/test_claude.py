@@ -5,7 +5,18 @@ from typing import Any
 import anthropic
 import anyio
 import pytest
-from claude_kit import (
+
+from lastresort import Chat, Ground, Refused, Risk
+from lastresort.adapters.claude import AsyncClaude, Case, Claude, Outcome
+from lastresort.adapters.claude.turn import Terms, resume
+from lastresort.adapters.loopback import Answer, failing, text, thinking, tool_use
+from lastresort.adapters.turns.notes import ASKED, HOLD
+from lastresort.adapters.turns.steps import Ask
+from lastresort.domain.events import AssistantTurnTaken
+from lastresort.domain.values import Actor, ActorKind
+from lastresort.projections import audit, transcript
+
+from .claude_kit import (
     ABUSE,
     AT_RISK,
     BOTH,
@@ -30,19 +41,9 @@ from claude_kit import (
     redirecting,
     results,
 )
-from loopback_kit import LOOK_UP
-from oracle import unlawful
-from stores import opened
-
-from lastresort.adapters.claude import AsyncClaude, Case, Claude, Outcome
-from lastresort.adapters.claude.notes import ASKED, HOLD
-from lastresort.adapters.claude.steps import Ask
-from lastresort.adapters.claude.turn import Terms, resume
-from lastresort.adapters.loopback import Answer, failing, text, thinking, tool_use
-from lastresort.domain import Chat, Ground, Refused, Risk
-from lastresort.domain.events import AssistantTurnTaken
-from lastresort.domain.values import Actor, ActorKind
-from lastresort.projections import audit, transcript
+from .loopback_kit import LOOK_UP
+from .oracle import unlawful
+from .stores import opened
 
 
 @EVERY_WAY

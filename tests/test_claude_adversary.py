@@ -1,7 +1,7 @@
 """Claude as an adversary: a model that calls any tool at any time, users who inject, faults of every kind.
 
 No ending is unlawful by the oracle, nothing crashes, and every conversation can be gone on with. How many are played
-says LASTRESORT_CONVERSATIONS (50 if unset); `python tests/test_claude_adversary.py [FROM] TO` plays them with a count.
+says LASTRESORT_CONVERSATIONS (50 if unset); `python -m tests.test_claude_adversary [FROM] TO` plays them with a count.
 """
 
 import json
@@ -18,7 +18,36 @@ import anthropic
 import anyio
 import httpx2
 import pytest
-from claude_kit import (
+
+from lastresort import (
+    Actor,
+    ActorKind,
+    Chat,
+    CommandIdReused,
+    Ground,
+    Policy,
+    Refused,
+    Risk,
+    Verdict,
+    open_conversations,
+)
+from lastresort.adapters.claude import AsyncClaude, Claude, Ended, Interrupted, Opinion, Outcome, Overtaken, Reply
+from lastresort.adapters.loopback import (
+    Adversary,
+    Answer,
+    Loopback,
+    Request,
+    always_calls,
+    failing,
+    loopback,
+    never_calls,
+    text,
+)
+from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken
+from lastresort.domain.values import SecondOpinion
+from lastresort.projections import transcript
+
+from .claude_kit import (
     AT_RISK,
     CALM,
     END,
@@ -34,26 +63,8 @@ from claude_kit import (
     ended,
     harm,
 )
-from loopback_kit import LOOK_UP
-from oracle import unlawful
-
-from lastresort.adapters import open_conversations
-from lastresort.adapters.claude import AsyncClaude, Claude, Ended, Interrupted, Opinion, Outcome, Overtaken, Reply
-from lastresort.adapters.loopback import (
-    Adversary,
-    Answer,
-    Loopback,
-    Request,
-    always_calls,
-    failing,
-    loopback,
-    never_calls,
-    text,
-)
-from lastresort.domain import Actor, ActorKind, Chat, CommandIdReused, Ground, Policy, Refused, Risk, Verdict
-from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken
-from lastresort.domain.values import SecondOpinion
-from lastresort.projections import transcript
+from .loopback_kit import LOOK_UP
+from .oracle import unlawful
 
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="ops")
 WORDS = (

@@ -8,8 +8,8 @@ import anthropic
 import anyio
 import pydantic
 import pytest
-from claude_kit import ABUSE, ENDING, TWO_WAYS, Way, bench, brink, ended
 
+from lastresort import About, Risk, Verdict
 from lastresort.adapters.claude import (
     AsyncClaude,
     AsyncClaudeAssessor,
@@ -20,9 +20,10 @@ from lastresort.adapters.claude import (
     Opinion,
 )
 from lastresort.adapters.claude.client import _within
-from lastresort.adapters.claude.steps import Failure
 from lastresort.adapters.loopback import Answer, Fault, Request, failing, hanging, loopback, text
-from lastresort.domain import About, Risk, Verdict
+from lastresort.adapters.turns.steps import Failure
+
+from .claude_kit import ABUSE, ENDING, TWO_WAYS, Way, bench, brink, ended
 
 CASE = Case(branch="b", version=2, turn=ABUSE, before=(("user", "Hi."), ("assistant", "Hello.")), categories=("abuse",))
 HARMFUL = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "none", "about": "self"}

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from claude_kit import AT_RISK, EVERY_WAY, MODEL, TWO_WAYS, Way, bench, harm
-from loopback_kit import LOOK_UP
-from stores import opened
-from test_claude_words import CITATION, lines
 
 from lastresort.adapters.claude.words import command_id
 from lastresort.adapters.loopback import Answer, text, thinking, tool_use
+
+from .claude_kit import AT_RISK, EVERY_WAY, MODEL, TWO_WAYS, Way, bench, harm
+from .loopback_kit import LOOK_UP
+from .stores import opened
+from .test_claude_words import CITATION, lines
 
 BOTH = pytest.mark.parametrize("way", TWO_WAYS)
 CITED = [

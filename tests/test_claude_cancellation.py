@@ -12,14 +12,14 @@ from typing import Any
 
 import anthropic
 import pytest
-from claude_kit import ABUSE, MODEL, SECOND, kinds, redirecting
-from oracle import unlawful
 
-from lastresort.adapters import open_conversations
+from lastresort import Chat, Conversations, open_conversations
 from lastresort.adapters.claude import AsyncClaude, Case, Opinion, Outcome, Reply
 from lastresort.adapters.loopback import Answer, Request, loopback, text
-from lastresort.domain import Chat, Conversations
 from lastresort.projections import audit
+
+from .claude_kit import ABUSE, MODEL, SECOND, kinds, redirecting
+from .oracle import unlawful
 
 JUDGED, ANSWERED = ["UserTurnTaken", "TurnAssessed"], ["AssistantTurnTaken", "RedirectionAttempted"]
 

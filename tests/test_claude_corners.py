@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
-from claude_kit import ABUSE, BOTH, REDIRECT, WARN, Way, bench, brink, harm, kinds
-from loopback_kit import LOOK_UP
 
+from lastresort import Actor, ActorKind
 from lastresort.adapters.claude import Case, Opinion
-from lastresort.adapters.claude.notes import HOLD
 from lastresort.adapters.loopback import Answer, text, tool_use
-from lastresort.domain import Actor, ActorKind
+from lastresort.adapters.turns.notes import HOLD
+
+from .claude_kit import ABUSE, BOTH, REDIRECT, WARN, Way, bench, brink, harm, kinds
+from .loopback_kit import LOOK_UP
 
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="ops")
 CALL = tool_use("look_up", {"word": "a"})

@@ -14,28 +14,9 @@ from typing import Any
 
 import anthropic
 import pytest
-from claude_kit import (
-    ABUSE,
-    END,
-    ENDING,
-    MODEL,
-    REDIRECT,
-    TWO_WAYS,
-    WAYS,
-    Way,
-    bench,
-    brink,
-    ended,
-    harm,
-    kinds,
-    redirecting,
-)
-from loopback_kit import LOOK_UP
-from oracle import unlawful
-from stores import ROOT, log_of, opened
 
+from lastresort import Actor, ActorKind
 from lastresort.adapters.claude import Claude, Ended, Interrupted, Overtaken, Reply
-from lastresort.adapters.claude.steps import Ask
 from lastresort.adapters.claude.turn import Terms, say
 from lastresort.adapters.loopback import (
     Answer,
@@ -51,7 +32,27 @@ from lastresort.adapters.loopback import (
     thinking,
     tool_use,
 )
-from lastresort.domain import Actor, ActorKind
+from lastresort.adapters.turns.steps import Ask
+
+from .claude_kit import (
+    ABUSE,
+    END,
+    ENDING,
+    MODEL,
+    REDIRECT,
+    TWO_WAYS,
+    WAYS,
+    Way,
+    bench,
+    brink,
+    ended,
+    harm,
+    kinds,
+    redirecting,
+)
+from .loopback_kit import LOOK_UP
+from .oracle import unlawful
+from .stores import ROOT, log_of, opened
 
 LONG = Answer([thinking("Hm."), text("One word after the other, and then some more of them."), harm(), REDIRECT])
 

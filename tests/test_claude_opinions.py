@@ -1,7 +1,14 @@
 """When a second opinion is asked for, and that doubt shuts the gate to warnings and endings."""
 
 import pytest
-from claude_kit import (
+
+from lastresort import Policy, Risk
+from lastresort.adapters.claude import Ended
+from lastresort.adapters.loopback import Answer, tool_use
+from lastresort.adapters.turns.notes import DOUBT
+from lastresort.domain.values import SecondOpinion
+
+from .claude_kit import (
     ABUSE,
     BOTH,
     CALM,
@@ -19,13 +26,7 @@ from claude_kit import (
     redirecting,
     results,
 )
-from loopback_kit import LOOK_UP
-
-from lastresort.adapters.claude import Ended
-from lastresort.adapters.claude.notes import DOUBT
-from lastresort.adapters.loopback import Answer, tool_use
-from lastresort.domain import Policy, Risk
-from lastresort.domain.values import SecondOpinion
+from .loopback_kit import LOOK_UP
 
 
 @EVERY_WAY

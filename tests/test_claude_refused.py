@@ -11,15 +11,16 @@ from typing import Any
 
 import anthropic
 import pytest
-from claude_kit import ABUSE, BOTH, EVERY_WAY, Way, bench, harm, kinds, redirecting
-from loopback_kit import LOOK_UP
-from oracle import unlawful
-from stores import log_of, opened
-from test_claude_words import IMAGE, lines
 
+from lastresort import Chat, Policy, Risk, Verdict
 from lastresort.adapters.claude import Case, Claude, Opinion, Pending
 from lastresort.adapters.loopback import Answer, Fault, Request, Scripted, failing, text, tool_use
-from lastresort.domain import Chat, Policy, Risk, Verdict
+
+from .claude_kit import ABUSE, BOTH, EVERY_WAY, Way, bench, harm, kinds, redirecting
+from .loopback_kit import LOOK_UP
+from .oracle import unlawful
+from .stores import log_of, opened
+from .test_claude_words import IMAGE, lines
 
 PICTURE = [{"type": "text", "text": "Look at this."}, IMAGE]
 CANNOT = failing(400, message="messages.2.content.1.image: Could not process image")

@@ -5,10 +5,11 @@ from typing import Any
 
 import anthropic
 import pytest
-from claude_kit import BOTH, Way, bench
-from loopback_kit import LOOK_UP
 
 from lastresort.adapters.claude import AsyncClaude, Claude, SetupChanged
+
+from .claude_kit import BOTH, Way, bench
+from .loopback_kit import LOOK_UP
 
 MARK = "cache_control"
 EPHEMERAL = {MARK: {"type": "ephemeral"}}

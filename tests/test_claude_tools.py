@@ -4,12 +4,13 @@ import json
 
 import anthropic
 import pytest
-from claude_kit import BOTH, END, EVERY_WAY, HOPELESS, REDIRECT, Way, bench, brink, ended, harm, kinds
-from loopback_kit import LOOK_UP
-from stores import ROOT
 
 from lastresort.adapters.claude import Overtaken
 from lastresort.adapters.loopback import Answer, Request, text, thinking, tool_use
+
+from .claude_kit import BOTH, END, EVERY_WAY, HOPELESS, REDIRECT, Way, bench, brink, ended, harm, kinds
+from .loopback_kit import LOOK_UP
+from .stores import ROOT
 
 
 @EVERY_WAY

@@ -6,19 +6,19 @@ from typing import Any
 
 import anthropic
 import pytest
-from claude_kit import BOTH, ENDING, MODEL, REDIRECT, Way, bench, harm, redirecting
-from loopback_kit import LOOK_UP
-from stores import opened
 
-from lastresort.adapters import open_conversations
+from lastresort import Chat, Policy, Refused, open_conversations
 from lastresort.adapters.claude import Claude, SetupChanged
-from lastresort.adapters.claude import tools as ours
 from lastresort.adapters.claude.words import kept_user, plain
 from lastresort.adapters.loopback import Answer, redacted_thinking, text, thinking, tool_use
-from lastresort.domain import Chat, Policy, Refused
+from lastresort.adapters.turns import tools as ours
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
 from lastresort.projections.said import readable
+
+from .claude_kit import BOTH, ENDING, MODEL, REDIRECT, Way, bench, harm, redirecting
+from .loopback_kit import LOOK_UP
+from .stores import opened
 
 CITATION = {
     "type": "char_location", "cited_text": "moss", "document_index": 0, "document_title": "Moss",

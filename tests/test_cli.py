@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from stores import ROOT, abused, counting, done, ended, ended_on_request, opened, started
 
+from lastresort import PROFILES, RULES, About, Policy
 from lastresort.adapters.console.cli import main
-from lastresort.domain import PROFILES, RULES, About, Policy
+
+from .stores import ROOT, abused, counting, done, ended, ended_on_request, opened, started
 
 LASTRESORT = Path(sys.executable).with_name("lastresort")
 HARM = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "none"}
@@ -367,7 +368,7 @@ def test_an_audit_compares_live_states_with_the_log(
     run: Callable[..., Result], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the service works with is what the log adds up to, or it is a finding."""
-    from lastresort.domain import Conversations
+    from lastresort import Conversations
 
     true = Conversations.state
     monkeypatch.setattr(

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from stores import opened, started
-from test_cli import LASTRESORT, run, shell, transcripts
 
 from lastresort.adapters.console.cli import main
+
+from .stores import opened, started
+from .test_cli import LASTRESORT, run, shell, transcripts
 
 __all__ = ["run"]
 

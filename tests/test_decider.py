@@ -1,7 +1,16 @@
 """Propose, then check: what a command becomes, and what a refusal says."""
 
 import pytest
-from vocabulary import (
+
+from lastresort.domain import commands as ask
+from lastresort.domain import events as log
+from lastresort.domain import rules
+from lastresort.domain.decider import Accepted, Refused, decide, in_the_way, propose
+from lastresort.domain.policy import Policy
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import About, AppealOutcome, ErasureCause, ForkCause, Ground, Rating, Risk, Usage, Verdict
+
+from .vocabulary import (
     ABUSED,
     ANOTHER_MODEL,
     ANSWERED,
@@ -48,14 +57,6 @@ from vocabulary import (
     started,
     warned,
 )
-
-from lastresort.domain import commands as ask
-from lastresort.domain import events as log
-from lastresort.domain import rules
-from lastresort.domain.decider import Accepted, Refused, decide, in_the_way, propose
-from lastresort.domain.policy import Policy
-from lastresort.domain.state import Conversation
-from lastresort.domain.values import About, AppealOutcome, ErasureCause, ForkCause, Ground, Rating, Risk, Usage, Verdict
 
 # --- what a command becomes ------------------------------------------------------------------------------------------
 

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
-from vocabulary import ASSESSOR, MODEL, OPERATOR
 
-from lastresort.adapters import open_conversations
-from lastresort.domain.chat import Chat, Conversations
+from lastresort import open_conversations
+from lastresort.application.chat import Chat, Conversations
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, Committed
 from lastresort.domain.commands import Leave, TakeUserTurn
 from lastresort.domain.decider import Refused
-from lastresort.domain.outcomes import BranchEnded, CommandIdReused, Committed
 from lastresort.domain.values import About, Ground, Rating, Risk, Verdict
+
+from .vocabulary import ASSESSOR, MODEL, OPERATOR
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 from rich.text import Text
-from stores import counting, opened, started
-from test_cli import run
 
+from lastresort import Refused
 from lastresort.adapters.console import display
-from lastresort.domain import Refused
 from lastresort.projections import Line, views
+
+from .stores import counting, opened, started
+from .test_cli import run
 
 __all__ = ["run"]
 

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from stores import ROOT
 
-from lastresort.adapters.logfile import read_log
-from lastresort.adapters.transcripts import read_transcripts
-from lastresort.domain import Policy
+from lastresort import Policy
+from lastresort.adapters.importers.log_file import read_log
+from lastresort.adapters.importers.transcripts import read_transcripts
 from lastresort.domain.events import Unreadable
+
+from .stores import ROOT
 
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
 RUN = {"python", "console", "bash", "sh", "toml", "json", "jsonl"}

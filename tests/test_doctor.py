@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from operations_kit import _apart, checks, in_database, kind, opened, run, story, url, wrong
-from stores import done, lie_about, long, started
 
-from lastresort.adapters.engines.recorders import StoreError
+from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.upkeep import checks as common
 from lastresort.adapters.upkeep import doctor as looks
 from lastresort.adapters.upkeep.backup import backup
 from lastresort.adapters.upkeep.doctor import examine
+
+from .operations_kit import _apart, checks, in_database, kind, opened, run, story, url, wrong
+from .stores import done, lie_about, long, started
 
 __all__ = ["_apart", "kind", "url"]
 

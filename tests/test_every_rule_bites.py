@@ -9,11 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-import oracle
 import pytest
-from oracle import History
-from search import Turns, canonical, told, transcript, turns_of
-from test_every_state import (
+
+from lastresort.domain.commands import Command
+from lastresort.domain.decider import propose
+from lastresort.domain.events import BranchOpened, ConversationEnded, Event
+from lastresort.domain.policy import Policy
+from lastresort.domain.rules import RULES, broken_by, governing
+from lastresort.domain.state import Conversation, about_to_fork, evolve
+from lastresort.domain.values import About, ForkCause, OpenRisk, Risk
+
+from . import oracle
+from .oracle import History
+from .search import Turns, canonical, told, transcript, turns_of
+from .test_every_state import (
     ANSWER,
     HANDSHAKE,
     OTHER,
@@ -34,15 +43,7 @@ from test_every_state import (
     shape,
     warn,
 )
-from vocabulary import ANOTHER_MODEL, MODEL, USER
-
-from lastresort.domain.commands import Command
-from lastresort.domain.decider import propose
-from lastresort.domain.events import BranchOpened, ConversationEnded, Event
-from lastresort.domain.policy import Policy
-from lastresort.domain.rules import RULES, broken_by, governing
-from lastresort.domain.state import Conversation, about_to_fork, evolve
-from lastresort.domain.values import About, ForkCause, OpenRisk, Risk
+from .vocabulary import ANOTHER_MODEL, MODEL, USER
 
 Law = Mapping[type[Event], tuple[object, ...]]
 Acts = Callable[[Turns], tuple[Command, ...]]

@@ -15,9 +15,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from oracle import History
-from search import Acts, Doing, Fork, Search, Seen, Tree, TreeActs, TreeSearch, Turns, Unsound, turns_of
-from vocabulary import ANOTHER_MODEL, ASSESSOR, MODEL, NAMED_ASSESSOR, OPERATOR, SYSTEM, USER, WORDS
 
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Accepted, Refused, decide, propose
@@ -36,6 +33,10 @@ from lastresort.domain.values import (
     Risk,
     Verdict,
 )
+
+from .oracle import History
+from .search import Acts, Doing, Fork, Search, Seen, Tree, TreeActs, TreeSearch, Turns, Unsound, turns_of
+from .vocabulary import ANOTHER_MODEL, ASSESSOR, MODEL, NAMED_ASSESSOR, OPERATOR, SYSTEM, USER, WORDS
 
 # --- Policies -------------------------------------------------------------------------------------------------------
 
@@ -436,7 +437,7 @@ def forgetting(rule: str) -> Callable[..., Any]:
 
 def test_a_counterexample_is_the_shortest_history_as_a_person_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a law that does not wait for the user to confirm."""
-    monkeypatch.setattr("search.decide", forgetting("confirmed-later"))
+    monkeypatch.setattr("tests.search.decide", forgetting("confirmed-later"))
     with pytest.raises(Unsound) as found:
         Search(wish, cap=2).run(*history_of(started(PLAIN)))
     assert (

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from stores import opened
-from test_cli import as_json, run, url
 
-from lastresort.adapters.inputs import BadInput
-from lastresort.adapters.logfile import write_file
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.importers.log_file import write_file
+
+from .stores import opened
+from .test_cli import as_json, run, url
 
 __all__ = ["run", "url"]
 

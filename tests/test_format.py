@@ -2,7 +2,7 @@
 
 `schemas/KIND.vN.json` is the JSON schema of version N of an event, made from its type. These files are never changed:
 there are logs that were written by them. To change the fields of an event, give its type the next `schema_version`,
-register the step from the version before in `lastresort.domain.events`, and run `python tests/test_format.py` from
+register the step from the version before in `lastresort.domain.events`, and run `python -m tests.test_format` from
 the root, which writes the schema of the new version and changes none.
 """
 
@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lastresort.adapters import encoding
-from lastresort.adapters.encoding import Encoding, Stored, packed, unpacked
-from lastresort.adapters.engines.recorders import MemoryRecorder
-from lastresort.adapters.store import RecorderStore
-from lastresort.domain import Actor, ActorKind
+from lastresort import Actor, ActorKind
+from lastresort.adapters.stores import codec as encoding
+from lastresort.adapters.stores.codec import Encoding, Stored, packed, unpacked
+from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.application.ports import Append, Placed
 from lastresort.domain.events import (
     EVENTS,
     UPCASTS,
@@ -33,7 +34,6 @@ from lastresort.domain.events import (
     UserTurnTaken,
 )
 from lastresort.domain.policy import Policy
-from lastresort.domain.ports import Append, Placed
 from lastresort.domain.values import Frozen
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -69,12 +69,12 @@ def problems(
         name = f"{kind}.v{version}.json"
         pinned = schemas.get(name)
         if pinned is None:
-            found.append(f"{name} is not there; run `python tests/test_format.py`, which writes it, and check it in")
+            found.append(f"{name} is not there; run `python -m tests.test_format`, which writes it, and check it in")
         elif pinned != schema_of(event):
             found.append(
                 f"the fields of {kind} changed, and logs with version {version} exist: give {kind} schema_version "
                 f"{version + 1}, register the step from {version} in domain/events.py, and run "
-                "`python tests/test_format.py`"
+                "`python -m tests.test_format`"
             )
         for step in range(1, version):
             if (kind, step) not in upcasts:
@@ -478,7 +478,7 @@ def test_a_change_without_a_version_is_refused_and_told_what_to_do() -> None:
     (found,) = problems({**EVENTS, TurnAssessed.kind: LongerTurnAssessed}, checked_in(), UPCASTS)
     assert found == (
         "the fields of TurnAssessed changed, and logs with version 1 exist: give TurnAssessed schema_version 2, "
-        "register the step from 1 in domain/events.py, and run `python tests/test_format.py`"
+        "register the step from 1 in domain/events.py, and run `python -m tests.test_format`"
     )
 
 
@@ -491,7 +491,7 @@ def test_a_version_without_its_step_or_its_schema_is_refused() -> None:
         "TurnAssessed has no step from version 1 to 2; register it in domain/events.py"
     ]
     assert problems(LATER, checked_in(), steps) == [
-        "TurnAssessed.v2.json is not there; run `python tests/test_format.py`, which writes it, and check it in"
+        "TurnAssessed.v2.json is not there; run `python -m tests.test_format`, which writes it, and check it in"
     ]
     del schemas["TurnAssessed.v1.json"]
     assert problems(LATER, schemas, steps) == [

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from event_table import BEGIN, PAGE, written
-from test_cli import run, url
 
-from lastresort.domain import EVENTS
+from lastresort import EVENTS
 from lastresort.domain.policy import Policy
+
+from .event_table import BEGIN, PAGE, written
+from .test_cli import run, url
 
 __all__ = ["run", "url"]
 
@@ -20,7 +21,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def test_the_table_of_events_is_current() -> None:
-    """Otherwise run `python tests/event_table.py`."""
+    """Otherwise run `python -m tests.event_table`."""
     assert BEGIN in TEXT
     assert written(TEXT) == TEXT
     for kind, event in EVENTS.items():

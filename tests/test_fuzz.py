@@ -14,24 +14,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from broken_files import LOGS, NAMES, TRANSCRIPTS, files, path, policies
 from click.testing import CliRunner
-from drawing import PROFILE_NAME, UNHURRIED, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import LEFT
 
+from lastresort import Policy
 from lastresort.adapters.console.cli import main
-from lastresort.adapters.engines.recorders import MemoryRecorder
-from lastresort.adapters.inputs import BadInput, load_policy
-from lastresort.adapters.logfile import checked_log, export_line, read_log, write_log
-from lastresort.adapters.simulate import Simulation
-from lastresort.adapters.store import RecorderStore
-from lastresort.adapters.transcripts import read_transcripts
-from lastresort.domain import Policy
+from lastresort.adapters.importers.inputs import BadInput, load_policy
+from lastresort.adapters.importers.log_file import checked_log, export_line, read_log, write_log
+from lastresort.adapters.importers.simulate import Simulation
+from lastresort.adapters.importers.transcripts import read_transcripts
+from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.application.ports import Append, Placed
 from lastresort.domain.events import Unreadable
 from lastresort.domain.policy import PolicyError
-from lastresort.domain.ports import Append, Placed
+
+from .broken_files import LOGS, NAMES, TRANSCRIPTS, files, path, policies
+from .drawing import PROFILE_NAME, UNHURRIED, examples
+from .stores import LEFT
 
 __all__ = ["path"]
 

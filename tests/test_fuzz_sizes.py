@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from broken_files import path
 
-from lastresort.adapters.inputs import MAX_LINE_BYTES, MAX_LINE_VALUES, BadInput, load_policy
-from lastresort.adapters.logfile import checked_log
-from lastresort.adapters.transcripts import read_transcripts
-from lastresort.domain import Policy
+from lastresort import Policy
+from lastresort.adapters.importers.inputs import MAX_LINE_BYTES, MAX_LINE_VALUES, BadInput, load_policy
+from lastresort.adapters.importers.log_file import checked_log
+from lastresort.adapters.importers.transcripts import read_transcripts
 from lastresort.domain.policy import PolicyError
+
+from .broken_files import path
 
 __all__ = ["path"]
 
@@ -81,8 +82,8 @@ def test_a_line_of_too_many_values_is_refused_before_it_is_read(path: Path, mark
 WORST = """
 import resource, sys
 from pathlib import Path
-from lastresort.adapters.inputs import MAX_LINE_VALUES, BadInput
-from lastresort.adapters.transcripts import read_transcripts
+from lastresort.adapters.importers.inputs import MAX_LINE_VALUES, BadInput
+from lastresort.adapters.importers.transcripts import read_transcripts
 
 path = Path(sys.argv[1])
 with path.open("w") as file:

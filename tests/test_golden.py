@@ -3,7 +3,7 @@
 Each `golden/NAME.jsonl` is an exported log; `golden/NAME.json` is what the program said of it then. A log outlives the
 program that wrote it, so these files are never changed: a change that breaks one needs an upcast, not a new file.
 
-To add a story, tell it below and run `python tests/test_golden.py` from the root: it writes the files that are missing.
+To add a story, tell it below and run `python -m tests.test_golden` from the root: it writes the files that are missing.
 """
 
 import hashlib
@@ -13,27 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import (
-    MODEL,
-    OPERATOR,
-    abused,
-    counting,
-    done,
-    ended,
-    ended_on_request,
-    redirected,
-    started,
-    thanked,
-    ticking,
-    warned,
-)  # fmt: skip
 
-from lastresort.adapters.engines.recorders import MemoryRecorder
-from lastresort.adapters.inputs import BadInput
-from lastresort.adapters.logfile import checked_log, export_line, write_log
-from lastresort.adapters.screen import phrase_screen
-from lastresort.adapters.store import RecorderStore
-from lastresort.domain import (
+from lastresort import (  # fmt: skip
     PROFILES,
     About,
     Actor,
@@ -48,10 +29,30 @@ from lastresort.domain import (
     Refused,
     Risk,
     Verdict,
-)  # fmt: skip
-from lastresort.domain.ports import Sealed
+)
+from lastresort.adapters.assessors.screen import phrase_screen
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.importers.log_file import checked_log, export_line, write_log
+from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.application.ports import Sealed
 from lastresort.projections import transcript, views
 from lastresort.projections.figures import figures
+
+from .stores import (  # fmt: skip
+    MODEL,
+    OPERATOR,
+    abused,
+    counting,
+    done,
+    ended,
+    ended_on_request,
+    redirected,
+    started,
+    thanked,
+    ticking,
+    warned,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 ROW = {
@@ -243,7 +244,7 @@ def test_a_story_is_told_the_same_each_time(name: str, tmp_path: Path) -> None:
 
 def test_the_golden_logs_hold_every_kind_of_event() -> None:
     """So that none can change its fields unseen."""
-    from lastresort.domain import EVENTS
+    from lastresort import EVENTS
 
     kinds = {json.loads(line)["kind"] for path in GOLDEN.glob("*.jsonl") for line in path.read_text().splitlines()}
     assert kinds == set(EVENTS)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import LEFT
 
-from lastresort.adapters import StoreError
-from lastresort.adapters.engines.groups import GroupCommit, Job
-from lastresort.adapters.store import RecorderStore, open_store
-from lastresort.domain.ports import Append, CommandRecorded, Place, Placed, VersionConflict
+from lastresort import StoreError
+from lastresort.adapters.stores.groups import GroupCommit, Job
+from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
+from lastresort.application.ports import Append, CommandRecorded, Place, Placed, VersionConflict
+
+from .stores import LEFT
 
 THEN = "2026-01-31T12:00:00+00:00"
 

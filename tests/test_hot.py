@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from stores import MODEL, done, opened
 
-from lastresort.domain import Conversations, hot
-from lastresort.domain.hot import APART, FEW, HotStates, pieces_of
+from lastresort import Conversations
+from lastresort.application import hot_states as hot
+from lastresort.application.hot_states import APART, FEW, HotStates, pieces_of
 from lastresort.domain.state import Conversation
+
+from .stores import MODEL, done, opened
 
 
 def at(version: int) -> Conversation:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from stores import OPERATOR, done, ended, opened, started
-from test_cli import run
 
-from lastresort.adapters.logfile import checked_log
+from lastresort.adapters.importers.log_file import checked_log
+
+from .stores import OPERATOR, done, ended, opened, started
+from .test_cli import run
 
 __all__ = ["run"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lastresort.adapters.inputs import MAX_LINE_BYTES, BadInput, load_policy
-from lastresort.adapters.transcripts import Transcript, read_transcripts, steps
-from lastresort.domain import PROFILES, Policy
+from lastresort import PROFILES, Policy
+from lastresort.adapters.importers.inputs import MAX_LINE_BYTES, BadInput, load_policy
+from lastresort.adapters.importers.transcripts import Transcript, read_transcripts, steps
 
 USER_SAYS = {"role": "user", "text": "Hello."}
 ANSWER = {"role": "assistant", "text": "Good morning."}

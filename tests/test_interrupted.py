@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from test_cli import LASTRESORT, run
 
 from lastresort.adapters.console.cli import main
+
+from .test_cli import LASTRESORT, run
 
 __all__ = ["run"]
 

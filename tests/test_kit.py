@@ -9,15 +9,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import oracle
 import pytest
-from drawing import UNHURRIED, examples
 from hypothesis import given as holds_for
 from hypothesis import seed, settings
 from hypothesis import strategies as st
-from search import agree
-from stores import ROOT
 
+from lastresort import Ground, Policy, Recorded, Refused
 from lastresort.adapters.testing import (
     Unlawful,
     as_text,
@@ -41,13 +38,18 @@ from lastresort.adapters.testing.vocabulary import (
     WARNED,
     Failed,
 )
-from lastresort.domain import Ground, Policy, Recorded, Refused, rules
+from lastresort.domain import rules
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Accepted, decide
 from lastresort.domain.events import EVENTS, BranchOpened, ConversationEnded, HopeExhausted
 from lastresort.domain.rules import RULES
 from lastresort.domain.state import fold
 from lastresort.projections import audit
+
+from . import oracle
+from .drawing import UNHURRIED, examples
+from .search import agree
+from .stores import ROOT
 
 pytest_plugins = ["pytester"]
 
@@ -211,7 +213,7 @@ FAILING = """
 from lastresort.adapters.testing import given
 from lastresort.adapters.testing.vocabulary import END, SAID, STARTED
 from lastresort.domain.events import ConversationEnded, Evidence
-from lastresort.domain.ports import Append, Placed
+from lastresort.application.ports import Append, Placed
 
 def test_a_conversation_that_is_not_as_it_should_be(conversations):
     chat = conversations.start(model="claude-opus-4-1", account="a-17")

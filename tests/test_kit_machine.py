@@ -3,16 +3,17 @@
 from typing import Any
 
 import pytest
-from drawing import UNHURRIED
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from lastresort import Chat, Conversations, Ground, Refused
 from lastresort.adapters.testing import ConversationMachine, Unlawful
-from lastresort.domain import Chat, Conversations, Ground, Refused
+from lastresort.application.ports import Append, Placed
 from lastresort.domain.events import ConversationEnded, Event, RiskRaised
-from lastresort.domain.ports import Append, Placed
 from lastresort.domain.rules import evidence_for
 from lastresort.domain.values import About
+
+from .drawing import UNHURRIED
 
 
 class Product:

@@ -5,14 +5,15 @@ from itertools import count
 from typing import Any
 
 import pytest
-from stores import STORES, new_url
 
-from lastresort.adapters.encoding import Stored
-from lastresort.adapters.engines.recorders import Entry, MemoryRecorder
-from lastresort.adapters.store import RecorderStore, open_store
+from lastresort import Recorded
+from lastresort.adapters.stores.codec import Stored
+from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
+from lastresort.adapters.stores.recorders import Entry, MemoryRecorder
 from lastresort.adapters.testing import STORE_CHECKS, check_store
-from lastresort.domain import Recorded
-from lastresort.domain.ports import Append, EventStore, Place
+from lastresort.application.ports import Append, EventStore, Place
+
+from .stores import STORES, new_url
 
 # --- Stores that keep every promise -----------------------------------------------------------------------------------
 

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stores import (
+
+from lastresort import Conversations, ListedBranch, Policy, Recorded, open_conversations
+from lastresort.adapters.importers.log_file import _appends
+from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.testing.strategies import trees
+from lastresort.projections import views
+
+from .stores import (
     DURABLE_STORES,
     OPERATOR,
     STORES,
@@ -18,13 +25,6 @@ from stores import (
     started,
     thanked,
 )
-
-from lastresort.adapters import open_conversations
-from lastresort.adapters.logfile import _appends
-from lastresort.adapters.store import RecorderStore
-from lastresort.adapters.testing.strategies import trees
-from lastresort.domain import Conversations, ListedBranch, Policy, Recorded
-from lastresort.projections import views
 
 LISTS = ("active", "ended", "branched")
 RUNS = settings(

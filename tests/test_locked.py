@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vocabulary import MODEL
 
-from lastresort.adapters import StoreError, open_conversations
-from lastresort.adapters.store import RecorderStore
-from lastresort.domain import Chat, Committed, Conversations, Risk, Verdict
-from lastresort.domain.ports import Append, Locked
+from lastresort import Chat, Committed, Conversations, Risk, StoreError, Verdict, open_conversations
+from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.application.ports import Append, Locked
+
+from .vocabulary import MODEL
 
 
 class Lock:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from stores import OPERATOR, abused, chats, counting, done, ended, ended_on_request, log_of, open_at, opened, started
-from vocabulary import any_event
 
-from lastresort.adapters.inputs import BadInput
-from lastresort.adapters.logfile import checked_log, export_line, read_log, write_log
-from lastresort.domain import Conversations, Event, Risk, Verdict
+from lastresort import Conversations, Event, Risk, Verdict
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.importers.log_file import checked_log, export_line, read_log, write_log
 from lastresort.domain.events import Recorded, Unreadable
 from lastresort.projections import audit
+
+from .stores import OPERATOR, abused, chats, counting, done, ended, ended_on_request, log_of, open_at, opened, started
+from .vocabulary import any_event
 
 __all__ = ["chats"]
 

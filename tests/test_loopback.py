@@ -10,10 +10,11 @@ from typing import Any
 
 import anthropic
 import pytest
-from loopback_kit import EVERYTHING, HELLO, LOOK_UP, MODEL, asked, model, result, said, served, user
 
 from lastresort.adapters.loopback import Answer, Request, loopback, text, tool_use
 from lastresort.adapters.loopback.answers import STOP_REASONS
+
+from .loopback_kit import EVERYTHING, HELLO, LOOK_UP, MODEL, asked, model, result, said, served, user
 
 # --- Answers ----------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ import json
 import anthropic
 import httpx2
 import pytest
-from loopback_kit import asked, said, served
 
 from lastresort.adapters.loopback import (
     Answer,
@@ -20,6 +19,8 @@ from lastresort.adapters.loopback import (
     malformed,
     text,
 )
+
+from .loopback_kit import asked, said, served
 
 LONG = Answer([text("This is so long that it comes in several pieces, one after the other.")])
 

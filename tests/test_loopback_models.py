@@ -7,11 +7,12 @@ from typing import Any
 import anthropic
 import httpx2
 import jsonschema
-from loopback_kit import LOOK_UP, asked, result, said, served, user
 
 from lastresort.adapters.loopback import Adversary, always_calls, never_calls
 from lastresort.adapters.loopback.answers import STOP_REASONS
 from lastresort.adapters.loopback.models import draw
+
+from .loopback_kit import LOOK_UP, asked, result, said, served, user
 
 END = {
     "name": "end_conversation",

@@ -4,9 +4,10 @@ from typing import Any
 
 import anthropic
 import pytest
-from loopback_kit import EVERYTHING, HELLO, LOOK_UP, MARKED, MODEL, asked, model, result, said, served, tool, user
 
 from lastresort.adapters.loopback import Answer, text, tool_use
+
+from .loopback_kit import EVERYTHING, HELLO, LOOK_UP, MARKED, MODEL, asked, model, result, said, served, tool, user
 
 
 def test_a_conversation_goes_on_as_one() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import anthropic
 import pytest
-from loopback_kit import EVERYTHING, HELLO, LOOK_UP, MARKED, asked, model, result, said, served, tool, user
 
 from lastresort.adapters.loopback import Answer, redacted_thinking, text, thinking, tool_use
+
+from .loopback_kit import EVERYTHING, HELLO, LOOK_UP, MARKED, asked, model, result, said, served, tool, user
 
 
 @pytest.fixture(scope="module")

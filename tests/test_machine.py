@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from drawing import PROFILE_NAME, UNHURRIED, examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
-from oracle import Forest, broken, divided_on_risk
 
-from lastresort.adapters import open_conversations
+from lastresort import Chat, Conversations, Recorded, open_conversations
 from lastresort.adapters.testing import ConversationMachine
-from lastresort.domain import Chat, Conversations, Recorded
+from lastresort.application.ports import Append
 from lastresort.domain.events import EVENTS, AppealDecided, AppealFiled, HopeExhausted, RiskCleared, WarningGiven
-from lastresort.domain.ports import Append
 from lastresort.domain.state import fold
 from lastresort.projections import Replay, views
+
+from .drawing import PROFILE_NAME, UNHURRIED, examples
+from .oracle import Forest, broken, divided_on_risk
 
 PROFILE = settings(
     UNHURRIED,

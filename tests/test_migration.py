@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from operations_kit import _apart, checks, in_database, kind, logged, opened, run, said, story, url, wrong
-from stores import abused, long, new_url, started, versions
 
-from lastresort.adapters.engines.recorders import SCHEMA, WRITTEN, StoreError
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.stores.recorders import SCHEMA, WRITTEN
 from lastresort.adapters.upkeep.migration import migrate
 from lastresort.projections import audit
+
+from .operations_kit import _apart, checks, in_database, kind, logged, opened, run, said, story, url, wrong
+from .stores import abused, long, new_url, started, versions
 
 __all__ = ["_apart", "kind", "url"]
 

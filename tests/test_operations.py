@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from operations_kit import _apart, kind, opened, run, url
-from stores import started
+
+from .operations_kit import _apart, kind, opened, run, url
+from .stores import started
 
 __all__ = ["_apart", "kind", "url"]
 

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import oracle
 import pytest
-from oracle import History, Unlawful, broken, divided_on_risk, unlawful, unlawful_path
-from vocabulary import ASSESSOR, MODEL, OPERATOR, USER, WORDS
 
 from lastresort.domain import events as log
 from lastresort.domain.events import Event, Recorded
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules import RULES
 from lastresort.domain.values import About, ForkCause, Ground, OpenRisk, Risk, Verdict
+
+from . import oracle
+from .oracle import History, Unlawful, broken, divided_on_risk, unlawful, unlawful_path
+from .vocabulary import ASSESSOR, MODEL, OPERATOR, USER, WORDS
 
 Step = Callable[[History], Event]
 POLICY = Policy(name="p", min_failed_redirections=2, productive_to_close=2, eligible_models=("claude-*",))

@@ -12,18 +12,20 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import lastresort
+
+from . import packages
+
 pytestmark = pytest.mark.xdist_group("packaging")  # one worker, so that everything is built once
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("domain", "projections", "adapters")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ROOMS = ("domain", "application", "projections", "adapters")
 
 
 def call(*command: str | Path, cwd: Path) -> str:
@@ -110,16 +112,30 @@ def programs(request: pytest.FixtureRequest) -> Path:
     return folder
 
 
+def sources(source: Path) -> set[Path]:
+    """The modules of the tree: the rooms, and the front door."""
+    return {path for room in (*ROOMS, "lastresort") for path in (source / room).rglob("*.py")}
+
+
 def modules(source: Path) -> set[str]:
+    """The same, as they are installed."""
     return {
-        f"lastresort/{path.relative_to(source).as_posix()}" for room in ROOMS for path in (source / room).rglob("*.py")
+        path.relative_to(source).as_posix()
+        if path.parent == source / "lastresort"
+        else f"lastresort/{path.relative_to(source).as_posix()}"
+        for path in sources(source)
     }
+
+
+def test_every_package_of_the_tree_is_installed() -> None:
+    """Otherwise run `python -m tests.packages`."""
+    assert packages.held() == packages.written()
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path, source: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    info = f"lastresort-{PROJECT['version']}.dist-info"
-    marks = {f"lastresort/{room}/py.typed" for room in ROOMS}
+    info = f"lastresort-{lastresort.__version__}.dist-info"
+    marks = {f"lastresort/{room}/py.typed" for room in ROOMS} | {"lastresort/py.typed"}
     described = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")}
     assert names == modules(source) | marks | described | {f"{info}/licenses/LICENSE"}
 
@@ -127,7 +143,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path, source: Path
 def test_the_source_distribution_builds_the_wheel_by_itself(sdist: Path, source: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {name.removeprefix("lastresort/") for name in modules(source)} <= names
+    assert {path.relative_to(source).as_posix() for path in sources(source)} <= names
     assert {"LICENSE", "README.md", "pyproject.toml"} <= names
 
 
@@ -141,8 +157,9 @@ def test_the_core_requires_pydantic_alone(wheel: Path) -> None:
 
 def test_every_room_is_imported_from_where_it_was_installed(programs: Path, tmp_path: Path) -> None:
     code = """
-import json, lastresort.domain, lastresort.projections, lastresort.adapters
-print(json.dumps([room.__file__ for room in (lastresort.domain, lastresort.projections, lastresort.adapters)]))
+import json, lastresort.domain, lastresort.application, lastresort.projections, lastresort.adapters as adapters
+rooms = (lastresort.domain, lastresort.application, lastresort.projections, adapters)
+print(json.dumps([room.__file__ for room in rooms]))
 """
     files = json.loads(call(programs / "python", "-c", code, cwd=tmp_path))
     assert [Path(file).parent.name for file in files] == list(ROOMS)
@@ -150,7 +167,7 @@ print(json.dumps([room.__file__ for room in (lastresort.domain, lastresort.proje
 
 
 def test_the_command_line_runs(programs: Path, tmp_path: Path) -> None:
-    assert PROJECT["version"] in call(programs / "lastresort", "--version", cwd=tmp_path)
+    assert lastresort.__version__ in call(programs / "lastresort", "--version", cwd=tmp_path)
     assert "Usage" in call(programs / "lastresort", "--help", cwd=tmp_path)
 
 
@@ -160,9 +177,9 @@ def test_an_embedders_own_rooms_do_not_collide(programs: Path, tmp_path: Path) -
         (tmp_path / room).mkdir()
         (tmp_path / room / "__init__.py").write_text("MINE = True\n")
     (tmp_path / "app.py").write_text(
-        "import lastresort.domain, lastresort.projections, lastresort.adapters\n"
-        "import domain, projections, adapters\n"
-        "assert domain.MINE and projections.MINE and adapters.MINE\n"
+        "import lastresort.domain, lastresort.application, lastresort.projections, lastresort.adapters\n"
+        "import domain, application, projections, adapters\n"
+        "assert domain.MINE and application.MINE and projections.MINE and adapters.MINE\n"
         "assert not hasattr(lastresort.domain, 'MINE')\n"
         "assert lastresort.domain.decide is not None\n"
     )

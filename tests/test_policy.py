@@ -5,11 +5,12 @@ import json
 
 import hypothesis
 import pytest
-from vocabulary import USER, policies
 
 from lastresort.domain.commands import StartConversation
 from lastresort.domain.policy import PROFILES, RECALLED, Numbers, Policy, PolicyError
 from lastresort.domain.values import ActorKind, Risk
+
+from .vocabulary import USER, policies
 
 # --- floors ----------------------------------------------------------------------------------------------------------
 

@@ -8,12 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner
-from stores import log_of, opened, started
 
-from lastresort.adapters import StoreError
+from lastresort import StoreError
 from lastresort.adapters.console.cli import main
-from lastresort.adapters.engines.postgres import open_recorder
-from lastresort.adapters.engines.recorders import Settings
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.stores.postgres import open_recorder
+
+from .stores import log_of, opened, started
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 

@@ -18,7 +18,7 @@ from eventsourcing.tests import persistence as library
 from eventsourcing.utils import Environment
 from psycopg.conninfo import conninfo_to_dict
 
-from lastresort.adapters.engines import postgres, recorders, sqlite
+from lastresort.adapters.stores import postgres, recorders, sqlite
 
 ENGINES = [
     pytest.param("recorders", id="memory"),
@@ -30,7 +30,7 @@ ENGINES = [
 @pytest.fixture(params=ENGINES)
 def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """How the library is told to use an engine of ours."""
-    env = {"PERSISTENCE_MODULE": f"lastresort.adapters.engines.{request.param}", "ORIGINATOR_ID_TYPE": "text"}
+    env = {"PERSISTENCE_MODULE": f"lastresort.adapters.stores.{request.param}", "ORIGINATOR_ID_TYPE": "text"}
     if request.param == "sqlite":
         env["SQLITE_DBNAME"] = str(tmp_path / "log.db")
     if request.param == "postgres":

@@ -1,7 +1,13 @@
 """Branches and appeals: what an ending leaves the user, which is everything but that one line of talk."""
 
 import pytest
-from vocabulary import (
+
+from lastresort.domain import rules
+from lastresort.domain.events import BranchOpened, UserTurnTaken
+from lastresort.domain.state import about_to_fork
+from lastresort.domain.values import About, AppealOutcome, ForkCause, OpenRisk
+
+from .vocabulary import (
     ANSWERED,
     APPEALED,
     ASSESSOR,
@@ -23,11 +29,6 @@ from vocabulary import (
     appeal_decided,
     risk_raised,
 )
-
-from lastresort.domain import rules
-from lastresort.domain.events import BranchOpened, UserTurnTaken
-from lastresort.domain.state import about_to_fork
-from lastresort.domain.values import About, AppealOutcome, ForkCause, OpenRisk
 
 # --- forks-at-a-turn -------------------------------------------------------------------------------------------------
 

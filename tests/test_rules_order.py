@@ -1,7 +1,12 @@
 """The order of things: what begins a branch and what its end leaves open, and which turns an event may name."""
 
 import pytest
-from vocabulary import (
+
+from lastresort.domain import rules
+from lastresort.domain.events import AttemptRefused
+from lastresort.domain.values import AppealOutcome, ForkCause, Verdict
+
+from .vocabulary import (
     ABUSED,
     ANSWERED,
     APPEALED,
@@ -41,10 +46,6 @@ from vocabulary import (
     risk_cleared,
     warned,
 )
-
-from lastresort.domain import rules
-from lastresort.domain.events import AttemptRefused
-from lastresort.domain.values import AppealOutcome, ForkCause, Verdict
 
 # --- begins-once -----------------------------------------------------------------------------------------------------
 

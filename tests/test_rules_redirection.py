@@ -1,7 +1,11 @@
 """Redirection, warning, hope: what must have been tried before an ending as last resort, and in vain."""
 
 import pytest
-from vocabulary import (
+
+from lastresort.domain import rules
+from lastresort.domain.decider import propose
+
+from .vocabulary import (
     ABUSED,
     AMBIGUOUS,
     ANOTHER_MODEL,
@@ -35,9 +39,6 @@ from vocabulary import (
     up_to_the_end,
     warned,
 )
-
-from lastresort.domain import rules
-from lastresort.domain.decider import propose
 
 THREATENED = (SAID, harmful("threats"))
 

@@ -1,7 +1,12 @@
 """Risk: while someone may be about to harm themselves or others, nothing ends, and nothing is said of an ending."""
 
 import pytest
-from vocabulary import (
+
+from lastresort.domain import rules
+from lastresort.domain.events import RiskRaised, TurnAssessed, UserLeft
+from lastresort.domain.values import About, ActorKind, Ground, Risk, Verdict
+
+from .vocabulary import (
     ANSWERED,
     ASKED_AND_CONFIRMED,
     ASKED_TO_END,
@@ -37,10 +42,6 @@ from vocabulary import (
     started,
     warned,
 )
-
-from lastresort.domain import rules
-from lastresort.domain.events import RiskRaised, TurnAssessed, UserLeft
-from lastresort.domain.values import About, ActorKind, Ground, Risk, Verdict
 
 
 def verdict(risk: Risk) -> TurnAssessed:

@@ -1,7 +1,12 @@
 """The user's wish; who may end, and on what terms."""
 
 import pytest
-from vocabulary import (
+
+from lastresort.domain import rules
+from lastresort.domain.events import ConversationEnded, Evidence
+from lastresort.domain.values import Ground
+
+from .vocabulary import (
     ABUSED,
     AMBIGUOUS,
     ANOTHER_MODEL,
@@ -43,10 +48,6 @@ from vocabulary import (
     up_to_the_end,
     warned,
 )
-
-from lastresort.domain import rules
-from lastresort.domain.events import ConversationEnded, Evidence
-from lastresort.domain.values import Ground
 
 # --- asked-by-user ---------------------------------------------------------------------------------------------------
 

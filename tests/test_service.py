@@ -1,7 +1,23 @@
 """The service and its handles, over a real store: what starts, what an envelope says, and who acts through a handle."""
 
 import pytest
-from service_kit import (
+
+from lastresort.application.outcomes import CommandIdReused, Committed, UnknownBranch
+from lastresort.domain import rules
+from lastresort.domain.commands import (
+    UNSEALED,
+    AttemptRedirection,
+    EndConversation,
+    GiveWarning,
+    Leave,
+    OpenBranch,
+    RaiseRisk,
+)
+from lastresort.domain.events import AssistantTurnTaken
+from lastresort.domain.policy import Policy
+from lastresort.domain.values import About, Actor, ErasureCause, ForkCause, Ground, Risk, Verdict
+
+from .service_kit import (
     Overtaken,
     another,
     chat,
@@ -15,22 +31,7 @@ from service_kit import (
     up_to_the_end,
     whole_log,
 )
-from vocabulary import ANOTHER_MODEL, MODEL, OPERATOR, SYSTEM, USER, policy
-
-from lastresort.domain import rules
-from lastresort.domain.commands import (
-    UNSEALED,
-    AttemptRedirection,
-    EndConversation,
-    GiveWarning,
-    Leave,
-    OpenBranch,
-    RaiseRisk,
-)
-from lastresort.domain.events import AssistantTurnTaken
-from lastresort.domain.outcomes import CommandIdReused, Committed, UnknownBranch
-from lastresort.domain.policy import Policy
-from lastresort.domain.values import About, Actor, ErasureCause, ForkCause, Ground, Risk, Verdict
+from .vocabulary import ANOTHER_MODEL, MODEL, OPERATOR, SYSTEM, USER, policy
 
 __all__ = ["chat", "chats"]
 

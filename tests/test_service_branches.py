@@ -1,7 +1,15 @@
 """What the service does across the branches of a tree, and how a branch comes to be."""
 
 import pytest
-from service_kit import (
+
+from lastresort.application.outcomes import BranchEnded, CommandIdReused
+from lastresort.domain import rules
+from lastresort.domain.commands import BranchOff, OpenBranch
+from lastresort.domain.events import BranchOpened, UserTurnTaken
+from lastresort.domain.state import NO_EPISODE
+from lastresort.domain.values import About, ForkCause, Ground, Risk, Verdict
+
+from .service_kit import (
     Overtaken,
     another,
     asked_and_confirmed,
@@ -17,14 +25,7 @@ from service_kit import (
     up_to_the_end,
     whole_log,
 )
-from vocabulary import NAMED_ASSESSOR, OPERATOR, USER, policy
-
-from lastresort.domain import rules
-from lastresort.domain.commands import BranchOff, OpenBranch
-from lastresort.domain.events import BranchOpened, UserTurnTaken
-from lastresort.domain.outcomes import BranchEnded, CommandIdReused
-from lastresort.domain.state import NO_EPISODE
-from lastresort.domain.values import About, ForkCause, Ground, Risk, Verdict
+from .vocabulary import NAMED_ASSESSOR, OPERATOR, USER, policy
 
 __all__ = ["chat", "chats", "tree"]
 

@@ -4,7 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from service_kit import (
+
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, Contended
+from lastresort.application.ports import Append, Placed
+from lastresort.domain import rules
+from lastresort.domain.decider import Refused
+from lastresort.domain.events import TurnAssessed
+from lastresort.domain.values import About, Ground, Rating, Risk, Verdict
+
+from .service_kit import (
     ACTS,
     NOON,
     Overtaken,
@@ -21,14 +29,7 @@ from service_kit import (
     transcript,
     whole_log,
 )
-from vocabulary import ASSESSOR
-
-from lastresort.domain import rules
-from lastresort.domain.decider import Refused
-from lastresort.domain.events import TurnAssessed
-from lastresort.domain.outcomes import BranchEnded, CommandIdReused, Contended
-from lastresort.domain.ports import Append, Placed
-from lastresort.domain.values import About, Ground, Rating, Risk, Verdict
+from .vocabulary import ASSESSOR
 
 __all__ = ["chat", "chats"]
 

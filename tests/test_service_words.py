@@ -3,15 +3,16 @@
 from typing import Any
 
 import pytest
-from service_kit import CRISIS, another, chat, chats, done, ended, kinds, refused_by, talk, transcript, tree, whole_log
-from vocabulary import MODEL, OPERATOR, SYSTEM, USER, policy
 
+from lastresort.application.outcomes import BranchEnded, CommandIdReused
+from lastresort.application.ports import Place
 from lastresort.domain import rules
 from lastresort.domain.commands import EraseContents
 from lastresort.domain.events import content_of
-from lastresort.domain.outcomes import BranchEnded, CommandIdReused
-from lastresort.domain.ports import Place
 from lastresort.domain.values import AppealOutcome, ErasureCause, Rating, Risk
+
+from .service_kit import CRISIS, another, chat, chats, done, ended, kinds, refused_by, talk, transcript, tree, whole_log
+from .vocabulary import MODEL, OPERATOR, SYSTEM, USER, policy
 
 __all__ = ["chat", "chats", "tree"]
 

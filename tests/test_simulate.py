@@ -7,13 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import ROOT
 
-from lastresort.adapters.partner import CONFIRM, FAREWELL, FAREWELL_ON_REQUEST, REDIRECTION, REPLY, SUPPORT, WARNING
-from lastresort.adapters.simulate import Simulation
-from lastresort.adapters.transcripts import Transcript, read_transcripts
-from lastresort.domain import PROFILES, Ground, Policy
+from lastresort import PROFILES, Ground, Policy
+from lastresort.adapters.importers.simulate import Simulation
+from lastresort.adapters.importers.transcripts import Transcript, read_transcripts
+from lastresort.adapters.turns.partner import (
+    CONFIRM,
+    FAREWELL,
+    FAREWELL_ON_REQUEST,
+    REDIRECTION,
+    REPLY,
+    SUPPORT,
+    WARNING,
+)
 from lastresort.projections import audit, transcript, views
+
+from .stores import ROOT
 
 DATA = ROOT.parent / "shared" / "data" / "convabuse"
 HARM = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "none"}

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import OPERATOR, opened
-from test_cli import HARM, LASTRESORT, shell
 
-from lastresort.adapters.inputs import BadInput
-from lastresort.adapters.logfile import write_log
-from lastresort.adapters.simulate import Played, Simulation
-from lastresort.adapters.transcripts import Transcript
-from lastresort.domain import ErasureCause, Policy
+from lastresort import ErasureCause, Policy
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.importers.log_file import write_log
+from lastresort.adapters.importers.simulate import Played, Simulation
+from lastresort.adapters.importers.transcripts import Transcript
 from lastresort.domain.events import Recorded
 from lastresort.projections import audit
+
+from .stores import OPERATOR, opened
+from .test_cli import HARM, LASTRESORT, shell
 
 FINE = {"verdict": "productive", "risk": "none"}
 

@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from stores import (
+
+from lastresort import Conversations, Recorded, Refused
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.adapters.testing.strategies import lawful_histories, trees, unlawful_histories
+from lastresort.adapters.vault import snapshots as shelf
+from lastresort.adapters.vault.keys import MemoryKeys
+from lastresort.adapters.vault.snapshots import SealedSnapshots, dumped, fold_digest, loaded
+from lastresort.application.ports import Append, EventStore, Placed
+from lastresort.domain import evolve, fold
+from lastresort.domain.state import Conversation
+
+from .stores import (
     DURABLE_STORES,
     STORES,
     USER,
@@ -26,16 +38,7 @@ from stores import (
     versions,
     warned,
 )
-from test_every_state import HANDSHAKE, OTHER
-
-from lastresort.adapters import snapshots as shelf
-from lastresort.adapters.engines.keys import MemoryKeys
-from lastresort.adapters.engines.recorders import MemoryRecorder, StoreError
-from lastresort.adapters.snapshots import SealedSnapshots, dumped, fold_digest, loaded
-from lastresort.adapters.testing.strategies import lawful_histories, trees, unlawful_histories
-from lastresort.domain import Conversations, Recorded, Refused, evolve, fold
-from lastresort.domain.ports import Append, EventStore, Placed
-from lastresort.domain.state import Conversation
+from .test_every_state import HANDSHAKE, OTHER
 
 __all__ = ["chats"]
 

@@ -1,7 +1,13 @@
 """What the events add up to: episodes, units, redirections and warnings."""
 
 import pytest
-from vocabulary import (
+
+from lastresort.domain import events as log
+from lastresort.domain.policy import RECALLED, Policy
+from lastresort.domain.state import NO_EPISODE, Warned, evolve
+from lastresort.domain.values import Verdict
+
+from .vocabulary import (
     ABUSED,
     AMBIGUOUS,
     AN_EPISODE,
@@ -28,11 +34,6 @@ from vocabulary import (
     started,
     warned,
 )
-
-from lastresort.domain import events as log
-from lastresort.domain.policy import RECALLED, Policy
-from lastresort.domain.state import NO_EPISODE, Warned, evolve
-from lastresort.domain.values import Verdict
 
 # --- episodes --------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,12 @@
 """What the events add up to: wishes and risks, the terms that govern, branches, and the ending."""
 
 import pytest
-from vocabulary import (
+
+from lastresort.domain.policy import Numbers
+from lastresort.domain.state import NO_EPISODE, NO_WISHES, Ended
+from lastresort.domain.values import About, Ground, OpenRisk, Risk, Verdict
+
+from .vocabulary import (
     ABUSED,
     AMBIGUOUS,
     AN_EPISODE,
@@ -45,10 +50,6 @@ from vocabulary import (
     risk_raised,
     started,
 )
-
-from lastresort.domain.policy import Numbers
-from lastresort.domain.state import NO_EPISODE, NO_WISHES, Ended
-from lastresort.domain.values import About, Ground, OpenRisk, Risk, Verdict
 
 # --- wishes and hope -------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,16 @@ from functools import reduce
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from vocabulary import (
+
+from lastresort.domain import events as log
+from lastresort.domain.decider import Accepted, decide, in_the_way
+from lastresort.domain.events import EVENTS, Recorded
+from lastresort.domain.policy import RECALLED
+from lastresort.domain.rules import broken_by, broken_rules
+from lastresort.domain.state import NO_EPISODE, NO_WISHES, Conversation, evolve, fold
+from lastresort.domain.values import Assessment, EndingGround, Ground, Risk, Verdict
+
+from .vocabulary import (
     AMBIGUOUS,
     ANSWERED,
     APPEALED,
@@ -49,14 +58,6 @@ from vocabulary import (
     started,
     warned,
 )
-
-from lastresort.domain import events as log
-from lastresort.domain.decider import Accepted, decide, in_the_way
-from lastresort.domain.events import EVENTS, Recorded
-from lastresort.domain.policy import RECALLED
-from lastresort.domain.rules import broken_by, broken_rules
-from lastresort.domain.state import NO_EPISODE, NO_WISHES, Conversation, evolve, fold
-from lastresort.domain.values import Assessment, EndingGround, Ground, Risk, Verdict
 
 # --- totality: what is recorded has happened -------------------------------------------------------------------------
 

@@ -7,7 +7,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stores import (
+
+from lastresort import StoreError, open_conversations
+from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
+from lastresort.adapters.stores.recorders import Entry, Row
+from lastresort.application.ports import Append, CommandRecorded, Place, Placed, Sealed, VersionConflict
+from lastresort.domain.commands import RaiseRisk
+from lastresort.domain.events import (
+    BranchedOff,
+    BranchOpened,
+    ContentErased,
+    Event,
+    Recorded,
+    RiskRaised,
+    Unreadable,
+    UserTurnTaken,
+)
+from lastresort.projections import audit, views
+
+from .stores import (
     DURABLE_STORES,
     LEFT,
     OPERATOR,
@@ -22,23 +40,6 @@ from stores import (
     started,
     thanked,
 )
-
-from lastresort.adapters import StoreError, open_conversations
-from lastresort.adapters.engines.recorders import Entry, Row
-from lastresort.adapters.store import RecorderStore, open_store
-from lastresort.domain.commands import RaiseRisk
-from lastresort.domain.events import (
-    BranchedOff,
-    BranchOpened,
-    ContentErased,
-    Event,
-    Recorded,
-    RiskRaised,
-    Unreadable,
-    UserTurnTaken,
-)
-from lastresort.domain.ports import Append, CommandRecorded, Place, Placed, Sealed, VersionConflict
-from lastresort.projections import audit, views
 
 SEALED = [Sealed("sha256:" + digit * 64, f"sealed {digit}".encode()) for digit in "abc"]
 
@@ -296,8 +297,7 @@ def test_of_two_writers_on_a_branch_exactly_one_wins(url: str) -> None:
 
 SPEAK = """
 import sys
-from lastresort.adapters import open_conversations
-from lastresort.domain import Contended
+from lastresort import Contended, open_conversations
 chats = open_conversations(sys.argv[1], create=False)
 chat = chats.chat("c")
 sys.stdin.readline()

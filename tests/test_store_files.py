@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from stores import opened, started
-from test_cli import run, transcripts
 
-from lastresort.adapters.engines.files import StoreFiles
+from lastresort.adapters.databases.files import StoreFiles
+
+from .stores import opened, started
+from .test_cli import run, transcripts
 
 __all__ = ["run"]
 

@@ -19,14 +19,14 @@ from typing import Any
 import psycopg
 import pytest
 from eventsourcing.persistence import StoredEvent
-from stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, started
 
-from lastresort.adapters import StoreError, open_conversations
-from lastresort.adapters.engines.postgres import PostgresRecorder
-from lastresort.adapters.store import RecorderStore, open_store
-from lastresort.domain import Committed
-from lastresort.domain.ports import Append, Placed, VersionConflict
+from lastresort import Committed, StoreError, open_conversations
+from lastresort.adapters.stores.postgres import PostgresRecorder
+from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
+from lastresort.application.ports import Append, Placed, VersionConflict
 from lastresort.projections import audit
+
+from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, started
 
 
 def leave(command_id: str, branch: str, version: int) -> Append:
@@ -350,7 +350,7 @@ def test_the_lesser_setting_is_named_and_kept(tmp_path: Path) -> None:
 
 def test_a_setting_that_sqlite_does_not_keep_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked for is read back."""
-    monkeypatch.setitem(sys.modules["lastresort.adapters.engines.sqlite"].LEVELS, "FULL", 3)
+    monkeypatch.setitem(sys.modules["lastresort.adapters.databases.sqlite"].LEVELS, "FULL", 3)
     with pytest.raises(StoreError, match="synchronous=2, secure_delete=1 where wal, FULL and ON were asked for"):
         open_conversations(f"sqlite:///{tmp_path}/log.db")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lastresort.adapters import StoreError, open_conversations
+from lastresort import StoreError, open_conversations
 from lastresort.adapters.upkeep.backup import backup
 from lastresort.adapters.upkeep.doctor import examine
 from lastresort.adapters.upkeep.migration import migrate
@@ -93,6 +93,6 @@ def test_what_is_no_secret_of_a_url_is_shown(url: str, shown: str) -> None:
 
 def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is an extra."""
-    monkeypatch.setitem(sys.modules, "lastresort.adapters.engines.postgres", None)
+    monkeypatch.setitem(sys.modules, "lastresort.adapters.stores.postgres", None)
     with pytest.raises(StoreError, match=r"pip install lastresort\[postgres\]"):
         open_conversations("postgresql://localhost/x")

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from stores import DURABLE_STORES, ROOT, counting, ended, log_of, new_url, opened, started
-from test_cli import as_json, run
 
-from lastresort.adapters import StoreError
-from lastresort.adapters.store import located
+from lastresort import StoreError
+from lastresort.adapters.stores.recorder_store import located
 from lastresort.adapters.upkeep.backup import backup
 from lastresort.adapters.upkeep.doctor import Check, examine
 from lastresort.adapters.upkeep.migration import migrate
+
+from .stores import DURABLE_STORES, ROOT, counting, ended, log_of, new_url, opened, started
+from .test_cli import as_json, run
 
 __all__ = ["run"]
 

@@ -10,15 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from at_terminal import LASTRESORT, Typist, at_a_terminal
 from click.testing import CliRunner
-from stores import opened
 
+from lastresort import Ground
+from lastresort.adapters.assessors.screen import SUPPORT as HELP
 from lastresort.adapters.console.cli import main
-from lastresort.adapters.partner import CONFIRM, FAREWELL, FAREWELL_ON_REQUEST, REDIRECTION, REPLY, SUPPORT, WARNING
-from lastresort.adapters.screen import SUPPORT as HELP
-from lastresort.domain import Ground
+from lastresort.adapters.turns.partner import (
+    CONFIRM,
+    FAREWELL,
+    FAREWELL_ON_REQUEST,
+    REDIRECTION,
+    REPLY,
+    SUPPORT,
+    WARNING,
+)
 from lastresort.projections import audit, transcript, views
+
+from .at_terminal import LASTRESORT, Typist, at_a_terminal
+from .stores import opened
 
 ABUSE = ["/label harmful abuse 2 none", "You bucket."]
 

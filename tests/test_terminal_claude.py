@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from at_terminal import Typist, at_a_terminal
-from claude_kit import AT_RISK, END, HOPELESS, REDIRECT, WARN, harm
 from click.testing import CliRunner, Result
-from stores import opened
 
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.loopback import (
@@ -29,6 +26,10 @@ from lastresort.adapters.loopback import (
     text,
 )
 from lastresort.projections import audit, transcript
+
+from .at_terminal import Typist, at_a_terminal
+from .claude_kit import AT_RISK, END, HOPELESS, REDIRECT, WARN, harm
+from .stores import opened
 
 HARM = harm()
 LONG = Answer([text("This is an answer that is so long that it comes in pieces, and then it breaks off.")])

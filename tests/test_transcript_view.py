@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
-from stores import ASSESSOR, MODEL, OPERATOR, USER, abused, chats, done, ended, opened, started
 
-from lastresort.domain import EVENTS, Chat, Conversations, ErasureCause, Policy, Rating
+from lastresort import EVENTS, Chat, Conversations, ErasureCause, Policy, Rating
 from lastresort.domain.events import Evidence
 from lastresort.domain.values import OpenRisk, Usage
 from lastresort.projections import Line, describe, transcript
 from lastresort.projections.transcript import evidence
+
+from .stores import ASSESSOR, MODEL, OPERATOR, USER, abused, chats, done, ended, opened, started
 
 __all__ = ["chats"]
 

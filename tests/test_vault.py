@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, started
 
-from lastresort.adapters import StoreError
-from lastresort.adapters.engines.keys import MemoryKeys, SQLiteKeys
-from lastresort.adapters.store import open_store
-from lastresort.adapters.vault import AesGcmVault
-from lastresort.domain import Conversations, Rating
-from lastresort.domain.ports import Place, SealBroken, Sealed
+from lastresort import Conversations, Rating, StoreError
+from lastresort.adapters.stores.recorder_store import open_store
+from lastresort.adapters.vault.keys import MemoryKeys, SQLiteKeys
+from lastresort.adapters.vault.sealing import AesGcmVault
+from lastresort.application.ports import Place, SealBroken, Sealed
 from lastresort.projections import audit, transcript, views
+
+from .stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, started
 
 CANARY = "xylophone-canary"
 

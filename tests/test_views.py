@@ -4,7 +4,12 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import (
+
+from lastresort import About, Chat, Conversations, ForkCause, Ground, Policy, Refused, Risk, Verdict
+from lastresort.projections import Replay, Views, views
+from lastresort.projections.figures import figures
+
+from .stores import (
     ASSESSOR,
     OPERATOR,
     abused,
@@ -19,10 +24,6 @@ from stores import (
     thanked,
     warned,
 )
-
-from lastresort.domain import About, Chat, Conversations, ForkCause, Ground, Policy, Refused, Risk, Verdict
-from lastresort.projections import Replay, Views, views
-from lastresort.projections.figures import figures
 
 __all__ = ["chats"]
 

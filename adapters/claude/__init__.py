@@ -4,9 +4,18 @@ The model states by tools what it is doing, and may ask for anything; what the l
 that goes is in docs/claude.md, what it can and cannot promise in docs/promises.md.
 """
 
-from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, Case, ClaudeAssessor, NoOpinion, Opinion
+from lastresort.adapters.assessors.claude import (
+    Assessor,
+    AsyncAssessor,
+    AsyncClaudeAssessor,
+    Case,
+    ClaudeAssessor,
+    NoOpinion,
+    Opinion,
+)
+from lastresort.adapters.turns.replies import Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+
 from .client import AsyncClaude, AsyncStream, Claude, Stream
-from .replies import Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 from .setup import SetupChanged
 from .turn import Interrupted
 

@@ -15,17 +15,17 @@ import anyio
 import anyio.to_thread
 from anthropic.types import Message
 
-from lastresort.domain.chat import Chat
+from lastresort.adapters.assessors.claude import Assessor, AsyncAssessor, AsyncClaudeAssessor, ClaudeAssessor, Opinion
+from lastresort.adapters.turns.replies import Outcome, Pending
+from lastresort.adapters.turns.steps import Ask, Consult, Failure, InThread, Steps, advance
+from lastresort.application.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import Actor, ActorKind
 from lastresort.projections.said import BETWEEN, ENDING_CALL, spoken
 
-from .assessor import Assessor, AsyncAssessor, AsyncClaudeAssessor, ClaudeAssessor, Opinion
 from .history import Histories
 from .params import check_client, check_params, check_tools
-from .replies import Outcome, Pending
 from .setup import OnChange
-from .steps import Ask, Consult, Failure, InThread, Steps, advance
 from .turn import REFUSES, Interrupted, Terms, go_on, resume, say
 from .words import command_id, kept_user, plain
 

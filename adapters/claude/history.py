@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, NamedTuple
 
-from lastresort.domain.chat import Chat
+from lastresort.application.chat import Chat
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
 from lastresort.domain.state import Conversation
 from lastresort.projections.said import is_messages, readable

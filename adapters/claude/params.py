@@ -5,7 +5,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .tools import CALLS
+from lastresort.adapters.turns.tools import CALLS
+
 from .words import Block
 
 _OURS = {

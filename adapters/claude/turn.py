@@ -22,23 +22,23 @@ from typing import Any
 from anthropic import APIStatusError, BadRequestError, RequestTooLargeError
 from anthropic.types import Message as Answer
 
-from lastresort.adapters.screen import SUPPORT
-from lastresort.domain.chat import Chat
+from lastresort.adapters.assessors.claude import RECENT, Case
+from lastresort.adapters.assessors.screen import SUPPORT
+from lastresort.adapters.turns import notes
+from lastresort.adapters.turns.acts import Acts
+from lastresort.adapters.turns.replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
+from lastresort.adapters.turns.steps import Ask, Consultation, Steps
+from lastresort.adapters.turns.tools import CALLS, RISK, declarations
+from lastresort.application.chat import Chat
+from lastresort.application.outcomes import BranchEnded, Committed
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
-from lastresort.domain.outcomes import BranchEnded, Committed
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor, Risk, SecondOpinion, Usage
 from lastresort.projections.said import BETWEEN, readable, spoken
 
-from . import notes
-from .acts import Acts
-from .assessor import RECENT, Case
 from .history import REFUSAL, Histories, given_without
-from .replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 from .setup import OnChange, Setup
-from .steps import Ask, Consultation, Steps
-from .tools import CALLS, RISK, declarations
 from .words import Block, carried, command_id, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
 
 WHOLE = "end_turn"

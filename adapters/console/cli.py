@@ -20,20 +20,20 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters import StoreError, open_conversations
-from lastresort.adapters.engines.files import StoreFiles
-from lastresort.adapters.inputs import BadInput, load_policy
-from lastresort.domain.chat import Conversations
-from lastresort.domain.outcomes import CommandIdReused, Contended, UnknownBranch
+from lastresort.adapters.databases.files import StoreFiles
+from lastresort.adapters.importers.inputs import BadInput, load_policy
+from lastresort.application.chat import Conversations
+from lastresort.application.outcomes import CommandIdReused, Contended, UnknownBranch
+from lastresort.application.ports import List, SealBroken
 from lastresort.domain.policy import PROFILES
-from lastresort.domain.ports import List, SealBroken
 from lastresort.domain.rules import RULES
 from lastresort.domain.values import Ground, Id
 
 from . import INTERRUPTED, upkeep
 
 if TYPE_CHECKING:
-    from lastresort.adapters.simulate import Simulation
-    from lastresort.adapters.transcripts import Transcript
+    from lastresort.adapters.importers.simulate import Simulation
+    from lastresort.adapters.importers.transcripts import Transcript
 
     from .partners import Partner
 
@@ -162,8 +162,8 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
 
     What was played into the store before is not played again: the same command goes on where it was interrupted.
     """
-    from lastresort.adapters.simulate import Simulation
-    from lastresort.adapters.transcripts import read_transcripts
+    from lastresort.adapters.importers.simulate import Simulation
+    from lastresort.adapters.importers.transcripts import read_transcripts
 
     from . import display
 
@@ -185,7 +185,7 @@ def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: b
     """Play what is not played yet, and say what was."""
     from rich.progress import track
 
-    from lastresort.adapters.simulate import Played
+    from lastresort.adapters.importers.simulate import Played
 
     from . import display
 
@@ -318,7 +318,7 @@ def why(branch: str, ground: str | None, url: str, as_json: bool) -> None:
 @_json
 def audit(source: str, as_json: bool) -> None:
     """Replay a whole log, and name each event that breaks a rule."""
-    from lastresort.adapters.logfile import read_log
+    from lastresort.adapters.importers.log_file import read_log
     from lastresort.adapters.upkeep.audited import note_audit, without_collector, wrong_counts, wrong_snapshots
     from lastresort.projections import audit as replay
     from lastresort.projections.audit import compare_live
@@ -352,7 +352,7 @@ def audit(source: str, as_json: bool) -> None:
 @_json
 def export_(url: str, output: Path | None, as_json: bool) -> None:
     """Print a log as JSON lines, with --json or without, or write it to a file."""
-    from lastresort.adapters.logfile import export_line, write_file
+    from lastresort.adapters.importers.log_file import export_line, write_file
 
     from . import display
 
@@ -376,7 +376,7 @@ def export_(url: str, output: Path | None, as_json: bool) -> None:
 @_json
 def import_(file: Path, url: str, as_json: bool) -> None:
     """Write an exported log into a store: all of it, or, if it breaks a rule, nothing."""
-    from lastresort.adapters.logfile import checked_log, write_log
+    from lastresort.adapters.importers.log_file import checked_log, write_log
 
     from . import display
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from lastresort.adapters.upkeep.checks import Check
-from lastresort.domain.outcomes import Page
+from lastresort.application.outcomes import Page
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules import Broken, Rule
 from lastresort.projections import Branch, Finding, Line, Views

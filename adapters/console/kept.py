@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from lastresort.domain.chat import Conversations
+from lastresort.application.chat import Conversations
+from lastresort.application.ports import SealBroken
 from lastresort.domain.events import Recorded, content_of
-from lastresort.domain.ports import SealBroken
 
 
 def kept_words(conversations: Conversations, path: Iterable[Recorded]) -> tuple[dict[str, str], dict[str, str]]:

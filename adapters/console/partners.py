@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import anyio
 
-from lastresort.adapters.partner import OfflinePartner
-from lastresort.domain.chat import Chat
+from lastresort.adapters.turns.partner import OfflinePartner
+from lastresort.application.chat import Chat
 from lastresort.domain.values import Assessment, Risk, Verdict
 
 AGAIN = "/answer asks again; /edit changes what you said"

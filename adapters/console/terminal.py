@@ -13,11 +13,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 from rich.text import Text
 
-from lastresort.adapters.inputs import BadInput, load_policy
-from lastresort.adapters.screen import SUPPORT
-from lastresort.domain.chat import Chat, Conversations
+from lastresort.adapters.assessors.screen import SUPPORT
+from lastresort.adapters.importers.inputs import BadInput, load_policy
+from lastresort.application.chat import Chat, Conversations
+from lastresort.application.outcomes import BranchEnded, Committed, UnknownBranch
 from lastresort.domain.decider import Refused
-from lastresort.domain.outcomes import BranchEnded, Committed, UnknownBranch
 from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict
 from lastresort.projections import transcript, views
 

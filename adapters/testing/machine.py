@@ -18,13 +18,13 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
+from lastresort.application.chat import Chat, Conversations
+from lastresort.application.ports import Place
 from lastresort.domain import commands as ask
-from lastresort.domain.chat import Chat, Conversations
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import content_of
 from lastresort.domain.policy import Policy
-from lastresort.domain.ports import Place
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
 
 from .asking import ASSESSOR, CATEGORIES, EASY, GOALS, MODEL, OPERATOR, OTHER_MODEL, Goal, towards

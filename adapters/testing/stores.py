@@ -10,8 +10,8 @@
 from collections.abc import Callable
 from threading import Barrier, Thread
 
+from lastresort.application.ports import Append, CommandRecorded, EventStore, Place, Placed, Sealed, VersionConflict
 from lastresort.domain.events import BranchedOff, BranchOpened, Event, Recorded, UserLeft, UserTurnTaken
-from lastresort.domain.ports import Append, CommandRecorded, EventStore, Place, Placed, Sealed, VersionConflict
 from lastresort.domain.values import ForkCause
 
 from .asking import USER

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from lastresort.adapters import open_conversations
+from lastresort.application.chat import Conversations
 from lastresort.domain import commands as ask
-from lastresort.domain.chat import Conversations
 from lastresort.domain.decider import Accepted, Refused, decide, propose
 from lastresort.domain.events import (
     AssistantTurnTaken,

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC
 
-from lastresort.adapters.engines.recorders import StoreError, reached
-from lastresort.adapters.store import RecorderStore
-from lastresort.domain.chat import Conversations
+from lastresort.adapters.databases.errors import StoreError, reached
+from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.application.chat import Conversations
 from lastresort.projections import Finding
 
 from .checks import AUDITED

@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lastresort.adapters.encoding import Encoding
-from lastresort.adapters.engines import files
-from lastresort.adapters.engines.files import StoreFiles, named
-from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, check_migration, reached
-from lastresort.adapters.store import RecorderStore, located, open_store
+from lastresort.adapters.databases import files
+from lastresort.adapters.databases.errors import StoreError, reached
+from lastresort.adapters.databases.files import StoreFiles, named
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.stores.codec import Encoding
+from lastresort.adapters.stores.recorder_store import RecorderStore, located, open_store
+from lastresort.adapters.stores.recorders import SCHEMA, check_migration
 from lastresort.projections import Report, audit
 
 from .checks import tables_in
@@ -179,7 +181,7 @@ def _copy(path: Path, to: Path, progress: Progress) -> None:
 
 
 def _to_sqlite(backed_up: StoreFiles, place: StoreFiles, settings: Settings, progress: Progress) -> Report:
-    from lastresort.adapters.engines.sqlite import open_recorder
+    from lastresort.adapters.stores.sqlite import open_recorder
 
     from .migration import migrate_tables
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lastresort.adapters.engines.beside import BesideTheLog
-from lastresort.adapters.engines.recorders import StoreError, Tables, check_schema, tables_of
-from lastresort.adapters.snapshots import fold_digest
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.stores.beside import BesideTheLog
+from lastresort.adapters.stores.recorders import Tables, check_schema, tables_of
+from lastresort.adapters.vault.snapshots import fold_digest
 
 AUDITED = "audit"
 """The name of the note about the last audit: JSON with `at`, `events`, `findings`."""

@@ -9,11 +9,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from lastresort.adapters.engines import files
-from lastresort.adapters.engines.files import StoreFiles, named
-from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.engines.recorders import Settings, StoreError, reached
-from lastresort.adapters.store import located
+from lastresort.adapters.databases import files
+from lastresort.adapters.databases.errors import StoreError, reached
+from lastresort.adapters.databases.files import StoreFiles, named
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.stores.recorder_store import located
+from lastresort.adapters.vault.keys import VARIABLE
 
 from .checks import Check, of_tables, space, tables_in
 
@@ -59,7 +60,7 @@ def _of_sqlite(own: StoreFiles, settings: Settings) -> Iterator[Check]:
         tables = tables_in(file)
     finally:
         file.close()
-    from lastresort.adapters.engines.sqlite import open_recorder
+    from lastresort.adapters.stores.sqlite import open_recorder
 
     yield from of_tables(tables, lambda: open_recorder(own.log, settings))
 

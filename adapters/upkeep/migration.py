@@ -7,11 +7,13 @@ of this program that says so, and mends lists and snapshots that `lastresort doc
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from lastresort.adapters.engines.files import StoreFiles, named
-from lastresort.adapters.engines.recorders import SCHEMA, Settings, StoreError, reached
-from lastresort.adapters.store import RecorderStore, check_is_a_log, located, open_store
+from lastresort.adapters.databases.errors import StoreError, reached
+from lastresort.adapters.databases.files import StoreFiles, named
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.stores.recorder_store import RecorderStore, check_is_a_log, located, open_store
+from lastresort.adapters.stores.recorders import SCHEMA
+from lastresort.application.hot_states import pieces_of
 from lastresort.domain.events import Recorded
-from lastresort.domain.hot import pieces_of
 
 _DEADLINE = 600.0  # seconds for a statement here: nobody waits for an answer to a turn
 
@@ -65,7 +67,7 @@ def migrate_tables(address: str, settings: Settings) -> int:
         StoreError: see `migrate`.
     """
     if (own := StoreFiles.at(address)) is not None:
-        from lastresort.adapters.engines.sqlite import recorder_of
+        from lastresort.adapters.stores.sqlite import recorder_of
 
         if not own.log.exists():
             raise StoreError(f"no store at {own.log}; there is nothing to migrate")
@@ -78,7 +80,7 @@ def migrate_tables(address: str, settings: Settings) -> int:
                 recorder.close()
     if address == "memory:":
         raise StoreError("memory: holds nothing yet; migrate a store that is kept")
-    from lastresort.adapters.engines import postgres
+    from lastresort.adapters.stores import postgres
 
     with reached():
         return int(postgres.migrate(address, settings))

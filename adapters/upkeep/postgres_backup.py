@@ -16,9 +16,11 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from lastresort.adapters.engines.postgres import open_recorder
-from lastresort.adapters.engines.recorders import RESTORING, SCHEMA, Settings, StoreError
-from lastresort.adapters.store import RecorderStore
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.stores.postgres import open_recorder
+from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.stores.recorders import RESTORING, SCHEMA
 from lastresort.projections import Report, audit
 
 _LOG = ("stored_events", "contents")

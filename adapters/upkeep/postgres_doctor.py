@@ -8,9 +8,11 @@ from typing import Any
 
 import psycopg
 
-from lastresort.adapters.engines.keys import VARIABLE
-from lastresort.adapters.engines.postgres import open_recorder
-from lastresort.adapters.engines.recorders import Settings, StoreError, tables_of
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.stores.postgres import open_recorder
+from lastresort.adapters.stores.recorders import tables_of
+from lastresort.adapters.vault.keys import VARIABLE
 
 from .checks import LEEWAY, LOG, NO_LOG, Check, of_tables, space
 

@@ -8,11 +8,21 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any, NamedTuple
 
-from lastresort.adapters import open_conversations
-from lastresort.domain import Actor, ActorKind, Chat, Conversations, Ground, Recorded, Refused, Risk, Verdict
+from lastresort import (
+    Actor,
+    ActorKind,
+    Chat,
+    Conversations,
+    Ground,
+    Recorded,
+    Refused,
+    Risk,
+    Verdict,
+    open_conversations,
+)
+from lastresort.application.outcomes import Committed, Contended
+from lastresort.application.ports import Place
 from lastresort.domain.events import BranchOpened, ContentErased, content_of
-from lastresort.domain.outcomes import Committed, Contended
-from lastresort.domain.ports import Place
 from lastresort.projections import audit
 
 MODEL = "claude-opus-4-1"

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.servers import Server
-from faults.sizes import ASKED
-from faults.zygote import Zygote
+
+from .servers import Server
+from .sizes import ASKED
+from .zygote import Zygote
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from lastresort.domain import Chat, Ground, Refused
-from lastresort.domain.outcomes import Committed
+from lastresort import Chat, Ground, Refused
+from lastresort.application.outcomes import Committed
 
 from .acts import open_at
 from .zygote import Link

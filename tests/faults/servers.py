@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
-from stores import counting, create_database, start_postgresql
+
+from ..stores import counting, create_database, start_postgresql
 
 FAULTS = pytest.mark.xdist_group("faults on postgresql")  # one server is enough, and not that of the other tests
 ENGINES = [pytest.param("sqlite", id="sqlite"), pytest.param("postgresql", id="postgresql", marks=FAULTS)]

@@ -13,10 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from faults.acts import check, open_at
-from faults.vfs import FULL, IOERR, library
-from faults.writers import fill, serve_turns
-from faults.zygote import Worker, Zygote, kill_all
+
+from .acts import check, open_at
+from .vfs import FULL, IOERR, library
+from .writers import fill, serve_turns
+from .zygote import Worker, Zygote, kill_all
 
 IN_TIME = 4  # seconds; the deadline is 2
 NOBODY = 65534

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from faults.acts import OPERATOR, check_log, open_at
-from faults.servers import FAULTS, Server
-from faults.sizes import size
-from stores import done
 
-from lastresort.adapters import StoreError
-from lastresort.domain import Chat, Conversations
-from lastresort.domain.ports import Place, SealBroken
+from lastresort import Chat, Conversations, StoreError
+from lastresort.application.ports import Place, SealBroken
 from lastresort.projections import transcript
+
+from ..stores import done
+from .acts import OPERATOR, check_log, open_at
+from .servers import FAULTS, Server
+from .sizes import size
 
 PIECE = 20
 TURNS = 4

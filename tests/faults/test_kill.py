@@ -4,11 +4,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from faults.acts import check, open_at
-from faults.sizes import size
-from faults.victims import Writer
-from faults.writers import BRANCHES, write
-from faults.zygote import Zygote, first_to_speak
+
+from .acts import check, open_at
+from .sizes import size
+from .victims import Writer
+from .writers import BRANCHES, write
+from .zygote import Zygote, first_to_speak
 
 CYCLES_PER_STORE = 20  # so that a store is recovered again and again, and stays small
 

@@ -8,8 +8,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from faults.acts import Act, Told, carry_out, check, open_at
-from faults.power import SECTOR, Disk
+
+from .acts import Act, Told, carry_out, check, open_at
+from .power import SECTOR, Disk
 
 LOG = Path("/folder/log.db")
 

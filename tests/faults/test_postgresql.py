@@ -10,16 +10,16 @@ from random import Random
 
 import psycopg
 import pytest
-from faults.acts import check, check_log, open_at
-from faults.servers import FAULTS, Line, Server
-from faults.sizes import size
-from faults.victims import Writer
-from faults.writers import BRANCHES, write
-from faults.zygote import Zygote, first_to_speak
 
-from lastresort.adapters import StoreError
-from lastresort.domain import Chat, Conversations
-from lastresort.domain.outcomes import Committed
+from lastresort import Chat, Conversations, StoreError
+from lastresort.application.outcomes import Committed
+
+from .acts import check, check_log, open_at
+from .servers import FAULTS, Line, Server
+from .sizes import size
+from .victims import Writer
+from .writers import BRANCHES, write
+from .zygote import Zygote, first_to_speak
 
 pytestmark = FAULTS
 IN_TIME = 4  # seconds; the deadline is 2

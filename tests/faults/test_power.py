@@ -11,16 +11,16 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from faults.acts import check, check_log, lost, open_at
-from faults.power import Image, images, load
-from faults.sizes import size
-from faults.vfs import library
-from faults.writers import write_traced
-from faults.zygote import Zygote
 
-from lastresort.adapters import StoreError
-from lastresort.domain import Recorded
+from lastresort import Recorded, StoreError
 from lastresort.domain.events import ContentErased
+
+from .acts import check, check_log, lost, open_at
+from .power import Image, images, load
+from .sizes import size
+from .vfs import library
+from .writers import write_traced
+from .zygote import Zygote
 
 _ENDLESS = 10_000  # entries: a table whose pages are a ring is read for ever
 

@@ -8,14 +8,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from faults.acts import check, check_log, open_at
-from faults.racers import race, start_at_once
-from faults.servers import ENGINES, Server
-from faults.sizes import size
-from faults.zygote import Worker, Zygote
-from stores import done
 
-from lastresort.domain import Chat, Risk, Verdict
+from lastresort import Chat, Risk, Verdict
 from lastresort.domain.events import (
     AppealDecided,
     AppealFiled,
@@ -26,6 +20,13 @@ from lastresort.domain.events import (
     RiskRaised,
     UserTurnTaken,
 )
+
+from ..stores import done
+from .acts import check, check_log, open_at
+from .racers import race, start_at_once
+from .servers import ENGINES, Server
+from .sizes import size
+from .zygote import Worker, Zygote
 
 AFTER_THE_END = {kind.kind for kind in (FeedbackGiven, AppealFiled, AppealDecided, RiskRaised)}
 AT_ONCE = 8

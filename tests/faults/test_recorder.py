@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 from eventsourcing.persistence import OperationalError
-from faults.acts import check_log, open_at
-from faults.servers import ENGINES
-from service_kit import ACTS, asked_and_confirmed, ended, talk
-from stores import MODEL, OPERATOR
 
-from lastresort.adapters import StoreError
-from lastresort.domain import BranchEnded, Chat, Conversations, Ground, Refused
-from lastresort.domain.outcomes import Committed
+from lastresort import BranchEnded, Chat, Conversations, Ground, Refused, StoreError
+from lastresort.application.outcomes import Committed
 from lastresort.domain.state import fold
+
+from ..service_kit import ACTS, asked_and_confirmed, ended, talk
+from ..stores import MODEL, OPERATOR
+from .acts import check_log, open_at
+from .servers import ENGINES
 
 
 def begun(chat: Chat, id: str) -> Chat:

@@ -13,10 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from lastresort.adapters import StoreError
-from lastresort.adapters.engines.recorders import LEVELS
-from lastresort.domain import Conversations
-from lastresort.domain.ports import Place
+from lastresort import Conversations, StoreError
+from lastresort.adapters.databases.settings import LEVELS
+from lastresort.application.ports import Place
 
 from .acts import Act, carry_out, draw, open_at
 from .vfs import Traced, trace_os

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 _LARGEST = 1 << 20
 _PATIENCE = 60  # seconds without a word from a worker that owes one: then the test fails, and says so
 
@@ -91,9 +91,9 @@ class Zygote:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {name: value for name, value in os.environ.items() if name != "LASTRESORT_MASTER_KEY"}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from faults.zygote import serve; serve()", str(theirs.fileno())],
+            [sys.executable, "-c", "from tests.faults.zygote import serve; serve()", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env={**environment, "PYTHONPATH": str(TESTS)},
+            env={**environment, "PYTHONPATH": str(ROOT)},
         )
         theirs.close()
 
@@ -137,7 +137,11 @@ def serve() -> None:
     """Fork and reap on request, until the tests end."""
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for module in ("faults.writers", "lastresort.adapters.engines.postgres", "psycopg"):  # all that a worker will need
+    for module in (
+        "tests.faults.writers",
+        "lastresort.adapters.stores.postgres",
+        "psycopg",
+    ):  # all that a worker will need
         importlib.import_module(module)
     while True:
         packet, passed, _, _ = socket.recv_fds(control, _LARGEST, 1)

@@ -1,0 +1,1 @@
+../../lastresort/__init__.py

@@ -1,0 +1,1 @@
+../../lastresort/__main__.py

@@ -1,0 +1,62 @@
+"""What goes wrong with a database, told as a person needs it: what, where, and what to do."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from eventsourcing.persistence import PersistenceError
+
+from lastresort.application.ports import Locked
+
+
+class StoreError(Exception):
+    """The store cannot be opened, read or written: the message says what, where, and what to do."""
+
+
+class StoreLocked(StoreError, Locked):
+    """Others wrote for as long as a call may take, and nothing was written."""
+
+
+try:
+    import psycopg
+
+    FAILURES: tuple[type[Exception], ...] = (PersistenceError, sqlite3.Error, psycopg.Error)
+except ImportError:  # PostgreSQL is an extra
+    FAILURES = (PersistenceError, sqlite3.Error)
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Say what the engine said if it cannot be read or written now.
+
+    Raises:
+        StoreError: in place of what the engine raised.
+    """
+    try:
+        yield
+    except FAILURES as error:
+        raise unreached(error) from error
+
+
+def unreached(error: Exception) -> StoreError:
+    """Say what the engine said, and what it means where that is not plain."""
+    said = told(error)
+    if "locked" in said:
+        return StoreLocked(f"another program held the store's lock until the deadline: {said}; nothing was written")
+    if "not a database" in said:
+        return StoreError(f"this is no store: {said}; name the file of one")
+    if "malformed" in said:
+        return StoreError(f"the store is damaged: {said}; keep a copy of it, and restore the latest backup")
+    return StoreError(f"the store cannot be read or written now: {said}; try again")
+
+
+def told(error: Exception) -> str:
+    """Return what an engine said, on one line and without the password of a URL that it cannot make sense of."""
+    said = "; ".join(filter(None, map(str.strip, str(error).splitlines())))
+    if _OF_A_URL.search(said):
+        return "the URL has a parameter, or a part, that PostgreSQL's library does not know"
+    return said
+
+
+_OF_A_URL = re.compile(r"\bURI\b|percent-encoded")  # libpq repeats what it stumbled over, which may be a secret

@@ -1,0 +1,95 @@
+"""The files of an SQLite store: where each lies, and what names them to SQLite."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import StoreError
+
+_SCHEME = "sqlite:///"
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database while it is in use."""
+
+
+class StoreFiles(NamedTuple):
+    """The files of an SQLite store, or of a backup of one, which has no master key beside it."""
+
+    log: Path
+
+    @classmethod
+    def at(cls, address: str) -> "StoreFiles | None":
+        """Return the files of the store at an address, None if it is no SQLite store.
+
+        Args:
+            address: the URL of a store; settings after a `?` are passed over.
+        """
+        if not address.startswith(_SCHEME):
+            return None
+        return cls(Path(address.removeprefix(_SCHEME).partition("?")[0]))
+
+    @property
+    def keys(self) -> Path:
+        """The wrapped keys of the words in the log."""
+        return _beside(self.log, "-keys")
+
+    @property
+    def master(self) -> Path:
+        """What wraps the keys, unless that comes from elsewhere."""
+        return _beside(self.log, "-master")
+
+    @property
+    def leftovers(self) -> tuple[Path, ...]:
+        """What SQLite keeps beside the log and the keys, or left there: it would take it for that of a new store."""
+        return tuple(_beside(path, end) for path in (self.log, self.keys) for end in _BESIDE)
+
+    def owns(self, path: Path) -> bool:
+        """Whether a path leads to one of these files, or to where one of them would come about, by whatever name."""
+        return any(_is_same(path, own) for own in self._all())
+
+    def _all(self) -> Iterator[Path]:
+        yield from (self.log, self.keys, self.master)
+        yield from self.leftovers
+        for path in (self.log, self.keys):
+            yield from (_beside(_resolved(path), end) for end in _BESIDE)  # where SQLite looks, behind a link
+
+
+def uri(path: Path, mode: str = "rw") -> str:
+    """Return what names a database to SQLite, however the file is called.
+
+    Not `mode=ro`, not even to read: SQLite would leave files beside a database that is in WAL mode.
+    """
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Say of a file that cannot be looked at, read or written which it is, and why.
+
+    Raises:
+        StoreError: in place of what the system raised.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise StoreError(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
+
+
+def _beside(path: Path, end: str) -> Path:
+    return path.parent / (path.name + end)  # unlike `with_name`, of a folder too: what is wrong is for others to say
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)
+    return _resolved(one) == _resolved(other)
+
+
+def _resolved(path: Path) -> Path:
+    """Return what a path leads to, itself where it leads nowhere: round in a ring, or through what is no name."""
+    with suppress(OSError, RuntimeError):
+        return path.resolve()
+    return path

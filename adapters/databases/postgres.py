@@ -1,0 +1,42 @@
+"""Connections to PostgreSQL on which nothing waits for ever."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from .settings import Settings
+
+MIGRATION_LOCK = 0x1A57_2E50  # a number that nobody else locks: one process at a time makes the tables
+
+
+GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
+
+
+def connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[Any]:
+    """Open a connection on which nothing waits for ever."""
+    at = conninfo_to_dict(url)
+    at.setdefault("connect_timeout", str(max(1, round(settings.deadline))))
+    connection = psycopg.connect(**{**at, **options}, autocommit=True)
+    _bound(connection, settings)
+    return connection
+
+
+def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
+    milliseconds = max(2, round(settings.deadline * 1_000))
+    for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        connection.execute(f"SET {timeout} = {milliseconds}")
+    connection.execute(f"SET lock_timeout = {milliseconds * 9 // 10}")  # first, since it says more
+
+
+@contextmanager
+def migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """Make tables, one process at a time: together they would trip over each other, and who waits need not hurry."""
+    with connect(url, settings) as connection:
+        connection.execute("SET lock_timeout = 60000")
+        connection.execute("SET statement_timeout = 60000")
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+            yield connection

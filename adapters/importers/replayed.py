@@ -1,0 +1,195 @@
+"""A store in which a conversation is played anew, from its beginning, and what was played before is found again.
+
+Whoever plays a transcript is deterministic, down to the ids of commands. So a conversation that was played in part is
+gone on with by playing all of it: what is recorded already is not recorded again, and only what came to be read of it
+so far is seen, as it was then.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+
+from lastresort.application.ports import (
+    Append,
+    CommandRecorded,
+    EventStore,
+    Found,
+    Kept,
+    List,
+    Place,
+    Placed,
+    SealBroken,
+    Sealed,
+    Snapshots,
+    Vault,
+    VersionConflict,
+)
+from lastresort.domain.commands import UNSEALED
+from lastresort.domain.events import Event, Recorded, Unreadable, content_of
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import with_content
+
+
+class NotPlayed(Exception):
+    """What comes next was not played so far, and nothing else was recorded in its place."""
+
+
+class PlayedOtherwise(Exception):
+    """The store has something else where this would stand: other words, other terms, or somebody else's events."""
+
+
+class Replayed:
+    """An event store that shows of one conversation what has been played, and takes what was recorded for recorded.
+
+    Args:
+        store: where it is recorded.
+        conversation: the only one that is played.
+        sealing: the vault that words come from.
+        kept: the vault that opens the words in `store`.
+        looking: whether to write nothing, and raise NotPlayed instead.
+    """
+
+    def __init__(
+        self, store: EventStore, conversation: str, *, sealing: Vault, kept: Vault, looking: bool = False
+    ) -> None:
+        self._store = store
+        self._conversation = conversation
+        self._sealing, self._kept = sealing, kept
+        self._looking = looking
+        self._heads: dict[str, int] = {}  # by branch, the last version that has been played
+
+    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+        """Write what is not written yet. See `application.ports.EventStore`.
+
+        Raises:
+            NotPlayed, PlayedOtherwise: see there.
+        """
+        return tuple(recorded for append in appends for recorded in self._take(append))
+
+    def _take(self, append: Append) -> Sequence[Recorded]:
+        recorded = self._look(append) if self._looking else self._write(append)
+        for one in recorded:
+            self._heads[one.branch] = one.version
+        return recorded
+
+    def _look(self, append: Append) -> Sequence[Recorded]:
+        # In this order, since another process may be about to play the same.
+        goes_on = any(
+            self._store.read(placed.branch, after=self._heads.get(placed.branch, 0), limit=1)
+            for placed in append.events
+        )
+        recorded = self._store.recorded_by(append.command_id)
+        if recorded:
+            self._check_same(append, recorded)
+        elif goes_on:
+            raise PlayedOtherwise
+        else:
+            raise NotPlayed
+        return recorded
+
+    def _write(self, append: Append) -> Sequence[Recorded]:
+        try:
+            return self._store.append(append)
+        except (CommandRecorded, VersionConflict):
+            recorded = self._store.recorded_by(append.command_id)
+            if not recorded:
+                raise PlayedOtherwise from None
+            self._check_same(append, recorded)
+            return recorded
+
+    def _check_same(self, append: Append, recorded: Sequence[Recorded]) -> None:
+        meant = [(placed.branch, placed.version, _wordless(placed.event)) for placed in append.events]
+        if meant != [(one.branch, one.version, _wordless(one.event)) for one in recorded]:
+            raise PlayedOtherwise
+        for placed, one in zip(append.events, recorded, strict=True):
+            if not self._same_words(placed, one.event):
+                raise PlayedOtherwise
+
+    def _same_words(self, placed: Placed, event: Event) -> bool:
+        """Whether the words are the same, as far as they are still kept."""
+        place = Place(placed.branch, placed.version)
+        data = self._store.contents([place]).get(place) if placed.sealed is not None else None
+        said, kept = content_of(placed.event), content_of(event)
+        if data is None or placed.sealed is None or said is None or kept is None:
+            return True
+        try:
+            words = self._kept.open(self._conversation, *place, Sealed(kept, data))
+        except SealBroken:
+            return True  # which is for whoever shows them to say
+        return words in (None, self._sealing.open(self._conversation, *place, Sealed(said, placed.sealed)))
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def read(
+        self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
+    ) -> Sequence[Recorded]:
+        """Return what has been played of a branch. See `application.ports.EventStore`."""
+        head = self._heads.get(branch, 0)
+        if head <= after:
+            return ()
+        return self._store.read(branch, after=after, upto=head if upto is None else min(upto, head), limit=limit)
+
+    def recorded_by(self, command_id: str) -> Sequence[Recorded]:
+        """Return what a command wrote, if it has been played. See `application.ports.EventStore`."""
+        recorded = self._store.recorded_by(command_id)
+        return recorded if all(one.version <= self._heads.get(one.branch, 0) for one in recorded) else ()
+
+    def log(self) -> Iterator[Recorded]:
+        """See `application.ports.EventStore`."""
+        return self._store.log()
+
+    def entries(self) -> Iterator[Recorded | Unreadable]:
+        """See `application.ports.EventStore`."""
+        return self._store.entries()
+
+    def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
+        """See `application.ports.EventStore`."""
+        return self._store.contents(places)
+
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+        """See `application.ports.EventStore`."""
+        return self._store.page(which, after=after, limit=limit)
+
+    def close(self) -> None:
+        """Leave the store open: who opened it closes it."""
+
+
+def _wordless(event: Event) -> Event:
+    return event if content_of(event) is None else with_content(event, UNSEALED)
+
+
+class PlainVault:
+    """Seals nothing, for who only looks: a key that is not needed is not to be made."""
+
+    def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
+        """See `application.ports.Vault`."""
+        data = words.encode()
+        return Sealed(f"sha256:{sha256(data).hexdigest()}", data)
+
+    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+        """See `application.ports.Vault`."""
+        return sealed.data.decode()
+
+    def renew(self, conversation: str) -> None:
+        """See `application.ports.Vault`."""
+
+    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
+        """See `application.ports.Vault`."""
+
+    def close(self) -> None:
+        """See `application.ports.Vault`."""
+
+
+class TakenOnly:
+    """Snapshots that are taken and never used: those that are there may be of what has not been played yet."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+        self.every = snapshots.every
+
+    def take(self, branch: str, state: Conversation, command_id: str) -> bytes | None:
+        """See `application.ports.Snapshots`."""
+        return self._snapshots.take(branch, state, command_id)
+
+    def latest(self, branch: str, upto: int | None = None) -> Kept | None:
+        """None."""
+        return None

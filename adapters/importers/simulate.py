@@ -1,0 +1,155 @@
+"""Playing transcripts: the recorded side of the user against the offline partner, under the law."""
+
+from collections.abc import Iterable
+from enum import Enum
+from itertools import count
+
+from lastresort.adapters import open_conversations
+from lastresort.adapters.turns.partner import OfflinePartner
+from lastresort.application.chat import Chat, Conversations
+from lastresort.application.outcomes import BranchEnded, Committed
+from lastresort.domain.policy import Policy
+from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
+from lastresort.projections.figures import Figures, figures
+
+from .inputs import BadInput
+from .replayed import NotPlayed, PlainVault, PlayedOtherwise, Replayed, TakenOnly
+from .transcripts import Step, Transcript, Turn, steps
+
+ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="transcript")
+UNSPECIFIED = "unspecified"
+"""The category of harm that a transcript does not name. No policy ends for it, unless it says so."""
+
+
+class Played(Enum):
+    """How much of a transcript is in a store."""
+
+    NOTHING = "nothing"
+    PART = "part"
+    WHOLE = "whole"
+
+
+class Simulation:
+    """Plays transcripts into the store at `url`. Ids follow from the transcripts, so playing them anew names the same.
+
+    What was played before is not played again: a conversation that was played in part is gone on with.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+
+    def __init__(self, url: str, *, model: str, policy: Policy) -> None:
+        self.conversations = open_conversations(url)
+        self._model = model
+        self._policy = policy
+        self._partner = OfflinePartner()
+        self._label = Risk.UNKNOWN  # what the transcript says of the turn that is played
+        self._prefix, self._numbers = "", count(1)
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}~{next(self._numbers)}"
+
+    def check(self, transcripts: Iterable[Transcript]) -> dict[str, Played]:
+        """Return how much of each conversation is in the store, by its id. Writes nothing.
+
+        Raises:
+            BadInput: one is in the store, and is not what this simulation would make of its transcript.
+        """
+        return {transcript.conversation: self._found(transcript) for transcript in transcripts}
+
+    def _found(self, transcript: Transcript) -> Played:
+        if not self.conversations.store.read(transcript.conversation, limit=1):
+            return Played.NOTHING
+        try:
+            self._play(transcript, looking=True)
+        except NotPlayed:
+            return Played.PART
+        return Played.WHOLE
+
+    def figures(self, transcripts: Iterable[Transcript]) -> Figures:
+        """Count what is in the store of these conversations."""
+        played = {transcript.conversation for transcript in transcripts}
+        return figures(entry for entry in self.conversations.store.log() if entry.branch.split("~")[0] in played)
+
+    def play(self, transcript: Transcript) -> None:
+        """Play one transcript from its beginning to its end; what of it is in the store is not recorded again.
+
+        Raises:
+            BadInput: the conversation is in the store, and is not what this simulation would make of the transcript.
+        """
+        self._play(transcript, looking=False)
+
+    def _play(self, transcript: Transcript, *, looking: bool) -> None:
+        try:
+            self._go_through(transcript, self._from_the_beginning(transcript.conversation, looking))
+        except PlayedOtherwise:
+            raise BadInput(
+                f"conversation {transcript.conversation} is in this store already, and was not played from this "
+                "transcript on these terms; use another store"
+            ) from None
+
+    def _from_the_beginning(self, conversation: str, looking: bool) -> Conversations:
+        """Return the conversations of the store, as they were before `conversation` was played."""
+        there = self.conversations
+        vault = PlainVault() if looking else there.vault
+        snapshots = None if looking else getattr(there.store, "snapshots", None)
+        return Conversations(
+            Replayed(there.store, conversation, sealing=vault, kept=there.vault, looking=looking),
+            vault,
+            clock=there.clock,
+            new_id=self._new_id,
+            screen=lambda _: self._label,
+            snapshots=TakenOnly(snapshots) if snapshots else None,
+        )
+
+    def _go_through(self, transcript: Transcript, conversations: Conversations) -> None:
+        self._prefix, self._numbers = transcript.conversation, count(1)
+        chat = conversations.start(
+            conversation=transcript.conversation, account=transcript.account, model=self._model, policy=self._policy
+        )
+        said: dict[int, tuple[str, int]] = {}  # by index in the transcript: branch and version
+        ended: dict[int, Chat] = {}  # what was said after an ending, and where
+        for step in steps(transcript):
+            chat = self._say(chat, step, said, ended)
+            if step.number in said:
+                self._partner.answer(chat, step.reply)
+
+    def _say(self, chat: Chat, step: Step, said: dict[int, tuple[str, int]], ended: dict[int, Chat]) -> Chat:
+        """Record a user turn, and return the branch on which the rest goes on."""
+        turn = step.turn
+        self._label = turn.risk or Risk.UNKNOWN
+        if turn.edits in said:
+            branch, version = said[turn.edits]
+            child = chat.conversations.chat(branch).edit(version, turn.text)
+            assert isinstance(child, Chat), child
+            chat = child
+        else:
+            # What was said after an ending is on no branch: edited, it meets the same ending.
+            there = chat if turn.edits is None else ended[turn.edits]
+            outcome = there.user_turn(turn.text)
+            if isinstance(outcome, BranchEnded):
+                ended[step.number] = there
+                return chat
+            assert isinstance(outcome, Committed), outcome
+        assert chat.seen is not None
+        said[step.number] = chat.branch, chat.seen
+        _judge(chat, turn)
+        if turn.asks_to_end:
+            chat.request_end()
+        if turn.confirms_end:
+            chat.confirm_end()
+        return chat
+
+
+def _judge(chat: Chat, turn: Turn) -> None:
+    """Record what the transcript says of a turn. What it does not say of a risk is unknown, not none."""
+    if turn.verdict is None and turn.risk is None:
+        return
+    harmful = turn.verdict is Verdict.HARMFUL
+    chat.judge(
+        turn.verdict or Verdict.PRODUCTIVE,  # as the law counts a unit that has no verdict
+        category=(turn.category or UNSPECIFIED) if harmful else None,
+        severity=(turn.severity or 1) if harmful else None,
+        risk=turn.risk or Risk.UNKNOWN,
+        by=ASSESSOR,
+    )

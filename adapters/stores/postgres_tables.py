@@ -1,0 +1,125 @@
+"""The tables in PostgreSQL, the function that writes to them, and whether those of a database are ours."""
+
+from typing import Any
+
+import psycopg
+
+from lastresort.adapters.databases.errors import StoreError
+
+from .beside import TABLES, in_postgres
+from .recorders import ENDS, SCHEMA, check_schema, tables_of
+
+APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
+TAKEN, RECORDED = "LR001", "LR002"  # what our function raises
+MADE = (
+    "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
+    "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
+    "digest bytea, schema_version int, recorded_at text, command_id text, nth int, correlation_id text, "
+    "PRIMARY KEY (originator_id, originator_version), "
+    "UNIQUE (command_id, nth))",
+    "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
+    f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
+    *(in_postgres(statement) for statement in TABLES),
+    # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
+    # let go of the lock. `begins` is null for an event that is to be written as it is. What is checked is part of the
+    # insert, as each statement takes a tenth of the time of all; what was refused, and why, is looked up only then.
+    f"""CREATE OR REPLACE FUNCTION {{schema}}.write_event(branch text, version bigint, kind text, state bytea,
+        digest bytea, schema_version int, recorded_at text, command text, nth int, correlation text,
+        begins boolean, sealed bytea, joins text, snapshot bytea)
+    RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+    DECLARE begun boolean; place bigint; tree bigint;
+    BEGIN
+        PERFORM pg_advisory_xact_lock({APPEND_LOCK});
+        IF begins THEN
+            begun := EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.originator_id = branch);
+        END IF;
+        INSERT INTO {{schema}}.{{events}}
+            SELECT coalesce((SELECT e.notification_id FROM {{schema}}.{{events}} e ORDER BY 1 DESC LIMIT 1), 0) + 1,
+                branch, version, kind, state, digest, schema_version, recorded_at, command, nth, correlation
+            WHERE begun IS NOT TRUE
+                AND (nth <> 0 OR NOT EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.command_id = command))
+                AND (begins IS DISTINCT FROM false OR EXISTS (SELECT 1 FROM {{schema}}.{{events}} e
+                    WHERE e.originator_id = branch AND e.originator_version = version - 1))
+            RETURNING notification_id INTO place;
+        IF place IS NULL THEN
+            IF nth = 0 AND EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.command_id = command) THEN
+                RAISE EXCEPTION USING ERRCODE = '{RECORDED}', MESSAGE = command;
+            END IF;
+            RAISE EXCEPTION USING ERRCODE = '{TAKEN}', MESSAGE = 'branch ' || branch
+                || CASE WHEN begins THEN ' has begun' ELSE ': version ' || version || ' leaves a gap' END;
+        END IF;
+        IF sealed IS NOT NULL THEN
+            INSERT INTO {{schema}}.contents VALUES (place, sealed);
+        END IF;
+        IF begins AND joins IS NULL THEN
+            INSERT INTO {{schema}}.branches VALUES (place, place, NULL, 0);
+        ELSIF begins THEN
+            SELECT e.notification_id INTO tree FROM {{schema}}.{{events}} e
+                WHERE e.originator_id = joins ORDER BY e.originator_version LIMIT 1;
+            INSERT INTO {{schema}}.branches VALUES (place, coalesce(tree, 0), NULL, 1);
+            UPDATE {{schema}}.branches SET branched = 1 WHERE position = tree AND branched = 0;
+        ELSIF kind = '{ENDS}' THEN
+            UPDATE {{schema}}.branches SET ended = place WHERE ended IS NULL AND position = (
+                SELECT e.notification_id FROM {{schema}}.{{events}} e
+                WHERE e.originator_id = branch ORDER BY e.originator_version LIMIT 1);
+        END IF;
+        IF snapshot IS NOT NULL THEN
+            INSERT INTO {{schema}}.snapshots VALUES (branch, version, snapshot)
+                ON CONFLICT (originator_id, originator_version) DO UPDATE SET data = snapshot;
+        END IF;
+        RETURN place;
+    END $$""",
+)
+KEYS = (
+    "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
+    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (name bytea PRIMARY KEY, key bytea NOT NULL, conversation text)",
+    "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
+    "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
+)
+ARGUMENTS_1 = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
+ARGUMENTS = (*ARGUMENTS_1, "text", "bytea")  # those before were the arguments in version 1 of the tables
+_OURS = {  # columns by which a table of a name that others may have given too is told to be ours
+    "stored_events": {"notification_id", "originator_id", "originator_version", "topic", "state"},
+    "contents": {"position", "data"},
+    "meta": {"name", "value"},
+    "branches": {"position", "root", "ended", "branched"},
+    "snapshots": {"originator_id", "originator_version", "data"},
+}
+
+
+def check_is_ours(connection: psycopg.Connection[Any], create: bool, schema: str = "public") -> None:
+    """Check that a database is a store, or has room for one where one may be made, before anything is written there.
+
+    Other tables may stand beside ours, unless they bear the same names.
+
+    Raises:
+        StoreError: it is something else.
+    """
+    found: dict[str, set[str]] = {}
+    for table, column in connection.execute(
+        "SELECT c.relname, a.attname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+        "WHERE n.nspname = %s AND c.relname = ANY(%s)",
+        (schema, list(_OURS)),
+    ).fetchall():
+        found.setdefault(table, set()).add(column)
+    strange = sorted(table for table, columns in found.items() if not columns >= _OURS[table])
+
+    def ask(statement: str) -> Any:
+        named = in_postgres(statement).replace("{events}", '"stored_events"').replace("{schema}", f'"{schema}"')
+        return connection.execute(named.encode()).fetchone()
+
+    tables = None if strange else tables_of(found.keys(), "stored_events", ask)
+    if tables is None or (found and not tables.log and tables.version is None):
+        named = ", ".join(strange or sorted(found))
+        raise StoreError(
+            f"not a lastresort store: what it has of the name {named} is something else's; nothing was written to it. "
+            "Use another database"
+        )
+    if not found and not create:
+        raise StoreError(
+            "it has no log, and is not a lastresort store; nothing was written to it. "
+            "`simulate` or `chat` makes one of it"
+        )
+    check_schema(tables)

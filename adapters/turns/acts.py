@@ -1,0 +1,297 @@
+"""What the model does by its tools, as commands of the law; and the gate before a warning or an ending."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from lastresort.adapters.assessors.claude import Case, Opinion
+from lastresort.adapters.claude.words import Block, command_id
+from lastresort.adapters.stores.codec import explain
+from lastresort.application.chat import Chat
+from lastresort.application.outcomes import Committed
+from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning
+from lastresort.domain.decider import Refused, decide
+from lastresort.domain.events import AssistantTurnTaken, Recorded
+from lastresort.domain.rules import PROPOSED_FIRST, RISK_WAS_CHECKED
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import About, Actor, Ground, Risk, SecondOpinion, Verdict
+
+from . import notes
+from .notes import result
+from .replies import Pending, StatedWarning
+from .steps import Consult, Consultation, Failure
+from .tools import CALLS, END, HARM, RISK, AtRisk, End, Harm, Hopeless, Redirect, Warn
+
+
+class Acts:
+    """Carries out what the model states in one turn, and keeps what can count only once the turn is recorded."""
+
+    def __init__(self, chat: Chat, state: Conversation, assessor: Actor, case: Callable[[], Case]) -> None:
+        self.chat = chat
+        self.state = state  # of the branch, as it was last seen
+        self.recorded: list[Recorded] = []
+        self.refusals: list[Refused] = []
+        self.ending: EndConversation | None = None  # accepted, to be recorded after the assistant turn
+        self.told_of_hold = False  # by a note, in this turn
+        self._assessor = assessor
+        self._case = case
+        self._redirects: str | None = None  # by command id
+        self._warns: StatedWarning | None = None
+        self._proposed_in = ""  # the message that proposed last
+        self._consulted = False
+        self._no_opinion = False
+        self._opinion_failed = False
+
+    def resume(self, pending: Pending) -> None:
+        self._redirects, self._warns, self._consulted = pending.redirects, pending.warns, pending.consulted
+        self.told_of_hold, self._opinion_failed = pending.told_of_hold, pending.opinion_failed
+
+    def waiting(self) -> dict[str, Any]:
+        """Return what a turn that waits for tools has to keep. Who had no opinion is asked again after it."""
+        return {
+            "redirects": self._redirects,
+            "warns": self._warns,
+            "consulted": self._consulted and not self._no_opinion,
+            "opinion_failed": self._opinion_failed,
+            "told_of_hold": self.told_of_hold,
+        }
+
+    def note(self, outcome: Committed | Refused) -> bool:
+        """Remember what became of a command; return whether it was carried out."""
+        if isinstance(outcome, Refused):
+            self.refusals.append(outcome)
+            return False
+        self.recorded += (recorded for recorded in outcome.events if recorded.branch == self.chat.branch)
+        self.state = outcome.state
+        return True
+
+    def look(self) -> Conversation:
+        """See what the log says now: others may have written."""
+        self.state = self.chat.state
+        return self.state
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def carry_out(self, message: str, calls: list[Block]) -> Consultation[list[Block]]:
+        """Carry out the calls of one message, and return their results in the order of the calls."""
+        results: dict[str, Block] = {}
+        for call in _in_order(calls):
+            if self.ending is not None:
+                results[call["id"]] = result(call["id"], notes.TOO_LATE, error=True)
+                continue
+            results[call["id"]] = yield from self._carry_out(message, call)
+        return [results[call["id"]] for call in calls]
+
+    def _carry_out(self, message: str, call: Block) -> Consultation[Block]:
+        try:
+            act = CALLS[call["name"]].model_validate(call["input"])
+        except ValidationError as error:
+            return result(call["id"], f"Not understood: {explain(error)}", error=True)
+        id = command_id("call", self.chat.branch, self.chat.seen, message, call["id"])
+        match act:
+            case Harm():
+                done = self.note(self._judged(act, id))
+                told = notes.standing(self.state) if done else self._refused()
+            case AtRisk():
+                self.note(self.chat.raise_risk(act.about, by=self.chat.model, command_id=id))
+                told = notes.AT_RISK
+            case Redirect():
+                told = self._redirect(id)
+            case Warn():
+                told = yield from self._warn(act, id)
+            case Hopeless():
+                done = self.note(self.chat.declare_hope_exhausted(command_id=id))
+                told = "Recorded, for this turn." if done else self._refused()
+            case End():
+                told = yield from self._end(act, id, message)
+        return result(call["id"], told)
+
+    def _judged(self, harm: Harm, id: str) -> Committed | Refused:
+        return self.chat.judge(
+            Verdict.HARMFUL,
+            category=harm.category,
+            severity=harm.severity,
+            risk=Risk(harm.risk),
+            by=self.chat.model,
+            command_id=id,
+        )
+
+    def raise_risks(self, message: str, calls: Iterable[Block]) -> None:
+        """Hold for the risks stated in a message that was cut off, however much of a call has come."""
+        for call in calls:
+            id = command_id("call", self.chat.branch, self.chat.seen, message, call["id"])
+            said = call["input"].get("about") if isinstance(call["input"], dict) else None
+            about = About.OTHERS if said == About.OTHERS else About.SELF
+            self.note(self.chat.raise_risk(about, by=self.chat.model, command_id=id))
+
+    def _refused(self) -> str:
+        return notes.refused(self.refusals[-1], self.look(), opinion_failed=self._opinion_failed)
+
+    # --- leading away -------------------------------------------------------------------------------------------
+
+    def _redirect(self, id: str) -> str:
+        if self._redirects is not None:
+            return notes.TWICE
+        seen = self._seen()
+        if not self._will_stand(AttemptRedirection(id=id, by=self.chat.model, turn=seen, answers=seen)):
+            return self._refused()
+        self._redirects = id
+        return notes.COUNTS
+
+    def _warn(self, warn: Warn, id: str) -> Consultation[str]:
+        if self._warns is not None:
+            return notes.TWICE
+        if not self._will_stand(self._warning(warn, id)):
+            return self._refused()
+        if self.opinion_is_due():
+            yield from self.consult()
+            if self._no_opinion:
+                return notes.NO_OPINION
+            if not self._will_stand(self._warning(warn, id)):
+                return self._refused()
+        if (unit := self.look().unit) is not None and unit.at_risk:
+            return notes.DOUBT  # the law holds an ending for it; to speak of one is not much better
+        self._warns = StatedWarning(command_id=id, category=self._category(), **warn.model_dump())
+        return notes.COUNTS
+
+    def _warning(self, warn: Warn, id: str) -> GiveWarning:
+        self.look()
+        seen, by = self._seen(), self.chat.model
+        return GiveWarning(id=id, by=by, turn=seen, seen=seen, category=self._category(), **warn.model_dump())
+
+    def _will_stand(self, command: AttemptRedirection | GiveWarning) -> bool:
+        """Whether the law would take a command about the assistant turn that comes next, as things are now.
+
+        A warning that it would not take is recorded as refused.
+        """
+        by = self.chat.model
+        coming = AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None)
+        refusal = self.chat.conversations.foresee(self.chat.branch, command, coming)
+        if refusal is not None:
+            self.refusals.append(refusal)
+        return refusal is None
+
+    def lead_away(self) -> None:
+        """Record what the assistant turn that was just recorded redirects and warns of."""
+        if self._redirects is not None:
+            self.note(self.chat.redirect(command_id=self._redirects))
+        if self._warns is not None:
+            self.note(self.chat.warn(**self._warns.model_dump()))
+
+    # --- the gate -----------------------------------------------------------------------------------------------
+
+    def opinion_is_due(self) -> bool:
+        """Whether the policy asks for a second opinion on this turn, and there is none."""
+        state = self.state
+        if state.policy.second_opinion is SecondOpinion.NEVER or self._consulted:
+            return self._no_opinion
+        safe_by = state.unit.safe_by if state.unit else ()
+        return not any(kind in state.policy.trusted_for_risk for kind in safe_by)
+
+    def consult(self) -> Consultation[None]:
+        """Ask the assessor, once a turn, and record what it says. What it could not say counts as doubt, and as a
+        risk."""
+        if self._consulted:
+            return
+        self._consulted = True
+        said: Opinion | Failure | None = yield Consult(self._case())
+        if said is None:
+            self._no_opinion = True
+            return
+        if isinstance(said, Failure):
+            self._opinion_failed = True
+            said = Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.UNKNOWN)
+        self.note(
+            self.chat.judge(
+                **said.model_dump(),
+                by=self._assessor,
+                command_id=command_id("opinion", self.chat.branch, self._seen(), said.model_dump_json()),
+            )
+        )
+
+    # --- ending -------------------------------------------------------------------------------------------------
+
+    def _end(self, end: End, id: str, message: str) -> Consultation[str]:
+        category = self._category() if end.ground is Ground.LAST_RESORT else None
+        command = self._ending(id, self.chat.model, end.ground, category)
+        lacks = yield from self._lacking(command)
+        if lacks == {PROPOSED_FIRST.id}:
+            if self.note(self.chat.propose(end.ground, command_id=id)):
+                self._proposed_in = message
+                return notes.PROPOSED
+            return self._refused()
+        if lacks:
+            self._do_end(command)
+            return self._refused()
+        if self._proposed_in == message:
+            return notes.PROPOSED_ALREADY
+        self.ending = command
+        return notes.ENDING
+
+    @property
+    def wish_waits(self) -> bool:
+        """Whether the user confirmed that they wish to end, and nothing was said of the turn that rules it out."""
+        unit, over = self.state.unit, self.state.ended is not None
+        return self.state.wishes.confirmed is not None and unit is not None and not unit.at_risk and not over
+
+    def end_on_request(self, *, quietly: bool = False) -> Consultation[bool]:
+        """End, in the user's name, what the user asked to end and confirmed. Return whether it has ended.
+
+        What stands in the way of it is recorded as a refused attempt, unless that is to be done `quietly`.
+        """
+        # What was refused may be lawful later, so these ids name the state in which it is tried. It ends once anyway.
+        user, place = self.chat.user, (self.chat.branch, self.state.version)
+        command = self._ending(command_id("ends", *place), user, Ground.USER_REQUEST, None)
+        lacks = yield from self._lacking(command)
+        if lacks == {PROPOSED_FIRST.id}:
+            self.note(self.chat.propose(Ground.USER_REQUEST, by=user, command_id=command_id("proposes", *place)))
+        elif lacks and quietly:
+            return False
+        return self._do_end(command)
+
+    def end_after_all(self) -> bool:
+        """End, if the model asked to and may. The law is asked once more: the user may have written meanwhile."""
+        return self.ending is not None and self._do_end(self.ending)
+
+    def _lacking(self, command: EndConversation) -> Consultation[set[str]]:
+        """Return the rules that stand in the way of an ending, after a second opinion if nothing else does."""
+        lacks = self._in_the_way(command)
+        if lacks <= {PROPOSED_FIRST.id, RISK_WAS_CHECKED.id} and self.opinion_is_due():
+            yield from self.consult()
+            lacks = self._in_the_way(command)
+        return lacks
+
+    def _in_the_way(self, command: EndConversation) -> set[str]:
+        decision = decide(command, self.look())
+        return set(decision.rules) if isinstance(decision, Refused) else set()
+
+    def _ending(self, id: str, by: Actor, ground: Ground, category: str | None) -> EndConversation:
+        return EndConversation(id=id, by=by, seen=self._seen(), ground=ground, category=category)
+
+    def _do_end(self, command: EndConversation) -> bool:
+        return self.note(self.chat.end(command.ground, category=command.category, by=command.by, command_id=command.id))
+
+    def _category(self) -> str:
+        """The harm that the unit is judged to be. Where verdicts differ the law refuses, whichever is named.
+
+        Where there is none it refuses as well; then what was warned of shows best what stands in the way.
+        """
+        unit = self.state.unit
+        judged = sorted(unit.categories) if unit else []
+        return next(iter((*judged, *(warned.category for warned in self.state.now.warnings))), "other")
+
+    def _seen(self) -> int:
+        assert self.chat.seen is not None
+        return self.chat.seen
+
+
+def _in_order(calls: list[Block]) -> list[Block]:
+    """Sort the calls of a message by what builds on what, since they may be made at once.
+
+    A risk goes before all else, wherever it is stated; then harm, which is about the user's turn, as the rest is
+    about the answer to it. But no harm that follows a call to end, lest what comes after that call help it.
+    """
+    end = next((n for n, call in enumerate(calls) if call["name"] == END), len(calls))
+    stated = sorted(calls[:end], key=lambda call: call["name"] != HARM)
+    return sorted([*stated, *calls[end:]], key=lambda call: call["name"] != RISK)

@@ -1,0 +1,85 @@
+"""The offline partner: no model, but what a lawful one would do, turn by turn, and always the same.
+
+It redirects a harmful turn, warns as soon as the law allows, declares hope exhausted and ends when it must, supports
+and never mentions ending while a risk is open, and asks for confirmation of a request to end. It may ask for
+anything; whether it happens is for the law to say.
+"""
+
+from lastresort.application.chat import Chat
+from lastresort.domain.commands import UNSEALED, GiveWarning
+from lastresort.domain.decider import Accepted, Refused, decide
+from lastresort.domain.events import AssistantTurnTaken
+from lastresort.domain.state import Conversation, evolve
+from lastresort.domain.values import Ground, Verdict
+
+REPLY = "I see. Tell me more about what you would like to do."
+SUPPORT = (
+    "I am here with you. Please reach out to someone near you or to a local crisis line as well. Do you feel safe?"
+)
+REDIRECTION = "I would rather not go on like this. What can I help you with instead?"
+WARNING = (
+    "This has gone on being {category}. I would like to help with something else. If it goes on, I may end this "
+    "conversation."
+)
+FAREWELL = "I am ending this conversation here. You can start a new one, or edit an earlier message."
+CONFIRM = "Ending is permanent for this conversation. Shall I end it?"
+FAREWELL_ON_REQUEST = "As you wish: I am ending this conversation. You can always start a new one."
+
+
+class OfflinePartner:
+    """Answers the latest unit of a chat."""
+
+    def answer(self, chat: Chat, recorded: str | None = None) -> None:
+        """Answer, in the `recorded` words unless the law calls for a redirection, a warning or an ending here."""
+        state = chat.refresh()
+        unit = state.unit
+        if state.risks:
+            chat.assistant_turn(SUPPORT if recorded is None else recorded)
+        elif state.wishes.confirmed and self._ended(chat, Ground.USER_REQUEST, None, FAREWELL_ON_REQUEST):
+            return
+        elif unit is not None and unit.judgement is Verdict.HARMFUL:
+            self._lead_away(chat, state)
+        else:
+            own = CONFIRM if state.wishes.requested else REPLY
+            chat.assistant_turn(own if recorded is None else recorded)
+
+    def _lead_away(self, chat: Chat, state: Conversation) -> None:
+        assert state.unit is not None
+        category = next(iter(state.unit.categories)) if len(state.unit.categories) == 1 else None
+        warned = state.warning(category)
+        if warned is not None and warned.tested_by is not None:
+            chat.declare_hope_exhausted()
+            if self._ended(chat, Ground.LAST_RESORT, category, FAREWELL):
+                return
+        if category is not None and warned is None and _may_warn(chat, state, category):
+            chat.assistant_turn(WARNING.format(category=category))
+            chat.warn(category)
+        else:
+            chat.assistant_turn(REDIRECTION)
+            chat.redirect()
+
+    def _ended(self, chat: Chat, ground: Ground, category: str | None, farewell: str) -> bool:
+        """Try to end. The farewell is said only once nothing stands in the way; an attempt in vain is recorded."""
+        if chat.state.policy.handshake:
+            chat.propose(ground)
+        if not chat.why(ground, category):
+            chat.assistant_turn(farewell)
+        return not isinstance(chat.end(ground, category=category), Refused)
+
+
+def _may_warn(chat: Chat, state: Conversation, category: str) -> bool:
+    """Whether the law would allow a warning in the assistant turn that comes next."""
+    assert state.unit is not None
+    by = chat.model
+    spoken = evolve(state, AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None))
+    warning = GiveWarning(
+        id="asked",
+        by=by,
+        turn=spoken.version,
+        seen=state.unit.turn,
+        category=category,
+        names_behaviour=True,
+        redirects=True,
+        states_consequence=True,
+    )
+    return isinstance(decide(warning, spoken), Accepted)

@@ -1,0 +1,1 @@
+"""The words, sealed beside the log: their keys, the master key that wraps these, and snapshots of states."""

@@ -1,0 +1,323 @@
+"""The keys that words are sealed with: one a conversation, kept apart from the log, and wrapped by a master key.
+
+Who has the keys' file or schema but not the master key can open nothing; who destroys a conversation's key has erased
+its words, wherever a copy of the sealed bytes may be. The master key comes from whoever opens the store, from the
+environment, or from a file that only its owner can read.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lastresort.adapters.databases.errors import StoreError, reached
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.databases.sqlite import connect, truncate_log
+
+MasterKey = Callable[[], bytes]
+"""Returns the 32 bytes of the master key."""
+
+VARIABLE = "LASTRESORT_MASTER_KEY"
+KEY_BYTES = 32
+NAME_BYTES = 8
+_AT_A_TIME = 64
+_NONCE_BYTES = 12
+
+
+class Keys(Protocol):
+    """Where keys are kept. A conversation may have several; sealed bytes say which they were sealed with."""
+
+    def of(self, conversation: str) -> bytes | None:
+        """Return a key of the conversation, None if it has none."""
+        ...
+
+    def take(self, conversation: str) -> bytes:
+        """Give the conversation a key, and return it once it is durable."""
+        ...
+
+    def find(self, conversation: str, name: bytes) -> bytes | None:
+        """Return the key of that name if it is the conversation's, or was given away when the power failed."""
+        ...
+
+    def destroy(self, conversation: str, names: Iterable[bytes] = ()) -> None:
+        """Destroy the conversation's keys, those too that are known by name only, so that no file holds them."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held open."""
+        ...
+
+
+class KeyStore(Protocol):
+    """Where wrapped keys are kept, by name, and what tells by which master key they were wrapped."""
+
+    def of(self, conversation: str) -> tuple[bytes, bytes] | None:
+        """Return the name of a key of the conversation, and the wrapped key."""
+        ...
+
+    def find(self, conversation: str, name: bytes) -> bytes | None:
+        """Return the wrapped key of that name if it is the conversation's or nobody's."""
+        ...
+
+    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
+        """Keep wrapped keys for good: the first is the conversation's, the others are nobody's yet."""
+        ...
+
+    def assign(self, name: bytes, conversation: str) -> None:
+        """Note whose a key is. That need not be durable at once."""
+        ...
+
+    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
+        """Destroy keys, so that no file holds them any more."""
+        ...
+
+    def named(self, fingerprint: str) -> str:
+        """Note the fingerprint of the master key, unless there is one; return the one that is noted."""
+        ...
+
+    def is_new(self) -> bool:
+        """Whether no fingerprint is noted yet."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held open."""
+        ...
+
+
+def name_of(key: bytes) -> bytes:
+    """Return the 8 bytes that name a key, and tell nothing of it."""
+    return hashlib.sha256(b"name of " + key).digest()[:NAME_BYTES]
+
+
+def new_key() -> bytes:
+    return AESGCM.generate_key(KEY_BYTES * 8)
+
+
+class MemoryKeys:
+    """Keys in memory, gone with the process."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, bytes] = {}
+
+    def of(self, conversation: str) -> bytes | None:
+        return self._keys.get(conversation)
+
+    def take(self, conversation: str) -> bytes:
+        return self._keys.setdefault(conversation, new_key())
+
+    def find(self, conversation: str, name: bytes) -> bytes | None:
+        key = self._keys.get(conversation)
+        return key if key is not None and name_of(key) == name else None
+
+    def destroy(self, conversation: str, names: Iterable[bytes] = ()) -> None:
+        self._keys.pop(conversation, None)
+
+    def close(self) -> None:
+        self._keys.clear()
+
+
+class SQLiteKeys:
+    """Wrapped keys in an SQLite file of their own, readable by its owner only."""
+
+    def __init__(self, path: Path, settings: Settings | None = None) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._deadline = (settings or Settings()).deadline
+        self._connection = connect(str(path.absolute()), Settings("NORMAL", self._deadline))
+        self._lock = Lock()
+        columns = [column for _, column, *_ in self._connection.execute("PRAGMA table_info(keys)")]
+        if columns and "name" not in columns:
+            self._connection.close()
+            raise StoreError(
+                f"{path} holds keys as a version before the first release kept them; read the words with that version, "
+                "or put an empty file in its place: the log opens with that, and its words do not"
+            )
+        for statement in (
+            "CREATE TABLE IF NOT EXISTS keys (name BLOB PRIMARY KEY, key BLOB NOT NULL, conversation TEXT) "
+            "WITHOUT ROWID",
+            "CREATE INDEX IF NOT EXISTS keys_of ON keys (conversation)",
+            "CREATE TABLE IF NOT EXISTS master (fingerprint TEXT PRIMARY KEY) WITHOUT ROWID",
+        ):
+            self._connection.execute(statement)
+
+    def _execute(self, statement: str, *params: Any) -> Any:
+        with reached(), self._lock:
+            return self._connection.execute(statement, params).fetchone()
+
+    def of(self, conversation: str) -> tuple[bytes, bytes] | None:
+        found: tuple[bytes, bytes] | None = self._execute(
+            "SELECT name, key FROM keys WHERE conversation=? LIMIT 1", conversation
+        )
+        return found
+
+    def find(self, conversation: str, name: bytes) -> bytes | None:
+        whose = "(conversation=? OR conversation IS NULL)"
+        row = self._execute(f"SELECT key FROM keys WHERE name=? AND {whose}", name, conversation)
+        return row[0] if row else None
+
+    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
+        """Keep keys, at FULL whatever the log is written at: one that is lost takes all its words along."""
+        owners = [conversation, *[None] * (len(keys) - 1)]
+        with reached(), self._lock:
+            self._connection.execute("PRAGMA synchronous=FULL")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                rows = [(*key, owner) for key, owner in zip(keys, owners, strict=True)]
+                self._connection.executemany("INSERT INTO keys VALUES (?,?,?)", rows)
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+
+    def assign(self, name: bytes, conversation: str) -> None:
+        self._execute("UPDATE keys SET conversation=? WHERE name=?", conversation, name)
+
+    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
+        """Destroy keys, in the write-ahead log too, where deleted rows stay readable until it is truncated."""
+        with reached(), self._lock:
+            self._connection.execute("DELETE FROM keys WHERE conversation=?", (conversation,))
+            self._connection.executemany("DELETE FROM keys WHERE name=?", [(name,) for name in names])
+            truncate_log(self._connection, self._deadline)
+
+    def is_new(self) -> bool:
+        return self._execute("SELECT 1 FROM master") is None
+
+    def named(self, fingerprint: str) -> str:
+        self._execute("INSERT INTO master SELECT ? WHERE NOT EXISTS (SELECT 1 FROM master)", fingerprint)
+        return str(self._execute("SELECT fingerprint FROM master")[0])
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+class WrappedKeys:
+    """Keys of which only what a master key makes of them is kept: a nonce of 12 bytes, the sealed key, a tag of 16.
+
+    Making a key durable costs as much as a turn, so they are made some at a time, more each time: a process that
+    starts one conversation makes one. Whose a key is needs no such care, since sealed bytes bear the key's name.
+
+    Raises:
+        StoreError: the keys were wrapped by another master key.
+    """
+
+    def __init__(self, keys: KeyStore, master: bytes) -> None:
+        self._keys = keys
+        self._wrapping = AESGCM(master)
+        self._ready: list[tuple[bytes, bytes]] = []
+        self._made = 0
+        self._lock = Lock()
+        fingerprint = hashlib.sha256(b"fingerprint of " + master).hexdigest()[:16]
+        if (noted := keys.named(fingerprint)) != fingerprint:
+            raise StoreError(
+                f"its keys were wrapped by another master key than this one (fingerprint {noted}, not {fingerprint}); "
+                f"give it the one that it was made with: {VARIABLE}, the -master file, or `master_key`"
+            )
+
+    def of(self, conversation: str) -> bytes | None:
+        found = self._keys.of(conversation)
+        return None if found is None else self._unwrapped(*found)
+
+    def take(self, conversation: str) -> bytes:
+        with self._lock:
+            if self._ready:
+                name, key = self._ready.pop()
+                self._keys.assign(name, conversation)
+                return key
+            keys = [new_key() for _ in range(min(self._made + 1, _AT_A_TIME))]
+            self._keys.add([(name_of(key), self._wrapped(key)) for key in keys], conversation)
+            self._made += len(keys)
+            self._ready = [(name_of(key), key) for key in keys[1:]]
+            return keys[0]
+
+    def find(self, conversation: str, name: bytes) -> bytes | None:
+        wrapped = self._keys.find(conversation, name)
+        return None if wrapped is None else self._unwrapped(name, wrapped)
+
+    def _wrapped(self, key: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._wrapping.encrypt(nonce, key, name_of(key))
+
+    def _unwrapped(self, name: bytes, wrapped: bytes) -> bytes:
+        try:
+            return self._wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], name)
+        except (InvalidTag, ValueError):
+            raise StoreError(f"key {name.hex()} is not what was kept; restore the keys") from None
+
+    def destroy(self, conversation: str, names: Iterable[bytes] = ()) -> None:
+        self._keys.destroy(conversation, names)
+
+    def close(self) -> None:
+        self._keys.close()
+
+
+def find_master_key(master_key: MasterKey | None, beside: Path | None, keys: KeyStore) -> bytes:
+    """Return the master key that was given, or is in the environment, or in a file, which is made if need be.
+
+    Args:
+        master_key: what was given.
+        beside: the file, where the store is one; a server has none that every machine sees.
+        keys: what it is to wrap.
+
+    Raises:
+        StoreError: there is none, or it is not 32 bytes, or the file is gone and there are keys that it wrapped.
+    """
+    given = _given(master_key)
+    if given is not None:
+        return given
+    if beside is None:
+        raise StoreError(
+            f"its keys need a master key that every machine has: set {VARIABLE} to 32 random bytes in base64 "
+            "(`head -c 32 /dev/urandom | base64`), or pass `master_key`"
+        )
+    new = keys.is_new()  # before the look at the file, which another process may be making: it notes the key after that
+    if not beside.exists():
+        if not new:
+            raise StoreError(
+                f"no master key at {beside}, and there are keys that need it; restore it or set {VARIABLE}"
+            )
+        _make(beside)
+    return _checked(beside.read_bytes(), str(beside))
+
+
+def _given(master_key: MasterKey | None) -> bytes | None:
+    if master_key is not None:
+        return _checked(master_key(), "what `master_key` returns")
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        return None
+    try:
+        return _checked(base64.b64decode(text, validate=True), VARIABLE)
+    except binascii.Error:
+        raise StoreError(f"{VARIABLE} is not base64") from None
+
+
+def _checked(key: bytes, where: str) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise StoreError(f"{where} has {len(key)} bytes; a master key has {KEY_BYTES}")
+    return key
+
+
+def _make(path: Path) -> None:
+    """Make a master key. Of several processes that do so at once one is first, and no file is seen half done."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(file, new_key())
+        os.fsync(file)
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another process was first
+    finally:
+        os.close(file)
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)

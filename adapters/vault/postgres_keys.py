@@ -1,0 +1,93 @@
+"""The wrapped keys in PostgreSQL, in a schema of their own."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import psycopg
+
+from lastresort.adapters.databases.errors import reached
+from lastresort.adapters.databases.postgres import GRACE, connect
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.databases.watch import Watch
+
+_KEPT = "lastresort_keys.keys"
+
+
+class PostgresKeys:
+    """Keys in a schema of their own, so that they can be backed up, or not, apart from the log."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._at = url, settings
+        self._connection = self._open()
+        self._watch = Watch()
+        self._deadline = settings.deadline + GRACE
+
+    def _open(self) -> psycopg.Connection[Any]:
+        connection = connect(*self._at)
+        connection.execute("SET synchronous_commit = off")  # but for what must be durable at once
+        return connection
+
+    def _execute(self, statement: str, *params: Any, durable: bool = True) -> tuple[Any, ...] | None:
+        """Execute a statement that may be sent twice, and is, if the connection was lost."""
+        with reached():
+            try:
+                return self._fetch(statement, params, durable)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                if not self._connection.broken:
+                    raise
+                self._connection = self._open()
+                return self._fetch(statement, params, durable)
+
+    def _fetch(self, statement: str, params: Sequence[Any], durable: bool) -> tuple[Any, ...] | None:
+        with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
+            if not durable:
+                cursor = self._connection.execute(statement, params)
+                return cursor.fetchone() if cursor.description else None
+            with self._connection.transaction():
+                self._connection.execute("SET LOCAL synchronous_commit = on")
+                cursor = self._connection.execute(statement, params)
+                return cursor.fetchone() if cursor.description else None
+
+    def of(self, conversation: str) -> tuple[bytes, bytes] | None:
+        row = self._execute(
+            f"SELECT name, key FROM {_KEPT} WHERE conversation = %s LIMIT 1", conversation, durable=False
+        )
+        return (bytes(row[0]), bytes(row[1])) if row else None
+
+    def find(self, conversation: str, name: bytes) -> bytes | None:
+        whose = "(conversation = %s OR conversation IS NULL)"
+        row = self._execute(f"SELECT key FROM {_KEPT} WHERE name = %s AND {whose}", name, conversation, durable=False)
+        return bytes(row[0]) if row else None
+
+    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
+        owners = [conversation, *[None] * (len(keys) - 1)]
+        self._execute(
+            f"INSERT INTO {_KEPT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING",
+            *([name for name, _ in keys], [key for _, key in keys], owners),
+        )
+
+    def assign(self, name: bytes, conversation: str) -> None:
+        self._execute(f"UPDATE {_KEPT} SET conversation = %s WHERE name = %s", conversation, name, durable=False)
+
+    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
+        self._execute(
+            f"DELETE FROM {_KEPT} WHERE conversation = %s OR name = ANY(%s::bytea[])", conversation, list(names)
+        )
+
+    def is_new(self) -> bool:
+        return self._execute("SELECT 1 FROM lastresort_keys.master") is None
+
+    def named(self, fingerprint: str) -> str:
+        self._execute(
+            "INSERT INTO lastresort_keys.master SELECT %s::text "
+            "WHERE NOT EXISTS (SELECT 1 FROM lastresort_keys.master) ON CONFLICT DO NOTHING",
+            fingerprint,
+        )
+        row = self._execute("SELECT min(fingerprint) FROM lastresort_keys.master")
+        assert row is not None
+        return str(row[0])
+
+    def close(self) -> None:
+        self._watch.close()
+        self._connection.close()

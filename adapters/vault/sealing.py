@@ -1,0 +1,105 @@
+"""The vault: words sealed with AES-GCM, under a key of their conversation that is kept elsewhere.
+
+The associated data binds sealed bytes to conversation, branch and version: moved to another place they do not
+open. Without the key nobody reads them, so destroying the key erases a conversation.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from threading import Lock
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lastresort.application.ports import SealBroken, Sealed
+
+from .keys import NAME_BYTES, Keys, name_of
+
+_ANY = "surrogatepass"  # what JSON lets through: half of a character is kept as it came, and no reason to lose a turn
+_NONCE_BYTES = 12
+_HEAD_BYTES = NAME_BYTES + _NONCE_BYTES
+_AT_HAND = 10_000  # keys that are kept in memory, ready to use
+
+
+class AesGcmVault:
+    """Seals words with AES-256-GCM: 8 bytes that name the key, a random nonce of 12, the ciphertext, a tag of 16."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._at_hand: OrderedDict[str, tuple[bytes, AESGCM]] = OrderedDict()  # by conversation, what to seal with
+        self._lock = Lock()
+
+    def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
+        name, cipher = self._at_hand.get(conversation) or self._to_seal_with(conversation)
+        nonce = os.urandom(_NONCE_BYTES)
+        data = name + nonce + cipher.encrypt(nonce, _bytes_of(words), _place(conversation, branch, version))
+        return Sealed(_digest(data), data)
+
+    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+        digest, data = sealed
+        if _digest(data) != digest:
+            raise _broken(branch, version)
+        name = data[:NAME_BYTES]
+        ready = self._at_hand.get(conversation)
+        cipher = ready[1] if ready is not None and ready[0] == name else self._to_open(conversation, name)
+        if cipher is None:
+            return None  # the key that sealed it was destroyed
+        try:
+            place = _place(conversation, branch, version)
+            return cipher.decrypt(data[NAME_BYTES:_HEAD_BYTES], data[_HEAD_BYTES:], place).decode(errors=_ANY)
+        except (InvalidTag, ValueError):
+            raise _broken(branch, version) from None
+
+    def _to_seal_with(self, conversation: str) -> tuple[bytes, AESGCM]:
+        with self._lock:  # while it is read too: whoever renews comes either before that or after it is at hand
+            key = self._keys.of(conversation) or self._keys.take(conversation)
+            return self._have_at_hand(conversation, key)
+
+    def _to_open(self, conversation: str, name: bytes) -> AESGCM | None:
+        with self._lock:
+            ready = self._at_hand.get(conversation)
+            key = self._keys.find(conversation, name)
+            if key is None:
+                return None
+            # One of several stays: what a conversation is sealed with is not what each of its words was.
+            return self._have_at_hand(conversation, key)[1] if ready is None else AESGCM(key)
+
+    def _have_at_hand(self, conversation: str, key: bytes) -> tuple[bytes, AESGCM]:
+        ready = name_of(key), AESGCM(key)
+        self._at_hand[conversation] = ready
+        if len(self._at_hand) > _AT_HAND:
+            self._at_hand.popitem(last=False)
+        return ready
+
+    def renew(self, conversation: str) -> None:
+        with self._lock:
+            self._at_hand.pop(conversation, None)
+
+    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
+        try:
+            self._keys.destroy(conversation, {data[:NAME_BYTES] for data in sealed})
+        finally:
+            self.renew(conversation)
+
+    def close(self) -> None:
+        self._keys.close()
+        self._at_hand.clear()
+
+
+def _broken(branch: str, version: int) -> SealBroken:
+    return SealBroken(f"branch {branch}, version {version}: the kept bytes are not what was sealed")
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _bytes_of(words: str) -> bytes:
+    return words.encode(errors=_ANY)
+
+
+def _place(conversation: str, branch: str, version: int) -> bytes:
+    """What binds sealed bytes to their place. Ids hold no spaces, so no two places look alike."""
+    return f"{conversation} {branch} {version}".encode()

@@ -1,0 +1,19 @@
+"""Carries the law out: reads a branch, decides, appends; and the handles that an embedder holds.
+
+It knows the store, the vault and the clock by the ports in `ports` alone.
+"""
+
+from .chat import Chat, Conversations
+from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, ListedBranch, Page, UnknownBranch
+
+__all__ = [
+    "BranchEnded",
+    "Chat",
+    "CommandIdReused",
+    "Committed",
+    "Contended",
+    "Conversations",
+    "ListedBranch",
+    "Page",
+    "UnknownBranch",
+]

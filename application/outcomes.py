@@ -1,0 +1,117 @@
+"""What the service answers: what was committed, that a branch has ended, why a command could not be carried out.
+
+And lists of branches, page by page.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from lastresort.domain.decider import Refused
+from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, Recorded
+from lastresort.domain.state import Conversation, Ended
+from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Risk
+
+from .ports import Found
+
+
+class UnknownBranch(LookupError):
+    """No branch of that id is in the store."""
+
+
+class CommandIdReused(ValueError):
+    """A command id was given to two different commands."""
+
+
+class Contended(RuntimeError):
+    """Others kept writing first. Nothing was recorded; the command may be sent again."""
+
+
+class Committed(NamedTuple):
+    """What a command recorded, and the state of its branch after that."""
+
+    events: tuple[Recorded, ...]
+    state: Conversation
+
+    @property
+    def version(self) -> int:
+        """The version of the command's first event."""
+        return self.events[0].version
+
+
+class Standing(NamedTuple):
+    """A refusal, and the state that it was given in."""
+
+    refused: Refused
+    state: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class BranchEnded:
+    """A user turn came after the ending. It was not recorded; it was screened for risk.
+
+    `words` are handed back, so that they can be sent on a new branch: `edit` opens one in place of any earlier
+    user turn, the latest of which is `turn`.
+    """
+
+    branch: str
+    ended: Ended
+    turn: int | None
+    risk: Risk
+    words: str = field(repr=False)
+
+
+class ListedBranch(Frozen):
+    """A branch as a list shows it. Of one that is active, what an ending says is null."""
+
+    branch: str
+    conversation: str
+    version: int
+    account: str | None
+    parent: str | None
+    at: int | None  # where it opened, on its parent's path
+    cause: ForkCause | None
+    ground: Ground | None = None
+    category: str | None = None
+    policy: str | None = None  # the hash of the one that it ended under
+    policy_name: str | None = None
+    evidence: Evidence | None = None
+    ended_at: int | None = None
+    ended_by: Actor | None = None
+
+
+class Page(NamedTuple):
+    """A part of a list, and where to go on: `after` is None if this is the end of it."""
+
+    rows: tuple[ListedBranch, ...]
+    after: int | None
+
+
+def listed(found: Found, named: Callable[[str], str]) -> ListedBranch:
+    """Return what a list shows of a branch; `named` returns the name of the policy that governs a branch."""
+    began, started = found.began.event, found.started.event
+    opened = began if isinstance(began, BranchOpened) else None
+    root = started if isinstance(started, ConversationStarted) else None
+    ending = found.ending.event if found.ending else None
+    over: dict[str, Any] = {}
+    if found.ending and isinstance(ending, ConversationEnded):
+        same = root is not None and root.policy_hash == ending.policy_hash
+        over = {
+            "ground": ending.ground,
+            "category": ending.category,
+            "policy": ending.policy_hash,
+            "policy_name": root.policy.name if root and same else named(found.began.branch),
+            "evidence": ending.evidence,
+            "ended_at": found.ending.version,
+            "ended_by": ending.by,
+        }
+    return ListedBranch(
+        branch=found.began.branch,
+        conversation=opened.conversation if opened else root.conversation if root else "",
+        version=found.version,
+        account=root and root.account,
+        parent=opened and opened.parent,
+        at=opened and opened.at,
+        cause=opened and opened.cause,
+        **over,
+    )

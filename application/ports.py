@@ -1,0 +1,182 @@
+"""What the domain needs from outside: a store of events, a vault for words, a clock, and new ids."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
+
+from lastresort.domain.events import Event, Recorded, Unreadable
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Risk
+
+
+class Place(NamedTuple):
+    """Where an event stands: its branch, and its version there."""
+
+    branch: str
+    version: int
+
+
+class Placed(NamedTuple):
+    """An event, the place that it is to take, and the sealed words that it stands for, where they are to be kept."""
+
+    branch: str
+    version: int
+    event: Event
+    sealed: bytes | None = None
+    snapshot: bytes | None = None  # of the state after it, as `Snapshots.take` made it
+
+
+class Sealed(NamedTuple):
+    """Words that only the key of their conversation opens; `digest` is the SHA-256 of `data`, as events carry it."""
+
+    digest: str
+    data: bytes
+
+
+class Append(NamedTuple):
+    """What one command writes, all of it or nothing: events of one or more branches, and the words to erase."""
+
+    command_id: str
+    correlation_id: str
+    recorded_at: str  # ISO 8601, UTC
+    events: tuple[Placed, ...]
+    erased: tuple[Place, ...] = ()  # the turns whose words are erased
+
+
+List = Literal["active", "ended", "branched"]
+"""The lists of branches: active and ended are disjoint and cover all of them, branched is orthogonal to both."""
+
+
+class Found(NamedTuple):
+    """A branch as a list finds it: its version, what began it, what began its conversation, and its ending."""
+
+    version: int
+    began: Recorded
+    started: Recorded
+    ending: Recorded | None
+
+
+class VersionConflict(Exception):
+    """Somebody else wrote to a branch of the append first, or it would leave a gap. Nothing was written."""
+
+
+class CommandRecorded(Exception):
+    """The command was carried out before. Nothing was written now."""
+
+
+class Locked(Exception):
+    """Somebody else kept the store's lock for as long as a call may take. Nothing was written."""
+
+
+class EventStore(Protocol):
+    """An append-only log of events in branches, and the sealed words beside it."""
+
+    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+        """Write `appends` in one transaction and return their events as recorded.
+
+        Raises:
+            VersionConflict: the first version of a branch in it is not the next one, or not free.
+            CommandRecorded: one of the command ids is in the log.
+            Locked: its turn to write did not come in time.
+        """
+        ...
+
+    def read(
+        self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
+    ) -> Sequence[Recorded]:
+        """Return the events of a branch's own stream with `after` < version <= `upto`, the first `limit` of them.
+
+        Their position is 0: only `append`, `log` and `entries` know an event's place among all branches.
+        """
+        ...
+
+    def log(self) -> Iterator[Recorded]:
+        """Yield every event in log order."""
+        ...
+
+    def entries(self) -> Iterator[Recorded | Unreadable]:
+        """Yield every entry in log order, those too that this program cannot read: for the audit."""
+        ...
+
+    def recorded_by(self, command_id: str) -> Sequence[Recorded]:
+        """Return the events that a command wrote, in log order; none if it is not in the log."""
+        ...
+
+    def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
+        """Return the sealed words that are kept of what stands at `places`."""
+        ...
+
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+        """Return up to `limit` branches of a list, in the order in which they began, after position `after`."""
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds open."""
+        ...
+
+
+class SealBroken(Exception):
+    """Sealed bytes are not what was sealed for this place: truncated, edited, or moved from another."""
+
+
+class Vault(Protocol):
+    """Seals words under a key of their conversation, bound to the place where they stand."""
+
+    def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
+        """Seal `words`, under a new key if the conversation has none."""
+        ...
+
+    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+        """Return the words that were sealed; None if their key was destroyed.
+
+        Raises:
+            SealBroken: the bytes were not sealed for this place.
+        """
+        ...
+
+    def renew(self, conversation: str) -> None:
+        """Look at the conversation's key anew before it is used again: somebody else may have destroyed it."""
+        ...
+
+    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
+        """Destroy the conversation's key, and what `sealed` of its words was sealed under if that is another one."""
+        ...
+
+    def close(self) -> None:
+        """Release what the vault holds open."""
+        ...
+
+
+class Kept(NamedTuple):
+    """A state that was kept, and the command that led to it: another command at its version is another history."""
+
+    state: Conversation
+    command_id: str
+
+
+class Snapshots(Protocol):
+    """States kept beside the log, to spare reads. They can all be thrown away: the log has all that is in them."""
+
+    every: int
+    """How many versions apart the states are that a branch keeps."""
+
+    def take(self, branch: str, state: Conversation, command_id: str) -> bytes | None:
+        """Return what a store keeps of `state`, which `command_id` led to; None if it is not to be kept."""
+        ...
+
+    def latest(self, branch: str, upto: int | None = None) -> Kept | None:
+        """Return the latest state of a branch's own that is kept, no later than version `upto`.
+
+        What is damaged, of another place, or made by another version of the fold, is no such state.
+        """
+        ...
+
+
+Clock = Callable[[], datetime]
+"""Returns the time, aware of its zone."""
+
+NewId = Callable[[], str]
+"""Returns an id that nobody has used."""
+
+RiskScreen = Callable[[str], Risk]
+"""Looks at a text and says what risk it shows; `unknown` if it cannot tell. If it fails, the risk is `possible`."""

@@ -1,0 +1,88 @@
+"""What became of a command that was delivered before: a command takes effect once, and says so each time.
+
+Who sends a command again may have seen newer turns meanwhile, so which turns it names is not compared. Everything else
+is: an id that comes with another act, another actor, other terms or other words belongs to another command.
+"""
+
+from collections.abc import Sequence
+
+from lastresort.domain.commands import AssessTurn, Command, OpenBranch
+from lastresort.domain.decider import Refused, decide, propose
+from lastresort.domain.events import AttemptRefused, BranchedOff, Event, Recorded, RiskRaised, content_of
+from lastresort.domain.rules import Broken, Missing
+from lastresort.domain.state import Conversation
+
+from .outcomes import CommandIdReused
+
+_LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
+"""Fields that are looked up when a command is sent, and may be others when it is sent again."""
+
+
+def check_same(command: Command, branch: str | None, events: Sequence[Recorded]) -> None:
+    """Check that `events`, recorded under the id of `command`, are what it does on `branch` (None: wherever that was).
+
+    Raises:
+        CommandIdReused: they are another command's.
+    """
+    first = events[0]
+    kind = first.event.attempted if isinstance(first.event, AttemptRefused) else first.kind
+    meant = BranchedOff.kind if isinstance(command, OpenBranch) else propose(command, Conversation())[0].kind
+    same = kind == meant and branch in (None, first.branch) and not _differ(command, first.event)
+    if not (same and all(_about_the_same(command, recorded.event) for recorded in events)):
+        raise reused(command, events)
+
+
+def check_same_words(command: Command, words: str | None, events: Sequence[Recorded], kept: dict[str, str]) -> None:
+    """Check that a command came with the same words before, as far as those are still `kept`, by digest.
+
+    Raises:
+        CommandIdReused: it came with others, or only once of the two times with any.
+    """
+    if isinstance(events[0].event, AttemptRefused):
+        return
+    digest = next(filter(None, (content_of(recorded.event) for recorded in events)), None)
+    if (digest is None) != (words is None) or words not in (None, kept.get(digest or "", words)):
+        raise reused(command, events)
+
+
+def check_same_child(command: OpenBranch, child: str | None, events: Sequence[Recorded]) -> None:
+    """Check that a branch was opened under the name that the caller chose for it, if one was chosen.
+
+    Raises:
+        CommandIdReused: it bears another: the branch that was asked for is not there, and another one would be used.
+    """
+    if child not in (None, events[-1].branch):  # whatever was written to the parent comes first
+        raise reused(command, events)
+
+
+def reused(command: Command, events: Sequence[Recorded]) -> CommandIdReused:
+    """Say what the id of a command was used for."""
+    first = events[0]
+    kind = first.event.attempted if isinstance(first.event, AttemptRefused) else first.kind
+    return CommandIdReused(f"command id {command.id} was used for {kind} on branch {first.branch}")
+
+
+def refused_again(command: Command, trace: AttemptRefused, before: Conversation) -> Refused:
+    """Return the refusal that `trace` recorded, with what was missing in the state `before` it.
+
+    Raises:
+        CommandIdReused: the law would have let the command through then, so it was another that was refused.
+    """
+    decision = decide(command, before)
+    if not isinstance(decision, Refused):
+        raise CommandIdReused(f"command id {command.id} was used for an attempt that was refused under {trace.rules}")
+    found = {broken.rule: broken for broken in decision.broken}
+    at = before.version + 1
+    broken = (found.get(rule, Broken(rule, Missing(f"as recorded at {at}", at=at))) for rule in trace.rules)
+    return Refused(trace.attempted, tuple(broken))
+
+
+def _differ(command: Command, event: Event) -> bool:
+    """Whether a command and the event that its id led to say different things of the same name."""
+    said, recorded = set(type(command).model_fields), set(type(event).model_fields)
+    return any(getattr(command, name) != getattr(event, name) for name in (said & recorded) - _LOOKED_UP)
+
+
+def _about_the_same(command: Command, event: Event) -> bool:
+    """Whether the risk that a verdict raised, if it did, is about whom the command names."""
+    return not (isinstance(command, AssessTurn) and isinstance(event, RiskRaised)) or event.about is command.about

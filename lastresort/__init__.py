@@ -1,0 +1,130 @@
+"""The law of last resort: a conversation state machine that lets a model end an abusive conversation only as a last
+resort, and can prove it.
+
+>>> import lastresort
+>>> conversations = lastresort.open_conversations("memory:")
+>>> chat = conversations.start(model="claude-opus-4-1")
+>>> chat.user_turn("Hello.").version
+2
+
+The rest is in rooms of their own: `lastresort.domain` (the law), `lastresort.application` (what carries it out),
+`lastresort.projections` (views of the log) and `lastresort.adapters` (stores, Claude, the command line, the test kit).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lastresort.adapters.databases.errors import StoreError
+    from lastresort.adapters.opening import open_conversations
+    from lastresort.application.chat import Chat, Conversations
+    from lastresort.application.outcomes import (
+        BranchEnded,
+        CommandIdReused,
+        Committed,
+        Contended,
+        ListedBranch,
+        Page,
+        UnknownBranch,
+    )
+    from lastresort.domain.decider import Accepted, Refused, decide, in_the_way
+    from lastresort.domain.events import EVENTS, Event, Recorded
+    from lastresort.domain.policy import PROFILES, Policy, PolicyError
+    from lastresort.domain.rules import RULES, Broken, Missing, Rule, broken_by, broken_rules
+    from lastresort.domain.state import Conversation, evolve, fold
+    from lastresort.domain.values import (
+        About,
+        Actor,
+        ActorKind,
+        AppealOutcome,
+        ErasureCause,
+        ForkCause,
+        Ground,
+        Rating,
+        Risk,
+        Verdict,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "adapters.databases.errors": ("StoreError",),
+    "adapters.opening": ("open_conversations",),
+    "application.chat": ("Chat", "Conversations"),
+    "application.outcomes": (
+        "BranchEnded", "CommandIdReused", "Committed", "Contended", "ListedBranch", "Page", "UnknownBranch",
+    ),
+    "domain.decider": ("Accepted", "Refused", "decide", "in_the_way"),
+    "domain.events": ("EVENTS", "Event", "Recorded"),
+    "domain.rules": ("RULES", "Broken", "Missing", "Rule", "broken_by", "broken_rules"),
+    "domain.policy": ("PROFILES", "Policy", "PolicyError"),
+    "domain.state": ("Conversation", "evolve", "fold"),
+    "domain.values": (
+        "About", "Actor", "ActorKind", "AppealOutcome", "ErasureCause", "ForkCause", "Ground", "Rating", "Risk",
+        "Verdict",
+    ),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "EVENTS",
+    "PROFILES",
+    "RULES",
+    "About",
+    "Accepted",
+    "Actor",
+    "ActorKind",
+    "AppealOutcome",
+    "BranchEnded",
+    "Broken",
+    "Chat",
+    "CommandIdReused",
+    "Committed",
+    "Contended",
+    "Conversation",
+    "Conversations",
+    "ErasureCause",
+    "Event",
+    "ForkCause",
+    "Ground",
+    "ListedBranch",
+    "Missing",
+    "Page",
+    "Policy",
+    "PolicyError",
+    "Rating",
+    "Recorded",
+    "Refused",
+    "Risk",
+    "Rule",
+    "StoreError",
+    "UnknownBranch",
+    "Verdict",
+    "__version__",
+    "broken_by",
+    "broken_rules",
+    "decide",
+    "evolve",
+    "fold",
+    "in_the_way",
+    "open_conversations",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that `import lastresort` is quick and the core is enough."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+    except ModuleNotFoundError as error:
+        from lastresort.adapters import missing
+
+        missing(error, f"lastresort.{name}", "store")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

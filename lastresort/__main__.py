@@ -1,0 +1,5 @@
+"""The command line, as `python -m lastresort`."""
+
+from lastresort.adapters.console import main
+
+main()
