@@ -1,4 +1,4 @@
-"""`python -m bench`: what this project costs, beside plain drivers and peers. docs/performance.md says more."""
+"""`python -m bench`: what this project costs, beside plain drivers and peers: docs/explanation/performance.md."""
 
 import argparse
 import os

@@ -1,6 +1,7 @@
-"""The table of events in docs/formats.md, made of the types that read and write them: `python -m tests.event_table`.
+"""The table of events in docs/reference/formats.md, made of the types that read and write them.
 
-Each field is named with what it holds, as the types say. tests/test_formats_page.py holds the page against it.
+`python -m tests.event_table` writes it. Each field is named with what it holds, as the types say.
+tests/test_formats_page.py holds the page against it.
 """
 
 import re
@@ -16,7 +17,7 @@ from lastresort.domain import values
 from lastresort.domain.events import EVENTS
 from lastresort.domain.policy import Policy
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "formats.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "formats.md"
 BEGIN, END = "<!-- events: made by tests/event_table.py -->\n", "<!-- end of events -->\n"
 NAMED = {
     repr(values.Id): "id",

@@ -2,7 +2,7 @@
 
 cosmic-ray makes the mistakes. Each is put into a copy of the tree by a process of its own, which runs the tests of the
 core in it until the first failure; the checkout is never touched. A mutant that no test kills survives, and must be
-named in docs/mutants.md with the reason why nothing can tell it from the original.
+named in docs/explanation/mutants.md with the reason why nothing can tell it from the original.
 
 What was killed is kept in .mutants.jsonl by the digest of its text, so that a run that was cut off goes on where it
 was, and only what survived is tried again. Delete the file to begin anew, as after tests were taken away.
@@ -36,7 +36,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parent.parent
-LISTED = ROOT / "docs" / "mutants.md"
+LISTED = ROOT / "docs" / "explanation" / "mutants.md"
 RESULTS = ROOT / ".mutants.jsonl"
 MODULES = ("rules", "state", "decider", "policy")
 TESTS = ("test_policy", "test_state*", "test_rules*", "test_decider")

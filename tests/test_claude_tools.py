@@ -86,7 +86,7 @@ def test_what_the_tools_cost_is_what_the_page_says() -> None:
         said = {"model": asked["model"], "messages": asked["messages"]}
         without = client.messages.count_tokens(**said).input_tokens
         added = client.messages.count_tokens(**said, tools=asked["tools"]).input_tokens - without
-    page = (ROOT / "docs" / "claude.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "claude.md").read_text(encoding="utf-8")
     assert f"{size:,} bytes" in page
     assert f"some {round(added, -1)} tokens" in page
     assert size / 3.5 + 346 < 1_200

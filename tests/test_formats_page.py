@@ -1,4 +1,4 @@
-"""docs/formats.md says what there is: the fields of every event, and those of everything that `--json` prints."""
+"""docs/reference/formats.md names the fields of every event, and of everything that `--json` prints."""
 
 import json
 import re

@@ -280,7 +280,7 @@ def test_a_transcript_shows_the_findings_where_they_are() -> None:
 
 def test_the_page_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """Below each block that prints something; test_docs.py runs the blocks too, and does not look at that."""
-    text = (ROOT / "docs" / "kit.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "test-your-integration.md").read_text(encoding="utf-8")
     namespace: dict[str, object] = {"__name__": "__main__"}
     shown = 0
     for language, block in re.findall(r"^```(python|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):

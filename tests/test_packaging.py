@@ -293,8 +293,8 @@ sys.exit(pytest.main(["-q", "-p", "lastresort.adapters.testing.plugin", "-p", "n
 
 def test_the_kit_works_with_what_its_extra_requires(from_wheel: Path, tmp_path: Path) -> None:
     """Its page runs, the bug in it is found, and the plugin tells the story of a test that fails."""
-    shutil.copy(ROOT / "docs" / "kit.md", tmp_path)
-    command = (from_wheel / "python", "-I", "-c", WITH_THE_KIT, "kit.md", ".")
+    shutil.copy(ROOT / "docs" / "how-to" / "test-your-integration.md", tmp_path)
+    command = (from_wheel / "python", "-I", "-c", WITH_THE_KIT, "test-your-integration.md", ".")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
     assert "1 failed, 1 passed" in done.stdout, f"{done.stdout}\n{done.stderr}"

@@ -20,7 +20,7 @@ from .test_cli import as_json, run
 
 __all__ = ["run"]
 
-OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+OPERATING = (ROOT / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(params=DURABLE_STORES)
@@ -144,6 +144,6 @@ def test_a_doctor_makes_no_table(url: str) -> None:
 
 
 def in_the_page(statement: str, url: str) -> str:
-    """A statement that docs/operating.md tells operators to give."""
+    """A statement that docs/how-to/operate.md tells operators to give."""
     (found,) = re.findall(rf"`({statement}[^`]*)`", OPERATING)
     return str(found) if url.startswith("sqlite") else str(found).replace("BLOB", "BYTEA")

@@ -1,7 +1,7 @@
 """Claude under the law of last resort, through the official `anthropic` SDK.
 
 The model states by tools what it is doing, and may ask for anything; what the law does not allow does not happen. How
-that goes is in docs/claude.md, what it can and cannot promise in docs/promises.md.
+that goes is in docs/reference/claude.md, what it can and cannot promise in docs/explanation/promises.md.
 """
 
 from lastresort.adapters.assessors.claude import (

@@ -1,6 +1,6 @@
 """The log as JSON lines, loss-free in both directions.
 
-The format is fixed, since others read and write it: see docs/formats.md. A line carries `correlation_id` and
+The format is fixed, since others read and write it: see docs/reference/formats.md. A line carries `correlation_id` and
 `schema_version` only where they are not what they usually are (the command's id, and 1).
 """
 

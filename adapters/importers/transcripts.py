@@ -1,6 +1,6 @@
 """Transcripts: recorded conversations, one JSON object a line, with what assessors said of the user's turns.
 
-The format is fixed, since others write it: see docs/formats.md.
+The format is fixed, since others write it: see docs/reference/formats.md.
 """
 
 from collections.abc import Iterable, Sequence

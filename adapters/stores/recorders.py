@@ -243,7 +243,7 @@ def _check_words(tables: Tables) -> None:
 
 def _gone(what: str) -> StoreError:
     """Say what cannot be made anew: to make an empty one would hide that it was lost."""
-    todo = "restore the latest backup. If there is none, docs/operating.md says what else can be done"
+    todo = "restore the latest backup. If there is none, docs/how-to/operate.md says what else can be done"
     return StoreError(f"{what} is gone: {todo}")
 
 

@@ -71,7 +71,7 @@ def schema(tables: Tables) -> Check:
         check_schema(tables)
     except StoreError as error:
         found, _, todo = str(error).partition(": ")
-        return Check("migrations", False, found, todo or "see docs/operating.md")
+        return Check("migrations", False, found, todo or "see docs/how-to/operate.md")
     return Check("migrations", True, f"none is pending: the tables are of version {tables.version}")
 
 

@@ -1,7 +1,7 @@
 """What was erased is in no file: not the words, which never were, nor the sealed bytes, nor the key of a conversation.
 
 Bytes are searched for in pieces, so that it does not matter where a page ends. In the files of PostgreSQL they stay for
-a while, since it deletes by marking: what is promised there, and what is not, is in docs/reliability.md.
+a while, since it deletes by marking: what is promised there, and what is not, is in docs/explanation/reliability.md.
 """
 
 import os
