@@ -1,10 +1,8 @@
 """The packages that are installed, as pyproject.toml lists them. `python -m tests.packages` writes them there."""
 
-from pathlib import Path
+from .house import ROOMS, ROOT
 
-ROOT = Path(__file__).parents[1]
 PROJECT = ROOT / "pyproject.toml"
-ROOMS = ("domain", "application", "projections", "adapters")
 BEGIN, END = "# packages: begin (python -m tests.packages)\n", "# packages: end\n"
 
 

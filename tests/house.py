@@ -1,0 +1,157 @@
+"""The shape of the house: its rooms, what each may see of the others, and whose packages each may import.
+
+    domain <- projections <- adapters
+    domain <- application <- adapters
+
+Within the adapters, `SEES` is the whole of it: a folder that it does not give another one cannot be imported there.
+What is not yet as it should be stands in `EXCEPTIONS`, with the reason; the list only shrinks.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+FRONT_DOOR = "lastresort"
+ROOMS = ("domain", "application", "projections", "adapters")
+PURE = ("domain", "application", "projections")
+INWARD = {"domain", "application", "projections"}
+"""What every adapter may see."""
+
+FRONTS = {"console", "web", "gateway", "play"}
+"""Where people and programs come in: nobody imports them but the command's entry points."""
+DRIVERS = {"claude", "gateway", "integrations"}
+"""What speaks with one provider or framework. They see `turns`, never each other."""
+ENTRY_POINTS = {"lastresort/__main__.py": "console"}
+
+SEES: dict[str, set[str]] = {
+    FRONT_DOOR: {"domain", "application", "adapters", "databases"},
+    "domain": set(),
+    "application": {"domain"},
+    "projections": {"domain"},
+    # The folder itself: `opening`, where stores and vault meet, and the door to it.
+    "adapters": INWARD | {"assessors", "databases", "stores", "vault"},
+    "assessors": INWARD | {"turns"},
+    "claude": INWARD | {"assessors", "turns"},
+    "console": INWARD | {"adapters", "assessors", "claude", "databases", "importers", "turns", "upkeep"},
+    "databases": INWARD,
+    "importers": INWARD | {"adapters", "turns"},
+    "loopback": set(),
+    "stores": INWARD | {"databases"},
+    "testing": INWARD | {"adapters"},
+    "turns": INWARD,
+    "upkeep": INWARD | {"adapters", "databases", "stores"},
+    "vault": INWARD | {"databases"},
+}
+"""Each folder, and the others that it may import from."""
+
+CORNERS = tuple(f"adapters/{name}" for name in SEES if name not in (FRONT_DOOR, *ROOMS))
+
+CORE = {"pydantic"}
+"""What the project needs in any case."""
+EXTRAS: dict[str, tuple[str, set[str]]] = {
+    "assessors": ("claude", {"anthropic"}),
+    "claude": ("claude", {"anthropic", "anyio"}),
+    "console": ("cli", {"anyio", "click", "prompt_toolkit", "rich"}),
+    "databases": ("store", {"eventsourcing"}),
+    "importers": ("store", set()),
+    "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
+    "stores": ("store", {"eventsourcing"}),
+    "testing": ("testing", {"hypothesis", "pytest"}),
+    "upkeep": ("store", set()),
+    "vault": ("store", {"cryptography"}),
+}
+"""Each folder that needs more than the core, the extra that installs it, and what it may import of third parties."""
+POSTGRES = ("postgres", "psycopg")
+"""The extra and the package of the modules that are named for PostgreSQL, in whichever folder."""
+
+COME_WITH = {"jiter": "anthropic", "pydantic_core": "pydantic", "typing_extensions": "pydantic"}
+"""Packages that another one is built on: whoever may import that one may import them."""
+UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}
+"""What an extra installs though no module imports it."""
+
+EXCEPTIONS = {
+    (
+        "adapters/console/partners.py",
+        "anthropic",
+    ): "only the chat with Claude needs it, and says which extra to install",
+    ("adapters/console/partners.py", "httpx2"): "the errors of a stream that breaks off, which anthropic passes on",
+    ("adapters/databases/errors.py", "psycopg"): "knows the errors of the engines that are installed",
+    ("adapters/importers/inputs.py", "stores"): "the codec reads the events of files, until it has a room for both",
+    ("adapters/importers/log_file.py", "stores"): "the codec reads the events of files, until it has a room for both",
+    ("adapters/stores/recorder_store.py", "vault"): "the store of the rooms before opens its own vault",
+    ("adapters/turns/acts.py", "assessors"): "the assessor's port is not yet here",
+    ("adapters/turns/acts.py", "claude"): "what a turn says to people is not yet here",
+    ("adapters/turns/acts.py", "stores"): "reads its own events in their stored form",
+    ("adapters/turns/steps.py", "anyio"): "steps in threads, for drivers that are asynchronous",
+    ("adapters/turns/steps.py", "assessors"): "the assessor's port is not yet here",
+    ("adapters/upkeep/checks.py", "vault"): "counts what lies in the vault",
+    ("adapters/upkeep/doctor.py", "vault"): "counts what lies in the vault",
+    ("adapters/upkeep/postgres_doctor.py", "vault"): "counts what lies in the vault",
+    ("adapters/vault/snapshots.py", "stores"): "snapshots have two owners still",
+    ("domain/policy.py", "functools.lru_cache"): "a log names one policy many times; its hash is not yet kept with it",
+}
+"""What a module imports though the rules above forbid it, and why: another folder, a package, a name."""
+
+
+class Import(NamedTuple):
+    """An import: of a module, or of a name from it."""
+
+    line: int
+    module: str
+    name: str | None
+    alias: str | None
+
+
+def modules_of(folders: Iterable[str]) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+MODULES = modules_of((FRONT_DOOR, *ROOMS))
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def folder_of(name: str) -> str:
+    """Return the folder that a module is in, by the name that `SEES` has for it."""
+    return Path(name).parent.name
+
+
+def imports(source: str, name: str) -> Iterator[Import]:
+    """Yield every import of a module, wherever it stands; a relative one under its full name.
+
+    One that reaches over the wall of its own folder, `from ..`, keeps its dots.
+    """
+    package = ".".join(Path(name).parent.parts)
+    inside = package if package == FRONT_DOOR else f"{FRONT_DOOR}.{package}"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(node.lineno, alias.name, None, alias.asname)
+        elif isinstance(node, ast.ImportFrom):
+            start = inside if node.level == 1 else "." * node.level
+            module = ".".join(filter(None, (start, node.module))) if node.level else node.module or ""
+            for alias in node.names:
+                yield Import(node.lineno, module, alias.name, alias.asname)
+
+
+def house_folder(found: Import) -> str | None:
+    """Return the folder of the house that an import is from, as `SEES` names it; None if from outside."""
+    top, *rest = found.module.split(".")
+    if top != FRONT_DOOR:
+        return None
+    path = [*rest, *([found.name] if found.name else [])]
+    if path[:1] == ["adapters"] and f"adapters/{'/'.join(path[1:2])}" in CORNERS:
+        return path[1]
+    return path[0] if path and path[0] in ROOMS else FRONT_DOOR
+
+
+def packages(name: str) -> set[str]:
+    """Return the packages of third parties that a module may import."""
+    own = CORE | (EXTRAS[folder_of(name)][1] if folder_of(name) in EXTRAS else set())
+    if Path(name).name.startswith("postgres"):
+        own = own | {POSTGRES[1]}
+    return own | {package for package, other in COME_WITH.items() if other in own}

@@ -1,0 +1,63 @@
+"""One folder, one extra, one list of third parties: an extra installs what its folders import, and nothing else."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from .house import COME_WITH, CORE, EXTRAS, MODULES, POSTGRES, ROOT, SEES, UNSEEN, folder_of, imports, named
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+NEEDS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
+
+
+def bare(need: str) -> str:
+    """Return the name in a requirement."""
+    return re.split(r"[][<>=, ]", need)[0]
+
+
+def distribution(package: str) -> str:
+    return package.replace("_", "-")
+
+
+def installed(extra: str) -> set[str]:
+    """Return what an extra installs: the core, its own, and what the extras that it names do."""
+    found = set(CORE)
+    for need in NEEDS.get(extra, []):
+        if bare(need) == "lastresort":
+            found = found.union(*map(installed, re.split(r"[][,]", need)[1:-1]))
+        else:
+            found.add(bare(need))
+    return found
+
+
+def tops(path: Path) -> set[str]:
+    """Return the packages that a module imports."""
+    return {found.module.split(".")[0] for found in imports(path.read_text(), named(path))}
+
+
+@pytest.mark.parametrize("folder", SEES)
+def test_what_a_folder_imports_is_installed_with_its_extra(folder: str) -> None:
+    extra, own = EXTRAS.get(folder, ("", set()))
+    assert {distribution(package) for package in own} <= installed(extra)
+
+
+@pytest.mark.parametrize("extra", sorted({extra for extra, _ in EXTRAS.values()} | {POSTGRES[0]}))
+def test_an_extra_installs_nothing_else(extra: str) -> None:
+    imported = {package for one, own in EXTRAS.values() if one == extra for package in own}
+    if extra == POSTGRES[0]:
+        imported = {POSTGRES[1], "eventsourcing"}  # the latter with its own extra for PostgreSQL
+    assert {bare(need) for need in NEEDS[extra]} - {"lastresort", *UNSEEN} == set(map(distribution, imported))
+
+
+def test_every_extra_is_a_folder_s_or_a_developer_s() -> None:
+    assert NEEDS.keys() - {extra for extra, _ in EXTRAS.values()} == {POSTGRES[0], "dev", "mutants", "fuzz", "bench"}
+    assert {bare(need) for need in PYPROJECT["project"]["dependencies"]} == CORE
+
+
+def test_every_package_on_the_lists_is_imported() -> None:
+    seen = {(folder_of(named(path)), top) for path in MODULES for top in tops(path)}
+    listed = {(folder, package) for folder, (_, own) in EXTRAS.items() for package in own}
+    assert listed <= seen
+    assert COME_WITH.keys() <= {top for _, top in seen}
