@@ -33,8 +33,8 @@ from lastresort.domain.commands import (
 )
 from lastresort.domain.decider import Refused, in_the_way
 from lastresort.domain.events import BranchOpened, Recorded, content_of
+from lastresort.domain.law import Broken
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules import Broken
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import (
     About,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from lastresort.domain.commands import AssessTurn, Command, OpenBranch
 from lastresort.domain.decider import Refused, decide, propose
 from lastresort.domain.events import AttemptRefused, BranchedOff, Event, Recorded, RiskRaised, content_of
-from lastresort.domain.rules import Broken, Missing
+from lastresort.domain.law import Broken, Missing
 from lastresort.domain.state import Conversation
 
 from .outcomes import CommandIdReused

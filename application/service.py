@@ -40,7 +40,7 @@ from lastresort.domain.events import (
     RiskRaised,
     content_of,
 )
-from lastresort.domain.rules import broken_rules
+from lastresort.domain.law import broken_rules
 from lastresort.domain.state import Conversation, about_to_fork, evolve, fold
 from lastresort.domain.values import About, Actor, ActorKind, ErasureCause, Id, Risk, with_content
 

@@ -1,12 +1,13 @@
 """The law of last resort: events, what they add up to, the rules, and how a command is decided. Pure.
 
-`lastresort` exports what an embedder needs; the rules themselves are in `lastresort.domain.rules`.
+`lastresort` exports what an embedder needs; the rules themselves are in `lastresort.domain.rules`, which is imported
+here with all the rest, so that the law is whole wherever any of it is.
 """
 
 from .decider import Accepted, Refused, decide, in_the_way
 from .events import EVENTS, Event, Recorded
+from .law import RULES, Broken, Missing, Rule, broken_by, broken_rules
 from .policy import PROFILES, Policy, PolicyError
-from .rules import RULES, Broken, Missing, Rule, broken_by, broken_rules
 from .state import Conversation, evolve, fold
 from .values import About, Actor, ActorKind, AppealOutcome, ErasureCause, ForkCause, Ground, Rating, Risk, Verdict
 

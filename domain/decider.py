@@ -58,7 +58,8 @@ from .events import (
     UserTurnTaken,
     WarningGiven,
 )
-from .rules import Broken, broken_by, broken_rules, evidence_for
+from .law import Broken, broken_by, broken_rules
+from .rules import evidence_for
 from .state import Conversation
 from .values import Actor, ActorKind, Ground
 

@@ -13,12 +13,10 @@ Sources:
 * ours: a choice of this project where the sources are silent.
 """
 
-from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, assert_never, get_args
+from typing import assert_never, get_args
 
 from .events import (
-    EVENTS,
     AppealDecided,
     AppealFiled,
     AssistantTurnTaken,
@@ -31,7 +29,6 @@ from .events import (
     EndProposed,
     EndRequested,
     Event,
-    EventBase,
     Evidence,
     FeedbackGiven,
     HopeExhausted,
@@ -42,40 +39,10 @@ from .events import (
     UserTurnTaken,
     WarningGiven,
 )
-from .state import Conversation, evolve
+from .law import ALL_EVENTS, Missing, rule
+from .state import Conversation
 from .values import ActorKind, ForkCause, Ground, Verdict
 
-
-class Missing(NamedTuple):
-    """Why a rule does not allow an event: for people as text, for programs as numbers where there are any."""
-
-    text: str
-    have: int | None = None
-    need: int | None = None
-    at: int | None = None  # the version that it is about
-
-
-class Rule(NamedTuple):
-    """A condition on what may happen next in a branch."""
-
-    id: str
-    text: str
-    source: str
-    governs: tuple[type[EventBase], ...]
-    lacks: Callable[[Conversation, Any], Missing | None]
-
-
-class Broken(NamedTuple):
-    """A rule that stands in the way of an event, and what it lacks."""
-
-    rule: str
-    missing: Missing
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.missing.text}"
-
-
-ALL_EVENTS = tuple(EVENTS.values())
 BEGINNINGS = frozenset({ConversationStarted, BranchOpened})
 AFTER_THE_END = (
     FeedbackGiven, AppealFiled, AppealDecided, RiskRaised, RiskCleared, BranchedOff, ContentErased,
@@ -85,22 +52,6 @@ NamesATurn = (
     | ConversationEnded
 )  # fmt: skip
 NAMES_A_TURN = get_args(NamesATurn)
-
-RULES: dict[str, Rule] = {}
-"""The law, rule by rule, in its order."""
-
-
-def rule(
-    id: str, source: str, *governs: type[EventBase]
-) -> Callable[[Callable[[Conversation, Any], Missing | None]], Rule]:
-    """Make a rule of a function that says what an event lacks in a state. Its docstring is the rule's text."""
-
-    def enact(lacks: Callable[[Conversation, Any], Missing | None]) -> Rule:
-        RULES[id] = Rule(id, " ".join((lacks.__doc__ or "").split()), source, governs, lacks)
-        return RULES[id]
-
-    return enact
-
 
 # --- The order of things -------------------------------------------------------------------------------------------
 
@@ -220,11 +171,11 @@ def REDIRECTS_HARM(state: Conversation, event: RedirectionAttempted) -> Missing 
     return None
 
 
-@rule("redirected-first", "post", WarningGiven, ConversationEnded)
+@rule("redirected-first", "post", WarningGiven, ConversationEnded, on=Ground.LAST_RESORT)
 def REDIRECTED_FIRST(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
     """A warning, and an ending as last resort, only after at least `min_failed_redirections` failed redirections in
     this episode."""
-    return None if _on_request(event) else _too_few_failed(state, state.policy.min_failed_redirections)
+    return _too_few_failed(state, state.policy.min_failed_redirections)
 
 
 def _too_few_failed(state: Conversation, need: int) -> Missing | None:
@@ -232,12 +183,10 @@ def _too_few_failed(state: Conversation, need: int) -> Missing | None:
     return None if have >= need else Missing(f"failed redirections: {have} of {need} in this episode", have, need)
 
 
-@rule("warned-first", "tool", ConversationEnded)
+@rule("warned-first", "tool", ConversationEnded, on=Ground.LAST_RESORT)
 def WARNED_FIRST(state: Conversation, event: ConversationEnded) -> Missing | None:
     """An ending as last resort only if a complete warning of its category stands (it names the behaviour,
     redirects, and states the consequence), was given in an earlier assistant turn, and was tested since."""
-    if _on_request(event):
-        return None
     warned = state.warning(event.category)
     if warned is None:
         given = next((w for w in state.unit.warnings if w.category == event.category), None) if state.unit else None
@@ -257,12 +206,12 @@ def WARNED_FIRST(state: Conversation, event: ConversationEnded) -> Missing | Non
     return None
 
 
-@rule("still-harmful", "tool", WarningGiven, ConversationEnded)
+@rule("still-harmful", "tool", WarningGiven, ConversationEnded, on=Ground.LAST_RESORT)
 def STILL_HARMFUL(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
     """A warning or an ending as last resort only if the latest unit is judged harmful and every verdict on it names
     that category."""
     unit, category = state.unit, event.category
-    if _on_request(event) or (unit is not None and category is not None and unit.harmful_in(category)):
+    if unit is not None and category is not None and unit.harmful_in(category):
         return None
     if unit is None or unit.judgement is not Verdict.HARMFUL:
         return Missing(f"the latest unit is {_judgement(state)}", at=_latest(state))
@@ -271,12 +220,12 @@ def STILL_HARMFUL(state: Conversation, event: WarningGiven | ConversationEnded) 
     return Missing(f"the verdicts on the unit at {unit.turn} do not all name {category}", at=unit.turn)
 
 
-@rule("hope-exhausted", "post", HopeExhausted, ConversationEnded)
+@rule("hope-exhausted", "post", HopeExhausted, ConversationEnded, on=Ground.LAST_RESORT)
 def HOPE_EXHAUSTED(state: Conversation, event: HopeExhausted | ConversationEnded) -> Missing | None:
     """An ending as last resort only after HopeExhausted about the latest unit, and that only once the warning was
     tested."""
     if isinstance(event, ConversationEnded):
-        if _on_request(event) or state.wishes.hope is not None:
+        if state.wishes.hope is not None:
             return None
         return Missing(f"no HopeExhausted about the turn at {_latest(state)}", at=_latest(state))
     if any(warned.complete and warned.tested_by is not None for warned in state.now.warnings):
@@ -284,12 +233,10 @@ def HOPE_EXHAUSTED(state: Conversation, event: HopeExhausted | ConversationEnded
     return Missing("no complete warning stands that was tested")
 
 
-@rule("grave-enough", "post", ConversationEnded)
+@rule("grave-enough", "post", ConversationEnded, on=Ground.LAST_RESORT)
 def GRAVE_ENOUGH(state: Conversation, event: ConversationEnded) -> Missing | None:
     """The category of an ending as last resort is one of `categories`, and every severity given for the unit is at
     least `min_severity`."""
-    if _on_request(event):
-        return None
     if event.category not in state.policy.categories:
         return Missing(f"{event.category} is not a category that may lead to an ending")
     return _too_mild(state, state.policy.min_severity)
@@ -358,12 +305,12 @@ def ASKED_BY_USER(state: Conversation, event: EndRequested | EndConfirmed) -> Mi
     return Missing(f"only the user may ask or confirm, not the {event.by.kind}")
 
 
-@rule("confirmed-later", "tool", ConversationEnded)
+@rule("confirmed-later", "tool", ConversationEnded, on=Ground.USER_REQUEST)
 def CONFIRMED_LATER(state: Conversation, event: ConversationEnded) -> Missing | None:
     """An ending on request only if the user confirmed it in the unit right after the one in which they asked, and
     that is the latest."""
     wishes = state.wishes
-    if not _on_request(event) or wishes.confirmed is not None:
+    if wishes.confirmed is not None:
         return None
     if wishes.to_confirm is not None:
         return Missing(f"the request at {wishes.to_confirm} is not confirmed in the latest turn", at=wishes.to_confirm)
@@ -375,11 +322,9 @@ def CONFIRMED_LATER(state: Conversation, event: ConversationEnded) -> Missing | 
 # --- Who may end, and on what terms --------------------------------------------------------------------------------
 
 
-@rule("eligible-model", "post", ConversationEnded)
+@rule("eligible-model", "post", ConversationEnded, on=Ground.LAST_RESORT)
 def ELIGIBLE_MODEL(state: Conversation, event: ConversationEnded) -> Missing | None:
     """An ending as last resort is by the conversation's model, which matches `eligible_models`."""
-    if _on_request(event):
-        return None
     if event.by.kind is not ActorKind.MODEL or event.by.id != state.model:
         return Missing(f"the conversation's model is {state.model}, not {event.by.kind} {event.by.id}")
     if not any(fnmatchcase(state.model, pattern) for pattern in state.policy.eligible_models):
@@ -419,11 +364,11 @@ def evidence_for(state: Conversation, ground: Ground, category: str | None) -> E
     )
 
 
-@rule("stricter-governs", "ours", WarningGiven, ConversationEnded)
+@rule("stricter-governs", "ours", WarningGiven, ConversationEnded, on=Ground.LAST_RESORT)
 def STRICTER_GOVERNS(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
     """After a policy change within an episode, the stricter value of each number governs until it closes."""
     now, policy = state.governing, state.policy.numbers
-    if now == policy or _on_request(event):
+    if now == policy:
         return None
     lacks = None
     if now.min_failed_redirections > policy.min_failed_redirections:
@@ -431,10 +376,6 @@ def STRICTER_GOVERNS(state: Conversation, event: WarningGiven | ConversationEnde
     if lacks is None and now.min_severity > policy.min_severity and isinstance(event, ConversationEnded):
         lacks = _too_mild(state, now.min_severity)
     return lacks and lacks._replace(text=f"{lacks.text}, as the stricter policy of this episode asks")
-
-
-def _on_request(event: WarningGiven | ConversationEnded) -> bool:
-    return isinstance(event, ConversationEnded) and event.ground is Ground.USER_REQUEST
 
 
 # --- Branches and appeals ------------------------------------------------------------------------------------------
@@ -480,38 +421,3 @@ def ANSWERS_AN_APPEAL(state: Conversation, event: AppealFiled | AppealDecided) -
         if event.by.kind is not ActorKind.OPERATOR:
             return Missing(f"an operator decides an appeal, not the {event.by.kind}")
     return None
-
-
-# --- Asking them ---------------------------------------------------------------------------------------------------
-
-
-def governing(rules: Iterable[Rule]) -> dict[type[EventBase], tuple[Rule, ...]]:
-    """Index `rules` by the type of event they govern, so that a plain turn is asked of few."""
-    ordered = tuple(rules)
-    return {kind: tuple(rule for rule in ordered if kind in rule.governs) for kind in ALL_EVENTS}
-
-
-GOVERNING = governing(RULES.values())
-
-
-def broken_by(
-    state: Conversation, event: Event, law: Mapping[type[EventBase], tuple[Rule, ...]] = GOVERNING
-) -> tuple[Broken, ...]:
-    """Return every rule that does not allow `event` in `state`, and what it lacks."""
-    broken: tuple[Broken, ...] = ()
-    for rule in law[type(event)]:
-        missing = rule.lacks(state, event)
-        if missing is not None:
-            broken = (*broken, Broken(rule.id, missing))
-    return broken
-
-
-def broken_rules(
-    state: Conversation, events: Iterable[Event], law: Mapping[type[EventBase], tuple[Rule, ...]] = GOVERNING
-) -> tuple[Broken, ...]:
-    """Return every rule that does not allow one of `events`, recorded one after the other from `state`."""
-    broken: tuple[Broken, ...] = ()
-    for event in events:
-        broken += broken_by(state, event, law)
-        state = evolve(state, event)
-    return broken

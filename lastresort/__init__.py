@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     )
     from lastresort.domain.decider import Accepted, Refused, decide, in_the_way
     from lastresort.domain.events import EVENTS, Event, Recorded
+    from lastresort.domain.law import RULES, Broken, Missing, Rule, broken_by, broken_rules
     from lastresort.domain.policy import PROFILES, Policy, PolicyError
-    from lastresort.domain.rules import RULES, Broken, Missing, Rule, broken_by, broken_rules
     from lastresort.domain.state import Conversation, evolve, fold
     from lastresort.domain.values import (
         About,
@@ -56,7 +56,7 @@ _HOMES = {
     ),
     "domain.decider": ("Accepted", "Refused", "decide", "in_the_way"),
     "domain.events": ("EVENTS", "Event", "Recorded"),
-    "domain.rules": ("RULES", "Broken", "Missing", "Rule", "broken_by", "broken_rules"),
+    "domain.law": ("RULES", "Broken", "Missing", "Rule", "broken_by", "broken_rules"),
     "domain.policy": ("PROFILES", "Policy", "PolicyError"),
     "domain.state": ("Conversation", "evolve", "fold"),
     "domain.values": (

@@ -26,7 +26,8 @@ from lastresort.domain.events import (
     RiskRaised,
     Unreadable,
 )
-from lastresort.domain.rules import BEGINNINGS, GOVERNING, Rule, broken_by
+from lastresort.domain.law import GOVERNING, Law, broken_by
+from lastresort.domain.rules import BEGINNINGS
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Frozen
 
@@ -54,7 +55,7 @@ class Report(NamedTuple):
     states: Mapping[str, Conversation]
 
 
-def audit(log: Iterable[Recorded | Unreadable], law: Mapping[type[EventBase], tuple[Rule, ...]] = GOVERNING) -> Report:
+def audit(log: Iterable[Recorded | Unreadable], law: Law = GOVERNING) -> Report:
     """Replay a whole log in its order and return every finding, in that order."""
     auditor = _Auditor(law)
     for entry in log:
@@ -63,7 +64,7 @@ def audit(log: Iterable[Recorded | Unreadable], law: Mapping[type[EventBase], tu
 
 
 class _Auditor:
-    def __init__(self, law: Mapping[type[EventBase], tuple[Rule, ...]]) -> None:
+    def __init__(self, law: Law) -> None:
         self.replay = Replay()
         self._events = 0
         self._position = 0  # of the entry before

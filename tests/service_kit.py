@@ -13,7 +13,7 @@ from lastresort.application.outcomes import BranchEnded
 from lastresort.application.ports import Append
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import content_of
-from lastresort.domain.rules import Rule
+from lastresort.domain.law import Rule
 from lastresort.domain.values import AppealOutcome, Ground, Rating, Risk, Usage, Verdict
 
 from .vocabulary import MODEL, OPERATOR, policy

@@ -6,8 +6,8 @@ import pytest
 
 from lastresort import Conversations, Ground, Risk, Verdict
 from lastresort.domain.events import AppealDecided, AppealFiled, RiskCleared, RiskRaised
+from lastresort.domain.law import RULES, governing
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules import RULES, governing
 from lastresort.projections import audit
 from lastresort.projections.audit import compare_live
 

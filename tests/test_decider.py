@@ -4,7 +4,7 @@ import pytest
 
 from lastresort.domain import commands as ask
 from lastresort.domain import events as log
-from lastresort.domain import rules
+from lastresort.domain import law, rules
 from lastresort.domain.decider import Accepted, Refused, decide, in_the_way, propose
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
@@ -211,20 +211,20 @@ def test_a_refusal_says_in_numbers_and_versions_what_is_missing(given):
     """For programs, beside the text for people."""
     refusal = given(STARTED, ABUSED, ANSWERED).when(warned()).decision
     assert refusal.broken == (
-        rules.Broken(
-            "redirected-first", rules.Missing("failed redirections: 0 of 3 in this episode", have=0, need=3, at=None)
+        law.Broken(
+            "redirected-first", law.Missing("failed redirections: 0 of 3 in this episode", have=0, need=3, at=None)
         ),
     )
     assert str(refusal) == ("WarningGiven refused: redirected-first: failed redirections: 0 of 3 in this episode")
     (at_risk,) = given(STARTED, SAID, AT_RISK).when(PROPOSED).decision.broken
-    assert at_risk.missing == rules.Missing("open risks: risk", have=1, need=0)
+    assert at_risk.missing == law.Missing("open risks: risk", have=1, need=0)
     (still_pending,) = given(STARTED, *THREE_FAILED_REDIRECTIONS, SAID, ANSWERED).when(warned()).decision.broken
     assert still_pending.missing.at == 16
 
 
 def test_the_rules_of_a_refusal_are_named_once():
     """Though several events of one command may break the same rule."""
-    broken = rules.Broken("begins-once", rules.Missing("the branch has not begun"))
+    broken = law.Broken("begins-once", law.Missing("the branch has not begun"))
     assert Refused("TurnAssessed", (broken, broken)).rules == ("begins-once",)
 
 
@@ -352,7 +352,7 @@ def test_an_ending_that_is_proposed_is_judged_before_it_is_recorded(given):
     (event,) = propose(command, state)
     assert decide(command, state) == Refused(
         "ConversationEnded",
-        rules.broken_by(state, event),
+        law.broken_by(state, event),
         (
             log.AttemptRefused(
                 by=MODEL,

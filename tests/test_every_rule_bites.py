@@ -14,8 +14,8 @@ import pytest
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import propose
 from lastresort.domain.events import BranchOpened, ConversationEnded, Event
+from lastresort.domain.law import RULES, broken_by, governing
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules import RULES, broken_by, governing
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import About, ForkCause, OpenRisk, Risk
 

@@ -19,8 +19,8 @@ import pytest
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Accepted, Refused, decide, propose
 from lastresort.domain.events import EVENTS, Event
+from lastresort.domain.law import RULES
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules import RULES
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import (
     About,

@@ -42,7 +42,7 @@ from lastresort.domain import rules
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Accepted, decide
 from lastresort.domain.events import EVENTS, BranchOpened, ConversationEnded, HopeExhausted
-from lastresort.domain.rules import RULES
+from lastresort.domain.law import RULES
 from lastresort.domain.state import fold
 from lastresort.projections import audit
 

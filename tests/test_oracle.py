@@ -12,8 +12,8 @@ import pytest
 
 from lastresort.domain import events as log
 from lastresort.domain.events import Event, Recorded
+from lastresort.domain.law import RULES
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules import RULES
 from lastresort.domain.values import About, ForkCause, Ground, OpenRisk, Risk, Verdict
 
 from . import oracle

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lastresort.domain.rules import RULES
+from lastresort.domain.law import RULES
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 
 from lastresort.domain import rules
-from lastresort.domain.events import EVENTS
-from lastresort.domain.rules import RULES
+from lastresort.domain.events import EVENTS, ConversationEnded
+from lastresort.domain.law import RULES, broken_by
+from lastresort.domain.policy import Policy
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Ground
+
+from .vocabulary import MODEL
 
 LAW = (
     "begins-once", "ended-is-final", "refers-to-the-path", "answers-a-user", "judges-the-latest", "redirects-harm",
@@ -53,6 +58,39 @@ def test_a_rule_is_stated_and_sourced(rule):
     assert rule.governs
     assert set(rule.governs) <= set(EVENTS.values())
     assert len(set(rule.governs)) == len(rule.governs)
+
+
+OF_LAST_RESORT = {
+    "redirected-first", "warned-first", "still-harmful", "hope-exhausted", "grave-enough", "eligible-model",
+    "stricter-governs",
+}  # fmt: skip
+ON_REQUEST = {"confirmed-later"}
+
+
+def test_a_rule_says_on_which_ground_it_is_asked_of_an_ending():
+    """Of endings as last resort, on request, or both."""
+    assert {id for id, rule in RULES.items() if rule.on is Ground.LAST_RESORT} == OF_LAST_RESORT
+    assert {id for id, rule in RULES.items() if rule.on is Ground.USER_REQUEST} == ON_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("ground", "asked"),
+    # Without an episode, stricter-governs finds nothing amiss.
+    [(Ground.LAST_RESORT, OF_LAST_RESORT - {"stricter-governs"}), (Ground.USER_REQUEST, ON_REQUEST)],
+)
+def test_a_rule_of_one_ground_is_asked_of_no_ending_on_the_other(ground, asked):
+    """Its predicate need not look at the ground."""
+    ending = ConversationEnded(
+        by=MODEL,
+        ground=ground,
+        category="abuse" if ground is Ground.LAST_RESORT else None,
+        seen=1,
+        evidence={},
+        policy_hash=Policy.default().hash,
+        model=MODEL.id,
+    )
+    broken = {one.rule for one in broken_by(Conversation(), ending)}
+    assert broken & (OF_LAST_RESORT | ON_REQUEST) == asked
 
 
 @pytest.mark.parametrize("id", RULES)

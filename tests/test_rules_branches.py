@@ -4,6 +4,7 @@ import pytest
 
 from lastresort.domain import rules
 from lastresort.domain.events import BranchOpened, UserTurnTaken
+from lastresort.domain.law import broken_by
 from lastresort.domain.state import about_to_fork
 from lastresort.domain.values import About, AppealOutcome, ForkCause, OpenRisk
 
@@ -96,7 +97,7 @@ def test_forks_before_the_end__not_even_where_a_turn_follows(given):
     """A turn that was recorded after an ending, against the law, is no place to fork at."""
     state = about_to_fork(given(STARTED, ENDED).state, UserTurnTaken, ())
     opened = BranchOpened(by=USER, conversation="c", parent="c", at=8, cause=ForkCause.EDIT, risks=())
-    assert [broken.rule for broken in rules.broken_by(state, opened)] == [rules.FORKS_BEFORE_THE_END.id]
+    assert [broken.rule for broken in broken_by(state, opened)] == [rules.FORKS_BEFORE_THE_END.id]
 
 
 def test_forks_before_the_end__just_before_it(given):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from lastresort.domain import events as log
 from lastresort.domain.decider import Accepted, decide, in_the_way
 from lastresort.domain.events import EVENTS, Recorded
+from lastresort.domain.law import broken_by, broken_rules
 from lastresort.domain.policy import RECALLED
-from lastresort.domain.rules import broken_by, broken_rules
 from lastresort.domain.state import NO_EPISODE, NO_WISHES, Conversation, evolve, fold
 from lastresort.domain.values import Assessment, EndingGround, Ground, Risk, Verdict
 

@@ -25,8 +25,8 @@ from lastresort.adapters.importers.inputs import BadInput, load_policy
 from lastresort.application.chat import Conversations
 from lastresort.application.outcomes import CommandIdReused, Contended, UnknownBranch
 from lastresort.application.ports import List, SealBroken
+from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES
-from lastresort.domain.rules import RULES
 from lastresort.domain.values import Ground, Id
 
 from . import INTERRUPTED, upkeep

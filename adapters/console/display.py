@@ -16,8 +16,8 @@ from rich.tree import Tree
 
 from lastresort.adapters.upkeep.checks import Check
 from lastresort.application.outcomes import Page
+from lastresort.domain.law import Broken, Rule
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules import Broken, Rule
 from lastresort.projections import Branch, Finding, Line, Views
 from lastresort.projections.figures import Figures
 from lastresort.projections.transcript import evidence

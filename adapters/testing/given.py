@@ -12,7 +12,7 @@ from functools import reduce
 
 from lastresort.domain.decider import Accepted, Refused, decide
 from lastresort.domain.events import Event, EventBase
-from lastresort.domain.rules import Rule, broken_by
+from lastresort.domain.law import Rule, broken_by
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import OpenRisk
 

@@ -26,8 +26,8 @@ from lastresort.domain.events import (
     Recorded,
     UserTurnTaken,
 )
+from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules import broken_by
 from lastresort.domain.state import Conversation, about_to_fork, evolve, fold
 from lastresort.domain.values import About, ActorKind, ForkCause, OpenRisk, Risk, SecondOpinion
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, cast
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Accepted, decide
 from lastresort.domain.events import Event, EventBase, Recorded
+from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules import broken_by
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import (
     About,

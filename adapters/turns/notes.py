@@ -8,7 +8,8 @@ from typing import Any
 
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import ConversationEnded
-from lastresort.domain.rules import GRAVE_ENOUGH, HOPE_EXHAUSTED, PROPOSED_FIRST, WARNED_FIRST, Broken
+from lastresort.domain.law import Broken
+from lastresort.domain.rules import GRAVE_ENOUGH, HOPE_EXHAUSTED, PROPOSED_FIRST, WARNED_FIRST
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Verdict
 
