@@ -6,6 +6,7 @@ sees anew.
 """
 
 from typing import get_args
+from uuid import NAMESPACE_URL, uuid5
 
 from lastresort.domain.commands import (
     AssessTurn,
@@ -55,6 +56,7 @@ from .ports import List
 from .service import Service
 
 _MOST_ROWS = 1_000
+_STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
 _LAST_POSITION = 2**63 - 1
 """The last position that a log can have."""
 
@@ -81,7 +83,7 @@ class Conversations(Service):
             model: the name of the model that answers.
             account: a pseudonym of the user.
             policy: the terms; the default profile, if none are given.
-            conversation: what to call it.
+            conversation: what to call it; if nothing is given, it follows from `command_id`.
             arm: the arm of an experiment that it is in.
             by: who starts it; the user, if nobody is named.
             command_id: by which it is started once however often this is sent.
@@ -90,16 +92,19 @@ class Conversations(Service):
             CommandIdReused: `command_id` belongs to another command.
             ValueError: a conversation of that id exists, or an argument is malformed.
         """
+        named = conversation is not None
+        if conversation is None:
+            conversation = self.new_id() if command_id is None else uuid5(_STARTED, command_id).hex
         command = StartConversation(
             id=self.new_id() if command_id is None else command_id,
             by=by or Actor(kind=ActorKind.USER, id=account or "user"),
-            conversation=conversation or self.new_id(),
+            conversation=conversation,
             account=account,
             policy=policy or Policy.default(),
             model=model,
             arm=arm,
         )
-        return self.chat(self.begin(command, named=conversation is not None))
+        return self.chat(self.begin(command, named=named))
 
     def chat(self, branch: str) -> "Chat":
         """Return a handle on a branch as it stands now.

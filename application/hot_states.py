@@ -14,8 +14,8 @@ from operator import attrgetter
 from threading import Lock
 from typing import NamedTuple
 
-from lastresort.domain.events import BranchOpened, Recorded
-from lastresort.domain.state import Conversation, fold
+from lastresort.domain.events import BranchOpened, EventBase, Recorded
+from lastresort.domain.state import Conversation, about_to_fork, fold
 
 from .outcomes import UnknownBranch
 from .ports import EventStore, Snapshots
@@ -101,6 +101,7 @@ class Piece(NamedTuple):
 def pieces_of(
     store: EventStore,
     snapshots: Snapshots | None,
+    tree: str,
     branch: str,
     upto: int | None = None,
     kept: int | None = None,
@@ -115,12 +116,12 @@ def pieces_of(
     """
     pieces: list[Piece] = []
     kept = upto if kept is None else kept
-    while (piece := _since_kept(store, snapshots, branch, upto, kept)) is None:
-        own = store.read(branch, upto=upto, limit=at_once)
-        first = own[:1] or store.read(branch, limit=1)
+    while (piece := _since_kept(store, snapshots, tree, branch, upto, kept)) is None:
+        own = store.read(tree, branch, upto=upto, limit=at_once)
+        first = own[:1] or store.read(tree, branch, limit=1)
         if not first:
             raise UnknownBranch(f"no branch {branch} in the store")
-        pieces.append(Piece(Conversation(), _from(own, store, branch, upto, at_once)))
+        pieces.append(Piece(Conversation(), _from(own, store, tree, branch, upto, at_once)))
         opened = first[0].event
         if not isinstance(opened, BranchOpened):
             return pieces[::-1]
@@ -130,24 +131,46 @@ def pieces_of(
 
 
 def _from(
-    events: Sequence[Recorded], store: EventStore, branch: str, upto: int | None, at_once: int | None
+    events: Sequence[Recorded], store: EventStore, tree: str, branch: str, upto: int | None, at_once: int | None
 ) -> Iterable[Recorded]:
     """Yield events of a branch, and those that follow them."""
     while events:
         yield from events
         if len(events) != at_once:
             return
-        events = store.read(branch, after=events[-1].version, upto=upto, limit=at_once)
+        events = store.read(tree, branch, after=events[-1].version, upto=upto, limit=at_once)
 
 
 def _since_kept(
-    store: EventStore, snapshots: Snapshots | None, branch: str, upto: int | None, kept: int | None
+    store: EventStore, snapshots: Snapshots | None, tree: str, branch: str, upto: int | None, kept: int | None
 ) -> Piece | None:
     """Return the latest state of a branch's own that is kept, and the events since; None if there is no such state."""
     while snapshots and kept != 0 and (found := snapshots.latest(branch, kept)) is not None:
         version = found.state.version
-        events = store.read(branch, after=version - 1, upto=upto)
+        events = store.read(tree, branch, after=version - 1, upto=upto)
         if events and (events[0].version, events[0].command_id) == (version, found.command_id):
             return Piece(found.state, events[1:])
         kept = version - 1  # it is of another history than the log's
     return None
+
+
+def state_at_fork(
+    store: EventStore, snapshots: Snapshots | None, hot: HotStates, branch: str, at: int, parent: Conversation
+) -> Conversation:
+    """Return the state at version `at` of a path, and what comes next on it, from the nearest state at hand."""
+    following: type[EventBase] | None = None
+    tree = parent.conversation
+    while (near := hot.at(branch, at)) is None:
+        first = store.read(tree, branch, limit=1)[0].event
+        if not isinstance(first, BranchOpened) or first.at < at:
+            break
+        following = following or (BranchOpened if first.at == at else None)
+        branch = first.parent
+    if near is None:
+        pieces = pieces_of(store, snapshots, tree, branch, at + 1, kept=at)
+        near, path = pieces[0].state, [recorded for piece in pieces for recorded in piece.events]
+    else:
+        path = list(store.read(tree, branch, after=near.version, upto=at + 1))
+    after = path[-1] if path and path[-1].version == at + 1 else None
+    prefix = fold(path[:-1] if after else path, near)
+    return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)

@@ -34,13 +34,23 @@ class Sealed(NamedTuple):
 
 
 class Append(NamedTuple):
-    """What one command writes, all of it or nothing: events of one or more branches, and the words to erase."""
+    """What one command writes, all of it or nothing: events of branches of one tree, and the words to erase."""
 
-    command_id: str
+    tree: str  # the id of the conversation, which is its root branch's too
+    command_id: str  # unique within the tree
     correlation_id: str
     recorded_at: str  # ISO 8601, UTC
     events: tuple[Placed, ...]
     erased: tuple[Place, ...] = ()  # the turns whose words are erased
+
+
+class Head(NamedTuple):
+    """A branch of a tree, and how far it has come."""
+
+    branch: str
+    version: int  # of its latest event
+    parent: str | None = None  # None: it is the root
+    at: int | None = None  # where it opened, on its parent's path
 
 
 List = Literal["active", "ended", "branched"]
@@ -69,37 +79,61 @@ class Locked(Exception):
 
 
 class EventStore(Protocol):
-    """An append-only log of events in branches, and the sealed words beside it."""
+    """An append-only log of events in branches, and the sealed words beside it. Threads may share it.
+
+    Branches belong to trees, one a conversation. A tree is the unit of consistency: an append is about one, and command
+    ids are unique within it. A store may hold them to be unique altogether, as it may find a branch without its tree.
+    """
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
-        """Write `appends` in one transaction and return their events as recorded.
+        """Write `appends`, each about one tree, in one transaction and return their events as recorded.
 
         Raises:
             VersionConflict: the first version of a branch in it is not the next one, or not free.
-            CommandRecorded: one of the command ids is in the log.
+            CommandRecorded: one of the command ids is in the log, in its tree at least.
             Locked: its turn to write did not come in time.
         """
         ...
 
     def read(
-        self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
+        self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
     ) -> Sequence[Recorded]:
         """Return the events of a branch's own stream with `after` < version <= `upto`, the first `limit` of them.
 
-        Their position is 0: only `append`, `log` and `entries` know an event's place among all branches.
+        Their position is 0: only `append`, `log` and `entries` know an event's place among all branches. None are
+        returned if there is no such branch.
         """
         ...
 
-    def log(self) -> Iterator[Recorded]:
-        """Yield every event in log order."""
+    def tree_of(self, branch: str) -> str | None:
+        """Return the tree that a branch belongs to, for someone who knows no more; None if there is no such branch."""
         ...
 
-    def entries(self) -> Iterator[Recorded | Unreadable]:
-        """Yield every entry in log order, those too that this program cannot read: for the audit."""
+    def heads(self, tree: str) -> Sequence[Head]:
+        """Return every branch of a tree, parents before children; none if there is no such tree."""
         ...
 
-    def recorded_by(self, command_id: str) -> Sequence[Recorded]:
-        """Return the events that a command wrote, in log order; none if it is not in the log."""
+    def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
+        """Return the events that a command wrote, in log order; none if it is not in the log.
+
+        Where command ids are unique in the whole store they may be events of another tree.
+        """
+        ...
+
+    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+        """Yield the events after position `after` in log order, the first `limit` of them."""
+        ...
+
+    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded | Unreadable]:
+        """Yield entries as `log` does, those too that this program cannot read: for the audit."""
+        ...
+
+    def head(self) -> int:
+        """Return the position of the latest event, 0 if there is none."""
+        ...
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for an event after position `after`; return whether there is one."""
         ...
 
     def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:

@@ -34,18 +34,17 @@ from lastresort.domain.events import (
     ContentErased,
     ConversationEnded,
     Event,
-    EventBase,
     Recorded,
     RiskCleared,
     RiskRaised,
     content_of,
 )
 from lastresort.domain.law import broken_rules
-from lastresort.domain.state import Conversation, about_to_fork, evolve, fold
+from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.values import About, Actor, ActorKind, ErasureCause, Id, Risk, with_content
 
-from .hot_states import FEW, HotStates, pieces_of
-from .outcomes import BranchEnded, Committed, Contended, Standing
+from .hot_states import FEW, HotStates, pieces_of, state_at_fork
+from .outcomes import BranchEnded, Committed, Contended, Standing, UnknownBranch
 from .ports import (
     Append,
     Clock,
@@ -132,7 +131,7 @@ class Service:
         try:
             self._append(command, {root: nothing}, {root: propose(command, nothing)})
         except (CommandRecorded, VersionConflict):
-            told = self._told_before(command, root if named else None)
+            told = self._told_before(command, root, root if named else None)
             if told is None:
                 raise ValueError(f"conversation {root} exists; choose another id") from None
             assert isinstance(told, Committed)
@@ -153,7 +152,11 @@ class Service:
         Raises:
             UnknownBranch: the store has no such branch.
         """
-        return [recorded for piece in pieces_of(self.store, None, branch, upto) for recorded in piece.events]
+        return [
+            recorded
+            for piece in pieces_of(self.store, None, self.tree_of(branch), branch, upto)
+            for recorded in piece.events
+        ]
 
     def tree(self, branch: str) -> dict[str, Conversation]:
         """Return the branches of the tree that `branch` belongs to, root first, by reading the log alone.
@@ -178,7 +181,20 @@ class Service:
         Raises:
             UnknownBranch: the store has no such branch.
         """
-        return [recorded for one in self.tree(branch) for recorded in self.store.read(one)]
+        tree = self.tree_of(branch)
+        return [recorded for one in self.tree(branch) for recorded in self.store.read(tree, one)]
+
+    def tree_of(self, branch: str) -> str:
+        """Return the conversation that a branch belongs to.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        state = self._hot.get(branch)
+        tree = state.conversation if state else self.store.tree_of(branch)
+        if tree is None:
+            raise UnknownBranch(f"no branch {branch} in the store")
+        return tree
 
     def words(self, path: Iterable[Recorded]) -> dict[str, str]:
         """Return the words that stand on a path, by digest, those that are still kept.
@@ -292,7 +308,7 @@ class Service:
         return {
             digest: Place(one.branch, one.version)
             for branch in branches
-            for one in self.store.read(branch)
+            for one in self.store.read(self.tree_of(branch), branch)
             if (digest := content_of(one.event))
         }
 
@@ -338,7 +354,7 @@ class Service:
 
         def attempt(fresh: bool) -> Committed | Standing:
             parent = self._state(branch, fresh=fresh)
-            at_fork = self._about_to_fork(branch, command.at, parent)
+            at_fork = state_at_fork(self.store, self._snapshots, self._hot, branch, command.at, parent)
             decision = decide(command, at_fork)
             noted = decide(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
             if isinstance(decision, Refused) or isinstance(noted, Refused):
@@ -351,7 +367,7 @@ class Service:
                 turn = TakeUserTurn(id=command.id, by=command.by, content=UNSEALED)
                 told, sealed = self._seal(turn, at_fork, opened, command.at + 2, words)
                 events += propose(told, evolve(at_fork, events[0]))
-            if fresh and child is not None and self.store.read(child, limit=1):
+            if fresh and child is not None and self.store.read(parent.conversation, child, limit=1):
                 raise ValueError(f"branch {child} exists; choose another id")
             return self._append(
                 command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, sealed
@@ -371,7 +387,7 @@ class Service:
         tree = self.tree(conversation)
         command = EraseContents(id=command_id, by=by, contents=(), cause=cause)
         contents: Iterable[str] = ()  # what was said since the command was delivered before is not meant
-        if self._told_before(command, conversation) is None:
+        if self._told_before(command, conversation, conversation) is None:
             # The key first: should this be interrupted, then what is to be erased is gone, and may be sent again.
             places = self._contents_of(tree)
             self.vault.forget(tree[conversation].conversation, self.store.contents(places.values()).values())
@@ -389,7 +405,7 @@ class Service:
         correlation_id: str | None = None,
     ) -> Committed | Refused:
         """Decide anew while others write first; refuse only what was not done before, and on what the log says now."""
-        conflicts, locked, fresh = 0, 0, False
+        conflicts, locked, fresh, tree = 0, 0, False, self.tree_of(branch)
         hold = isinstance(command, RaiseRisk | AssessTurn)  # which has to win on every branch at once, and always
         attempts = self._attempts * (_FOR_A_HOLD if hold else 1)
         while conflicts < attempts:
@@ -397,13 +413,13 @@ class Service:
                 outcome = attempt(fresh)
                 if isinstance(outcome, Committed):
                     return outcome
-                if (told := self._told_before(command, branch, words)) is not None:
+                if (told := self._told_before(command, tree, branch, words)) is not None:
                     return told
                 if fresh:
                     self._leave_trace(command, branch, outcome, correlation_id)
                     return outcome.refused
             except CommandRecorded:
-                told = self._told_before(command, branch, words)
+                told = self._told_before(command, tree, branch, words)
                 assert told is not None
                 return told
             except VersionConflict:
@@ -423,14 +439,14 @@ class Service:
             self._append(command, {branch: standing.state}, written, correlation_id=correlation_id)
 
     def _told_before(
-        self, command: Command, branch: str | None, words: str | None = None
+        self, command: Command, tree: str, branch: str | None, words: str | None = None
     ) -> Committed | Refused | None:
         """Return what became of a command that was delivered before, None if it was not.
 
         Raises:
             CommandIdReused: what was delivered under this id was another command, or other words.
         """
-        events = tuple(self.store.recorded_by(command.id))
+        events = tuple(self.store.recorded_by(tree, command.id))
         if not events:
             return None
         check_same(command, branch, events)
@@ -473,6 +489,7 @@ class Service:
                 placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, state, command.id))
         recorded = self.store.append(
             Append(
+                tree=next(iter(after.values())).conversation,
                 command_id=command.id,
                 correlation_id=correlation_id or command.id,
                 recorded_at=self.clock().astimezone(UTC).isoformat(timespec="microseconds"),
@@ -491,30 +508,12 @@ class Service:
         if state is not None and not fresh:
             return state
         if state is None:
-            pieces = pieces_of(self.store, self._snapshots, branch, at_once=FEW)
+            pieces = pieces_of(self.store, self._snapshots, self.tree_of(branch), branch, at_once=FEW)
             inherited = fold((one for piece in pieces[:-1] for one in piece.events), pieces[0].state)
             state = self._hot.fold(branch, pieces[-1].events, inherited)
-        elif new := self.store.read(branch, after=state.version):
+        elif new := self.store.read(state.conversation, branch, after=state.version):
             state = self._hot.fold(branch, new, state)
         else:
             return state
         self.vault.renew(state.conversation)  # an erasure may be among what others wrote
         return state
-
-    def _about_to_fork(self, branch: str, at: int, parent: Conversation) -> Conversation:
-        """Return the state at version `at` of a path, and what comes next on it, from the nearest state at hand."""
-        following: type[EventBase] | None = None
-        while (near := self._hot.at(branch, at)) is None:
-            first = self.store.read(branch, limit=1)[0].event
-            if not isinstance(first, BranchOpened) or first.at < at:
-                break
-            following = following or (BranchOpened if first.at == at else None)
-            branch = first.parent
-        if near is None:
-            pieces = pieces_of(self.store, self._snapshots, branch, at + 1, kept=at)
-            near, path = pieces[0].state, [recorded for piece in pieces for recorded in piece.events]
-        else:
-            path = list(self.store.read(branch, after=near.version, upto=at + 1))
-        after = path[-1] if path and path[-1].version == at + 1 else None
-        prefix = fold(path[:-1] if after else path, near)
-        return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)

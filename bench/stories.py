@@ -70,7 +70,7 @@ def many(stories: Sequence[Sequence[Append]], conversations: int) -> Iterator[Ap
             placed = tuple(
                 Placed(f"{number}-{one.branch}", one.version, _renamed(one.event, number)) for one in append.events
             )
-            yield Append(command_id, command_id, append.recorded_at, placed)
+            yield Append(f"{number}-{append.tree}", command_id, command_id, append.recorded_at, placed)
 
 
 def _renamed(event: Event, number: int) -> Event:

@@ -220,7 +220,7 @@ def test_events_of_version_2_say_so_and_cost_no_step() -> None:
     store = RecorderStore(MemoryRecorder(), encoding)
     left = EVENTS["UserLeft"](by=ASSESSOR)
     events = (Placed("c", 1, left), Placed("c", 2, SURE), Placed("c", 3, SURE))  # type: ignore[arg-type]
-    store.append(Append("one", "one", "2026-01-31T12:00:00+00:00", events))
+    store.append(Append("b", "one", "one", "2026-01-31T12:00:00+00:00", events))
     assert [row.schema_version for row in store.recorder.select_log(0, 9)] == [1, 2, 2]
     assert [entry.event for entry in store.log()] == [left, SURE, SURE]
     assert step.calls == 0

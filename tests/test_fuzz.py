@@ -109,7 +109,7 @@ def test_transcripts(path: Path) -> None:
 def held_store() -> RecorderStore:
     """A store that holds something already."""
     store = RecorderStore(MemoryRecorder())
-    store.append(Append("held", "held", "2026-01-31T12:00:00+00:00", (Placed("held", 1, LEFT, b"sealed"),)))
+    store.append(Append("held", "held", "held", "2026-01-31T12:00:00+00:00", (Placed("held", 1, LEFT, b"sealed"),)))
     return store
 
 

@@ -65,7 +65,9 @@ def writes(store: RecorderStore, *appends: Append) -> Callable[[], Any]:
 
 
 def leave(command_id: str, *places: tuple[str, int]) -> Append:
-    return Append(command_id, command_id, THEN, tuple(Placed(*place, LEFT, b"sealed") for place in places))
+    return Append(
+        places[0][0], command_id, command_id, THEN, tuple(Placed(*place, LEFT, b"sealed") for place in places)
+    )
 
 
 def test_appends_that_wait_share_a_transaction_and_none_harms_another(tmp_path: Path) -> None:

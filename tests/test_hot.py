@@ -93,9 +93,9 @@ def test_a_long_branch_is_folded_as_it_is_read(chats: Conversations, events: int
     for number in range(events - 1):
         done((chat.assistant_turn if number % 2 else chat.user_turn)("hello"))
     for read in (1, 7, FEW, None):
-        (piece,) = pieces_of(chats.store, None, chat.branch, at_once=read)
+        (piece,) = pieces_of(chats.store, None, chat.branch, chat.branch, at_once=read)
         assert [entry.version for entry in piece.events] == list(range(1, events + 1))
-        (piece,) = pieces_of(chats.store, None, chat.branch, upto=50, at_once=read)
+        (piece,) = pieces_of(chats.store, None, chat.branch, chat.branch, upto=50, at_once=read)
         assert [entry.version for entry in piece.events] == list(range(1, 51))
     state, chats._hot, chats._snapshots = chats.state(chat.branch), HotStates(9), None
     assert chats.state(chat.branch) == state

@@ -225,7 +225,8 @@ def test_a_log_that_is_not_lawful(conversations):
     chat.user_turn("xylophone")
     terms = dict(seen=2, evidence=Evidence(), policy_hash=chat.state.policy.hash, model="claude-opus-4-1")
     event = ConversationEnded(by=chat.model, ground="last_resort", category="abuse", **terms)
-    conversations.store.append(Append("x", "x", "2026-01-31T12:00:00+00:00", (Placed(chat.branch, 3, event),)))
+    placed = (Placed(chat.branch, 3, event),)
+    conversations.store.append(Append(chat.branch, "x", "x", "2026-01-31T12:00:00+00:00", placed))
 
 def test_a_story():
     given(STARTED, SAID).when(END).accepted()

@@ -30,7 +30,7 @@ class Product:
         held, branch = self.chat.conversations, self.chat.branch
         command_id, then = held.new_id(), held.clock().isoformat()
         placed = Placed(branch, self.chat.state.version + 1, event)
-        held.store.append(Append(command_id, command_id, then, (placed,)))
+        held.store.append(Append(self.chat.state.conversation, command_id, command_id, then, (placed,)))
 
 
 class HasAButton(Product):

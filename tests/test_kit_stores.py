@@ -11,7 +11,7 @@ from lastresort.adapters.stores.codec import Stored
 from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
 from lastresort.adapters.stores.recorders import Entry, MemoryRecorder
 from lastresort.adapters.testing import STORE_CHECKS, check_store
-from lastresort.application.ports import Append, EventStore, Place
+from lastresort.application.ports import Append, EventStore, Head, Place
 
 from .stores import STORES, new_url
 
@@ -64,7 +64,7 @@ class TakesVersionsTwice(Broken):
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
         recorded: list[Recorded] = []
         for append in appends:
-            ends = {event.branch: len(self.store.read(event.branch)) for event in append.events}
+            ends = {event.branch: len(self.store.read(append.tree, event.branch)) for event in append.events}
             late = [e for e in append.events if e.version <= ends[e.branch]]
             behind = tuple(e._replace(version=e.version + ends[e.branch]) if e in late else e for e in append.events)
             recorded += self.store.append(append._replace(events=behind))
@@ -120,15 +120,15 @@ class LosesWords(Broken):
 class SortsByBranch(Broken):
     """As a table does that is read without ORDER BY."""
 
-    def log(self) -> list[Recorded]:
-        return sorted(self.store.log(), key=lambda recorded: recorded.branch)
+    def log(self, **part: Any) -> list[Recorded]:
+        return sorted(self.store.log(**part), key=lambda recorded: recorded.branch)
 
     entries = log
 
 
 class SortsCommandsByBranch(Broken):
-    def recorded_by(self, command_id: str) -> list[Recorded]:
-        return sorted(self.store.recorded_by(command_id), key=lambda recorded: recorded.branch)
+    def recorded_by(self, tree: str, command_id: str) -> list[Recorded]:
+        return sorted(self.store.recorded_by(tree, command_id), key=lambda recorded: recorded.branch)
 
 
 class LosesCorrelations(Broken):
@@ -139,8 +139,8 @@ class LosesCorrelations(Broken):
 class ReadsTooMuch(Broken):
     """It leaves `upto` to whoever reads."""
 
-    def read(self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None) -> Any:
-        return self.store.read(branch, after=after, limit=limit)
+    def read(self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None) -> Any:
+        return self.store.read(tree, branch, after=after, limit=limit)
 
 
 class BeginsForksAtOne(Broken):
@@ -191,6 +191,25 @@ class LosesBranches(Broken):
     recorder = Recorder
 
 
+class FindsTheRootOnly(Broken):
+    """It has lost the branches of a tree."""
+
+    def heads(self, tree: str) -> Sequence[Head]:
+        return self.store.heads(tree)[:1]
+
+
+class ReadsTheWholeLog(Broken):
+    """It cannot read on from a position."""
+
+    def log(self, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        return list(self.store.log())
+
+
+class NeverWakes(Broken):
+    def wait(self, after: int, timeout: float) -> bool:
+        return False
+
+
 SEEDED = {
     AcceptsGaps: "versions_have_no_gaps",
     TakesVersionsTwice: "a_version_is_taken_once",
@@ -206,6 +225,9 @@ SEEDED = {
     BeginsForksAtOne: "a_fork_begins_after_its_prefix",
     BeginsForksAnywhere: "a_fork_begins_after_its_prefix",
     AnswersBeforeItWrites: "of_several_writers_one_comes_first",
+    FindsTheRootOnly: "a_tree_is_known_by_each_of_its_branches",
+    ReadsTheWholeLog: "the_log_is_followed_from_anywhere",
+    NeverWakes: "the_log_is_followed_from_anywhere",
     LosesBranches: "a_command_is_found_in_log_order",
 }
 """Each defect, and the promise that it breaks."""

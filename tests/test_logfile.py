@@ -83,7 +83,9 @@ def test_a_log_that_is_imported_is_exported_to_the_same_bytes(file: Path, tmp_pa
             assert exported(copy) == file.read_bytes()
             assert audit(copy.store.entries()).findings == ()
             for entry in copy.store.log():
-                assert entry.version in [e.version for e in copy.store.recorded_by(entry.command_id)]
+                assert entry.version in [
+                    e.version for e in copy.store.recorded_by(copy.store.tree_of(entry.branch), entry.command_id)
+                ]
 
 
 def test_an_imported_conversation_goes_on(file: Path) -> None:

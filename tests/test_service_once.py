@@ -196,8 +196,8 @@ def test_no_trace_after_an_ending_that_came_in_between(chats, chat):
     asked_and_confirmed(chat)
 
     class EndedMeanwhile(Overtaken):
-        def recorded_by(self, command_id: str) -> Any:
-            recorded = self._store.recorded_by(command_id)
+        def recorded_by(self, tree: str, command_id: str) -> Any:
+            recorded = self._store.recorded_by(tree, command_id)
             if command_id == "late" and not self._writes:
                 self._writes.append(lambda: None)
             elif command_id == "late":
@@ -212,6 +212,17 @@ def test_no_trace_after_an_ending_that_came_in_between(chats, chat):
 def test_a_refusal_is_no_contention(chats, chat):
     """However few attempts are allowed."""
     refused_by(another(chats, attempts=1).chat("root").assistant_turn("hello"), rules.ANSWERS_A_USER)
+
+
+def test_a_start_that_is_sent_again_finds_its_conversation(chats):
+    """Its name follows from the id of the command, in whichever process; another id starts another."""
+    first = chats.start(model="m", command_id="begin")
+    done(first.user_turn("hello"))
+    again = another(chats).start(model="m", command_id="begin")
+    assert (again.branch, again.state.version) == (first.branch, 2)
+    assert chats.start(model="m", command_id="begin-2").branch != first.branch
+    with pytest.raises(ValueError, match="choose another id"):
+        chats.start(model="m", conversation=first.branch)
 
 
 def test_no_state_need_be_kept(chats, chat):
@@ -241,7 +252,7 @@ def test_what_another_program_wrote_holds_here_too(chats, chat):
     """A verdict that saw a risk, and no hold after it: nothing else may be recorded first."""
     talk(chat, "hello")
     verdict = TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
-    chats.store.append(Append("foreign", "foreign", NOON.isoformat(), (Placed("root", 3, verdict),)))
+    chats.store.append(Append("root", "foreign", "foreign", NOON.isoformat(), (Placed("root", 3, verdict),)))
     refused_by(chat.user_turn("still here"), rules.RISK_HOLDS)
     done(chat.raise_risk())
     done(chat.user_turn("still here"))

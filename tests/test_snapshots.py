@@ -372,7 +372,7 @@ def test_a_snapshot_is_written_with_its_events_or_not_at_all(kept: Conversations
     event = kept.path("c")[-1].event
     store: EventStore = kept.store
     bad = Append(
-        "x", "x", "2026-01-31T12:00:00+00:00", (Placed("c", 10, event, None, b"snapshot"), Placed("c", 12, event))
+        "c", "x", "x", "2026-01-31T12:00:00+00:00", (Placed("c", 10, event, None, b"snapshot"), Placed("c", 12, event))
     )
     with pytest.raises(Exception, match="version 12"):
         store.append(bad)

@@ -70,7 +70,7 @@ def worded(branch: str, version: int, sealed: Sealed) -> Placed:
 
 
 def append(command_id: str, *events: Placed, **more: object) -> Append:
-    return Append(command_id, more.pop("correlation_id", command_id), "2026-01-31T12:00:00+00:00", events, **more)
+    return Append("b", command_id, more.pop("correlation_id", command_id), "2026-01-31T12:00:00+00:00", events, **more)
 
 
 def places(entries: object) -> list[tuple[int, str, int]]:
@@ -88,15 +88,15 @@ def test_an_append_is_read_back_as_it_was_written(store: RecorderStore) -> None:
         Recorded(2, "b", 2, "UserTurnTaken", "2026-01-31T12:00:00+00:00", "one", said(), "act"),
     )
     assert tuple(store.log()) == tuple(store.entries()) == wrote
-    assert [read._replace(position=0) for read in store.read("b")] == [one._replace(position=0) for one in wrote]
+    assert [read._replace(position=0) for read in store.read("b", "b")] == [one._replace(position=0) for one in wrote]
 
 
 def test_a_stream_is_read_between_versions(store: RecorderStore) -> None:
     """After one, up to another, and no more than so many."""
     store.append(append("one", *placed("b", 1, 2, 3, 4, 5)), append("other", *placed("other", 1, 2)))
-    assert [entry.version for entry in store.read("b", after=1, upto=4)] == [2, 3, 4]
-    assert [entry.version for entry in store.read("b", after=1, upto=4, limit=2)] == [2, 3]
-    assert list(store.read("nowhere")) == []
+    assert [entry.version for entry in store.read("b", "b", after=1, upto=4)] == [2, 3, 4]
+    assert [entry.version for entry in store.read("b", "b", after=1, upto=4, limit=2)] == [2, 3]
+    assert list(store.read("b", "nowhere")) == []
 
 
 def test_the_log_is_in_the_order_of_the_appends(store: RecorderStore) -> None:
@@ -146,7 +146,7 @@ def test_a_gap_is_refused_and_nothing_is_written(store: RecorderStore, events: t
     with pytest.raises(VersionConflict):
         store.append(append("second", worded("other", 1, SEALED[1]), *events, erased=(Place("b", 1),)))
     assert places(store.log()) == [(1, "b", 1), (2, "b", 2)]
-    assert store.recorded_by("second") == []
+    assert store.recorded_by("b", "second") == []
     assert store.contents([Place("b", 1), Place("other", 1)]) == {Place("b", 1): SEALED[0].data}
 
 
@@ -156,7 +156,7 @@ def test_a_fork_begins_after_its_prefix(store: RecorderStore) -> None:
     store.append(append("root", *placed("b", 1, 2, 3, 4)))
     store.append(append("fork", Placed("b", 5, BranchedOff(by=USER, child="f", at=3)), Placed("f", 4, fork)))
     store.append(append("on", *placed("f", 5)))
-    assert [entry.version for entry in store.read("f")] == [4, 5]
+    assert [entry.version for entry in store.read("b", "f")] == [4, 5]
 
 
 def test_several_appends_are_one_transaction(store: RecorderStore) -> None:
@@ -164,7 +164,7 @@ def test_several_appends_are_one_transaction(store: RecorderStore) -> None:
     with pytest.raises(VersionConflict):
         store.append(append("good", worded("a", 1, SEALED[0])), append("bad", *placed("b", 2)))
     assert list(store.log()) == []
-    assert store.recorded_by("good") == []
+    assert store.recorded_by("b", "good") == []
     assert store.contents([Place("a", 1)]) == {}
 
 
@@ -186,14 +186,14 @@ def test_what_a_command_wrote_is_found_by_its_id(store: RecorderStore) -> None:
     store.append(append("before", *placed("b", 1), *placed("a", 1)))
     wrote = store.append(append("it", *placed("a", 2, 3), *placed("b", 2)))
     store.append(append("after", *placed("a", 4), *placed("b", 3)))
-    assert {entry[1:] for entry in store.recorded_by("it")} == {entry[1:] for entry in wrote}
-    assert store.recorded_by("nobody") == []
+    assert {entry[1:] for entry in store.recorded_by("b", "it")} == {entry[1:] for entry in wrote}
+    assert store.recorded_by("b", "nobody") == []
 
 
 def test_what_a_command_wrote_comes_in_the_order_of_the_log(store: RecorderStore) -> None:
     """The branch that a command was sent to comes first, whatever its name."""
     store.append(append("it", *placed("z", 1), *placed("a", 1)))
-    assert [entry.branch for entry in store.recorded_by("it")] == ["z", "a"]
+    assert [entry.branch for entry in store.recorded_by("b", "it")] == ["z", "a"]
 
 
 def test_a_command_delivered_twice_is_answered_twice_the_same(url: str) -> None:
@@ -254,7 +254,7 @@ def test_an_entry_that_cannot_be_read_is_named_and_nothing_is_imported(
     assert why in entry.why
     assert after.version == 3
     assert "canary_of_the_store" not in sys.modules
-    for reading in (lambda: list(store.log()), lambda: store.read("b")):
+    for reading in (lambda: list(store.log()), lambda: store.read("b", "b")):
         with pytest.raises(StoreError, match=r"^branch b, version 2: .*; run an audit of this store$"):
             reading()
 
@@ -347,7 +347,7 @@ def test_an_append_of_a_megabyte_is_written(url: str) -> None:
             store = chats.store
             event = ContentErased(by=OPERATOR, contents=tuple(erased), cause="legal")
             store.append(append("big", Placed("c", 4, event)))
-            lengths.append(len(store.read("c")[-1].event.contents))
+            lengths.append(len(store.read("b", "c")[-1].event.contents))
 
     lengths: list[int] = []
     thread = threading.Thread(target=write, daemon=True)
@@ -467,7 +467,7 @@ def test_a_number_of_any_size_is_no_disaster(url: str) -> None:
         chat = started(chats, "A")
         thanked(chat)
         assert chats.path("A", upto=HUGE) == chats.path("A")
-        assert list(chats.store.read("A", after=HUGE)) == []
+        assert list(chats.store.read("b", "A", after=HUGE)) == []
         assert chats.state("A") == chat.state
         for number in (HUGE, 2**63):
             with pytest.raises(ValueError, match="no such page"):

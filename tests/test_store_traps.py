@@ -30,7 +30,7 @@ from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, sta
 
 
 def leave(command_id: str, branch: str, version: int) -> Append:
-    return Append(command_id, command_id, "2026-01-31T12:00:00+00:00", (Placed(branch, version, LEFT),))
+    return Append(branch, command_id, command_id, "2026-01-31T12:00:00+00:00", (Placed(branch, version, LEFT),))
 
 
 @pytest.fixture(params=DURABLE_STORES)

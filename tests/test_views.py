@@ -194,7 +194,7 @@ def test_the_same_log_gives_the_same_bytes(chats: Conversations) -> None:
     ended_on_request(started(chats, "other"))
     log = log_of(chats)
     assert as_bytes(views(log)) == as_bytes(views(iter(log)))
-    of_the_tree = [entry for branch in ("c", "d") for entry in chats.store.read(branch)]
+    of_the_tree = [entry for branch in ("c", "d") for entry in chats.store.read("c", branch)]
     assert as_bytes(views(of_the_tree)) == as_bytes(views([e for e in log if e.branch != "other"]))
 
 

@@ -109,7 +109,7 @@ class Histories:
             return history
         new: Sequence[Recorded] = ()
         if history is not None:
-            new = chat.conversations.store.read(chat.branch, after=history.version)
+            new = chat.conversations.store.read(state.conversation, chat.branch, after=history.version)
         if history is None or any(isinstance(recorded.event, ContentErased) for recorded in new):
             history, new = History(), chat.path
         return self.keep(chat.branch, history.after(new, chat.conversations.words(new)))

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from lastresort.adapters.stores.codec import Encoding, with_event
 from lastresort.application.ports import Append, CommandRecorded, EventStore, Placed, VersionConflict
-from lastresort.domain.events import EVENTS, Recorded, Unreadable
+from lastresort.domain.events import EVENTS, BranchOpened, Recorded, Unreadable
 from lastresort.domain.values import Frozen, Id, Version
 from lastresort.projections import Report, audit
 
@@ -158,9 +158,17 @@ def write_log(path: Path, entries: Iterable[Recorded], store: EventStore) -> Non
 
 
 def _appends(entries: Iterable[Recorded]) -> Iterator[Append]:
-    for command_id, group in groupby(entries, key=lambda recorded: recorded.command_id):
+    trees: dict[str, str] = {}
+
+    def act(recorded: Recorded) -> tuple[str, str]:
+        event = recorded.event
+        tree = event.conversation if isinstance(event, BranchOpened) else recorded.branch
+        return trees.setdefault(recorded.branch, tree), recorded.command_id
+
+    for (tree, command_id), group in groupby(entries, key=act):
         events = list(group)
         yield Append(
+            tree=tree,
             command_id=command_id,
             correlation_id=events[0].correlation_id,
             recorded_at=events[0].recorded_at,

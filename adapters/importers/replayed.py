@@ -13,6 +13,7 @@ from lastresort.application.ports import (
     CommandRecorded,
     EventStore,
     Found,
+    Head,
     Kept,
     List,
     Place,
@@ -74,10 +75,10 @@ class Replayed:
     def _look(self, append: Append) -> Sequence[Recorded]:
         # In this order, since another process may be about to play the same.
         goes_on = any(
-            self._store.read(placed.branch, after=self._heads.get(placed.branch, 0), limit=1)
+            self._store.read(append.tree, placed.branch, after=self._heads.get(placed.branch, 0), limit=1)
             for placed in append.events
         )
-        recorded = self._store.recorded_by(append.command_id)
+        recorded = self._store.recorded_by(append.tree, append.command_id)
         if recorded:
             self._check_same(append, recorded)
         elif goes_on:
@@ -90,7 +91,7 @@ class Replayed:
         try:
             return self._store.append(append)
         except (CommandRecorded, VersionConflict):
-            recorded = self._store.recorded_by(append.command_id)
+            recorded = self._store.recorded_by(append.tree, append.command_id)
             if not recorded:
                 raise PlayedOtherwise from None
             self._check_same(append, recorded)
@@ -120,26 +121,43 @@ class Replayed:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def read(
-        self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
+        self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
     ) -> Sequence[Recorded]:
         """Return what has been played of a branch. See `application.ports.EventStore`."""
         head = self._heads.get(branch, 0)
         if head <= after:
             return ()
-        return self._store.read(branch, after=after, upto=head if upto is None else min(upto, head), limit=limit)
+        return self._store.read(tree, branch, after=after, upto=head if upto is None else min(upto, head), limit=limit)
 
-    def recorded_by(self, command_id: str) -> Sequence[Recorded]:
+    def tree_of(self, branch: str) -> str | None:
+        """See `application.ports.EventStore`."""
+        return self._conversation if self._heads.get(branch) else None
+
+    def heads(self, tree: str) -> Sequence[Head]:
+        """Return what has been played of a tree. See `application.ports.EventStore`."""
+        played = self._heads
+        return [head._replace(version=played[head.branch]) for head in self._store.heads(tree) if head.branch in played]
+
+    def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
         """Return what a command wrote, if it has been played. See `application.ports.EventStore`."""
-        recorded = self._store.recorded_by(command_id)
+        recorded = self._store.recorded_by(tree, command_id)
         return recorded if all(one.version <= self._heads.get(one.branch, 0) for one in recorded) else ()
 
-    def log(self) -> Iterator[Recorded]:
+    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
         """See `application.ports.EventStore`."""
-        return self._store.log()
+        return self._store.log(after=after, limit=limit)
 
-    def entries(self) -> Iterator[Recorded | Unreadable]:
+    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded | Unreadable]:
         """See `application.ports.EventStore`."""
-        return self._store.entries()
+        return self._store.entries(after=after, limit=limit)
+
+    def head(self) -> int:
+        """See `application.ports.EventStore`."""
+        return self._store.head()
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """See `application.ports.EventStore`."""
+        return self._store.wait(after, timeout)
 
     def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
         """See `application.ports.EventStore`."""

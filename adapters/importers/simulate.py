@@ -58,7 +58,7 @@ class Simulation:
         return {transcript.conversation: self._found(transcript) for transcript in transcripts}
 
     def _found(self, transcript: Transcript) -> Played:
-        if not self.conversations.store.read(transcript.conversation, limit=1):
+        if not self.conversations.store.read(transcript.conversation, transcript.conversation, limit=1):
             return Played.NOTHING
         try:
             self._play(transcript, looking=True)

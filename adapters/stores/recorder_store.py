@@ -6,9 +6,11 @@ as JSON with exactly the fields of the law, and its envelope stands in columns o
 
 import re
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from lastresort.adapters.databases import files
@@ -26,8 +28,8 @@ from lastresort.adapters.vault.keys import (
 )
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.adapters.vault.snapshots import EVERY, SealedSnapshots
-from lastresort.application.ports import Append, Found, List, Place, VersionConflict
-from lastresort.domain.events import BranchOpened, Recorded, Unreadable
+from lastresort.application.ports import Append, Found, Head, List, Place, VersionConflict
+from lastresort.domain.events import BranchedOff, BranchOpened, Recorded, Unreadable
 
 from . import sqlite
 from .codec import Encoding, is_id
@@ -48,6 +50,7 @@ _CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 _OURS = {"originator_id", "originator_version", "topic", "state"}  # columns that the log has had in every version
 _AT_ONCE = 100  # rows made into events at a time: so few that the garbage collector hardly ever sees them
 _LAST = 2**62  # no branch comes as far; a database takes no number of any size
+_LOOK = 0.05  # seconds between two looks at the head
 _PAGE = 1_000  # rows read at a time: bounds memory, and the time that a reader holds a connection
 
 
@@ -102,7 +105,7 @@ class RecorderStore:
             entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
 
     def read(
-        self, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
+        self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
     ) -> Sequence[Recorded]:
         """Return events of a branch's own stream. See `application.ports.EventStore`.
 
@@ -114,25 +117,54 @@ class RecorderStore:
             rows = self.recorder.select_branch(branch, min(after, _LAST), upto, limit)
         return _readable(self._encoding.entries(rows))
 
-    def log(self) -> Iterator[Recorded]:
-        """Yield every event in log order.
+    def tree_of(self, branch: str) -> str | None:
+        """Return the tree that a branch belongs to. See `application.ports.EventStore`.
+
+        Raises:
+            StoreError: what began the branch cannot be read.
+        """
+        began = self.read(branch, branch, limit=1)
+        if not began:
+            return None
+        event = began[0].event
+        return event.conversation if isinstance(event, BranchOpened) else branch
+
+    def heads(self, tree: str) -> Sequence[Head]:
+        """Return every branch of a tree. See `application.ports.EventStore`.
+
+        Raises:
+            StoreError: an event of one of them cannot be read.
+        """
+        heads: dict[str, Head] = {}
+        waiting = deque([Head(tree, 0)])
+        while waiting:
+            head = waiting.popleft()
+            own = self.read(tree, head.branch)
+            if own and head.branch not in heads:
+                heads[head.branch] = head._replace(version=own[-1].version)
+                parted = (one.event for one in own if isinstance(one.event, BranchedOff))
+                waiting.extend(Head(event.child, 0, head.branch, event.at) for event in parted)
+        return list(heads.values())
+
+    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+        """Yield events in log order. See `application.ports.EventStore`.
 
         Raises:
             StoreError: an event is of an unknown kind, or not what its kind holds.
         """
-        for page in self._pages():
+        for page in self._pages(after, limit):
             yield from _readable(page)
 
-    def entries(self) -> Iterator[Recorded | Unreadable]:
-        """Yield every entry in log order, what cannot be read as Unreadable."""
-        for page in self._pages():
+    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded | Unreadable]:
+        """Yield entries in log order, what cannot be read as Unreadable. See `application.ports.EventStore`."""
+        for page in self._pages(after, limit):
             yield from page
 
-    def _pages(self) -> Iterator[list[Recorded | Unreadable]]:
-        after = 0
-        while True:
+    def _pages(self, after: int, limit: int | None) -> Iterator[list[Recorded | Unreadable]]:
+        left = _LAST if limit is None else limit
+        while left > 0:
             with reached():
-                rows = self.recorder.select_log(after, _PAGE)
+                rows = self.recorder.select_log(after, min(left, _PAGE))
             if not rows:
                 return
             for start in range(0, len(rows), _AT_ONCE):
@@ -140,8 +172,24 @@ class RecorderStore:
             if rows[-1][0] <= after:
                 return  # the pages of a damaged file go round in a ring; an audit has seen the gap by now
             after = rows[-1][0]
+            left -= len(rows)
 
-    def recorded_by(self, command_id: str) -> Sequence[Recorded]:
+    def head(self) -> int:
+        """Return the position of the latest event. See `application.ports.EventStore`."""
+        with reached():
+            return self.recorder.max_notification_id() or 0
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """Wait for an event after a position. See `application.ports.EventStore`."""
+        until = monotonic() + timeout
+        while self.head() <= after:
+            left = until - monotonic()
+            if left <= 0:
+                return False
+            sleep(min(left, _LOOK))
+        return True
+
+    def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
         """Return the events that a command wrote. See `application.ports.EventStore`."""
         with reached():
             rows = self.recorder.select_command(command_id)

@@ -10,7 +10,16 @@
 from collections.abc import Callable
 from threading import Barrier, Thread
 
-from lastresort.application.ports import Append, CommandRecorded, EventStore, Place, Placed, Sealed, VersionConflict
+from lastresort.application.ports import (
+    Append,
+    CommandRecorded,
+    EventStore,
+    Head,
+    Place,
+    Placed,
+    Sealed,
+    VersionConflict,
+)
 from lastresort.domain.events import BranchedOff, BranchOpened, Event, Recorded, UserLeft, UserTurnTaken
 from lastresort.domain.values import ForkCause
 
@@ -50,7 +59,7 @@ def _promise(check: StoreCheck) -> StoreCheck:
 
 def _append(command_id: str, *places: tuple[str, int], event: Event = LEFT, erased: tuple[Place, ...] = ()) -> Append:
     events = tuple(Placed(branch, version, event) for branch, version in places)
-    return Append(command_id, command_id, THEN.isoformat(), events, erased)
+    return Append("a", command_id, command_id, THEN.isoformat(), events, erased)
 
 
 def _places(recorded: object) -> list[tuple[str, int]]:
@@ -80,7 +89,7 @@ def what_is_appended_is_read_again(store: EventStore) -> None:
         assert isinstance(one, Recorded)
         assert (one.kind, one.event, one.recorded_at) == ("UserLeft", LEFT, THEN.isoformat()), "an event was changed"
         assert (one.command_id, one.correlation_id) == ("one", "wider"), "an envelope was changed"
-    assert _places(list(store.read("a"))) == [("a", 1), ("a", 2)], "a branch reads otherwise than it was written"
+    assert _places(list(store.read("a", "a"))) == [("a", 1), ("a", 2)], "a branch reads otherwise than it was written"
 
 
 @_promise
@@ -96,9 +105,11 @@ def positions_rise_in_the_order_of_appends(store: EventStore) -> None:
 @_promise
 def a_branch_is_read_in_part(store: EventStore) -> None:
     store.append(_append("one", *(("a", version) for version in range(1, 10))))
-    assert _places(list(store.read("a", after=2, upto=5))) == [("a", 3), ("a", 4), ("a", 5)], "after or upto is off"
-    assert _places(list(store.read("a", after=2, limit=2))) == [("a", 3), ("a", 4)], "limit is off"
-    assert list(store.read("nobody")) == [], "a branch that is not there has events"
+    assert _places(list(store.read("a", "a", after=2, upto=5))) == [("a", 3), ("a", 4), ("a", 5)], (
+        "after or upto is off"
+    )
+    assert _places(list(store.read("a", "a", after=2, limit=2))) == [("a", 3), ("a", 4)], "limit is off"
+    assert list(store.read("a", "nobody")) == [], "a branch that is not there has events"
 
 
 @_promise
@@ -119,12 +130,12 @@ def a_version_is_taken_once(store: EventStore) -> None:
 @_promise
 def an_append_is_all_or_nothing(store: EventStore) -> None:
     store.append(_append("one", ("a", 1)))
-    worded = Append("both", "both", THEN.isoformat(), (Placed("b", 1, SAID, SEALED.data), Placed("a", 3, LEFT)))
+    worded = Append("a", "both", "both", THEN.isoformat(), (Placed("b", 1, SAID, SEALED.data), Placed("a", 3, LEFT)))
     _refuses(store, VersionConflict, worded)
     assert store.contents([Place("b", 1)]) == {}, "the words of a refused append are kept"
     _refuses(store, VersionConflict, _append("fine", ("b", 1)), _append("not", ("a", 1)))
     store.append(_append("both", ("b", 1), ("a", 2)))
-    assert _places(list(store.recorded_by("both"))) == [("b", 1), ("a", 2)], "a refused command id is used up"
+    assert _places(list(store.recorded_by("a", "both"))) == [("b", 1), ("a", 2)], "a refused command id is used up"
 
 
 @_promise
@@ -132,13 +143,15 @@ def a_command_is_carried_out_once(store: EventStore) -> None:
     store.append(_append("one", ("a", 1)))
     _refuses(store, CommandRecorded, _append("one", ("a", 2)))
     _refuses(store, CommandRecorded, _append("one", ("b", 1)))
-    assert list(store.recorded_by("two")) == [], "a command that nobody sent is recorded"
+    assert list(store.recorded_by("a", "two")) == [], "a command that nobody sent is recorded"
 
 
 @_promise
 def a_command_is_found_in_log_order(store: EventStore) -> None:
     store.append(_append("one", ("z", 1), ("z", 2), ("a", 1)))
-    assert _places(list(store.recorded_by("one"))) == [("z", 1), ("z", 2), ("a", 1)], "not what it wrote, in log order"
+    assert _places(list(store.recorded_by("a", "one"))) == [("z", 1), ("z", 2), ("a", 1)], (
+        "not what it wrote, in log order"
+    )
 
 
 @_promise
@@ -146,18 +159,52 @@ def a_fork_begins_after_its_prefix(store: EventStore) -> None:
     store.append(_append("one", ("a", 1), ("a", 2), ("a", 3)))
     opened = BranchOpened(by=USER, conversation="a", parent="a", at=2, cause=ForkCause.EDIT, risks=())
     noted = Placed("a", 4, BranchedOff(by=USER, child="b", at=2))
-    fork = Append("fork", "fork", THEN.isoformat(), (noted, Placed("b", 3, opened), Placed("b", 4, LEFT)))
+    fork = Append("a", "fork", "fork", THEN.isoformat(), (noted, Placed("b", 3, opened), Placed("b", 4, LEFT)))
     _refuses(store, VersionConflict, fork._replace(events=(noted, Placed("b", 4, opened))))
     store.append(fork)
-    assert _places(list(store.read("b"))) == [("b", 3), ("b", 4)], "a fork does not begin after its prefix"
+    assert _places(list(store.read("a", "b"))) == [("b", 3), ("b", 4)], "a fork does not begin after its prefix"
     into = BranchOpened(by=USER, conversation="a", parent="a", at=4, cause=ForkCause.EDIT, risks=())
     _refuses(store, VersionConflict, _append("into", ("a", 5), event=into))  # the next version, but not a beginning
 
 
 @_promise
+def a_tree_is_known_by_each_of_its_branches(store: EventStore) -> None:
+    assert store.tree_of("a") is None, "a branch that is not there has a tree"
+    assert list(store.heads("a")) == [], "a tree that is not there has branches"
+    store.append(_append("one", ("a", 1), ("a", 2), ("a", 3)))
+    opened = [BranchOpened(by=USER, conversation="a", parent=p, at=2, cause=ForkCause.EDIT, risks=()) for p in "ab"]
+    for parent, child, at, event in (("a", "b", 4, opened[0]), ("b", "c", 4, opened[1])):
+        noted = Placed(parent, at, BranchedOff(by=USER, child=child, at=2))
+        events = (noted, Placed(child, 3, event))
+        store.append(Append("a", f"fork-{child}", f"fork-{child}", THEN.isoformat(), events))
+    other = Append("z", "other", "other", THEN.isoformat(), (Placed("z", 1, LEFT),))
+    store.append(other)
+    assert [store.tree_of(branch) for branch in "abcz"] == ["a", "a", "a", "z"], "a branch is in the wrong tree"
+    heads = [Head("a", 4), Head("b", 4, "a", 2), Head("c", 3, "b", 2)]
+    assert list(store.heads("a")) == heads, "the branches of a tree are others, or in another order"
+
+
+@_promise
+def the_log_is_followed_from_anywhere(store: EventStore) -> None:
+    assert store.head() == 0, "an empty log has a head"
+    assert not store.wait(0, 0.001), "an event came that nobody wrote"
+    store.append(_append("one", *(("a", version) for version in range(1, 6))))
+    assert store.head() == 5, "the head is not the position of the latest event"
+    for read in (store.log, store.entries):
+        assert [one.version for one in read(after=2)] == [3, 4, 5], "the log is not read on from a position"
+        assert [one.version for one in read(after=1, limit=2)] == [2, 3], "limit is off"
+        assert list(read(after=5)) == [] == list(read(limit=0)), "more is read than there is"
+    assert store.wait(4, 0.001), "an event that is there is waited for"
+    writer = Thread(target=lambda: store.append(_append("two", ("a", 6))))
+    writer.start()
+    assert store.wait(5, 10), "an event that was written meanwhile went unnoticed"
+    writer.join()
+
+
+@_promise
 def words_come_and_go_with_their_events(store: EventStore) -> None:
     said = tuple(Placed("a", version, SAID, SEALED.data) for version in (1, 2))
-    store.append(Append("one", "one", THEN.isoformat(), said))
+    store.append(Append("a", "one", "one", THEN.isoformat(), said))
     first, second, nobody = Place("a", 1), Place("a", 2), Place("a", 3)
     kept = dict(store.contents([first, second, nobody]))
     assert kept == {first: SEALED.data, second: SEALED.data}, "words are lost"

@@ -57,7 +57,7 @@ def migrate(
 
 
 def _path(store: RecorderStore, branch: str) -> list[Recorded]:
-    return [one for piece in pieces_of(store, None, branch) for one in piece.events]
+    return [one for piece in pieces_of(store, None, store.tree_of(branch) or branch, branch) for one in piece.events]
 
 
 def migrate_tables(address: str, settings: Settings) -> int:

@@ -98,7 +98,7 @@ def carry_out(chats: Conversations, act: Act) -> Told:
     except (ValueError, Contended) as error:  # no turn stands there; others wrote first
         return Told(act.id, type(error).__name__, [], {})
     if isinstance(outcome, Chat):  # a branch, without the events that opened it
-        events = list(chats.store.recorded_by(act.id))
+        events = list(chats.store.recorded_by(outcome.state.conversation, act.id))
     elif isinstance(outcome, Committed):
         events = list(outcome.events)
     else:

@@ -122,12 +122,12 @@ def lose_answers(
             outcome = act(chats, chat, f"act-{name}-{answer}")
         except StoreError:
             unanswered += 1
-        cut, recorded = line.cut, list(directly.store.recorded_by(f"act-{name}-{answer}"))
+        cut, recorded = line.cut, list(directly.store.recorded_by(chat.branch, f"act-{name}-{answer}"))
         line.arm(None)
         if isinstance(outcome, Committed):
             assert [one[1:] for one in outcome.events] == [one[1:] for one in recorded]
         again = act(chats, chat, f"act-{name}-{answer}")
-        wrote = list(directly.store.recorded_by(f"act-{name}-{answer}"))
+        wrote = list(directly.store.recorded_by(chat.branch, f"act-{name}-{answer}"))
         assert wrote
         assert not recorded or wrote == recorded
         if isinstance(again, Committed):

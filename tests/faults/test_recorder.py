@@ -131,13 +131,13 @@ def prepared(chats: Conversations, case: str, before: Callable[[Chat], object]) 
 
 def written(chats: Conversations, chat: Chat, case: str) -> tuple[list[str], int]:
     """Return the kinds of events that a command wrote, and how many there are in the conversation with its own."""
-    wrote = [one.kind for one in chats.store.recorded_by(case)]
+    wrote = [one.kind for one in chats.store.recorded_by(chat.branch, case)]
     return wrote, len(chats.tree_log(chat.branch))
 
 
 def agree(chats: Conversations, chat: Chat, outcome: object, case: str) -> None:
     """The answer is in the log, if there was one; the state that is kept is the log's."""
-    recorded = [one._replace(position=0) for one in chats.store.recorded_by(case)]
+    recorded = [one._replace(position=0) for one in chats.store.recorded_by(chat.branch, case)]
     if isinstance(outcome, Committed):
         assert [one._replace(position=0) for one in outcome.events] == recorded
     elif isinstance(outcome, Chat):
