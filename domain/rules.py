@@ -1,8 +1,55 @@
 """THE LAW OF LAST RESORT: what may happen next in a branch. Every rule stands here, once, and nowhere else.
 
 A rule is asked of an event in the state before it. `decide` asks it of the event that it would record, the audit of
-each event that was recorded. A rule either has nothing to say (None) or says what stands and what is
-missing, in numbers and versions. Ids are stored and public: never renamed, never reused.
+each event that was recorded. It answers None, or says what stands and what is missing, in numbers and versions.
+`law.py` says how rules are registered and asked. Ids are stored and public: never renamed, never reused.
+
+The words of the law:
+
+* A turn is one message, named by its version: its place on the path of the branch, from 1.
+* A unit is what the user says before the model answers: one turn or several, named by the latest.
+* A verdict is an assessor's word on a unit. The unit's judgement is the mildest verdict on it. It counts at once, and
+  is settled when the next unit begins; a unit that was answered and judged by nobody settles as productive.
+* An episode is a run of harm. It opens with a unit judged harmful, and closes after enough productive units in a row
+  (`productive_to_close`). A harmful unit starts that count again; ambiguous and unproductive ones leave it alone. What
+  an episode counted is void when it closes.
+* A redirection is an answer to harm that leads away from it. It is pending until a later unit is judged. Harmful: it
+  has failed. Productive: it has succeeded. Anything else, or silence, decides nothing.
+* A warning says that the conversation may end. It stands for one category of harm until the episode closes, a risk is
+  raised, or the model or the policy changes. It is tested when a later unit goes on with that harm, and no verdict on
+  the unit says otherwise.
+* A redirection or a warning in answer to a unit that settles as anything but harmful is void.
+* A hold is on while a risk is open: somebody may be about to harm themselves or others. It voids warnings and wishes;
+  failed redirections stay.
+* An ending is final for its branch, as last resort or on the user's request.
+
+An episode (`python -m tests.diagram` makes it):
+
+    calm
+       | harm
+       v
+    harm                      progress -> calm
+       | redirection
+       v
+    redirected                harm, progress -> harm
+       | harm
+       v
+    failed                    progress -> calm
+       | warning
+       v
+    warned                    progress -> calm; another model, another policy -> failed
+       | harm
+       v
+    tested                    progress -> calm; another model, another policy -> failed
+       | no hope
+       v
+    hopeless                  progress -> calm; another model, another policy -> failed; harm,
+       | ending               progress, doubt -> tested
+       v
+    ended
+
+    From every stage but ended: risk raised -> on hold.
+    On hold: risk cleared -> calm, harm, redirected, failed, as the counts stand.
 
 Sources:
 
