@@ -14,8 +14,9 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 from pydantic_core import to_json
 
-from lastresort.adapters.stores.codec import Encoding, with_event
+from lastresort.adapters.stores.codec import Encoding
 from lastresort.application.ports import Append, CommandRecorded, EventStore, Placed, VersionConflict
+from lastresort.domain.canonical import canonical
 from lastresort.domain.events import EVENTS, BranchOpened, Recorded, Unreadable
 from lastresort.domain.values import Frozen, Id, Version
 from lastresort.projections import Report, audit
@@ -51,18 +52,8 @@ class LogLine(Frozen):
 
 
 def export_line(recorded: Recorded) -> str:
-    """Return a recorded event as a line of JSON, without the line's end."""
-    envelope: dict[str, Any] = {
-        "position": recorded.position,
-        "branch": recorded.branch,
-        "version": recorded.version,
-        "kind": recorded.kind,
-        "recorded_at": recorded.recorded_at,
-        "command_id": recorded.command_id,
-    }
-    if recorded.correlation_id != recorded.command_id:
-        envelope["correlation_id"] = recorded.correlation_id
-    return with_event(envelope, recorded.event)
+    """Return the canonical form of a recorded event, which is a line of JSON, without the line's end."""
+    return canonical(recorded).decode("ascii")
 
 
 def write_file(log: Iterable[Recorded], path: Path) -> int:

@@ -292,13 +292,6 @@ def _second(seconds: str) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19]
 
 
-def with_event(envelope: Mapping[str, Any], event: EventBase) -> str:
-    """Return an envelope with an event in it, as JSON. Its schema version stands there if it is not 1."""
-    if event.schema_version != 1:
-        envelope = {**envelope, "schema_version": event.schema_version}
-    return f'{json.dumps(envelope)[:-1]}, "event": {event.model_dump_json()}}}'
-
-
 def explain(error: ValidationError, *within: str) -> str:
     """Say what pydantic found, field by field, on one line and without the values.
 
