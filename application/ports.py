@@ -149,6 +149,12 @@ class EventStore(Protocol):
         ...
 
 
+class Unmarked(str):
+    """Words that were sealed before their kind was sealed with them: whether they are messages, their command says."""
+
+    __slots__ = ()
+
+
 class SealBroken(Exception):
     """Sealed bytes are not what was sealed for this place: truncated, edited, or moved from another."""
 
@@ -157,11 +163,11 @@ class Vault(Protocol):
     """Seals words under a key of their conversation, bound to the place where they stand."""
 
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
-        """Seal `words`, under a new key if the conversation has none."""
+        """Seal `words` and whether they are `Messages`, under a new key if the conversation has none."""
         ...
 
     def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
-        """Return the words that were sealed; None if their key was destroyed.
+        """Return the words that were sealed, `Messages` or `Unmarked` among them; None if their key was destroyed.
 
         Raises:
             SealBroken: the bytes were not sealed for this place.

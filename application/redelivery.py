@@ -11,6 +11,7 @@ from lastresort.domain.decider import Refused, decide, propose
 from lastresort.domain.events import AttemptRefused, BranchedOff, Event, Recorded, RiskRaised, content_of
 from lastresort.domain.law import Broken, Missing
 from lastresort.domain.state import Conversation
+from lastresort.domain.values import Messages
 
 from .outcomes import CommandIdReused
 
@@ -41,7 +42,9 @@ def check_same_words(command: Command, words: str | None, events: Sequence[Recor
     if isinstance(events[0].event, AttemptRefused):
         return
     digest = next(filter(None, (content_of(recorded.event) for recorded in events)), None)
-    if (digest is None) != (words is None) or words not in (None, kept.get(digest or "", words)):
+    before = kept.get(digest or "", words)
+    same = words == before and isinstance(words, Messages) == isinstance(before, Messages)
+    if (digest is None) != (words is None) or not (words is None or same):
         raise reused(command, events)
 
 

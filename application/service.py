@@ -41,7 +41,7 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.law import broken_rules
 from lastresort.domain.state import Conversation, evolve, fold
-from lastresort.domain.values import About, Actor, ActorKind, ErasureCause, Id, Risk, with_content
+from lastresort.domain.values import About, Actor, ActorKind, ErasureCause, Id, Messages, Risk, with_content
 
 from .hot_states import FEW, HotStates, pieces_of, state_at_fork
 from .outcomes import BranchEnded, Committed, Contended, Standing, UnknownBranch
@@ -57,6 +57,7 @@ from .ports import (
     RiskScreen,
     Sealed,
     Snapshots,
+    Unmarked,
     Vault,
     VersionConflict,
 )
@@ -64,6 +65,7 @@ from .redelivery import check_same, check_same_child, check_same_words, refused_
 
 _ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
+_FORMERLY = "messages:"  # so began the ids of commands that came with messages, before that was sealed with them
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
 _LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which goes to whoever asks at the right moment
 _HALVES = (BranchOff, OpenBranch)
@@ -197,22 +199,20 @@ class Service:
         return tree
 
     def words(self, path: Iterable[Recorded]) -> dict[str, str]:
-        """Return the words that stand on a path, by digest, those that are still kept.
+        """Return the words that stand on a path, by digest, those that are still kept: text, or `Messages`.
 
         Raises:
             SealBroken: kept bytes are not what was sealed there.
         """
-        digests = {
-            Place(recorded.branch, recorded.version): digest
-            for recorded in path
-            if (digest := content_of(recorded.event))
-        }
+        told = {Place(one.branch, one.version): one for one in path if content_of(one.event)}
         conversation = ""
         words: dict[str, str] = {}
-        for place, data in self.store.contents(digests).items():
+        for place, data in self.store.contents(told).items():
             conversation = conversation or self._state(place.branch).conversation
-            digest = digests[place]
+            digest = content_of(told[place].event) or ""
             opened = self.vault.open(conversation, *place, Sealed(digest, data))
+            if isinstance(opened, Unmarked):
+                opened = (Messages if told[place].command_id.startswith(_FORMERLY) else str)(opened)
             if opened is not None:
                 words[digest] = opened
         return words

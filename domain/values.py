@@ -30,6 +30,15 @@ Severity = Annotated[int, Field(strict=True, ge=1, le=3)]
 """How grave harm is: 1 (mild) to 3 (extreme)."""
 
 
+class Messages(str):
+    """Words that are the messages of an API in JSON, `{"messages": [...]}`, where others are plain text.
+
+    Which of the two they are is sealed with them, so that no text can pass for messages.
+    """
+
+    __slots__ = ()
+
+
 class Frozen(BaseModel):
     """An immutable value whose fields are all known: an unknown field is an error, not noise."""
 

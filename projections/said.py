@@ -1,9 +1,8 @@
 """What of a turn people read, where its words are kept as the messages of an API rather than as plain text.
 
 An adapter that talks to a model over an API keeps a turn whole, as JSON: thinking, tool calls and their results,
-images. The
-id of the command that recorded it says so, never the words themselves: whoever types such JSON into a chat has typed
-text.
+images. That it did is sealed with the words and told by their type, `Messages`, never by the words themselves: someone
+who types such JSON into a chat has typed text.
 """
 
 import json
@@ -11,9 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lastresort.domain.events import Recorded, UserTurnTaken
-
-MESSAGES = "messages:"
-"""How the id of a command begins that recorded a turn as messages."""
+from lastresort.domain.values import Messages
 
 ENDING_CALL = "lastresort_end"
 """The tool by which a model asks to end. What stands after it in its message is for nobody to read."""
@@ -22,17 +19,33 @@ BETWEEN = "\n\n"
 """What stands between the messages of one turn."""
 
 
-def is_messages(recorded: Recorded) -> bool:
-    """Whether the words of a turn are messages in JSON."""
-    return recorded.command_id.startswith(MESSAGES)
+def messages_in(words: str) -> dict[str, Any] | None:
+    """Return what is kept of a turn in the messages of an API, its `messages` among it; None of plain text.
+
+    Words that say that they are messages, and are none, are plain text.
+    """
+    if not isinstance(words, Messages):
+        return None
+    try:
+        kept = json.loads(words)
+    except ValueError:
+        return None
+    messages = kept.get("messages") if isinstance(kept, dict) else None
+    return kept if isinstance(messages, list) and all(map(_is_message, messages)) else None
+
+
+def _is_message(message: Any) -> bool:
+    content = message.get("content") if isinstance(message, dict) and "role" in message else None
+    return isinstance(content, list) and all(isinstance(block, dict) and "type" in block for block in content)
 
 
 def readable(recorded: Recorded, words: str) -> str:
     """Return what people read of the words of a turn."""
-    if not is_messages(recorded):
+    kept = messages_in(words)
+    if kept is None:
         return words
     role = "user" if isinstance(recorded.event, UserTurnTaken) else "assistant"
-    said = (spoken(message["content"]) for message in json.loads(words)["messages"] if message["role"] == role)
+    said = (spoken(message["content"]) for message in kept["messages"] if message["role"] == role)
     return BETWEEN.join(filter(None, said))
 
 
@@ -43,14 +56,14 @@ def spoken(content: Sequence[Mapping[str, Any]]) -> str:
 
 def _shown(content: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
     for block in content:
-        if block["type"] == "tool_use" and block["name"] == ENDING_CALL:
+        if block["type"] == "tool_use" and block.get("name") == ENDING_CALL:
             return
         yield block
 
 
 def _told(block: Mapping[str, Any]) -> str:
     if block["type"] == "text":
-        return str(block["text"])
+        return str(block.get("text", ""))
     if block["type"] in ("image", "document", "search_result"):
         return f"[{block.get('title') or block['type']}]"
     return ""

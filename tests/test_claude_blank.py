@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lastresort.adapters.claude.words import command_id
 from lastresort.adapters.loopback import Answer, text, thinking, tool_use
+from lastresort.domain.values import Messages
 
 from .claude_kit import AT_RISK, EVERY_WAY, MODEL, TWO_WAYS, Way, bench, harm
 from .loopback_kit import LOOK_UP
@@ -105,7 +105,7 @@ def test_what_was_recorded_without_its_white_space_is_still_read() -> None:
     with bench(["Good."], enforce=False) as b:
         chat = b.start(model=MODEL)
         chat.user_turn("Recite.")
-        chat.assistant_turn(json.dumps(kept), stop_reason="end_turn", command_id=command_id("old", messages=True))
+        chat.assistant_turn(Messages(json.dumps(kept)), stop_reason="end_turn")
         assert lines(chat)[-1] == "Tulips.Roses."
         assert b.reply(chat, "And?").text == "Good."
         assert b.api.requests[-1]["messages"][1] == kept["messages"][0]  # type: ignore[index]

@@ -262,7 +262,7 @@ def test_a_block_that_no_api_could_take_is_told_before_anything_is_recorded(bloc
     ],
 )
 def test_what_the_sdk_does_not_know_yet_passes(block: dict[str, Any]) -> None:
-    words, _ = kept_user([block])
+    words = kept_user([block])
     assert json.loads(words)["messages"][0]["content"] == [block]
 
 
@@ -331,10 +331,10 @@ def test_what_stands_after_a_call_to_end_is_read_by_nobody(way: Way) -> None:
 def test_readable_is_a_function_of_the_event_and_its_words() -> None:
     chats = open_conversations("memory:")
     chat = chats.start(model=MODEL)
-    words, _ = kept_user([DOCUMENT])
-    chat.user_turn(words, command_id="messages:1")
+    words = kept_user([DOCUMENT])
+    chat.user_turn(words)
     chat.assistant_turn("Hm.")
-    chat.user_turn(words, command_id="2")
+    chat.user_turn(str(words), command_id="messages:1")
     said = [readable(recorded, chats.words([recorded]).popitem()[1]) for recorded in chat.path[1:]]
     assert said == ["[Moss]", "Hm.", words]
     chats.close()

@@ -111,8 +111,8 @@ class _Claude(ABC, Generic[Client, Judge]):
 
 def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | Refused:
     """Open a branch on which `content`, text or blocks, stands in place of a user turn."""
-    words, as_messages = kept_user(content)
-    id = command_id("edit", sent_as or chat.conversations.new_id(), messages=as_messages)
+    words = kept_user(content)
+    id = command_id("edit", sent_as or chat.conversations.new_id())
     return chat.edit(turn, words, command_id=id)
 
 

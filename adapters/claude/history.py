@@ -4,7 +4,6 @@ It grows with the path, and is kept in memory for the branches used last, since 
 conversation takes longer than all else that a turn does. What is sent follows from the path alone, kept or not.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from lastresort.application.chat import Chat
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
 from lastresort.domain.state import Conversation
-from lastresort.projections.said import is_messages, readable
+from lastresort.projections.said import messages_in, readable
 
 from .words import Message, sendable
 
@@ -80,17 +79,18 @@ def _sent(waiting: Iterable[Said], without: Sequence[int]) -> Iterator[Message]:
     return (message for said in waiting if said.version not in without for message in said.messages)
 
 
-def given_without(recorded: Recorded, words: str) -> tuple[int, ...]:
+def given_without(words: str) -> tuple[int, ...]:
     """Return the user's turns that an answer was given without, by version."""
-    return tuple(json.loads(words).get("without", ())) if is_messages(recorded) else ()
+    return tuple((messages_in(words) or {}).get("without", ()))
 
 
 def _kept(role: str, recorded: Recorded, words: str | None) -> tuple[dict[str, Any], str]:
     """Return what is kept of a turn, and what people read of it."""
-    if words is None or not is_messages(recorded):
+    messages = messages_in(words) if words else None
+    if words is None or messages is None:
         text = words if words and words.strip() else GONE
         return {"messages": [{"role": role, "content": [{"type": "text", "text": text}]}]}, text
-    return json.loads(words), readable(recorded, words)
+    return messages, readable(recorded, words)
 
 
 class Histories:

@@ -34,7 +34,7 @@ from lastresort.application.outcomes import BranchEnded, Committed
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Actor, Risk, SecondOpinion, Usage
+from lastresort.domain.values import Actor, Messages, Risk, SecondOpinion, Usage
 from lastresort.projections.said import BETWEEN, readable, spoken
 
 from .history import REFUSAL, Histories, given_without
@@ -77,12 +77,12 @@ def say(
     terms: Terms, chat: Chat, content: Any, *, asks: bool = False, confirms: bool = False, sent_as: str | None = None
 ) -> Steps:
     """Record what the user said, and answer it. Sent again under the same id, it gives the answer that there is."""
-    words, as_messages = kept_user(content)
+    words = kept_user(content)
     turn = Turn(terms, chat)
     sent_as = sent_as or chat.conversations.new_id()
-    took = turn.chat.user_turn(words, command_id=command_id("user", sent_as, messages=as_messages))
+    took = turn.chat.user_turn(words, command_id=command_id("user", sent_as))
     if isinstance(took, BranchEnded):
-        if as_messages:  # the screen is to see what the user wrote, not how it would have been kept
+        if isinstance(words, Messages):  # the screen is to see what the user wrote, not how it would have been kept
             text = spoken(plain(list(content)))
             again = turn.chat.user_turn(text, command_id=command_id("screened", sent_as))
             took = again if isinstance(again, BranchEnded) else took
@@ -306,7 +306,7 @@ class Turn:
                 words,
                 stop_reason=stop_reason,
                 usage=self.usage,
-                command_id=command_id("assistant", self.chat.branch, self.chat.seen, message, messages=True),
+                command_id=command_id("assistant", self.chat.branch, self.chat.seen, message),
             )
         if isinstance(took, Committed):
             self.acts.state, self.theirs.answered = took.state, self.chat.answered
@@ -400,7 +400,7 @@ class Turn:
             recorded=tuple(r for r in later if content_of(r.event) is None and (until is None or r.version < until)),
             holding=bool(self.acts.state.risks),
             usage=answer.event.usage,
-            without=given_without(answer, words) if words else (),
+            without=given_without(words) if words else (),
         )
 
     def _case(self) -> Case:

@@ -2,8 +2,8 @@
 
 A user turn of plain text is kept as that text. Every other turn is kept as JSON: the messages of the API that make it
 up, whole (thinking and its signatures, tool calls and their results, notes), and in the first assistant turn the
-tools and the system prompt that the conversation goes on with. Which of the two it is says the id of the command that
-recorded it, so that no text can pass for the other.
+tools and the system prompt that the conversation goes on with. Which of the two it is says the type of the words, which
+is sealed with them, so that no text can pass for the other.
 
 What is sent is a function of the path alone. So a request begins with what the one before it was, and a branch with
 what its parent has.
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from lastresort.projections.said import MESSAGES
+from lastresort.domain.values import Messages
 
 from .blocks import check
 
@@ -34,13 +34,13 @@ def digest(value: Any) -> str:
     return "sha256:" + hashlib.sha256(_json(value).encode()).hexdigest()
 
 
-def command_id(*parts: object, messages: bool = False) -> str:
+def command_id(*parts: object) -> str:
     """Return the id of a command that follows from `parts`, so that it takes effect once however often it is sent."""
-    return (MESSAGES if messages else "") + uuid.uuid5(_IDS, _json([str(part) for part in parts])).hex
+    return uuid.uuid5(_IDS, _json([str(part) for part in parts])).hex
 
 
-def kept_user(content: Any) -> tuple[str, bool]:
-    """Return the words to keep of what a user said, and whether they are messages in JSON.
+def kept_user(content: Any) -> str:
+    """Return the words to keep of what a user said: text, or Messages.
 
     Raises:
         TypeError: something in it is not JSON, or it is not a list of blocks.
@@ -49,7 +49,7 @@ def kept_user(content: Any) -> tuple[str, bool]:
     if isinstance(content, str):
         if not content.strip():
             raise ValueError("the user's turn is empty")
-        return carried(content), False
+        return carried(content)
     blocks = carried(plain(content))
     if not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
         raise TypeError("a user's turn is text, or a list of content blocks")
@@ -57,7 +57,7 @@ def kept_user(content: Any) -> tuple[str, bool]:
         raise ValueError("the user's turn is empty")
     for block in blocks:
         check(block)
-    return _json({"messages": [{"role": "user", "content": blocks}]}), True
+    return Messages(_json({"messages": [{"role": "user", "content": blocks}]}))
 
 
 def carried(value: T) -> T:
@@ -76,13 +76,13 @@ def carried(value: T) -> T:
 
 def kept_assistant(
     messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None, without: Sequence[int] = ()
-) -> str:
+) -> Messages:
     """Return the words to keep of an assistant turn: what it answers, by version, the user's turns that it was given
     `without`, and in the first one the `setup`."""
     kept: dict[str, Any] = {"messages": messages, "answers": answers}
     if without:
         kept["without"] = without
-    return _json(kept if setup is None else kept | {"setup": setup})
+    return Messages(_json(kept if setup is None else kept | {"setup": setup}))
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:

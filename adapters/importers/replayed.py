@@ -27,7 +27,7 @@ from lastresort.application.ports import (
 from lastresort.domain.commands import UNSEALED
 from lastresort.domain.events import Event, Recorded, Unreadable, content_of
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import with_content
+from lastresort.domain.values import Messages, with_content
 
 
 class NotPlayed(Exception):
@@ -180,12 +180,13 @@ class PlainVault:
 
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
         """See `application.ports.Vault`."""
-        data = words.encode()
+        data = (b"m" if isinstance(words, Messages) else b"t") + words.encode()
         return Sealed(f"sha256:{sha256(data).hexdigest()}", data)
 
     def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
         """See `application.ports.Vault`."""
-        return sealed.data.decode()
+        words = sealed.data[1:].decode()
+        return Messages(words) if sealed.data[:1] == b"m" else words
 
     def renew(self, conversation: str) -> None:
         """See `application.ports.Vault`."""

@@ -1,7 +1,8 @@
 """The vault: words sealed with AES-GCM, under a key of their conversation that is kept elsewhere.
 
-The associated data binds sealed bytes to conversation, branch and version: moved to another place they do not
-open. Without the key nobody reads them, so destroying the key erases a conversation.
+The associated data binds sealed bytes to conversation, branch, version and the form of what is sealed: moved to another
+place they do not open. What is sealed is one byte for the kind of the words, and the words; in the first form, which is
+still opened, it was the words alone. Without the key nobody reads them, so destroying the key erases a conversation.
 """
 
 import hashlib
@@ -13,11 +14,14 @@ from threading import Lock
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lastresort.application.ports import SealBroken, Sealed
+from lastresort.application.ports import SealBroken, Sealed, Unmarked
+from lastresort.domain.values import Messages
 
 from .keys import NAME_BYTES, Keys, name_of
 
 _ANY = "surrogatepass"  # what JSON lets through: half of a character is kept as it came, and no reason to lose a turn
+_FORM = b" 2"  # of what is sealed; the first had nothing here
+_TEXT, _MESSAGES = b"t", b"m"
 _NONCE_BYTES = 12
 _HEAD_BYTES = NAME_BYTES + _NONCE_BYTES
 _AT_HAND = 10_000  # keys that are kept in memory, ready to use
@@ -34,7 +38,8 @@ class AesGcmVault:
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
         name, cipher = self._at_hand.get(conversation) or self._to_seal_with(conversation)
         nonce = os.urandom(_NONCE_BYTES)
-        data = name + nonce + cipher.encrypt(nonce, _bytes_of(words), _place(conversation, branch, version))
+        marked = (_MESSAGES if isinstance(words, Messages) else _TEXT) + words.encode(errors=_ANY)
+        data = name + nonce + cipher.encrypt(nonce, marked, _place(conversation, branch, version) + _FORM)
         return Sealed(_digest(data), data)
 
     def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
@@ -47,8 +52,7 @@ class AesGcmVault:
         if cipher is None:
             return None  # the key that sealed it was destroyed
         try:
-            place = _place(conversation, branch, version)
-            return cipher.decrypt(data[NAME_BYTES:_HEAD_BYTES], data[_HEAD_BYTES:], place).decode(errors=_ANY)
+            return _opened(cipher, data, _place(conversation, branch, version))
         except (InvalidTag, ValueError):
             raise _broken(branch, version) from None
 
@@ -96,8 +100,15 @@ def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _bytes_of(words: str) -> bytes:
-    return words.encode(errors=_ANY)
+def _opened(cipher: AESGCM, data: bytes, place: bytes) -> str:
+    """Return the words in sealed bytes, of the form that is written now or of the first."""
+    nonce, sealed = data[NAME_BYTES:_HEAD_BYTES], data[_HEAD_BYTES:]
+    try:
+        marked = cipher.decrypt(nonce, sealed, place + _FORM)
+    except InvalidTag:
+        return Unmarked(cipher.decrypt(nonce, sealed, place).decode(errors=_ANY))
+    words = marked[1:].decode(errors=_ANY)
+    return Messages(words) if marked[:1] == _MESSAGES else words
 
 
 def _place(conversation: str, branch: str, version: int) -> bytes:
