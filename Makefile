@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench mutants fuzz clean
+.PHONY: help demo test lint pages bench mutants fuzz clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,9 @@ lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+pages: $(INSTALLED)  ## the pages of the reference that are made from the code
+	$(BIN)/python -m tests.pages
 
 bench: $(INSTALLED)  ## this project beside plain drivers and peers; ARGS=--full for the sizes of the goals
 	$(BIN)/python -m bench $(ARGS)

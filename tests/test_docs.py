@@ -1,9 +1,10 @@
-"""Whatever the documentation shows is run, as it stands there; whoever tries it gets what they read.
+"""Whatever the documentation shows is run, as it stands there, so that a reader who tries it gets what they read.
 
-In README.md and docs/: `python` blocks run in order, each file's in one namespace; the
-lines of `console` and `bash` blocks that begin with `$ ` run in order, each file's in one folder, and what stands below
-them is what they print, where `...` stands for anything. TOML that begins with `# policy` is a policy, JSON after
-`<!-- transcript -->` or `<!-- log -->` is one.
+In README.md, SECURITY.md, CONTRIBUTING.md and docs/, each page from top to bottom in a folder of its own: `python`
+blocks in one namespace, as a script, and the lines of `console` and `bash` blocks that begin with `$ `. What stands
+below such a line is what it prints, where `...` stands for anything; text after `<!-- prints -->` is what the Python
+before it prints. TOML that begins with `# policy` is a policy, JSON after `<!-- transcript -->` or `<!-- log -->` is
+one.
 """
 
 import doctest
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +30,8 @@ from lastresort.domain.events import Unreadable
 
 from .stores import ROOT
 
-PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
+TOP = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]
+PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = {"python", "console", "bash", "sh", "toml", "json", "jsonl"}
 _FENCE = re.compile(r"^(?:<!-- (\w+) -->\n)?```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -58,12 +62,10 @@ def pages_with(*languages: str) -> list[object]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like a fresh checkout to whoever follows a page: the examples are there, and nothing else."""
+    """A folder like a fresh checkout, for somebody who follows a page: the examples are there, and nothing else."""
     here = tmp_path / "checkout"
     here.mkdir()
     (here / "examples").symlink_to(ROOT / "examples")
-    if (ROOT.parent / "shared").is_dir():
-        (tmp_path / "shared").symlink_to(ROOT.parent / "shared")
     monkeypatch.chdir(here)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "160")
@@ -72,8 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_readme_shows_how_to_embed_it() -> None:
     """With a block of Python at least."""
-    readme = ROOT / "README.md"
-    assert not readme.exists() or of(readme, "python")
+    assert of(ROOT / "README.md", "python")
 
 
 def test_every_block_is_of_a_language_that_is_run_or_is_text() -> None:
@@ -83,14 +84,18 @@ def test_every_block_is_of_a_language_that_is_run_or_is_text() -> None:
             assert block.language in RUN | {"text"}, f"{page.name}:{block.line}: {block.language or 'no language'}"
 
 
-@pytest.mark.parametrize("page", pages_with("python"))
-@pytest.mark.usefixtures("folder")
-def test_python_blocks_run(page: Path) -> None:
-    """In order, in one namespace, as a script would."""
+@pytest.mark.parametrize("page", pages_with("python", "console", "bash", "sh"))
+def test_a_page_runs(page: Path, folder: Path) -> None:
+    """From top to bottom, and prints what it shows."""
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for block in of(page, "python"):
-        code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
-        exec(code, namespace)
+    printed = ""
+    for block in blocks(page):
+        if block.language == "python":
+            printed = run_python(page, block, namespace)
+        elif block.mark == "prints":
+            assert not missing_from(printed, block.text.splitlines()), f"{page.name}:{block.line}\n{printed}"
+        elif block.language in ("console", "bash", "sh"):
+            run_commands(page, block, folder)
     for thing in list(namespace.values()):
         if callable(close := getattr(thing, "close", None)) and not isinstance(thing, type):
             close()
@@ -98,6 +103,14 @@ def test_python_blocks_run(page: Path) -> None:
     with warnings.catch_warnings():  # a script leaves its connections to the end of the process; here that is no end
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+def run_python(page: Path, block: Block, namespace: dict[str, object]) -> str:
+    """Run a block as the next lines of a script, and return what it prints."""
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+    with redirect_stdout(StringIO()) as printed:
+        exec(code, namespace)
+    return printed.getvalue()
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
@@ -138,29 +151,25 @@ def missing_from(printed: str, shown: list[str]) -> list[str]:
     return missing
 
 
-@pytest.mark.parametrize("page", pages_with("console", "bash", "sh"))
-def test_commands_print_what_is_shown(page: Path, folder: Path) -> None:
-    """In order, in one folder; `make` and `pip` are for another test, and another machine."""
-    for block in of(page, "console", "bash", "sh"):
-        for command in commands(block):
-            if re.match(r"(make|pip|python3? -m pip|python3? -m venv|git|docker|psql|createdb)\b", command.typed):
-                continue
-            if "shared/data" in command.typed and not (folder.parent / "shared").exists():
-                continue
-            done = subprocess.run(
-                ["bash", "-c", command.typed],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-            where = f"{page.name}:{command.line}: $ {command.typed}"
-            assert done.returncode in (0, 1), f"{where}\n{done.stdout}"
-            assert "Traceback" not in done.stdout, f"{where}\n{done.stdout}"
-            assert not missing_from(done.stdout, command.shown), f"{where}\n{done.stdout}"
+def run_commands(page: Path, block: Block, folder: Path) -> None:
+    """Run the commands of a block; `make` and `pip` are for another test, and another machine."""
+    for command in commands(block):
+        if re.match(r"(make|pip|python3? -m pip|python3? -m venv|git|docker|psql|createdb)\b", command.typed):
+            continue
+        done = subprocess.run(
+            ["bash", "-c", command.typed],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        where = f"{page.name}:{command.line}: $ {command.typed}"
+        assert done.returncode in (0, 1), f"{where}\n{done.stdout}"
+        assert "Traceback" not in done.stdout, f"{where}\n{done.stdout}"
+        assert not missing_from(done.stdout, command.shown), f"{where}\n{done.stdout}"
 
 
 def test_what_is_shown_is_compared_with_what_is_printed() -> None:

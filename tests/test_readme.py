@@ -1,13 +1,19 @@
-"""The README's table of rules is the law's."""
+"""The README is what a first reader sees, on the package index too."""
 
-from pathlib import Path
+import re
 
-from lastresort.domain.law import RULES
+from .stores import ROOT
+from .test_links import REPOSITORY, links
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
 
 
-def test_the_table_of_rules_is_the_law() -> None:
-    """Every rule stands in the table, in order, in the words of domain/rules.py, and nothing else does."""
-    rows = [line for line in README.splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{rule.id}` | {rule.text} | {rule.source} |" for rule in RULES.values()]
+def test_links_work_on_a_package_page() -> None:
+    """They are whole: a relative one leads nowhere there."""
+    assert [link for link in links(README) if not re.match(r"https://|#", link)] == []
+    assert any(link.startswith(REPOSITORY) for link in links(README))
+
+
+def test_it_is_read_in_a_few_minutes() -> None:
+    """About 120 lines."""
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 130

@@ -1,13 +1,9 @@
-"""The table of events in docs/reference/formats.md, made of the types that read and write them.
+"""The page of events, docs/reference/events.md, made of the types that read and write them.
 
-`python -m tests.event_table` writes it. Each field is named with what it holds, as the types say.
-tests/test_formats_page.py holds the page against it.
+`python -m tests.events_page` writes it. Each field is named with what it holds, as the types say.
 """
 
-import re
-import sys
 from enum import StrEnum
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -17,8 +13,36 @@ from lastresort.domain import values
 from lastresort.domain.events import EVENTS
 from lastresort.domain.policy import Policy
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "formats.md"
-BEGIN, END = "<!-- events: made by tests/event_table.py -->\n", "<!-- end of events -->\n"
+from .stores import ROOT
+
+PAGE = ROOT / "docs" / "reference" / "events.md"
+INTRODUCTION = """# Events
+
+<!-- made by python -m tests.events_page; do not edit -->
+
+An event holds ids, enumerations, numbers, versions and digests, and never words of people or models. Each is stored in
+an envelope: [the exported log](formats.md#exported-log) shows it. Kinds and fields are public: never renamed, never
+reused.
+
+* `by` is an actor: {`kind`: `user`, `model`, `assessor`, `operator`, `system`; `id`: id}. Every event has one.
+* An *id* is 1 to 128 characters of printable ASCII without spaces.
+* A *category* is a lower-case name of up to 64 letters, digits, `_` and `-`.
+* A *digest* is `sha256:` and 64 hexadecimal digits.
+* A *version* is a position on the branch's path, from 1.
+
+Write every field, null where there is nothing.
+
+## What each says
+
+| kind | what it says |
+| --- | --- |
+"""
+FIELDS = """
+## Their fields
+
+| kind | fields, beside `by` |
+| --- | --- |
+"""
 NAMED = {
     repr(values.Id): "id",
     repr(values.Category): "category",
@@ -41,7 +65,7 @@ def told(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"[{told(get_args(hint)[0])}]"
     if hint is Policy:
-        return "[policy](#policy), whole"
+        return "[policy](formats.md#policy), whole"
     if hint is bool:
         return "true or false"
     if issubclass(hint, StrEnum):
@@ -57,20 +81,15 @@ def fields(model: type[BaseModel]) -> list[tuple[str, str]]:
     return [(name, told(hints[name])) for name in model.model_fields]
 
 
-def table() -> str:
-    """Return the table, a row an event."""
-    rows = ["| kind | fields, beside `by` |", "| --- | --- |"]
+def page() -> str:
+    """Return the page, two rows an event."""
+    said = "".join(f"| `{kind}` | {' '.join((event.__doc__ or '').split())} |\n" for kind, event in EVENTS.items())
+    held = ""
     for kind, event in EVENTS.items():
         own = [f"`{name}`: {what}" for name, what in fields(event) if name != "by"]
-        rows.append(f"| `{kind}` | {'; '.join(own)} |")
-    return "".join(f"{row}\n" for row in rows)
-
-
-def written(page: str) -> str:
-    """Return a page with the table as it should be."""
-    return re.sub(f"(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", lambda _: table(), page, flags=re.DOTALL)
+        held += f"| `{kind}` | {'; '.join(own)} |\n"
+    return INTRODUCTION + said + FIELDS + held
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text()))
-    sys.exit(0)
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,215 @@
+"""The example web app, run as a process of its own on a loopback port, with fifty people who use it at once."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import httpx2
+
+from lastresort import Ground, open_conversations
+from lastresort.projections import audit, views
+
+from .stores import ROOT
+
+USERS = 50
+INSULT = "You are useless, you stupid machine."
+PATHS = ("talks", "edits", "asks_to_end", "is_in_a_crisis", "insults", "erases")
+
+
+@contextmanager
+def serving(folder: Path, **environment: str) -> Iterator[str]:
+    """Run the app on a port that is free, and give its address."""
+    known = {name: value for name, value in os.environ.items() if name != "ANTHROPIC_API_KEY"}
+    with subprocess.Popen(
+        [sys.executable, ROOT / "examples" / "web_app.py"],
+        cwd=folder,
+        env={**known, "PORT": "0", "LASTRESORT_STORE": "sqlite:///web.db", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said: list[str] = []
+        begun: SimpleQueue[str] = SimpleQueue()
+
+        def listen(lines: Iterable[str]) -> None:
+            for line in lines:
+                said.append(line)
+                if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
+                    begun.put(found[1])
+            begun.put("")  # it is over, before or after it had begun
+
+        listener = Thread(target=listen, args=(process.stderr,), daemon=True)
+        listener.start()
+        try:
+            address = begun.get(timeout=60)
+            assert address, "".join(said)
+            yield address
+        finally:
+            process.terminate()
+            listener.join(timeout=30)
+    assert "Traceback" not in "".join(said), "".join(said)
+
+
+class Person:
+    """Somebody at a browser: a session, and a chat."""
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self.client = client
+        self.branch = ""
+
+    async def starts(self) -> None:
+        self.branch = (await self.calls("POST", "/chats"))["branch"]
+
+    async def calls(self, method: str, path: str, body: Any = None) -> Any:
+        answer = await self.client.request(method, path, json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    async def says(self, text: str | None, **more: str) -> tuple[str, dict[str, Any]]:
+        """Say something; return the answer, as it came in pieces, and what the page was told after it."""
+        words, told = "", {}
+        turn = {"text": text, **more}
+        async with self.client.stream("POST", f"/chats/{self.branch}/turns", json=turn) as answer:
+            answer.raise_for_status()
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            name = ""
+            async for line in answer.aiter_lines():
+                key, _, value = line.partition(": ")
+                if key == "event":
+                    name = value
+                elif key == "data" and name == "text":
+                    words += json.loads(value)
+                elif key == "data":
+                    assert name == "done"
+                    told = json.loads(value)
+        return words, told
+
+    async def lines(self) -> list[dict[str, Any]]:
+        return list((await self.calls("GET", f"/chats/{self.branch}"))["lines"])
+
+    async def talks(self) -> None:
+        once = await self.says("Hello.", id="1")
+        assert "Tell me more" in once[0]
+        assert await self.says("Hello.", id="1") == once  # sent again, as a browser does that lost the answer
+        assert [line["speaker"] for line in await self.lines()] == ["user", "assistant"]
+
+    async def edits(self) -> None:
+        await self.says("Hello.")
+        before = self.branch
+        opened = await self.calls("PUT", f"/chats/{before}/turns/2", {"text": "Good morning."})
+        self.branch = opened["branch"]
+        assert "Tell me more" in (await self.says(None))[0]
+        assert (await self.lines())[0]["text"] == "Good morning."
+        self.branch = before
+        assert (await self.lines())[0]["text"] == "Hello."
+
+    async def asks_to_end(self) -> None:
+        await self.says("Hello.")
+        words, told = await self.says("Please end this.", end="request")
+        assert ("Shall I end it?" in words, told["ended"]) == (True, None)
+        assert (await self.says("Yes.", end="confirm"))[1]["ended"] == "user_request"
+        assert "This conversation has ended" in (await self.says("Wait!"))[0]
+        await self.calls("POST", f"/chats/{self.branch}/feedback", {"rating": "down"})
+
+    async def is_in_a_crisis(self) -> None:
+        assert (await self.says("I want to die."))[1]["holding"]
+        await self.says("Please end this.", end="request")
+        told = (await self.says("Yes.", end="confirm"))[1]
+        assert (told["ended"], told["holding"]) == (None, True)
+
+    async def insults(self) -> None:
+        told: dict[str, Any] = {"ended": None}
+        said = []
+        for _ in range(9):
+            if told["ended"] is None:
+                words, told = await self.says(INSULT)
+                said.append(words)
+        assert told["ended"] == "last_resort"
+        assert any("I may end this conversation" in words for words in said[:-1])
+
+    async def erases(self) -> None:
+        await self.says("My name is Ada.")
+        await self.says("I live in Paris.")
+        await self.calls("DELETE", f"/chats/{self.branch}/turns/2")
+        assert (await self.lines())[0]["text"] is None
+        await self.calls("DELETE", f"/chats/{self.branch}")
+        assert {line["text"] for line in await self.lines()} == {None}
+
+
+@asynccontextmanager
+async def person(url: str) -> AsyncIterator[Person]:
+    async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+        yield Person(client)
+
+
+async def everybody(url: str) -> None:
+    async def one(number: int) -> None:
+        async with person(url) as somebody:
+            await somebody.starts()
+            await getattr(somebody, PATHS[number % len(PATHS)])()
+
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        for number in range(USERS):
+            group.create_task(one(number))
+
+
+def test_fifty_people_at_once(tmp_path: Path) -> None:
+    """Each gets what they should, and the log is lawful."""
+    with serving(tmp_path) as url:
+        asyncio.run(everybody(url))
+    conversations = open_conversations(f"sqlite:///{tmp_path}/web.db", create=False)
+    try:
+        report = audit(conversations.store.entries())
+        ended = views(conversations.store.log()).ended
+    finally:
+        conversations.close()
+    assert report.findings == ()
+    took = [PATHS[number % len(PATHS)] for number in range(USERS)]
+    grounds = [row.ground for row in ended]
+    assert grounds.count(Ground.USER_REQUEST) == took.count("asks_to_end")
+    assert grounds.count(Ground.LAST_RESORT) == took.count("insults")
+    assert report.branches == USERS + took.count("edits")
+
+
+def test_nobody_sees_the_chat_of_somebody_else(tmp_path: Path) -> None:
+    """Nor changes it: to others it is not there."""
+
+    async def tried(url: str) -> set[int]:
+        async with person(url) as ada, person(url) as bob:
+            await ada.starts()
+            await bob.starts()
+            calls = [("GET", ""), ("POST", "/turns"), ("PUT", "/turns/2"), ("DELETE", "/turns/2"), ("DELETE", "")]
+            return {
+                (await bob.client.request(method, f"/chats/{ada.branch}{path}", json={"text": "x"})).status_code
+                for method, path in calls
+            }
+
+    with serving(tmp_path) as url:
+        assert asyncio.run(tried(url)) == {404}
+
+
+def test_with_a_key_claude_answers(tmp_path: Path) -> None:
+    """Here it is the loopback that answers, over the real SDK."""
+    from lastresort.adapters.loopback import loopback
+
+    async def asked(url: str) -> tuple[str, dict[str, Any]]:
+        async with person(url) as ada:
+            await ada.starts()
+            return await ada.says("Can you help me plan a garden?", id="1")
+
+    with (
+        loopback(["Gladly. How much sun does it get?"]) as api,
+        serving(tmp_path, ANTHROPIC_API_KEY="x", ANTHROPIC_BASE_URL=api.url) as url,
+    ):
+        words, told = asyncio.run(asked(url))
+    assert words == "Gladly. How much sun does it get?"
+    assert told["ended"] is None
