@@ -5,12 +5,16 @@ import random
 import time
 from base64 import b64encode
 from datetime import UTC, datetime
+from functools import partial
 
 from lastresort.adapters.assessors.screen import phrase_screen
+from lastresort.adapters.followers.directory import STATEMENTS, ConversationDirectory
+from lastresort.adapters.followers.tables import beside
 from lastresort.adapters.stores.recorder_store import open_store
 from lastresort.adapters.vault.keys import MasterKey
 from lastresort.adapters.vault.snapshots import EVERY
 from lastresort.application.chat import Conversations
+from lastresort.application.hot_states import state_of
 from lastresort.application.ports import Clock, NewId, RiskScreen
 
 _DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"  # as ASCII has them
@@ -53,8 +57,18 @@ def open_conversations(
         StoreError: the store cannot be opened; the message says why and what to do.
     """
     store, vault = open_store(url, create=create, master_key=master_key, snapshot_every=snapshot_every)
+    directory = ConversationDirectory(
+        store, partial(beside, store.recorder, STATEMENTS), partial(state_of, store, store.snapshots)
+    )
     return Conversations(
-        store, vault, clock=clock, new_id=new_id, screen=screen, pause=_wait_a_little, snapshots=store.snapshots
+        store,
+        vault,
+        clock=clock,
+        new_id=new_id,
+        screen=screen,
+        pause=_wait_a_little,
+        snapshots=store.snapshots,
+        directory=directory,
     )
 
 

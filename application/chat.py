@@ -5,6 +5,8 @@ newer user turn meanwhile, a verdict, warning or ending by this handle is stale 
 sees anew.
 """
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import get_args
 from uuid import NAMESPACE_URL, uuid5
 
@@ -51,6 +53,18 @@ from lastresort.domain.values import (
     Verdict,
 )
 
+from .directory import (
+    MOST_ROWS,
+    DirectoryPage,
+    DirectoryQuery,
+    Order,
+    Status,
+    TimeField,
+    bound,
+    cursor_of,
+    one_of,
+    parsed_cursor,
+)
 from .outcomes import BranchEnded, Committed, Page, listed
 from .ports import List
 from .service import Service
@@ -139,6 +153,67 @@ class Conversations(Service):
         found = self.store.page(which, after=after, limit=limit + 1)
         rows = tuple(listed(one, lambda branch: self.state(branch).policy.name) for one in found[:limit])
         return Page(rows, found[limit - 1].began.position if len(found) > limit else None)
+
+    def list(
+        self,
+        *,
+        account: str | None = None,
+        arm: str | None = None,
+        model: str | None = None,
+        status: Status | None = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        by: TimeField = "started",
+        order: Order = "newest",
+        after: str | None = None,
+        limit: int = 50,
+    ) -> DirectoryPage:
+        """Return a page of the conversations for which everything that is passed holds, in order of time.
+
+            page = conversations.list(account="user-17", status="ended")
+            page = conversations.list(account="user-17", status="ended", after=page.after)  # unless it is None
+
+        The directory follows the log; it is brought up to date first. A page takes as long in a large store as in a
+        small one.
+
+        Args:
+            account: the pseudonym of the user.
+            arm: the arm of an experiment.
+            model: the model that answers on the root branch.
+            status: `active` while a branch of the conversation is, `ended` when all have ended.
+            since, until: bounds of the time that `by` names, since <= time < until: with a zone, ISO 8601 if text.
+            by: what orders the list: when a conversation was `started`, or its `last_turn`.
+            order: the `newest` or the `oldest` first.
+            after: where the page before left off.
+            limit: how many rows, 1 to 1,000.
+
+        Raises:
+            ValueError: an argument is out of range; it names which.
+        """
+        if self.directory is None:
+            raise ValueError("these conversations were opened without a directory")
+        query = DirectoryQuery(
+            account=account,
+            arm=arm,
+            model=model,
+            status=one_of("status", status, Status) if status is not None else None,
+            since=bound("since", since),
+            until=bound("until", until),
+            by=one_of("by", by, TimeField),
+            order=one_of("order", order, Order),
+            after=None if after is None else parsed_cursor(after),
+            limit=limit,
+        )
+        if not 1 <= limit <= MOST_ROWS:
+            raise ValueError(f"limit: {limit} is not from 1 to {MOST_ROWS}")
+        rows = tuple(self.directory.select(query._replace(limit=limit + 1)))
+        return DirectoryPage(rows[:limit], cursor_of(rows[limit - 1], by) if len(rows) > limit else None)
+
+    def branch_rows(self) -> Iterator[str]:
+        """Yield a row of every branch as JSON, in the order in which the branches began: see `projections.Branch`."""
+        if self.directory is None:
+            raise ValueError("these conversations were opened without a directory")
+        return self.directory.branches()
 
 
 class Chat:

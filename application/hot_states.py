@@ -130,6 +130,16 @@ def pieces_of(
     return [piece, *pieces[::-1]]
 
 
+def state_of(store: EventStore, snapshots: Snapshots | None, tree: str, branch: str) -> Conversation:
+    """Return the state of a branch as the log has it now, from the nearest snapshot on.
+
+    Raises:
+        UnknownBranch: the store has no such branch.
+    """
+    pieces = pieces_of(store, snapshots, tree, branch, at_once=FEW)
+    return fold((one for piece in pieces for one in piece.events), pieces[0].state)
+
+
 def _from(
     events: Sequence[Recorded], store: EventStore, tree: str, branch: str, upto: int | None, at_once: int | None
 ) -> Iterable[Recorded]:

@@ -43,6 +43,7 @@ from lastresort.domain.law import broken_rules
 from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.values import About, Actor, ActorKind, ErasureCause, Id, Messages, Risk, with_content
 
+from .directory import Directory
 from .hot_states import FEW, HotStates, pieces_of, state_at_fork
 from .outcomes import BranchEnded, Committed, Contended, Standing, UnknownBranch
 from .ports import (
@@ -86,6 +87,7 @@ class Service:
         pause: called with the number of conflicts so far before a command is decided anew, so that an adapter can wait.
         hot: how many states are kept in memory.
         snapshots: keeps states beside the log, so that a branch that is not in memory need not be read as a whole.
+        directory: lists conversations; it follows the log.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Service:
         pause: Callable[[int], None] = lambda conflicts: None,
         hot: int = 10_000,
         snapshots: Snapshots | None = None,
+        directory: Directory | None = None,
     ) -> None:
         self.store = store
         self.vault = vault
@@ -110,6 +113,7 @@ class Service:
         self._pause = pause
         self._hot = HotStates(hot)
         self._snapshots = snapshots
+        self.directory = directory
 
     def close(self) -> None:
         """Release the store and the vault."""
@@ -394,8 +398,6 @@ class Service:
             contents = self._contents_of(tree)
         self.execute(conversation, command.model_copy(update={"contents": tuple(contents)}))
 
-    # --- deciding -----------------------------------------------------------------------------------------------
-
     def _until_decided(
         self,
         branch: str,
@@ -500,8 +502,6 @@ class Service:
         for branch, state in after.items():
             self._hot.put(branch, state)
         return Committed(recorded, after[placed[0].branch])
-
-    # --- reading ------------------------------------------------------------------------------------------------
 
     def _state(self, branch: str, *, fresh: bool = False) -> Conversation:
         state = self._hot.get(branch)

@@ -3,10 +3,11 @@
 Active and ended are disjoint and cover all branches; branched is every branch of a conversation that has more than one.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from lastresort.domain.events import BranchOpened, ConversationEnded, Evidence, Recorded, TurnAssessed
+from lastresort.domain.events import BranchOpened, ConversationEnded, EventBase, Evidence, Recorded, TurnAssessed
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Verdict
 
@@ -42,6 +43,10 @@ class Branch(Frozen):
         return "active" if self.ground is None else "ended"
 
 
+_OPENED = ("parent", "at", "cause")
+_ENDED = ("policy", "ground", "category", "evidence", "ended_at", "ended_by")
+
+
 class Views(NamedTuple):
     """All branches, and the three lists of them, each in the order in which they opened."""
 
@@ -70,12 +75,37 @@ def views(log: Iterable[Recorded]) -> Views:
         _row(branch, state, opened.get(branch), endings.get(branch), harm.get(branch, 0))
         for branch, state in replay.states.items()
     ]
+    return listed(rows)
+
+
+def listed(rows: Sequence[Branch]) -> Views:
+    """Return the lists of branches, given the row of each."""
+    trees = Counter(row.conversation for row in rows)
     return Views(
         all=tuple(rows),
         active=tuple(row for row in rows if row.ground is None),
         ended=tuple(row for row in rows if row.ground is not None),
-        branched=tuple(row for row in rows if len(replay.tree_of(row.branch)) > 1),
+        branched=tuple(row for row in rows if trees[row.conversation] > 1),
     )
+
+
+def row_after(before: Branch | None, branch: str, state: Conversation, events: Sequence[EventBase]) -> Branch:
+    """Return the row of a branch after `events`, those of its own stream that follow what `before` shows.
+
+    Args:
+        before: the row so far, None if the branch begins with these events.
+        branch: its id.
+        state: what it adds up to after them, or later.
+        events: in order.
+    """
+    opened = next((event for event in events if isinstance(event, BranchOpened)), None)
+    ending = next((event for event in events if isinstance(event, ConversationEnded)), None)
+    harm = sum(isinstance(event, TurnAssessed) and event.verdict is Verdict.HARMFUL for event in events)
+    if before is None:
+        return _row(branch, state, opened, ending, harm)
+    row = _row(branch, state, opened, ending, before.harmful_verdicts + harm)
+    kept = _OPENED if before.ground is None else _OPENED + _ENDED
+    return row.model_copy(update={name: getattr(before, name) for name in kept})
 
 
 def _row(

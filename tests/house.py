@@ -31,17 +31,18 @@ SEES: dict[str, set[str]] = {
     "application": {"domain"},
     "projections": {"domain"},
     # The folder itself: `opening`, where stores and vault meet, and the door to it.
-    "adapters": INWARD | {"assessors", "databases", "stores", "vault"},
+    "adapters": INWARD | {"assessors", "databases", "followers", "stores", "vault"},
     "assessors": INWARD | {"turns"},
     "claude": INWARD | {"assessors", "turns"},
     "console": INWARD | {"adapters", "assessors", "claude", "databases", "importers", "turns", "upkeep"},
     "databases": INWARD,
     "importers": INWARD | {"adapters", "turns"},
     "loopback": set(),
+    "followers": INWARD | {"databases"},
     "stores": INWARD | {"databases"},
     "testing": INWARD | {"adapters"},
     "turns": INWARD,
-    "upkeep": INWARD | {"adapters", "databases", "stores"},
+    "upkeep": INWARD | {"adapters", "databases", "followers", "stores"},
     "vault": INWARD | {"databases"},
 }
 """Each folder, and the others that it may import from."""
@@ -57,6 +58,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "databases": ("store", {"eventsourcing"}),
     "importers": ("store", set()),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
+    "followers": ("store", {"eventsourcing"}),
     "stores": ("store", {"eventsourcing"}),
     "testing": ("testing", {"hypothesis", "pytest"}),
     "upkeep": ("store", set()),

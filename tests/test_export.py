@@ -3,7 +3,9 @@
 import json
 import os
 import resource
+import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +17,7 @@ from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import write_file
 
 from .stores import opened
-from .test_cli import as_json, run, url
+from .test_cli import LASTRESORT, as_json, run, url
 
 __all__ = ["run", "url"]
 
@@ -94,3 +96,23 @@ def test_what_was_written_can_be_imported(run: Callable[..., Result], url: str) 
     assert [json.loads(line) for line in run("export", "sqlite:///new.db").stdout.splitlines()] == [
         json.loads(line) for line in Path("log.jsonl").read_text().splitlines()
     ]
+
+
+def test_what_is_followed_is_printed_as_it_is_recorded(tmp_path: Path) -> None:
+    """Another process writes; what is printed begins where it is asked to, and goes on."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as conversations:
+        chat = conversations.start(model="m", conversation="c")
+        command = [LASTRESORT, "export", url, "--follow", "--after", "1"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        try:
+            for version in (2, 3):
+                chat.user_turn("Words that no log holds.")
+                line = process.stdout.readline()
+                assert json.loads(line)["version"] == version
+                assert "Words" not in line
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+            process.stdout.close()

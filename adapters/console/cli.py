@@ -120,6 +120,9 @@ def _let_go_of_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+_PATIENCE = 60.0  # seconds that one wait for new events lasts
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=STATUS)
 @click.version_option(version("lastresort"), prog_name="lastresort")
 def main() -> None:
@@ -214,7 +217,7 @@ def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: b
 @_json
 def views(which: List | None, limit: int | None, after: int | None, url: str, as_json: bool) -> None:
     """List the branches that are active, ended, or branched."""
-    from lastresort.projections import views as fold_views
+    from lastresort.projections.branches import Branch, listed
 
     from . import display
 
@@ -232,7 +235,7 @@ def views(which: List | None, limit: int | None, after: int | None, url: str, as
             display.show_page(display.console(), page, which)
         return
     with _opened(url) as conversations:
-        found = fold_views(conversations.store.log())
+        found = listed([Branch.model_validate_json(row) for row in conversations.branch_rows()])
     names = [which] if which else ["active", "ended", "branched"]
     if as_json:
         display.print_json({name: getattr(found, name) for name in names})
@@ -349,21 +352,31 @@ def audit(source: str, as_json: bool) -> None:
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, once all of it could be written."
 )
+@click.option("--follow", is_flag=True, help="Go on with each event as it is recorded, until Ctrl-C.")
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="POSITION", help="Begin after this position.")
 @_json
-def export_(url: str, output: Path | None, as_json: bool) -> None:
+def export_(url: str, output: Path | None, follow: bool, after: int, as_json: bool) -> None:
     """Print a log as JSON lines, with --json or without, or write it to a file."""
     from lastresort.adapters.importers.log_file import export_line, write_file
 
     from . import display
 
     if output is not None:
+        if follow:
+            raise BadInput("--follow prints, and --output writes a file once it is whole: use one of them")
         _check_apart(url, "exported", output)
     with _opened(url) as conversations:
+        store = conversations.store
         if output is None:
-            for recorded in conversations.store.log():
-                click.echo(export_line(recorded))
-            return
-        events = write_file(conversations.store.log(), output)
+            while True:
+                for recorded in store.log(after=after):
+                    click.echo(export_line(recorded))
+                    after = recorded.position
+                if not follow:
+                    return
+                while not store.wait(after, _PATIENCE):
+                    pass
+        events = write_file(store.log(after=after), output)
     if as_json:
         display.print_json({"file": output, "events": events})
     else:

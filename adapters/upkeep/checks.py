@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.followers.directory import NAME as DIRECTORY
+from lastresort.adapters.followers.tables import came_to
 from lastresort.adapters.stores.beside import BesideTheLog
 from lastresort.adapters.stores.recorders import Tables, check_schema, tables_of
 from lastresort.adapters.vault.snapshots import fold_digest
@@ -77,6 +79,7 @@ def schema(tables: Tables) -> Check:
 
 def of_log(recorder: BesideTheLog, now: datetime) -> Iterator[Check]:
     """Check what stands in the tables and beside the log."""
+    yield directory(came_to(recorder, DIRECTORY), recorder.max_notification_id() or 0)
     yield clock(recorder.newest(), now)
     yield audited(recorder.noted(AUDITED))
     lists, snapshots = recorder.count_stale(fold_digest() or b"")
@@ -88,6 +91,15 @@ def of_log(recorder: BesideTheLog, now: datetime) -> Iterator[Check]:
         f"{snapshots:,} made by another version of the fold" + (": they are not used" if snapshots else ""),
         todo if snapshots else "",
     )
+
+
+def directory(position: int | None, head: int) -> Check:
+    """Say how far the directory follows the log. It catches up whenever it is asked, so no distance is wrong."""
+    if position is None:
+        return Check("directory", True, "not made yet: it is when conversations are first listed")
+    if position > head:
+        return Check("directory", True, "it followed another log, and begins again when conversations are next listed")
+    return Check("directory", True, f"{head - position:,} of {head:,} events behind the log")
 
 
 def clock(newest: str | None, now: datetime) -> Check:

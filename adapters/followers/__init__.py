@@ -1,0 +1,1 @@
+"""What reads the committed log after the fact, exactly once: views in a database, and the loop that keeps them up."""

@@ -1,0 +1,215 @@
+"""The directory of conversations, and a row of every branch, kept in the store's own database by a follower.
+
+    directory           a row a conversation: what it is listed by
+    directory_branches  a row a branch: its conversation, and what a view shows of it, as JSON
+
+All of it can be made again from the log. A row of a branch is what the branch adds up to when it is written, which may
+be more than the follower has read: what comes later writes it again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lastresort.application.directory import ConversationRow, DirectoryQuery, utc
+from lastresort.application.ports import EventStore
+from lastresort.domain.events import (
+    AssistantTurnTaken,
+    BranchOpened,
+    ConversationEnded,
+    ConversationStarted,
+    ModelChanged,
+    Recorded,
+    UserTurnTaken,
+)
+from lastresort.domain.state import Conversation
+from lastresort.projections.branches import Branch, row_after
+
+from .follower import Follower
+from .tables import Tables, Transaction
+
+NAME = "directory.1"
+_FILTERS = ("account", "arm", "model", "status")
+_TIMES = ("started", "last_turn")
+_COLUMNS = ", ".join(ConversationRow._fields)
+_TURNS = (UserTurnTaken, AssistantTurnTaken)
+_AT_ONCE = 500  # rows read at a time
+
+STATEMENTS = (
+    "CREATE TABLE IF NOT EXISTS {schema}directory (conversation TEXT PRIMARY KEY, account TEXT, arm TEXT, "
+    "model TEXT NOT NULL, status TEXT NOT NULL, branches BIGINT NOT NULL, ended_branches BIGINT NOT NULL, "
+    "started TEXT NOT NULL, last_turn TEXT NOT NULL)",
+    *(
+        f"CREATE INDEX IF NOT EXISTS directory_by_{time} ON {{schema}}directory ({time}, conversation)"
+        for time in _TIMES
+    ),
+    *(
+        f"CREATE INDEX IF NOT EXISTS directory_{name}_by_{time} ON {{schema}}directory ({name}, {time}, conversation)"
+        for name in _FILTERS
+        for time in _TIMES
+    ),
+    "CREATE TABLE IF NOT EXISTS {schema}directory_branches (branch TEXT PRIMARY KEY, conversation TEXT NOT NULL, "
+    "position BIGINT NOT NULL UNIQUE, shown TEXT NOT NULL)",
+)
+"""The tables, as both engines understand them."""
+
+StateOf = Callable[[str, str], Conversation]
+"""Returns the state of a branch as the log has it now: of a tree, the branch in it."""
+
+
+class ConversationDirectory:
+    """The directory of a store. See `application.directory.Directory`. Threads may share it.
+
+    Args:
+        store: has the log.
+        tables: makes the tables, when the directory is first asked.
+        state_of: says what a branch adds up to.
+    """
+
+    name = NAME
+
+    def __init__(self, store: EventStore, tables: Callable[[], Tables], state_of: StateOf) -> None:
+        self._make = tables
+        self._made: Tables | None = None
+        self._state_of = state_of
+        self._follower = Follower(store, self)
+
+    def catch_up(self) -> int:
+        """Bring the directory up to what the log holds now; return the position that it has come to."""
+        return self._follower.catch_up()
+
+    def run(self, stopped: Callable[[], bool], patience: float = 1.0) -> None:
+        """Keep the directory up until `stopped` says so: see `Follower.run`."""
+        self._follower.run(stopped, patience)
+
+    def select(self, query: DirectoryQuery) -> Sequence[ConversationRow]:
+        self.catch_up()
+        newest = query.order == "newest"
+        wanted = {name: getattr(query, name) for name in _FILTERS if getattr(query, name) is not None}
+        holds = [f"{name} = %s" for name in wanted]
+        params: list[Any] = list(wanted.values())
+        for bound, value in ((">=", query.since), ("<", query.until)):
+            if value is not None:
+                holds.append(f"{query.by} {bound} %s")
+                params.append(value)
+        if query.after is not None:
+            holds.append(f"({query.by}, conversation) {'<' if newest else '>'} (%s, %s)")
+            params += query.after
+        where = f"WHERE {' AND '.join(holds)} " if holds else ""
+        by = f"{query.by} DESC, conversation DESC" if newest else f"{query.by}, conversation"
+        statement = f"SELECT {_COLUMNS} FROM {{schema}}directory {where}ORDER BY {by} LIMIT %s"
+        return [ConversationRow(**row) for row in self._tables.rows(statement, *params, query.limit)]
+
+    def branches(self) -> Iterator[str]:
+        self.catch_up()
+        after = 0
+        statement = (
+            "SELECT position, shown FROM {schema}directory_branches WHERE position > %s ORDER BY position LIMIT %s"
+        )
+        while rows := self._tables.rows(statement, after, _AT_ONCE):
+            yield from (row["shown"] for row in rows)
+            after = rows[-1]["position"]
+
+    @property
+    def _tables(self) -> Tables:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    @contextmanager
+    def transaction(self) -> Iterator["_Writing"]:
+        """Begin a transaction of the directory, for its follower."""
+        with self._tables.transaction(self.name) as transaction:
+            yield _Writing(transaction, self._state_of)
+
+
+class _Writing:
+    """A transaction of the directory."""
+
+    def __init__(self, transaction: Transaction, state_of: StateOf) -> None:
+        self._transaction = transaction
+        self._state_of = state_of
+        self.mark, self.advance = transaction.mark, transaction.advance
+        self._rows: dict[str, ConversationRow] = {}
+        self._trees: dict[str, str] = {}
+
+    def clear(self) -> None:
+        self._transaction.clear("directory", "directory_branches")
+
+    def apply(self, events: Sequence[Recorded]) -> None:
+        branches: dict[str, list[Recorded]] = {}
+        for one in events:
+            self._take(one)
+            branches.setdefault(one.branch, []).append(one)
+        self._write_conversations()
+        self._write_branches(branches)
+
+    def _take(self, one: Recorded) -> None:
+        """Bring the row of a conversation up to one event."""
+        event = one.event
+        if isinstance(event, ConversationStarted):
+            at = utc(one.recorded_at)
+            self._trees[one.branch] = event.conversation
+            self._rows[event.conversation] = ConversationRow(
+                event.conversation, event.account, event.arm, event.model, "active", 1, 0, at, at
+            )
+            return
+        tree = event.conversation if isinstance(event, BranchOpened) else self._tree_of(one.branch)
+        row = self._row(tree)
+        if row is None:
+            return  # a branch without a root: an audit says so, and there is no conversation to list
+        if isinstance(event, BranchOpened):
+            self._trees[one.branch] = tree
+            row = row._replace(branches=row.branches + 1, status="active")
+        elif isinstance(event, ConversationEnded):
+            over = row.ended_branches + 1
+            row = row._replace(ended_branches=over, status="ended" if over >= row.branches else "active")
+        elif isinstance(event, ModelChanged) and one.branch == tree:
+            row = row._replace(model=event.model)
+        elif isinstance(event, _TURNS):
+            row = row._replace(last_turn=max(row.last_turn, utc(one.recorded_at)))
+        self._rows[tree] = row
+
+    def _tree_of(self, branch: str) -> str:
+        if branch not in self._trees:
+            rows = self._transaction.rows(
+                "SELECT conversation FROM {schema}directory_branches WHERE branch = %s", branch
+            )
+            self._trees[branch] = str(rows[0]["conversation"]) if rows else ""
+        return self._trees[branch]
+
+    def _row(self, tree: str) -> ConversationRow | None:
+        if tree not in self._rows:
+            rows = self._transaction.rows(f"SELECT {_COLUMNS} FROM {{schema}}directory WHERE conversation = %s", tree)
+            if not rows:
+                return None
+            self._rows[tree] = ConversationRow(**rows[0])
+        return self._rows[tree]
+
+    def _write_conversations(self) -> None:
+        marks = ", ".join(["%s"] * len(ConversationRow._fields))
+        changed = ", ".join(f"{name} = excluded.{name}" for name in ConversationRow._fields[1:])
+        statement = (
+            f"INSERT INTO {{schema}}directory ({_COLUMNS}) VALUES ({marks}) "
+            f"ON CONFLICT (conversation) DO UPDATE SET {changed}"
+        )
+        self._transaction.write(statement, list(self._rows.values()))
+
+    def _write_branches(self, branches: Mapping[str, list[Recorded]]) -> None:
+        new, known = [], []
+        for branch, own in branches.items():
+            tree = self._tree_of(branch)
+            if self._row(tree) is None:
+                continue  # as in `_take`
+            before = self._before(branch)
+            row = row_after(before, branch, self._state_of(tree, branch), [one.event for one in own])
+            if before is None:
+                new.append((branch, row.conversation, own[0].position, row.model_dump_json()))
+            else:
+                known.append((row.model_dump_json(), branch))
+        self._transaction.write("INSERT INTO {schema}directory_branches VALUES (%s, %s, %s, %s)", new)
+        self._transaction.write("UPDATE {schema}directory_branches SET shown = %s WHERE branch = %s", known)
+
+    def _before(self, branch: str) -> Branch | None:
+        rows = self._transaction.rows("SELECT shown FROM {schema}directory_branches WHERE branch = %s", branch)
+        return Branch.model_validate_json(rows[0]["shown"]) if rows else None

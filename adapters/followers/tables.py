@@ -1,0 +1,162 @@
+"""The tables of views, in SQLite and in PostgreSQL, on the tracking recorders of `eventsourcing`.
+
+The SQL of a view is what both engines understand, with `%s` for a parameter and `{schema}` before the name of a table.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
+from typing import Any, Protocol
+
+from eventsourcing.persistence import Tracking, TrackingRecorder
+from eventsourcing.sqlite import SQLiteDatastore, SQLiteTrackingRecorder
+
+from lastresort.adapters.databases.errors import reached
+
+from .follower import Mark
+
+_NUMBERS = count(1)
+MARKS = (
+    "CREATE TABLE IF NOT EXISTS {schema}followers (name TEXT PRIMARY KEY, branch TEXT NOT NULL, "
+    "version BIGINT NOT NULL, command_id TEXT NOT NULL)"
+)
+
+
+class Tables(Protocol):
+    """The tables of views in one database."""
+
+    def transaction(self, name: str) -> AbstractContextManager["Transaction"]:
+        """Begin a transaction of the view `name`, which excludes others of that view; commit unless the block raises.
+
+        Raises:
+            StoreError: the database cannot be read or written now.
+        """
+        ...
+
+    def rows(self, statement: str, *params: Any) -> list[Any]:
+        """Return the rows of a query, each by the names of its columns.
+
+        Raises:
+            StoreError: the database cannot be read now.
+        """
+        ...
+
+
+class Transaction:
+    """A transaction of a view. `recorder` keeps its position, by the view's name."""
+
+    def __init__(self, name: str, recorder: TrackingRecorder, cursor: Any, tracking_table: str, written: Any) -> None:
+        self._name = name
+        self._recorder: Any = recorder
+        self._cursor = cursor
+        self._tracking_table = tracking_table
+        self._written = written  # a statement, as the engine wants it
+
+    def rows(self, statement: str, *params: Any) -> list[Any]:
+        """Return the rows of a query, each by the names of its columns."""
+        self._cursor.execute(self._written(statement), params)
+        return list(self._cursor.fetchall())
+
+    def write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement once a row of parameters."""
+        if rows:
+            self._cursor.executemany(self._written(statement), rows)
+
+    def clear(self, *tables: str) -> None:
+        """Empty tables, and forget how far the view has come."""
+        for table in tables:
+            self._cursor.execute(self._written(f"DELETE FROM {{schema}}{table}"))
+        self._cursor.execute(self._written("DELETE FROM {schema}followers WHERE name = %s"), (self._name,))
+        forget = f"DELETE FROM {{schema}}{self._tracking_table} WHERE application_name = %s"
+        self._cursor.execute(self._written(forget), (self._name,))
+
+    def mark(self) -> Mark | None:
+        """Return how far the view has come; None if it has not begun."""
+        found = self.rows(
+            "SELECT t.notification_id AS position, f.branch, f.version, f.command_id "
+            f"FROM {{schema}}{self._tracking_table} t JOIN {{schema}}followers f ON f.name = t.application_name "
+            "WHERE t.application_name = %s",
+            self._name,
+        )
+        return Mark(**found[0]) if found else None
+
+    def advance(self, mark: Mark) -> None:
+        """Set how far the view has come, in the tracking table of `eventsourcing`."""
+        self._recorder._insert_tracking(self._cursor, Tracking(self._name, mark.position))
+        self.write(
+            "INSERT INTO {schema}followers VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE "
+            "SET branch = excluded.branch, version = excluded.version, command_id = excluded.command_id",
+            [(self._name, mark.branch, mark.version, mark.command_id)],
+        )
+
+
+class SQLiteTables(SQLiteTrackingRecorder):
+    """Tables of views in an SQLite file, or in memory.
+
+    Args:
+        datastore: of the file.
+        statements: make the views' own tables.
+    """
+
+    def __init__(self, datastore: SQLiteDatastore, statements: Sequence[str]) -> None:
+        super().__init__(datastore)
+        with reached(), datastore.transaction(commit=True) as cursor:  # alone: the library's own way trips over others
+            cursor.execute("SELECT 1 FROM sqlite_master WHERE name='tracking'")
+            if cursor.fetchone() is None:
+                self._create_table(cursor)
+            for statement in (MARKS, *statements):
+                cursor.execute(_in_sqlite(statement))
+
+    @contextmanager
+    def transaction(self, name: str) -> Iterator[Transaction]:
+        with reached(), self.datastore.transaction(commit=True) as cursor:  # BEGIN IMMEDIATE: others wait here
+            yield Transaction(name, self, cursor, "tracking", _in_sqlite)
+
+    def rows(self, statement: str, *params: Any) -> list[Any]:
+        with reached(), self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(_in_sqlite(statement), params)
+            return [dict(row) for row in cursor.fetchall()]
+
+
+def _in_sqlite(statement: str) -> str:
+    return statement.replace("{schema}", "").replace("%s", "?")
+
+
+def in_memory(statements: Sequence[str]) -> "SQLiteTables":
+    """Return tables that are gone with the process: SQLite's, in memory."""
+    name = f"file:lastresort-{next(_NUMBERS)}?mode=memory&cache=shared"
+    return SQLiteTables(SQLiteDatastore(name, originator_id_type="text"), statements)
+
+
+def beside(recorder: Any, statements: Sequence[str]) -> Tables:
+    """Return the tables of views in the database of a log, or in memory if the log is."""
+    datastore = getattr(recorder, "datastore", None)
+    if datastore is None:
+        return in_memory(statements)
+    if isinstance(datastore, SQLiteDatastore):
+        return SQLiteTables(datastore, statements)
+    from .postgres_tables import PostgresTables
+
+    return PostgresTables(datastore, statements)
+
+
+def came_to(recorder: Any, name: str) -> int | None:
+    """Return the position that a view has come to in the database of a log; None if it has not begun. Writes nothing.
+
+    Raises:
+        StoreError: the database cannot be read now.
+    """
+    made: str = "SELECT 1 FROM sqlite_master WHERE name='tracking'"
+    params: tuple[str, ...] = ()
+    position: Any = "SELECT max(notification_id) AS position FROM tracking WHERE application_name=?"
+    if not isinstance(recorder.datastore, SQLiteDatastore):
+        from .postgres_tables import position_in
+
+        made, params, position = position_in(recorder.datastore.schema)
+    with reached(), recorder.datastore.transaction(commit=False) as cursor:
+        cursor.execute(made, params)
+        if cursor.fetchone() is None:
+            return None
+        cursor.execute(position, (name,))
+        row = cursor.fetchone()
+    return None if row["position"] is None else int(row["position"])

@@ -1,0 +1,143 @@
+"""The directory: which conversations there are, by account, arm, model, status and time, page by page."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
+
+Status = Literal["active", "ended"]
+"""A conversation is active while one of its branches is; it has ended when all of them have."""
+
+TimeField = Literal["started", "last_turn"]
+Order = Literal["newest", "oldest"]
+
+
+class ConversationRow(NamedTuple):
+    """A conversation as the directory lists it. Times are ISO 8601 in UTC, with microseconds.
+
+    Attributes:
+        conversation: its id, which is the id of its root branch.
+        account: the pseudonym of its user, None if it was started without one.
+        arm: the arm of an experiment that it is in, None if it is in none.
+        model: the model that answers on its root branch.
+        status: `active` or `ended`.
+        branches, ended_branches: how many there are, and how many of them have ended.
+        started: when it was started.
+        last_turn: when a user or a model last spoke on any of its branches; when it was started, before the first turn.
+    """
+
+    conversation: str
+    account: str | None
+    arm: str | None
+    model: str
+    status: Status
+    branches: int
+    ended_branches: int
+    started: str
+    last_turn: str
+
+
+class DirectoryPage(NamedTuple):
+    """A part of the directory, and where to go on: `after` is None if this is the end of it."""
+
+    rows: tuple[ConversationRow, ...]
+    after: str | None
+
+
+class DirectoryQuery(NamedTuple):
+    """What to list: the conversations for which every field that is not None holds, in order of time.
+
+    Attributes:
+        since, until: bounds of the time that `by` names: since <= time < until. ISO 8601 in UTC, as in the rows.
+        by: which time orders the list.
+        order: the newest or the oldest first.
+        after: the time and the conversation of the row that the page before left off at.
+        limit: how many rows.
+    """
+
+    account: str | None = None
+    arm: str | None = None
+    model: str | None = None
+    status: Status | None = None
+    since: str | None = None
+    until: str | None = None
+    by: TimeField = "started"
+    order: Order = "newest"
+    after: tuple[str, str] | None = None
+    limit: int = 50
+
+
+class Directory(Protocol):
+    """Lists conversations. It follows the log, and is brought up to date before it answers."""
+
+    def select(self, query: DirectoryQuery) -> Sequence[ConversationRow]:
+        """Return the rows of a page."""
+        ...
+
+    def branches(self) -> Iterator[str]:
+        """Yield the row of every branch as JSON, in the order in which the branches began."""
+        ...
+
+
+Chosen = TypeVar("Chosen")
+MOST_ROWS = 1_000
+_JOINT = "/"  # between the time and the conversation of a cursor; no time has one
+
+
+def cursor_of(row: ConversationRow, by: TimeField) -> str:
+    """Return where a page that ends with `row` leaves off."""
+    return f"{row.started if by == 'started' else row.last_turn}{_JOINT}{row.conversation}"
+
+
+def parsed_cursor(after: str) -> tuple[str, str]:
+    """Return the time and the conversation in a cursor.
+
+    Raises:
+        ValueError: it is no cursor.
+    """
+    time, joint, conversation = after.partition(_JOINT)
+    try:
+        valid = joint and conversation and utc(time) == time
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("after: not a cursor; pass the `after` of the page before")
+    return time, conversation
+
+
+def one_of(name: str, value: Chosen, choices: Any) -> Chosen:
+    """Return `value`, one of the choices of a Literal.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value not in get_args(choices):
+        raise ValueError(f"{name}: not one of {', '.join(get_args(choices))}")
+    return value
+
+
+def bound(name: str, time: str | datetime | None) -> str | None:
+    """Return a bound of time as the directory compares it.
+
+    Raises:
+        ValueError: it is no time, or says nothing of its zone.
+    """
+    try:
+        return None if time is None else utc(time)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def utc(time: str | datetime) -> str:
+    """Return a time as the directory compares it: ISO 8601 in UTC, with microseconds.
+
+    Raises:
+        ValueError: it is no time, or says nothing of its zone.
+    """
+    try:
+        moment = datetime.fromisoformat(time) if isinstance(time, str) else time
+    except ValueError:
+        raise ValueError("not a time; write it as 2026-01-31T12:00:00+00:00") from None
+    offset = moment.utcoffset()
+    if offset is None:
+        raise ValueError("a time without a zone; add one, as +00:00 for UTC")
+    return (moment.replace(tzinfo=None) - offset).isoformat(timespec="microseconds") + "+00:00"

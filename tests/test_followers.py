@@ -1,0 +1,263 @@
+"""Followers: what they write is what the log says, once, however they are killed, raced, or sent back."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lastresort import Conversations, open_conversations
+from lastresort.adapters.followers import follower
+from lastresort.adapters.followers.directory import NAME, ConversationDirectory
+from lastresort.projections import views
+
+from .stores import (
+    DURABLE_STORES,
+    OPERATOR,
+    ROOT,
+    STORES,
+    done,
+    ended,
+    ended_on_request,
+    long,
+    new_url,
+    opened,
+    started,
+)
+
+
+def directory_of(conversations: Conversations) -> ConversationDirectory:
+    found: Any = conversations.directory
+    assert isinstance(found, ConversationDirectory)
+    return found
+
+
+def story(conversations: Conversations) -> None:
+    """Trees of several kinds: ended both ways, forked twice, one that goes on after its fork."""
+    ended(started(conversations, "last-resort"))
+    ended_on_request(started(conversations, "wish"))
+    root = long(conversations, 3, "forked")
+    child = done(root.edit(2, "Something else.", child="child"))
+    done(child.assistant_turn("Gladly."))
+    done(child.edit(3, "And again.", child="grandchild"))
+    done(root.user_turn("Back to the root."))
+    done(root.change_model("claude-opus-4-8", by=OPERATOR))
+
+
+def check_rows(conversations: Conversations) -> None:
+    """The rows of the follower are those of a fold over the whole log."""
+    expected = views(conversations.store.log()).all
+    assert list(conversations.branch_rows()) == [row.model_dump_json() for row in expected]
+    by_tree: dict[str, list[Any]] = {}
+    for row in expected:
+        by_tree.setdefault(row.conversation, []).append(row)
+    rows = {row.conversation: row for row in conversations.list(limit=1_000).rows}
+    assert set(rows) == set(by_tree)
+    for tree, branches in by_tree.items():
+        over = sum(branch.status == "ended" for branch in branches)
+        assert (rows[tree].branches, rows[tree].ended_branches) == (len(branches), over)
+        assert rows[tree].status == ("ended" if over == len(branches) else "active")
+        assert (rows[tree].account, rows[tree].model) == (branches[0].account, branches[0].model)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_the_rows_are_those_of_a_fold_over_the_whole_log(kind: str, request: pytest.FixtureRequest) -> None:
+    with opened(new_url(kind, request)) as conversations:
+        story(conversations)
+        check_rows(conversations)
+        done(conversations.chat("child").user_turn("More."))
+        check_rows(conversations)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_log_of_several_batches(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "BATCH", 20)
+    with opened(new_url(kind, request)) as conversations:
+        long(conversations, 30, "long")
+        story(conversations)
+        check_rows(conversations)
+
+
+@pytest.mark.parametrize("kind", DURABLE_STORES)
+def test_it_goes_on_where_another_process_left_off(kind: str, request: pytest.FixtureRequest) -> None:
+    url = new_url(kind, request)
+    with opened(url) as conversations:
+        story(conversations)
+        position = directory_of(conversations).catch_up()
+    with open_conversations_again(url) as conversations:
+        done(conversations.chat("wish").feedback())
+        with directory_of(conversations).transaction() as transaction:
+            mark = transaction.mark()
+        assert mark is not None
+        assert mark.position == position
+        check_rows(conversations)
+
+
+@contextmanager
+def open_conversations_again(url: str) -> Iterator[Conversations]:
+    conversations = open_conversations(url, create=False)
+    try:
+        yield conversations
+    finally:
+        conversations.close()
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_of_another_log_it_begins_again(kind: str, request: pytest.FixtureRequest) -> None:
+    """As after a restore: the event that it came to is not in the log."""
+    with opened(new_url(kind, request)) as conversations:
+        story(conversations)
+        directory = directory_of(conversations)
+        directory.catch_up()
+        with directory.transaction() as transaction:
+            mark = transaction.mark()
+            assert mark is not None
+            transaction.clear()
+            transaction.advance(mark._replace(command_id="of-another-log"))
+        assert conversations.list().rows != ()
+        check_rows(conversations)
+
+
+@pytest.mark.parametrize("kind", DURABLE_STORES)
+def test_two_followers_of_one_view_write_each_event_once(kind: str, request: pytest.FixtureRequest) -> None:
+    url = new_url(kind, request)
+    with opened(url) as conversations, open_conversations_again(url) as other:
+        failed: list[BaseException] = []
+
+        def follow(one: Conversations, stopped: threading.Event) -> None:
+            try:
+                directory_of(one).run(stopped.is_set, patience=0.05)
+            except BaseException as error:
+                failed.append(error)
+
+        stopped = threading.Event()
+        threads = [threading.Thread(target=follow, args=(one, stopped)) for one in (conversations, other)]
+        for thread in threads:
+            thread.start()
+        story(conversations)
+        for number in range(20):
+            long(conversations, 3, f"more-{number}")
+        stopped.set()
+        for thread in threads:
+            thread.join(30)
+        assert failed == []
+        check_rows(other)
+
+
+FOLLOW = """
+import sys
+from lastresort import open_conversations
+conversations = open_conversations(sys.argv[1], create=False)
+print("following", flush=True)
+conversations.directory.run(lambda: False)
+"""
+
+
+@pytest.mark.parametrize("kind", DURABLE_STORES)
+def test_killed_at_any_moment_it_writes_nothing_twice_and_loses_nothing(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    url = new_url(kind, request)
+    with opened(url) as conversations:
+        started(conversations, "first")
+        for number in range(6):
+            process = subprocess.Popen(
+                [sys.executable, "-c", FOLLOW, url], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ)
+            )
+            assert process.stdout is not None
+            assert process.stdout.readline() == "following\n"
+            long(conversations, 5 * number, f"n{number}")
+            process.send_signal(signal.SIGKILL)
+            process.wait(30)
+            process.stdout.close()
+        check_rows(conversations)
+
+
+def test_an_idle_follower_uses_no_processor(tmp_path: Path) -> None:
+    """It waits; it does not look again and again."""
+    with opened(f"sqlite:///{tmp_path}/log.db") as conversations:
+        started(conversations)
+        begun, used = time.monotonic(), time.process_time()
+        directory_of(conversations).run(lambda: time.monotonic() > begun + 1.0, patience=0.5)
+        assert time.process_time() - used < 0.3
+
+
+def test_the_name_says_the_version_of_the_code() -> None:
+    """Rows that another version wrote are made again under another name."""
+    assert NAME == "directory.1"
+
+
+Listing = Callable[[Conversations], list[str]]
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_conversations_are_found_by_what_they_are_listed_by(kind: str, request: pytest.FixtureRequest) -> None:
+    with opened(new_url(kind, request)) as conversations:
+        for number in range(6):
+            chat = conversations.start(
+                conversation=f"c{number}", model=f"model-{number % 3}", account=f"user-{number % 2}",
+                arm="shadow" if number > 3 else None,
+            )  # fmt: skip
+            if number == 2:
+                ended_on_request(chat)
+        done(conversations.chat("c0").user_turn("The latest word."))
+
+        def found(**asked: Any) -> list[str]:
+            return [row.conversation for row in conversations.list(**asked).rows]
+
+        assert found() == ["c5", "c4", "c3", "c2", "c1", "c0"]
+        assert found(order="oldest") == ["c0", "c1", "c2", "c3", "c4", "c5"]
+        assert found(by="last_turn")[0] == "c0"
+        assert found(account="user-1") == ["c5", "c3", "c1"]
+        assert found(model="model-1", order="oldest") == ["c1", "c4"]
+        assert found(arm="shadow") == ["c5", "c4"]
+        assert found(status="ended") == ["c2"]
+        assert found(status="active", account="user-0") == ["c4", "c0"]
+        assert found(account="nobody") == []
+        started_at = {row.conversation: row.started for row in conversations.list().rows}
+        assert found(since=started_at["c3"]) == ["c5", "c4", "c3"]
+        assert found(until=started_at["c3"], order="oldest") == ["c0", "c1", "c2"]
+
+
+@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("by", ["started", "last_turn"])
+def test_pages_follow_each_other(kind: str, order: Any, by: Any, request: pytest.FixtureRequest) -> None:
+    with opened(new_url(kind, request)) as conversations:
+        for number in range(7):
+            started(conversations, f"c{number}")
+        whole = conversations.list(order=order, by=by).rows
+        rows, after = [], None
+        while True:
+            page = conversations.list(order=order, by=by, limit=3, after=after)
+            rows += page.rows
+            if page.after is None:
+                break
+            after = page.after
+        assert tuple(rows) == whole
+        assert len(rows) == 7
+
+
+def test_what_cannot_be_listed_is_an_error_that_names_it() -> None:
+    with opened("memory:") as conversations:
+        for asked, named in [
+            ({"order": "sideways"}, "order"),
+            ({"by": "name"}, "by"),
+            ({"status": "gone"}, "status"),
+            ({"limit": 0}, "limit"),
+            ({"limit": 1_001}, "limit"),
+            ({"after": "nonsense"}, "after"),
+            ({"after": "2026-01-01/c"}, "after"),
+            ({"since": "yesterday"}, "since"),
+            ({"until": "2026-01-01T00:00:00"}, "until"),
+        ]:
+            wrong: dict[str, Any] = asked
+            with pytest.raises(ValueError, match=named):
+                conversations.list(**wrong)
