@@ -19,9 +19,8 @@ from lastresort.adapters.claude import (
     NoOpinion,
     Opinion,
 )
-from lastresort.adapters.claude.client import _within
 from lastresort.adapters.loopback import Answer, Fault, Request, failing, hanging, loopback, text
-from lastresort.adapters.turns.steps import Failure
+from lastresort.adapters.turns.assessor import Failure, assess
 
 from .claude_kit import ABUSE, ENDING, TWO_WAYS, Way, bench, brink, ended
 
@@ -133,7 +132,7 @@ def test_one_that_takes_too_long_is_not_waited_for() -> None:
     """The thread that asks it is left behind; it holds nothing, and ends with the process."""
     never = threading.Event()
     try:
-        answer = _within(0.05, lambda: never.wait() and None)  # type: ignore[func-returns-value]
+        answer = assess(lambda case: never.wait() and None, CASE, 0.05)  # type: ignore[func-returns-value]
         assert isinstance(answer, Failure)
         assert isinstance(answer.error, TimeoutError)
     finally:

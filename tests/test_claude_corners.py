@@ -9,7 +9,7 @@ from lastresort.adapters.claude import Case, Opinion
 from lastresort.adapters.loopback import Answer, text, tool_use
 from lastresort.adapters.turns.notes import HOLD
 
-from .claude_kit import ABUSE, BOTH, REDIRECT, WARN, Way, bench, brink, harm, kinds
+from .claude_kit import ABUSE, BOTH, END, HOPELESS, REDIRECT, Way, bench, brink, harm, kinds
 from .loopback_kit import LOOK_UP
 
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="ops")
@@ -34,17 +34,16 @@ def test_the_gate_stays_shut_while_the_embedders_tools_run(way: Way) -> None:
         asked.append(case)
         return None
 
-    script = [*brink()[:6], Answer([harm(), WARN, CALL]), Answer([WARN]), "Let us go on."]
-    with bench(script, way, tools=[LOOK_UP], assessor=queue) as b:
-        chat = b.start()
-        for _ in range(3):
-            b.reply(chat)
+    script = [*brink(), Answer([harm(), HOPELESS, END, CALL]), Answer([END]), "Let us go on."]
+    with bench(script, way, tools=[LOOK_UP]) as b:
+        chat = b.to_the_brink()
+        b.params["assessor"] = queue
         waits = b.reply(chat)
         assert waits.pending is not None
         b.reply(chat, {waits.tool_calls[0].id: "A letter."}, pending=waits.pending)
         assert b.api.reports == []
     assert len(asked) == 2
-    assert "WarningGiven" not in kinds(chat.path)
+    assert chat.state.ended is None
 
 
 @BOTH

@@ -1,11 +1,10 @@
-"""When a second opinion is asked for, and that doubt shuts the gate to warnings and endings."""
+"""When a second opinion is asked for, and what it makes of a warning or an ending."""
 
 import pytest
 
 from lastresort import Policy, Risk
-from lastresort.adapters.claude import Ended
+from lastresort.adapters.claude import Ended, Opinion
 from lastresort.adapters.loopback import Answer, tool_use
-from lastresort.adapters.turns.notes import DOUBT
 from lastresort.domain.values import SecondOpinion
 
 from .claude_kit import (
@@ -27,6 +26,7 @@ from .claude_kit import (
     results,
 )
 from .loopback_kit import LOOK_UP
+from .oracle import unlawful
 
 
 @EVERY_WAY
@@ -88,14 +88,14 @@ def test_an_assessor_that_fails_shuts_the_gate(way: Way, failure: object) -> Non
 
 @BOTH
 def test_an_assessor_without_an_opinion_yet_shuts_the_gate_and_leaves_it_open_to_one(way: Way) -> None:
-    """A human queue, say: the warning waits for another turn, and nothing is recorded of it."""
-    with bench([*brink()[:6], Answer([harm(), WARN]), "Hm."], way, assessor=lambda case: None) as b:
-        chat = b.start()
-        for _ in range(4):
-            b.reply(chat)
+    """A human queue, say: the ending waits for another turn, and nothing is recorded of the queue."""
+    with bench([*brink(), ENDING, "Hm."], way) as b:
+        chat = b.to_the_brink()
+        b.params["assessor"] = lambda case: None
+        b.reply(chat)
         told = results(b.api.requests[-1])
-    assert told[-1] == "Refused: there is no second opinion on this turn yet. Go on with the conversation."
-    assert kinds(chat.path)[-2:] == ["TurnAssessed", "AssistantTurnTaken"]
+    assert "was not judged free of risk by assessor or operator" in told[-1]
+    assert kinds(chat.path)[-4:] == ["TurnAssessed", "HopeExhausted", "AttemptRefused", "AssistantTurnTaken"]
 
 
 @BOTH
@@ -121,8 +121,8 @@ def test_never_leaves_the_word_on_risk_to_the_embedder(way: Way) -> None:
 @BOTH
 @pytest.mark.parametrize("in_time", [True, False], ids=["before the answer", "after the answer"])
 def test_a_human_opens_the_gate_with_a_verdict_before_the_answer(way: Way, in_time: bool) -> None:
-    """One that comes after it is about a turn that is over: it counts for the episode, and opens nothing."""
-    script = [*brink(), ENDING] if in_time else [*brink()[:7], "Hm.", ENDING, "Hm."]
+    """One that comes after it is about a turn that is over: it counts for the episode, and nothing may end."""
+    script = [*brink(), ENDING] if in_time else [*brink(), ENDING, "Hm."]
     with bench(script, way, assessor=lambda case: None) as b:
         chat = b.start()
         for _ in range(5):
@@ -133,28 +133,24 @@ def test_a_human_opens_the_gate_with_a_verdict_before_the_answer(way: Way, in_ti
             outcome = b.say(chat, None)
             if not in_time:
                 chat.judge(**SECOND.model_dump())
-    assert ("WarningGiven" in kinds(chat.path)) is in_time
     assert isinstance(outcome, Ended) is in_time
 
 
 @BOTH
 @pytest.mark.parametrize("when", [SecondOpinion.AT_GATE, SecondOpinion.EVERY_TURN])
-@pytest.mark.parametrize("risk", [Risk.UNKNOWN, Risk.POSSIBLE])
-def test_whoever_sees_harm_and_cannot_rule_out_a_risk_shuts_the_gate_to_a_warning(
-    way: Way, when: SecondOpinion, risk: Risk
-) -> None:
-    """Though the policy holds on a risk that is imminent only: a warning is no thing to try in doubt."""
-    opinion = SECOND
-    with bench([*brink()[:7], "Shall we?"], way, assessor=lambda case: opinion) as b:
+@pytest.mark.parametrize("risk", [None, Risk.UNKNOWN, Risk.POSSIBLE])
+def test_only_the_law_stands_between_the_model_and_a_warning(way: Way, when: SecondOpinion, risk: Risk | None) -> None:
+    """Edition 1 of it takes a warning although the assessor sees a risk that holds nothing, or says nothing yet."""
+    opinion: Opinion | None = SECOND
+    with bench(brink(), way, assessor=lambda case: opinion) as b:
         chat = b.start(policy=Policy(name="slow-to-hold", hold_on=(Risk.IMMINENT,), second_opinion=when))
         for _ in range(3):
             b.reply(chat)
-        opinion = SECOND.model_copy(update={"risk": risk})
+        opinion = SECOND.model_copy(update={"risk": risk}) if risk else None
         reply = b.reply(chat)
-        told = results(b.api.requests[-1])
-    assert told[-1] == DOUBT
-    assert "WarningGiven" not in kinds(chat.path)
-    assert (reply.text, reply.holding) == ("Shall we?", False)
+    assert kinds(reply.recorded)[-1] == "WarningGiven"
+    assert (reply.refusals, reply.holding) == ((), False)
+    assert unlawful(chat.path) == []
 
 
 @BOTH

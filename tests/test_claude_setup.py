@@ -7,6 +7,7 @@ import anthropic
 import pytest
 
 from lastresort.adapters.claude import AsyncClaude, Claude, SetupChanged
+from lastresort.adapters.turns.tools import Tool
 
 from .claude_kit import BOTH, Way, bench
 from .loopback_kit import LOOK_UP
@@ -104,7 +105,8 @@ def test_a_change_is_seen_whatever_tools_of_ours_the_conversation_began_with(mon
     """As of a release that had others: what is the embedder's is told from ours by its digest."""
     with bench(["Hello."] * 2, tools=[LOOK_UP]) as b, monkeypatch.context() as older:
         chat = b.start()
-        older.setattr("lastresort.adapters.claude.turn.declarations", lambda categories: [{**LOOK_UP, "name": "old"}])
+        old = Tool("old", "", {"type": "object"})
+        older.setattr("lastresort.adapters.claude.turn.declarations", lambda categories: [old])
         b.reply(chat, "Hi.")
         older.undo()
         b.params["tools"] = [TURNED]

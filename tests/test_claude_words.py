@@ -360,7 +360,8 @@ def test_what_is_added_to_a_request_stays_under_1200_tokens() -> None:
 
 
 def ours_declared() -> list[dict[str, Any]]:
-    return ours.declarations(Policy.default().categories)
+    tools = ours.declarations(Policy.default().categories)
+    return [{"name": tool.name, "description": tool.description, "input_schema": tool.schema} for tool in tools]
 
 
 def test_nothing_of_ours_changes_from_turn_to_turn() -> None:

@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 
 from lastresort import Ground
-from lastresort.adapters.assessors.screen import SUPPORT as HELP
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.turns.partner import (
     CONFIRM,
@@ -24,6 +23,7 @@ from lastresort.adapters.turns.partner import (
     SUPPORT,
     WARNING,
 )
+from lastresort.adapters.turns.replies import SUPPORT as HELP
 from lastresort.projections import audit, transcript, views
 
 from .at_terminal import LASTRESORT, Typist, at_a_terminal

@@ -1,25 +1,16 @@
-"""A second opinion on a turn: the port, and a small Claude that gives one.
-
-Whoever judges sees what people read of the conversation, never tool calls or thinking, and its word counts as an
-assessor's. An assessor that fails, takes too long or answers nonsense has judged nothing: the turn is ambiguous, the
-risk unknown. One that answers None has no opinion yet (a human queue, say): nothing is recorded, and nothing may end.
-"""
+"""A small Claude that gives a second opinion on a turn."""
 
 import json
-from collections.abc import Awaitable
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import anthropic
 from pydantic import BaseModel, ConfigDict
 
-from lastresort.domain.values import About, Assessment, Risk, Verdict
+from lastresort.adapters.turns.assessor import Case, Opinion
+from lastresort.domain.values import About, Risk, Verdict
 
 SMALL = "claude-haiku-4-5"
-"""The model that is asked where none is named."""
-
-RECENT = 20
-"""How many turns before the one in question an assessor is shown."""
+"""The model to ask if none is named."""
 
 TASK = (
     "You assess one turn of a user in a conversation with an AI model, as a second opinion before that model may warn "
@@ -35,42 +26,6 @@ TASK = (
     "`possible`, `imminent`, or `unknown` if you cannot tell. about: whom it is about, `self` or `others`; `self` if "
     "nobody."
 )
-
-
-class Opinion(Assessment):
-    """What an assessor says of a turn, and whom a risk is about."""
-
-    about: About = About.SELF
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What an assessor is shown.
-
-    Attributes:
-        branch, version: the user turn to judge.
-        turn: what the user wrote since the last answer.
-        before: who said what before it, `user` or `assistant`, the latest `RECENT` turns.
-        categories: those that may lead to an ending.
-    """
-
-    branch: str
-    version: int
-    turn: str = field(repr=False)
-    before: tuple[tuple[str, str], ...] = field(repr=False)
-    categories: tuple[str, ...] = ()
-
-
-class Assessor(Protocol):
-    """Judges a turn. A function will do. It may raise, to say that it could not."""
-
-    def __call__(self, case: Case, /) -> Opinion | None: ...
-
-
-class AsyncAssessor(Protocol):
-    """The same, awaited."""
-
-    def __call__(self, case: Case, /) -> Awaitable[Opinion | None]: ...
 
 
 class Finding(BaseModel):

@@ -8,12 +8,6 @@ import re
 
 from lastresort.domain.values import Risk
 
-SUPPORT = (
-    "If you or somebody near you may be in danger, please reach out to someone close to you, to a local crisis line "
-    "or to the emergency services."
-)
-"""What a user is told where a conversation has ended, and somebody may be at risk: no model answers there."""
-
 _CRISIS = re.compile(
     r"\b(kill(ing)? (myself|him|her|them|you all)|end(ing)? my (own )?life|suicid\w*|want to die|better off dead|"
     r"hurt(ing)? (myself|someone|him|her|them)|cut(ting)? myself|self[- ]harm\w*|overdos\w+|no reason to live)\b",

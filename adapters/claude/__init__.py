@@ -4,19 +4,13 @@ The model states by tools what it is doing, and may ask for anything; what the l
 that goes is in docs/reference/claude.md, what it can and cannot promise in docs/explanation/promises.md.
 """
 
-from lastresort.adapters.assessors.claude import (
-    Assessor,
-    AsyncAssessor,
-    AsyncClaudeAssessor,
-    Case,
-    ClaudeAssessor,
-    NoOpinion,
-    Opinion,
-)
+from lastresort.adapters.assessors.claude import AsyncClaudeAssessor, ClaudeAssessor, NoOpinion
+from lastresort.adapters.turns.assessor import Assessor, AsyncAssessor, Case, Opinion
 from lastresort.adapters.turns.replies import Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 
-from .client import AsyncClaude, AsyncStream, Claude, Stream
+from .client import AsyncClaude, Claude
 from .setup import SetupChanged
+from .streams import AsyncStream, Stream
 from .turn import Interrupted
 
 __all__ = [

@@ -1,18 +1,11 @@
-"""One turn: what is sent to the API, what its answer does, and what is recorded when. No network; the drivers have
-that.
+"""One turn with Claude: what is sent to the API, and what its answer is handed to. No network; the drivers have that.
 
 A turn is a generator. It yields `Ask` (send this request, and send me the message that comes back) and `Consult` (let
-the assessor judge this), and returns what came of it. The order of things:
+the assessor judge this), and returns what came of it. What is done under the law, and in which order, is the `Guard`'s;
+here is what is Claude's own: requests that begin with what the one before them was, rounds, paused and refused
+messages, and how a turn is kept.
 
-1. The user's turn is recorded first, so that nothing that happens later loses it.
-2. What the model states by its tools is carried out as commands, in order, a risk before all else, then harm. Their
-   ids follow from the turn, the message and the call, so each takes effect once.
-3. Before a warning or an ending that the law would take, the assessor is asked, if the policy says so.
-4. The assistant turn is recorded once the model has stopped, and, in a stream, once all of it was handed on. Only
-   then is what it redirects or warns of recorded, and only if the model stopped of its own accord; only then it ends.
-
-A turn that breaks off before 4 has left verdicts and risks behind, and nothing else: the user's turn waits for its
-answer. Only `tool_use` blocks of the answer to the very request that was sent have effect; no text is ever looked at.
+Only `tool_use` blocks of the answer to the very request that was sent have effect; no text is ever looked at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,24 +15,21 @@ from typing import Any
 from anthropic import APIStatusError, BadRequestError, RequestTooLargeError
 from anthropic.types import Message as Answer
 
-from lastresort.adapters.assessors.claude import RECENT, Case
-from lastresort.adapters.assessors.screen import SUPPORT
 from lastresort.adapters.turns import notes
-from lastresort.adapters.turns.acts import Acts
-from lastresort.adapters.turns.replies import NOTICE, Ended, Outcome, Overtaken, Pending, Reply, ToolCall
-from lastresort.adapters.turns.steps import Ask, Consultation, Steps
-from lastresort.adapters.turns.tools import CALLS, RISK, declarations
+from lastresort.adapters.turns.assessor import Case, case_of
+from lastresort.adapters.turns.guard import Guard
+from lastresort.adapters.turns.replies import Outcome, Pending, Reply, ToolCall
+from lastresort.adapters.turns.steps import Ask, Steps
+from lastresort.adapters.turns.tools import CALLS, Call, Result, Tool, declarations
 from lastresort.application.chat import Chat
-from lastresort.application.outcomes import BranchEnded, Committed
-from lastresort.domain.decider import Refused
-from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
-from lastresort.domain.state import Conversation
-from lastresort.domain.values import Actor, Messages, Risk, SecondOpinion, Usage
-from lastresort.projections.said import BETWEEN, readable, spoken
+from lastresort.application.outcomes import Committed
+from lastresort.domain.events import Recorded, content_of
+from lastresort.domain.values import Actor, Usage
+from lastresort.projections.said import spoken
 
 from .history import REFUSAL, Histories, given_without
 from .setup import OnChange, Setup
-from .words import Block, carried, command_id, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
+from .words import Block, carried, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
 
 WHOLE = "end_turn"
 GOES_ON = ("tool_use", "pause_turn")
@@ -68,7 +58,7 @@ class Terms:
     def setup(self, categories: tuple[str, ...]) -> Setup:
         """Return the system prompt and the tools of a conversation that begins now."""
         if categories not in self._setups:
-            ours = declarations(categories)
+            ours = [_declared(tool) for tool in declarations(categories)]
             self._setups[categories] = Setup(self.system, self.tools, ours, self.on_setup_change)
         return self._setups[categories]
 
@@ -80,50 +70,28 @@ def say(
     words = kept_user(content)
     turn = Turn(terms, chat)
     sent_as = sent_as or chat.conversations.new_id()
-    took = turn.chat.user_turn(words, command_id=command_id("user", sent_as))
-    if isinstance(took, BranchEnded):
-        if isinstance(words, Messages):  # the screen is to see what the user wrote, not how it would have been kept
-            text = spoken(plain(list(content)))
-            again = turn.chat.user_turn(text, command_id=command_id("screened", sent_as))
-            took = again if isinstance(again, BranchEnded) else took
-        return turn.ended(handed_back=content, risk=took.risk)
-    if isinstance(took, Refused):
-        raise RuntimeError(f"branch {chat.branch} takes no turn of the user: {took}")
-    chat.seen = turn.chat.seen
-    turn.acts.state = took.state
-    if took.state.answered_by > took.version or took.state.ended:
-        return (yield from turn.came_of(took.version)) or turn.ended()
-    turn.said(took, words)
-    if asks:
-        turn.acts.note(turn.chat.request_end(command_id=command_id("asks", sent_as)))
-    if confirms:
-        turn.acts.note(turn.chat.confirm_end(command_id=command_id("confirms", sent_as)))
+    came = yield from turn.guard.hear(words, sent_as=sent_as, content=content, asks=asks, confirms=confirms)
+    if came is not None:
+        return turn.given_before(came)
+    turn.take_in(words)
     return (yield from turn.answer())
 
 
 def resume(terms: Terms, chat: Chat) -> Steps:
     """Answer what the user said last; if that was answered, return the answer, or end what waited to be ended."""
     turn = Turn(terms, chat)
-    state = turn.acts.state
-    if state.ended:
-        return turn.ended()
-    if state.unit is None:
-        raise ValueError(f"nobody has spoken on branch {chat.branch}: send what the user says")
-    chat.seen = turn.chat.seen
-    return (yield from turn.came_of(state.unit.turn)) or (yield from turn.answer())
+    came = yield from turn.guard.recall()
+    return turn.given_before(came) if came is not None else (yield from turn.answer())
 
 
 def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
     """Go on with a turn, once the embedder's tools have been run."""
     told = _results(pending, results)
-    turn = Turn(terms, chat, pending)
-    state = turn.acts.state
-    if pending.branch != chat.branch:
-        raise ValueError(f"this turn waits on branch {pending.branch}, not on {chat.branch}")
-    if state.ended:
-        return turn.ended()
-    if turn.overtaken(state):
-        return Overtaken(turn.text, usage=turn.usage)
+    turn = Turn(terms, chat)
+    turn.messages, turn.without = list(pending.messages), pending.without
+    said = (spoken(message["content"]) for message in pending.messages if message["role"] == "assistant")
+    if (came := turn.guard.go_on(pending, said)) is not None:
+        return came
     turn.messages.append({"role": "user", "content": [*pending.results, *told]})
     return (yield from turn.converse())
 
@@ -139,83 +107,80 @@ def _results(pending: Pending, results: Any) -> list[Block]:
     return blocks
 
 
-class Turn:
-    """A turn under way. Its own handle on the branch acts on what the user had said by the beginning of the turn."""
+def _declared(tool: Tool) -> Block:
+    return {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
 
-    def __init__(self, terms: Terms, chat: Chat, pending: Pending | None = None) -> None:
-        self.terms, self.theirs = terms, chat
-        state = chat.conversations.state(chat.branch)
-        self.chat = Chat(chat.conversations, chat.branch, state)
+
+def _called(calls: Sequence[Block]) -> list[Call]:
+    return [Call(call["id"], call["name"], call["input"]) for call in calls]
+
+
+def _told(results: Sequence[Result]) -> list[Block]:
+    return [_result(one.call, one.text, error=one.error) for one in results]
+
+
+def _result(call: str, text: str, *, error: bool) -> Block:
+    block: Block = {"type": "tool_result", "tool_use_id": call, "content": text}
+    return block | ({"is_error": True} if error else {})
+
+
+def _usage(answer: Answer) -> Usage:
+    used = answer.usage
+    read = used.input_tokens + (used.cache_creation_input_tokens or 0) + (used.cache_read_input_tokens or 0)
+    return Usage(input_tokens=read, output_tokens=used.output_tokens)
+
+
+class Turn:
+    """A turn under way."""
+
+    def __init__(self, terms: Terms, chat: Chat) -> None:
+        self.terms = terms
+        self.guard = Guard(chat, assessor=terms.assessor, case=self._case)
+        self.chat, state = self.guard.chat, self.guard.state
         self.history = terms.histories.upto(chat, state)
         self.setup = terms.setup(state.policy.categories)
         self.params = self.setup.resumed(self.history.setup)
-        self.acts = Acts(self.chat, state, terms.assessor, self._case)
         self.messages: list[dict[str, Any]] = []
-        self.rounds, self.usage = 0, Usage(input_tokens=0, output_tokens=0)
         self.without: tuple[int, ...] = ()
-        if pending is not None:
-            self.chat.seen = pending.seen
-            self.messages, self.usage = list(pending.messages), pending.usage
-            self.without = pending.without
-            self.acts.resume(pending)
+        self.rounds = 0
 
-    def said(self, took: Committed, words: str) -> None:
+    def take_in(self, words: str) -> None:
         """Take in what the user has just said."""
-        self.acts.state = took.state
-        if not self._remember(took.events, words):
-            self.history = self.terms.histories.upto(self.chat, took.state)
+        heard = self.guard.heard
+        assert heard is not None
+        if not self._remember(heard.events, heard, words):
+            self.history = self.terms.histories.upto(self.chat, heard.state)
 
-    def _remember(self, events: Sequence[Recorded], words: str) -> bool:
-        """Take in what this turn has recorded, the last of it with `words`. Return False if others wrote in between."""
+    def _remember(self, events: Sequence[Recorded], turn: Committed, words: str) -> bool:
+        """Take in events of this turn, the `turn` of user or model with its `words` last. Return False if others wrote
+        in between."""
         expected = range(self.history.version + 1, self.history.version + 1 + len(events))
         if [recorded.version for recorded in events] != list(expected):
             return False
-        digest = content_of(events[-1].event)
+        digest = content_of(turn.events[-1].event)
         self.history = self.history.after(events, {digest: words} if digest else {})
         return True
-
-    @property
-    def text(self) -> str:
-        """What people read of the turn so far."""
-        said = (spoken(message["content"]) for message in self.messages if message["role"] == "assistant")
-        return BETWEEN.join(filter(None, said))
-
-    def overtaken(self, state: Conversation) -> bool:
-        """Whether somebody was faster: a newer user turn, another answer, an ending."""
-        return state.unit is None or state.unit.turn != self.chat.seen or state.answered or state.ended is not None
 
     # --- answering ----------------------------------------------------------------------------------------------
 
     def answer(self) -> Steps:
         """Answer the latest unit."""
-        state = self.acts.state
-        if self.overtaken(state):
-            return self._overtaken()
-        if state.policy.second_opinion is SecondOpinion.EVERY_TURN and self.acts.opinion_is_due():
-            yield from self.acts.consult()
-        if self.acts.state.wishes.confirmed is not None and (yield from self.acts.end_on_request()):
-            return self.ended()
-        if (note := notes.late(self.acts.state)) is not None:
-            self._note(note)
-        return (yield from self.converse())
+        over = yield from self.guard.begin()
+        return over if over is not None else (yield from self.converse())
 
-    def _note(self, note: str) -> None:
-        self.messages.append({"role": self.terms.notes_as, "content": [{"type": "text", "text": note}]})
-        self.acts.told_of_hold = self.acts.told_of_hold or note == notes.HOLD
-
-    def _note_hold(self) -> None:
-        """Tell of a hold that began in the middle of the turn. A message that was paused is first gone on with."""
+    def _note(self) -> None:
+        """Tell the model what it is to know. A message that was paused is first gone on with."""
         paused = bool(self.messages) and self.messages[-1]["role"] == "assistant"
-        if self.acts.state.risks and not self.acts.told_of_hold and not paused:
-            self._note(notes.HOLD)
+        if not paused and (note := self.guard.note()) is not None:
+            self.messages.append({"role": self.terms.notes_as, "content": [{"type": "text", "text": note}]})
 
     def converse(self) -> Steps:
         """Let the model speak, and carry out what it calls for, until it stops or calls a tool that is not ours."""
         while True:
             last = self.rounds >= self.terms.rounds
-            if self.rounds and self.overtaken(self.acts.look()):
-                return self._overtaken()
-            self._note_hold()
+            if self.rounds and (over := self.guard.look()) is not None:
+                return over
+            self._note()
             answer: Answer | APIStatusError = yield Ask(self._request(last))
             if isinstance(answer, APIStatusError):
                 self._do_without(answer)
@@ -223,22 +188,23 @@ class Turn:
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
             self.rounds += 1
-            self._count(answer)
             content: list[Block] = plain(answer.content)
+            self.guard.spoke(spoken(content), _usage(answer))
             if last or answer.stop_reason not in GOES_ON:
                 return self._stopped(answer, content)
             if content:
                 self.messages.append({"role": "assistant", "content": content})
             calls = [block for block in content if block["type"] == "tool_use"]
-            results = yield from self.acts.carry_out(answer.id, [call for call in calls if call["name"] in CALLS])
+            ours = _called([call for call in calls if call["name"] in CALLS])
+            results = _told((yield from self.guard.carry_out(answer.id, ours)))
             theirs = [call for call in calls if call["name"] not in CALLS]
-            if self.acts.ending is not None:
-                results += [notes.result(call["id"], notes.NOT_RUN, error=True) for call in theirs]
+            if self.guard.is_ending:
+                results += [_result(call["id"], notes.NOT_RUN, error=True) for call in theirs]
             elif theirs:
                 return self._waiting(theirs, results)
             if results:
                 self.messages.append({"role": "user", "content": results})
-            if self.acts.ending is not None:
+            if self.guard.is_ending:
                 return self._recorded(answer.id, answer.stop_reason)
 
     def _do_without(self, refusal: APIStatusError) -> None:
@@ -255,167 +221,57 @@ class Turn:
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
-    def _count(self, answer: Answer) -> None:
-        used = answer.usage
-        read = used.input_tokens + (used.cache_creation_input_tokens or 0) + (used.cache_read_input_tokens or 0)
-        self.usage = Usage(
-            input_tokens=self.usage.input_tokens + read, output_tokens=self.usage.output_tokens + used.output_tokens
-        )
-
     def _stopped(self, answer: Answer, content: list[Block]) -> Outcome:
         """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
         calls = [block for block in content if block["type"] == "tool_use"]
-        self.acts.raise_risks(answer.id, [call for call in calls if call["name"] == RISK])
+        results = self.guard.cut_off(answer.id, _called(calls))
         if said := finished(content):
             self.messages.append({"role": "assistant", "content": said})
-        if calls:
-            results = [notes.result(call["id"], notes.CUT_OFF, error=True) for call in calls]
-            self.messages.append({"role": "user", "content": results})
-        if not self.text.strip() and answer.stop_reason not in (WHOLE, REFUSAL):
-            return self._reply(answer.stop_reason, None)  # nothing was said: the user's turn waits for its answer
+        if results:
+            self.messages.append({"role": "user", "content": _told(results)})
+        if not self.guard.text.strip() and answer.stop_reason not in (WHOLE, REFUSAL):
+            return self._replied(self.guard.reply(answer.stop_reason))  # nothing was said: the user's turn waits
         return self._recorded(answer.id, answer.stop_reason)
 
-    def _waiting(self, theirs: list[Block], results: list[Block]) -> Reply:
+    def _waiting(self, theirs: list[Block], results: list[Block]) -> Outcome:
         calls = tuple(ToolCall(id=call["id"], name=call["name"], input=call["input"]) for call in theirs)
-        assert self.chat.seen is not None
         pending = Pending(
-            branch=self.chat.branch,
-            seen=self.chat.seen,
             calls=calls,
             results=tuple(results),
             messages=tuple(self.messages),
-            usage=self.usage,
             without=self.without,
-            **self.acts.waiting(),
+            **self.guard.waiting(),
         )
-        return self._reply("tool_use", None, calls, pending)
-
-    # --- recording ----------------------------------------------------------------------------------------------
+        return self._replied(replace(self.guard.reply("tool_use"), tool_calls=calls, pending=pending))
 
     def _recorded(self, message: str, stop_reason: str | None) -> Outcome:
         """Record the assistant turn, which was handed on whole, and then what follows from it."""
-        assert self.chat.seen is not None
         setup = self.setup.kept() if self.history.setup is None else None
         # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
         said = [message for message in self.messages if message["role"] == "assistant"]
-        words = kept_assistant(self.messages if sendable(said) else said, self.chat.seen, setup, self.without)
-        state = self.acts.look()
-        took: Committed | Refused | None = None
-        if not self.overtaken(state):
-            took = self.chat.assistant_turn(
-                words,
-                stop_reason=stop_reason,
-                usage=self.usage,
-                command_id=command_id("assistant", self.chat.branch, self.chat.seen, message),
-            )
-        if isinstance(took, Committed):
-            self.acts.state, self.theirs.answered = took.state, self.chat.answered
-            if self._remember([*self.acts.recorded, *took.events], words):
+        words = kept_assistant(self.messages if sendable(said) else said, self.guard.seen, setup, self.without)
+        outcome = self.guard.answered(words, message=message, stop_reason=stop_reason, whole=stop_reason == WHOLE)
+        if (taken := self.guard.taken) is not None:
+            before = [recorded for recorded in self.guard.recorded if recorded.version < taken.version]
+            if self._remember([*before, *taken.events], taken, words):
                 self.terms.histories.keep(self.chat.branch, self.history)
-            if stop_reason == WHOLE and self.text.strip():  # what was not said leads nobody away
-                self.acts.lead_away()
-        # Where another answer was given, it stands instead of the ending. A newer user turn makes the ending stale,
-        # which is for the law to say.
-        stale = state.unit is not None and state.unit.turn != self.chat.seen
-        if (isinstance(took, Committed) or stale) and self.acts.end_after_all():
-            return self.ended()
-        if isinstance(took, Committed):
-            return self._reply(stop_reason, took.version)
-        self.acts.look()
-        return self._overtaken()
+        return self._replied(outcome)
 
-    def _overtaken(self) -> Outcome:
-        if self.acts.state.ended:
-            return self.ended()
-        return Overtaken(self.text, tuple(self.acts.recorded), tuple(self.acts.refusals), self.usage)
+    def _replied(self, outcome: Outcome) -> Outcome:
+        """Add to a reply what is of the API."""
+        if isinstance(outcome, Reply):
+            return replace(outcome, messages=tuple(self.messages), without=self.without)
+        return outcome
 
-    def _reply(
-        self,
-        stop_reason: str | None,
-        version: int | None,
-        calls: tuple[ToolCall, ...] = (),
-        pending: Pending | None = None,
-    ) -> Reply:
-        return Reply(
-            text=self.text,
-            stop_reason=stop_reason,
-            messages=tuple(self.messages),
-            version=version,
-            recorded=tuple(self.acts.recorded),
-            refusals=tuple(self.acts.refusals),
-            holding=bool(self.acts.state.risks),
-            usage=self.usage,
-            tool_calls=calls,
-            pending=pending,
-            without=self.without,
-        )
-
-    def ended(self, *, handed_back: Any = None, risk: Risk | None = None) -> Ended:
-        state = self.acts.state if self.acts.state.ended else self.acts.look()
-        assert state.ended is not None
-        worried = bool(state.risks) or risk in state.policy.hold_on
-        return Ended(
-            branch=self.chat.branch,
-            ground=state.ended.ground,
-            category=state.ended.category,
-            version=state.ended.version,
-            text=self.text,
-            notice=f"{NOTICE} {SUPPORT}" if worried else NOTICE,
-            turn=state.unit.turn if state.unit else None,
-            recorded=tuple(self.acts.recorded),
-            handed_back=handed_back,
-            risk=risk,
-            usage=self.usage,
-        )
-
-    def came_of(self, version: int) -> Consultation[Outcome | None]:
-        """Return what came of the user turn at `version`, None if it waits for its answer.
-
-        A wish to end that the user confirmed by it, and that could not be granted then, for want of an opinion say, is
-        granted now if nothing stands in its way any more.
-        """
-        unit = self.acts.state.unit
-        if unit is not None and unit.turn == version and self.acts.state.answered and self.acts.wish_waits:
-            yield from self.acts.end_on_request(quietly=True)
-        return self._answer_after(version)
-
-    def _answer_after(self, version: int) -> Outcome | None:
-        """Return the answer that the log has to the user turn at `version`, None if it has none."""
-        later = [recorded for recorded in self.chat.path if recorded.version > version]
-        answer = next((recorded for recorded in later if isinstance(recorded.event, AssistantTurnTaken)), None)
-        if answer is None:
-            return None
-        assert isinstance(answer.event, AssistantTurnTaken)
-        words = self.chat.conversations.words([answer]).get(answer.event.content)
-        text = readable(answer, words) if words else ""
-        spoken = (r.version for r in later if r.version > answer.version and isinstance(r.event, UserTurnTaken))
-        until = next(spoken, None)
-        if self.acts.state.ended is not None and until is None:
-            return replace(self.ended(), text=text, usage=answer.event.usage)
-        return Reply(
-            text=text,
-            stop_reason=answer.event.stop_reason,
-            messages=(),
-            version=answer.version,
-            recorded=tuple(r for r in later if content_of(r.event) is None and (until is None or r.version < until)),
-            holding=bool(self.acts.state.risks),
-            usage=answer.event.usage,
-            without=given_without(words) if words else (),
-        )
+    def given_before(self, outcome: Outcome) -> Outcome:
+        """Add to an answer that the log has which turns it was given without."""
+        if not isinstance(outcome, Reply) or outcome.version is None:
+            return outcome
+        answer = self.chat.conversations.path(self.chat.branch, outcome.version)[-1]
+        words = self.chat.conversations.words([answer])
+        return replace(outcome, without=next((given_without(said) for said in words.values()), ()))
 
     def _case(self) -> Case:
-        """What is to be judged: the latest unit, be it answered or not."""
+        """What is to be judged: the latest unit, answered or not."""
         said = [*self.history.turns, *(("user", turn.text) for turn in self.history.waiting)]
-        while said and said[-1][0] == "assistant":
-            said.pop()
-        unit: list[str] = []
-        while said and said[-1][0] == "user":
-            unit.insert(0, said.pop()[1])
-        assert self.chat.seen is not None
-        return Case(
-            branch=self.chat.branch,
-            version=self.chat.seen,
-            turn=BETWEEN.join(unit),
-            before=tuple(said[-RECENT:]),
-            categories=self.acts.state.policy.categories,
-        )
+        return case_of(self.chat.branch, self.guard.seen, said, self.guard.state.policy.categories)

@@ -2,8 +2,8 @@
 
 A user turn of plain text is kept as that text. Every other turn is kept as JSON: the messages of the API that make it
 up, whole (thinking and its signatures, tool calls and their results, notes), and in the first assistant turn the
-tools and the system prompt that the conversation goes on with. Which of the two it is says the type of the words, which
-is sealed with them, so that no text can pass for the other.
+tools and the system prompt that the conversation goes on with. The type of the words, which is sealed with them, says
+which of the two it is, so that no text can pass for the other.
 
 What is sent is a function of the path alone. So a request begins with what the one before it was, and a branch with
 what its parent has.
@@ -11,7 +11,6 @@ what its parent has.
 
 import hashlib
 import json
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -27,16 +26,10 @@ T = TypeVar("T")
 
 MARK = "cache_control"
 _HIDDEN = ("thinking", "redacted_thinking")
-_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/claude")
 
 
 def digest(value: Any) -> str:
     return "sha256:" + hashlib.sha256(_json(value).encode()).hexdigest()
-
-
-def command_id(*parts: object) -> str:
-    """Return the id of a command that follows from `parts`, so that it takes effect once however often it is sent."""
-    return uuid.uuid5(_IDS, _json([str(part) for part in parts])).hex
 
 
 def kept_user(content: Any) -> str:

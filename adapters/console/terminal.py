@@ -13,8 +13,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 from rich.text import Text
 
-from lastresort.adapters.assessors.screen import SUPPORT
 from lastresort.adapters.importers.inputs import BadInput, load_policy
+from lastresort.adapters.turns.replies import SUPPORT
 from lastresort.application.chat import Chat, Conversations
 from lastresort.application.outcomes import BranchEnded, Committed, UnknownBranch
 from lastresort.domain.decider import Refused

@@ -1,13 +1,12 @@
-"""What the model does by its tools, as commands of the law; and the gate before a warning or an ending."""
+"""What the model states by its calls, as commands of the law.
+
+Nothing here judges. What the law refuses is not done, and the model is told why; what the law allows is done. Two
+things wait until the answer is recorded, since they are about it: what it redirects or warns of, and an ending.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pydantic import ValidationError
-
-from lastresort.adapters.assessors.claude import Case, Opinion
-from lastresort.adapters.claude.words import Block, command_id
-from lastresort.adapters.stores.codec import explain
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Committed
 from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning
@@ -18,14 +17,15 @@ from lastresort.domain.state import Conversation
 from lastresort.domain.values import About, Actor, Ground, Risk, SecondOpinion, Verdict
 
 from . import notes
-from .notes import result
+from .assessor import Case, Failure, Opinion
+from .ids import command_id
 from .replies import Pending, StatedWarning
-from .steps import Consult, Consultation, Failure
-from .tools import CALLS, END, HARM, RISK, AtRisk, End, Harm, Hopeless, Redirect, Warn
+from .steps import Consult, Consultation
+from .tools import END, HARM, RISK, AtRisk, Call, End, Harm, Hopeless, NotUnderstood, Redirect, Result, Warn, read
 
 
 class Acts:
-    """Carries out what the model states in one turn, and keeps what can count only once the turn is recorded."""
+    """Carries out what the model states in one turn, and keeps what can count only once the answer is recorded."""
 
     def __init__(self, chat: Chat, state: Conversation, assessor: Actor, case: Callable[[], Case]) -> None:
         self.chat = chat
@@ -33,7 +33,6 @@ class Acts:
         self.recorded: list[Recorded] = []
         self.refusals: list[Refused] = []
         self.ending: EndConversation | None = None  # accepted, to be recorded after the assistant turn
-        self.told_of_hold = False  # by a note, in this turn
         self._assessor = assessor
         self._case = case
         self._redirects: str | None = None  # by command id
@@ -45,16 +44,15 @@ class Acts:
 
     def resume(self, pending: Pending) -> None:
         self._redirects, self._warns, self._consulted = pending.redirects, pending.warns, pending.consulted
-        self.told_of_hold, self._opinion_failed = pending.told_of_hold, pending.opinion_failed
+        self._opinion_failed = pending.opinion_failed
 
     def waiting(self) -> dict[str, Any]:
-        """Return what a turn that waits for tools has to keep. Who had no opinion is asked again after it."""
+        """Return what a turn that waits for tools has to keep. An assessor without an opinion is asked again then."""
         return {
             "redirects": self._redirects,
             "warns": self._warns,
             "consulted": self._consulted and not self._no_opinion,
             "opinion_failed": self._opinion_failed,
-            "told_of_hold": self.told_of_hold,
         }
 
     def note(self, outcome: Committed | Refused) -> bool:
@@ -73,22 +71,23 @@ class Acts:
 
     # --- calls --------------------------------------------------------------------------------------------------
 
-    def carry_out(self, message: str, calls: list[Block]) -> Consultation[list[Block]]:
+    def carry_out(self, message: str, calls: Iterable[Call]) -> Consultation[list[Result]]:
         """Carry out the calls of one message, and return their results in the order of the calls."""
-        results: dict[str, Block] = {}
+        calls = list(calls)
+        results: dict[str, Result] = {}
         for call in _in_order(calls):
             if self.ending is not None:
-                results[call["id"]] = result(call["id"], notes.TOO_LATE, error=True)
+                results[call.id] = Result(call.id, notes.TOO_LATE, error=True)
                 continue
-            results[call["id"]] = yield from self._carry_out(message, call)
-        return [results[call["id"]] for call in calls]
+            results[call.id] = yield from self._carry_out(message, call)
+        return [results[call.id] for call in calls]
 
-    def _carry_out(self, message: str, call: Block) -> Consultation[Block]:
+    def _carry_out(self, message: str, call: Call) -> Consultation[Result]:
         try:
-            act = CALLS[call["name"]].model_validate(call["input"])
-        except ValidationError as error:
-            return result(call["id"], f"Not understood: {explain(error)}", error=True)
-        id = command_id("call", self.chat.branch, self.chat.seen, message, call["id"])
+            act = read(call)
+        except NotUnderstood as error:
+            return Result(call.id, f"Not understood: {error}", error=True)
+        id = self._call_id(message, call)
         match act:
             case Harm():
                 done = self.note(self._judged(act, id))
@@ -105,7 +104,7 @@ class Acts:
                 told = "Recorded, for this turn." if done else self._refused()
             case End():
                 told = yield from self._end(act, id, message)
-        return result(call["id"], told)
+        return Result(call.id, told)
 
     def _judged(self, harm: Harm, id: str) -> Committed | Refused:
         return self.chat.judge(
@@ -117,18 +116,26 @@ class Acts:
             command_id=id,
         )
 
-    def raise_risks(self, message: str, calls: Iterable[Block]) -> None:
-        """Hold for the risks stated in a message that was cut off, however much of a call has come."""
+    def cut_off(self, message: str, calls: Iterable[Call]) -> list[Result]:
+        """Answer the calls of a message that was cut off. None has an effect, but for risks, however much of such a
+        call has come."""
+        results = []
         for call in calls:
-            id = command_id("call", self.chat.branch, self.chat.seen, message, call["id"])
-            said = call["input"].get("about") if isinstance(call["input"], dict) else None
-            about = About.OTHERS if said == About.OTHERS else About.SELF
-            self.note(self.chat.raise_risk(about, by=self.chat.model, command_id=id))
+            if call.name == RISK:
+                said = call.input.get("about") if isinstance(call.input, dict) else None
+                about = About.OTHERS if said == About.OTHERS else About.SELF
+                id = self._call_id(message, call)
+                self.note(self.chat.raise_risk(about, by=self.chat.model, command_id=id))
+            results.append(Result(call.id, notes.CUT_OFF, error=True))
+        return results
+
+    def _call_id(self, message: str, call: Call) -> str:
+        return command_id("call", self.chat.branch, self.chat.seen, message, call.id)
 
     def _refused(self) -> str:
         return notes.refused(self.refusals[-1], self.look(), opinion_failed=self._opinion_failed)
 
-    # --- leading away -------------------------------------------------------------------------------------------
+    # --- redirecting and warning --------------------------------------------------------------------------------
 
     def _redirect(self, id: str) -> str:
         if self._redirects is not None:
@@ -140,18 +147,13 @@ class Acts:
         return notes.COUNTS
 
     def _warn(self, warn: Warn, id: str) -> Consultation[str]:
-        if self._warns is not None:
-            return notes.TWICE
         if not self._will_stand(self._warning(warn, id)):
             return self._refused()
         if self.opinion_is_due():
             yield from self.consult()
-            if self._no_opinion:
-                return notes.NO_OPINION
             if not self._will_stand(self._warning(warn, id)):
                 return self._refused()
-        if (unit := self.look().unit) is not None and unit.at_risk:
-            return notes.DOUBT  # the law holds an ending for it; to speak of one is not much better
+        # An answer is one warning. What the model stated last of it counts: it may have put more into it since.
         self._warns = StatedWarning(command_id=id, category=self._category(), **warn.model_dump())
         return notes.COUNTS
 
@@ -179,19 +181,19 @@ class Acts:
         if self._warns is not None:
             self.note(self.chat.warn(**self._warns.model_dump()))
 
-    # --- the gate -----------------------------------------------------------------------------------------------
+    # --- a second opinion ---------------------------------------------------------------------------------------
 
     def opinion_is_due(self) -> bool:
-        """Whether the policy asks for a second opinion on this turn, and there is none."""
+        """Whether the policy asks for a second opinion on this turn, and nobody was asked."""
         state = self.state
         if state.policy.second_opinion is SecondOpinion.NEVER or self._consulted:
-            return self._no_opinion
+            return False
         safe_by = state.unit.safe_by if state.unit else ()
         return not any(kind in state.policy.trusted_for_risk for kind in safe_by)
 
     def consult(self) -> Consultation[None]:
         """Ask the assessor, once a turn, and record what it says. What it could not say counts as doubt, and as a
-        risk."""
+        risk; if it has no opinion yet, nothing is recorded."""
         if self._consulted:
             return
         self._consulted = True
@@ -224,14 +226,14 @@ class Acts:
         if lacks:
             self._do_end(command)
             return self._refused()
-        if self._proposed_in == message:
+        if self._proposed_in == message:  # the same call twice: the model had not read the answer to the first
             return notes.PROPOSED_ALREADY
         self.ending = command
         return notes.ENDING
 
     @property
     def wish_waits(self) -> bool:
-        """Whether the user confirmed that they wish to end, and nothing was said of the turn that rules it out."""
+        """Whether the user confirmed that they wish to end, and no verdict on the turn rules it out for good."""
         unit, over = self.state.unit, self.state.ended is not None
         return self.state.wishes.confirmed is not None and unit is not None and not unit.at_risk and not over
 
@@ -273,9 +275,9 @@ class Acts:
         return self.note(self.chat.end(command.ground, category=command.category, by=command.by, command_id=command.id))
 
     def _category(self) -> str:
-        """The harm that the unit is judged to be. Where verdicts differ the law refuses, whichever is named.
+        """The harm that the unit is judged to be. If the verdicts differ the law refuses, whichever is named.
 
-        Where there is none it refuses as well; then what was warned of shows best what stands in the way.
+        If there is none it refuses as well; then what was warned of shows best what stands in the way.
         """
         unit = self.state.unit
         judged = sorted(unit.categories) if unit else []
@@ -286,12 +288,12 @@ class Acts:
         return self.chat.seen
 
 
-def _in_order(calls: list[Block]) -> list[Block]:
-    """Sort the calls of a message by what builds on what, since they may be made at once.
+def _in_order(calls: list[Call]) -> list[Call]:
+    """Sort the calls of a message by what builds on what, since a model may make them all at once.
 
     A risk goes before all else, wherever it is stated; then harm, which is about the user's turn, as the rest is
-    about the answer to it. But no harm that follows a call to end, lest what comes after that call help it.
+    about the answer to it. But no harm that follows a call to end: that call did not build on it.
     """
-    end = next((n for n, call in enumerate(calls) if call["name"] == END), len(calls))
-    stated = sorted(calls[:end], key=lambda call: call["name"] != HARM)
-    return sorted([*stated, *calls[end:]], key=lambda call: call["name"] != RISK)
+    end = next((n for n, call in enumerate(calls) if call.name == END), len(calls))
+    stated = sorted(calls[:end], key=lambda call: call.name != HARM)
+    return sorted([*stated, *calls[end:]], key=lambda call: call.name != RISK)

@@ -1,10 +1,8 @@
 """What we tell the model: the results of its calls, and the notes that come late, after the user's words.
 
-A note is a text block in the user's message, marked as the application's. Anybody can type such a mark: a note never
-allows anything, it only asks for more care, so a forged one is no use to anybody.
+A note is text beside the user's, marked as the application's. Anybody can type such a mark: a note never allows
+anything, it only asks for more care, so a forged one is no use to anybody.
 """
-
-from typing import Any
 
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import ConversationEnded
@@ -41,12 +39,12 @@ AT_RISK = (
     "Recorded. From now on nothing here can warn or end. Support the user, point to help that they can reach, and do "
     "not mention ending."
 )
-NO_OPINION = "Refused: there is no second opinion on this turn yet. Go on with the conversation."
-DOUBT = (
-    "Refused: of this turn somebody sees a risk, or cannot tell whether there is one. Go on with the conversation, and "
-    "do not mention that it could end."
-)
 TOO_LATE = "Not carried out: the conversation was about to end."
+
+
+def hold(state: Conversation) -> str | None:
+    """Return what the model is to be told while a risk is open, None if none is."""
+    return HOLD if state.risks else None
 
 
 def late(state: Conversation) -> str | None:
@@ -91,9 +89,3 @@ def _lacks(broken: Broken, attempted: str, state: Conversation) -> str:
         case GRAVE_ENOUGH.id if not named:
             return ""  # that nobody stated harm is said already
     return broken.missing.text
-
-
-def result(call: str, text: str, *, error: bool = False) -> dict[str, Any]:
-    """Return the result of a call."""
-    block = {"type": "tool_result", "tool_use_id": call, "content": text}
-    return block | ({"is_error": True} if error else {})

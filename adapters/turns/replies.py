@@ -14,6 +14,12 @@ NOTICE = (
     "This conversation has ended and takes no more messages. You can start a new one, go back and edit an earlier "
     "message, or say what you think of this ending."
 )
+SUPPORT = (
+    "If you or somebody near you may be in danger, please reach out to someone close to you, to a local crisis line "
+    "or to the emergency services."
+)
+"""What a user is told if a conversation has ended and somebody may be at risk: no model answers there."""
+
 NEW_CONVERSATION, BRANCH, FEEDBACK = "new_conversation", "branch", "feedback"
 
 
@@ -38,20 +44,20 @@ class StatedWarning(Frozen):
 class Pending(Frozen):
     """A turn that waits for the results of the embedder's tools. JSON, so that another process may go on with it.
 
-    It is not recorded: if it is lost, the user's turn stands, and is answered anew. It holds what was said, in plain.
+    It is not recorded: if it is lost, the user's turn stands, and is answered again. It holds what was said, in plain.
     """
 
     branch: Id
     seen: Version
     calls: tuple[ToolCall, ...] = ()
-    results: tuple[dict[str, Any], ...] = ()  # of our tools, called in the same message
-    messages: tuple[dict[str, Any], ...] = ()  # of this turn so far, after the user's
+    results: tuple[dict[str, Any], ...] = ()  # of our tools, called in the same message, in the API's form
+    messages: tuple[dict[str, Any], ...] = ()  # of this turn so far, after the user's, in the API's form
     redirects: str | None = None  # the command that a redirection will be recorded under
     warns: StatedWarning | None = None
     consulted: bool = False
     opinion_failed: bool = False
     told_of_hold: bool = False
-    without: tuple[Version, ...] = ()  # of the user's turns, since the API refused them
+    without: tuple[Version, ...] = ()  # turns of the user that the API refused
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
 
 

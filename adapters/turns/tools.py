@@ -1,13 +1,14 @@
 """The tools by which a model states what it is doing, what they say of the law, and what a call of each means.
 
-They stand before the embedder's own tools and never change within a conversation, so a cache of the prompt covers them.
-The words are ours; the law is in `lastresort.domain.rules`. Nothing else is added to a request.
+They are declared in no provider's form: a name, a description, and a JSON schema of the input. They never change within
+a conversation, so put them first, where a cache of the prompt covers them. The words are ours; the law is in
+`lastresort.domain.rules`. Nothing else is added to a request.
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from pydantic import StrictBool
+from pydantic import StrictBool, ValidationError
 
 from lastresort.domain.values import About, Category, Frozen, Ground, Severity
 from lastresort.projections.said import ENDING_CALL
@@ -18,6 +19,30 @@ WARN = "lastresort_warn"
 RISK = "lastresort_risk"
 HOPELESS = "lastresort_hopeless"
 END = ENDING_CALL
+
+
+class Tool(NamedTuple):
+    """A tool as a model is told of it; `schema` is the JSON schema of its input."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+
+
+class Call(NamedTuple):
+    """A model's call of one of our tools. `id` tells it from the other calls of its message."""
+
+    id: str
+    name: str
+    input: Any
+
+
+class Result(NamedTuple):
+    """What the model is told of its call. It is an error if the call was not carried out at all."""
+
+    call: str
+    text: str
+    error: bool = False
 
 
 class Harm(Frozen):
@@ -56,14 +81,37 @@ class End(Frozen):
     ground: Ground
 
 
-Call = Harm | Redirect | Warn | AtRisk | Hopeless | End
+Statement = Harm | Redirect | Warn | AtRisk | Hopeless | End
 
-CALLS: dict[str, type[Call]] = {HARM: Harm, REDIRECT: Redirect, WARN: Warn, RISK: AtRisk, HOPELESS: Hopeless, END: End}
+CALLS: dict[str, type[Statement]] = {
+    HARM: Harm, REDIRECT: Redirect, WARN: Warn, RISK: AtRisk, HOPELESS: Hopeless, END: End,
+}  # fmt: skip
 """What a call of each tool is read as."""
 
 
-def declarations(categories: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the tools as a request declares them. `categories` are those that may lead to an ending."""
+class NotUnderstood(ValueError):
+    """The input of a call is not what its tool takes. The text says why, and is for the model."""
+
+
+def read(call: Call) -> Statement:
+    """Return what a call states.
+
+    Raises:
+        NotUnderstood: its input is not what the tool takes.
+    """
+    try:
+        return CALLS[call.name].model_validate(call.input)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        wrong = (f"{'.'.join(map(str, one['loc'])) or 'input'}: {one['msg']}" for one in found[:_TOLD])
+        raise NotUnderstood("; ".join(wrong)) from None
+
+
+_TOLD = 5  # mistakes of a call that the model is told of
+
+
+def declarations(categories: Iterable[str]) -> list[Tool]:
+    """Return the tools as a model is told of them. `categories` are those that may lead to an ending."""
     flag = {"type": "boolean"}
     return [
         _tool(
@@ -114,8 +162,8 @@ def declarations(categories: Iterable[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _tool(name: str, description: str, **properties: dict[str, Any]) -> dict[str, Any]:
+def _tool(name: str, description: str, **properties: dict[str, Any]) -> Tool:
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if properties:
         schema["required"] = list(properties)
-    return {"name": name, "description": description, "input_schema": schema}
+    return Tool(name, description, schema)

@@ -1,0 +1,211 @@
+"""An answer that comes in pieces: what of it is shown, waiting or awaiting."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import anthropic
+from anthropic.types import Message
+
+from lastresort.adapters.turns.assessor import Failure, Opinion
+from lastresort.adapters.turns.replies import Outcome, Pending
+from lastresort.adapters.turns.steps import Ask, Consult, Steps, advance
+from lastresort.projections.said import BETWEEN, ENDING_CALL, spoken
+
+from .in_thread import InThread
+from .turn import REFUSES, Interrupted
+
+
+class _Shown:
+    """Of what a model streams in one turn, lets through what comes before a call to end in a message, and its close.
+
+    The streams of a turn that waited for tools go on with each other.
+    """
+
+    def __init__(self, pending: Pending | None) -> None:
+        before = pending.messages if pending is not None else ()
+        self.nothing = not any(spoken(message["content"]) for message in before if message["role"] == "assistant")
+        self._between = ""
+        self._muted_from: int | None = None  # by the place of the call in its message
+        self._begun = False
+
+    def next_message(self) -> None:
+        self._muted_from, self._begun = None, False
+        self._between = "" if self.nothing else BETWEEN
+
+    def passing(self, event: Any) -> Iterator[Any]:
+        """Yield what is shown of an event: the event itself or nothing, or the end of a message without its rest."""
+        self._begun = self._begun or event.type == "message_start"
+        if self._muted_from is None and _begins_to_end(event):
+            self._muted_from = event.index
+        if self._muted_from is None or event.type == "message_delta":
+            yield event
+        elif event.type == "message_stop":
+            said = event.message.model_copy(update={"content": event.message.content[: self._muted_from]})
+            yield event.model_copy(update={"message": said})
+
+    def check(self) -> None:
+        """Raise Interrupted if nothing has come, which the SDK has no message for."""
+        if not self._begun:
+            raise Interrupted("the answer of the API ended before it began; ask again")
+
+    def text(self, event: Any) -> str:
+        """Return what people read of an event that passes."""
+        if event.type != "text" or not event.text:
+            return ""
+        text: str = self._between + event.text
+        self._between, self.nothing = "", False
+        return text
+
+
+def _begins_to_end(event: Any) -> bool:
+    """Whether an event begins a call to end."""
+    block = event.content_block if event.type == "content_block_start" else None
+    return block is not None and block.type == "tool_use" and block.name == ENDING_CALL
+
+
+class Stream:
+    """A turn whose text comes in pieces. Read it to its end: only then is it recorded.
+
+    Leaving the `with` block before that cancels the answer, and keeps what the user said.
+    """
+
+    def __init__(
+        self,
+        client: anthropic.Anthropic,
+        consult: Callable[[Consult], Opinion | Failure | None],
+        steps: Steps,
+        pending: Pending | None,
+    ) -> None:
+        self._client = client
+        self._consult = consult
+        self._steps = steps
+        self._reply: Outcome | None = None
+        self._events = self._read()
+        self._shown = _Shown(pending)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the text that people read, as it comes."""
+        for event in self._events:
+            if text := self._shown.text(event):
+                yield text
+        if self._shown.nothing and self._reply is not None and self._reply.text:
+            yield self._reply.text  # given before, to the same turn
+
+    def events(self) -> Iterator[Any]:
+        """Yield the events of the SDK instead: thinking, citations and calls too.
+
+        Of a message with a call to end, nothing comes from that call on but the close of the message, with its usage.
+        """
+        return self._events
+
+    @property
+    def reply(self) -> Outcome:
+        """What came of the turn. What was not read of it yet is read, and passed over."""
+        for _ in self._events:
+            pass
+        if self._reply is None:
+            raise RuntimeError("the stream was closed before its end: this turn has no reply")
+        return self._reply
+
+    def close(self) -> None:
+        """Close the connection, if the answer is still coming."""
+        self._events.close()
+        self._steps.close()
+
+    def _read(self) -> Generator[Any, None, None]:
+        step = advance(self._steps, None)
+        while isinstance(step, Ask | Consult):
+            if isinstance(step, Consult):
+                step = advance(self._steps, self._consult(step))
+                continue
+            self._shown.next_message()
+            answer: Message | anthropic.APIStatusError
+            try:
+                with self._client.messages.stream(**step.request) as stream:
+                    for event in stream:
+                        yield from self._shown.passing(event)
+                    self._shown.check()
+                    answer = stream.get_final_message()
+            except REFUSES as refusal:
+                answer = refusal
+            step = advance(self._steps, answer)
+        self._reply = step
+
+
+class AsyncStream:
+    """`Stream`, read with `async for`; `reply` is awaited."""
+
+    def __init__(
+        self,
+        client: anthropic.AsyncAnthropic,
+        consult: Callable[[Consult], Awaitable[Opinion | Failure | None]],
+        steps: Steps,
+        pending: Pending | None,
+    ) -> None:
+        self._client = client
+        self._consult = consult
+        self._turn = InThread(steps)
+        self._reply: Outcome | None = None
+        self._events = self._read()
+        self._shown = _Shown(pending)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for event in self._events:
+            if text := self._shown.text(event):
+                yield text
+        if self._shown.nothing and self._reply is not None and self._reply.text:
+            yield self._reply.text
+
+    def events(self) -> AsyncIterator[Any]:
+        """Yield the events of the SDK instead. See `Stream.events`."""
+        return self._events
+
+    async def reply(self) -> Outcome:
+        """Return what came of the turn. What was not read of it yet is read, and passed over."""
+        async for _ in self._events:
+            pass
+        if self._reply is None:
+            raise RuntimeError("the stream was closed before its end: this turn has no reply")
+        return self._reply
+
+    async def close(self) -> None:
+        """Close the connection, if the answer is still coming."""
+        await self._events.aclose()
+        await self._turn.close()
+
+    async def _read(self) -> AsyncGenerator[Any, None]:
+        step = await self._turn.advance(None)
+        while isinstance(step, Ask | Consult):
+            if isinstance(step, Consult):
+                step = await self._turn.advance(await self._consult(step))
+                continue
+            self._shown.next_message()
+            answer: Message | anthropic.APIStatusError
+            try:
+                async with self._client.messages.stream(**step.request) as stream:
+                    async for event in stream:
+                        for passing in self._shown.passing(event):
+                            yield passing
+                    self._shown.check()
+                    answer = await stream.get_final_message()
+            except REFUSES as refusal:
+                answer = refusal
+            step = await self._turn.advance(answer)
+        self._reply = step
