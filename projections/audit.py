@@ -11,9 +11,18 @@ beside the rules, with ids that begin with `structure-`:
 * structure-risk: a risk raised or cleared on some branches of a tree only;
 * structure-command: a command id that was used for two appends, or, in a database, could be used for another;
 * structure-state: a live state that is not what the log adds up to.
+
+All but positions and command ids can be checked tree by tree, so an audit can be distributed:
+
+    audit(log) == merge(audit_global(log), map(audit_tree, by_tree(log)))
+
+What bounds its memory: of the whole log, the id of every append; of a tree, the state of each branch and the state
+before each turn, since a branch may open at any of them. Where it is known beforehand at which turns branches open
+(`fork_points`), only the states before those are kept, and memory grows with branches and not with turns. Figures are
+in docs/explanation/performance.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from lastresort.domain.events import (
@@ -31,10 +40,20 @@ from lastresort.domain.rules import BEGINNINGS
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Frozen
 
-from .replay import Replay
+from .replay import Replay, Turn
 
 OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskCleared})
 """What is recorded on more than one branch by one append."""
+
+Entry = Recorded | Unreadable
+
+
+class Placed(NamedTuple):
+    """An entry and where it stands in the whole log, as that was read: after how many entries, in which append."""
+
+    place: int  # from 1
+    append: int  # from 1; an entry that cannot be read counts to the one before it
+    entry: Entry
 
 
 class Finding(Frozen):
@@ -46,6 +65,21 @@ class Finding(Frozen):
     detail: str
 
 
+class Located(NamedTuple):
+    """A finding, and what orders it in the whole log: append by append, each with what is about it as a whole last."""
+
+    append: int
+    stage: int
+    place: int
+    finding: Finding
+
+
+Findings = tuple[Located, ...]
+
+_ENTRIES, _FORKS, _RISKS = range(3)  # the stages of what is found in one append
+_END = 2**63  # the place, and the append, of what is found where the log ends
+
+
 class Report(NamedTuple):
     """What an audit found: nothing, if `findings` is empty."""
 
@@ -55,44 +89,149 @@ class Report(NamedTuple):
     states: Mapping[str, Conversation]
 
 
-def audit(log: Iterable[Recorded | Unreadable], law: Law = GOVERNING) -> Report:
-    """Replay a whole log in its order and return every finding, in that order."""
-    auditor = _Auditor(law)
-    for entry in log:
-        auditor.take(entry)
-    return auditor.report()
+class TreeAudit(NamedTuple):
+    """What the audit of one tree found, and the state of each of its branches."""
+
+    events: int
+    findings: Findings
+    states: Mapping[str, Conversation]
 
 
-class _Auditor:
-    def __init__(self, law: Law) -> None:
-        self.replay = Replay()
-        self._events = 0
+def audit(log: Iterable[Entry], law: Law = GOVERNING, forks: Container[Turn] | None = None) -> Report:
+    """Replay a whole log in its order and return every finding, in that order.
+
+    Args:
+        log: every entry from the beginning; read once.
+        law: what to ask of each event.
+        forks: the turns at which branches open, as `fork_points` returns them for the same log, to save memory.
+    """
+    whole, trees = _WholeLog(), _Trees(law, forks)
+    for place, entry in enumerate(log, 1):
+        trees.take(place, whole.take(place, entry), entry)
+    return merge(tuple(whole.findings), [trees.audited()])
+
+
+def audit_global(log: Iterable[Entry]) -> Findings:
+    """Return what is wrong with a log across its trees: gaps in its positions, and command ids that were used twice."""
+    whole = _WholeLog()
+    for place, entry in enumerate(log, 1):
+        whole.take(place, entry)
+    return tuple(whole.findings)
+
+
+def audit_tree(tree: Iterable[Placed], law: Law = GOVERNING) -> TreeAudit:
+    """Audit the entries of one tree, or of several, in the order of the log."""
+    trees = _Trees(law, None)
+    for place, append, entry in tree:
+        trees.take(place, append, entry)
+    return trees.audited()
+
+
+def merge(whole: Findings, trees: Iterable[TreeAudit]) -> Report:
+    """Put together the audit of a log from `audit_global` and the audits of all its trees, in any order.
+
+    Raises:
+        ValueError: a branch is in two trees, so the log was not split by tree.
+    """
+    events, findings, states = 0, list(whole), dict[str, Conversation]()
+    for tree in trees:
+        if twice := states.keys() & tree.states.keys():
+            raise ValueError(f"branch {min(twice)} is in two trees: split a log by `by_tree`")
+        events += tree.events
+        findings += tree.findings
+        states.update(tree.states)
+    return Report(events, len(states), tuple(located.finding for located in sorted(findings, key=_order)), states)
+
+
+def _order(located: Located) -> tuple[int, int, int, str]:
+    append, stage, place, finding = located
+    return append, stage, place, finding.branch if place == _END else ""
+
+
+def by_tree(log: Iterable[Entry]) -> tuple[tuple[Placed, ...], ...]:
+    """Split a log by tree, in the order in which the trees begin.
+
+    Branches are of one tree if one names the other as its parent or child, lawfully or not.
+    """
+    whole, joined = _WholeLog(), dict[str, str]()
+    entries = [Placed(place, whole.take(place, entry), entry) for place, entry in enumerate(log, 1)]
+
+    def root_of(branch: str) -> str:
+        while (above := joined.setdefault(branch, branch)) != branch:
+            joined[branch] = branch = joined[above]
+        return branch
+
+    for _, _, entry in entries:
+        if isinstance(entry, Recorded):
+            if isinstance(entry.event, BranchOpened):
+                joined[root_of(entry.branch)] = root_of(entry.event.parent)
+            elif isinstance(entry.event, BranchedOff):
+                joined[root_of(entry.event.child)] = root_of(entry.branch)
+    trees: dict[str, list[Placed]] = {}
+    for placed in entries:
+        trees.setdefault(root_of(placed.entry.branch), []).append(placed)
+    return tuple(map(tuple, trees.values()))
+
+
+class _WholeLog:
+    """What takes the whole log to check."""
+
+    def __init__(self) -> None:
+        self.findings: list[Located] = []
         self._position = 0  # of the entry before
-        self.findings: list[Finding] = []
-        self._law = law
-        self._shared: list[Recorded] = []  # the events that the append being read has for several branches
-        self._command = ""  # that it carries out
+        self._append = 0
+        self._command = ""  # that the append being read carries out
         self._commands: dict[str, None] = {}  # no set, which the garbage collector would look through again and again
-        self._lacks = {kind: tuple(rule.lacks for rule in rules) for kind, rules in law.items()}
 
-    def take(self, entry: Recorded | Unreadable) -> None:
-        self._events += 1
+    def take(self, place: int, entry: Entry) -> int:
+        """Take the next entry, and return which append it is of."""
         self._position += 1
         if entry.position != self._position:
-            self._find(entry, "gap", f"position {entry.position} where {self._position} was to come")
+            self._find(place, entry, "gap", f"position {entry.position} where {self._position} was to come")
             self._position = entry.position
+        if isinstance(entry, Recorded) and entry.command_id != self._command:
+            self._append += 1
+            self._command = entry.command_id
+            if self._command in self._commands:
+                detail = f"command id {self._command} was used by an earlier append"
+                self._find(place, entry, "command", detail)
+            self._commands[self._command] = None
+        return self._append
+
+    def _find(self, place: int, entry: Entry, what: str, detail: str) -> None:
+        self.findings.append(Located(self._append, _ENTRIES, place, _of_structure(entry, what, detail)))
+
+
+class _Trees:
+    """What can be checked tree by tree: here of one, or of as many as come."""
+
+    def __init__(self, law: Law, forks: Container[Turn] | None) -> None:
+        self.replay = Replay(forks=forks)
+        self.findings: list[Located] = []
+        self._events = 0
+        self._place = 0
+        self._law = law
+        self._append = 0
+        self._shared: list[tuple[int, Recorded]] = []  # the events that the append being read has for several branches
+        self._lacks = {kind: tuple(rule.lacks for rule in rules) for kind, rules in law.items()}
+
+    def take(self, place: int, append: int, entry: Entry) -> None:
+        if append != self._append:
+            if self._shared:
+                self._close_append()
+            self._append = append
+        self._events += 1
+        self._place = place
         if isinstance(entry, Unreadable):
             self._find(entry, "unreadable", entry.why)
             if entry.branch in self.replay.states:
                 state = self.replay.states[entry.branch]
                 self.replay.states[entry.branch] = state._replace(version=entry.version)
             return
-        _, _, version, _, _, command_id, event, _ = entry
-        if command_id != self._command:
-            self._begin_append(entry)
+        _, _, version, _, _, _, event, _ = entry
         kind = type(event)
         if kind in OF_SEVERAL_BRANCHES:
-            self._shared.append(entry)
+            self._shared.append((place, entry))
         before = self.replay.before(entry)
         usual = version == before.version + 1 and kind not in BEGINNINGS
         if not usual:
@@ -107,7 +246,10 @@ class _Auditor:
 
     def _breaks(self, entry: Recorded, before: Conversation) -> None:
         broken = broken_by(before, entry.event, self._law)
-        self._breach(entry, tuple(dict.fromkeys(b.rule for b in broken)), "; ".join(str(b) for b in broken))
+        rules = tuple(dict.fromkeys(one.rule for one in broken))
+        detail = "; ".join(map(str, broken))
+        finding = Finding(branch=entry.branch, version=entry.version, rules=rules, detail=detail)
+        self._locate(finding)
 
     def _whole(self, entry: Recorded, before: Conversation) -> Conversation:
         """Check that the event is the next on its branch, and return the state with the version that it follows."""
@@ -136,14 +278,6 @@ class _Auditor:
             if event.conversation != parent:
                 self._find(entry, "conversation", f"the parent's conversation is {parent}, not {event.conversation}")
 
-    def _begin_append(self, first: Recorded) -> None:
-        if self._shared:
-            self._close_append()
-        self._command = first.command_id
-        if self._command in self._commands:
-            self._find(first, "command", f"command id {self._command} was used by an earlier append")
-        self._commands[self._command] = None
-
     def _close_append(self) -> None:
         """Check what holds of an append as a whole."""
         self._forks_are_mutual()
@@ -151,38 +285,46 @@ class _Auditor:
         self._shared = []
 
     def _forks_are_mutual(self) -> None:
-        children = {(e.branch, e.event.child, e.event.at) for e in self._shared if isinstance(e.event, BranchedOff)}
-        parents = {(e.event.parent, e.branch, e.event.at) for e in self._shared if isinstance(e.event, BranchOpened)}
-        for entry in self._shared:
+        events = [entry for _, entry in self._shared]
+        children = {(e.branch, e.event.child, e.event.at) for e in events if isinstance(e.event, BranchedOff)}
+        parents = {(e.event.parent, e.branch, e.event.at) for e in events if isinstance(e.event, BranchOpened)}
+        for place, entry in self._shared:
             event = entry.event
             if isinstance(event, BranchedOff) and (entry.branch, event.child, event.at) not in parents:
-                self._find(entry, "fork", f"branch {event.child} did not open at {event.at} in the same append")
+                detail = f"branch {event.child} did not open at {event.at} in the same append"
+                self.findings.append(Located(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
             if isinstance(event, BranchOpened) and (event.parent, entry.branch, event.at) not in children:
-                self._find(entry, "fork", f"branch {event.parent} does not note this fork in the same append")
+                detail = f"branch {event.parent} does not note this fork in the same append"
+                self.findings.append(Located(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
 
     def _risks_are_everywhere(self) -> None:
-        for entry in self._shared:
+        for place, entry in self._shared:
             if isinstance(entry.event, RiskRaised | RiskCleared):
-                same = {e.branch for e in self._shared if _same_risk(e.event, entry.event)}
+                same = {e.branch for _, e in self._shared if _same_risk(e.event, entry.event)}
                 missing = [branch for branch in self.replay.tree_of(entry.branch) if branch not in same]
                 if missing:
-                    self._find(entry, "risk", f"{entry.kind} {entry.event.risk} is not on: {', '.join(missing)}")
+                    detail = f"{entry.kind} {entry.event.risk} is not on: {', '.join(missing)}"
+                    self.findings.append(Located(self._append, _RISKS, place, _of_structure(entry, "risk", detail)))
 
-    def _find(self, entry: Recorded | Unreadable, what: str, detail: str) -> None:
-        self._breach(entry, (f"structure-{what}",), detail)
+    def _find(self, entry: Entry, what: str, detail: str) -> None:
+        self._locate(_of_structure(entry, what, detail))
 
-    def _breach(self, entry: Recorded | Unreadable, rules: tuple[str, ...], detail: str) -> None:
-        self.findings.append(Finding(branch=entry.branch, version=entry.version, rules=rules, detail=detail))
+    def _locate(self, finding: Finding) -> None:
+        self.findings.append(Located(self._append, _ENTRIES, self._place, finding))
 
-    def report(self) -> Report:
+    def audited(self) -> TreeAudit:
+        """Close what is open where the log ends, and return what was found."""
         self._close_append()
         for branch, state in self.replay.states.items():
             if state.hold_due == state.version:
                 detail = f"the verdict at {state.version} saw a risk, and no RiskRaised followed"
-                self.findings.append(
-                    Finding(branch=branch, version=state.version, rules=("risk-holds",), detail=detail)
-                )
-        return Report(self._events, len(self.replay.states), tuple(self.findings), self.replay.states)
+                finding = Finding(branch=branch, version=state.version, rules=("risk-holds",), detail=detail)
+                self.findings.append(Located(_END, _ENTRIES, _END, finding))
+        return TreeAudit(self._events, tuple(self.findings), self.replay.states)
+
+
+def _of_structure(entry: Entry, what: str, detail: str) -> Finding:
+    return Finding(branch=entry.branch, version=entry.version, rules=(f"structure-{what}",), detail=detail)
 
 
 def _same_risk(one: EventBase, other: RiskRaised | RiskCleared) -> bool:

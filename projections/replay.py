@@ -1,15 +1,19 @@
 """Reading the log from the beginning: the state of every branch, as each event found it and left it.
 
-A branch inherits the state of its parent at the turn where it opens, so the state before each turn is kept.
-Memory is proportional to the number of turns, not to what was said in them.
+A branch inherits the state of its parent at the turn where it opens, so the state before each turn is kept: memory is
+proportional to the number of turns. Where it is known at which turns branches open, those before other turns are not
+kept, and memory is proportional to the number of branches.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
-from lastresort.domain.events import AssistantTurnTaken, BranchOpened, EventBase, Recorded, UserTurnTaken
+from lastresort.domain.events import AssistantTurnTaken, BranchOpened, EventBase, Recorded, Unreadable, UserTurnTaken
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import OpenRisk
+
+Turn = tuple[str, int]
+"""A turn by the branch that it was recorded on, and its version."""
 
 _TURNS = frozenset({UserTurnTaken, AssistantTurnTaken})
 
@@ -22,14 +26,43 @@ class _Fork(NamedTuple):
     at: int
 
 
-class Replay:
-    """The states of all branches after the events taken so far."""
+def _turn_at(opened: BranchOpened, forks: Mapping[str, _Fork]) -> Turn:
+    """Return the turn before which a branch opens: on its parent, or where its parent inherits it from."""
+    owner = opened.parent
+    while (fork := forks.get(owner)) is not None and opened.at < fork.at:
+        owner = fork.parent
+    return owner, opened.at + 1
 
-    def __init__(self, log: Iterable[Recorded] = ()) -> None:
+
+def fork_points(log: Iterable[Recorded | Unreadable]) -> frozenset[Turn]:
+    """Return the turns of a log at which its branches open: the only ones before which a replay needs the state."""
+    turns, forks, begun = set[Turn](), dict[str, _Fork](), set[str]()
+    for entry in log:
+        if isinstance(entry, Unreadable):
+            continue
+        event = entry.event
+        if isinstance(event, BranchOpened):
+            turns.add(_turn_at(event, forks))
+            if entry.branch not in begun and event.parent in begun:
+                forks[entry.branch] = _Fork("", event.parent, event.at)
+        begun.add(entry.branch)
+    return frozenset(turns)
+
+
+class Replay:
+    """The states of all branches after the events taken so far.
+
+    Args:
+        log: events to begin with.
+        forks: the turns at which branches will open, as `fork_points` returns them; None if nobody knows.
+    """
+
+    def __init__(self, log: Iterable[Recorded] = (), forks: Container[Turn] | None = None) -> None:
+        self._open_at = forks
         self.states: dict[str, Conversation] = {}
         # By branch and version, since a dictionary for each branch would weigh more than what is in it.
-        self._before_turns: dict[tuple[str, int], Conversation] = {}
-        self._answers: set[tuple[str, int]] = set()  # the turns that are the assistant's
+        self._before_turns: dict[Turn, Conversation] = {}
+        self._answers: set[Turn] = set()  # the turns that are the assistant's
         self._forks: dict[str, _Fork] = {}
         self._trees: dict[str, list[str]] = {}  # by root, those that are more than that
         for recorded in log:
@@ -52,11 +85,12 @@ class Replay:
         kind = type(event)
         if kind in _TURNS:
             turn = branch, recorded.version
-            self._before_turns[turn] = before
-            if kind is AssistantTurnTaken:
-                self._answers.add(turn)
-            else:
-                self._answers.discard(turn)  # where a log has a version twice, the later counts
+            if self._open_at is None or turn in self._open_at:
+                self._before_turns[turn] = before
+                if kind is AssistantTurnTaken:
+                    self._answers.add(turn)
+                else:
+                    self._answers.discard(turn)  # where a log has a version twice, the later counts
         elif branch not in self.states and isinstance(event, BranchOpened):
             self._open(branch, event)
         after = self.states[branch] = evolve(before, event)
@@ -85,12 +119,10 @@ class Replay:
 
         Where no turn follows, the fork is unlawful whatever the state is, and the nearest that is known stands for it.
         """
-        owner, head = opened.parent, self.states.get(opened.parent)
+        head = self.states.get(opened.parent)
         if head is None:
             return Conversation(), None
-        while (fork := self._forks.get(owner)) is not None and opened.at < fork.at:
-            owner = fork.parent
-        turn = owner, opened.at + 1
+        turn = _turn_at(opened, self._forks)
         if (found := self._before_turns.get(turn)) is not None:
             return found, AssistantTurnTaken if turn in self._answers else UserTurnTaken
         if opened.at >= head.version:

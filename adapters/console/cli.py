@@ -322,7 +322,13 @@ def why(branch: str, ground: str | None, url: str, as_json: bool) -> None:
 def audit(source: str, as_json: bool) -> None:
     """Replay a whole log, and name each event that breaks a rule."""
     from lastresort.adapters.importers.log_file import read_log
-    from lastresort.adapters.upkeep.audited import note_audit, without_collector, wrong_counts, wrong_snapshots
+    from lastresort.adapters.upkeep.audited import (
+        note_audit,
+        replayed,
+        without_collector,
+        wrong_counts,
+        wrong_snapshots,
+    )
     from lastresort.projections import audit as replay
     from lastresort.projections.audit import compare_live
 
@@ -333,7 +339,7 @@ def audit(source: str, as_json: bool) -> None:
     if "://" in source:
         with _opened(source) as conversations:
             with without_collector():
-                report = replay(conversations.store.entries())
+                report = replayed(conversations.store)
             findings = report.findings + wrong_counts(conversations)
             if not findings:
                 findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})

@@ -12,9 +12,13 @@ from datetime import UTC
 from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.stores.recorder_store import RecorderStore
 from lastresort.application.chat import Conversations
-from lastresort.projections import Finding
+from lastresort.application.ports import EventStore
+from lastresort.projections import Finding, Report, audit
+from lastresort.projections.replay import fork_points
 
 from .checks import AUDITED
+
+LONG = 1_000_000  # events: beyond that the states before all turns take hundreds of megabytes
 
 
 @contextmanager
@@ -32,6 +36,14 @@ def without_collector() -> Iterator[None]:
     finally:
         if usual:
             gc.enable()
+
+
+def replayed(store: EventStore, long: int = LONG) -> Report:
+    """Audit the log of a store; one of more than `long` events is read twice, to keep memory to its branches."""
+    head = store.head()
+    if head <= long:
+        return audit(store.entries())
+    return audit(store.entries(limit=head), forks=fork_points(store.entries(limit=head)))
 
 
 def wrong_counts(conversations: Conversations) -> tuple[Finding, ...]:
