@@ -11,7 +11,7 @@ storage engine and on no version of pydantic, so everything that it consists of 
   whatever it consists of. A field without a value is null, a list without items `[]`.
 * Numbers are integers in decimal digits. Times are as they were recorded.
 
-Who adds a field to an event leaves it out of these bytes where it has the value that its absence meant, since what was
+If you add a field to an event, leave it out of these bytes where it has the value that its absence meant: what was
 recorded before must keep its form.
 """
 

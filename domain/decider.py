@@ -91,7 +91,10 @@ _ASSISTANT_TURN = TypeAdapter(AssistantTurnTaken).validator
 
 
 def decide(command: Command, state: Conversation) -> Accepted | Refused:
-    """Return the events that carry out `command` in `state`, or every rule that stands in the way."""
+    """Return the events that carry out `command` in `state`, or every rule that stands in the way.
+
+    Pure. The answer holds for this state only: to record it, append it at `state.version` or decide again.
+    """
     events = propose(command, state)
     broken = broken_by(state, events[0]) if len(events) == 1 else broken_rules(state, events)
     return Refused(events[0].kind, broken, _trace(command, events[0], broken, state)) if broken else Accepted(events)
@@ -189,8 +192,8 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
 def _assessment(command: AssessTurn, state: Conversation) -> tuple[Event, ...]:
     """A verdict; and where it sees a risk that holds, the risk, which is named by the command that saw it.
 
-    During a hold the law asks for none. One about somebody else is raised all the same, lest clearing the first
-    forget them.
+    During a hold the law asks for none. One about somebody else is raised all the same, so that they are not forgotten
+    when the first is cleared.
     """
     verdict = TurnAssessed(
         by=command.by,

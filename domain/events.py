@@ -265,9 +265,9 @@ Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTS: Mapping[tuple[str, int], Upcast] = {}
 """How events of earlier schema versions become those of today: the steps, by kind and the version they start from.
 
-A log outlives the program that wrote it. Whoever changes the fields of an event gives its type the next
-`schema_version` and registers here the step that makes the old fields into the new. A step is pure, and steps are never
-removed. So far every event is as it was first written.
+A log outlives the program that wrote it. If you change the fields of an event, give its type the next
+`schema_version` and register here the step that turns the old fields into the new ones. A step is pure, and steps are
+never removed. So far every event is as it was first written.
 """
 
 

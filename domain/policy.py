@@ -104,7 +104,7 @@ class Policy(Frozen):
 
     @classmethod
     def default(cls) -> Self:
-        """Return the profile for who has no reason to choose another."""
+        """Return the profile to use if you have no reason to choose another."""
         return cls(name="default")
 
     @classmethod
@@ -132,7 +132,7 @@ def _hash_of(fields: str) -> Digest:
 
 
 def _as_it_says(policy: object) -> object:
-    """Return what a policy says, to be asked anew: a subclass, or one made by a back door, may say anything."""
+    """Return the fields of a policy, to be validated again: a subclass, or a back door, may have put anything in it."""
     if isinstance(policy, Policy):
         return {name: getattr(policy, name) for name in Policy.model_fields}
     return policy

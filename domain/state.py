@@ -120,8 +120,8 @@ NO_WISHES = Wishes()
 class Conversation(NamedTuple):
     """A branch at a version. `Conversation()` is the state before a root branch begins.
 
-    The fields that change with nearly every event come first: `evolve` makes those anew and takes over the rest by
-    position.
+    The fields that change with nearly every event come first: `evolve` makes new values of those and takes over the
+    rest by position.
     """
 
     version: int = 0

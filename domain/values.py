@@ -45,7 +45,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with other values, validated as if it were made anew: pydantic's own would take anything."""
+        """Return a copy with other values, validated like a new one: pydantic's own would take anything."""
         fields = {
             name: getattr(self, name) for name in type(self).model_fields
         }  # and nothing that was computed of them
@@ -135,7 +135,7 @@ class Ground(StrEnum):
 
 
 class ForkCause(StrEnum):
-    """What opened a branch: a user turn written anew, or an answer asked for again."""
+    """What opened a branch: a user turn that was rewritten, or an answer that was asked for again."""
 
     EDIT = "edit"
     RETRY = "retry"

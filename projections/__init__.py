@@ -1,8 +1,24 @@
 """Views of the log: pure folds over recorded events. The same log gives the same views, byte for byte."""
 
-from .audit import Finding, Report, audit
+from .audit import Finding, Report, audit, audit_global, audit_tree, by_tree, merge
 from .branches import Branch, Views, views
-from .replay import Replay
+from .replay import Replay, fork_points
 from .transcript import Line, describe, transcript
 
-__all__ = ["Branch", "Finding", "Line", "Replay", "Report", "Views", "audit", "describe", "transcript", "views"]
+__all__ = [
+    "Branch",
+    "Finding",
+    "Line",
+    "Replay",
+    "Report",
+    "Views",
+    "audit",
+    "audit_global",
+    "audit_tree",
+    "by_tree",
+    "describe",
+    "fork_points",
+    "merge",
+    "transcript",
+    "views",
+]

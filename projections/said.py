@@ -1,4 +1,4 @@
-"""What of a turn people read, where its words are kept as the messages of an API rather than as plain text.
+"""The part of a turn that people read, where its words are the messages of an API rather than plain text.
 
 An adapter that talks to a model over an API keeps a turn whole, as JSON: thinking, tool calls and their results,
 images. That it did is sealed with the words and told by their type, `Messages`, never by the words themselves: someone

@@ -13,8 +13,7 @@ from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.stores.recorder_store import RecorderStore
 from lastresort.application.chat import Conversations
 from lastresort.application.ports import EventStore
-from lastresort.projections import Finding, Report, audit
-from lastresort.projections.replay import fork_points
+from lastresort.projections import Finding, Report, audit, fork_points
 
 from .checks import AUDITED
 
