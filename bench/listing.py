@@ -1,16 +1,26 @@
-"""Listing: a page of the active, the ended and the branched conversations, among few and among many."""
+"""Listing: a page of branches, and of the directory of conversations, among few and among many."""
 
 from contextlib import ExitStack
 from time import perf_counter
+from typing import Any
 
 from lastresort import Conversations, open_conversations
 from lastresort.application.ports import List
 
+from .contenders import MODEL
 from .measure import Round, Work, at_most, ratio, value
 from .place import Place
 from .stories import many, mixed, write
 
 KINDS: tuple[List, ...] = ("active", "ended", "branched")
+ASKED: dict[str, dict[str, Any]] = {
+    "the newest": {},
+    "the latest to speak": {"by": "last_turn"},
+    "those that ended": {"status": "ended"},
+    "one model's": {"model": MODEL},
+}
+"""What the directory is asked for."""
+LISTS = (*KINDS, *ASKED)
 PAGE = 50
 
 
@@ -22,8 +32,8 @@ def work(place: Place, few: int, many_: int, open_ones: ExitStack) -> Work:
         stores[count] = open_conversations(f"sqlite:///{place.new_file()}")
         open_ones.callback(stores[count].close)
         write(stores[count].store, many(stories, count))
-    lines = [value(f"a page of {kind} among {few:,}", "ms", at_most(3)) for kind in KINDS]
-    lines += [value(f"a page of {kind} among {many_:,}", "ms") for kind in KINDS]
+    lines = [value(f"a page of {kind} among {few:,}", "ms", at_most(3)) for kind in LISTS]
+    lines += [value(f"a page of {kind} among {many_:,}", "ms") for kind in LISTS]
     lines += [
         ratio(
             f"a page of {kind} among {many_:,} / among {few:,}",
@@ -32,7 +42,7 @@ def work(place: Place, few: int, many_: int, open_ones: ExitStack) -> Work:
             at_most(1.1),
             unit="times",
         )
-        for kind in KINDS
+        for kind in LISTS
     ]
     return Work("listing", f"pages of {PAGE} branches", [lambda: _pages(stores)], lines)
 
@@ -48,4 +58,12 @@ def _pages(stores: dict[int, Conversations]) -> Round:
             measured[f"a page of {kind} among {count:,}"] = (perf_counter() - start) * 1e3
             assert len(first.rows) == len(second.rows) == PAGE
             assert not {row.branch for row in first.rows} & {row.branch for row in second.rows}
+    for kind, asked in ASKED.items():
+        for count, conversations in stores.items():
+            cursor = conversations.list(limit=PAGE, **asked).after
+            start = perf_counter()
+            rows = conversations.list(limit=PAGE, after=cursor, **asked).rows
+            measured[f"a page of {kind} among {count:,}"] = (perf_counter() - start) * 1e3
+            assert cursor is not None
+            assert len(rows) == PAGE
     return measured
