@@ -1,6 +1,6 @@
 """W3: a branch in the middle of a conversation, and the first turn on it; in appends, and in bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -87,7 +87,7 @@ def _ours(ours: Ours, path: Path, names: dict[int, str]) -> Round:
     return {**medians(samples), **added}
 
 
-def _copying(place: Place, open_ones: ExitStack):
+def _copying(place: Place, open_ones: ExitStack) -> Callable[[], Round]:
     path = place.new_file()
     plain = PlainSQLite(path)
     open_ones.callback(plain.close)
@@ -102,7 +102,7 @@ def _langgraph() -> bool:
     return any(peer.label == "LangGraph" for peer in peers.on_sqlite())
 
 
-def _forking(place: Place, open_ones: ExitStack):
+def _forking(place: Place, open_ones: ExitStack) -> Callable[[], Round]:
     path = place.new_file()
     graph = peers.langgraph_on_sqlite(path)
     open_ones.callback(graph.close)
@@ -113,7 +113,7 @@ def _forking(place: Place, open_ones: ExitStack):
     return lambda: _others("LangGraph", path, lambda: graph.branch(middle))
 
 
-def _others(label: str, path: Path, branch) -> Round:
+def _others(label: str, path: Path, branch: Callable[[], object]) -> Round:
     samples = []
     before = sum(size(path).values())
     for _ in range(BRANCHES):

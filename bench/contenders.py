@@ -47,6 +47,12 @@ class Contender(Protocol):
     def close(self) -> None: ...
 
 
+class Fillable(Contender, Protocol):
+    """One that can be filled without measuring each turn."""
+
+    def fill(self, conversation: str, turns: int) -> None: ...
+
+
 # --- This project ---------------------------------------------------------------------------------------------------
 
 

@@ -58,12 +58,12 @@ def _pages(stores: dict[int, Conversations]) -> Round:
             measured[f"a page of {kind} among {count:,}"] = (perf_counter() - start) * 1e3
             assert len(first.rows) == len(second.rows) == PAGE
             assert not {row.branch for row in first.rows} & {row.branch for row in second.rows}
-    for kind, asked in ASKED.items():
+    for name, asked in ASKED.items():
         for count, conversations in stores.items():
             cursor = conversations.list(limit=PAGE, **asked).after
             start = perf_counter()
             rows = conversations.list(limit=PAGE, after=cursor, **asked).rows
-            measured[f"a page of {kind} among {count:,}"] = (perf_counter() - start) * 1e3
+            measured[f"a page of {name} among {count:,}"] = (perf_counter() - start) * 1e3
             assert cursor is not None
             assert len(rows) == PAGE
     return measured

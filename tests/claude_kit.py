@@ -13,7 +13,7 @@ import pytest
 
 from lastresort import Chat, Conversations, Policy, Recorded, Risk, Verdict, open_conversations
 from lastresort.adapters.claude import AsyncClaude, Case, Claude, Ended, Opinion, Outcome, Pending, Reply
-from lastresort.adapters.loopback import Answer, Loopback, Script, loopback, text, tool_use
+from lastresort.adapters.loopback import Answer, Loopback, Script, Scripted, loopback, text, tool_use
 from lastresort.projections.said import spoken
 
 from .loopback_kit import MODEL
@@ -35,12 +35,12 @@ def harm(category: str = "abuse", severity: int = 2, risk: str = "none") -> dict
     return tool_use("lastresort_harm", {"category": category, "severity": severity, "risk": risk})
 
 
-def redirecting() -> list[Answer]:
+def redirecting() -> list[Scripted]:
     """A turn that redirects: two messages, since the results of the calls come in between."""
     return [Answer([text("Let us do something else."), harm(), REDIRECT]), Answer([text("A garden, say?")])]
 
 
-def warning() -> list[Answer]:
+def warning() -> list[Scripted]:
     return [Answer([harm(), WARN]), Answer([text("This is abuse. Shall we plan a garden? If not, I may end this.")])]
 
 
@@ -60,7 +60,7 @@ class Bench:
     def __init__(self, api: Loopback, chats: Conversations, way: Way, params: dict[str, Any]) -> None:
         self.api, self.chats, self.way = api, chats, way
         self.params = {"max_tokens": 500, "assessor": lambda case: SECOND, **params}
-        self.connection = {"base_url": api.url, "api_key": "x", "max_retries": 0, "timeout": 30}
+        self.connection: dict[str, Any] = {"base_url": api.url, "api_key": "x", "max_retries": 0, "timeout": 30}
         self.shown = ""  # what was streamed in the last turn, of all its streams
 
     def start(self, **how: Any) -> Chat:
@@ -73,7 +73,8 @@ class Bench:
         with anthropic.Anthropic(**self.connection) as client:
             claude = Claude(client, **self.params)
             if not self.way.streams:
-                return _whole(claude, chat, content, how)
+                whole: Outcome = _whole(claude, chat, content, how)
+                return whole
             with claude.stream(chat, content, **how) as stream:
                 self.shown = _shown_before(**how)
                 for piece in stream:
@@ -110,7 +111,7 @@ class Bench:
         return chat
 
 
-def brink() -> list[Answer]:
+def brink() -> list[Scripted]:
     return [*redirecting(), *redirecting(), *redirecting(), *warning()]
 
 

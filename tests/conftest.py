@@ -1,17 +1,26 @@
 """What every test may use."""
 
+import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 
 import hypothesis
 import pytest
 
 from lastresort.adapters import testing
-from lastresort.adapters.testing.given import Given
 
-from .stores import MASTER_KEY, postgresql_server
+from .stores import MASTER_KEY, ROOT, postgresql_server
+from .vocabulary import Tell
 
 # What they assert is shown in full when it fails, as in the tests themselves.
 pytest.register_assert_rewrite("tests.claude_kit", "tests.operations_kit", "tests.service_kit")
+
+# The bench is no part of what is installed. Tests import it from where it stands, as pytest does with themselves: the
+# checkout as a whole is not on the path, or else its `domain` and `adapters` would be too.
+_bench = ModuleSpec("bench", None, is_package=True)
+_bench.submodule_search_locations = [str(ROOT / "bench")]
+sys.modules.setdefault("bench", module_from_spec(_bench))
 
 # A slow machine is no defect of the law.
 hypothesis.settings.register_profile("lastresort", deadline=None)
@@ -33,6 +42,6 @@ def postgresql(_server: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.fixture
-def given() -> Callable[..., Given]:
+def given() -> Tell:
     """Tell a history, step by step; each step must be lawful."""
     return testing.given

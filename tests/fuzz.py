@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 KEPT = Path(__file__).resolve().parent.parent / ".fuzz"
 MOST_BYTES = 2**16
@@ -27,13 +28,15 @@ def fuzz(target: str, way: str, seconds: int) -> None:
     with atheris.instrument_imports(include=["lastresort", "tomllib"]):
         from hypothesis import given, settings
 
+        from lastresort import PROFILES
+
         from . import broken_files as of
         from .test_fuzz import PROFILE, take_log, take_policy, take_transcripts
 
     take, grammar, valid = {
         "transcripts": (take_transcripts, of.files(of.TRANSCRIPTS), [one.read_bytes() for one in of.TRANSCRIPTS]),
         "logs": (take_log, of.files(of.LOGS), [one.read_bytes() for one in of.LOGS]),
-        "policies": (take_policy, of.policies(), ["\n".join(of.toml_of(p)).encode() for p in of.PROFILES.values()]),
+        "policies": (take_policy, of.policies(), ["\n".join(of.toml_of(p)).encode() for p in PROFILES.values()]),
     }[target]
     path = Path(tempfile.mkdtemp()) / "in"
     importable = {name.partition(":")[0] for name in of.NAMES} - set(sys.modules)
@@ -46,7 +49,8 @@ def fuzz(target: str, way: str, seconds: int) -> None:
 
     entry: Callable[[bytes], object] = hand_in
     if way == "grammar":
-        entry = settings(PROFILE)(given(grammar)(hand_in)).hypothesis.fuzz_one_input
+        generated: Any = settings(PROFILE)(given(grammar)(hand_in))
+        entry = generated.hypothesis.fuzz_one_input
     else:
         for number, data in enumerate(valid):
             (corpus / f"valid-{number}").write_bytes(data)

@@ -140,7 +140,7 @@ def _change(before: str, after: str) -> tuple[str, str]:
     return " ".join(line.strip() for line in was), " ".join(line.strip() for line in now)
 
 
-class Mutated(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+class Mutated(importlib.abc.SourceLoader):
     """Where Python looks first: it finds the mutant in the place of its module, and nothing else."""
 
     def __init__(self, module: str, code: str) -> None:

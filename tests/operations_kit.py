@@ -32,7 +32,8 @@ def opened(url: str, **options: Any) -> AbstractContextManager[Conversations]:
 
 @pytest.fixture(params=DURABLE_STORES)
 def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
+    chosen: str = request.param
+    return chosen
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def in_database(url: str, *statements: str) -> None:
 
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 def checks(url: str) -> dict[str, Check]:

@@ -65,7 +65,7 @@ class History:
     def __init__(self, before: "History | None" = None, event: Event | None = None, own: int = 0) -> None:
         self.before, self.event, self.own = before, event, own
         self.fork: Fork | None = None
-        self.path: tuple[Event, ...] = () if before is None else (*before.path, event)
+        self.path: tuple[Event, ...] = () if before is None or event is None else (*before.path, event)
         self.memo: dict[Any, Any] = {}
 
     @classmethod
@@ -84,8 +84,8 @@ class History:
         self.memo = {last_closing: self.memo[last_closing]} if last_closing in self.memo else {}
 
     def upto(self, version: int) -> "History":
-        past = self
-        while len(past.path) > version:
+        past: History = self
+        while past.before is not None and len(past.path) > version:
             past = past.before
         return past
 
@@ -96,6 +96,10 @@ class History:
         fork.fork = Fork(self.path[at] if at < len(self.path) else None, open_in_tree)
         return fork
 
+    def at(self, version: int) -> Any:
+        """Return the event at `version`, of whichever kind the caller knows that it is."""
+        return self.path[version - 1]
+
     def all(self, *kinds: type[Event]) -> list[tuple[int, Any]]:
         """Return the events of these kinds, each with its version."""
         return [(version, event) for version, event in enumerate(self.path, 1) if type(event) in kinds]
@@ -105,7 +109,8 @@ class History:
         if kinds not in self.memo:
             versions = range(len(self.path), 0, -1)
             self.memo[kinds] = next((v for v in versions if type(self.path[v - 1]) in kinds), 0)
-        return self.memo[kinds]
+        version: int = self.memo[kinds]
+        return version
 
     def is_a(self, version: int | None, kind: type[Event]) -> bool:
         """Return whether the path has an event of this kind at `version`."""
@@ -122,7 +127,8 @@ def word(meaning: Callable[[History], Word]) -> Callable[[History], Word]:
     def remembered(past: History) -> Word:
         if meaning not in past.memo:
             past.memo[meaning] = meaning(past)
-        return past.memo[meaning]
+        meant: Word = past.memo[meaning]
+        return meant
 
     return remembered
 
@@ -197,13 +203,13 @@ def place_of(turn: int, past: History) -> int | None:
 def policy(past: History) -> Policy:
     # (Before the beginning there is none; `begins_once` forbids whatever would ask for it.)
     named = past.last(ConversationStarted, PolicyChanged)
-    return past.path[named - 1].policy if named else Policy.default()
+    return past.at(named).policy if named else Policy.default()
 
 
 @word
 def model(past: History) -> str | None:
     named = past.last(ConversationStarted, ModelChanged)
-    return past.path[named - 1].model if named else None
+    return past.at(named).model if named else None
 
 
 @word
@@ -255,7 +261,7 @@ def last_closing(past: History) -> int:
     known = past
     while last_closing not in known.memo and known.before is not None:
         known = known.before
-    closed = known.memo.setdefault(last_closing, 0)
+    closed: int = known.memo.setdefault(last_closing, 0)
     for version in range(len(known.path) + 1, len(past.path) + 1):
         step = past.upto(version)
         closed = version if _closes(step, closed) else closed
@@ -312,7 +318,7 @@ def standing_warnings(past: History) -> dict[str, int]:
         if version <= void or answered is None or not units(past)[answered].over:
             continue
         earlier = standing.get(warning.category)
-        replaces = earlier is None or not is_complete(past.path[earlier - 1])
+        replaces = earlier is None or not is_complete(past.at(earlier))
         if units(past)[answered].judgement is Verdict.HARMFUL and replaces:
             standing[warning.category] = version
     return standing
@@ -320,8 +326,9 @@ def standing_warnings(past: History) -> dict[str, int]:
 
 def tested_by(warning: int, past: History) -> int | None:
     """Return the user turn that tested a warning first: a later unit of the harm that it warned of."""
-    given = past.path[warning - 1]
-    later = units(past)[place_of(given.seen, past) + 1 :]
+    given: WarningGiven = past.at(warning)
+    answered = place_of(given.seen, past)
+    later = () if answered is None else units(past)[answered + 1 :]
     return next((unit.name for unit in later if unit.is_harm_of(given.category)), None)
 
 
@@ -406,11 +413,11 @@ def ended_is_final(past: History, event: Event) -> bool:
     return type(event) in (*opinions, RiskRaised, RiskCleared, BranchedOff, ContentErased)
 
 
-def _user_turn_named_by(event: Event) -> int:
+def _user_turn_named_by(event: Any) -> int:
     """Return the user turn that an act is about: what it answers, what it has seen, or its turn."""
     if type(event) is RedirectionAttempted:
-        return event.answers
-    return event.turn if type(event) in ABOUT_A_TURN else event.seen
+        return int(event.answers)
+    return int(event.turn if type(event) in ABOUT_A_TURN else event.seen)
 
 
 ABOUT_A_TURN = (TurnAssessed, EndRequested, EndConfirmed, HopeExhausted)
@@ -426,13 +433,14 @@ def refers_to_the_path(past: History, event: Event) -> bool:
         return event.at < len(past.path)
     if not past.is_a(_user_turn_named_by(event), UserTurnTaken):
         return False
-    if type(event) in (RedirectionAttempted, WarningGiven):
+    if type(event) is RedirectionAttempted or type(event) is WarningGiven:
         return past.is_a(event.turn, AssistantTurnTaken)
     return type(event) is not ConversationEnded or _is_on_the_path(event.evidence, past)
 
 
 def _is_on_the_path(evidence: Evidence, past: History) -> bool:
-    cited = [(version, RedirectionAttempted) for version in evidence.redirections] + [
+    cited: list[tuple[int | None, type[Event]]] = [
+        *((version, RedirectionAttempted) for version in evidence.redirections),
         (evidence.warning, WarningGiven),
         (evidence.tested_by, UserTurnTaken),
         (evidence.hope, HopeExhausted),
@@ -443,12 +451,13 @@ def _is_on_the_path(evidence: Evidence, past: History) -> bool:
 
 
 @rule(AssistantTurnTaken, RedirectionAttempted, WarningGiven)
-def answers_a_user(past: History, event: Event) -> bool:
+def answers_a_user(past: History, event: AssistantTurnTaken | RedirectionAttempted | WarningGiven) -> bool:
     # The turn before an assistant turn is a user turn. What led away or warned was the latest assistant turn, and it
     # had the user turn before it that it answers.
-    if type(event) is AssistantTurnTaken:
+    if isinstance(event, AssistantTurnTaken):
         return past.is_a(past.last(UserTurnTaken, AssistantTurnTaken), UserTurnTaken)
-    return event.turn == past.last(AssistantTurnTaken) and event.turn > _user_turn_named_by(event)
+    turn = event.turn
+    return turn == past.last(AssistantTurnTaken) and turn > _user_turn_named_by(event)
 
 
 @rule(RedirectionAttempted, *ABOUT_A_TURN, *HAVING_SEEN)
@@ -460,7 +469,7 @@ def judges_the_latest(past: History, event: Event) -> bool:
 # --- Rules: the last resort ---------------------------------------------------------------------------------------
 
 
-def on_request(event: WarningGiven | ConversationEnded) -> bool:
+def on_request(event: Event) -> bool:
     return type(event) is ConversationEnded and event.ground is Ground.USER_REQUEST
 
 
@@ -484,18 +493,19 @@ def warned_first(past: History, event: ConversationEnded) -> bool:
     # A complete warning of this very harm stands from an earlier answer, and the harm went on after it.
     if on_request(event):
         return True
-    warning = standing_warnings(past).get(event.category)
+    warning = standing_warnings(past).get(event.category or "")
     return warning is not None and _was_put_to_the_test(warning, past)
 
 
 def _was_put_to_the_test(warning: int, past: History) -> bool:
-    return is_complete(past.path[warning - 1]) and tested_by(warning, past) is not None
+    return is_complete(past.at(warning)) and tested_by(warning, past) is not None
 
 
 @rule(WarningGiven, ConversationEnded)
 def still_harmful(past: History, event: WarningGiven | ConversationEnded) -> bool:
     # The harm is there now: in the latest unit, of this category, and nobody says otherwise.
-    return on_request(event) or (current(past) is not None and current(past).is_harm_of(event.category))
+    unit = current(past)
+    return on_request(event) or (unit is not None and unit.is_harm_of(event.category))
 
 
 @rule(HopeExhausted, ConversationEnded)
@@ -519,7 +529,7 @@ def _is_as_grave_as(least: int, past: History) -> bool:
     unit = current(past)
     if unit is None or unit.judgement is not Verdict.HARMFUL:
         return False
-    return all(verdict.severity >= least for _, verdict in unit.verdicts)
+    return all((verdict.severity or 0) >= least for _, verdict in unit.verdicts)
 
 
 # --- Rules: risk --------------------------------------------------------------------------------------------------
@@ -605,7 +615,7 @@ def evidence(past: History, ground: Ground, category: str | None) -> Evidence:
     if ground is Ground.USER_REQUEST:
         request, confirmation = request_and_confirmation(past)
         return Evidence(request=request, confirmation=confirmation)
-    warning = standing_warnings(past).get(category)
+    warning = standing_warnings(past).get(category or "")
     return Evidence(
         redirections=failed_redirections(past)[-EVIDENCE_KEPT:],
         warning=warning,
@@ -697,8 +707,8 @@ class Forest:
 
     def record(self, branch: str, event: Event) -> None:
         past = self.before(branch, event)
-        is_fork = type(event) is BranchOpened and event.parent in self.branches
-        self.roots.setdefault(branch, self.roots[event.parent] if is_fork else branch)
+        parent = event.parent if type(event) is BranchOpened else ""
+        self.roots.setdefault(branch, self.roots[parent] if parent in self.branches else branch)
         self.branches[branch] = past.then(event)
 
 

@@ -17,11 +17,20 @@ from typing import Any, NamedTuple
 
 from lastresort.domain.commands import BranchOff, Command, OpenBranch
 from lastresort.domain.decider import Refused, decide, propose
-from lastresort.domain.events import BranchOpened, ConversationEnded, Event, RiskCleared, RiskRaised
+from lastresort.domain.events import (
+    BranchOpened,
+    ConversationEnded,
+    ConversationStarted,
+    Event,
+    PolicyChanged,
+    RiskCleared,
+    RiskRaised,
+)
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import ForkCause, Ground, Verdict
 
 from . import oracle
+from .narrow import present
 from .oracle import History
 from .vocabulary import USER
 
@@ -57,7 +66,7 @@ def canonical(state: Conversation, cap: int) -> tuple[Any, ...]:
 
 
 def _canonical_unit(state: Conversation) -> tuple[Any, ...]:
-    unit = state.unit
+    unit = present(state.unit)
     return (
         state.answered_by > unit.turn,
         unit.judged == unit.turn,
@@ -84,7 +93,7 @@ def _canonical_episode(state: Conversation, cap: int) -> tuple[Any, ...]:
 def told(event: Event) -> str:
     """One event as a person reads it."""
     fields = event.model_dump(mode="json", exclude={"by", "content", "policy_hash", "usage", "stop_reason"})
-    if "policy" in fields:
+    if isinstance(event, ConversationStarted | PolicyChanged):
         fields["policy"] = event.policy.name
     said = ", ".join(f"{name}={_plain(value)}" for name, value in fields.items() if value not in (None, [], ()))
     return f"{event.kind} by {event.by.kind} {event.by.id}" + (f": {said}" if said else "")
@@ -155,17 +164,18 @@ def check(past: History, state: Conversation, events: tuple[Event, ...], refused
 def _check_ending(past: History, state: Conversation, ending: ConversationEnded) -> None:
     if state.risks or oracle.open_risks(past):
         raise unsound("an ending under risk", past, ending)
-    evidence = ending.evidence
+    evidence: Any = ending.evidence
     if ending.ground is Ground.USER_REQUEST:
         holds = evidence.request < evidence.confirmation and past.path[evidence.request - 1].by.kind == "user"
     else:
         # The floors of the law, whatever the policy says.
-        warning = past.path[evidence.warning - 1]
+        warning, unit = past.at(evidence.warning), oracle.current(past)
         holds = (
             len(set(evidence.redirections)) >= 2
             and max(evidence.redirections[:2]) < evidence.warning < evidence.tested_by < evidence.hope
             and (warning.names_behaviour and warning.redirects and warning.states_consequence)
-            and oracle.current(past).judgement is Verdict.HARMFUL
+            and unit is not None
+            and unit.judgement is Verdict.HARMFUL
         )
     if not holds:
         raise unsound("an ending below the floors", past, ending)
@@ -494,7 +504,7 @@ class TreeSearch:
             named: Any = canonical(branch.states[command.at], self.cap), type(branch.past.path[command.at])
         else:
             turn = command.__dict__.get("seen") or command.__dict__.get("turn")
-            named = turn is None or turn == branch.state.unit.turn
+            named = turn is None or turn == present(branch.state.unit).turn
         return doing.act, doing.branch, current, named
 
 

@@ -74,6 +74,14 @@ def talk(chat: Chat, *turns: str) -> None:
         done(chat.assistant_turn(words) if number % 2 else chat.user_turn(words))
 
 
+def in_turn(*acts: Callable[[Chat], object]) -> Callable[[Chat], None]:
+    def act(chat: Chat) -> None:
+        for one in acts:
+            one(chat)
+
+    return act
+
+
 def safe(chat: Chat) -> None:
     done(chat.judge(Verdict.AMBIGUOUS, risk=Risk.NONE))
 
@@ -143,11 +151,11 @@ ACTS: dict[str, tuple[Callable[[Chat], object], Act]] = {
         lambda chat, id: chat.judge(Verdict.PRODUCTIVE, risk=Risk.IMMINENT, command_id=id),
     ),
     "redirection": (
-        lambda chat: (abused(chat), chat.assistant_turn("no")),
+        in_turn(abused, lambda chat: chat.assistant_turn("no")),
         lambda chat, id: chat.redirect(command_id=id),
     ),
     "warning": (
-        lambda chat: (redirected(chat), redirected(chat), redirected(chat), abused(chat), chat.assistant_turn("!")),
+        in_turn(redirected, redirected, redirected, abused, lambda chat: chat.assistant_turn("!")),
         lambda chat, id: chat.warn("abuse", command_id=id),
     ),
     "risk": (lambda chat: None, lambda chat, id: chat.raise_risk(command_id=id)),
@@ -157,10 +165,7 @@ ACTS: dict[str, tuple[Callable[[Chat], object], Act]] = {
     ),
     "request": (lambda chat: talk(chat, "end"), lambda chat, id: chat.request_end(command_id=id)),
     "confirmation": (lambda chat: talk(chat, "yes"), lambda chat, id: chat.confirm_end(command_id=id)),
-    "end of hope": (
-        lambda chat: (up_to_the_end(chat), abused(chat)),
-        lambda chat, id: chat.declare_hope_exhausted(command_id=id),
-    ),
+    "end of hope": (in_turn(up_to_the_end, abused), lambda chat, id: chat.declare_hope_exhausted(command_id=id)),
     "proposal": (lambda chat: talk(chat, "hello"), lambda chat, id: chat.propose(command_id=id)),
     "ending": (up_to_the_end, lambda chat, id: chat.end(category="abuse", command_id=id)),
     "ending on request": (asked_and_confirmed, lambda chat, id: chat.end(Ground.USER_REQUEST, command_id=id)),
@@ -168,7 +173,7 @@ ACTS: dict[str, tuple[Callable[[Chat], object], Act]] = {
     "feedback": (lambda chat: None, lambda chat, id: chat.feedback(Rating.UP, "thanks", command_id=id)),
     "appeal": (ended, lambda chat, id: chat.appeal("unfair", command_id=id)),
     "decision": (
-        lambda chat: (ended(chat), chat.appeal()),
+        in_turn(ended, lambda chat: chat.appeal()),
         lambda chat, id: chat.decide_appeal(AppealOutcome.UPHELD, by=OPERATOR, command_id=id),
     ),
     "policy": (lambda chat: None, lambda chat, id: chat.change_policy(policy(), by=OPERATOR, command_id=id)),

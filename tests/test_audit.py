@@ -11,6 +11,7 @@ from lastresort.domain.policy import Policy
 from lastresort.projections import audit
 from lastresort.projections.audit import compare_live
 
+from .service_kit import done
 from .stores import ASSESSOR, LEFT, MODEL, OPERATOR, USER, abused, chats, ended, ended_on_request, log_of, started
 from .tampered import Log, breaches, edited, ending, event_at, found, instead, then
 
@@ -23,8 +24,8 @@ __all__ = ["chats", "ending"]
 def test_a_lawful_log_has_no_finding(chats: Conversations) -> None:
     """Endings on both grounds, a refusal, branches, and a risk raised and cleared across a tree."""
     chat = ended(started(chats))
-    child = chat.edit(10, "Let us start anew.", child="d")
-    child.retry(8, child="e").assistant_turn("Gladly.")
+    child = done(chat.edit(10, "Let us start anew.", child="d"))
+    done(child.retry(8, child="e")).assistant_turn("Gladly.")
     child.raise_risk(risk="r")
     child.clear_risk("r", by=OPERATOR)
     ended_on_request(started(chats, "other"))

@@ -19,6 +19,7 @@ from lastresort.projections.audit import Entry, Report, audit, audit_global, aud
 from lastresort.projections.replay import fork_points
 
 from .drawing import UNHURRIED, examples
+from .service_kit import done
 from .stores import MODEL, OPERATOR, USER, abused, chats, ended, ended_on_request, log_of, opened, redirected, started
 from .tampered import Log, ending, forked
 from .test_audit import TAMPERED
@@ -72,10 +73,10 @@ def woods() -> Log:
         abused(first)
         redirected(first)
         abused(second)
-        child = first.retry(4, child="a2")
+        child = done(first.retry(4, child="a2"))
         second.raise_risk(risk="r")
         child.assistant_turn("Gladly.")
-        grandchild = child.edit(2, "Good day.", child="a3")
+        grandchild = done(child.edit(2, "Good day.", child="a3"))
         second.edit(2, "Hello.", child="b2")
         grandchild.raise_risk(risk="s")
         second.clear_risk("r", by=OPERATOR)
@@ -173,7 +174,7 @@ def _with(name: str) -> Callable[[list[Entry], int, int], None]:
     def mutated(log: list[Entry], at: int, to: int) -> None:
         fields: dict[str, Any] = {name: getattr(log[to], name, getattr(log[at], name, None))}
         if isinstance(log[at], Recorded):
-            log[at] = log[at]._replace(**fields)  # type: ignore[arg-type]  # of the same field
+            log[at] = log[at]._replace(**fields)  # of the same field
 
     return mutated
 

@@ -35,7 +35,7 @@ def in_database(url: str, statement: str) -> None:
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as connection:
-        assert connection.execute(statement).rowcount > 0  # type: ignore[call-overload]
+        assert connection.execute(statement).rowcount > 0
 
 
 def found(run: Callable[..., Result], url: str) -> list[tuple[str, int, list[str]]]:
@@ -71,7 +71,7 @@ def test_it_matters__the_command_would_take_effect_once_more(run: Callable[..., 
         done(started(chats).user_turn("Hello.", command_id="turn"))
     in_database(url, "UPDATE stored_events SET nth = 7 WHERE command_id = 'turn'")
     with opened(url, new_id=counting("more-")) as chats:
-        assert chats.chat("c").user_turn("Hello.", command_id="turn").version == 3
+        assert done(chats.chat("c").user_turn("Hello.", command_id="turn")).version == 3
     assert found(run, url) == [("c", 2, ["structure-command"])]
 
 

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from lastresort import Conversations, ForkCause
+from lastresort.application.chat import Chat
 from lastresort.domain.events import BranchedOff, BranchOpened, Recorded, RiskCleared, RiskRaised, Unreadable, UserLeft
 from lastresort.domain.values import OpenRisk
 from lastresort.projections import audit
 
+from .narrow import must_be
 from .stores import LEFT, OPERATOR, USER, chats, log_of, numbered, started
 from .tampered import Log, ending, event_at, forked, found, instead, then
 
@@ -60,7 +62,11 @@ def test_a_branch_that_does_not_begin_at_one_is_found() -> None:
 def test_an_unreadable_entry_is_found_and_takes_its_place(ending: Log) -> None:
     """What follows it is no gap; an unreadable branch does not stop the audit."""
     gone = ending[19]
-    log = [*ending[:19], Unreadable(20, "c", 20, "Future", "kind: Future is no kind of event"), *ending[20:]]
+    log: list[Recorded | Unreadable] = [
+        *ending[:19],
+        Unreadable(20, "c", 20, "Future", "kind: Future is no kind of event"),
+        *ending[20:],
+    ]
     assert gone.kind == "HopeExhausted"
     assert found(log) == [("c", 20, {"structure-unreadable"}), ("c", 22, {"hope-exhausted", "evidence-is-true"})]
     assert audit(log).findings[0].detail == "kind: Future is no kind of event"
@@ -156,9 +162,9 @@ def test_a_fork_of_a_fork_is_audited_on_the_whole_path(chats: Conversations) -> 
     for words in ("One.", "Two."):
         chat.user_turn(words)
         chat.assistant_turn("I see.")
-    child = chat.edit(4, "Three.", child="d")
+    child = must_be(Chat, chat.edit(4, "Three.", child="d"))
     child.assistant_turn("I see.")
-    grandchild = child.edit(5, "Four.", child="e")
+    grandchild = must_be(Chat, child.edit(5, "Four.", child="e"))
     grandchild.edit(2, "Five.", child="f")
     grandchild.retry(3, child="g")
     assert found(log_of(chats)) == []
@@ -244,7 +250,7 @@ def test_a_fork_carries_the_risks_of_its_tree(chats: Conversations) -> None:
 @pytest.mark.parametrize("parents", [{"x": "x"}, {"x": "y", "y": "x"}], ids=["of itself", "of each other"])
 def test_branches_that_are_forks_of_themselves_are_found(parents: dict[str, str]) -> None:
     """Whoever tampers with a log must not be able to keep the audit from ending."""
-    log = []
+    log: list[Recorded] = []
     for branch, parent, at in (*((b, p, 9) for b, p in parents.items()), ("z", "x", 3)):
         event = BranchOpened(by=USER, conversation="c", parent=parent, at=at, cause="edit", risks=())
         log.append(Recorded(len(log) + 1, branch, at + 1, event.kind, "t", f"fork-{branch}", event, "fork"))

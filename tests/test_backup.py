@@ -15,6 +15,7 @@ from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.upkeep import backup as backups
 from lastresort.adapters.upkeep.backup import backup, restore
 from lastresort.adapters.vault.keys import VARIABLE
+from lastresort.domain.values import ErasureCause
 
 from .operations_kit import _apart, another, in_database, kind, logged, opened, run, said, story, turns, url, wrong
 from .stores import USER, done, started, thanked
@@ -84,7 +85,7 @@ def test_what_is_erased_after_a_backup_comes_back_with_its_keys_only(
     """A backup of the log is no copy of the words of a conversation whose key is destroyed everywhere."""
     backup(url, tmp_path / "old")
     with opened(url) as chats:
-        chats.erase_conversation("b", by=USER, cause="user_request", command_id="erase")
+        chats.erase_conversation("b", by=USER, cause=ErasureCause.USER_REQUEST, command_id="erase")
     backup(url, tmp_path / "new")
     place = another()
     restore(tmp_path / "old", place)

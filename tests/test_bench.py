@@ -15,17 +15,15 @@ from typing import Any
 
 import pytest
 
+from bench import branching, claude, contenders, core, listing, long, peers, replay, report, starting, turns
+from bench.measure import Figure, Work, at_least, at_most, measure, ratio, value
+from bench.place import Place, absent, describe
+from bench.stories import tell_turns
 from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken
 
 from .stores import ROOT
 
-sys.path.append(str(ROOT))  # the bench is no part of what is installed
-
-from bench import branching, claude, contenders, core, listing, long, peers, replay, report, starting, turns
-from bench.measure import Figure, Work, at_least, at_most, measure, ratio, value
-from bench.place import Place, absent, describe
-
-ON_SQLITE = {
+ON_SQLITE: dict[str, Callable[[Any], contenders.Contender]] = {
     "ours": contenders.ours_on_sqlite,
     "plain": contenders.PlainSQLite,
     "sealed": contenders.SealedSQLite,
@@ -33,7 +31,7 @@ ON_SQLITE = {
     "langgraph": peers.langgraph_on_sqlite,
     "openai-agents": peers.Session,
 }
-ON_POSTGRES = {
+ON_POSTGRES: dict[str, Callable[[Any], contenders.Contender]] = {
     "ours": contenders.ours_on_postgres,
     "plain": contenders.PlainPostgres,
     "eventsourcing": contenders.library_on_postgres,
@@ -201,7 +199,7 @@ def test_w3(place: Place, open_ones: ExitStack, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("length", [1, 2, 11, 12])
 def test_w3_branches_at_a_turn_of_the_user(length: int, tmp_path: Path, open_ones: ExitStack) -> None:
     ours = opened(contenders.ours_on_sqlite, "ours", tmp_path / "log.db", open_ones)
-    name = branching.tell_turns(ours.conversations, length)
+    name = tell_turns(ours.conversations, length)
     assert ours.conversations.path(name)[branching._middle(length) - 1].kind == UserTurnTaken.kind
 
 

@@ -9,10 +9,10 @@ import pytest
 from lastresort import Chat, Ground, Refused, Risk
 from lastresort.adapters.claude import AsyncClaude, Case, Claude, Outcome
 from lastresort.adapters.claude.turn import Terms, resume
-from lastresort.adapters.loopback import Answer, failing, text, thinking, tool_use
+from lastresort.adapters.loopback import Answer, Scripted, failing, text, thinking, tool_use
 from lastresort.adapters.turns.notes import ASKED, HOLD
 from lastresort.adapters.turns.steps import Ask
-from lastresort.domain.events import AssistantTurnTaken
+from lastresort.domain.events import AssistantTurnTaken, AttemptRefused
 from lastresort.domain.values import Actor, ActorKind
 from lastresort.projections import audit, transcript
 
@@ -27,7 +27,6 @@ from .claude_kit import (
     EVERY_WAY,
     HANDSHAKE,
     HOPELESS,
-    MODEL,
     REDIRECT,
     SECOND,
     WARN,
@@ -41,7 +40,7 @@ from .claude_kit import (
     redirecting,
     results,
 )
-from .loopback_kit import LOOK_UP
+from .loopback_kit import LOOK_UP, MODEL
 from .oracle import unlawful
 from .stores import opened
 
@@ -197,8 +196,8 @@ def test_a_refused_warning_is_on_record(way: Way) -> None:
         assert not isinstance(branch, Refused)
         b.reply(branch, None)
         assert b.api.reports == []
-    attempt = [recorded.event for recorded in chat.path if recorded.kind == "AttemptRefused"]
-    early = [recorded.event for recorded in branch.path if recorded.kind == "AttemptRefused"]
+    attempt = [one.event for one in chat.path if isinstance(one.event, AttemptRefused)]
+    early = [one.event for one in branch.path if isinstance(one.event, AttemptRefused)]
     assert [refused.attempted for refused in attempt + early] == ["WarningGiven"] * 3
     assert attempt[0].rules == ("redirected-first",)
     assert early[0].rules == ("redirected-first", "still-harmful")
@@ -439,7 +438,7 @@ def test_a_risk_goes_before_everything_else_in_its_message(way: Way) -> None:
 @BOTH
 def test_harm_goes_before_what_builds_on_it_in_its_message(way: Way) -> None:
     """Calls may be made at once. Their results come in the order of the calls all the same."""
-    script = [*redirecting(), *redirecting(), Answer([text("No."), REDIRECT, harm()]), "A garden?"]
+    script: list[Scripted] = [*redirecting(), *redirecting(), Answer([text("No."), REDIRECT, harm()]), "A garden?"]
     with bench([*script, Answer([WARN, harm()]), "This is abuse. A garden? If not, I may end this."], way) as b:
         chat = b.start()
         for _ in range(3):

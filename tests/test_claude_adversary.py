@@ -54,7 +54,6 @@ from .claude_kit import (
     END_ON_REQUEST,
     HANDSHAKE,
     HOPELESS,
-    MODEL,
     REDIRECT,
     TWO_WAYS,
     WARN,
@@ -63,7 +62,7 @@ from .claude_kit import (
     ended,
     harm,
 )
-from .loopback_kit import LOOK_UP
+from .loopback_kit import LOOK_UP, MODEL
 from .oracle import unlawful
 
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="ops")

@@ -22,7 +22,7 @@ from lastresort.adapters.claude import (
 from lastresort.adapters.loopback import Answer, Fault, Request, failing, hanging, loopback, text
 from lastresort.adapters.turns.assessor import Failure, assess
 
-from .claude_kit import ABUSE, ENDING, TWO_WAYS, Way, bench, brink, ended
+from .claude_kit import ABUSE, CALM, ENDING, TWO_WAYS, Way, bench, brink, ended
 
 CASE = Case(branch="b", version=2, turn=ABUSE, before=(("user", "Hi."), ("assistant", "Hello.")), categories=("abuse",))
 HARMFUL = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "none", "about": "self"}
@@ -31,7 +31,7 @@ HARMFUL = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "no
 def judged(script: Any, **how: Any) -> tuple[Opinion, list[dict[str, Any]]]:
     """What an assessor says, sync and async, and what was asked; the two must agree."""
     with loopback(lambda request: script) as api:
-        connection = {"base_url": api.url, "api_key": "x", "max_retries": 0}
+        connection: dict[str, Any] = {"base_url": api.url, "api_key": "x", "max_retries": 0}
         with anthropic.Anthropic(**connection) as client:
             one = ClaudeAssessor(client, **how)(CASE)
 
@@ -132,7 +132,7 @@ def test_one_that_takes_too_long_is_not_waited_for() -> None:
     """The thread that asks it is left behind; it holds nothing, and ends with the process."""
     never = threading.Event()
     try:
-        answer = assess(lambda case: never.wait() and None, CASE, 0.05)  # type: ignore[func-returns-value]
+        answer = assess(lambda case: CALM if never.wait() else None, CASE, 0.05)
         assert isinstance(answer, Failure)
         assert isinstance(answer.error, TimeoutError)
     finally:

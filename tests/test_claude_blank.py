@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from lastresort.adapters.loopback import Answer, text, thinking, tool_use
+from lastresort.adapters.loopback import Answer, Scripted, text, thinking, tool_use
 from lastresort.domain.values import Messages
 
-from .claude_kit import AT_RISK, EVERY_WAY, MODEL, TWO_WAYS, Way, bench, harm
-from .loopback_kit import LOOK_UP
+from .claude_kit import AT_RISK, EVERY_WAY, TWO_WAYS, Way, bench, harm
+from .loopback_kit import LOOK_UP, MODEL
 from .stores import opened
 from .test_claude_words import CITATION, lines
 
@@ -90,7 +90,7 @@ def test_white_space_redirects_nobody_and_is_no_first_word(way: Way) -> None:
 @BOTH
 def test_a_note_that_only_white_space_answered_does_not_stand_in_the_way(way: Way) -> None:
     """A note of the system must be followed by an answer; also one that came in the middle of a turn."""
-    script = [Answer([AT_RISK]), Answer([text(" ")]), Answer([text(" ")]), "Yes."]
+    script: list[Scripted] = [Answer([AT_RISK]), Answer([text(" ")]), Answer([text(" ")]), "Yes."]
     with bench(script, way, notes_as="system") as b:
         chat = b.start()
         for said in ("I cannot go on.", "Hm.", "Are you there?"):
@@ -115,7 +115,7 @@ def test_what_was_recorded_without_its_white_space_is_still_read() -> None:
 def test_the_streams_of_a_turn_go_on_with_each_other(way: Way) -> None:
     """Also if nothing comes after the tools, or nothing came before them: together they are what the reply says."""
     call = tool_use("look_up", {"word": "a"})
-    script = [
+    script: list[Scripted] = [
         Answer([text("Let me look."), call]),
         "It says.",
         Answer([text("Hm."), call]),

@@ -15,10 +15,11 @@ import pytest
 
 from lastresort import Chat, Conversations, open_conversations
 from lastresort.adapters.claude import AsyncClaude, Case, Opinion, Outcome, Reply
-from lastresort.adapters.loopback import Answer, Request, loopback, text
+from lastresort.adapters.loopback import Answer, Request, Scripted, loopback, text
 from lastresort.projections import audit
 
-from .claude_kit import ABUSE, MODEL, SECOND, kinds, redirecting
+from .claude_kit import ABUSE, SECOND, kinds, redirecting
+from .loopback_kit import MODEL
 from .oracle import unlawful
 
 JUDGED, ANSWERED = ["UserTurnTaken", "TurnAssessed"], ["AssistantTurnTaken", "RedirectionAttempted"]
@@ -111,7 +112,7 @@ def test_cancelled_at_any_moment(streams: bool) -> None:
     """After so many passes of the event loop, whatever the turn is at by then."""
     moments = [0, *(2**power for power in range(14))]
 
-    def script(request: Request) -> Answer:
+    def script(request: Request) -> Scripted:
         return Answer([text("Let us do something else.")]) if request.results else redirecting()[0]
 
     async def play(claude: AsyncClaude, chat: Chat) -> None:

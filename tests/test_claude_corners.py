@@ -6,7 +6,7 @@ import pytest
 
 from lastresort import Actor, ActorKind
 from lastresort.adapters.claude import Case, Opinion
-from lastresort.adapters.loopback import Answer, text, tool_use
+from lastresort.adapters.loopback import Answer, Scripted, text, tool_use
 from lastresort.adapters.turns.notes import HOLD
 
 from .claude_kit import ABUSE, BOTH, END, HOPELESS, REDIRECT, Way, bench, brink, harm, kinds
@@ -34,7 +34,7 @@ def test_the_gate_stays_shut_while_the_embedders_tools_run(way: Way) -> None:
         asked.append(case)
         return None
 
-    script = [*brink(), Answer([harm(), HOPELESS, END, CALL]), Answer([END]), "Let us go on."]
+    script: list[Scripted] = [*brink(), Answer([harm(), HOPELESS, END, CALL]), Answer([END]), "Let us go on."]
     with bench(script, way, tools=[LOOK_UP]) as b:
         chat = b.to_the_brink()
         b.params["assessor"] = queue
@@ -49,7 +49,7 @@ def test_the_gate_stays_shut_while_the_embedders_tools_run(way: Way) -> None:
 @BOTH
 @pytest.mark.parametrize("notes_as", ["user", "system"])
 def test_a_hold_that_begins_in_the_middle_of_a_turn_is_told_once(way: Way, notes_as: str) -> None:
-    script = [Answer([CALL]), Answer([CALL]), "I am with you.", "Still."]
+    script: list[Scripted] = [Answer([CALL]), Answer([CALL]), "I am with you.", "Still."]
     with bench(script, way, tools=[LOOK_UP], notes_as=notes_as) as b:
         chat = b.start()
         waits = b.reply(chat, "Hi.")

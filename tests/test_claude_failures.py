@@ -23,6 +23,7 @@ from lastresort.adapters.loopback import (
     Fault,
     FaultKind,
     Request,
+    Scripted,
     dropped,
     failing,
     hanging,
@@ -34,23 +35,9 @@ from lastresort.adapters.loopback import (
 )
 from lastresort.adapters.turns.steps import Ask
 
-from .claude_kit import (
-    ABUSE,
-    END,
-    ENDING,
-    MODEL,
-    REDIRECT,
-    TWO_WAYS,
-    WAYS,
-    Way,
-    bench,
-    brink,
-    ended,
-    harm,
-    kinds,
-    redirecting,
-)
-from .loopback_kit import LOOK_UP
+from .claude_kit import ABUSE, END, ENDING, REDIRECT, TWO_WAYS, WAYS, Way, bench, brink, ended, harm, kinds, redirecting
+from .loopback_kit import LOOK_UP, MODEL
+from .narrow import must_be
 from .oracle import unlawful
 from .stores import ROOT, log_of, opened
 
@@ -143,7 +130,7 @@ def test_an_answer_that_ends_before_the_model_has_stopped() -> None:
 
 
 def test_whoever_leaves_a_stream_cancels_the_answer_and_not_the_chat() -> None:
-    with bench([LONG, "Gladly."], WAYS[1].values[0]) as b:
+    with bench([LONG, "Gladly."], must_be(Way, WAYS[1].values[0])) as b:
         chat = b.start()
         with anthropic.Anthropic(**b.connection) as client:
             claude = Claude(client, **b.params)
@@ -299,7 +286,7 @@ def test_a_crash_between_any_two_steps(at: int, after: bool, tmp_path: Path) -> 
     """Of the turn that ends, which has the most of them; another process takes over, and the turn is sent again."""
     url = f"sqlite:///{tmp_path}/chats.db"
 
-    def script(request: Request) -> Answer:
+    def script(request: Request) -> Scripted:
         """The brink; then an ending, in as many messages as it takes; and if it was not taken, an answer."""
         turns = sum(1 for message in request.messages if message["role"] == "user" and not _results(message))
         if turns < 5:
@@ -438,15 +425,16 @@ def test_the_user_writes_at_the_last_moment(before: str, tmp_path: Path) -> None
     url = f"sqlite:///{tmp_path}/chats.db"
     with bench([*brink(), ENDING, "Gladly."], url=url) as b, opened(url) as others:
         chat = b.to_the_brink()
-        real = b.chats.store.append
+        store: Any = b.chats.store
+        real = store.append
 
         def append(*appends: Any) -> Any:
             if appends[0].events[0].event.kind == before:
-                b.chats.store.append = real
+                store.append = real
                 others.chat(chat.branch).user_turn("Wait, I am sorry.")
             return real(*appends)
 
-        b.chats.store.append = append
+        store.append = append
         outcome = b.say(chat)
         assert isinstance(outcome, Reply)
         assert outcome.refusals[-1].attempted == "ConversationEnded"
@@ -460,15 +448,16 @@ def test_another_answer_at_the_last_moment_stands_instead_of_the_ending(tmp_path
     url = f"sqlite:///{tmp_path}/chats.db"
     with bench([*brink(), ENDING, "Gladly."], url=url, enforce=False) as b, opened(url) as others:
         chat = b.to_the_brink()
-        real = b.chats.store.append
+        store: Any = b.chats.store
+        real = store.append
 
         def append(*appends: Any) -> Any:
             if appends[0].events[0].event.kind == "AssistantTurnTaken":
-                b.chats.store.append = real
+                store.append = real
                 others.chat(chat.branch).assistant_turn("Let us go on.")
             return real(*appends)
 
-        b.chats.store.append = append
+        store.append = append
         assert isinstance(b.say(chat), Overtaken)
         assert chat.state.ended is None
         assert b.reply(chat, "A garden, please.").text == "Gladly."

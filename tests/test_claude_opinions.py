@@ -4,7 +4,7 @@ import pytest
 
 from lastresort import Policy, Risk
 from lastresort.adapters.claude import Ended, Opinion
-from lastresort.adapters.loopback import Answer, tool_use
+from lastresort.adapters.loopback import Answer, Scripted, tool_use
 from lastresort.domain.values import SecondOpinion
 
 from .claude_kit import (
@@ -38,7 +38,7 @@ def test_a_second_opinion_is_asked_at_the_gate_only(way: Way) -> None:
         cases.append(case)
         return SECOND
 
-    script = [Answer([harm(), END]), "No.", *brink()[2:], *redirecting(), ENDING]
+    script: list[Scripted] = [Answer([harm(), END]), "No.", *brink()[2:], *redirecting(), ENDING]
     with bench([*redirecting(), *script], way, assessor=judge) as b:
         chat = b.start()
         for _ in range(4):
@@ -122,7 +122,7 @@ def test_never_leaves_the_word_on_risk_to_the_embedder(way: Way) -> None:
 @pytest.mark.parametrize("in_time", [True, False], ids=["before the answer", "after the answer"])
 def test_a_human_opens_the_gate_with_a_verdict_before_the_answer(way: Way, in_time: bool) -> None:
     """One that comes after it is about a turn that is over: it counts for the episode, and nothing may end."""
-    script = [*brink(), ENDING] if in_time else [*brink(), ENDING, "Hm."]
+    script: list[Scripted] = [*brink(), ENDING] if in_time else [*brink(), ENDING, "Hm."]
     with bench(script, way, assessor=lambda case: None) as b:
         chat = b.start()
         for _ in range(5):
@@ -156,7 +156,12 @@ def test_only_the_law_stands_between_the_model_and_a_warning(way: Way, when: Sec
 @BOTH
 def test_the_model_is_told_that_a_second_opinion_could_not_be_had(way: Way) -> None:
     """Also in what it asks for once the embedder's tools have run."""
-    script = [*brink()[:6], Answer([harm(), WARN, tool_use("look_up", {"word": "a"})]), Answer([WARN]), "Shall we?"]
+    script: list[Scripted] = [
+        *brink()[:6],
+        Answer([harm(), WARN, tool_use("look_up", {"word": "a"})]),
+        Answer([WARN]),
+        "Shall we?",
+    ]
     with bench(script, way, tools=[LOOK_UP], assessor=lambda case: 1 / 0) as b:
         chat = b.start()
         for _ in range(3):

@@ -151,7 +151,7 @@ def test_the_law_counts_a_turn_that_is_left_out(way: Way) -> None:
         cases.append(case)
         return Opinion(verdict=Verdict.PRODUCTIVE, risk=Risk.NONE)
 
-    policy = Policy(name="careful", second_opinion="every_turn")  # type: ignore[arg-type]
+    policy = Policy(name="careful", second_opinion="every_turn")
     with bench(without_pictures(*redirecting(), "A."), way, assessor=calm) as b:
         chat = b.start(policy=policy)
         refused(b, chat)

@@ -10,14 +10,14 @@ import pytest
 from lastresort import Chat, Policy, Refused, open_conversations
 from lastresort.adapters.claude import Claude, SetupChanged
 from lastresort.adapters.claude.words import kept_user, plain
-from lastresort.adapters.loopback import Answer, redacted_thinking, text, thinking, tool_use
+from lastresort.adapters.loopback import Answer, Scripted, redacted_thinking, text, thinking, tool_use
 from lastresort.adapters.turns import tools as ours
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
 from lastresort.projections.said import readable
 
-from .claude_kit import BOTH, ENDING, MODEL, REDIRECT, Way, bench, harm, redirecting
-from .loopback_kit import LOOK_UP
+from .claude_kit import BOTH, ENDING, REDIRECT, Way, bench, harm, redirecting
+from .loopback_kit import LOOK_UP, MODEL
 from .stores import opened
 
 CITATION = {
@@ -29,7 +29,7 @@ DOCUMENT = {
     "source": {"type": "text", "media_type": "text/plain", "data": "moss grows"},
 }  # fmt: skip
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
-THINKING = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4000}
+THINKING: dict[str, Any] = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4000}
 
 
 def lines(chat: Chat) -> list[str | None]:
@@ -41,7 +41,7 @@ def lines(chat: Chat) -> list[str | None]:
 @BOTH
 def test_everything_that_was_said_is_sent_again_as_it_was(way: Way) -> None:
     """Thinking with its signatures, hidden thinking, citations, images, documents, calls and results, cache marks."""
-    script = [
+    script: list[Scripted] = [
         Answer([thinking("Hm."), redacted_thinking(), text("Mo"), text("ss", citations=[CITATION]), harm(), REDIRECT]),
         Answer([thinking("So."), text("Shall we grow some? Ünïcödé \u2028 too.")]),
         "Gladly.",

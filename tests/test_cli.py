@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from lastresort import PROFILES, RULES, About, Policy
 from lastresort.adapters.console.cli import main
+from lastresort.domain.values import Rating, Risk, Verdict
 
 from .stores import ROOT, abused, counting, done, ended, ended_on_request, opened, started
 
@@ -320,11 +321,11 @@ def asked_and_confirmed(url: str) -> None:
     with opened(url, new_id=counting("more-")) as chats:
         chat = started(chats, "free")
         chat.user_turn("Please end it.")
-        chat.judge("productive", risk="none")
+        chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE)
         chat.request_end()
         chat.assistant_turn("Shall I?")
         chat.user_turn("Yes.")
-        chat.judge("productive", risk="none")
+        chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE)
         chat.confirm_end()
 
 
@@ -518,7 +519,7 @@ def test_words_that_are_damaged_are_named_and_not_shown(run: Callable[..., Resul
     import sqlite3
 
     with opened(url, new_id=counting("more-")) as chats:
-        chats.chat("c").feedback("down", "Feedback.")
+        chats.chat("c").feedback(Rating.DOWN, "Feedback.")
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         connection.execute(
             "UPDATE contents SET data=x'00112233' WHERE position IN (SELECT rowid FROM stored_events "

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -139,7 +140,7 @@ def test_a_full_disk_is_said_in_one_line(url: str, tmp_path: Path, command: list
     [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}],
     ids=["PYTHONIOENCODING", "LC_ALL"],
 )
-def test_what_cannot_be_shown_is_shown_in_another_way(url: str, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_what_cannot_be_shown_is_shown_in_another_way(url: str, tmp_path: Path, environment: dict[str, Any]) -> None:
     """On a terminal without Unicode; JSON stays JSON, and says the same."""
     out, err = shell(tmp_path, "show", "c", "--store", url, **environment)
     assert "    2  user: \\u03ba\\u03b1" in out

@@ -1,15 +1,19 @@
 """Propose, then check: what a command becomes, and what a refusal says."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from lastresort.domain import commands as ask
 from lastresort.domain import events as log
 from lastresort.domain import law, rules
 from lastresort.domain.decider import Accepted, Refused, decide, in_the_way, propose
+from lastresort.domain.events import Event
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, ForkCause, Ground, Rating, Risk, Usage, Verdict
 
+from .narrow import must_be
 from .vocabulary import (
     ABUSED,
     ANOTHER_MODEL,
@@ -41,6 +45,8 @@ from .vocabulary import (
     USER,
     WARNED,
     WORDS,
+    Step,
+    Tell,
     appeal_decided,
     asked_to_end,
     branched_off,
@@ -52,6 +58,7 @@ from .vocabulary import (
     policy_changed,
     proposed,
     redirected,
+    resolve,
     risk_cleared,
     risk_raised,
     started,
@@ -61,7 +68,7 @@ from .vocabulary import (
 # --- what a command becomes ------------------------------------------------------------------------------------------
 
 
-def test_a_start(given):
+def test_a_start(given: Tell) -> None:
     default = Policy.default()
     given().when(STARTED).accepted_as(
         log.ConversationStarted(
@@ -76,7 +83,7 @@ def test_a_start(given):
     )
 
 
-def test_a_branch(given):
+def test_a_branch(given: Tell) -> None:
     """It belongs to the conversation of its prefix, and carries the risks of its tree."""
     given(STARTED, AT_RISK, SAID).cut_at(2).when(EDITED).accepted_as(
         log.BranchOpened(
@@ -158,12 +165,12 @@ def test_a_branch(given):
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )
-def test_a_command_becomes_an_event(given, history, step, event):
+def test_a_command_becomes_an_event(given: Tell, history: tuple[Step, ...], step: Step, event: Event) -> None:
     """Who asks is whom the event is by, and the rest of it says what was asked for."""
     given(STARTED, *history).when(step).accepted_as(event)
 
 
-def test_a_risk_that_a_verdict_saw_is_named_by_the_command_that_saw_it(given):
+def test_a_risk_that_a_verdict_saw_is_named_by_the_command_that_saw_it(given: Tell) -> None:
     """So that a verdict delivered twice raises one risk."""
     seen = ask.AssessTurn(
         id="command-7", by=ASSESSOR, turn=2, verdict=Verdict.PRODUCTIVE, risk=Risk.POSSIBLE, about=About.OTHERS
@@ -176,7 +183,9 @@ def test_a_risk_that_a_verdict_saw_is_named_by_the_command_that_saw_it(given):
 
 @pytest.mark.parametrize("held", About)
 @pytest.mark.parametrize("about", About)
-def test_a_risk_seen_during_a_hold_is_raised_if_it_is_about_somebody_else(given, held, about):
+def test_a_risk_seen_during_a_hold_is_raised_if_it_is_about_somebody_else(
+    given: Tell, held: About, about: About
+) -> None:
     """Clearing the one that is open must not forget the other."""
     seen = ask.AssessTurn(
         id="command-7", by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=about
@@ -189,7 +198,7 @@ def test_a_risk_seen_during_a_hold_is_raised_if_it_is_about_somebody_else(given,
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
-def test_a_refusal_names_every_rule_that_stands_in_the_way(given):
+def test_a_refusal_names_every_rule_that_stands_in_the_way(given: Tell) -> None:
     """Not only the first; and each with what it lacks."""
     refusal = given(STARTED, SAID, AT_RISK).when(end("spam", by=ANOTHER_MODEL, seen=1)).decision
     assert isinstance(refusal, Refused)
@@ -207,38 +216,41 @@ def test_a_refusal_names_every_rule_that_stands_in_the_way(given):
     assert all(broken.missing.text for broken in refusal.broken)
 
 
-def test_a_refusal_says_in_numbers_and_versions_what_is_missing(given):
+def test_a_refusal_says_in_numbers_and_versions_what_is_missing(given: Tell) -> None:
     """For programs, beside the text for people."""
-    refusal = given(STARTED, ABUSED, ANSWERED).when(warned()).decision
+    refusal = must_be(Refused, given(STARTED, ABUSED, ANSWERED).when(warned()).decision)
     assert refusal.broken == (
         law.Broken(
             "redirected-first", law.Missing("failed redirections: 0 of 3 in this episode", have=0, need=3, at=None)
         ),
     )
     assert str(refusal) == ("WarningGiven refused: redirected-first: failed redirections: 0 of 3 in this episode")
-    (at_risk,) = given(STARTED, SAID, AT_RISK).when(PROPOSED).decision.broken
+    (at_risk,) = must_be(Refused, given(STARTED, SAID, AT_RISK).when(PROPOSED).decision).broken
     assert at_risk.missing == law.Missing("open risks: risk", have=1, need=0)
-    (still_pending,) = given(STARTED, *THREE_FAILED_REDIRECTIONS, SAID, ANSWERED).when(warned()).decision.broken
+    too_early = given(STARTED, *THREE_FAILED_REDIRECTIONS, SAID, ANSWERED).when(warned()).decision
+    (still_pending,) = must_be(Refused, too_early).broken
     assert still_pending.missing.at == 16
 
 
-def test_the_rules_of_a_refusal_are_named_once():
+def test_the_rules_of_a_refusal_are_named_once() -> None:
     """Though several events of one command may break the same rule."""
     broken = law.Broken("begins-once", law.Missing("the branch has not begun"))
     assert Refused("TurnAssessed", (broken, broken)).rules == ("begins-once",)
 
 
-def test_a_command_of_two_events_is_refused_as_a_whole(given):
+def test_a_command_of_two_events_is_refused_as_a_whole(given: Tell) -> None:
     """A stale verdict raises no risk: the one who gave it is told, and may raise the risk itself."""
     stale = judged(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, turn=2)
     outcome = given(STARTED, SAID, ANSWERED, SAID).when(stale).refused_by(rules.JUDGES_THE_LATEST)
-    assert outcome.then(lambda state: state.risks == ()).decision.attempted == "TurnAssessed"
+    outcome.then(lambda state: state.risks == ())
+    assert must_be(Refused, outcome.decision).attempted == "TurnAssessed"
 
 
-def test_every_event_of_a_command_is_asked():
+def test_every_event_of_a_command_is_asked() -> None:
     """Neither the verdict nor the risk may come before the beginning."""
-    verdict = judged(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, turn=1)(Conversation())
-    assert [broken.rule for broken in decide(verdict, Conversation()).broken].count("begins-once") == 2
+    verdict = resolve(judged(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, turn=1), Conversation())
+    refusal = must_be(Refused, decide(must_be(ask.AssessTurn, verdict), Conversation()))
+    assert named(refusal.broken).count("begins-once") == 2
 
 
 # --- traces ----------------------------------------------------------------------------------------------------------
@@ -253,22 +265,22 @@ def test_every_event_of_a_command_is_asked():
         (END_ON_REQUEST, "ConversationEnded"),
     ],
 )
-def test_a_refused_attempt_to_warn_propose_or_end_leaves_a_trace(given, step, kind):
+def test_a_refused_attempt_to_warn_propose_or_end_leaves_a_trace(given: Tell, step: Step, kind: str) -> None:
     """That a model tried to end before its time is a fact worth keeping."""
-    refusal = given(STARTED, SAID, ANSWERED).when(step).decision
+    refusal = must_be(Refused, given(STARTED, SAID, ANSWERED).when(step).decision)
     assert refusal.trace == (log.AttemptRefused(by=MODEL, attempted=kind, rules=refusal.rules),)
 
 
 @pytest.mark.parametrize(
     "step", [ANSWERED, judged(Verdict.PRODUCTIVE, turn=2), redirected(), HOPELESS, asked_to_end(by=MODEL), STARTED]
 )
-def test_other_refusals_leave_none(given, step):
+def test_other_refusals_leave_none(given: Tell, step: Step) -> None:
     refusal = given(STARTED, SAID, ANSWERED, SAID, ANSWERED).when(step).decision
     assert isinstance(refusal, Refused)
     assert refusal.trace == ()
 
 
-def test_no_trace_where_the_law_lets_nothing_be_recorded(given):
+def test_no_trace_where_the_law_lets_nothing_be_recorded(given: Tell) -> None:
     """After the ending, before the beginning, and between a risk that was seen and its hold."""
     seen = log.TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
     for history in ((), (STARTED, ENDED), (STARTED, SAID, seen)):
@@ -277,26 +289,26 @@ def test_no_trace_where_the_law_lets_nothing_be_recorded(given):
         assert refusal.trace == ()
 
 
-def test_a_trace_changes_nothing(given):
+def test_a_trace_changes_nothing(given: Tell) -> None:
     """A refused attempt counts neither for nor against anybody."""
     ready = given(STARTED, *UP_TO_THE_END)
-    refusal = ready.when(end("threats")).decision
+    refusal = must_be(Refused, ready.when(end("threats")).decision)
     given(*ready.story.events, *refusal.trace).when(END).accepted()
 
 
 # --- what stands in the way ------------------------------------------------------------------------------------------
 
 
-def named(broken) -> list[str]:
+def named(broken: Iterable[law.Broken]) -> list[str]:
     return [one.rule for one in broken]
 
 
-def test_nothing_stands_in_the_way_of_a_lawful_ending(given):
+def test_nothing_stands_in_the_way_of_a_lawful_ending(given: Tell) -> None:
     assert in_the_way(given(STARTED, *UP_TO_THE_END).state, Ground.LAST_RESORT) == ()
     assert in_the_way(given(STARTED, ASKED_AND_CONFIRMED).state, Ground.USER_REQUEST) == ()
 
 
-def test_what_stands_in_the_way_shrinks_as_the_law_is_followed(given):
+def test_what_stands_in_the_way_shrinks_as_the_law_is_followed(given: Tell) -> None:
     """The same rules as an attempt would be refused by, without an attempt."""
     way = [
         ((), 6),
@@ -312,10 +324,10 @@ def test_what_stands_in_the_way_shrinks_as_the_law_is_followed(given):
     assert named(in_the_way(state, Ground.LAST_RESORT)) == ["warned-first", "hope-exhausted"]
 
 
-def test_the_category_is_the_one_that_the_unit_is_harmful_in(given):
+def test_the_category_is_the_one_that_the_unit_is_harmful_in(given: Tell) -> None:
     """Or else one that was warned of, or else one that may lead to an ending at all."""
 
-    def category_in(state) -> str:
+    def category_in(state: Conversation) -> str:
         (text,) = (b.missing.text for b in in_the_way(state, Ground.LAST_RESORT) if b.rule == "warned-first")
         return text
 
@@ -328,27 +340,27 @@ def test_the_category_is_the_one_that_the_unit_is_harmful_in(given):
     assert "no warning of threats stands" in [broken.missing.text for broken in named_one]
 
 
-def test_what_stands_in_the_way_of_what_has_not_begun():
+def test_what_stands_in_the_way_of_what_has_not_begun() -> None:
     """The question may be asked of nothing at all."""
     assert "begins-once" in named(in_the_way(Conversation(), Ground.LAST_RESORT))
     assert "confirmed-later" in named(in_the_way(Conversation(), Ground.USER_REQUEST))
 
 
-def test_what_stands_in_the_way_before_anybody_has_spoken(given):
+def test_what_stands_in_the_way_before_anybody_has_spoken(given: Tell) -> None:
     """That nobody has; what is asked about is on the path all the same."""
     in_way = in_the_way(given(STARTED).state, Ground.USER_REQUEST)
     assert named(in_way) == ["judges-the-latest", "risk-was-checked", "confirmed-later"]
     assert in_way[0].missing.text == "the latest user turn is none, not 1"
 
 
-def test_what_stands_in_the_way_of_ending_again(given):
+def test_what_stands_in_the_way_of_ending_again(given: Tell) -> None:
     assert "ended-is-final" in named(in_the_way(given(STARTED, ENDED).state, Ground.USER_REQUEST))
 
 
-def test_an_ending_that_is_proposed_is_judged_before_it_is_recorded(given):
+def test_an_ending_that_is_proposed_is_judged_before_it_is_recorded(given: Tell) -> None:
     """`propose` says what would be recorded, lawful or not; `decide` records it only if it is lawful."""
     state = given(STARTED, SAID, PRODUCTIVE).state
-    command = END(state)
+    command = must_be(ask.EndConversation, resolve(END, state))
     (event,) = propose(command, state)
     assert decide(command, state) == Refused(
         "ConversationEnded",
@@ -365,7 +377,7 @@ def test_an_ending_that_is_proposed_is_judged_before_it_is_recorded(given):
     assert decide(lawful, state) == Accepted(propose(lawful, state))
 
 
-def test_anybody_may_leave_whatever_they_are(given):
+def test_anybody_may_leave_whatever_they_are(given: Tell) -> None:
     """No rule asks who leaves, so no rule can keep anybody."""
     for actor in (USER, SYSTEM):
         given(STARTED, AT_RISK).when(ask.Leave(id="leave", by=actor)).accepted()

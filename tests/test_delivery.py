@@ -12,6 +12,7 @@ from lastresort.domain.commands import Leave, TakeUserTurn
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import About, Ground, Rating, Risk, Verdict
 
+from .service_kit import done
 from .vocabulary import ASSESSOR, MODEL, OPERATOR
 
 
@@ -44,8 +45,8 @@ def ended(chat: Chat) -> Chat:
 
 def test_an_edit_with_other_words_is_another_command(chat: Chat) -> None:
     """Else what the user wrote the second time would be lost without a word."""
-    branch = chat.edit(2, "good day", command_id="edit")
-    assert chat.edit(2, "good day", command_id="edit").branch == branch.branch
+    branch = done(chat.edit(2, "good day", command_id="edit"))
+    assert done(chat.edit(2, "good day", command_id="edit")).branch == branch.branch
     with pytest.raises(CommandIdReused):
         chat.edit(2, "good night", command_id="edit")
 
@@ -65,9 +66,9 @@ def test_a_fork_by_another_name_is_another_command(chat: Chat) -> None:
     assert isinstance(edited, Chat)
     assert isinstance(retried, Chat)
     for child in ("edited", None):
-        assert chat.edit(2, "good day", child=child, command_id="edit").branch == "edited"
+        assert done(chat.edit(2, "good day", child=child, command_id="edit")).branch == "edited"
     for child in (retried.branch, None):
-        assert chat.retry(3, child=child, command_id="retry").branch == retried.branch
+        assert done(chat.retry(3, child=child, command_id="retry")).branch == retried.branch
     for taken in ("another", "root", retried.branch):
         with pytest.raises(CommandIdReused, match="command id edit was used for BranchedOff on branch root"):
             chat.edit(2, "good day", child=taken, command_id="edit")
@@ -165,7 +166,7 @@ def test_a_screen_that_answers_nonsense_holds(nonsense: object) -> None:
 
 def test_a_risk_is_raised_however_busy_the_tree_is(chats: Conversations, chat: Chat) -> None:
     """It has to win on every branch at once, against writers that never rest."""
-    branches = [chat.edit(2, f"hello {number}") for number in range(4)]
+    branches = [done(chat.edit(2, f"hello {number}")) for number in range(4)]
     stop = Event()
 
     def write(branch: Chat) -> None:
@@ -213,7 +214,7 @@ def test_an_act_that_says_nothing_takes_no_words(chats: Conversations, chat: Cha
 def test_half_a_character_is_no_reason_to_lose_a_turn(chat: Chat) -> None:
     """JSON lets it through, and so a client may send it; after the ending it is screened like anything else."""
     words = "I want to die \ud83d"
-    assert chat.conversations.words(chat.edit(2, words).path).popitem()[1] == words
+    assert chat.conversations.words(done(chat.edit(2, words)).path).popitem()[1] == words
     outcome = ended(chat).user_turn(words)
     assert isinstance(outcome, BranchEnded)
     assert (outcome.words, outcome.risk) == (words, Risk.POSSIBLE)

@@ -14,6 +14,7 @@ from lastresort import Refused
 from lastresort.adapters.console import display
 from lastresort.projections import Line, views
 
+from .service_kit import done
 from .stores import counting, opened, started
 from .test_cli import run
 
@@ -95,7 +96,7 @@ def test_a_deep_tree_keeps_its_labels_whole(tmp_path: Path) -> None:
         chat = started(chats)
         chat.user_turn("Hello.")
         for depth in range(14):
-            chat = chat.edit(2 if depth == 0 else chat.seen, "Hello.", child=f"branch-of-depth-{depth}")
+            chat = done(chat.edit(chat.seen or 2, "Hello.", child=f"branch-of-depth-{depth}"))
         rows = views(chats.tree_log("c")).all
     out = Console(file=io.StringIO(), width=60)
     display.show_tree(out, rows)

@@ -13,8 +13,8 @@ import pytest
 
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import propose
-from lastresort.domain.events import BranchOpened, ConversationEnded, Event
-from lastresort.domain.law import RULES, broken_by, governing
+from lastresort.domain.events import BranchOpened, ConversationEnded, Event, EventBase
+from lastresort.domain.law import RULES, Rule, broken_by, governing
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import About, ForkCause, OpenRisk, Risk
@@ -45,7 +45,7 @@ from .test_every_state import (
 )
 from .vocabulary import ANOTHER_MODEL, MODEL, USER
 
-Law = Mapping[type[Event], tuple[object, ...]]
+Law = Mapping[type[EventBase], tuple[Rule, ...]]
 Acts = Callable[[Turns], tuple[Command, ...]]
 CAP = 3
 
@@ -153,7 +153,8 @@ class Found(NamedTuple):
     event: Event
 
     def __str__(self) -> str:
-        where = f"   (on the parent's path: {told(self.past.fork.next_in_parent)})\n" if self.past.fork else ""
+        following = self.past.fork.next_in_parent if self.past.fork else None
+        where = f"   (on the parent's path: {told(following)})\n" if following else ""
         return f"{transcript(self.past.path)}\n{where}{len(self.past.path) + 1:4}> {told(self.event)}"
 
 

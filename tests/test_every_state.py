@@ -404,7 +404,7 @@ def test_every_order_in_a_tree(name: str, say: Callable[[str], None]) -> None:
     _check_pins(name, search.run(*history_of(race.prelude)), race, say)
 
 
-SEARCHES = (*WORLDS.values(), *RACES.values())
+SEARCHES: tuple[World | Race, ...] = (*WORLDS.values(), *RACES.values())
 
 # These only ever stand in the way of an event that no command asks for; tests/test_every_rule_bites.py has them.
 NEVER_PROPOSED = {"risk-holds", "evidence-is-true", "carries-risks", "forks-before-the-end"}

@@ -6,7 +6,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from click.testing import Result
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import write_file
+from lastresort.domain.events import Recorded
 
 from .stores import opened
 from .test_cli import LASTRESORT, as_json, run, url
@@ -71,7 +72,7 @@ def test_a_disk_that_is_full_leaves_nothing(url: str, tmp_path: Path) -> None:
 def test_control_c_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
     """The draft is taken away as well."""
 
-    def interrupted():
+    def interrupted() -> Iterator[Recorded]:
         assert names(tmp_path) == {f".log.jsonl.{os.getpid()}"}
         raise KeyboardInterrupt
         yield
@@ -103,7 +104,7 @@ def test_what_is_followed_is_printed_as_it_is_recorded(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as conversations:
         chat = conversations.start(model="m", conversation="c")
-        command = [LASTRESORT, "export", url, "--follow", "--after", "1"]
+        command = [str(LASTRESORT), "export", url, "--follow", "--after", "1"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         try:

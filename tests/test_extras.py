@@ -12,6 +12,9 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NEEDS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
 
 
+DEVELOPERS = {"bench", "dev", "examples", "fuzz", "mutants"}
+
+
 def bare(need: str) -> str:
     """Return the name in a requirement."""
     return re.split(r"[][<>=, ]", need)[0]
@@ -52,7 +55,7 @@ def test_an_extra_installs_nothing_else(extra: str) -> None:
 
 
 def test_every_extra_is_a_folder_s_or_a_developer_s() -> None:
-    assert NEEDS.keys() - {extra for extra, _ in EXTRAS.values()} == {POSTGRES[0], "dev", "mutants", "fuzz", "bench"}
+    assert NEEDS.keys() - {extra for extra, _ in EXTRAS.values()} == {POSTGRES[0], *DEVELOPERS}
     assert {bare(need) for need in PYPROJECT["project"]["dependencies"]} == CORE
 
 

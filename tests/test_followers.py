@@ -234,7 +234,8 @@ def test_pages_follow_each_other(kind: str, order: Any, by: Any, request: pytest
         for number in range(7):
             started(conversations, f"c{number}")
         whole = conversations.list(order=order, by=by).rows
-        rows, after = [], None
+        rows: list[Any] = []
+        after: str | None = None
         while True:
             page = conversations.list(order=order, by=by, limit=3, after=after)
             rows += page.rows
@@ -247,7 +248,7 @@ def test_pages_follow_each_other(kind: str, order: Any, by: Any, request: pytest
 
 def test_what_cannot_be_listed_is_an_error_that_names_it() -> None:
     with opened("memory:") as conversations:
-        for asked, named in [
+        cases: list[tuple[dict[str, Any], str]] = [
             ({"order": "sideways"}, "order"),
             ({"by": "name"}, "by"),
             ({"status": "gone"}, "status"),
@@ -257,7 +258,7 @@ def test_what_cannot_be_listed_is_an_error_that_names_it() -> None:
             ({"after": "2026-01-01/c"}, "after"),
             ({"since": "yesterday"}, "since"),
             ({"until": "2026-01-01T00:00:00"}, "until"),
-        ]:
-            wrong: dict[str, Any] = asked
+        ]
+        for wrong, named in cases:
             with pytest.raises(ValueError, match=named):
                 conversations.list(**wrong)

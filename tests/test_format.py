@@ -31,10 +31,13 @@ from lastresort.domain.events import (
     TurnAssessed,
     Unreadable,
     Upcast,
+    UserLeft,
     UserTurnTaken,
 )
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Frozen
+
+from .narrow import must_be
 
 SCHEMAS = Path(__file__).parent / "schemas"
 OLD_LOG = Path(__file__).parent / "golden" / "upcasts" / "verdicts.v1.jsonl"
@@ -218,10 +221,10 @@ def test_events_of_version_2_say_so_and_cost_no_step() -> None:
     step = Counted()
     encoding = Encoding(LATER, {(TurnAssessed.kind, 1): step})
     store = RecorderStore(MemoryRecorder(), encoding)
-    left = EVENTS["UserLeft"](by=ASSESSOR)
-    events = (Placed("c", 1, left), Placed("c", 2, SURE), Placed("c", 3, SURE))  # type: ignore[arg-type]
+    left = UserLeft(by=ASSESSOR)
+    events = (Placed("c", 1, left), Placed("c", 2, SURE), Placed("c", 3, SURE))
     store.append(Append("b", "one", "one", "2026-01-31T12:00:00+00:00", events))
-    assert [row.schema_version for row in store.recorder.select_log(0, 9)] == [1, 2, 2]
+    assert [row.schema_version for row in must_be(MemoryRecorder, store.recorder).select_log(0, 9)] == [1, 2, 2]
     assert [entry.event for entry in store.log()] == [left, SURE, SURE]
     assert step.calls == 0
 
@@ -242,13 +245,14 @@ def test_several_steps_are_taken_in_order() -> None:
         asked: int
 
     Third.kind = TurnAssessed.kind
-    first, taken = Counted(), []
+    first = Counted()
+    taken: list[object] = []
 
     def second(fields: dict[str, Any]) -> dict[str, Any]:
         taken.append(fields["assurance"])
         return {**fields, "asked": len(taken)}
 
-    steps = {(TurnAssessed.kind, 1): first, (TurnAssessed.kind, 2): second}
+    steps: dict[tuple[str, int], Upcast] = {(TurnAssessed.kind, 1): first, (TurnAssessed.kind, 2): second}
     encoding = Encoding({**EVENTS, TurnAssessed.kind: Third}, steps)
     old = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
     assert event_in(read(encoding, encoding.state(old)[0])).model_dump()["asked"] == 1
@@ -410,7 +414,7 @@ def test_times_are_told_apart_by_what_they_are() -> None:
     """A number is not taken for one that it equals, nor a time for the one before."""
     number = packed("2026-01-31T12:00:00.000000+00:00")
     assert isinstance(number, int)
-    kept = [number, number, float(number), number, "2026-01-31T12:00:00Z", number + 1, "noon", number]
+    kept: list[Any] = [number, number, float(number), number, "2026-01-31T12:00:00Z", number + 1, "noon", number]
     read = Encoding().entries([row_of(SAID)._replace(recorded_at=one) for one in kept])
     assert [entry.recorded_at if isinstance(entry, Recorded) else None for entry in read] == [
         *["2026-01-31T12:00:00.000000+00:00"] * 2,
@@ -485,7 +489,7 @@ def test_a_change_without_a_version_is_refused_and_told_what_to_do() -> None:
 def test_a_version_without_its_step_or_its_schema_is_refused() -> None:
     """And passes with both."""
     schemas = {**checked_in(), "TurnAssessed.v2.json": schema_of(SurerTurnAssessed)}
-    steps = {**UPCASTS, (TurnAssessed.kind, 1): Counted()}
+    steps: dict[tuple[str, int], Upcast] = {**UPCASTS, (TurnAssessed.kind, 1): Counted()}
     assert problems(LATER, schemas, steps) == []
     assert problems(LATER, schemas, UPCASTS) == [
         "TurnAssessed has no step from version 1 to 2; register it in domain/events.py"

@@ -32,6 +32,7 @@ from lastresort.domain.policy import PolicyError
 
 from .broken_files import LOGS, NAMES, TRANSCRIPTS, files, path, policies
 from .drawing import PROFILE_NAME, UNHURRIED, examples
+from .narrow import must_be
 from .stores import LEFT
 
 __all__ = ["path"]
@@ -114,7 +115,7 @@ def held_store() -> RecorderStore:
 
 
 def bytes_of(store: RecorderStore) -> object:
-    recorder = store.recorder
+    recorder = must_be(MemoryRecorder, store.recorder)
     return recorder.select_log(0, 10**6), dict(recorder._commands), dict(recorder._contents)
 
 

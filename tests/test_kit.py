@@ -60,7 +60,7 @@ PROFILE = settings(UNHURRIED, max_examples=DRAWN)
 # --- Strategies -------------------------------------------------------------------------------------------------------
 
 
-def drawn(strategy: st.SearchStrategy[Any], check: Callable[[Any], None], runs: int = DRAWN) -> list[Any]:
+def drawn(strategy: st.SearchStrategy[Any], check: Callable[[Any], object], runs: int = DRAWN) -> list[Any]:
     """Hold what is drawn to `check`, and return all of it."""
     seen = []
 

@@ -11,6 +11,7 @@ from lastresort.adapters.testing import ConversationMachine, Unlawful
 from lastresort.application.ports import Append, Placed
 from lastresort.domain.events import ConversationEnded, Event, RiskRaised
 from lastresort.domain.rules import evidence_for
+from lastresort.domain.state import Conversation
 from lastresort.domain.values import About
 
 from .drawing import UNHURRIED
@@ -114,7 +115,8 @@ def test_the_machine_says_when_a_live_state_is_not_the_replayed_one() -> None:
 
     class Blind(ConversationMachine):
         def open_again(self, conversations: Conversations) -> Conversations:
-            held, first = super().open_again(conversations), {}
+            held = super().open_again(conversations)
+            first: dict[str, Conversation] = {}
             look = held.state
             held.state = lambda branch: first.setdefault(branch, look(branch))  # type: ignore[method-assign]
             return held

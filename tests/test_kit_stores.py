@@ -13,6 +13,7 @@ from lastresort.adapters.stores.recorders import Entry, MemoryRecorder
 from lastresort.adapters.testing import STORE_CHECKS, check_store
 from lastresort.application.ports import Append, EventStore, Head, Place
 
+from .narrow import must_be
 from .stores import STORES, new_url
 
 # --- Stores that keep every promise -----------------------------------------------------------------------------------
@@ -98,10 +99,11 @@ class WritesWordsFirst(Broken):
     """Words are kept before the events are, and stay when these are refused."""
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
+        contents = must_be(MemoryRecorder, self.store.recorder)._contents
         for append in appends:
             for event in append.events:
                 if event.sealed is not None:
-                    self.store.recorder._contents[Place(event.branch, event.version)] = event.sealed
+                    contents[Place(event.branch, event.version)] = event.sealed
         return self.store.append(*appends)
 
 

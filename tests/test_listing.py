@@ -10,6 +10,7 @@ from lastresort import Conversations, ListedBranch, Policy, Recorded, open_conve
 from lastresort.adapters.importers.log_file import _appends
 from lastresort.adapters.stores.recorder_store import RecorderStore
 from lastresort.adapters.testing.strategies import trees
+from lastresort.application.ports import List
 from lastresort.projections import views
 
 from .stores import (
@@ -22,11 +23,12 @@ from .stores import (
     ended_on_request,
     new_url,
     opened,
+    recorder_of,
     started,
     thanked,
 )
 
-LISTS = ("active", "ended", "branched")
+LISTS: tuple[List, ...] = ("active", "ended", "branched")
 RUNS = settings(
     max_examples=25,
     deadline=None,
@@ -41,9 +43,10 @@ def chats(request: pytest.FixtureRequest) -> Iterator[Conversations]:
         yield conversations
 
 
-def pages(chats: Conversations, which: str, limit: int) -> list[list[ListedBranch]]:
+def pages(chats: Conversations, which: List, limit: int) -> list[list[ListedBranch]]:
     """A whole list, page by page."""
-    found, after = [], 0
+    found: list[list[ListedBranch]] = []
+    after: int | None = 0
     while after is not None:
         page = chats.page(which, after=after, limit=limit)
         found.append(list(page.rows))
@@ -51,11 +54,11 @@ def pages(chats: Conversations, which: str, limit: int) -> list[list[ListedBranc
     return found
 
 
-def rows(chats: Conversations, which: str, limit: int = 3) -> list[ListedBranch]:
+def rows(chats: Conversations, which: List, limit: int = 3) -> list[ListedBranch]:
     return [row for page in pages(chats, which, limit) for row in page]
 
 
-def names(chats: Conversations, which: str) -> list[str]:
+def names(chats: Conversations, which: List) -> list[str]:
     return [row.branch for row in rows(chats, which)]
 
 
@@ -184,9 +187,9 @@ def test_lists_are_there_when_the_store_is_opened_again(kind: str, request: pyte
 def test_an_ordinary_turn_writes_nothing_to_the_lists(chats: Conversations) -> None:
     """So that it costs nothing to have them: a version is read from the log."""
     chat = started(chats, "a")
-    before = chats.store.recorder.select_list("active", 0, 9)
+    before = recorder_of(chats).select_list("active", 0, 9)
     thanked(chat)
     done(chat.assistant_turn("You are welcome."))
-    after = chats.store.recorder.select_list("active", 0, 9)
+    after = recorder_of(chats).select_list("active", 0, 9)
     assert [one._replace(version=0) for one in before] == [one._replace(version=0) for one in after]
     assert [one.version for one in after] == [4]

@@ -14,6 +14,7 @@ from lastresort.adapters.importers.log_file import checked_log, export_line, rea
 from lastresort.domain.events import Recorded, Unreadable
 from lastresort.projections import audit
 
+from .narrow import present
 from .stores import OPERATOR, abused, chats, counting, done, ended, ended_on_request, log_of, open_at, opened, started
 from .vocabulary import any_event
 
@@ -84,7 +85,8 @@ def test_a_log_that_is_imported_is_exported_to_the_same_bytes(file: Path, tmp_pa
             assert audit(copy.store.entries()).findings == ()
             for entry in copy.store.log():
                 assert entry.version in [
-                    e.version for e in copy.store.recorded_by(copy.store.tree_of(entry.branch), entry.command_id)
+                    e.version
+                    for e in copy.store.recorded_by(present(copy.store.tree_of(entry.branch)), entry.command_id)
                 ]
 
 

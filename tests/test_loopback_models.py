@@ -14,7 +14,7 @@ from lastresort.adapters.loopback.models import draw
 
 from .loopback_kit import LOOK_UP, asked, result, said, served, user
 
-END = {
+END: dict[str, Any] = {
     "name": "end_conversation",
     "input_schema": {
         "type": "object",

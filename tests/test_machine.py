@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 from hypothesis import settings
@@ -24,6 +24,7 @@ from lastresort.domain.state import fold
 from lastresort.projections import Replay, views
 
 from .drawing import PROFILE_NAME, UNHURRIED, examples
+from .narrow import must_be
 from .oracle import Forest, broken, divided_on_risk
 
 PROFILE = settings(
@@ -48,20 +49,20 @@ class Fault(Exception):
 class FaultyStore:
     """A real store whose next append fails, if it is told so."""
 
-    def __init__(self, store):
+    def __init__(self, store: Any) -> None:
         self.store = store
-        self.fails = None
+        self.fails: str | None = None
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
         fails, self.fails = self.fails, None
         if fails == "before":
             raise Fault
-        recorded = self.store.append(*appends)
+        recorded: tuple[Recorded, ...] = self.store.append(*appends)
         if fails == "after":
             raise Fault
         return recorded
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
 
@@ -91,12 +92,12 @@ class Stubborn:
         return insisting(act, self.chat.conversations.new_id)
 
 
-def erasing_at_last(held: Conversations) -> Conversations:
+def erasing_at_last(held: Any) -> Conversations:
     held.erase_conversation = insisting(held.erase_conversation, held.new_id)
-    return held
+    return cast(Conversations, held)
 
 
-def failing_at_times(held: Conversations) -> Conversations:
+def failing_at_times(held: Any) -> Conversations:
     held._snapshots.every = 3  # a short run is to come across some
     held.store = FaultyStore(held.store)
     return erasing_at_last(held)
@@ -159,7 +160,7 @@ class Proof(ConversationMachine):
     @rule(kind=st.sampled_from(["before", "after"]))
     def the_store_is_about_to_fail(self, kind: str) -> None:
         """Before it writes or after, whatever comes next; sent again, it takes effect once, or the audit says so."""
-        self.conversations.store.fails = kind
+        must_be(FaultyStore, self.conversations.store).fails = kind
 
     @rule(branch=ConversationMachine.branches)
     def a_process_begins_anew(self, branch: str) -> None:

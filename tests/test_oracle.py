@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from lastresort.domain import events as log
-from lastresort.domain.events import Event, Recorded
+from lastresort.domain.events import BranchOpened, Event, Recorded
 from lastresort.domain.law import RULES
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, ForkCause, Ground, OpenRisk, Risk, Verdict
 
 from . import oracle
+from .narrow import must_be
 from .oracle import History, Unlawful, broken, divided_on_risk, unlawful, unlawful_path
 from .vocabulary import ASSESSOR, MODEL, OPERATOR, USER, WORDS
 
@@ -322,7 +323,9 @@ def test_a_branch_begins_with_what_its_prefix_adds_up_to() -> None:
 )
 def test_how_a_branch_opens(entries: list[tuple[str, Event]], found: tuple[str, ...] | None) -> None:
     branch, event = entries[-1]
-    assert unlawful(recorded(*ROOT, *entries)) == ([Unlawful(branch, event.at + 1, found)] if found else [])
+    assert unlawful(recorded(*ROOT, *entries)) == (
+        [Unlawful(branch, must_be(BranchOpened, event).at + 1, found)] if found else []
+    )
 
 
 def test_what_is_no_log() -> None:

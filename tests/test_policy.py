@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import hypothesis
 import pytest
@@ -38,7 +39,7 @@ from .vocabulary import USER, policies
         ("warn_first", False, "Extra inputs are not permitted"),
     ],
 )
-def test_a_policy_below_a_floor_cannot_be_constructed(field, value, why):
+def test_a_policy_below_a_floor_cannot_be_constructed(field: str, value: object, why: str) -> None:
     """Not in Python, and not from a log."""
     with pytest.raises(ValueError, match=why):
         Policy(**{"name": "below", field: value})
@@ -48,7 +49,7 @@ def test_a_policy_below_a_floor_cannot_be_constructed(field, value, why):
         Policy(name="below").model_copy(update={field: value})
 
 
-def test_a_copy_of_a_policy_is_named_by_what_it_says():
+def test_a_copy_of_a_policy_is_named_by_what_it_says() -> None:
     """What was computed of the original is not the copy's."""
     lenient = Policy.default()
     assert lenient.hash
@@ -62,7 +63,7 @@ def test_a_copy_of_a_policy_is_named_by_what_it_says():
     assert stricter.hash != lenient.hash
 
 
-def test_a_policy_that_was_made_by_a_back_door_starts_nothing():
+def test_a_policy_that_was_made_by_a_back_door_starts_nothing() -> None:
     """Whatever the object is, what it says is asked before an event or a command takes it in."""
 
     class Lax(Policy):
@@ -73,7 +74,7 @@ def test_a_policy_that_was_made_by_a_back_door_starts_nothing():
             StartConversation(id="s", by=USER, conversation="c", account=None, policy=policy, model="m")
 
 
-def test_what_python_takes_for_equal_does_not_spoil_a_hash():
+def test_what_python_takes_for_equal_does_not_spoil_a_hash() -> None:
     """To Python 0 is False; a policy that says the one must not name another that says the other."""
     spoilt = Policy.model_construct(**{**dict(Policy(name="spoilt")), "min_severity": True, "name": "spoilt"})
     honest = Policy(name="spoilt", min_severity=1)
@@ -83,7 +84,7 @@ def test_what_python_takes_for_equal_does_not_spoil_a_hash():
     assert honest.hash == "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def test_a_policy_at_every_floor():
+def test_a_policy_at_every_floor() -> None:
     """The floors themselves may be stood on."""
     floor = Policy(
         name="floor",
@@ -98,20 +99,20 @@ def test_a_policy_at_every_floor():
     assert floor.numbers == Numbers(2, 1, 1)
 
 
-def test_a_policy_may_ask_for_as_many_redirections_as_are_recalled():
+def test_a_policy_may_ask_for_as_many_redirections_as_are_recalled() -> None:
     """A hundred, and policies in logs may say so."""
     assert Policy(name="patient", min_failed_redirections=100).numbers.min_failed_redirections == 100
 
 
-def test_a_policy_is_immutable():
+def test_a_policy_is_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Policy.default().min_severity = 1
+        Policy.default().min_severity = 1  # type: ignore[misc]
 
 
 # --- hash ------------------------------------------------------------------------------------------------------------
 
 
-def test_order_and_repetition_mean_nothing():
+def test_order_and_repetition_mean_nothing() -> None:
     """Equal policies have equal hashes, however they were written down."""
     one = Policy(name="p", categories=("threats", "abuse"), hold_on=("possible", "imminent"), may_clear_risk=("b", "a"))
     other = Policy(
@@ -141,18 +142,18 @@ def test_order_and_repetition_mean_nothing():
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_every_field_is_in_the_hash(change):
+def test_every_field_is_in_the_hash(change: dict[str, Any]) -> None:
     """An ending names the terms that governed it by their hash, so no term may be outside it."""
     assert Policy(**{"name": "p", **change}).hash != Policy(name="p").hash
 
 
-def test_the_hash_of_the_default_is_known():
+def test_the_hash_of_the_default_is_known() -> None:
     """Hashes stand in logs: a change of canonical form, or of a default, would orphan them."""
     assert Policy.default().hash == "sha256:d93b6f79a4b67ba0159cdf324917d05e47824a8349c2f734e3434b640cc8c5d6"
 
 
 @hypothesis.given(policies)
-def test_a_policy_survives_its_json_with_its_hash(policy):
+def test_a_policy_survives_its_json_with_its_hash(policy: Policy) -> None:
     again = Policy.model_validate_json(policy.model_dump_json())
     assert again == policy
     assert again.hash == policy.hash
@@ -162,7 +163,7 @@ def test_a_policy_survives_its_json_with_its_hash(policy):
 
 
 @hypothesis.given(policies, policies)
-def test_the_stricter_of_two_is_as_strict_as_either(one, other):
+def test_the_stricter_of_two_is_as_strict_as_either(one: Policy, other: Policy) -> None:
     """Number by number: more redirections, graver harm, and an episode that closes sooner."""
     numbers = one.numbers.stricter(other.numbers)
     assert numbers == other.numbers.stricter(one.numbers)
@@ -176,7 +177,7 @@ def test_the_stricter_of_two_is_as_strict_as_either(one, other):
 # --- TOML ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_policy_from_toml():
+def test_a_policy_from_toml() -> None:
     """One key a field; what is left out is as in the default."""
     read = Policy.from_toml(
         """
@@ -227,14 +228,14 @@ def test_a_policy_from_toml():
         ("name = ", "house.toml: not TOML: Invalid value (at"),
     ],
 )
-def test_what_is_wrong_with_a_policy_is_said_with_source_line_and_key(text, said):
+def test_what_is_wrong_with_a_policy_is_said_with_source_line_and_key(text: str, said: str) -> None:
     """Errors that a person sees name what was wrong, and where."""
     with pytest.raises(PolicyError) as error:
         Policy.from_toml(text, "house.toml")
     assert str(error.value).startswith(said)
 
 
-def test_all_that_is_wrong_with_a_policy_is_said_at_once():
+def test_all_that_is_wrong_with_a_policy_is_said_at_once() -> None:
     with pytest.raises(PolicyError) as error:
         Policy.from_toml('name = "p"\nmin_severity = 9\nproductive_to_close = 0')
     assert [line.split(": ")[:3] for line in str(error.value).splitlines()] == [
@@ -243,7 +244,7 @@ def test_all_that_is_wrong_with_a_policy_is_said_at_once():
     ]
 
 
-def test_tables_that_are_none_of_a_policy_are_each_said_where_they_begin():
+def test_tables_that_are_none_of_a_policy_are_each_said_where_they_begin() -> None:
     with pytest.raises(PolicyError) as error:
         Policy.from_toml('name = "p"\n[one]\nmin_severity = 9\n[two]')
     said = [line.split(": ")[:3] for line in str(error.value).splitlines()]
@@ -253,7 +254,7 @@ def test_tables_that_are_none_of_a_policy_are_each_said_where_they_begin():
 @pytest.mark.parametrize(
     ("beyond", "said"), [(0, "policy: line 2: name: "), (1, "policy: name: "), (99, "policy: name: ")]
 )
-def test_a_line_is_looked_for_in_a_megabyte(beyond, said):
+def test_a_line_is_looked_for_in_a_megabyte(beyond: int, said: str) -> None:
     """In two to the twentieth characters, line ends aside; beyond that what is wrong is said without its line."""
     wrong = 'name = "two words"'
     with pytest.raises(PolicyError) as error:
@@ -264,7 +265,7 @@ def test_a_line_is_looked_for_in_a_megabyte(beyond, said):
 # --- profiles --------------------------------------------------------------------------------------------------------
 
 
-def test_the_shipped_profiles():
+def test_the_shipped_profiles() -> None:
     """One for each version of the rules that the sources describe, and a default."""
     assert set(PROFILES) == {"default", "2025-08", "2026-07"}
     assert all(policy.name == name for name, policy in PROFILES.items())
@@ -273,7 +274,7 @@ def test_the_shipped_profiles():
     assert len({policy.hash for policy in PROFILES.values()}) == 3
 
 
-def test_every_profile_is_as_careful_as_the_law_proposes():
+def test_every_profile_is_as_careful_as_the_law_proposes() -> None:
     for policy in PROFILES.values():
         assert policy.numbers == Numbers(3, 2, 2)
         assert set(policy.hold_on) == {Risk.POSSIBLE, Risk.IMMINENT}

@@ -14,7 +14,7 @@ from lastresort.adapters.console.cli import main
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.stores.postgres import open_recorder
 
-from .stores import log_of, opened, started
+from .stores import log_of, opened, recorder_of, started
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 
@@ -81,7 +81,7 @@ def test_one_connection_is_kept_at_hand(postgresql: Callable[[], str]) -> None:
         all_ = [started(chats, f"c-{number}") for number in range(8)]
         for _ in range(5):
             list(threads.map(lambda chat: chat.user_turn("hello"), all_))
-        recorder = chats.store.recorder
+        recorder = recorder_of(chats)
         pool, until = recorder.datastore.pool, time.monotonic() + 30
         while (lent := pool.get_stats()["pool_size"] - pool.get_stats()["pool_available"]) > 1:
             assert time.monotonic() < until, f"{lent} connections are kept"
@@ -96,7 +96,7 @@ def test_a_turn_after_a_rollback(postgresql: Callable[[], str]) -> None:
     with opened(postgresql()) as chats:
         chat = started(chats)
         chat.user_turn("hello")
-        recorder = chats.store.recorder
+        recorder = recorder_of(chats)
         for words in ("still there?", "and now?"):
             with pytest.raises(ZeroDivisionError):
                 recorder._again_if_lost(rolled_back)

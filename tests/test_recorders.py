@@ -118,7 +118,11 @@ class InPostgreSQL(PostgresTrackingRecorder):
     """In PostgreSQL."""
 
 
-PROJECTIONS = {POPOTrackingRecorder: InMemory, SQLiteTrackingRecorder: InSQLite, PostgresTrackingRecorder: InPostgreSQL}
+PROJECTIONS: dict[Any, Any] = {
+    POPOTrackingRecorder: InMemory,
+    SQLiteTrackingRecorder: InSQLite,
+    PostgresTrackingRecorder: InPostgreSQL,
+}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from lastresort.domain import rules
 from lastresort.domain.events import EVENTS, ConversationEnded
-from lastresort.domain.law import RULES, broken_by
+from lastresort.domain.law import RULES, Rule, broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Ground
@@ -41,7 +41,7 @@ def constant(id: str) -> str:
     return id.replace("-", "_").upper()
 
 
-def test_the_law_has_25_rules():
+def test_the_law_has_25_rules() -> None:
     """No more, no fewer, and in the order in which the law states them."""
     assert tuple(RULES) == LAW
     assert len(LAW) == 25
@@ -49,7 +49,7 @@ def test_the_law_has_25_rules():
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_a_rule_is_stated_and_sourced(rule):
+def test_a_rule_is_stated_and_sourced(rule: Rule) -> None:
     """Each rule has a sentence for people, a source, and events that it speaks of."""
     assert rule.text.endswith(".")
     assert "  " not in rule.text
@@ -67,7 +67,7 @@ OF_LAST_RESORT = {
 ON_REQUEST = {"confirmed-later"}
 
 
-def test_a_rule_says_on_which_ground_it_is_asked_of_an_ending():
+def test_a_rule_says_on_which_ground_it_is_asked_of_an_ending() -> None:
     """Of endings as last resort, on request, or both."""
     assert {id for id, rule in RULES.items() if rule.on is Ground.LAST_RESORT} == OF_LAST_RESORT
     assert {id for id, rule in RULES.items() if rule.on is Ground.USER_REQUEST} == ON_REQUEST
@@ -78,7 +78,7 @@ def test_a_rule_says_on_which_ground_it_is_asked_of_an_ending():
     # Without an episode, stricter-governs finds nothing amiss.
     [(Ground.LAST_RESORT, OF_LAST_RESORT - {"stricter-governs"}), (Ground.USER_REQUEST, ON_REQUEST)],
 )
-def test_a_rule_of_one_ground_is_asked_of_no_ending_on_the_other(ground, asked):
+def test_a_rule_of_one_ground_is_asked_of_no_ending_on_the_other(ground: Ground, asked: set[str]) -> None:
     """Its predicate need not look at the ground."""
     ending = ConversationEnded(
         by=MODEL,
@@ -94,7 +94,7 @@ def test_a_rule_of_one_ground_is_asked_of_no_ending_on_the_other(ground, asked):
 
 
 @pytest.mark.parametrize("id", RULES)
-def test_a_rule_is_tested_from_both_sides(id):
+def test_a_rule_is_tested_from_both_sides(id: str) -> None:
     """Each rule has a case that it allows, a case that it refuses, and one on the boundary, each with its sentence."""
     cases = [test for name, test in WRITTEN.items() if name.startswith(f"test_{constant(id).lower()}__")]
     assert len(cases) >= 3
@@ -104,7 +104,7 @@ def test_a_rule_is_tested_from_both_sides(id):
     assert allowing, "no case is accepted"
 
 
-def test_every_test_of_a_rule_is_of_a_rule_and_says_what_the_law_says():
+def test_every_test_of_a_rule_is_of_a_rule_and_says_what_the_law_says() -> None:
     """A test of a rule is named after it, and opens with what the law says, in one line."""
     for name, test in WRITTEN.items():
         assert constant(name.removeprefix("test_").split("__")[0]) in {constant(id) for id in RULES}, name

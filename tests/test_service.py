@@ -1,22 +1,27 @@
 """The service and its handles, over a real store: what starts, what an envelope says, and who acts through a handle."""
 
+from collections.abc import Callable
+
 import pytest
 
+from lastresort.application.chat import Chat, Conversations
 from lastresort.application.outcomes import CommandIdReused, Committed, UnknownBranch
 from lastresort.domain import rules
 from lastresort.domain.commands import (
     UNSEALED,
     AttemptRedirection,
+    Command,
     EndConversation,
     GiveWarning,
     Leave,
     OpenBranch,
     RaiseRisk,
 )
-from lastresort.domain.events import AssistantTurnTaken
+from lastresort.domain.events import AssistantTurnTaken, AttemptRefused, ConversationStarted
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, Actor, ErasureCause, ForkCause, Ground, Risk, Verdict
 
+from .narrow import must_be, present
 from .service_kit import (
     Overtaken,
     another,
@@ -39,23 +44,24 @@ __all__ = ["chat", "chats"]
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
-def test_a_start_is_the_first_event_of_a_branch_of_that_name(chats):
+def test_a_start_is_the_first_event_of_a_branch_of_that_name(chats: Conversations) -> None:
     chat = chats.start(model="m", account="a", policy=policy(), conversation="c", arm="arm", by=OPERATOR)
     (first,) = chat.path
-    assert (first.branch, first.version, first.kind) == ("c", 1, "ConversationStarted")
-    assert (first.event.by, first.event.account, first.event.arm) == (OPERATOR, "a", "arm")
+    assert (first.branch, first.version) == ("c", 1)
+    begun = must_be(ConversationStarted, first.event)
+    assert (begun.by, begun.account, begun.arm) == (OPERATOR, "a", "arm")
     assert chat.state.policy == policy()
     assert chat.user.id == "a"
 
 
-def test_what_is_not_named_is_named_anew(chats):
+def test_what_is_not_named_is_named_anew(chats: Conversations) -> None:
     one, other = chats.start(model="m"), chats.start(model="m")
     assert one.branch != other.branch
     assert one.user.id == "user"
     assert one.state.policy == Policy.default()
 
 
-def test_a_start_delivered_twice_starts_one_conversation(chats):
+def test_a_start_delivered_twice_starts_one_conversation(chats: Conversations) -> None:
     """Whether or not the caller names the conversation."""
     one = chats.start(model="m", command_id="once")
     assert chats.start(model="m", command_id="once").branch == one.branch
@@ -63,13 +69,13 @@ def test_a_start_delivered_twice_starts_one_conversation(chats):
     assert len(whole_log(chats)) == 1
 
 
-def test_a_conversation_exists_once(chats, chat):
+def test_a_conversation_exists_once(chats: Conversations, chat: Chat) -> None:
     with pytest.raises(ValueError, match="conversation root exists; choose another id"):
         chats.start(model="m", conversation="root")
     assert len(whole_log(chats)) == 1
 
 
-def test_a_start_with_the_id_of_another_command(chats, chat):
+def test_a_start_with_the_id_of_another_command(chats: Conversations, chat: Chat) -> None:
     done(chat.user_turn("hello", command_id="turn"))
     with pytest.raises(CommandIdReused, match="command id turn was used for UserTurnTaken on branch root"):
         chats.start(model="m", command_id="turn")
@@ -77,13 +83,13 @@ def test_a_start_with_the_id_of_another_command(chats, chat):
         chats.start(model="m", conversation="another", command_id="start")
 
 
-def test_a_malformed_argument_is_named(chats):
+def test_a_malformed_argument_is_named(chats: Conversations) -> None:
     with pytest.raises(ValueError, match="model"):
         chats.start(model="two words")
     assert whole_log(chats) == []
 
 
-def test_new_conversations_are_always_accepted(chats, chat):
+def test_new_conversations_are_always_accepted(chats: Conversations, chat: Chat) -> None:
     """An ending changes no other conversation of the account."""
     ended(chat)
     talk(chats.start(model=MODEL.id, account="account"), "hello again", "hello")
@@ -101,7 +107,7 @@ def test_new_conversations_are_always_accepted(chats, chat):
         lambda chats: chats.erase_conversation("nowhere", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="x"),
     ],
 )
-def test_an_unknown_branch(chats, chat, ask):
+def test_an_unknown_branch(chats: Conversations, chat: Chat, ask: Callable[[Conversations], object]) -> None:
     with pytest.raises(UnknownBranch, match="no branch nowhere in the store"):
         ask(chats)
 
@@ -109,19 +115,19 @@ def test_an_unknown_branch(chats, chat, ask):
 # --- envelopes -------------------------------------------------------------------------------------------------------
 
 
-def test_an_envelope_tells_when_and_by_which_command(chats, chat):
+def test_an_envelope_tells_when_and_by_which_command(chats: Conversations, chat: Chat) -> None:
     (recorded,) = done(chat.user_turn("hello", command_id="turn")).events
     assert recorded.recorded_at == "2026-07-01T10:00:00.000000+00:00"
     assert (recorded.command_id, recorded.correlation_id) == ("turn", "turn")
     assert (recorded.branch, recorded.version) == ("root", 2)
 
 
-def test_a_command_may_belong_to_a_wider_act(chats, chat):
+def test_a_command_may_belong_to_a_wider_act(chats: Conversations, chat: Chat) -> None:
     done(chats.execute("root", Leave(id="leave", by=USER), correlation_id="visit"))
     assert chat.path[-1].correlation_id == "visit"
 
 
-def test_a_refused_attempt_belongs_to_its_wider_act(chats, chat):
+def test_a_refused_attempt_belongs_to_its_wider_act(chats: Conversations, chat: Chat) -> None:
     chats.execute("root", EndConversation(id="end", by=MODEL, ground=Ground.USER_REQUEST, seen=1), correlation_id="act")
     assert [(one.kind, one.correlation_id) for one in chat.path[1:]] == [("AttemptRefused", "act")]
 
@@ -141,7 +147,9 @@ UNCHECKED = Actor.model_construct(kind=USER.kind, id=CANARY)
     ],
     ids=["act", "nothing", "command", "by", "made with by"],
 )
-def test_nothing_gets_into_the_log_that_could_not_be_read_again(chats, chat, command, correlation_id):
+def test_nothing_gets_into_the_log_that_could_not_be_read_again(
+    chats: Conversations, chat: Chat, command: Command, correlation_id: str | None
+) -> None:
     """Whatever way round the checks of its types it comes; and the store goes on as before."""
     with pytest.raises(ValueError) as refused:  # noqa: PT011  # whatever says so
         chats.execute("root", command, correlation_id=correlation_id)
@@ -157,7 +165,7 @@ def test_nothing_gets_into_the_log_that_could_not_be_read_again(chats, chat, com
 COMING = AssistantTurnTaken(by=MODEL, content=UNSEALED, model=MODEL.id, stop_reason=None, usage=None)
 
 
-def test_a_redirection_that_would_stand_is_foreseen_and_not_carried_out(chats, chat):
+def test_a_redirection_that_would_stand_is_foreseen_and_not_carried_out(chats: Conversations, chat: Chat) -> None:
     talk(chat, "you are useless")
     redirect = AttemptRedirection(id="redirect", by=MODEL, turn=2, answers=2)
     refused_by(chats.foresee("root", redirect, COMING), rules.REDIRECTS_HARM)
@@ -166,7 +174,9 @@ def test_a_redirection_that_would_stand_is_foreseen_and_not_carried_out(chats, c
     assert kinds(chat)[1:] == ["UserTurnTaken", "TurnAssessed"]
 
 
-def test_a_warning_that_would_not_stand_is_on_record_once_with_what_stands_in_its_way(chats, chat):
+def test_a_warning_that_would_not_stand_is_on_record_once_with_what_stands_in_its_way(
+    chats: Conversations, chat: Chat
+) -> None:
     """Whoever writes meanwhile. Nothing is made up: that no turn was there yet to warn in is no part of it."""
     talk(chat, "you are useless")
     warning = GiveWarning(
@@ -176,15 +186,15 @@ def test_a_warning_that_would_not_stand_is_on_record_once_with_what_stands_in_it
     late = another(chats, store=Overtaken(chats.store, lambda: chat.raise_risk(risk="risk")))
     refused = late.foresee("root", warning, COMING)
     refused_by(refused, rules.REDIRECTED_FIRST, rules.STILL_HARMFUL, rules.NO_END_AT_RISK)
-    assert chats.foresee("root", warning, COMING).rules == refused.rules
+    assert present(chats.foresee("root", warning, COMING)).rules == present(refused).rules
     assert kinds(chat)[1:] == ["UserTurnTaken", "RiskRaised", "AttemptRefused"]
-    assert chat.path[-1].event.rules == refused.rules
+    assert must_be(AttemptRefused, chat.path[-1].event).rules == present(refused).rules
 
 
 # --- handles ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_handle_acts_on_the_turns_that_it_has_seen(chats, chat):
+def test_a_handle_acts_on_the_turns_that_it_has_seen(chats: Conversations, chat: Chat) -> None:
     """If another process recorded a newer one, what this one says is stale, until it looks again."""
     talk(chat, "hello")
     talk(another(chats).chat("root"), "are you there?")
@@ -194,7 +204,7 @@ def test_a_handle_acts_on_the_turns_that_it_has_seen(chats, chat):
     done(chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE))
 
 
-def test_a_handle_on_a_branch_that_has_a_past(chats, chat):
+def test_a_handle_on_a_branch_that_has_a_past(chats: Conversations, chat: Chat) -> None:
     up_to_the_end(chat)
     again = another(chats).chat("root")
     assert (again.seen, again.answered, again.user, again.model) == (chat.seen, chat.answered, chat.user, MODEL)
@@ -213,19 +223,23 @@ def test_a_handle_on_a_branch_that_has_a_past(chats, chat):
         lambda chat: chat.end(Ground.USER_REQUEST),
     ],
 )
-def test_where_nobody_has_spoken_there_is_nothing_to_act_on(chats, chat, act):
+def test_where_nobody_has_spoken_there_is_nothing_to_act_on(
+    chats: Conversations, chat: Chat, act: Callable[[Chat], object]
+) -> None:
     with pytest.raises(ValueError, match="nobody has spoken on branch root: record a user turn first"):
         act(chat)
 
 
 @pytest.mark.parametrize("act", [lambda chat: chat.redirect(), lambda chat: chat.warn("abuse")])
-def test_where_the_model_has_not_spoken_it_has_not_redirected(chats, chat, act):
+def test_where_the_model_has_not_spoken_it_has_not_redirected(
+    chats: Conversations, chat: Chat, act: Callable[[Chat], object]
+) -> None:
     talk(chat, "abuse")
     with pytest.raises(ValueError, match="the model has not spoken on branch root: record an assistant turn first"):
         act(chat)
 
 
-def test_a_handle_says_what_stands_in_the_way(chats, chat):
+def test_a_handle_says_what_stands_in_the_way(chats: Conversations, chat: Chat) -> None:
     """And records nothing by it."""
     talk(chat, "hello")
     assert "confirmed-later" in [broken.rule for broken in chat.why(Ground.USER_REQUEST)]
@@ -233,17 +247,17 @@ def test_a_handle_says_what_stands_in_the_way(chats, chat):
     assert kinds(chat) == ["ConversationStarted", "UserTurnTaken"]
 
 
-def test_who_acts_through_a_handle(chats, chat):
+def test_who_acts_through_a_handle(chats: Conversations, chat: Chat) -> None:
     """The user speaks, the model acts, an assessor judges, unless somebody else is named."""
     redirected(chat)
     assert [one.event.by.kind for one in chat.path[1:]] == ["user", "assessor", "model", "model"]
     done(chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE, by=OPERATOR))
     done(chat.propose(by=ANOTHER_MODEL))
     assert [one.event.by for one in chat.path[-2:]] == [OPERATOR, ANOTHER_MODEL]
-    assert chat.path[3].event.model == MODEL.id
+    assert must_be(AssistantTurnTaken, chat.path[3].event).model == MODEL.id
 
 
-def test_what_a_handle_claims_for_others_is_refused(chats, chat):
+def test_what_a_handle_claims_for_others_is_refused(chats: Conversations, chat: Chat) -> None:
     """Authority is the actor's, not the handle's."""
     talk(chat, "end")
     refused_by(chat.request_end(by=MODEL), rules.ASKED_BY_USER)
@@ -251,23 +265,23 @@ def test_what_a_handle_claims_for_others_is_refused(chats, chat):
     refused_by(chat.clear_risk("risk", by=chat.user), rules.CLEARED_BY_AUTHORITY)
 
 
-def test_a_handle_knows_the_model_that_it_changed(chats, chat):
+def test_a_handle_knows_the_model_that_it_changed(chats: Conversations, chat: Chat) -> None:
     done(chat.change_model(ANOTHER_MODEL.id, by=OPERATOR))
     talk(chat, "hello", "hello")
     assert chat.path[-1].event.by == ANOTHER_MODEL
-    assert chat.path[-1].event.model == ANOTHER_MODEL.id
+    assert must_be(AssistantTurnTaken, chat.path[-1].event).model == ANOTHER_MODEL.id
     ended(chat)
     refused_by(chat.change_model("m", by=OPERATOR), rules.ENDED_IS_FINAL)
     assert chat.model == ANOTHER_MODEL
 
 
-def test_a_verdict_through_a_handle_is_in_doubt_of_risk_unless_it_says(chats, chat):
+def test_a_verdict_through_a_handle_is_in_doubt_of_risk_unless_it_says(chats: Conversations, chat: Chat) -> None:
     """What nobody has looked for nobody has ruled out."""
     talk(chat, "hello")
     assert done(chat.judge(Verdict.PRODUCTIVE)).events[0].event.risk is Risk.UNKNOWN
 
 
-def test_the_whole_way_to_a_last_resort_with_a_handshake(chats):
+def test_the_whole_way_to_a_last_resort_with_a_handshake(chats: Conversations) -> None:
     """From three redirections in vain to an ending in two calls."""
     chat = chats.start(model=MODEL.id, policy=policy(handshake=True))
     up_to_the_end(chat)
@@ -275,10 +289,10 @@ def test_the_whole_way_to_a_last_resort_with_a_handshake(chats):
     done(chat.propose())
     outcome = done(chat.end(category="abuse"))
     assert isinstance(outcome, Committed)
-    assert outcome.state.ended.ground is Ground.LAST_RESORT
+    assert present(outcome.state.ended).ground is Ground.LAST_RESORT
 
 
-def test_commands_may_be_given_without_a_handle(chats, chat):
+def test_commands_may_be_given_without_a_handle(chats: Conversations, chat: Chat) -> None:
     """A handle fills in turns and actors, no more."""
     outcome = done(chats.execute("root", RaiseRisk(id="raise", by=SYSTEM, risk="risk", about=About.SELF)))
     assert outcome.state == chats.state("root")

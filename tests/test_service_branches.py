@@ -1,14 +1,19 @@
 """What the service does across the branches of a tree, and how a branch comes to be."""
 
+from collections.abc import Callable
+
 import pytest
 
+from lastresort.application.chat import Chat, Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused
 from lastresort.domain import rules
 from lastresort.domain.commands import BranchOff, OpenBranch
-from lastresort.domain.events import BranchOpened, UserTurnTaken
+from lastresort.domain.events import BranchedOff, BranchOpened, UserTurnTaken
+from lastresort.domain.law import Rule
 from lastresort.domain.state import NO_EPISODE
 from lastresort.domain.values import About, ForkCause, Ground, Risk, Verdict
 
+from .narrow import must_be
 from .service_kit import (
     Overtaken,
     another,
@@ -33,7 +38,7 @@ __all__ = ["chat", "chats", "tree"]
 # --- across the tree -------------------------------------------------------------------------------------------------
 
 
-def test_a_tree_is_found_from_any_of_its_branches(chats, tree):
+def test_a_tree_is_found_from_any_of_its_branches(chats: Conversations, tree: dict[str, Chat]) -> None:
     for branch in tree:
         states = another(chats).tree(branch)
         assert set(states) == set(tree)
@@ -46,7 +51,7 @@ def test_a_tree_is_found_from_any_of_its_branches(chats, tree):
         }
 
 
-def test_a_tree_is_read_parents_before_children(chats, tree):
+def test_a_tree_is_read_parents_before_children(chats: Conversations, tree: dict[str, Chat]) -> None:
     """Branch by branch, each with its own events alone."""
     read = chats.tree_log("leaf")
     assert list(dict.fromkeys(one.branch for one in read)) == ["root", "inner", "other", "leaf"]
@@ -54,7 +59,9 @@ def test_a_tree_is_read_parents_before_children(chats, tree):
 
 
 @pytest.mark.parametrize("at", ["root", "inner", "leaf", "other"])
-def test_a_risk_is_raised_and_cleared_on_every_branch_at_once(chats, tree, at):
+def test_a_risk_is_raised_and_cleared_on_every_branch_at_once(
+    chats: Conversations, tree: dict[str, Chat], at: str
+) -> None:
     """Ended ones too, in one append: no branch is a way out of a hold."""
     raised = done(tree[at].raise_risk(About.OTHERS, risk="risk"))
     assert raised.events[0].branch == at
@@ -65,20 +72,20 @@ def test_a_risk_is_raised_and_cleared_on_every_branch_at_once(chats, tree, at):
     assert all(state.risks == () for state in another(chats).tree("root").values())
 
 
-def test_a_risk_that_a_verdict_saw_holds_everywhere(chats, tree):
+def test_a_risk_that_a_verdict_saw_holds_everywhere(chats: Conversations, tree: dict[str, Chat]) -> None:
     """The verdict is its branch's; the risk is the person's, who is the same on all branches."""
     done(tree["leaf"].judge(Verdict.AMBIGUOUS, risk=Risk.POSSIBLE, command_id="seen"))
     assert [kind for kind in kinds(tree["other"]) if kind == "TurnAssessed"] == []
     assert all([risk.risk for risk in state.risks] == ["seen"] for state in chats.tree("root").values())
 
 
-def test_no_ending_on_one_branch_while_a_risk_is_open_on_another(chats, tree):
+def test_no_ending_on_one_branch_while_a_risk_is_open_on_another(chats: Conversations, tree: dict[str, Chat]) -> None:
     asked_and_confirmed(tree["other"])
     done(tree["leaf"].raise_risk())
     refused_by(tree["other"].end(Ground.USER_REQUEST), rules.NO_END_AT_RISK, rules.CONFIRMED_LATER)
 
 
-def test_a_risk_is_cleared_only_where_every_branch_allows_it(chats, tree):
+def test_a_risk_is_cleared_only_where_every_branch_allows_it(chats: Conversations, tree: dict[str, Chat]) -> None:
     """An assessor whom one branch's policy names is none to a branch under another policy."""
     naming = policy(may_clear_risk=(NAMED_ASSESSOR.id,))
     done(tree["inner"].change_policy(naming, by=OPERATOR))
@@ -87,7 +94,7 @@ def test_a_risk_is_cleared_only_where_every_branch_allows_it(chats, tree):
     assert chats.state("inner").risks
 
 
-def test_a_branch_that_opens_meanwhile_takes_the_risk_along(chats, tree):
+def test_a_branch_that_opens_meanwhile_takes_the_risk_along(chats: Conversations, tree: dict[str, Chat]) -> None:
     """A fork against a risk: whichever comes second sees the first."""
     late = another(chats, store=Overtaken(chats.store, lambda: done(tree["leaf"].raise_risk(risk="risk"))))
     branch = done(late.chat("inner").edit(2, "un", child="late"))
@@ -100,7 +107,7 @@ def test_a_branch_that_opens_meanwhile_takes_the_risk_along(chats, tree):
 # --- branches --------------------------------------------------------------------------------------------------------
 
 
-def test_a_branch_off_any_turn(chats, chat):
+def test_a_branch_off_any_turn(chats: Conversations, chat: Chat) -> None:
     """The words before it are inherited, those after it are left behind."""
     talk(chat, "a", "A", "b", "B", "c", "C")
     turns = [(one.version, one.kind) for one in chat.path if one.kind.endswith("TurnTaken")]
@@ -117,7 +124,7 @@ def test_a_branch_off_any_turn(chats, chat):
     assert len(chats.state("root").children) == 6
 
 
-def test_a_branch_goes_on_where_its_prefix_ends(chats, chat):
+def test_a_branch_goes_on_where_its_prefix_ends(chats: Conversations, chat: Chat) -> None:
     """A branch opened at 12 begins with version 13."""
     talk(chat, "a", "A", "b")
     branch = done(chat.edit(4, "new", child="branch"))
@@ -132,11 +139,11 @@ def test_a_branch_goes_on_where_its_prefix_ends(chats, chat):
     opened = branch.path[3].event
     assert isinstance(opened, BranchOpened)
     assert (opened.conversation, opened.parent, opened.at, opened.cause) == ("root", "root", 3, ForkCause.EDIT)
-    assert chat.path[-1].event.child == "branch"
+    assert must_be(BranchedOff, chat.path[-1].event).child == "branch"
     assert chats.path("branch", upto=2) == chats.path("root", upto=2)
 
 
-def test_a_branch_off_an_inherited_turn(chats, tree):
+def test_a_branch_off_an_inherited_turn(chats: Conversations, tree: dict[str, Chat]) -> None:
     """A turn of the grandparent may be written anew from the grandchild, whose child the branch is."""
     leaf = tree["leaf"]
     assert transcript(leaf) == ["eins"]
@@ -150,7 +157,7 @@ def test_a_branch_off_an_inherited_turn(chats, tree):
     assert set(chats.tree("other")) == {*tree, "nested", deeper.branch}
 
 
-def test_a_branch_off_a_branchs_own_first_turn(chats, tree):
+def test_a_branch_off_a_branchs_own_first_turn(chats: Conversations, tree: dict[str, Chat]) -> None:
     """Between the opening of a branch and its first turn there is room for another first turn."""
     own = next(one.version for one in tree["inner"].path if one.branch == "inner" and one.kind == "UserTurnTaken")
     again = done(tree["inner"].edit(own, "due"))
@@ -158,7 +165,7 @@ def test_a_branch_off_a_branchs_own_first_turn(chats, tree):
     assert [one.branch for one in again.path].count("inner") == 1
 
 
-def test_an_ended_parent_stays_ended_and_its_child_starts_active(chats, chat):
+def test_an_ended_parent_stays_ended_and_its_child_starts_active(chats: Conversations, chat: Chat) -> None:
     ended(chat)
     branch = done(chat.edit(2, "let us start over"))
     assert branch.state.ended is None
@@ -167,7 +174,7 @@ def test_an_ended_parent_stays_ended_and_its_child_starts_active(chats, chat):
     assert isinstance(chat.user_turn("and here?"), BranchEnded)
 
 
-def test_a_branch_keeps_the_terms_of_its_prefix(chats, chat):
+def test_a_branch_keeps_the_terms_of_its_prefix(chats: Conversations, chat: Chat) -> None:
     """Going back a turn does not undo the harm before it; going back to the first one does."""
     up_to_the_end(chat)
     (last_warned,) = [one.version for one in chat.path if one.kind == "WarningGiven"]
@@ -178,7 +185,7 @@ def test_a_branch_keeps_the_terms_of_its_prefix(chats, chat):
     assert done(chat.edit(2, "hello")).state.now == NO_EPISODE
 
 
-def test_a_fork_delivered_twice_opens_one_branch(chats, chat):
+def test_a_fork_delivered_twice_opens_one_branch(chats: Conversations, chat: Chat) -> None:
     talk(chat, "a", "A")
     first = done(chat.edit(2, "b", command_id="once"))
     again = done(chat.edit(2, "b", command_id="once"))
@@ -196,7 +203,9 @@ def test_a_fork_delivered_twice_opens_one_branch(chats, chat):
         (lambda chat: chat.edit(9, "x"), (rules.FORKS_AT_A_TURN, rules.REFERS_TO_THE_PATH)),
     ],
 )
-def test_a_fork_where_the_law_has_none(chats, chat, fork, by):
+def test_a_fork_where_the_law_has_none(
+    chats: Conversations, chat: Chat, fork: Callable[[Chat], object], by: tuple[Rule, ...]
+) -> None:
     """A refusal is a value; nothing was recorded, on neither branch."""
     talk(chat, "a", "A")
     log = whole_log(chats)
@@ -204,14 +213,14 @@ def test_a_fork_where_the_law_has_none(chats, chat, fork, by):
     assert whole_log(chats) == log
 
 
-def test_a_fork_against_a_change_of_the_parent(chats, chat):
+def test_a_fork_against_a_change_of_the_parent(chats: Conversations, chat: Chat) -> None:
     """It is decided anew: the parent's next version is another by then."""
     talk(chat, "a", "A")
     late = another(chats, store=Overtaken(chats.store, lambda: talk(chat, "b")))
     assert transcript(done(late.chat("root").edit(2, "x"))) == ["x"]
 
 
-def test_a_branch_exists_once(chats, chat):
+def test_a_branch_exists_once(chats: Conversations, chat: Chat) -> None:
     talk(chat, "a", "A")
     done(chat.edit(2, "b", child="branch"))
     for taken in ("branch", "root"):
@@ -219,7 +228,7 @@ def test_a_branch_exists_once(chats, chat):
             chat.edit(2, "c", child=taken)
 
 
-def test_a_branch_exists_once_however_long_it_is(chats, chat):
+def test_a_branch_exists_once_however_long_it_is(chats: Conversations, chat: Chat) -> None:
     """No fork is written into the stream of another conversation."""
     talk(chat, "a", "A", "b")
     victim = chats.start(model="m", conversation="victim")
@@ -228,7 +237,7 @@ def test_a_branch_exists_once_however_long_it_is(chats, chat):
         chat.edit(4, "c", child="victim")
 
 
-def test_a_fork_is_of_the_parent_that_it_names(chats, chat):
+def test_a_fork_is_of_the_parent_that_it_names(chats: Conversations, chat: Chat) -> None:
     """That one is asked, and recorded; sent again with another it is another command."""
     talk(chat, "a", "A")
     other = chats.start(model="m", conversation="other", command_id="start-other")
@@ -240,7 +249,7 @@ def test_a_fork_is_of_the_parent_that_it_names(chats, chat):
         chats.fork(OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT), "c", child="child")
 
 
-def test_a_retry_needs_no_words_and_a_fork_may_bring_some(chats, chat):
+def test_a_retry_needs_no_words_and_a_fork_may_bring_some(chats: Conversations, chat: Chat) -> None:
     """`fork` is what `edit` and `retry` are made of."""
     talk(chat, "a", "A")
     command = OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT)
@@ -251,7 +260,7 @@ def test_a_retry_needs_no_words_and_a_fork_may_bring_some(chats, chat):
     talk(empty, "at last")
 
 
-def test_a_command_id_is_not_for_another_verdict(chats, chat):
+def test_a_command_id_is_not_for_another_verdict(chats: Conversations, chat: Chat) -> None:
     """Least of all for one that sees a risk: it would be told that all is well."""
     talk(chat, "hello")
     done(chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE, command_id="verdict"))
@@ -259,7 +268,7 @@ def test_a_command_id_is_not_for_another_verdict(chats, chat):
         chat.judge(Verdict.PRODUCTIVE, risk=Risk.IMMINENT, command_id="verdict")
 
 
-def test_a_command_id_is_not_for_other_words(chats, chat):
+def test_a_command_id_is_not_for_other_words(chats: Conversations, chat: Chat) -> None:
     """They would be lost. Once the first words are erased, nobody can tell, and it is the same command."""
     done(chat.user_turn("hello", command_id="said"))
     with pytest.raises(CommandIdReused):
@@ -268,7 +277,7 @@ def test_a_command_id_is_not_for_other_words(chats, chat):
     assert done(chat.user_turn("help me", command_id="said")).version == 2
 
 
-def test_a_screen_that_fails_holds(chats, chat):
+def test_a_screen_that_fails_holds(chats: Conversations, chat: Chat) -> None:
     """Whatever ails it, the words are handed back, and doubt about a risk holds."""
     asked_and_confirmed(chat)
     done(chat.end(Ground.USER_REQUEST))
@@ -283,7 +292,7 @@ def test_a_screen_that_fails_holds(chats, chat):
     assert len(chat.state.risks) == 1
 
 
-def test_half_a_fork_is_no_command(chats, chat):
+def test_half_a_fork_is_no_command(chats: Conversations, chat: Chat) -> None:
     """A child that the parent notes and nobody opened would be a pointer to nowhere."""
     talk(chat, "a", "A")
     with pytest.raises(ValueError, match="BranchOff is one half of a fork; use `fork`"):
@@ -291,7 +300,7 @@ def test_half_a_fork_is_no_command(chats, chat):
     assert len(chats.tree("root")) == 1
 
 
-def test_before_the_first_turn_there_is_nothing_to_edit(chat):
+def test_before_the_first_turn_there_is_nothing_to_edit(chat: Chat) -> None:
     """Version 1 is the start of the conversation."""
     with pytest.raises(ValueError, match="no turn stands at version 1 of branch root"):
         chat.edit(1, "words")

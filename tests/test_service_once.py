@@ -1,10 +1,12 @@
 """A command takes effect once, however often it is delivered, and on what the log says now."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from lastresort.application.chat import Chat, Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused, Contended
 from lastresort.application.ports import Append, Placed
 from lastresort.domain import rules
@@ -12,9 +14,11 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.events import TurnAssessed
 from lastresort.domain.values import About, Ground, Rating, Risk, Verdict
 
+from .narrow import must_be
 from .service_kit import (
     ACTS,
     NOON,
+    Act,
     Overtaken,
     another,
     asked_and_confirmed,
@@ -22,6 +26,7 @@ from .service_kit import (
     chats,
     done,
     ended,
+    in_turn,
     kinds,
     refused_by,
     safe,
@@ -38,7 +43,9 @@ __all__ = ["chat", "chats"]
 
 
 @pytest.mark.parametrize(("before", "act"), ACTS.values(), ids=ACTS)
-def test_a_command_delivered_twice_takes_effect_once(chats, chat, before, act):
+def test_a_command_delivered_twice_takes_effect_once(
+    chats: Conversations, chat: Chat, before: Callable[[Chat], object], act: Act
+) -> None:
     """To the same process, to another one, and after much else has happened."""
     before(chat)
     first = done(act(chat, "once"))
@@ -53,29 +60,29 @@ def test_a_command_delivered_twice_takes_effect_once(chats, chat, before, act):
     assert done(act(chat, "once")).events[0][1:] == first.events[0][1:]
 
 
-def test_a_refused_attempt_delivered_twice_leaves_one_trace(chats, chat):
+def test_a_refused_attempt_delivered_twice_leaves_one_trace(chats: Conversations, chat: Chat) -> None:
     """And is refused again, in the same words, though by now it would be lawful."""
     talk(chat, "let us end this", "for good?")
     done(chat.request_end())
     talk(chat, "yes")
     done(chat.confirm_end())
-    first = chat.end(Ground.USER_REQUEST, command_id="once")
+    first = must_be(Refused, chat.end(Ground.USER_REQUEST, command_id="once"))
     refused_by(first, rules.RISK_WAS_CHECKED)
     safe(chat)
-    assert chat.end(Ground.USER_REQUEST, command_id="once").broken == first.broken
+    assert must_be(Refused, chat.end(Ground.USER_REQUEST, command_id="once")).broken == first.broken
     assert kinds(chat).count("AttemptRefused") == 1
     done(chat.end(Ground.USER_REQUEST, command_id="another"))
-    assert chat.end(Ground.USER_REQUEST, command_id="once").broken == first.broken
+    assert must_be(Refused, chat.end(Ground.USER_REQUEST, command_id="once")).broken == first.broken
 
 
-def test_a_refusal_without_a_trace_may_be_tried_again(chats, chat):
+def test_a_refusal_without_a_trace_may_be_tried_again(chats: Conversations, chat: Chat) -> None:
     """What left nothing in the log was not delivered, as far as the log knows."""
     refused_by(chat.assistant_turn("hello", command_id="turn"), rules.ANSWERS_A_USER)
     talk(chat, "hello")
     done(chat.assistant_turn("hello", command_id="turn"))
 
 
-def test_a_command_id_names_one_command(chats, chat):
+def test_a_command_id_names_one_command(chats: Conversations, chat: Chat) -> None:
     """An id that was used for another kind of command, or on another branch, is refused loudly."""
     talk(chat, "hello")
     done(chat.leave(command_id="mine"))
@@ -89,14 +96,14 @@ def test_a_command_id_names_one_command(chats, chat):
         chat.edit(2, "hi", command_id="mine")
 
 
-def test_a_refused_command_does_not_borrow_the_id_of_another(chats, chat):
+def test_a_refused_command_does_not_borrow_the_id_of_another(chats: Conversations, chat: Chat) -> None:
     """Nor does a command that would have been refused anyway hide that its id was used."""
     done(chat.leave(command_id="mine"))
     with pytest.raises(CommandIdReused):
         chat.assistant_turn("nobody has asked", command_id="mine")
 
 
-def test_the_id_of_a_refused_attempt_is_not_for_another_attempt(chats, chat):
+def test_the_id_of_a_refused_attempt_is_not_for_another_attempt(chats: Conversations, chat: Chat) -> None:
     """The trace of one attempt does not answer for another one, lawful by itself."""
     asked_and_confirmed(chat)
     assert isinstance(chat.end(category="abuse", command_id="mine"), Refused)
@@ -104,7 +111,7 @@ def test_the_id_of_a_refused_attempt_is_not_for_another_attempt(chats, chat):
         chat.end(Ground.USER_REQUEST, command_id="mine")
 
 
-def test_the_id_of_a_command_is_not_for_one_that_records_part_of_the_same(chats, chat):
+def test_the_id_of_a_command_is_not_for_one_that_records_part_of_the_same(chats: Conversations, chat: Chat) -> None:
     """A verdict that raised a risk is no command to raise one, and a branch with its first turn no user turn."""
     talk(chat, "hello")
     branch = done(chat.edit(2, "hi", command_id="fork"))
@@ -118,7 +125,7 @@ def test_the_id_of_a_command_is_not_for_one_that_records_part_of_the_same(chats,
 # --- on what the log says now ----------------------------------------------------------------------------------------
 
 
-def test_a_state_kept_in_memory_may_be_outdated(chats, chat):
+def test_a_state_kept_in_memory_may_be_outdated(chats: Conversations, chat: Chat) -> None:
     """What was decided on it conflicts in the store, and is decided anew."""
     elsewhere = another(chats)
     talk(elsewhere.chat("root"), "hello")
@@ -126,20 +133,20 @@ def test_a_state_kept_in_memory_may_be_outdated(chats, chat):
     assert chats.state("root") == elsewhere.state("root")
 
 
-def test_no_refusal_on_an_outdated_state(chats, chat):
+def test_no_refusal_on_an_outdated_state(chats: Conversations, chat: Chat) -> None:
     """What would be refused on it may be lawful by now."""
     talk(another(chats).chat("root"), "hello")
     done(chat.assistant_turn("hello"))
 
 
-def test_no_acceptance_on_an_outdated_state(chats, chat):
+def test_no_acceptance_on_an_outdated_state(chats: Conversations, chat: Chat) -> None:
     """User turn against ending, the ending first: the user is told so."""
     talk(chat, "hello")
     ended(another(chats).chat("root"))
     assert isinstance(chat.user_turn("one more thing"), BranchEnded)
 
 
-def test_an_ending_that_was_overtaken_is_stale(chats, chat):
+def test_an_ending_that_was_overtaken_is_stale(chats: Conversations, chat: Chat) -> None:
     """User turn against ending, the user first: the ending saw an earlier turn."""
     asked_and_confirmed(chat)
     talk(another(chats).chat("root"), "wait")
@@ -149,7 +156,7 @@ def test_an_ending_that_was_overtaken_is_stale(chats, chat):
     assert kinds(chat)[-2:] == ["UserTurnTaken", "AttemptRefused"]
 
 
-def test_a_user_turn_at_the_moment_of_the_ending(chats, chat):
+def test_a_user_turn_at_the_moment_of_the_ending(chats: Conversations, chat: Chat) -> None:
     """Exactly one commits first, even where the other was decided before and merely came second to the store."""
     asked_and_confirmed(chat)
     ending = another(chats, store=Overtaken(chats.store, lambda: talk(chat, "wait"))).chat("root")
@@ -161,7 +168,7 @@ def test_a_user_turn_at_the_moment_of_the_ending(chats, chat):
     assert isinstance(speaking.user_turn("wait!"), BranchEnded)
 
 
-def test_a_command_is_decided_anew_while_others_write_first(chats, chat):
+def test_a_command_is_decided_anew_while_others_write_first(chats: Conversations, chat: Chat) -> None:
     """Its words are sealed anew, for the place that they take in the end."""
     store = Overtaken(chats.store, lambda: done(chat.leave()), lambda: done(chat.leave()))
     outcome = done(another(chats, store=store).chat("root").user_turn("hello"))
@@ -169,7 +176,7 @@ def test_a_command_is_decided_anew_while_others_write_first(chats, chat):
     assert transcript(chat) == ["hello"]
 
 
-def test_a_command_that_never_comes_first(chats, chat):
+def test_a_command_that_never_comes_first(chats: Conversations, chat: Chat) -> None:
     """Nothing was recorded, and it may be sent again."""
     writes = [lambda: done(chat.leave())] * 3
     elsewhere = another(chats, store=Overtaken(chats.store, *writes), attempts=3)
@@ -179,19 +186,19 @@ def test_a_command_that_never_comes_first(chats, chat):
     done(elsewhere.chat("root").user_turn("hello", command_id="mine"))
 
 
-def test_the_trace_of_a_refusal_gives_way_too(chats, chat):
+def test_the_trace_of_a_refusal_gives_way_too(chats: Conversations, chat: Chat) -> None:
     """A trace that is overtaken is decided anew with the attempt, which may be lawful by then."""
     asked_and_confirmed(chat)
     late = another(chats)
     confirmed_by_then = late.chat("root")
     talk(chat, "wait")
-    late.store = Overtaken(chats.store, lambda: (chat.refresh(), safe(chat), done(chat.confirm_end())))
+    late.store = Overtaken(chats.store, lambda: in_turn(Chat.refresh, safe, Chat.confirm_end)(chat))
     confirmed_by_then.refresh()
     done(confirmed_by_then.end(Ground.USER_REQUEST))
     assert "AttemptRefused" not in kinds(chat)
 
 
-def test_no_trace_after_an_ending_that_came_in_between(chats, chat):
+def test_no_trace_after_an_ending_that_came_in_between(chats: Conversations, chat: Chat) -> None:
     """Two threads of one process, one of which is refused an ending while the other one ends."""
     asked_and_confirmed(chat)
 
@@ -209,12 +216,12 @@ def test_no_trace_after_an_ending_that_came_in_between(chats, chat):
     assert kinds(chat)[-1] == "ConversationEnded"
 
 
-def test_a_refusal_is_no_contention(chats, chat):
+def test_a_refusal_is_no_contention(chats: Conversations, chat: Chat) -> None:
     """However few attempts are allowed."""
     refused_by(another(chats, attempts=1).chat("root").assistant_turn("hello"), rules.ANSWERS_A_USER)
 
 
-def test_a_start_that_is_sent_again_finds_its_conversation(chats):
+def test_a_start_that_is_sent_again_finds_its_conversation(chats: Conversations) -> None:
     """Its name follows from the id of the command, in whichever process; another id starts another."""
     first = chats.start(model="m", command_id="begin")
     done(first.user_turn("hello"))
@@ -225,7 +232,7 @@ def test_a_start_that_is_sent_again_finds_its_conversation(chats):
         chats.start(model="m", conversation=first.branch)
 
 
-def test_no_state_need_be_kept(chats, chat):
+def test_no_state_need_be_kept(chats: Conversations, chat: Chat) -> None:
     """States in memory are for speed: without any, all is as before."""
     for kept in (0, 1, 2):
         forgetful = another(chats, hot=kept)
@@ -236,7 +243,7 @@ def test_no_state_need_be_kept(chats, chat):
             assert forgetful.state(chat.branch) == chats.state(chat.branch)
 
 
-def test_threads_write_one_after_the_other(chats, chat):
+def test_threads_write_one_after_the_other(chats: Conversations, chat: Chat) -> None:
     """Each command once, in versions without holes, whichever process it came through."""
     processes = [another(chats, attempts=1_000) for _ in range(2)]
     with ThreadPoolExecutor(4) as threads:
@@ -248,7 +255,7 @@ def test_threads_write_one_after_the_other(chats, chat):
     assert chats.state("root").version == 21
 
 
-def test_what_another_program_wrote_holds_here_too(chats, chat):
+def test_what_another_program_wrote_holds_here_too(chats: Conversations, chat: Chat) -> None:
     """A verdict that saw a risk, and no hold after it: nothing else may be recorded first."""
     talk(chat, "hello")
     verdict = TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)

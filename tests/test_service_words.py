@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
+from lastresort.application.chat import Chat, Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused
 from lastresort.application.ports import Place
 from lastresort.domain import rules
 from lastresort.domain.commands import EraseContents
-from lastresort.domain.events import content_of
+from lastresort.domain.events import RiskRaised, content_of
 from lastresort.domain.values import AppealOutcome, ErasureCause, Rating, Risk
 
+from .narrow import must_be, present
 from .service_kit import CRISIS, another, chat, chats, done, ended, kinds, refused_by, talk, transcript, tree, whole_log
 from .vocabulary import MODEL, OPERATOR, SYSTEM, USER, policy
 
@@ -20,7 +22,7 @@ __all__ = ["chat", "chats", "tree"]
 # --- after the ending ------------------------------------------------------------------------------------------------
 
 
-def test_words_that_came_too_late_are_handed_back(chats, chat):
+def test_words_that_came_too_late_are_handed_back(chats: Conversations, chat: Chat) -> None:
     """With where to send them: on a branch in place of any earlier turn, the latest of which is named."""
     ended(chat)
     log = whole_log(chats)
@@ -30,21 +32,21 @@ def test_words_that_came_too_late_are_handed_back(chats, chat):
     assert answer.ended == chat.state.ended
     assert "one more thing" not in repr(answer)
     assert whole_log(chats) == log
-    branch = done(chat.edit(answer.turn, answer.words))
+    branch = done(chat.edit(present(answer.turn), answer.words))
     assert transcript(branch)[-1] == "one more thing"
 
 
-def test_words_that_came_too_late_are_screened_for_risk(chats, tree):
+def test_words_that_came_too_late_are_screened_for_risk(chats: Conversations, tree: dict[str, Chat]) -> None:
     """A cry for help reaches every branch of the tree, though the branch has ended."""
     answer = tree["root"].user_turn(CRISIS, command_id="cry")
     assert isinstance(answer, BranchEnded)
     assert answer.risk is Risk.POSSIBLE
-    raised = tree["root"].path[-1]
-    assert (raised.kind, raised.event.by.kind) == ("RiskRaised", SYSTEM.kind)
-    assert all([one.risk for one in state.risks] == [raised.event.risk] for state in chats.tree("root").values())
+    raised = must_be(RiskRaised, tree["root"].path[-1].event)
+    assert raised.by.kind is SYSTEM.kind
+    assert all([one.risk for one in state.risks] == [raised.risk] for state in chats.tree("root").values())
 
 
-def test_words_that_came_too_late_twice_raise_one_risk(chats, chat):
+def test_words_that_came_too_late_twice_raise_one_risk(chats: Conversations, chat: Chat) -> None:
     """Even if the first one is over by the time of the second delivery."""
     ended(chat)
     for _ in range(2):
@@ -56,14 +58,14 @@ def test_words_that_came_too_late_twice_raise_one_risk(chats, chat):
     assert chat.state.risks == ()
 
 
-def test_the_policy_says_what_raises_a_hold_after_the_ending_too(chats):
+def test_the_policy_says_what_raises_a_hold_after_the_ending_too(chats: Conversations) -> None:
     chat = ended(chats.start(model=MODEL.id, policy=policy(hold_on=("imminent",))))
-    answer = chat.user_turn(CRISIS)
+    answer = must_be(BranchEnded, chat.user_turn(CRISIS))
     assert answer.risk is Risk.POSSIBLE
     assert chat.state.risks == ()
 
 
-def test_a_turn_that_was_recorded_before_the_ending_was_recorded(chats, chat):
+def test_a_turn_that_was_recorded_before_the_ending_was_recorded(chats: Conversations, chat: Chat) -> None:
     """Its delivery is answered as it was the first time, though the branch has ended since."""
     first = done(chat.user_turn("hello", command_id="turn"))
     done(chat.assistant_turn("hello"))
@@ -72,14 +74,14 @@ def test_a_turn_that_was_recorded_before_the_ending_was_recorded(chats, chat):
     assert chat.state.risks == ()
 
 
-def test_a_cry_for_help_under_the_longest_of_command_ids(chats, chat):
+def test_a_cry_for_help_under_the_longest_of_command_ids(chats: Conversations, chat: Chat) -> None:
     """No id that a command may bear keeps a risk from being raised."""
     ended(chat)
     assert isinstance(chat.user_turn(CRISIS, command_id="x" * 128), BranchEnded)
     assert chat.state.risks
 
 
-def test_what_the_user_has_after_the_ending(chats, chat):
+def test_what_the_user_has_after_the_ending(chats: Conversations, chat: Chat) -> None:
     """Feedback and an appeal, in words if they like; an operator decides; nothing reopens."""
     ended(chat)
     done(chat.feedback(Rating.DOWN, "harsh"))
@@ -93,15 +95,15 @@ def test_what_the_user_has_after_the_ending(chats, chat):
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def test_no_words_stand_in_the_log(chats, chat):
+def test_no_words_stand_in_the_log(chats: Conversations, chat: Chat) -> None:
     """Digests do, of sealed bytes: the same words twice have two."""
     talk(chat, "open sesame", "open sesame")
     assert "sesame" not in repr(list(chats.store.log()))
-    assert chat.path[1].event.content != chat.path[2].event.content
+    assert content_of(chat.path[1].event) != content_of(chat.path[2].event)
     assert transcript(chat) == ["open sesame", "open sesame"]
 
 
-def test_words_of_a_turn_are_erased_wherever_they_are_inherited(chats, chat):
+def test_words_of_a_turn_are_erased_wherever_they_are_inherited(chats: Conversations, chat: Chat) -> None:
     """On every branch at once; the turn stays, and all that the log says of it."""
     talk(chat, "my address", "noted", "more")
     branch = done(chat.edit(4, "less", child="branch"))
@@ -110,33 +112,33 @@ def test_words_of_a_turn_are_erased_wherever_they_are_inherited(chats, chat):
     assert transcript(chat) == [None, "noted", "more"]
     assert transcript(branch) == [None, "noted", "less"]
     assert erased.events[0].event.cause is ErasureCause.LEGAL
-    assert erased.events[0].event.contents == (chat.path[1].event.content,)
+    assert erased.events[0].event.contents == (content_of(chat.path[1].event),)
 
 
-def test_words_of_an_ended_branch_are_erased(chats, chat):
+def test_words_of_an_ended_branch_are_erased(chats: Conversations, chat: Chat) -> None:
     ended(chat)
     done(chat.erase(2))
     assert transcript(chat) == [None, "for good?", "yes"]
 
 
 @pytest.mark.parametrize("version", [1, 4, 99, -1])
-def test_where_no_words_stand_there_is_nothing_to_erase(chats, chat, version):
+def test_where_no_words_stand_there_is_nothing_to_erase(chats: Conversations, chat: Chat, version: int) -> None:
     talk(chat, "hello", "hello")
     done(chat.leave())
     with pytest.raises(ValueError, match=f"no words stand at version {version} of branch root"):
         chat.erase(version)
 
 
-def test_where_no_version_is_there_is_nothing_to_erase(chats, chat):
+def test_where_no_version_is_there_is_nothing_to_erase(chats: Conversations, chat: Chat) -> None:
     with pytest.raises(ValueError, match="no words stand at version 0 of branch root"):
         chat.erase(0)
 
 
-def test_nobody_erases_the_words_of_another_conversation(chats, chat):
+def test_nobody_erases_the_words_of_another_conversation(chats: Conversations, chat: Chat) -> None:
     """To erase words is a matter of the conversation that they were said in."""
     talk(chat, "mine")
     stranger = chats.start(model="m", conversation="stranger")
-    digest = chat.path[1].event.content
+    digest = present(content_of(chat.path[1].event))
     command = EraseContents(id="erase", by=USER, contents=(digest,), cause=ErasureCause.USER_REQUEST)
     with pytest.raises(ValueError, match=f"no words of this conversation have the digest {digest}"):
         chats.execute(stranger.branch, command)
@@ -144,7 +146,7 @@ def test_nobody_erases_the_words_of_another_conversation(chats, chat):
 
 
 @pytest.mark.parametrize("named_by", ["root", "leaf"])
-def test_a_conversation_is_erased_with_its_key(chats, tree, named_by):
+def test_a_conversation_is_erased_with_its_key(chats: Conversations, tree: dict[str, Chat], named_by: str) -> None:
     """Every word of every branch; the log stays whole, and the conversation may go on."""
     before = len(whole_log(chats))
     said = {Place(one.branch, one.version) for branch in tree.values() for one in branch.path if content_of(one.event)}
@@ -157,7 +159,7 @@ def test_a_conversation_is_erased_with_its_key(chats, tree, named_by):
     assert transcript(tree["other"])[-1] == "hello"
 
 
-def test_words_whose_key_is_gone_are_gone(chats, chat):
+def test_words_whose_key_is_gone_are_gone(chats: Conversations, chat: Chat) -> None:
     """Wherever a copy of the sealed bytes may have survived."""
     talk(chat, "secret")
     assert chats.words(chat.path) != {}
@@ -165,7 +167,7 @@ def test_words_whose_key_is_gone_are_gone(chats, chat):
     assert chats.words(chat.path) == {}
 
 
-def test_an_erasure_delivered_twice_spares_what_was_said_since(chats, chat):
+def test_an_erasure_delivered_twice_spares_what_was_said_since(chats: Conversations, chat: Chat) -> None:
     """It erased what there was, once."""
     talk(chat, "before", "yes")
     for _ in range(2):
@@ -175,7 +177,7 @@ def test_an_erasure_delivered_twice_spares_what_was_said_since(chats, chat):
     assert transcript(chat) == [None, None, "after"]
 
 
-def test_an_erasure_that_bears_the_id_of_another_command(chats, chat):
+def test_an_erasure_that_bears_the_id_of_another_command(chats: Conversations, chat: Chat) -> None:
     """Whoever asks to erase is told if nothing was erased."""
     talk(chat, "secret")
     done(chat.leave(command_id="mine"))
@@ -183,7 +185,7 @@ def test_an_erasure_that_bears_the_id_of_another_command(chats, chat):
         chats.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="mine")
 
 
-def test_what_is_said_while_a_conversation_is_erased(chats, chat):
+def test_what_is_said_while_a_conversation_is_erased(chats: Conversations, chat: Chat) -> None:
     """It may be lost with the key, but must not make unreadable what is said after it."""
     talk(chat, "before")
 

@@ -20,13 +20,14 @@ from lastresort.adapters.turns.partner import (
     SUPPORT,
     WARNING,
 )
+from lastresort.domain.events import TurnAssessed
 from lastresort.projections import audit, transcript, views
 
 from .stores import ROOT
 
 DATA = ROOT.parent / "shared" / "data" / "convabuse"
-HARM = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "none"}
-FINE = {"verdict": "productive", "risk": "none"}
+HARM: dict[str, Any] = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "none"}
+FINE: dict[str, Any] = {"verdict": "productive", "risk": "none"}
 
 
 def user(text: str = "Hm.", **labels: Any) -> dict[str, Any]:
@@ -204,7 +205,8 @@ def test_an_edit_of_a_turn_that_was_never_said_is_not_said_elsewhere() -> None:
 def test_what_a_transcript_does_not_say_of_a_risk_is_unknown() -> None:
     """And a turn of which it says nothing is judged by nobody."""
     played = Played(user(), user(verdict="ambiguous"), user(risk="none"))
-    judged = [entry.event for entry in played.chats.path("c") if entry.kind == "TurnAssessed"]
+    path = played.chats.path("c")
+    judged = [entry.event for entry in path if isinstance(entry.event, TurnAssessed)]
     assert [(event.verdict, event.risk) for event in judged] == [("ambiguous", "unknown"), ("productive", "none")]
 
 

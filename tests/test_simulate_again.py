@@ -17,6 +17,7 @@ from lastresort.adapters.importers.log_file import write_log
 from lastresort.adapters.importers.simulate import Played, Simulation
 from lastresort.adapters.importers.transcripts import Transcript
 from lastresort.domain.events import Recorded
+from lastresort.domain.values import Rating
 from lastresort.projections import audit
 
 from .stores import OPERATOR, opened
@@ -100,7 +101,7 @@ def test_it_goes_on_after_whatever_was_recorded_last(model: str, kind: str) -> N
 def test_what_was_played_whole_is_not_played_again(simulation: Simulation) -> None:
     """Nor is it, where somebody went on with it in another way; what is not there yet is played."""
     simulation.play(EVERYTHING)
-    simulation.conversations.chat("c").feedback("down", "Why?")
+    simulation.conversations.chat("c").feedback(Rating.DOWN, "Why?")
     before = told(simulation)
     other = transcript(user(**FINE), conversation="d")
     assert simulation.check([EVERYTHING, other]) == {"c": Played.WHOLE, "d": Played.NOTHING}
@@ -198,7 +199,7 @@ def test_a_simulation_that_is_stopped_is_gone_on_with(tmp_path: Path, number: in
 def test_two_at_once_play_it_once(tmp_path: Path) -> None:
     """In one store, whoever is first with which of its events."""
     many(tmp_path / "in.jsonl", 8)
-    command = [LASTRESORT, "simulate", "in.jsonl", "--store", "sqlite:///log.db", "--json"]
+    command = [str(LASTRESORT), "simulate", "in.jsonl", "--store", "sqlite:///log.db", "--json"]
     both = [
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)

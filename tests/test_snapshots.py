@@ -16,7 +16,9 @@ from lastresort.adapters.vault.keys import MemoryKeys
 from lastresort.adapters.vault.snapshots import SealedSnapshots, dumped, fold_digest, loaded
 from lastresort.application.ports import Append, EventStore, Placed
 from lastresort.domain import evolve, fold
+from lastresort.domain import state as state_module
 from lastresort.domain.state import Conversation
+from lastresort.domain.values import ErasureCause, Rating, Risk, Verdict
 
 from .stores import (
     DURABLE_STORES,
@@ -32,7 +34,9 @@ from .stores import (
     new_url,
     open_at,
     opened,
+    recorder_of,
     redirected,
+    snapshots_of,
     started,
     thanked,
     versions,
@@ -154,7 +158,7 @@ def test_a_long_branch_is_read_from_its_latest_snapshot(kept: Conversations) -> 
 def test_several_events_at_once_are_kept_with_the_last_of_them(kept: Conversations) -> None:
     """A state between two events of one append is nobody's to read."""
     chat = long(kept, 4)
-    done(chat.judge("harmful", category="abuse", severity=2, risk="imminent"))
+    done(chat.judge(Verdict.HARMFUL, category="abuse", severity=2, risk=Risk.IMMINENT))
     assert kept.state("c").version == 11
     assert versions(kept) == [11]
     assert_same(kept, "c")
@@ -193,7 +197,7 @@ def test_a_branch_is_the_same_with_snapshots_anywhere(url: str, every: int) -> N
     """Through everything that happens up to an ending and after it."""
     with opened(url, snapshot_every=every) as conversations:
         chat = ended(started(conversations))
-        done(chat.feedback("down"))
+        done(chat.feedback(Rating.DOWN))
         other = chat.edit(6, "Instead.")
         assert not isinstance(other, Refused)
         thanked(other)
@@ -202,7 +206,7 @@ def test_a_branch_is_the_same_with_snapshots_anywhere(url: str, every: int) -> N
         assert [
             one
             for branch in ("c", other.branch)
-            for one in conversations._snapshots.wrong(branch, conversations.path(branch))
+            for one in snapshots_of(conversations).wrong(branch, conversations.path(branch))
         ] == []
         assert cold(conversations).state("c").ended is not None
 
@@ -221,7 +225,7 @@ def test_without_any_snapshot_the_answers_are_the_same(kept: Conversations) -> N
     assert not isinstance(opened_, Refused)
     before = {branch: cold(kept).state(branch) for branch in ("c", "d")}
     for branch in before:
-        kept.store.recorder.replace_snapshots(branch, {})
+        recorder_of(kept).replace_snapshots(branch, {})
     assert {branch: cold(kept).state(branch) for branch in before} == before
     assert read_for(kept, "c") == 62
     done(kept.chat("c").user_turn("Hello."))
@@ -240,7 +244,7 @@ def test_a_snapshot_by_other_code_is_ignored_and_replaced(kept: Conversations, m
     monkeypatch.setattr(shelf, "fold_digest", lambda: b"8 others")
     assert read_for(kept, "c") == 61
     assert cold(kept).state("c") == before
-    snapshots = kept._snapshots
+    snapshots = snapshots_of(kept)
     assert snapshots.renew("c", kept.path("c")) == 6
     assert read_for(kept, "c") == 2
     monkeypatch.undo()
@@ -251,9 +255,9 @@ def test_the_digest_of_the_fold_is_of_its_sources(monkeypatch: pytest.MonkeyPatc
     """One character of one of them makes another of it; sources that cannot be read make none, and so no snapshots."""
     before = fold_digest.__wrapped__()
     copy = tmp_path / "state.py"
-    with open(shelf.state.__file__) as source:
+    with open(state_module.__file__) as source:
         copy.write_text(source.read() + "\n")
-    monkeypatch.setattr(shelf.state, "__file__", str(copy))
+    monkeypatch.setattr(state_module, "__file__", str(copy))
     after = fold_digest.__wrapped__()
     assert before is not None
     assert len(before) == len(after or b"") == 8
@@ -265,11 +269,11 @@ def test_the_digest_of_the_fold_is_of_its_sources(monkeypatch: pytest.MonkeyPatc
     long(conversations)
     assert versions(conversations) == []
     assert read_for(conversations, "c") == 61
-    assert conversations._snapshots.wrong("c", conversations.path("c")) == []
+    assert snapshots_of(conversations).wrong("c", conversations.path("c")) == []
 
 
 def kept_bytes(conversations: Conversations, version: int, branch: str = "c") -> bytes:
-    found = conversations.store.recorder.select_snapshot(branch, version, b"")
+    found = recorder_of(conversations).select_snapshot(branch, version, b"")
     assert found is not None
     assert found[0] == version
     return bytes(found[1])
@@ -289,10 +293,10 @@ def test_a_damaged_or_moved_snapshot_is_ignored(kept: Conversations, damage: str
         "of an earlier version": good[50],
         "of another branch": kept_bytes(kept, 60, "d"),
     }[damage]
-    kept.store.recorder.replace_snapshots("c", {**good, 60: bad})
+    recorder_of(kept).replace_snapshots("c", {**good, 60: bad})
     assert read_for(kept, "c") == 12
     assert_same(kept, "c")
-    kept.store.recorder.replace_snapshots(
+    recorder_of(kept).replace_snapshots(
         "c", {version: bad for version in good if version != 50 or "earlier" not in damage}
     )
     assert_same(kept, "c")
@@ -304,7 +308,7 @@ def test_a_snapshot_made_without_the_key_is_ignored(kept: Conversations) -> None
     lie = kept.state("c")._replace(ended=None)
     forged = SealedSnapshots(MemoryRecorder(), MemoryKeys())
     command = chat.path[-1].command_id
-    kept.store.recorder.replace_snapshots("c", {lie.version: forged.take("c", lie, command) or b""})
+    recorder_of(kept).replace_snapshots("c", {lie.version: forged.take("c", lie, command) or b""})
     assert cold(kept).state("c").ended is not None
 
 
@@ -312,12 +316,12 @@ def test_a_snapshot_of_another_history_is_ignored(kept: Conversations) -> None:
     """One that was made in this store, of this branch and version, by a command that the log has not there."""
     long(kept)
     honest = cold(kept).state("c")
-    snapshots = kept._snapshots
+    snapshots = snapshots_of(kept)
     state = fold(kept.path("c", upto=60))._replace(model="another")
-    kept.store.recorder.replace_snapshots("c", {60: snapshots.take("c", state, "elsewhere") or b""})
+    recorder_of(kept).replace_snapshots("c", {60: snapshots.take("c", state, "elsewhere") or b""})
     assert cold(kept).state("c") == honest
     beyond = honest._replace(version=70)
-    kept.store.recorder.replace_snapshots("c", {70: snapshots.take("c", beyond, "elsewhere") or b""})
+    recorder_of(kept).replace_snapshots("c", {70: snapshots.take("c", beyond, "elsewhere") or b""})
     assert cold(kept).state("c") == honest
 
 
@@ -345,12 +349,12 @@ def test_no_ending_rests_on_a_snapshot(kept: Conversations) -> None:
 def test_an_audit_names_a_snapshot_that_lies(kept: Conversations) -> None:
     """And only that one."""
     long(kept)
-    assert kept._snapshots.wrong("c", kept.path("c")) == []
+    assert snapshots_of(kept).wrong("c", kept.path("c")) == []
     lie_about(kept, 60, model="another")
     assert cold(kept).state("c").model == "another", "or else this test shows nothing"
-    assert kept._snapshots.wrong("c", kept.path("c")) == [60]
-    kept._snapshots.renew("c", kept.path("c"))
-    assert kept._snapshots.wrong("c", kept.path("c")) == []
+    assert snapshots_of(kept).wrong("c", kept.path("c")) == [60]
+    snapshots_of(kept).renew("c", kept.path("c"))
+    assert snapshots_of(kept).wrong("c", kept.path("c")) == []
     assert_same(kept, "c")
 
 
@@ -387,7 +391,7 @@ def test_without_the_key_a_turn_is_recorded_all_the_same(tmp_path: Any) -> None:
             raise StoreError("the keys cannot be read")
 
     conversations = open_at("memory:", snapshot_every=10)
-    conversations._snapshots._keys = Failing()
+    snapshots_of(conversations)._keys = Failing()
     long(conversations)
     assert versions(conversations) == []
     assert_same(conversations, "c")
@@ -412,7 +416,7 @@ def test_no_words_are_in_a_snapshot(tmp_path: Any) -> None:
 def test_a_conversation_whose_key_is_gone_keeps_its_snapshots(kept: Conversations) -> None:
     """They hold no words, so that erasing a conversation need not touch them; its log is untouched, too."""
     long(kept)
-    kept.erase_conversation("c", by=USER, cause="user_request", command_id="erase")
+    kept.erase_conversation("c", by=USER, cause=ErasureCause.USER_REQUEST, command_id="erase")
     assert read_for(kept, "c") == 3
     assert_same(kept, "c")
 

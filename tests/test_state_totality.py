@@ -1,14 +1,16 @@
 """Whatever was recorded is read: `evolve` and `decide` are total, and every event survives its JSON."""
 
 from functools import reduce
+from typing import cast
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
 from lastresort.domain import events as log
+from lastresort.domain.commands import Command
 from lastresort.domain.decider import Accepted, decide, in_the_way
-from lastresort.domain.events import EVENTS, Recorded
+from lastresort.domain.events import EVENTS, Event, Recorded
 from lastresort.domain.law import broken_by, broken_rules
 from lastresort.domain.policy import RECALLED
 from lastresort.domain.state import NO_EPISODE, NO_WISHES, Conversation, evolve, fold
@@ -43,6 +45,7 @@ from .vocabulary import (
     USER,
     WORDS,
     Story,
+    Tell,
     any_command,
     any_event,
     appeal_decided,
@@ -76,14 +79,14 @@ from .vocabulary import (
     ],
     ids=lambda event: event.kind,
 )
-def test_a_stray_event_changes_nothing_but_the_version(given, stray):
+def test_a_stray_event_changes_nothing_but_the_version(given: Tell, stray: Event) -> None:
     """What a log holds against the law is for the audit to find; it must not keep anybody from reading the log."""
     before = given(STARTED).state
     assert evolve(before, stray) == before._replace(version=2)
 
 
 @hypothesis.given(st.lists(any_event, max_size=30))
-def test_evolve_is_total(events):
+def test_evolve_is_total(events: list[Event]) -> None:
     """Any events, in any order, add up to a state, one version each; every question can be asked of it."""
     state = Conversation()
     for version, event in enumerate(events, start=1):
@@ -110,14 +113,14 @@ def reachable(draw: st.DrawFn) -> Conversation:
     """A state that some driver could have led to: whatever it asked for and was refused has not happened."""
     state = Story().tell(*draw(st.sampled_from(BEGINNINGS))).state
     for step in draw(st.lists(st.sampled_from(STEPS), max_size=25)):
-        decision = decide(resolve(step, state), state)
+        decision = decide(cast(Command, resolve(step, state)), state)  # no step of these is an event
         if isinstance(decision, Accepted):
             state = reduce(evolve, decision.events, state)
     return state
 
 
 @hypothesis.given(reachable(), any_command, st.none() | st.sampled_from(["abuse", "spam"]))
-def test_decide_is_total(state, command, category):
+def test_decide_is_total(state: Conversation, command: Command, category: str | None) -> None:
     """Any command, in any state that can be reached, is accepted as lawful events or refused by name."""
     decision = decide(command, state)
     if isinstance(decision, Accepted):
@@ -130,7 +133,7 @@ def test_decide_is_total(state, command, category):
 
 
 @hypothesis.given(reachable())
-def test_what_holds_in_every_state_that_can_be_reached(state):
+def test_what_holds_in_every_state_that_can_be_reached(state: Conversation) -> None:
     """While a risk is open no warning stands and no wish is pending; what stands is complete in its episode."""
     if state.risks:
         assert state.wishes == NO_WISHES
@@ -141,7 +144,7 @@ def test_what_holds_in_every_state_that_can_be_reached(state):
     assert len({warned.category for warned in state.now.warnings}) == len(state.now.warnings)
 
 
-def test_a_fold_goes_on_from_any_state(given):
+def test_a_fold_goes_on_from_any_state(given: Tell) -> None:
     """A history may be folded in pieces."""
     story = given(STARTED, *UP_TO_THE_END, END).story
     recorded = [
@@ -161,7 +164,7 @@ def test_a_fold_goes_on_from_any_state(given):
 @pytest.mark.parametrize("kind", EVENTS)
 @hypothesis.given(data=st.data())
 @hypothesis.settings(max_examples=25)
-def test_an_event_survives_its_json_byte_for_byte(kind, data):
+def test_an_event_survives_its_json_byte_for_byte(kind: str, data: st.DataObject) -> None:
     """A log outlives the program that wrote it: what is read and written again is what was written."""
     event = data.draw(events_of(kind))
     stored = event.model_dump_json()
@@ -170,7 +173,7 @@ def test_an_event_survives_its_json_byte_for_byte(kind, data):
 
 
 @pytest.mark.parametrize("kind", EVENTS)
-def test_an_event_names_who_it_is_by_and_nothing_unknown(kind):
+def test_an_event_names_who_it_is_by_and_nothing_unknown(kind: str) -> None:
     """An unknown field is an error, not noise, and no event is anonymous."""
     assert EVENTS[kind].kind == kind
     assert "by" in EVENTS[kind].model_fields
@@ -180,7 +183,7 @@ def test_an_event_names_who_it_is_by_and_nothing_unknown(kind):
         EVENTS[kind].model_validate_json('{"words": "no event holds words"}')
 
 
-def test_a_policy_in_the_log_is_the_one_that_its_hash_names():
+def test_a_policy_in_the_log_is_the_one_that_its_hash_names() -> None:
     """A log cannot say one policy and mean another."""
     with pytest.raises(ValueError, match=f"policy_hash is not the hash of policy, which is {STRICT.hash}"):
         log.PolicyChanged(by=OPERATOR, policy=STRICT, policy_hash=LENIENT.hash)
@@ -196,13 +199,15 @@ def test_a_policy_in_the_log_is_the_one_that_its_hash_names():
         (Verdict.PRODUCTIVE, None, 1, "has neither category nor severity"),
     ],
 )
-def test_harm_has_a_category_and_a_severity_and_nothing_else_has(verdict, category, severity, needed):
+def test_harm_has_a_category_and_a_severity_and_nothing_else_has(
+    verdict: Verdict, category: str | None, severity: int | None, needed: str
+) -> None:
     with pytest.raises(ValueError, match=f"a verdict of {verdict} {needed}"):
         Assessment(verdict=verdict, category=category, severity=severity, risk=Risk.NONE)
 
 
 @pytest.mark.parametrize(("ground", "category"), [(Ground.USER_REQUEST, "abuse"), (Ground.LAST_RESORT, None)])
-def test_a_last_resort_is_about_harm_and_a_wish_is_not(ground, category):
+def test_a_last_resort_is_about_harm_and_a_wish_is_not(ground: Ground, category: str | None) -> None:
     with pytest.raises(ValueError, match="an ending as last resort names a category, an ending on request none"):
         EndingGround(ground=ground, category=category)
 
@@ -218,6 +223,6 @@ def test_a_last_resort_is_about_harm_and_a_wish_is_not(ground, category):
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )
-def test_words_are_referred_to_by_digest(event, content):
+def test_words_are_referred_to_by_digest(event: Event, content: str | None) -> None:
     """Four kinds of events stand for words; what erases words does not."""
     assert log.content_of(event) == content

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,11 @@ from lastresort.domain.events import (
     Unreadable,
     UserTurnTaken,
 )
+from lastresort.domain.values import ErasureCause
 from lastresort.projections import audit, views
 
+from .narrow import must_be
+from .service_kit import done
 from .stores import (
     DURABLE_STORES,
     LEFT,
@@ -37,6 +40,7 @@ from .stores import (
     log_of,
     new_url,
     opened,
+    recorder_of,
     started,
     thanked,
 )
@@ -69,11 +73,13 @@ def worded(branch: str, version: int, sealed: Sealed) -> Placed:
     return Placed(branch, version, said(sealed), sealed.data)
 
 
-def append(command_id: str, *events: Placed, **more: object) -> Append:
-    return Append("b", command_id, more.pop("correlation_id", command_id), "2026-01-31T12:00:00+00:00", events, **more)
+def append(
+    command_id: str, *events: Placed, correlation_id: str | None = None, erased: tuple[Place, ...] = ()
+) -> Append:
+    return Append("b", command_id, correlation_id or command_id, "2026-01-31T12:00:00+00:00", events, erased)
 
 
-def places(entries: object) -> list[tuple[int, str, int]]:
+def places(entries: Iterable[Recorded | Unreadable]) -> list[tuple[int, str, int]]:
     return [(entry.position, entry.branch, entry.version) for entry in entries]
 
 
@@ -203,7 +209,7 @@ def test_a_command_delivered_twice_is_answered_twice_the_same(url: str) -> None:
         root.user_turn("Hello.")
         root.edit(2, "Good evening.", child="a")
         command = RaiseRisk(id="it", by=USER, risk="risk", about="self")
-        first, again = (chats.execute("z", command) for _ in range(2))
+        first, again = (done(chats.execute("z", command)) for _ in range(2))
         assert first.version == again.version == 4
         assert first.state == again.state
         assert [entry.event for entry in log_of(chats)].count(RiskRaised(by=USER, risk="risk", about="self")) == 2
@@ -254,7 +260,8 @@ def test_an_entry_that_cannot_be_read_is_named_and_nothing_is_imported(
     assert why in entry.why
     assert after.version == 3
     assert "canary_of_the_store" not in sys.modules
-    for reading in (lambda: list(store.log()), lambda: store.read("b", "b")):
+    readings: list[Callable[[], object]] = [lambda: list(store.log()), lambda: store.read("b", "b")]
+    for reading in readings:
         with pytest.raises(StoreError, match=r"^branch b, version 2: .*; run an audit of this store$"):
             reading()
 
@@ -343,11 +350,11 @@ def test_an_append_of_a_megabyte_is_written(url: str) -> None:
         with opened(url) as chats:
             chat = started(chats)
             chat.user_turn("x" * 1_000_000)
-            chats.erase_conversation("c", by=OPERATOR, cause="legal", command_id="erase")
+            chats.erase_conversation("c", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
             store = chats.store
-            event = ContentErased(by=OPERATOR, contents=tuple(erased), cause="legal")
+            event = ContentErased(by=OPERATOR, contents=tuple(erased), cause=ErasureCause.LEGAL)
             store.append(append("big", Placed("c", 4, event)))
-            lengths.append(len(store.read("b", "c")[-1].event.contents))
+            lengths.append(len(must_be(ContentErased, store.read("b", "c")[-1].event).contents))
 
     lengths: list[int] = []
     thread = threading.Thread(target=write, daemon=True)
@@ -373,7 +380,7 @@ def test_a_store_opened_anew_holds_what_it_held(kind: str, request: pytest.Fixtu
         assert chats.state("c").ended is not None
         with pytest.raises(CommandRecorded):
             chats.store.append(append(before[0].command_id, *placed("d", 1)))
-        child = chats.chat("c").edit(2, "Hello.", child="d")
+        child = done(chats.chat("c").edit(2, "Hello.", child="d"))
         assert child.state.ended is None
 
 
@@ -417,7 +424,7 @@ def test_sqlite_is_written_so_that_it_survives_power_loss(tmp_path: Path) -> Non
     """In WAL mode only synchronous=FULL (2) does."""
     with opened(f"sqlite:///{tmp_path}/log.db") as chats:
         for commit in (True, False):
-            with chats.store.recorder.datastore.transaction(commit=commit) as cursor:
+            with recorder_of(chats).datastore.transaction(commit=commit) as cursor:
                 cursor.execute("PRAGMA synchronous")
                 assert cursor.fetchone()[0] == 2
                 cursor.execute("PRAGMA journal_mode")

@@ -23,10 +23,12 @@ from eventsourcing.persistence import StoredEvent
 from lastresort import Committed, StoreError, open_conversations
 from lastresort.adapters.stores.postgres import PostgresRecorder
 from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
-from lastresort.application.ports import Append, Placed, VersionConflict
+from lastresort.application.ports import Append, Place, Placed, VersionConflict
+from lastresort.domain.events import UserTurnTaken
 from lastresort.projections import audit
 
-from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, started
+from .narrow import must_be, present
+from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, recorder_of, started
 
 
 def leave(command_id: str, branch: str, version: int) -> Append:
@@ -174,7 +176,7 @@ def test_who_lost_the_answer_learns_the_truth(
             return 0 if committed else write(self, c, *args)
         with psycopg.connect(url, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s)", (c.info.backend_pid,))
-        return int(c.execute("SELECT 1").fetchone()[0])
+        return int(present(c.execute("SELECT 1").fetchone())[0])
 
     with opened(url) as chats:
         chat = started(chats)
@@ -185,7 +187,7 @@ def test_who_lost_the_answer_learns_the_truth(
         assert outcome.version == 2
         assert losses[0] == 2
         assert [entry.command_id for entry in log_of(chats)][1:] == ["once"]
-        assert chats.words(chat.path) == {outcome.events[0].event.content: "hello"}
+        assert chats.words(chat.path) == {must_be(UserTurnTaken, outcome.events[0].event).content: "hello"}
         assert audit(chats.store.entries()).findings == ()
 
 
@@ -215,12 +217,12 @@ def test_writes_take_the_lock_at_once(tmp_path: Path) -> None:
     with opened(f"sqlite:///{tmp_path}/log.db") as chats:
         chat = started(chats)
         statements: list[str] = []
-        chats.store.recorder._writer.set_trace_callback(statements.append)
+        recorder_of(chats)._writer.set_trace_callback(statements.append)
         chat.user_turn("hello")
         assert statements[0] == "BEGIN IMMEDIATE"
         assert statements[-1] == "COMMIT"
         assert statements.count("COMMIT") == 1
-        with chats.store.recorder.datastore.get_connection(commit=True) as connection:
+        with recorder_of(chats).datastore.get_connection(commit=True) as connection:
             connection._sqlite_conn.set_trace_callback(statements.append)
             with connection.transaction(commit=True):
                 assert statements[-1] == "BEGIN IMMEDIATE"
@@ -231,7 +233,7 @@ def test_a_reader_that_keeps_erased_bytes_alive_is_noticed(tmp_path: Path) -> No
     with opened(f"sqlite:///{tmp_path}/log.db?deadline=0.2") as chats:
         chat = started(chats)
         chat.user_turn("secret")
-        (data,) = chats.store.contents([(entry.branch, entry.version) for entry in chat.path]).values()
+        (data,) = chats.store.contents([Place(entry.branch, entry.version) for entry in chat.path]).values()
         reader = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM contents").fetchall()
@@ -344,7 +346,7 @@ def test_the_lesser_setting_is_named_and_kept(tmp_path: Path) -> None:
     """Every connection has it, the writer's too."""
     with opened(f"sqlite:///{tmp_path}/log.db?synchronous=normal") as chats:
         started(chats)
-        assert chats.store.recorder._writer.execute("PRAGMA synchronous").fetchone() == (1,)
+        assert recorder_of(chats)._writer.execute("PRAGMA synchronous").fetchone() == (1,)
     assert (tmp_path / "log.db").exists()
 
 

@@ -12,9 +12,11 @@ from click.testing import Result
 from lastresort import StoreError
 from lastresort.adapters.stores.recorder_store import located
 from lastresort.adapters.upkeep.backup import backup
-from lastresort.adapters.upkeep.doctor import Check, examine
+from lastresort.adapters.upkeep.checks import Check
+from lastresort.adapters.upkeep.doctor import examine
 from lastresort.adapters.upkeep.migration import migrate
 
+from .service_kit import done
 from .stores import DURABLE_STORES, ROOT, counting, ended, log_of, new_url, opened, started
 from .test_cli import as_json, run
 
@@ -44,7 +46,7 @@ def in_database(url: str, *statements: str) -> None:
 
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 def refused(url: str) -> str:
@@ -108,7 +110,7 @@ def test_where_no_words_were_said_none_are_missed(request: pytest.FixtureRequest
         started(chats)
     in_database(url, "DROP TABLE contents")
     with opened(url, new_id=counting("more-")) as chats:
-        assert chats.chat("c").user_turn("Hello.").version == 2
+        assert done(chats.chat("c").user_turn("Hello.")).version == 2
         assert list(chats.words(chats.path("c")).values()) == ["Hello."]
 
 

@@ -27,6 +27,8 @@ from lastresort.adapters.turns.replies import SUPPORT as HELP
 from lastresort.projections import audit, transcript, views
 
 from .at_terminal import LASTRESORT, Typist, at_a_terminal
+from .narrow import present
+from .service_kit import done
 from .stores import opened
 
 ABUSE = ["/label harmful abuse 2 none", "You bucket."]
@@ -125,7 +127,7 @@ def test_abuse_that_goes_on_is_redirected_warned_of_and_ended(chat: Callable[...
     assert "the branch ended at 22, and this was not recorded; `/edit 18 WORDS` goes on from there" in talk.shown
     with opened(talk.url) as chats:
         assert chats.state("c").ended is not None
-        assert chats.state("c").ended.ground is Ground.LAST_RESORT
+        assert present(chats.state("c").ended).ground is Ground.LAST_RESORT
 
 
 def test_a_label_is_for_the_next_turn_only(chat: Callable[..., Talk]) -> None:
@@ -534,4 +536,4 @@ def test_a_terminal_that_is_closed_leaves_a_whole_log(url: str) -> None:
         assert typist.process.wait(30) == -signal.SIGHUP
     with opened(url) as chats:
         assert audit(chats.store.entries()).findings == ()
-        assert chats.chat("c").user_turn("Back again.").version == 4
+        assert done(chats.chat("c").user_turn("Back again.")).version == 4

@@ -135,8 +135,8 @@ def test_it_answers_in_json(url: str) -> None:
 
 def test_abuse_that_goes_on_is_redirected_warned_of_and_ended(url: str) -> None:
     """With a second opinion at the gates; and what can be done then is told."""
-    redirected = [Answer([text("What else can I do?"), HARM, REDIRECT]), "I mean it."]
-    script = [
+    redirected: list[Scripted] = [Answer([text("What else can I do?"), HARM, REDIRECT]), "I mean it."]
+    script: list[Scripted] = [
         *redirected * 3,
         Answer([text("This is abuse. Let us talk of gardens, or I may end this."), HARM, WARN]), "Please.",
         Answer([HARM, HOPELESS]), Answer([text("Farewell."), END, text("NEVER SHOWN")]), "Welcome.",
@@ -168,7 +168,12 @@ def test_the_user_ends_it_by_asking_and_confirming(url: str) -> None:
 
 def test_at_risk_nothing_ends(url: str) -> None:
     """It is told, and so is that one can leave."""
-    script = [Answer([text("I am here."), AT_RISK]), "Are you safe?", "I am still here.", "I am still here."]
+    script: list[Scripted] = [
+        Answer([text("I am here."), AT_RISK]),
+        "Are you safe?",
+        "I am still here.",
+        "I am still here.",
+    ]
     result, _ = piped(url, with_assessor(script, "productive"), "I cannot go on.", "/end", "/confirm")
     assert "· hold: risk" in result.stdout
     assert result.stdout.count("while somebody may be at risk, nothing ends; /quit leaves, and locks nothing") == 1
@@ -214,7 +219,7 @@ def test_a_server_that_is_not_there_is_told_in_one_sentence(url: str) -> None:
 
 def test_branches_have_their_parents_prefix(url: str) -> None:
     """Edited, given anew, and gone on with: the loopback would refuse another."""
-    script = [Answer([text("One."), HARM, REDIRECT]), *"abcdefg"]
+    script: list[Scripted] = [Answer([text("One."), HARM, REDIRECT]), *"abcdefg"]
     result, api = piped(
         url, script, "Hello.", "More.", "/retry", "Then?", "/switch c", "/edit 2 Hi.", "/switch 1", "Bye."
     )
@@ -226,7 +231,7 @@ def test_whoever_sits_there_judges_and_operates(url: str) -> None:
     """As with the offline partner: labels, another model, another policy, erasure; and a conversation begun without a
     key goes on with one."""
     CliRunner().invoke(main, ["chat", "--offline", "--conversation", "c", "--store", url], input="Hello.\n")
-    script = [Answer([text("Let us not."), REDIRECT]), "As I said.", "Yes."]
+    script: list[Scripted] = [Answer([text("Let us not."), REDIRECT]), "As I said.", "Yes."]
     with loopback(script) as api:  # which never said what the offline partner said
         typed = (
             "/label harmful abuse 2 none\nYou bucket.\n/model claude-opus-4-8\n/policy 2026-07\n/erase 5\nAnd now?\n"
@@ -299,7 +304,7 @@ def test_what_is_typed_while_an_answer_comes_waits_for_the_prompt(url: str) -> N
 
 def test_the_margin_shows_what_the_law_says(url: str) -> None:
     """A redirection, a refusal, a hold, each in its colour, beside an answer that was streamed."""
-    script = [
+    script: list[Scripted] = [
         Answer([text("Let us talk of gardens."), HARM, REDIRECT]), "Or of bread.",
         Answer([text("Enough!"), END, text("NEVER SHOWN")]), "Then I go on.",
         Answer([text("I am with you."), AT_RISK]), "Are you safe?",

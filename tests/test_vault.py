@@ -7,17 +7,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lastresort import Conversations, Rating, StoreError
+from lastresort import Rating, StoreError
 from lastresort.adapters.stores.recorder_store import open_store
 from lastresort.adapters.vault.keys import MemoryKeys, SQLiteKeys
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.application.ports import Place, SealBroken, Sealed
+from lastresort.domain.values import ErasureCause
 from lastresort.projections import audit, transcript, views
 
-from .stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, started
+from .narrow import must_be
+from .service_kit import another, done
+from .stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, recorder_of, started
 
 CANARY = "xylophone-canary"
 
@@ -172,7 +176,8 @@ def test_a_key_whose_owner_the_power_took_opens_and_is_destroyed(kind: str, requ
     for conversation in ("a", "b", "c"):  # one key is made for the first, two for the second
         sealed = vault.seal(conversation, "b", 7, CANARY)
     name = sealed.data[:8]
-    vault._keys._keys.assign(name, None)
+    keys: Any = vault._keys
+    keys._keys.assign(name, None)
     after = AesGcmVault(vault._keys)
     assert after.open("c", "b", 7, sealed) == CANARY
     with pytest.raises(SealBroken):
@@ -228,7 +233,7 @@ def test_keys_are_kept_wrapped(kind: str, request: pytest.FixtureRequest) -> Non
     url = new_url(kind, request)
     store, vault = open_store(url, master_key=lambda: MASTER)
     sealed = vault.seal("c", "b", 7, CANARY)
-    keys = vault._keys
+    keys: Any = vault._keys
     kept = keys._keys.find("c", sealed.data[:8])
     assert kept is not None
     assert len(kept) == 12 + 32 + 16
@@ -304,13 +309,11 @@ def test_a_key_that_another_process_destroyed_is_not_used_on(url: str) -> None:
         chat = started(chats)
         chat.user_turn("before")
         elsewhere = (
-            Conversations(
-                chats.store, AesGcmVault(chats.vault._keys), clock=chats.clock, new_id=chats.new_id, screen=chats.screen
-            )
+            another(chats, vault=AesGcmVault(must_be(AesGcmVault, chats.vault)._keys))
             if url == "memory:"
             else open_at(url, new_id=counting("elsewhere-"))
         )
-        elsewhere.erase_conversation("c", by=OPERATOR, cause="legal", command_id="erase")
+        elsewhere.erase_conversation("c", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
         chat.assistant_turn("after")
         chat.user_turn("and after that")
         assert list(chats.words(chat.path).values()) == ["after", "and after that"]
@@ -332,7 +335,7 @@ def test_no_word_is_in_any_file_in_plain(tmp_path: Path) -> None:
         chat.feedback(Rating.DOWN, f"{CANARY} three")
         chat.appeal(f"{CANARY} four")
         chat.user_turn(f"{CANARY} five, handed back")
-        child = chat.edit(2, f"{CANARY} six")
+        child = done(chat.edit(2, f"{CANARY} six"))
         words = {*chats.words(chat.path).values(), *chats.words(child.path).values()}
         assert sum(CANARY in said for said in words) == 5
         assert files_with(tmp_path, CANARY.encode()) == []
@@ -347,7 +350,7 @@ def test_erased_words_are_gone_and_the_log_stands(url: str) -> None:
         chat.user_turn("erase me")
         chat.assistant_turn("keep me")
         chat.user_turn("keep me too")
-        child = chat.edit(4, "and me")
+        child = done(chat.edit(4, "and me"))
         state, before, rows = chat.state, log_of(chats), views(chats.store.log())
         chat.erase(2)
         for handle in (chat, child):
@@ -368,8 +371,8 @@ def test_a_conversation_is_erased_with_its_key(url: str) -> None:
     with opened(url) as chats:
         chat, other = ended_on_request(started(chats)), started(chats, "other")
         other.user_turn("keep me")
-        child = chat.edit(2, "Something else.")
-        chats.erase_conversation("c", by=OPERATOR, cause="legal", command_id="erase")
+        child = done(chat.edit(2, "Something else."))
+        chats.erase_conversation("c", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
         assert chats.words(chat.path) == chats.words(child.path) == {}
         assert set(chats.words(other.path).values()) == {"keep me"}
         assert chat.state.ended is not None
@@ -382,7 +385,7 @@ def test_erased_bytes_are_in_no_file(tmp_path: Path) -> None:
     """The key of the conversation is still there, so sealed bytes that are left behind can be opened."""
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as chats:
-        wrote = started(chats).user_turn("Erase me. " * 10)
+        wrote = done(started(chats).user_turn("Erase me. " * 10))
         place = Place("c", wrote.version)
         data = chats.store.contents([place])[place]
         assert files_with(tmp_path, data)
@@ -397,7 +400,7 @@ def test_kept_bytes_that_were_tampered_with_are_not_shown(tmp_path: Path) -> Non
         chat = started(chats)
         chat.user_turn("One.")
         chat.assistant_turn("Two.")
-        with chats.store.recorder.datastore.transaction(commit=True) as cursor:
+        with recorder_of(chats).datastore.transaction(commit=True) as cursor:
             cursor.execute("SELECT position, data FROM contents")
             (one, its), (other, others) = (tuple(row) for row in cursor.fetchall())
             for position, data in ((one, others), (other, its)):

@@ -1,12 +1,14 @@
 """Views are folds of the log: active and ended share no branch and leave none out; the same log, the same bytes."""
 
 import json
+from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastresort import About, Chat, Conversations, ForkCause, Ground, Policy, Refused, Risk, Verdict
 from lastresort.projections import Replay, Views, views
+from lastresort.projections.branches import Branch
 from lastresort.projections.figures import figures
 
 from .stores import (
@@ -33,7 +35,7 @@ def as_bytes(found: Views) -> bytes:
     return json.dumps([[row.model_dump(mode="json") for row in rows] for rows in found]).encode()
 
 
-def names(rows: object) -> list[str]:
+def names(rows: Iterable[Branch]) -> list[str]:
     return [row.branch for row in rows]
 
 

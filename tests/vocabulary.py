@@ -1,9 +1,11 @@
 """The words that the tests are written in: those of the kit, some more, and anything at all, for properties."""
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
 
+from lastresort.adapters.testing.given import Given
 from lastresort.adapters.testing.vocabulary import *  # noqa: F403  # the kit says by __all__ what it lends
 from lastresort.adapters.testing.vocabulary import ABUSED, MODEL, REDIRECTED, STARTED, policy
 from lastresort.domain import commands as ask
@@ -25,6 +27,9 @@ from lastresort.domain.values import (
     Usage,
     Verdict,
 )
+
+Tell = Callable[..., Given]
+"""What the fixture `given` is: it tells a history of `Step`s, each of which must be lawful."""
 
 AN_EPISODE = (STARTED, ABUSED, REDIRECTED)
 """One unit of harm, answered by the redirection at 5."""

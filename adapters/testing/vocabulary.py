@@ -273,7 +273,7 @@ def warned(
 
 
 REDIRECTED: Step = (ANSWERED, redirected())
-WARNED: Step = (ANSWERED, warned())
+WARNED: tuple[Step, ...] = (ANSWERED, warned())
 ABUSED: Step = (SAID, HARMFUL)
 """A unit that is judged harmful."""
 
@@ -358,7 +358,7 @@ def up_to_the_end(abused: Step = ABUSED) -> Sequence[Step]:
 
 UP_TO_THE_END = up_to_the_end()
 
-ENDED: Step = (ASKED_AND_CONFIRMED, END_ON_REQUEST)
+ENDED: tuple[Step, ...] = (ASKED_AND_CONFIRMED, END_ON_REQUEST)
 """The shortest way to an ending."""
 
 

@@ -143,7 +143,7 @@ def check(url: str, told: Iterable[Told], again: Iterable[Act] = ()) -> list[Rec
     chats = open_at(url, create=False)
     try:
         told = [*told, *(carry_out(chats, act) for act in again)]
-        log = list(chats.store.entries())
+        log = list(chats.store.log())
         assert lost(log, told) == [], "acknowledged, and not in the log"
         check_log(chats, log)
         check_words(chats, log, told)

@@ -120,7 +120,9 @@ def images(trace: Iterable[tuple[Any, ...]], folder: Path, number: int, random: 
     """Yield `number` images of a trace of `folder`, power being lost after any of its steps."""
     steps = list(trace)
     losses = sorted(random.randrange(len(steps)) for _ in range(number))
-    disk, told, sealed = Disk(folder), [], {}
+    disk = Disk(folder)
+    told: list[Any] = []
+    sealed: dict[str, bytes] = {}
     for at, step in enumerate(steps):
         if step[0] == "told":
             told.append(step[1])
@@ -137,4 +139,5 @@ def images(trace: Iterable[tuple[Any, ...]], folder: Path, number: int, random: 
 
 def load(path: Path) -> list[tuple[Any, ...]]:
     with path.open("rb") as file:
-        return pickle.load(file)  # our own, of a moment ago
+        trace: list[tuple[Any, ...]] = pickle.load(file)  # our own, of a moment ago
+        return trace

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,14 +66,14 @@ def refused(worker: Worker, command_id: str) -> str:
     heard = worker.hear()
     assert "error" in heard, heard
     assert heard["took"] < IN_TIME
-    return heard["error"]
+    return str(heard["error"])
 
 
 def taken(worker: Worker, command_id: str) -> int:
     worker.say(command_id)
     heard = worker.hear()
     assert "version" in heard, heard
-    return heard["version"]
+    return int(heard["version"])
 
 
 def arm(worker: Worker, *fault: object) -> None:
@@ -167,9 +168,10 @@ def test_a_disk_that_is_full(workers: Workers, tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
-def asked(worker: Worker, command_id: str) -> dict:
+def asked(worker: Worker, command_id: str) -> dict[str, Any]:
     worker.say(command_id)
-    return worker.hear()
+    heard: dict[str, Any] = worker.hear()
+    return heard
 
 
 def test_a_file_that_may_only_be_read(workers: Workers) -> None:

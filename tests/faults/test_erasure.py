@@ -6,6 +6,7 @@ a while, since it deletes by marking: what is promised there, and what is not, i
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 
 from lastresort import Chat, Conversations, StoreError
 from lastresort.application.ports import Place, SealBroken
+from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
 
+from ..narrow import present
 from ..stores import done
 from .acts import OPERATOR, check_log, open_at
 from .servers import FAULTS, Server
@@ -85,7 +88,7 @@ def test_an_erased_turn_is_in_no_file(folder: Path) -> None:
         assert list(chats.store.log())[: len(before)] == before
         assert gone(chats, chat) == {version: f"erased at {erased.events[0].recorded_at} (user_request)"}
         if number % PER_STORE == PER_STORE - 1 or number == erasures - 1:
-            check_log(chats, list(chats.store.entries()))
+            check_log(chats, list(chats.store.log()))
             chats.close()
             assert files_with(folder, [*pieces(data), b"canary"]) == []
             for file in folder.glob("*.db*"):
@@ -112,13 +115,13 @@ def test_an_erased_conversation_is_in_no_file(folder: Path) -> None:
         wanted = [piece for each in (*data, key) for piece in pieces(each)]
         assert files_with(folder, pieces(key))
         before = list(chats.store.log())
-        chats.erase_conversation(chat.branch, by=OPERATOR, cause="legal", command_id=f"erase-{number}")
+        chats.erase_conversation(chat.branch, by=OPERATOR, cause=ErasureCause.LEGAL, command_id=f"erase-{number}")
         assert files_with(folder, wanted) == []
         assert list(chats.store.log())[: len(before)] == before
         assert list(gone(chats, chat)) == [2, 3, 4, 5]
         assert all("(legal)" in str(why) for why in (*gone(chats, chat).values(), *gone(chats, child).values()))
         if number % PER_STORE == PER_STORE - 1 or number == erasures - 1:
-            check_log(chats, list(chats.store.entries()))
+            check_log(chats, list(chats.store.log()))
             chats.close()
             assert files_with(folder, [*wanted, b"canary"]) == []
             for file in folder.glob("*.db*"):
@@ -154,7 +157,7 @@ def swapped(data: dict[int, bytes]) -> dict[int, bytes]:
     return {one: data[other], other: data[one]}
 
 
-DAMAGE = {
+DAMAGE: dict[str, Callable[[dict[int, bytes]], dict[int, bytes]]] = {
     "swapped": swapped,
     "truncated": lambda data: {position: each[:-1] for position, each in data.items()},
     "emptied": lambda data: dict.fromkeys(data, b""),
@@ -168,13 +171,13 @@ def test_damaged_contents_are_named_and_not_shown(folder: Path, damage: str) -> 
     with closing(open_at(f"sqlite:///{folder}/log.db")) as chats:
         chat = told(chats, "c")
         with closing(sqlite3.connect(folder / "log.db")) as other:
-            data = dict(other.execute("SELECT position, data FROM contents").fetchall())
+            data: dict[int, bytes] = dict(other.execute("SELECT position, data FROM contents").fetchall())
             for position, each in DAMAGE[damage](data).items():
                 other.execute("UPDATE contents SET data=? WHERE position=?", (each, position))
             other.commit()
         with pytest.raises(SealBroken, match=r"branch c, version 2: the kept bytes are not what was sealed"):
             chats.words(chat.path)
-        check_log(chats, list(chats.store.entries()))
+        check_log(chats, list(chats.store.log()))
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
@@ -188,7 +191,7 @@ def test_damaged_contents_are_named_on_postgresql_too(server: Server, damage: st
     with closing(open_at(url)) as chats:
         chat = told(chats, "c")
         with psycopg.connect(url) as other:
-            data = dict(other.execute("SELECT position, data FROM contents").fetchall())
+            data: dict[int, bytes] = dict(other.execute("SELECT position, data FROM contents").fetchall())
             for position, each in DAMAGE[damage](data).items():
                 other.execute("UPDATE contents SET data=%s WHERE position=%s", (each, position))
         with pytest.raises(SealBroken, match=r"branch c, version 2: the kept bytes are not what was sealed"):
@@ -215,11 +218,12 @@ def test_erased_bytes_on_postgresql(server: Server) -> None:
         chat, other = told(chats, "c"), told(chats, "d")
         data = [sealed(chats, chat, 2), sealed(chats, chat, 3), sealed(chats, other, 2), sealed(chats, other, 3)]
         with psycopg.connect(url, autocommit=True) as connection:
-            key = connection.execute("SELECT key FROM lastresort_keys.keys WHERE conversation = 'd'").fetchone()[0]
+            row = connection.execute("SELECT key FROM lastresort_keys.keys WHERE conversation = 'd'").fetchone()
+            key = present(row)[0]
             before = list(chats.store.log())
             done(chat.erase(2))
             done(chat.erase(3))
-            chats.erase_conversation("d", by=OPERATOR, cause="legal", command_id="erase")
+            chats.erase_conversation("d", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
             rows = connection.execute("SELECT data FROM contents UNION SELECT key FROM lastresort_keys.keys").fetchall()
             assert not {bytes(row[0]) for row in rows} & {*data, key}
             for table in ("contents", "lastresort_keys.keys"):
@@ -230,4 +234,4 @@ def test_erased_bytes_on_postgresql(server: Server) -> None:
         assert list(chats.store.log())[: len(before)] == before
         assert list(gone(chats, chat)) == [2, 3]
         assert list(gone(chats, other)) == [2, 3, 4, 5]
-        check_log(chats, list(chats.store.entries()))
+        check_log(chats, list(chats.store.log()))

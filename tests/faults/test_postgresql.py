@@ -135,7 +135,7 @@ def lose_answers(
         resolved += bool(cut and recorded)
         if not cut:
             break
-    check_log(directly, list(directly.store.entries()))
+    check_log(directly, list(directly.store.log()))
     assert answer >= 1
     assert resolved, "no answer to a commit was lost"
     print(f"{name}: {answer} answers lost one by one, {unanswered} times the caller was told so")

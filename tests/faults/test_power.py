@@ -9,6 +9,7 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def _traceable() -> None:
         pytest.skip(str(error))
 
 
-def traced(zygote: Zygote, folder: Path, level: str, threads: int, acts: int = 60) -> list[tuple]:
+def traced(zygote: Zygote, folder: Path, level: str, threads: int, acts: int = 60) -> list[tuple[Any, ...]]:
     """Return the trace of a store's life."""
     worker = zygote.spawn(
         write_traced, f"sqlite:///{folder}/log.db", f"{folder}/trace", threads, level, threads, acts // threads
@@ -99,7 +100,7 @@ def test_less_durable_settings_lose_what_was_acknowledged(
 ) -> None:
     """NORMAL loses the latest commands, and what is left is lawful; OFF may leave no database at all."""
     random = Random(7)
-    became = Counter()
+    became: Counter[str] = Counter()
     for image in images(traced(zygote, tmp_path, level, 1), tmp_path, number, random):
         url = write_out(image, tmp_path / "image", random)
         became[what_became_of(url, image, lawful=level == "NORMAL")] += 1
@@ -114,7 +115,7 @@ def what_became_of(url: str, image: Image, *, lawful: bool) -> str:
     try:
         chats = open_at(url)
         try:
-            log = list(islice(chats.store.entries(), _ENDLESS))
+            log = list(islice(chats.store.log(), _ENDLESS))
             if len(log) == _ENDLESS:
                 return "broken"
             if lawful:

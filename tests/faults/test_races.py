@@ -107,7 +107,7 @@ def test_a_user_turn_against_an_ending(
             first[winner(chat.path[7:], told)] += 1
             if number % 1_000 == 999:
                 print(f"{len(parts)} processes: {number + 1} of {conversations}, {first}", flush=True)
-        check_log(chats, list(chats.store.entries()))
+        check_log(chats, list(chats.store.log()))
     print(f"{len(parts)} processes, {conversations} conversations: came first: {first}")
     assert min(first.values()) > 0
 
@@ -154,7 +154,7 @@ def test_a_command_that_is_delivered_several_times_at_once(new_url: Callable[[],
         outcomes = run(workers, [["one", "end", "stale", 0]] * 5, random)
         assert all(outcome == outcomes[0] for outcome in outcomes)
         assert outcomes[0][0] == "refused"
-        log = list(chats.store.entries())
+        log = list(chats.store.log())
         assert [one.command_id for one in log[7:]] == [*(f"turn-{n}" for n in range(commands)), "stale"]
         check_log(chats, log)
 

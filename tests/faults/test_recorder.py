@@ -14,9 +14,10 @@ from eventsourcing.persistence import OperationalError
 from lastresort import BranchEnded, Chat, Conversations, Ground, Refused, StoreError
 from lastresort.application.outcomes import Committed
 from lastresort.domain.state import fold
+from lastresort.domain.values import ErasureCause
 
-from ..service_kit import ACTS, asked_and_confirmed, ended, talk
-from ..stores import MODEL, OPERATOR
+from ..service_kit import ACTS, asked_and_confirmed, ended, in_turn, talk
+from ..stores import MODEL, OPERATOR, recorder_of
 from .acts import check_log, open_at
 from .servers import ENGINES
 
@@ -26,7 +27,7 @@ def begun(chat: Chat, id: str) -> Chat:
 
 
 def erased_whole(chat: Chat, id: str) -> None:
-    chat.conversations.erase_conversation(chat.branch, by=OPERATOR, cause="legal", command_id=id)
+    chat.conversations.erase_conversation(chat.branch, by=OPERATOR, cause=ErasureCause.LEGAL, command_id=id)
 
 
 MORE_ACTS = {
@@ -37,15 +38,15 @@ MORE_ACTS = {
     "refused without a trace": (lambda chat: None, lambda chat, id: chat.assistant_turn("hello", command_id=id)),
     "user turn after the end": (ended, lambda chat, id: chat.user_turn("I want to kill myself", command_id=id)),
     "stale ending": (
-        lambda chat: (asked_and_confirmed(chat), chat.conversations.chat(chat.branch).user_turn("wait")),
+        in_turn(asked_and_confirmed, lambda chat: chat.conversations.chat(chat.branch).user_turn("wait")),
         lambda chat, id: chat.end(Ground.USER_REQUEST, command_id=id),
     ),
     "risk across a tree": (
-        lambda chat: (talk(chat, "hello"), chat.edit(2, "hi")),
+        in_turn(lambda chat: talk(chat, "hello"), lambda chat: chat.edit(2, "hi")),
         lambda chat, id: chat.raise_risk(command_id=id),
     ),
     "erasure across a tree": (
-        lambda chat: (talk(chat, "oops", "hm", "well"), chat.edit(4, "hi")),
+        in_turn(lambda chat: talk(chat, "oops", "hm", "well"), lambda chat: chat.edit(4, "hi")),
         lambda chat, id: chat.erase(2, command_id=id),
     ),
     "erasure of a conversation": (lambda chat: talk(chat, "oops", "hm"), erased_whole),
@@ -90,7 +91,8 @@ def chats(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     elif request.param == "postgresql":
         url = request.getfixturevalue("server").create_database()
     with closing(open_at(url)) as conversations:
-        conversations.store.recorder = Faulty(conversations.store.recorder)
+        store: Any = conversations.store
+        store.recorder = Faulty(recorder_of(conversations))
         yield conversations
 
 
@@ -98,7 +100,7 @@ def chats(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_a_fault_at_every_call(chats: Conversations, name: str) -> None:
     """Whatever the caller was told is so; told nothing, they send it again, and it takes effect once."""
     before, act = (ACTS | MORE_ACTS)[name]
-    recorder = chats.store.recorder
+    recorder = recorder_of(chats)
     case = f"{name.replace(' ', '-')}-without"
     chat = prepared(chats, case, before)
     act(chat, case)
@@ -119,13 +121,13 @@ def test_a_fault_at_every_call(chats: Conversations, name: str) -> None:
         for _ in range(2):
             act(chat, case)
             assert written(chats, chat, case) == expected
-    check_log(chats, list(chats.store.entries()))
+    check_log(chats, list(chats.store.log()))
 
 
 def prepared(chats: Conversations, case: str, before: Callable[[Chat], object]) -> Chat:
     chat = chats.start(model=MODEL.id, account="account", conversation=f"in-{case}")
     before(chat)
-    chats.store.recorder.arm(None)
+    recorder_of(chats).arm(None)
     return chat
 
 

@@ -198,6 +198,6 @@ def trace_os(note: Callable[..., None], folder: Path) -> None:
 
         return remove
 
-    os.open, os.write, os.fsync = traced_open, traced_write, traced_fsync
+    os.open, os.write, os.fsync = traced_open, traced_write, traced_fsync  # type: ignore[assignment]
     os.rename, os.replace, os.link = moved(os.rename, "rename"), moved(os.replace, "rename"), moved(os.link, "link")
     os.unlink, os.remove = removed(os.unlink), removed(os.remove)

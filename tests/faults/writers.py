@@ -17,6 +17,7 @@ from lastresort import Conversations, StoreError
 from lastresort.adapters.databases.settings import LEVELS
 from lastresort.application.ports import Place
 
+from ..service_kit import done
 from .acts import Act, carry_out, draw, open_at
 from .vfs import Traced, trace_os
 from .zygote import Link
@@ -106,7 +107,7 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
             continue
         started = time.monotonic()
         try:
-            outcome = chat.user_turn("words", command_id=asked)
+            outcome = done(chat.user_turn("words", command_id=asked))
             answer: dict[str, Any] = {"version": outcome.version}
         except StoreError as error:
             answer = {"error": str(error)}
@@ -115,7 +116,7 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
 
 def _refusal(what: str, part: str, error: int) -> Callable[[str, str], int]:
     """Return what refuses an operation on some file; error 0 stops the process there instead."""
-    stopped = []
+    stopped: list[bool] = []
 
     def refuse(done: str, path: str) -> int:
         if done == what and part in path.rpartition("/")[2]:
@@ -136,10 +137,10 @@ def fill(link: Link, url: str, limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     for number in count(1):
         try:
-            link.say({"version": chat.user_turn("words " * 200, command_id=str(number)).version})
+            link.say({"version": done(chat.user_turn("words " * 200, command_id=str(number))).version})
         except StoreError as error:
             link.say({"error": str(error)})
             break
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    link.say({"version": chat.user_turn("words " * 200, command_id=str(number)).version})
+    link.say({"version": done(chat.user_turn("words " * 200, command_id=str(number))).version})
     chats.close()
