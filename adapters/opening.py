@@ -13,9 +13,10 @@ from lastresort.adapters.followers.tables import beside
 from lastresort.adapters.stores.recorder_store import open_store
 from lastresort.adapters.vault.keys import MasterKey
 from lastresort.adapters.vault.snapshots import EVERY
-from lastresort.application.chat import Conversations
-from lastresort.application.hot_states import state_of
-from lastresort.application.ports import Clock, NewId, RiskScreen
+from lastresort.application.conversations import Conversations
+from lastresort.application.ports import Clock, Monotonic, NewId, Observer, Ports, RiskScreen
+from lastresort.application.reading import state_of
+from lastresort.application.service import Service
 
 _DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"  # as ASCII has them
 _IN_ORDER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", _DIGITS.encode())
@@ -40,6 +41,8 @@ def open_conversations(
     screen: RiskScreen = phrase_screen,
     master_key: MasterKey | None = None,
     snapshot_every: int = EVERY,
+    observer: Observer | None = None,
+    monotonic: Monotonic = time.perf_counter,
 ) -> Conversations:
     """Open the conversations in the store at `url`.
 
@@ -52,6 +55,8 @@ def open_conversations(
         screen: looks at what a user writes after an ending, for risk.
         master_key: returns the 32 bytes that the keys of conversations are wrapped with: see `store.open_store`.
         snapshot_every: how many versions apart the states are that are kept beside the log; with 0 none is taken.
+        observer: is told what was committed, refused and contended, and how long it took, without a word that was said.
+        monotonic: measures that, in seconds.
 
     Raises:
         StoreError: the store cannot be opened; the message says why and what to do.
@@ -60,16 +65,19 @@ def open_conversations(
     directory = ConversationDirectory(
         store, partial(beside, store.recorder, STATEMENTS), partial(state_of, store, store.snapshots)
     )
-    return Conversations(
+    ports = Ports(
         store,
         vault,
-        clock=clock,
-        new_id=new_id,
-        screen=screen,
-        pause=_wait_a_little,
+        clock,
+        new_id,
+        screen,
         snapshots=store.snapshots,
+        pause=_wait_a_little,
+        observer=observer,
+        monotonic=monotonic,
         directory=directory,
     )
+    return Conversations(Service(ports))
 
 
 def _wait_a_little(conflicts: int) -> None:

@@ -3,7 +3,8 @@
 It knows the store, the vault and the clock by the ports in `ports` alone.
 """
 
-from .chat import Chat, Conversations
+from .chat import Chat
+from .conversations import Conversations
 from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, ListedBranch, Page, UnknownBranch
 
 __all__ = [

@@ -1,14 +1,11 @@
-"""What an embedder holds: the conversations in a store, and a branch of one with every act of the law as a method.
+"""What an embedder holds of one branch of a conversation: every act of the law as a method.
 
 A handle on a branch remembers the latest turns that it has seen, and acts on those: if another process recorded a
 newer user turn meanwhile, a verdict, warning or ending by this handle is stale and refused, as the law asks. `refresh`
 sees anew.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import get_args
-from uuid import NAMESPACE_URL, uuid5
+from typing import TYPE_CHECKING
 
 from lastresort.domain.commands import (
     AssessTurn,
@@ -30,7 +27,6 @@ from lastresort.domain.commands import (
     ProposeEnding,
     RaiseRisk,
     RequestEnd,
-    StartConversation,
     TakeAssistantTurn,
     TakeUserTurn,
 )
@@ -53,171 +49,18 @@ from lastresort.domain.values import (
     Verdict,
 )
 
-from .directory import (
-    MOST_ROWS,
-    DirectoryPage,
-    DirectoryQuery,
-    Order,
-    Status,
-    TimeField,
-    bound,
-    cursor_of,
-    one_of,
-    parsed_cursor,
-)
-from .outcomes import BranchEnded, Committed, Page, listed
-from .ports import List
-from .service import Service
+from .outcomes import BranchEnded, Committed
 
-_MOST_ROWS = 1_000
-_STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
-_LAST_POSITION = 2**63 - 1
-"""The last position that a log can have."""
+if TYPE_CHECKING:
+    from .conversations import Conversations
 
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
 
 
-class Conversations(Service):
-    """The conversations in a store. Get it from `lastresort.adapters.open_conversations`."""
-
-    def start(
-        self,
-        *,
-        model: str,
-        account: str | None = None,
-        policy: Policy | None = None,
-        conversation: str | None = None,
-        arm: str | None = None,
-        by: Actor | None = None,
-        command_id: str | None = None,
-    ) -> "Chat":
-        """Start a conversation and return its root branch, which bears the conversation's id.
-
-        Args:
-            model: the name of the model that answers.
-            account: a pseudonym of the user.
-            policy: the terms; the default profile, if none are given.
-            conversation: what to call it; if nothing is given, it follows from `command_id`.
-            arm: the arm of an experiment that it is in.
-            by: who starts it; the user, if nobody is named.
-            command_id: by which it is started once however often this is sent.
-
-        Raises:
-            CommandIdReused: `command_id` belongs to another command.
-            ValueError: a conversation of that id exists, or an argument is malformed.
-        """
-        named = conversation is not None
-        if conversation is None:
-            conversation = self.new_id() if command_id is None else uuid5(_STARTED, command_id).hex
-        command = StartConversation(
-            id=self.new_id() if command_id is None else command_id,
-            by=by or Actor(kind=ActorKind.USER, id=account or "user"),
-            conversation=conversation,
-            account=account,
-            policy=policy or Policy.default(),
-            model=model,
-            arm=arm,
-        )
-        return self.chat(self.begin(command, named=named))
-
-    def chat(self, branch: str) -> "Chat":
-        """Return a handle on a branch as it stands now.
-
-        Raises:
-            UnknownBranch: the store has no such branch.
-        """
-        return Chat(self, branch, self.state(branch))
-
-    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Page:
-        """Return a part of the list of the branches that are `active`, `ended` or `branched`, as they began.
-
-        `active` and `ended` are disjoint and cover all branches; `branched` is every branch of each conversation that
-        has more than one. A page takes as long in a large store as in a small one, wherever in the list it stands.
-
-            page = conversations.page("ended", limit=100)
-            page = conversations.page("ended", after=page.after, limit=100)  # unless page.after is None
-
-        Args:
-            which: the list.
-            after: where the page before left off; a position, 0 to 2**63 - 1.
-            limit: how many rows, 1 to 1,000.
-
-        Raises:
-            ValueError: an argument is out of range.
-        """
-        if which not in get_args(List) or not 1 <= limit <= _MOST_ROWS or not 0 <= after <= _LAST_POSITION:
-            raise ValueError(
-                f"no such page: list {which!r} of {get_args(List)}, after {after} of 0 to {_LAST_POSITION}, "
-                f"limit {limit} of 1 to {_MOST_ROWS}"
-            )
-        found = self.store.page(which, after=after, limit=limit + 1)
-        rows = tuple(listed(one, lambda branch: self.state(branch).policy.name) for one in found[:limit])
-        return Page(rows, found[limit - 1].began.position if len(found) > limit else None)
-
-    def list(
-        self,
-        *,
-        account: str | None = None,
-        arm: str | None = None,
-        model: str | None = None,
-        status: Status | None = None,
-        since: str | datetime | None = None,
-        until: str | datetime | None = None,
-        by: TimeField = "started",
-        order: Order = "newest",
-        after: str | None = None,
-        limit: int = 50,
-    ) -> DirectoryPage:
-        """Return a page of the conversations for which everything that is passed holds, in order of time.
-
-            page = conversations.list(account="user-17", status="ended")
-            page = conversations.list(account="user-17", status="ended", after=page.after)  # unless it is None
-
-        The directory follows the log; it is brought up to date first. A page takes as long in a large store as in a
-        small one.
-
-        Args:
-            account: the pseudonym of the user.
-            arm: the arm of an experiment.
-            model: the model that answers on the root branch.
-            status: `active` while a branch of the conversation is, `ended` when all have ended.
-            since, until: bounds of the time that `by` names, since <= time < until: with a zone, ISO 8601 if text.
-            by: what orders the list: when a conversation was `started`, or its `last_turn`.
-            order: the `newest` or the `oldest` first.
-            after: where the page before left off.
-            limit: how many rows, 1 to 1,000.
-
-        Raises:
-            ValueError: an argument is out of range; it names which.
-        """
-        if self.directory is None:
-            raise ValueError("these conversations were opened without a directory")
-        query = DirectoryQuery(
-            account=account,
-            arm=arm,
-            model=model,
-            status=one_of("status", status, Status) if status is not None else None,
-            since=bound("since", since),
-            until=bound("until", until),
-            by=one_of("by", by, TimeField),
-            order=one_of("order", order, Order),
-            after=None if after is None else parsed_cursor(after),
-            limit=limit,
-        )
-        if not 1 <= limit <= MOST_ROWS:
-            raise ValueError(f"limit: {limit} is not from 1 to {MOST_ROWS}")
-        rows = tuple(self.directory.select(query._replace(limit=limit + 1)))
-        return DirectoryPage(rows[:limit], cursor_of(rows[limit - 1], by) if len(rows) > limit else None)
-
-    def branch_rows(self) -> Iterator[str]:
-        """Yield a row of every branch as JSON, in the order in which the branches began: see `projections.Branch`."""
-        if self.directory is None:
-            raise ValueError("these conversations were opened without a directory")
-        return self.directory.branches()
-
-
 class Chat:
     """A handle on one branch. Get it from `Conversations.start` or `Conversations.chat`.
+
+    One thread at a time may use it, since it remembers what it has seen; each thread may have its own.
 
     Every act takes an optional `command_id`, by which it is carried out once however often it is sent, and
     where several actors may act, an optional `by`. Each returns what was committed, or a refusal as a value.
@@ -226,7 +69,7 @@ class Chat:
     malformed argument, naming it.
     """
 
-    def __init__(self, conversations: Conversations, branch: str, state: Conversation) -> None:
+    def __init__(self, conversations: "Conversations", branch: str, state: Conversation) -> None:
         self.conversations = conversations
         self.branch = branch
         self.user = Actor(kind=ActorKind.USER, id=state.account or "user")
@@ -262,7 +105,7 @@ class Chat:
     def user_turn(self, words: str, *, command_id: str | None = None) -> Committed | BranchEnded | Refused:
         """Record what the user said."""
         command = TakeUserTurn(id=self._id(command_id), by=self.user)
-        outcome = self.conversations.user_turn(self.branch, command, words)
+        outcome = self.conversations.service.user_turn(self.branch, command, words)
         if isinstance(outcome, Committed):  # which may have been long ago, if the command was sent before
             self.seen = max(self.seen or 0, outcome.version)
         return outcome
@@ -411,7 +254,7 @@ class Chat:
         if turn < 2:
             raise ValueError(f"no turn stands at version {turn} of branch {self.branch}")
         command = OpenBranch(id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause)
-        outcome = self.conversations.fork(command, words, child=child)
+        outcome = self.conversations.service.fork(command, words, child=child)
         if isinstance(outcome, Refused):
             return outcome
         return self.conversations.chat(next(e.branch for e in outcome.events if e.kind == BranchOpened.kind))
@@ -467,7 +310,7 @@ class Chat:
         return self._do(EraseContents(id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause))
 
     def _do(self, command: Command, words: str | None = None) -> Committed | Refused:
-        return self.conversations.execute(self.branch, command, words)
+        return self.conversations.service.execute(self.branch, command, words)
 
     def _id(self, command_id: str | None) -> str:
         return self.conversations.new_id() if command_id is None else command_id

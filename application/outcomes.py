@@ -39,7 +39,7 @@ class Committed(NamedTuple):
         return self.events[0].version
 
 
-class Standing(NamedTuple):
+class Refusal(NamedTuple):
     """A refusal, and the state that it was given in."""
 
     refused: Refused

@@ -1,12 +1,15 @@
 """What the domain needs from outside: a store of events, a vault for words, a clock, and new ids."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from lastresort.domain.events import Event, Recorded, Unreadable
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Risk
+
+from .directory import Directory
 
 
 class Place(NamedTuple):
@@ -111,6 +114,10 @@ class EventStore(Protocol):
 
     def heads(self, tree: str) -> Sequence[Head]:
         """Return every branch of a tree, parents before children; none if there is no such tree."""
+        ...
+
+    def drop(self, places: Iterable[Place]) -> None:
+        """Have the sealed words that are kept of what stands at `places` erased for good, as an append does."""
         ...
 
     def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
@@ -220,3 +227,56 @@ NewId = Callable[[], str]
 
 RiskScreen = Callable[[str], Risk]
 """Looks at a text and says what risk it shows; `unknown` if it cannot tell. If it fails, the risk is `possible`."""
+
+
+class Observer(Protocol):
+    """Is told what becomes of commands, without a word that was said: for logs, traces and metrics.
+
+    A command goes by the name of its type, `TakeUserTurn` say. The caller waits meanwhile, and several threads may come
+    at once. What it raises is dropped, since what is recorded stays so.
+    """
+
+    def committed(self, command: str, events: tuple[str, ...], seconds: float) -> None:
+        """Take note that a command was recorded, as events of these kinds. One that was recorded before is not told."""
+        ...
+
+    def refused(self, command: str, rules: tuple[str, ...], seconds: float) -> None:
+        """Take note that a command was refused, and by which rules."""
+        ...
+
+    def contended(self, command: str, conflicts: int, seconds: float) -> None:
+        """Take note that others wrote first, for the `conflicts`th time. The command is decided again, or given up."""
+        ...
+
+
+Monotonic = Callable[[], float]
+"""Returns seconds that never go back, from any beginning."""
+
+
+@dataclass(slots=True)
+class Ports:
+    """What the application is given from outside.
+
+    Attributes:
+        store: the log, and the sealed words beside it.
+        vault: seals and opens words.
+        clock: tells the time that envelopes carry; no rule reads it.
+        new_id: names conversations, branches and commands that the caller leaves unnamed.
+        screen: looks at what a user writes after an ending.
+        snapshots: keeps states beside the log, so that a branch that is not in memory need not be read as a whole.
+        pause: called with the number of conflicts so far before a command is decided again, so that it can wait.
+        observer: is told what becomes of commands.
+        monotonic: measures how long they take, for the observer.
+        directory: lists conversations; it follows the log.
+    """
+
+    store: EventStore
+    vault: Vault
+    clock: Clock
+    new_id: NewId
+    screen: RiskScreen
+    snapshots: Snapshots | None = None
+    pause: Callable[[int], None] = lambda conflicts: None
+    observer: Observer | None = None
+    monotonic: Monotonic = lambda: 0.0
+    directory: Directory | None = None

@@ -62,7 +62,7 @@ def work(place: Place, open_ones: ExitStack) -> Work:
     open_ones.callback(conversations.close)
     claude = Claude(client, max_tokens=1_024)
     names = {length: tell_turns(conversations, length) for length in LENGTHS}
-    conversations.store = timed = _Timed(conversations.store)
+    conversations.service.ports.store = timed = _Timed(conversations.store)
 
     def run() -> Round:
         chats = {length: conversations.chat(name) for length, name in names.items()}

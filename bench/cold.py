@@ -17,7 +17,7 @@ def main(who: str, where: str, which: str) -> None:
     if who != "eventsourcing":
         conversations = open_conversations(f"sqlite:///{where}")
         if who == "without snapshots":
-            conversations._snapshots = None
+            conversations.service.ports.snapshots = None
         start = perf_counter()
         version = conversations.state(which).version
     else:

@@ -32,8 +32,8 @@ class _Overheard:
 def tell_turns(conversations: Conversations, turns: int) -> str:
     """Write a conversation of that many turns, its words sealed by the vault of `conversations`; return its name."""
     told = open_conversations("memory:")
-    told.vault = conversations.vault
-    told.store = overheard = _Overheard(told.store)
+    told.service.ports.vault = conversations.service.ports.vault
+    told.service.ports.store = overheard = _Overheard(told.store)
     chat = told.start(model=MODEL)
     for number in range(turns):
         _done(chat.assistant_turn(WORDS) if number % 2 else chat.user_turn(WORDS))
@@ -56,7 +56,7 @@ def mixed() -> list[list[Append]]:
     stories = []
     for story in (*[_goes_on] * 6, _branches, *[_ends_on_request] * 2, _ends_as_last_resort):
         told = open_conversations("memory:")
-        told.store = overheard = _Overheard(told.store)
+        told.service.ports.store = overheard = _Overheard(told.store)
         story(told.start(model=MODEL))
         stories.append(overheard.appends)
     return stories

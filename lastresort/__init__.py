@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lastresort.adapters.databases.errors import StoreError
     from lastresort.adapters.opening import open_conversations
-    from lastresort.application.chat import Chat, Conversations
+    from lastresort.application.chat import Chat
+    from lastresort.application.conversations import Conversations
     from lastresort.application.outcomes import (
         BranchEnded,
         CommandIdReused,
@@ -50,7 +51,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "adapters.databases.errors": ("StoreError",),
     "adapters.opening": ("open_conversations",),
-    "application.chat": ("Chat", "Conversations"),
+    "application.chat": ("Chat",),
+    "application.conversations": ("Conversations",),
     "application.outcomes": (
         "BranchEnded", "CommandIdReused", "Committed", "Contended", "ListedBranch", "Page", "UnknownBranch",
     ),

@@ -1,6 +1,7 @@
 """What the tests of the service share: conversations in a real store, what is said in them, and every act."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import count
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 
 from lastresort import open_conversations
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded
 from lastresort.application.ports import Append
+from lastresort.application.service import Service
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import content_of
 from lastresort.domain.law import Rule
@@ -37,8 +40,9 @@ def chat(chats: Conversations) -> Chat:
 
 def another(chats: Conversations, **options: Any) -> Conversations:
     """Another process over the same store and vault: it shares the log, and nothing that is kept in memory."""
-    options = {"store": chats.store, "vault": chats.vault, **options}
-    return Conversations(clock=chats.clock, new_id=chats.new_id, screen=chats.screen, **options)
+    of_the_service = {name: options.pop(name) for name in ("attempts", "hot") if name in options}
+    given = {"snapshots": None, "pause": lambda conflicts: None, **options}
+    return Conversations(Service(replace(chats.service.ports, **given), **of_the_service))
 
 
 class Overtaken:

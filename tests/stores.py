@@ -115,7 +115,7 @@ def recorder_of(chats: Conversations) -> Any:
 
 def snapshots_of(chats: Conversations) -> Any:
     """What the service takes snapshots with."""
-    return present(chats._snapshots)
+    return present(chats.service.ports.snapshots)
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def numbered(log: Iterable[Recorded]) -> list[Recorded]:
 
 def cold(conversations: Conversations) -> Conversations:
     """Forget every state that is in memory, as a new process does."""
-    conversations._hot = HotStates(10_000)
+    conversations.service.reading.hot = HotStates(10_000)
     return conversations
 
 

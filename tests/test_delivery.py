@@ -6,7 +6,8 @@ from threading import Event, Thread
 import pytest
 
 from lastresort import open_conversations
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused, Committed
 from lastresort.domain.commands import Leave, TakeUserTurn
 from lastresort.domain.decider import Refused
@@ -208,7 +209,7 @@ def test_a_turn_has_words(chat: Chat, words: object) -> None:
 def test_an_act_that_says_nothing_takes_no_words(chats: Conversations, chat: Chat) -> None:
     """They would be sealed, and no event would name them, so that nobody could erase them."""
     with pytest.raises(ValueError, match="words: Leave takes none"):
-        chats.execute("root", Leave(id="leave", by=chat.user), "goodbye")
+        chats.service.execute("root", Leave(id="leave", by=chat.user), "goodbye")
 
 
 def test_half_a_character_is_no_reason_to_lose_a_turn(chat: Chat) -> None:
@@ -228,4 +229,4 @@ def test_an_empty_command_id_is_an_error(chat: Chat) -> None:
 
 def test_a_turn_may_come_by_the_digest_of_words_that_are_kept_elsewhere(chats: Conversations, chat: Chat) -> None:
     digest = "sha256:" + "1" * 64
-    assert isinstance(chats.execute("root", TakeUserTurn(id="turn", by=chat.user, content=digest)), Committed)
+    assert isinstance(chats.service.execute("root", TakeUserTurn(id="turn", by=chat.user, content=digest)), Committed)

@@ -34,7 +34,7 @@ from .stores import (
 
 
 def directory_of(conversations: Conversations) -> ConversationDirectory:
-    found: Any = conversations.directory
+    found: Any = conversations.service.ports.directory
     assert isinstance(found, ConversationDirectory)
     return found
 
@@ -156,7 +156,7 @@ import sys
 from lastresort import open_conversations
 conversations = open_conversations(sys.argv[1], create=False)
 print("following", flush=True)
-conversations.directory.run(lambda: False)
+conversations.service.ports.directory.run(lambda: False)
 """
 
 

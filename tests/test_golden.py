@@ -35,7 +35,8 @@ from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import checked_log, export_line, write_log
 from lastresort.adapters.stores.recorder_store import RecorderStore
 from lastresort.adapters.stores.recorders import MemoryRecorder
-from lastresort.application.ports import Sealed
+from lastresort.application.ports import Ports, Sealed
+from lastresort.application.service import Service
 from lastresort.projections import transcript, views
 from lastresort.projections.figures import figures
 
@@ -178,7 +179,7 @@ STORIES: dict[str, Callable[[Conversations], None]] = {
 def tell(story: Callable[[Conversations], None]) -> str:
     """Tell a story with a clock and ids that are always the same, and return its log."""
     store = RecorderStore(MemoryRecorder())
-    chats = Conversations(store, _Unsealed(), clock=ticking(), new_id=counting(), screen=phrase_screen)
+    chats = Conversations(Service(Ports(store, _Unsealed(), ticking(), counting(), phrase_screen)))
     story(chats)
     return "".join(f"{export_line(entry)}\n" for entry in store.log())
 
@@ -191,7 +192,7 @@ def account_of(path: Path) -> str:
     entries, report = checked_log(path)
     store = RecorderStore(MemoryRecorder())
     write_log(path, entries, store)
-    chats = Conversations(store, _Unsealed(), clock=ticking(), new_id=counting(), screen=phrase_screen)
+    chats = Conversations(Service(Ports(store, _Unsealed(), ticking(), counting(), phrase_screen)))
     found = views(entries)
     said: dict[str, Any] = {
         "views": {

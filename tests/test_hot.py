@@ -6,7 +6,8 @@ import pytest
 
 from lastresort import Conversations
 from lastresort.application import hot_states as hot
-from lastresort.application.hot_states import APART, FEW, HotStates, pieces_of
+from lastresort.application.hot_states import APART, HotStates
+from lastresort.application.reading import FEW, pieces_of
 from lastresort.domain.state import Conversation
 
 from .stores import MODEL, done, opened
@@ -97,5 +98,5 @@ def test_a_long_branch_is_folded_as_it_is_read(chats: Conversations, events: int
         assert [entry.version for entry in piece.events] == list(range(1, events + 1))
         (piece,) = pieces_of(chats.store, None, chat.branch, chat.branch, upto=50, at_once=read)
         assert [entry.version for entry in piece.events] == list(range(1, 51))
-    state, chats._hot, chats._snapshots = chats.state(chat.branch), HotStates(9), None
+    state, chats.service.reading.hot, chats.service.ports.snapshots = chats.state(chat.branch), HotStates(9), None
     assert chats.state(chat.branch) == state

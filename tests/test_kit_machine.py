@@ -29,7 +29,7 @@ class Product:
     def write(self, event: Event) -> None:
         """Write past the law, straight into the store."""
         held, branch = self.chat.conversations, self.chat.branch
-        command_id, then = held.new_id(), held.clock().isoformat()
+        command_id, then = held.new_id(), held.service.ports.clock().isoformat()
         placed = Placed(branch, self.chat.state.version + 1, event)
         held.store.append(Append(self.chat.state.conversation, command_id, command_id, then, (placed,)))
 

@@ -56,7 +56,7 @@ def chat(path: Path) -> Iterator[Chat]:
 def locked(chats: Conversations, path: Path, times: int) -> Lock:
     assert isinstance(chats.store, RecorderStore)
     lock = Lock(path, chats.store, times)
-    chats.store = lock
+    chats.service.ports.store = lock
     return lock
 
 

@@ -19,6 +19,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from lastresort import Chat, Conversations, Recorded, open_conversations
 from lastresort.adapters.testing import ConversationMachine
 from lastresort.application.ports import Append
+from lastresort.application.service import Service
 from lastresort.domain.events import EVENTS, AppealDecided, AppealFiled, HopeExhausted, RiskCleared, WarningGiven
 from lastresort.domain.state import fold
 from lastresort.projections import Replay, views
@@ -98,8 +99,8 @@ def erasing_at_last(held: Any) -> Conversations:
 
 
 def failing_at_times(held: Any) -> Conversations:
-    held._snapshots.every = 3  # a short run is to come across some
-    held.store = FaultyStore(held.store)
+    held.service.ports.snapshots.every = 3  # a short run is to come across some
+    held.service.ports.store = FaultyStore(held.store)
     return erasing_at_last(held)
 
 
@@ -166,15 +167,7 @@ class Proof(ConversationMachine):
     def a_process_begins_anew(self, branch: str) -> None:
         """A state that is read from a snapshot and what follows it is what the whole path adds up to."""
         held = self.conversations
-        anew = Conversations(
-            held.store,
-            held.vault,
-            clock=held.clock,
-            new_id=held.new_id,
-            screen=held.screen,
-            hot=0,
-            snapshots=held._snapshots,
-        )
+        anew = Conversations(Service(held.service.ports, hot=0))
         for one in held.tree(branch):
             assert anew.state(one) == fold(anew.path(one))
 

@@ -76,10 +76,10 @@ def test_words_of_the_first_form_are_what_their_command_says(id: str, text: str,
     """As then: its id said whether they are messages."""
     keys = MemoryKeys()
     with opened("memory:") as chats:
-        chats.vault = FirstForm(keys)
+        chats.service.ports.vault = FirstForm(keys)
         chat = chats.start(model=MODEL.id, conversation="c")
         first = chat.user_turn(AS_JSON, command_id=id)
-        chats.vault = AesGcmVault(keys)
+        chats.service.ports.vault = AesGcmVault(keys)
         assert said(chats, "c") == [text]
         assert [type(words) for words in chats.words(chat.path).values()] == [kind]
         assert chat.user_turn(kind(AS_JSON), command_id=id) == first

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import CommandIdReused, Committed, UnknownBranch
 from lastresort.domain import rules
 from lastresort.domain.commands import (
@@ -102,8 +103,8 @@ def test_new_conversations_are_always_accepted(chats: Conversations, chat: Chat)
         lambda chats: chats.state("nowhere"),
         lambda chats: chats.path("nowhere"),
         lambda chats: chats.tree("nowhere"),
-        lambda chats: chats.execute("nowhere", Leave(id="x", by=USER)),
-        lambda chats: chats.fork(OpenBranch(id="x", by=USER, parent="nowhere", at=1, cause=ForkCause.EDIT)),
+        lambda chats: chats.service.execute("nowhere", Leave(id="x", by=USER)),
+        lambda chats: chats.service.fork(OpenBranch(id="x", by=USER, parent="nowhere", at=1, cause=ForkCause.EDIT)),
         lambda chats: chats.erase_conversation("nowhere", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="x"),
     ],
 )
@@ -123,12 +124,14 @@ def test_an_envelope_tells_when_and_by_which_command(chats: Conversations, chat:
 
 
 def test_a_command_may_belong_to_a_wider_act(chats: Conversations, chat: Chat) -> None:
-    done(chats.execute("root", Leave(id="leave", by=USER), correlation_id="visit"))
+    done(chats.service.execute("root", Leave(id="leave", by=USER), correlation_id="visit"))
     assert chat.path[-1].correlation_id == "visit"
 
 
 def test_a_refused_attempt_belongs_to_its_wider_act(chats: Conversations, chat: Chat) -> None:
-    chats.execute("root", EndConversation(id="end", by=MODEL, ground=Ground.USER_REQUEST, seen=1), correlation_id="act")
+    chats.service.execute(
+        "root", EndConversation(id="end", by=MODEL, ground=Ground.USER_REQUEST, seen=1), correlation_id="act"
+    )
     assert [(one.kind, one.correlation_id) for one in chat.path[1:]] == [("AttemptRefused", "act")]
 
 
@@ -152,7 +155,7 @@ def test_nothing_gets_into_the_log_that_could_not_be_read_again(
 ) -> None:
     """Whatever way round the checks of its types it comes; and the store goes on as before."""
     with pytest.raises(ValueError) as refused:  # noqa: PT011  # whatever says so
-        chats.execute("root", command, correlation_id=correlation_id)
+        chats.service.execute("root", command, correlation_id=correlation_id)
     assert CANARY not in str(refused.value)
     assert len(chat.path) == 1
     done(chat.leave())
@@ -168,9 +171,9 @@ COMING = AssistantTurnTaken(by=MODEL, content=UNSEALED, model=MODEL.id, stop_rea
 def test_a_redirection_that_would_stand_is_foreseen_and_not_carried_out(chats: Conversations, chat: Chat) -> None:
     talk(chat, "you are useless")
     redirect = AttemptRedirection(id="redirect", by=MODEL, turn=2, answers=2)
-    refused_by(chats.foresee("root", redirect, COMING), rules.REDIRECTS_HARM)
+    refused_by(chats.service.foresee("root", redirect, COMING), rules.REDIRECTS_HARM)
     done(chat.judge(Verdict.HARMFUL, category="abuse", severity=2, risk=Risk.NONE))
-    assert chats.foresee("root", redirect, COMING) is None
+    assert chats.service.foresee("root", redirect, COMING) is None
     assert kinds(chat)[1:] == ["UserTurnTaken", "TurnAssessed"]
 
 
@@ -184,9 +187,9 @@ def test_a_warning_that_would_not_stand_is_on_record_once_with_what_stands_in_it
         names_behaviour=True, redirects=True, states_consequence=True,
     )  # fmt: skip
     late = another(chats, store=Overtaken(chats.store, lambda: chat.raise_risk(risk="risk")))
-    refused = late.foresee("root", warning, COMING)
+    refused = late.service.foresee("root", warning, COMING)
     refused_by(refused, rules.REDIRECTED_FIRST, rules.STILL_HARMFUL, rules.NO_END_AT_RISK)
-    assert present(chats.foresee("root", warning, COMING)).rules == present(refused).rules
+    assert present(chats.service.foresee("root", warning, COMING)).rules == present(refused).rules
     assert kinds(chat)[1:] == ["UserTurnTaken", "RiskRaised", "AttemptRefused"]
     assert must_be(AttemptRefused, chat.path[-1].event).rules == present(refused).rules
 
@@ -294,6 +297,6 @@ def test_the_whole_way_to_a_last_resort_with_a_handshake(chats: Conversations) -
 
 def test_commands_may_be_given_without_a_handle(chats: Conversations, chat: Chat) -> None:
     """A handle fills in turns and actors, no more."""
-    outcome = done(chats.execute("root", RaiseRisk(id="raise", by=SYSTEM, risk="risk", about=About.SELF)))
+    outcome = done(chats.service.execute("root", RaiseRisk(id="raise", by=SYSTEM, risk="risk", about=About.SELF)))
     assert outcome.state == chats.state("root")
     assert [risk.risk for risk in outcome.state.risks] == ["risk"]

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused
 from lastresort.domain import rules
 from lastresort.domain.commands import BranchOff, OpenBranch
@@ -242,18 +243,24 @@ def test_a_fork_is_of_the_parent_that_it_names(chats: Conversations, chat: Chat)
     talk(chat, "a", "A")
     other = chats.start(model="m", conversation="other", command_id="start-other")
     talk(other, "b", "B")
-    done(chats.fork(OpenBranch(id="fork", by=USER, parent="other", at=1, cause=ForkCause.EDIT), "c", child="child"))
+    done(
+        chats.service.fork(
+            OpenBranch(id="fork", by=USER, parent="other", at=1, cause=ForkCause.EDIT), "c", child="child"
+        )
+    )
     assert chats.state("child").parent == "other"
     assert set(chats.tree("child")) == {"other", "child"}
     with pytest.raises(CommandIdReused):
-        chats.fork(OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT), "c", child="child")
+        chats.service.fork(
+            OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT), "c", child="child"
+        )
 
 
 def test_a_retry_needs_no_words_and_a_fork_may_bring_some(chats: Conversations, chat: Chat) -> None:
     """`fork` is what `edit` and `retry` are made of."""
     talk(chat, "a", "A")
     command = OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT)
-    (_, opened) = done(chats.fork(command)).events
+    (_, opened) = done(chats.service.fork(command)).events
     empty = chats.chat(opened.branch)
     assert kinds(empty) == ["ConversationStarted", "BranchOpened"]
     assert empty.seen is None
@@ -285,7 +292,7 @@ def test_a_screen_that_fails_holds(chats: Conversations, chat: Chat) -> None:
     def failing(words: str) -> Risk:
         raise TimeoutError
 
-    chats.screen = failing
+    chats.service.ports.screen = failing
     answer = chat.user_turn("are you there?")
     assert isinstance(answer, BranchEnded)
     assert (answer.words, answer.risk) == ("are you there?", Risk.POSSIBLE)
@@ -296,7 +303,7 @@ def test_half_a_fork_is_no_command(chats: Conversations, chat: Chat) -> None:
     """A child that the parent notes and nobody opened would be a pointer to nowhere."""
     talk(chat, "a", "A")
     with pytest.raises(ValueError, match="BranchOff is one half of a fork; use `fork`"):
-        chats.execute("root", BranchOff(id="half", by=USER, child="nobody", at=1))
+        chats.service.execute("root", BranchOff(id="half", by=USER, child="nobody", at=1))
     assert len(chats.tree("root")) == 1
 
 

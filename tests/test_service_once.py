@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused, Contended
 from lastresort.application.ports import Append, Placed
 from lastresort.domain import rules
@@ -192,7 +193,7 @@ def test_the_trace_of_a_refusal_gives_way_too(chats: Conversations, chat: Chat) 
     late = another(chats)
     confirmed_by_then = late.chat("root")
     talk(chat, "wait")
-    late.store = Overtaken(chats.store, lambda: in_turn(Chat.refresh, safe, Chat.confirm_end)(chat))
+    late.service.ports.store = Overtaken(chats.store, lambda: in_turn(Chat.refresh, safe, Chat.confirm_end)(chat))
     confirmed_by_then.refresh()
     done(confirmed_by_then.end(Ground.USER_REQUEST))
     assert "AttemptRefused" not in kinds(chat)
@@ -211,7 +212,7 @@ def test_no_trace_after_an_ending_that_came_in_between(chats: Conversations, cha
                 done(chat.end(Ground.USER_REQUEST))
             return recorded
 
-    chats.store = EndedMeanwhile(chats.store)
+    chats.service.ports.store = EndedMeanwhile(chats.store)
     assert isinstance(chat.end(category="abuse", command_id="late"), Refused)
     assert kinds(chat)[-1] == "ConversationEnded"
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused
 from lastresort.application.ports import Place
 from lastresort.domain import rules
@@ -141,7 +142,7 @@ def test_nobody_erases_the_words_of_another_conversation(chats: Conversations, c
     digest = present(content_of(chat.path[1].event))
     command = EraseContents(id="erase", by=USER, contents=(digest,), cause=ErasureCause.USER_REQUEST)
     with pytest.raises(ValueError, match=f"no words of this conversation have the digest {digest}"):
-        chats.execute(stranger.branch, command)
+        chats.service.execute(stranger.branch, command)
     assert transcript(chat) == ["mine"]
 
 
@@ -163,7 +164,7 @@ def test_words_whose_key_is_gone_are_gone(chats: Conversations, chat: Chat) -> N
     """Wherever a copy of the sealed bytes may have survived."""
     talk(chat, "secret")
     assert chats.words(chat.path) != {}
-    chats.vault.forget("root")
+    chats.service.ports.vault.forget("root")
     assert chats.words(chat.path) == {}
 
 
@@ -191,11 +192,11 @@ def test_what_is_said_while_a_conversation_is_erased(chats: Conversations, chat:
 
     class SpokenMeanwhile:
         def __getattr__(self, name: str) -> Any:
-            return getattr(chats.vault, name)
+            return getattr(chats.service.ports.vault, name)
 
         def forget(self, conversation: str, sealed: Any = ()) -> None:
             done(another(chats).chat("root").user_turn("meanwhile"))
-            chats.vault.forget(conversation, sealed)
+            chats.service.ports.vault.forget(conversation, sealed)
 
     erasing = another(chats, vault=SpokenMeanwhile())
     erasing.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")

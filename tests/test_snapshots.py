@@ -68,9 +68,9 @@ class Counting:
 def read_for(conversations: Conversations, branch: str) -> int:
     """How many events are read for the state of a branch that is not in memory."""
     counting = Counting(conversations.store)
-    conversations.store = counting
+    conversations.service.ports.store = counting
     cold(conversations).state(branch)
-    conversations.store = counting.store
+    conversations.service.ports.store = counting.store
     return counting.events
 
 
@@ -183,11 +183,11 @@ def test_opening_a_branch_reads_no_more_of_a_long_conversation_than_of_a_short_o
     for name, turns, middle in (("short", 20, 20), ("long", 200, 200)):
         long(kept, turns, name)
         counting = Counting(kept.store)
-        kept.store = counting
+        kept.service.ports.store = counting
         opened_ = cold(kept).chat(name).edit(middle, "Instead.")
         assert not isinstance(opened_, Refused)
         figures.append(counting.events)
-        kept.store = counting.store
+        kept.service.ports.store = counting.store
         assert_same(kept, opened_.branch)
     assert figures[1] <= figures[0] + 10
 

@@ -209,7 +209,7 @@ def test_a_command_delivered_twice_is_answered_twice_the_same(url: str) -> None:
         root.user_turn("Hello.")
         root.edit(2, "Good evening.", child="a")
         command = RaiseRisk(id="it", by=USER, risk="risk", about="self")
-        first, again = (done(chats.execute("z", command)) for _ in range(2))
+        first, again = (done(chats.service.execute("z", command)) for _ in range(2))
         assert first.version == again.version == 4
         assert first.state == again.state
         assert [entry.event for entry in log_of(chats)].count(RiskRaised(by=USER, risk="risk", about="self")) == 2

@@ -309,7 +309,7 @@ def test_a_key_that_another_process_destroyed_is_not_used_on(url: str) -> None:
         chat = started(chats)
         chat.user_turn("before")
         elsewhere = (
-            another(chats, vault=AesGcmVault(must_be(AesGcmVault, chats.vault)._keys))
+            another(chats, vault=AesGcmVault(must_be(AesGcmVault, chats.service.ports.vault)._keys))
             if url == "memory:"
             else open_at(url, new_id=counting("elsewhere-"))
         )

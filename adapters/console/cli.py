@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from lastresort.adapters import StoreError, open_conversations
 from lastresort.adapters.databases.files import StoreFiles
 from lastresort.adapters.importers.inputs import BadInput, load_policy
-from lastresort.application.chat import Conversations
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import CommandIdReused, Contended, UnknownBranch
 from lastresort.application.ports import List, SealBroken
 from lastresort.domain.law import RULES

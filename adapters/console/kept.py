@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from lastresort.application.chat import Conversations
+from lastresort.application.conversations import Conversations
 from lastresort.application.ports import SealBroken
 from lastresort.domain.events import Recorded, content_of
 

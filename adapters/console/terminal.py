@@ -15,7 +15,8 @@ from rich.text import Text
 
 from lastresort.adapters.importers.inputs import BadInput, load_policy
 from lastresort.adapters.turns.replies import SUPPORT
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, Committed, UnknownBranch
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict

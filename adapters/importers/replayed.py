@@ -138,6 +138,10 @@ class Replayed:
         played = self._heads
         return [head._replace(version=played[head.branch]) for head in self._store.heads(tree) if head.branch in played]
 
+    def drop(self, places: Iterable[Place]) -> None:
+        """See `application.ports.EventStore`."""
+        self._store.drop(places)
+
     def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
         """Return what a command wrote, if it has been played. See `application.ports.EventStore`."""
         recorded = self._store.recorded_by(tree, command_id)

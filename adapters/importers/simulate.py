@@ -6,8 +6,11 @@ from itertools import count
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.turns.partner import OfflinePartner
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, Committed
+from lastresort.application.ports import Ports
+from lastresort.application.service import Service
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
 from lastresort.projections.figures import Figures, figures
@@ -90,17 +93,19 @@ class Simulation:
 
     def _from_the_beginning(self, conversation: str, looking: bool) -> Conversations:
         """Return the conversations of the store, as they were before `conversation` was played."""
-        there = self.conversations
+        there = self.conversations.service.ports
         vault = PlainVault() if looking else there.vault
-        snapshots = None if looking else getattr(there.store, "snapshots", None)
-        return Conversations(
+        ports = Ports(
             Replayed(there.store, conversation, sealing=vault, kept=there.vault, looking=looking),
             vault,
-            clock=there.clock,
-            new_id=self._new_id,
-            screen=lambda _: self._label,
-            snapshots=TakenOnly(snapshots) if snapshots else None,
+            there.clock,
+            self._new_id,
+            lambda _: self._label,
+            snapshots=TakenOnly(there.snapshots) if there.snapshots and not looking else None,
+            observer=None if looking else there.observer,
+            monotonic=there.monotonic,
         )
+        return Conversations(Service(ports))
 
     def _go_through(self, transcript: Transcript, conversations: Conversations) -> None:
         self._prefix, self._numbers = transcript.conversation, count(1)

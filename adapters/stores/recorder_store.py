@@ -200,6 +200,11 @@ class RecorderStore:
         with reached():
             return self.recorder.select_contents(places)
 
+    def drop(self, places: Iterable[Place]) -> None:
+        """Erase sealed words. See `application.ports.EventStore`."""
+        with reached():
+            self.recorder.append([], list(places))
+
     def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
         """Return branches of a list. See `application.ports.EventStore`.
 

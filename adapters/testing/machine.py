@@ -13,13 +13,16 @@ Subclass it with your own store (`open`), or with your own driver (`driver`), an
 """
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from lastresort.application.chat import Chat, Conversations
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import Conversations
 from lastresort.application.ports import Place
+from lastresort.application.service import Service
 from lastresort.domain import commands as ask
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
@@ -52,13 +55,7 @@ class ConversationMachine(RuleBasedStateMachine):
 
     def open_again(self, conversations: Conversations) -> Conversations:
         """Return what another process would hold on the same store."""
-        return Conversations(
-            conversations.store,
-            conversations.vault,
-            clock=conversations.clock,
-            new_id=conversations.new_id,
-            screen=conversations.screen,
-        )
+        return Conversations(Service(replace(conversations.service.ports, snapshots=None)))
 
     def driver(self, chat: Chat) -> Any:
         """Return what acts on a branch: the handle itself, or what is to be tested, with the methods of a handle."""

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from lastresort.application.chat import Conversations
+from lastresort.application.conversations import Conversations
 
 from .lawful import as_text, assert_lawful
 from .strategies import in_memory

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from lastresort.adapters import open_conversations
-from lastresort.application.chat import Conversations
+from lastresort.application.conversations import Conversations
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Accepted, Refused, decide, propose
 from lastresort.domain.events import (
@@ -228,7 +228,7 @@ def trees(draw: st.DrawFn, max_steps: int = 40, max_branches: int = 4) -> tuple[
         goes_on = goal is not None and not draw(_astray)
         command = towards(goal, state) if goal and goes_on else draw(st.sampled_from(sensible(state)))
         spoken = "something" if isinstance(command, ask.TakeUserTurn | ask.TakeAssistantTurn) else None
-        conversations.execute(chat.branch, command.model_copy(update={"id": f"step-{number}"}), spoken)
+        conversations.service.execute(chat.branch, command.model_copy(update={"id": f"step-{number}"}), spoken)
     log = tuple(conversations.store.log())
     conversations.close()
     return log

@@ -169,7 +169,7 @@ class Acts:
         """
         by = self.chat.model
         coming = AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None)
-        refusal = self.chat.conversations.foresee(self.chat.branch, command, coming)
+        refusal = self.chat.conversations.service.foresee(self.chat.branch, command, coming)
         if refusal is not None:
             self.refusals.append(refusal)
         return refusal is None

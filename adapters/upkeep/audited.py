@@ -11,7 +11,7 @@ from datetime import UTC
 
 from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.stores.recorder_store import RecorderStore
-from lastresort.application.chat import Conversations
+from lastresort.application.conversations import Conversations
 from lastresort.application.ports import EventStore
 from lastresort.projections import Finding, Report, audit, fork_points
 
@@ -79,7 +79,7 @@ def wrong_snapshots(conversations: Conversations) -> tuple[Finding, ...]:
 
 def note_audit(conversations: Conversations, events: int, findings: int) -> None:
     """Note that there was an audit, and what came of it; not where who audits may only read."""
-    at = conversations.clock().astimezone(UTC).isoformat(timespec="seconds")
+    at = conversations.service.ports.clock().astimezone(UTC).isoformat(timespec="seconds")
     with suppress(StoreError):
         if isinstance(conversations.store, RecorderStore):
             note = {"at": at, "events": events, "findings": findings}

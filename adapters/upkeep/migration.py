@@ -12,7 +12,7 @@ from lastresort.adapters.databases.files import StoreFiles, named
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.stores.recorder_store import RecorderStore, check_is_a_log, located, open_store
 from lastresort.adapters.stores.recorders import SCHEMA
-from lastresort.application.hot_states import pieces_of
+from lastresort.application.reading import pieces_of
 from lastresort.domain.events import Recorded
 
 _DEADLINE = 600.0  # seconds for a statement here: nobody waits for an answer to a turn

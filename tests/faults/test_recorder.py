@@ -149,4 +149,4 @@ def agree(chats: Conversations, chat: Chat, outcome: object, case: str) -> None:
     elif isinstance(outcome, BranchEnded):
         assert recorded == []
     for branch in chats.tree(chat.branch):
-        assert chats._state(branch) == fold(chats.path(branch)) == chats.state(branch)
+        assert chats.service.reading.state(branch, fresh=False) == fold(chats.path(branch)) == chats.state(branch)

@@ -1,0 +1,249 @@
+"""What an embedder holds first: the conversations in a store, with lists of them and of their branches."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import get_args
+from uuid import NAMESPACE_URL, uuid5
+
+from lastresort.domain.commands import StartConversation
+from lastresort.domain.decider import Refused
+from lastresort.domain.events import Recorded
+from lastresort.domain.policy import Policy
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Actor, ActorKind, ErasureCause
+
+from .chat import Chat
+from .directory import (
+    MOST_ROWS,
+    DirectoryPage,
+    DirectoryQuery,
+    Order,
+    Status,
+    TimeField,
+    bound,
+    cursor_of,
+    one_of,
+    parsed_cursor,
+)
+from .outcomes import Committed, Page, listed
+from .ports import EventStore, List
+from .service import Service
+
+_MOST_ROWS = 1_000
+_STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
+_LAST_POSITION = 2**63 - 1
+"""The last position that a log can have."""
+
+
+class Conversations:
+    """The conversations in a store. Get it from `lastresort.open_conversations`. Threads may share it.
+
+    Attributes:
+        service: the low-level door, for adapters: carries out any command on any branch, and holds the ports.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    @property
+    def store(self) -> EventStore:
+        """The log, for what reads it: an audit, an export, a view. What is appended here is not asked of the law."""
+        return self.service.ports.store
+
+    def new_id(self) -> str:
+        """Return an id that nobody has used."""
+        return self.service.ports.new_id()
+
+    def close(self) -> None:
+        """Release the store and the vault."""
+        self.service.close()
+
+    def start(
+        self,
+        *,
+        model: str,
+        account: str | None = None,
+        policy: Policy | None = None,
+        conversation: str | None = None,
+        arm: str | None = None,
+        by: Actor | None = None,
+        command_id: str | None = None,
+    ) -> Chat:
+        """Start a conversation and return its root branch, which bears the conversation's id.
+
+        Args:
+            model: the name of the model that answers.
+            account: a pseudonym of the user.
+            policy: the terms; the default profile, if none are given.
+            conversation: what to call it; if nothing is given, it follows from `command_id`.
+            arm: the arm of an experiment that it is in.
+            by: who starts it; the user, if nobody is named.
+            command_id: by which it is started once however often this is sent.
+
+        Raises:
+            CommandIdReused: `command_id` belongs to another command.
+            ValueError: a conversation of that id exists, or an argument is malformed.
+        """
+        named = conversation is not None
+        if conversation is None:
+            conversation = self.new_id() if command_id is None else uuid5(_STARTED, command_id).hex
+        command = StartConversation(
+            id=self.new_id() if command_id is None else command_id,
+            by=by or Actor(kind=ActorKind.USER, id=account or "user"),
+            conversation=conversation,
+            account=account,
+            policy=policy or Policy.default(),
+            model=model,
+            arm=arm,
+        )
+        return self.chat(self.service.begin(command, named=named))
+
+    def chat(self, branch: str) -> Chat:
+        """Return a handle on a branch as it stands now.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return Chat(self, branch, self.state(branch))
+
+    def state(self, branch: str) -> Conversation:
+        """Return the state of a branch as the log has it now.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return self.service.reading.state(branch)
+
+    def path(self, branch: str, upto: int | None = None) -> list[Recorded]:
+        """Return the events on the path of a branch, the inherited prefix first, up to version `upto`.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return self.service.reading.path(branch, upto)
+
+    def tree(self, branch: str) -> dict[str, Conversation]:
+        """Return the states of the branches of the tree that `branch` belongs to, root first.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return self.service.reading.tree(branch)
+
+    def tree_log(self, branch: str) -> list[Recorded]:
+        """Return the events of every branch of the tree that `branch` belongs to, parents before children.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        return self.service.reading.tree_log(branch)
+
+    def words(self, path: Iterable[Recorded]) -> dict[str, str]:
+        """Return the words that stand on a path, by digest, those that are still kept: text, or `Messages`.
+
+        Raises:
+            SealBroken: kept bytes are not what was sealed there.
+        """
+        return self.service.words.on(path)
+
+    def erase_conversation(
+        self, branch: str, *, by: Actor, cause: ErasureCause, command_id: str | None = None
+    ) -> Committed | Refused:
+        """Erase every word of the conversation that `branch` belongs to, and destroy its key.
+
+        The law is asked first. If this is interrupted, send it again under the same `command_id`, and what is left to
+        do is done.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+            CommandIdReused, Contended: as every act.
+        """
+        id = self.new_id() if command_id is None else command_id
+        return self.service.erase_conversation(branch, by=by, cause=cause, command_id=id)
+
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Page:
+        """Return a part of the list of the branches that are `active`, `ended` or `branched`, as they began.
+
+        `active` and `ended` are disjoint and cover all branches; `branched` is every branch of each conversation that
+        has more than one. A page takes as long in a large store as in a small one, wherever in the list it stands.
+
+            page = conversations.page("ended", limit=100)
+            page = conversations.page("ended", after=page.after, limit=100)  # unless page.after is None
+
+        Args:
+            which: the list.
+            after: where the page before left off; a position, 0 to 2**63 - 1.
+            limit: how many rows, 1 to 1,000.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        if which not in get_args(List) or not 1 <= limit <= _MOST_ROWS or not 0 <= after <= _LAST_POSITION:
+            raise ValueError(
+                f"no such page: list {which!r} of {get_args(List)}, after {after} of 0 to {_LAST_POSITION}, "
+                f"limit {limit} of 1 to {_MOST_ROWS}"
+            )
+        found = self.store.page(which, after=after, limit=limit + 1)
+        rows = tuple(listed(one, lambda branch: self.state(branch).policy.name) for one in found[:limit])
+        return Page(rows, found[limit - 1].began.position if len(found) > limit else None)
+
+    def list(
+        self,
+        *,
+        account: str | None = None,
+        arm: str | None = None,
+        model: str | None = None,
+        status: Status | None = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        by: TimeField = "started",
+        order: Order = "newest",
+        after: str | None = None,
+        limit: int = 50,
+    ) -> DirectoryPage:
+        """Return a page of the conversations for which everything that is passed holds, in order of time.
+
+            page = conversations.list(account="user-17", status="ended")
+            page = conversations.list(account="user-17", status="ended", after=page.after)  # unless it is None
+
+        The directory follows the log; it is brought up to date first. A page takes as long in a large store as in a
+        small one.
+
+        Args:
+            account: the pseudonym of the user.
+            arm: the arm of an experiment.
+            model: the model that answers on the root branch.
+            status: `active` while a branch of the conversation is, `ended` when all have ended.
+            since, until: bounds of the time that `by` names, since <= time < until: with a zone, ISO 8601 if text.
+            by: what orders the list: when a conversation was `started`, or its `last_turn`.
+            order: the `newest` or the `oldest` first.
+            after: where the page before left off.
+            limit: how many rows, 1 to 1,000.
+
+        Raises:
+            ValueError: an argument is out of range; it names which.
+        """
+        if self.service.ports.directory is None:
+            raise ValueError("these conversations were opened without a directory")
+        query = DirectoryQuery(
+            account=account,
+            arm=arm,
+            model=model,
+            status=one_of("status", status, Status) if status is not None else None,
+            since=bound("since", since),
+            until=bound("until", until),
+            by=one_of("by", by, TimeField),
+            order=one_of("order", order, Order),
+            after=None if after is None else parsed_cursor(after),
+            limit=limit,
+        )
+        if not 1 <= limit <= MOST_ROWS:
+            raise ValueError(f"limit: {limit} is not from 1 to {MOST_ROWS}")
+        rows = tuple(self.service.ports.directory.select(query._replace(limit=limit + 1)))
+        return DirectoryPage(rows[:limit], cursor_of(rows[limit - 1], by) if len(rows) > limit else None)
+
+    def branch_rows(self) -> Iterator[str]:
+        """Yield a row of every branch as JSON, in the order in which the branches began: see `projections.Branch`."""
+        if self.service.ports.directory is None:
+            raise ValueError("these conversations were opened without a directory")
+        return self.service.ports.directory.branches()

@@ -1,0 +1,197 @@
+"""The read side: the state of a branch, its path, its tree, and the state at a place where a branch may open.
+
+States come from memory, from snapshots beside the log, or from the log alone; the log decides what they are. Nothing
+here writes to a store.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from lastresort.domain.events import BranchOpened, EventBase, Recorded
+from lastresort.domain.state import Conversation, about_to_fork, fold
+
+from .hot_states import HotStates
+from .outcomes import UnknownBranch
+from .ports import EventStore, Ports, Snapshots
+
+FEW = 100
+"""How many events a fold reads at a time: so few that the garbage collector hardly ever has to look at them."""
+
+
+class Reading:
+    """What a store says of its branches. Threads may share it.
+
+    Args:
+        ports: the store and the snapshots beside it; the vault, which is told where somebody else wrote.
+        hot: how many states are kept in memory.
+    """
+
+    def __init__(self, ports: Ports, hot: int) -> None:
+        self.hot = HotStates(hot)
+        self._ports = ports
+
+    def tree_of(self, branch: str) -> str:
+        """Return the conversation that a branch belongs to.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        state = self.hot.get(branch)
+        tree = state.conversation if state else self._ports.store.tree_of(branch)
+        if tree is None:
+            raise _unknown(branch)
+        return tree
+
+    def path(self, branch: str, upto: int | None = None) -> list[Recorded]:
+        """Return the events on the path of a branch, the inherited prefix first, up to version `upto`.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        pieces = pieces_of(self._ports.store, None, self.tree_of(branch), branch, upto)
+        return [recorded for piece in pieces for recorded in piece.events]
+
+    def tree(self, branch: str) -> dict[str, Conversation]:
+        """Return the states of the branches of the tree that `branch` belongs to, root first.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        root = self.tree_of(branch)
+        states = {root: self.state(root)}
+        waiting = deque(states[root].children)
+        while waiting:
+            child = waiting.popleft()
+            states[child] = self.state(child)
+            waiting.extend(states[child].children)
+        return states
+
+    def tree_log(self, branch: str) -> list[Recorded]:
+        """Return the events of every branch of the tree that `branch` belongs to, parents before children.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        tree = self.tree_of(branch)
+        return [recorded for one in self.tree(branch) for recorded in self._ports.store.read(tree, one)]
+
+    def state(self, branch: str, *, fresh: bool = True) -> Conversation:
+        """Return the state of a branch as the log has it now; or, if it need not be `fresh`, as it was a while ago.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        state = self.hot.get(branch)
+        if state is not None and not fresh:
+            return state
+        store, snapshots = self._ports.store, self._ports.snapshots
+        if state is None:
+            pieces = pieces_of(store, snapshots, self.tree_of(branch), branch, at_once=FEW)
+            inherited = fold((one for piece in pieces[:-1] for one in piece.events), pieces[0].state)
+            state = self.hot.fold(branch, pieces[-1].events, inherited)
+        elif new := store.read(state.conversation, branch, after=state.version):
+            state = self.hot.fold(branch, new, state)
+        else:
+            return state
+        self._ports.vault.renew(state.conversation)  # an erasure may be among what others wrote
+        return state
+
+    def state_at_fork(self, branch: str, at: int, parent: Conversation) -> Conversation:
+        """Return the state at version `at` of a path, and what comes next on it, from the nearest state at hand."""
+        following: type[EventBase] | None = None
+        store, tree = self._ports.store, parent.conversation
+        while (near := self.hot.at(branch, at)) is None:
+            first = store.read(tree, branch, limit=1)[0].event
+            if not isinstance(first, BranchOpened) or first.at < at:
+                break
+            following = following or (BranchOpened if first.at == at else None)
+            branch = first.parent
+        if near is None:
+            pieces = pieces_of(store, self._ports.snapshots, tree, branch, at + 1, kept=at)
+            near, path = pieces[0].state, [recorded for piece in pieces for recorded in piece.events]
+        else:
+            path = list(store.read(tree, branch, after=near.version, upto=at + 1))
+        after = path[-1] if path and path[-1].version == at + 1 else None
+        prefix = fold(path[:-1] if after else path, near)
+        return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)
+
+
+# --- paths ----------------------------------------------------------------------------------------------------------
+
+
+class Piece(NamedTuple):
+    """A stretch of a path in one stream; of the first, the state before it too."""
+
+    state: Conversation
+    events: Iterable[Recorded]  # to be gone through once
+
+
+def pieces_of(
+    store: EventStore,
+    snapshots: Snapshots | None,
+    tree: str,
+    branch: str,
+    upto: int | None = None,
+    kept: int | None = None,
+    at_once: int | None = None,
+) -> list[Piece]:
+    """Return the path of a branch up to a version, from the latest state that is kept of no later than `kept` on it.
+
+    Where no state is kept, so many events are read `at_once`, the others when they are asked for; all, if it is None.
+
+    Raises:
+        UnknownBranch: the store has no such branch.
+    """
+    pieces: list[Piece] = []
+    kept = upto if kept is None else kept
+    while (piece := _since_kept(store, snapshots, tree, branch, upto, kept)) is None:
+        own = store.read(tree, branch, upto=upto, limit=at_once)
+        first = own[:1] or store.read(tree, branch, limit=1)
+        if not first:
+            raise _unknown(branch)
+        pieces.append(Piece(Conversation(), _from(own, store, tree, branch, upto, at_once)))
+        opened = first[0].event
+        if not isinstance(opened, BranchOpened):
+            return pieces[::-1]
+        branch, at = opened.parent, opened.at
+        upto, kept = (at if most is None else min(most, at) for most in (upto, kept))
+    return [piece, *pieces[::-1]]
+
+
+def state_of(store: EventStore, snapshots: Snapshots | None, tree: str, branch: str) -> Conversation:
+    """Return the state of a branch as the log has it now, from the nearest snapshot on.
+
+    Raises:
+        UnknownBranch: the store has no such branch.
+    """
+    pieces = pieces_of(store, snapshots, tree, branch, at_once=FEW)
+    return fold((one for piece in pieces for one in piece.events), pieces[0].state)
+
+
+def _from(
+    events: Sequence[Recorded], store: EventStore, tree: str, branch: str, upto: int | None, at_once: int | None
+) -> Iterable[Recorded]:
+    """Yield events of a branch, and those that follow them."""
+    while events:
+        yield from events
+        if len(events) != at_once:
+            return
+        events = store.read(tree, branch, after=events[-1].version, upto=upto, limit=at_once)
+
+
+def _since_kept(
+    store: EventStore, snapshots: Snapshots | None, tree: str, branch: str, upto: int | None, kept: int | None
+) -> Piece | None:
+    """Return the latest state of a branch's own that is kept, and the events since; None if there is no such state."""
+    while snapshots and kept != 0 and (found := snapshots.latest(branch, kept)) is not None:
+        version = found.state.version
+        events = store.read(tree, branch, after=version - 1, upto=upto)
+        if events and (events[0].version, events[0].command_id) == (version, found.command_id):
+            return Piece(found.state, events[1:])
+        kept = version - 1  # it is of another history than the log's
+    return None
+
+
+def _unknown(branch: str) -> UnknownBranch:
+    return UnknownBranch(f"no branch {branch} in the store")

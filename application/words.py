@@ -1,0 +1,101 @@
+"""What was said: sealed, opened, and erased.
+
+Words stand beside the log under the digest of their sealed bytes, which events carry. They can be erased, and the log
+stays as it is.
+"""
+
+from collections.abc import Iterable
+
+from lastresort.domain.commands import Command
+from lastresort.domain.events import ContentErased, Event, Recorded, content_of
+from lastresort.domain.values import Messages, with_content
+
+from .ports import Place, Ports, SealBroken, Sealed, Unmarked
+from .reading import Reading
+
+_FORMERLY = "messages:"  # so began the ids of commands that came with messages, before that was sealed with them
+
+
+class Words:
+    """The words beside the log. Threads may share it."""
+
+    def __init__(self, ports: Ports, reading: Reading) -> None:
+        self._ports = ports
+        self._reading = reading
+
+    def seal(
+        self, command: Command, conversation: str, branch: str, version: int, words: str | None
+    ) -> tuple[Command, Sealed | None]:
+        """Seal `words` for the place that the command's event would take; return the command with their digest."""
+        if words is None:
+            return command, None
+        sealed = self._ports.vault.seal(conversation, branch, version, words)
+        return with_content(command, sealed.digest), sealed
+
+    def on(self, path: Iterable[Recorded]) -> dict[str, str]:
+        """Return the words that stand on a path, by digest, those that are still kept: text, or `Messages`.
+
+        Raises:
+            SealBroken: kept bytes are not what was sealed there.
+        """
+        said: dict[Place, tuple[Recorded, str]] = {}
+        for one in path:
+            if digest := content_of(one.event):
+                said[Place(one.branch, one.version)] = one, digest
+        tree = ""
+        words: dict[str, str] = {}
+        for place, data in self._ports.store.contents(said).items():
+            recorded, digest = said[place]
+            tree = tree or self._reading.tree_of(place.branch)
+            opened = self._ports.vault.open(tree, *place, Sealed(digest, data))
+            if isinstance(opened, Unmarked):
+                opened = (Messages if recorded.command_id.startswith(_FORMERLY) else str)(opened)
+            if opened is not None:
+                words[digest] = opened
+        return words
+
+    # --- erasing --------------------------------------------------------------------------------------------------
+
+    def said_on(self, tree: str, branches: Iterable[str]) -> dict[str, Place]:
+        """Return the digests of the words on branches, without those that these inherited, and where they stand."""
+        return {
+            digest: Place(one.branch, one.version)
+            for branch in branches
+            for one in self._ports.store.read(tree, branch)
+            if (digest := content_of(one.event))
+        }
+
+    def places_of(self, events: Iterable[Event], tree: str, branches: Iterable[str]) -> tuple[Place, ...]:
+        """Find where in a tree the words stand that `events` erase.
+
+        Raises:
+            ValueError: some of them were not said in it.
+        """
+        digests = [digest for event in events if isinstance(event, ContentErased) for digest in event.contents]
+        if not digests:
+            return ()
+        said = self.said_on(tree, branches)
+        strange = set(digests) - said.keys()
+        if strange:
+            raise ValueError(f"no words of this conversation have the digest {', '.join(sorted(strange))}")
+        return tuple(said[digest] for digest in dict.fromkeys(digests))
+
+    def destroy(self, tree: str, said: dict[str, Place], *, begun: bool) -> None:
+        """Destroy the key of a conversation, and then the sealed words that were `said`, by digest.
+
+        If this may have `begun` before and been interrupted, what is left of the words tells whether their key is left:
+        what was said since is sealed under another one, which stays.
+        """
+        kept = self._ports.store.contents(said.values())
+        left = (
+            self._opens(tree, Sealed(digest, kept[place]), place) for digest, place in said.items() if place in kept
+        )
+        if not begun or any(left):
+            self._ports.vault.forget(tree, kept.values())
+        self._ports.store.drop(said.values())
+
+    def _opens(self, tree: str, sealed: Sealed, place: Place) -> bool:
+        try:
+            return self._ports.vault.open(tree, *place, sealed) is not None
+        except SealBroken:
+            return True  # its key may be there

@@ -1,0 +1,118 @@
+"""A conversation is erased by the law first, then its key, then its words; what was interrupted can be finished."""
+
+from typing import Any
+
+import pytest
+
+from lastresort import Chat, Conversations
+from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.adapters.vault.sealing import AesGcmVault
+from lastresort.application.outcomes import Committed
+from lastresort.application.ports import Append, Place, Placed
+from lastresort.domain import rules
+from lastresort.domain.decider import Refused
+from lastresort.domain.events import TurnAssessed
+from lastresort.domain.values import ErasureCause, Risk, Verdict
+
+from .narrow import must_be
+from .service_kit import NOON, another, chat, chats, done, kinds, refused_by, talk, transcript
+from .vocabulary import ASSESSOR, OPERATOR
+
+__all__ = ["chat", "chats"]
+
+PLACES = [Place("root", 2), Place("root", 3)]
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+class FailsIn:
+    """A real vault or store, one method of which does not come to be called, once."""
+
+    def __init__(self, real: Any, method: str) -> None:
+        self._real, self._method = real, method
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method:
+            self._method = ""
+            raise Killed
+        return getattr(self._real, name)
+
+
+def erased(chats: Conversations) -> Committed | Refused:
+    return chats.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
+
+
+def key(chats: Conversations) -> bytes | None:
+    return must_be(AesGcmVault, chats.service.ports.vault)._keys.of("root")
+
+
+def test_it_says_what_it_recorded(chats: Conversations, chat: Chat) -> None:
+    talk(chat, "secret", "answer")
+    outcome = done(erased(chats))
+    assert [one.kind for one in outcome.events] == ["ContentErased"]
+    assert len(outcome.events[0].event.contents) == 2
+    assert done(erased(another(chats))).events == tuple(one._replace(position=4) for one in outcome.events)
+    assert transcript(chat) == [None, None]
+    assert (key(chats), chats.store.contents(PLACES)) == (None, {})
+
+
+def test_what_the_law_refuses_touches_neither_key_nor_words(chats: Conversations, chat: Chat) -> None:
+    talk(chat, "secret")
+    verdict = TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
+    chats.store.append(Append("root", "foreign", "foreign", NOON.isoformat(), (Placed("root", 3, verdict),)))
+    refused_by(erased(chats), rules.RISK_HOLDS)
+    assert transcript(chat) == ["secret"]
+    assert key(chats) is not None
+
+
+@pytest.mark.parametrize(("port", "method"), [("vault", "forget"), ("store", "drop")])
+def test_whatever_interrupts_it_it_can_be_finished(chats: Conversations, chat: Chat, port: str, method: str) -> None:
+    """By the same command, in another process, once what is in the way is over; it is recorded once."""
+    talk(chat, "secret", "answer")
+    with pytest.raises(Killed):
+        erased(another(chats, **{port: FailsIn(getattr(chats.service.ports, port), method)}))
+    assert kinds(chat)[-1] == "ContentErased"
+    assert len(chats.store.contents(PLACES)) == 2
+    assert transcript(chat) == ([None, None] if port == "store" else ["secret", "answer"])
+    done(erased(another(chats)))
+    assert (key(chats), chats.store.contents(PLACES)) == (None, {})
+    assert kinds(chat).count("ContentErased") == 1
+
+
+def test_what_was_said_since_is_not_meant(chats: Conversations, chat: Chat) -> None:
+    """Sent again, be it finished or not: what was said under another key stays."""
+    talk(chat, "secret", "answer")
+    with pytest.raises(Killed):
+        erased(another(chats, store=FailsIn(chats.store, "drop")))
+    late = another(chats).chat("root")
+    talk(late, "after")
+    for _ in range(2):
+        done(erased(another(chats)))
+        assert transcript(late) == [None, None, "after"]
+    assert chats.store.contents(PLACES) == {}
+    assert kinds(chat).count("ContentErased") == 1
+
+
+def test_damaged_words_do_not_keep_the_key(chats: Conversations, chat: Chat) -> None:
+    """Nobody can tell whether it sealed them; so it goes, and they do."""
+    talk(chat, "secret", "answer")
+    with pytest.raises(Killed):
+        erased(another(chats, vault=FailsIn(chats.service.ports.vault, "forget")))
+    contents = must_be(MemoryRecorder, must_be(RecorderStore, chats.store).recorder)._contents
+    for place in PLACES:
+        contents[place] = contents[place][:-1] + b"?"
+    talk(chat, "after")
+    done(erased(another(chats)))
+    assert (key(chats), chats.store.contents(PLACES)) == (None, {})
+
+
+def test_a_conversation_without_words_has_no_key_afterwards(chats: Conversations, chat: Chat) -> None:
+    """They were erased one by one; copies of them may be elsewhere, which the key opens."""
+    talk(chat, "secret")
+    done(chat.erase(2))
+    assert key(chats) is not None
+    done(erased(chats))
+    assert key(chats) is None
