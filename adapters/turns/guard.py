@@ -37,6 +37,8 @@ from .replies import NOTICE, SUPPORT, Ended, Outcome, Overtaken, Pending, Reply
 from .steps import Consultation
 from .tools import Call, Result, Tool, declarations
 
+_NOTHING = Usage(input_tokens=0, output_tokens=0)
+
 
 class Guard:
     """A turn under way. Its own handle on the branch acts on what the user had said when the turn began.
@@ -57,7 +59,7 @@ class Guard:
     def __init__(self, chat: Chat, *, assessor: Actor = ASSESSOR, case: Callable[[], Case] | None = None) -> None:
         state = chat.conversations.state(chat.branch)
         self.chat = Chat(chat.conversations, chat.branch, state)
-        self.text, self.usage = "", Usage(input_tokens=0, output_tokens=0)
+        self.text, self.usage = "", _NOTHING
         self.heard: Committed | None = None
         self.taken: Committed | None = None
         self._theirs = chat
@@ -182,10 +184,7 @@ class Guard:
         """Take in the text of one message, as people read it: up to a call to end."""
         self.text = BETWEEN.join(filter(None, (self.text, text)))
         if usage is not None:
-            self.usage = Usage(
-                input_tokens=self.usage.input_tokens + usage.input_tokens,
-                output_tokens=self.usage.output_tokens + usage.output_tokens,
-            )
+            self.usage = usage if self.usage is _NOTHING else _sum(self.usage, usage)
 
     def carry_out(self, message: str, calls: Iterable[Call]) -> Consultation[list[Result]]:
         """Carry out the calls of one whole message, and return their results in the order of the calls.
@@ -323,3 +322,9 @@ class Guard:
             role = "user" if isinstance(recorded.event, UserTurnTaken) else "assistant"
             said.append((role, readable(recorded, kept) if kept else ""))
         return case_of(self.chat.branch, self.seen, said, self.state.policy.categories)
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens, output_tokens=one.output_tokens + other.output_tokens
+    )
