@@ -7,9 +7,10 @@ It refuses what the API refuses, answers from a script, and counts. It is our re
 Anthropic's. `python -m lastresort.adapters.loopback` serves it by hand.
 """
 
+from lastresort.adapters.messages_api.wire import Block
+
 from .answers import (
     Answer,
-    Block,
     Fault,
     FaultKind,
     Request,

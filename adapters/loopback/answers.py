@@ -9,8 +9,7 @@ from typing import Any, get_args
 from anthropic.types import StopReason
 from jiter import from_json
 
-Block = dict[str, Any]
-"""A content block as it stands on the wire. A `thinking` block needs no signature: the loopback signs what it sends."""
+from lastresort.adapters.messages_api.wire import Block
 
 STOP_REASONS: tuple[str, ...] = get_args(StopReason)
 
@@ -54,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A message of the model.
+    """A message of the model. Its `thinking` blocks need no signature: the loopback signs what it sends.
 
     Without a stop reason it stops for `tool_use` if it calls a tool, else at `end_turn`. Cut off by `max_tokens` while
     it writes the input of a tool, as its last block, it sends the first half of that input, as the API may.
@@ -77,6 +76,12 @@ class Answer:
         if (reason == "stop_sequence") != (self.stop_sequence is not None):
             raise ValueError("stop_sequence is given with the stop reason stop_sequence, and only with it")
         object.__setattr__(self, "stop_reason", reason)
+
+    @property
+    def half_a_call(self) -> tuple[str, dict[str, Any]] | None:
+        """The JSON of an input that was cut off, and what the SDK makes of it; None if none was cut off."""
+        calls = bool(self.content) and self.content[-1]["type"] == "tool_use"
+        return _halved(self.content[-1]["input"]) if calls and self.stop_reason == "max_tokens" else None
 
 
 class FaultKind(StrEnum):
@@ -172,7 +177,7 @@ def _within(kind: FaultKind, answer: Answer | None, **where: Any) -> Fault:
     return Fault(kind, answer, **where) if answer else Fault(kind, **where)
 
 
-def halved(input: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _halved(input: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the first half of a tool's input as it is streamed, and what the SDK makes of it."""
     whole = json.dumps(input, ensure_ascii=False)
     half = whole[: len(whole) // 2]

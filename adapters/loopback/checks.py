@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from jsonschema import Draft202012Validator, SchemaError
 
-from .answers import Block
+from lastresort.adapters.messages_api.wire import Block
 
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")
 _NO_LATE_SYSTEM = re.compile(r"claude-(3|(opus|sonnet|haiku)-4(-[0-7])?(-\d{8})?$)")

@@ -20,7 +20,9 @@ from hashlib import sha256
 from threading import Lock
 from typing import Any, NamedTuple
 
-from .answers import Answer, Block
+from lastresort.adapters.messages_api.wire import Block
+
+from .answers import Answer
 from .checks import marks
 
 

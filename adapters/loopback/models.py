@@ -5,7 +5,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from .answers import Answer, Block, Fault, FaultKind, Request, Scripted, redacted_thinking, text, thinking, tool_use
+from lastresort.adapters.messages_api.wire import Block
+
+from .answers import Answer, Fault, FaultKind, Request, Scripted, redacted_thinking, text, thinking, tool_use
 
 TRUE_WORDS = (
     "Let me think about that.",

@@ -18,8 +18,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from . import wire
-from .answers import Answer, Block, Fault, FaultKind, Request, Script, Scripted, halved, text
+from lastresort.adapters.messages_api import wire
+from lastresort.adapters.messages_api.wire import Block
+
+from .answers import Answer, Fault, FaultKind, Request, Script, Scripted, text
 from .checks import Invalid, check, check_messages, check_tools
 from .ledger import Conversation, Ledger, Place, Report, estimate
 from .shapes import misshapen
@@ -160,8 +162,8 @@ class Loopback:
 
     def _whole(self, body: dict[str, Any], place: Place, answer: Answer) -> dict[str, Any]:
         content = [self._finished(block, place.seed, n) for n, block in enumerate(answer.content)]
-        if wire.cut_off(answer):
-            content[-1] = {**content[-1], "input": halved(content[-1]["input"])[1]}
+        if answer.half_a_call is not None:
+            content[-1] = {**content[-1], "input": answer.half_a_call[1]}
         tokens = self.ledger.leave(body, place, content, answer)
         usage = {
             "input_tokens": place.input_tokens - place.cached_tokens,
@@ -170,7 +172,10 @@ class Loopback:
             "output_tokens": tokens,
             "service_tier": "standard",
         }
-        return wire.message(f"msg_{_id(place.seed)}", body["model"], content, answer, usage)
+        return wire.message(
+            f"msg_{_id(place.seed)}", body["model"], content, usage, stop_reason=answer.stop_reason,
+            stop_sequence=answer.stop_sequence, stop_details=answer.stop_details,
+        )  # fmt: skip
 
     def _finished(self, block: Block, seed: str, n: int) -> Block:
         if block["type"] == "tool_use":
@@ -186,7 +191,8 @@ class _Sent(Response):
         closing: asyncio.Event | None,
     ) -> None:  # fmt: skip
         self._named = [(b"request-id", id.encode())]
-        self._id, self._whole, self._answer = id, whole, answer
+        self._id, self._whole = id, whole
+        self._written = answer.half_a_call[0] if answer.half_a_call else None
         self._stream, self._fault, self._closing = stream, fault, closing
         self.background = None
 
@@ -208,7 +214,7 @@ class _Sent(Response):
     async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
         """Yield what is sent of the stream, up to where it breaks off."""
         fault, left = self._fault, self._fault.bytes if self._fault else 0
-        for n, event in enumerate(wire.events(self._whole, self._answer)):
+        for n, event in enumerate(wire.events(self._whole, self._written)):
             line = wire.line(event)
             if fault is not None and n >= fault.events and left < len(line):
                 yield line[:left]

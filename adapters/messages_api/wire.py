@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .answers import Answer, Block, halved
+Block = dict[str, Any]
+"""A content block as it stands on the wire."""
 
 _PIECE = 24  # characters of text in one delta
 
@@ -25,7 +26,7 @@ ERRORS = {
 }
 """The type of an error, by its status code."""
 
-MESSAGES = {
+_SAID = {
     401: "x-api-key header is required",
     429: "This request would exceed your organization's rate limit.",
     500: "Internal server error",
@@ -35,41 +36,48 @@ MESSAGES = {
 
 
 def error(status: int, message: str | None, request_id: str) -> dict[str, Any]:
-    """Return the body of an error."""
+    """Return the body of an error, in the usual words if no `message` is given."""
     kind = ERRORS.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    said = message or MESSAGES.get(status, kind.replace("_", " "))
+    said = message or _SAID.get(status, kind.replace("_", " "))
     return {"type": "error", "error": {"type": kind, "message": said}, "request_id": request_id}
 
 
-def cut_off(answer: Answer) -> bool:
-    """Whether an answer was cut off while it wrote the input of a tool."""
-    return answer.stop_reason == "max_tokens" and bool(answer.content) and answer.content[-1]["type"] == "tool_use"
-
-
-def message(id: str, model: str, content: list[Block], answer: Answer, usage: dict[str, Any]) -> dict[str, Any]:
-    """Return a message of the model, whole."""
-    details = answer.stop_details
-    if answer.stop_reason == "refusal" and details is None:
-        details = {"type": "refusal", "category": None, "explanation": None}
+def message(
+    id: str,
+    model: str,
+    content: list[Block],
+    usage: dict[str, Any],
+    *,
+    stop_reason: str | None,
+    stop_sequence: str | None = None,
+    stop_details: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a message of the model, whole. A refusal has details, which are empty if none are given."""
+    if stop_reason == "refusal" and stop_details is None:
+        stop_details = {"type": "refusal", "category": None, "explanation": None}
     return {
         "id": id, "type": "message", "role": "assistant", "model": model, "content": content,
-        "stop_reason": answer.stop_reason, "stop_sequence": answer.stop_sequence, "stop_details": details,
+        "stop_reason": stop_reason, "stop_sequence": stop_sequence, "stop_details": stop_details,
         "usage": usage,
     }  # fmt: skip
 
 
-def events(whole: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
-    """Yield the events by which a message is streamed."""
+def events(whole: dict[str, Any], written: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the events that stream a message.
+
+    Args:
+        whole: the message.
+        written: how far the JSON of the last block's input came, if the model was cut off while it wrote it.
+    """
     usage = whole["usage"]
     start = {**whole, "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
     yield {"type": "message_start", "message": {**start, "usage": {**usage, "output_tokens": 1}}}
     for index, block in enumerate(whole["content"]):
         last = index == len(whole["content"]) - 1
-        written = halved(answer.content[-1]["input"])[0] if last and cut_off(answer) else None
         yield {"type": "content_block_start", "index": index, "content_block": _begun(block)}
         if index == 0:
             yield {"type": "ping"}
-        for delta in _deltas(block, written):
+        for delta in _deltas(block, written if last else None):
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
     ending = {name: whole[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
