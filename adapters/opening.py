@@ -1,22 +1,50 @@
-"""Opening the conversations in a store, with a clock, ids, a screen and a vault that are real."""
+"""Opening the conversations in a store, with a clock, ids, a screen and a vault that are real.
+
+This is the only place where stores and the vault meet.
+"""
 
 import os
 import random
 import time
 from base64 import b64encode
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 from lastresort.adapters.assessors.screen import phrase_screen
+from lastresort.adapters.databases.errors import FAILURES, StoreError, told
+from lastresort.adapters.databases.files import StoreFiles
+from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.databases.urls import located, shown
 from lastresort.adapters.followers.directory import STATEMENTS, ConversationDirectory
 from lastresort.adapters.followers.tables import beside
-from lastresort.adapters.stores.recorder_store import open_store
-from lastresort.adapters.vault.keys import MasterKey
-from lastresort.adapters.vault.snapshots import EVERY
+from lastresort.adapters.stores.memory import MemoryStore
+from lastresort.adapters.stores.sql import SQLStore
+from lastresort.adapters.stores.sqlite import open_sqlite
+from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
+from lastresort.adapters.vault.keys import (
+    Keys,
+    KeyStore,
+    MasterKey,
+    MemoryKeys,
+    SQLiteKeys,
+    WrappedKeys,
+    find_master_key,
+)
+from lastresort.adapters.vault.sealing import AesGcmVault
+from lastresort.adapters.vault.snapshots import EVERY, SealedSnapshots
 from lastresort.application.conversations import Conversations
 from lastresort.application.ports import Clock, Monotonic, NewId, Observer, Ports, RiskScreen
 from lastresort.application.reading import state_of
 from lastresort.application.service import Service
+
+Store = MemoryStore | SQLStore
+"""The event stores that are shipped."""
+
+_CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 
 _DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"  # as ASCII has them
 _IN_ORDER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", _DIGITS.encode())
@@ -48,12 +76,12 @@ def open_conversations(
 
     Args:
         url: `memory:`, `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`, with settings
-            perhaps: see `store.open_store`.
+            perhaps: see `open_store`.
         create: whether to make a store that is not there.
         clock: tells the time that envelopes carry.
         new_id: names what the caller leaves unnamed.
         screen: looks at what a user writes after an ending, for risk.
-        master_key: returns the 32 bytes that the keys of conversations are wrapped with: see `store.open_store`.
+        master_key: returns the 32 bytes that the keys of conversations are wrapped with: see `open_store`.
         snapshot_every: how many versions apart the states are that are kept beside the log; with 0 none is taken.
         observer: is told what was committed, refused and contended, and how long it took, without a word that was said.
         monotonic: measures that, in seconds.
@@ -61,17 +89,15 @@ def open_conversations(
     Raises:
         StoreError: the store cannot be opened; the message says why and what to do.
     """
-    store, vault = open_store(url, create=create, master_key=master_key, snapshot_every=snapshot_every)
-    directory = ConversationDirectory(
-        store, partial(beside, store.recorder, STATEMENTS), partial(state_of, store, store.snapshots)
-    )
+    store, vault, snapshots = open_store(url, create=create, master_key=master_key, snapshot_every=snapshot_every)
+    directory = ConversationDirectory(store, partial(beside, store, STATEMENTS), partial(state_of, store, snapshots))
     ports = Ports(
         store,
         vault,
         clock,
         new_id,
         screen,
-        snapshots=store.snapshots,
+        snapshots=snapshots,
         pause=_wait_a_little,
         observer=observer,
         monotonic=monotonic,
@@ -83,3 +109,118 @@ def open_conversations(
 def _wait_a_little(conflicts: int) -> None:
     """Wait a random time, longer with each conflict: writers that collided would otherwise collide again."""
     time.sleep(random.uniform(0, 0.002 * 2 ** min(conflicts, 6)))
+
+
+class OpenStore(NamedTuple):
+    """A store, the vault of its words, and the snapshots of its states. Close the store and the vault."""
+
+    store: Store
+    vault: AesGcmVault
+    snapshots: SealedSnapshots
+
+
+def open_store(
+    url: str, *, create: bool = True, master_key: MasterKey | None = None, snapshot_every: int = EVERY
+) -> OpenStore:
+    """Open the store at `url`, and what stands beside it.
+
+    Args:
+        url: `memory:`; `sqlite:///relative.db` or `sqlite:////absolute.db`, whose keys are kept in a file of the same
+            name with `-keys` after it; `postgresql://...`, whose keys are kept in the schema `lastresort_keys`. After
+            a `?` it may name settings: `deadline=SECONDS` of a call, and for SQLite `synchronous=NORMAL`, with which
+            the latest turns may be lost when the power fails.
+        create: whether to make a store that is not there.
+        master_key: returns the 32 bytes that the keys are wrapped with, from a KMS say. If there is none, they are
+            taken from the environment variable LASTRESORT_MASTER_KEY, in base64, or else, for SQLite, from a file of
+            the same name as the store with `-master` after it, which is made on first use.
+        snapshot_every: how many versions apart states are kept; with 0 none is.
+
+    Raises:
+        StoreError: the URL is of no known form, or the store cannot be opened.
+    """
+    address, settings = located(url)
+    own = _files(address, create)
+    try:
+        if own is None:
+            store, keys = _open(address, settings, master_key, create)
+        else:
+            store, keys = _open_files(own, settings, master_key, create)
+    except _CANNOT_OPEN as error:
+        raise StoreError(f"cannot open {shown(url)}: {told(error)}") from error
+    return OpenStore(store, AesGcmVault(keys), SealedSnapshots(store, keys, snapshot_every))
+
+
+def _open(address: str, settings: Settings, master_key: MasterKey | None, create: bool) -> tuple[Store, Keys]:
+    if address == "memory:":
+        return MemoryStore(), MemoryKeys()
+    try:
+        from lastresort.adapters.stores.postgres import open_postgres
+        from lastresort.adapters.vault.postgres_keys import PostgresKeys
+    except ImportError as error:
+        raise StoreError(f"PostgreSQL needs `pip install 'lastresort[postgres]'`: {error}") from error
+    store = open_postgres(address, settings, create=create)
+    return store, _wrapped(store, lambda: PostgresKeys(address, settings), None, master_key)
+
+
+def open_log(address: str, settings: Settings) -> SQLStore:
+    """Open the log in a PostgreSQL database, and make the tables of its keys too, without a master key."""
+    from lastresort.adapters.stores.postgres import open_postgres
+    from lastresort.adapters.vault.postgres_keys import PostgresKeys
+
+    store = open_postgres(address, settings)
+    PostgresKeys(address, settings).close()
+    return store
+
+
+def _open_files(
+    own: StoreFiles, settings: Settings, master_key: MasterKey | None, create: bool
+) -> tuple[SQLStore, Keys]:
+    if own.log.exists():
+        _check_is_ours(own, create, settings)
+    store = open_sqlite(own.log, settings)
+    return store, _wrapped(store, lambda: SQLiteKeys(own.keys, settings), own.master, master_key)
+
+
+def _wrapped(
+    store: SQLStore, open_keys: Callable[[], KeyStore], beside: Path | None, master_key: MasterKey | None
+) -> Keys:
+    """Return the keys of a store, which is closed if that fails."""
+    with ExitStack() as failing:
+        failing.callback(store.close)
+        keys = open_keys()
+        failing.callback(keys.close)
+        wrapped = WrappedKeys(keys, find_master_key(master_key, beside, keys))
+        failing.pop_all()
+    return wrapped
+
+
+def _files(address: str, create: bool) -> StoreFiles | None:
+    """Return the files of an SQLite store, if the address is of one."""
+    if (own := StoreFiles.at(address)) is None:
+        return None
+    path = own.log
+    try:
+        if not create and not path.exists():
+            raise StoreError(f"no store at {path}; `simulate` or `chat` creates one")
+        if not path.parent.is_dir():
+            raise StoreError(f"no folder {path.parent} for the store {path.name}; create it first")
+    except OSError as error:
+        raise StoreError(f"cannot look for a store at {path}: {error.strerror}") from None
+    return own
+
+
+def _check_is_ours(own: StoreFiles, create: bool, settings: Settings) -> None:
+    """Check that a file is a store with its keys, or empty where one may be made, before anything is written there.
+
+    Raises:
+        StoreError: it is something else.
+    """
+    if (tables := check_is_a_log(own.log, settings)) is None:
+        if not create:
+            raise StoreError("it is empty, and not a lastresort store; `simulate` or `chat` makes one of it")
+        return
+    if tables.words and not own.keys.exists():
+        raise StoreError(
+            f"the keys of its words were in {own.keys}, which is gone; restore it, with its master key. If it is lost "
+            "for good then so are the words; an empty file there says that you go on without them"
+        )

@@ -98,6 +98,17 @@ class EventStore(Protocol):
         """
         ...
 
+    def import_log(self, appends: Iterable[Append]) -> int:
+        """Write `appends`, of any number and of several trees, and return how many events they hold.
+
+        They are seen once all of them are written, or never. That may take longer than other calls may; whoever appends
+        meanwhile may be told to try again.
+
+        Raises:
+            VersionConflict, CommandRecorded, Locked: as `append`; nothing was written.
+        """
+        ...
+
     def read(
         self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
     ) -> Sequence[Recorded]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.vault.snapshots import SealedSnapshots
 from lastresort.projections import transcript
 
 from . import contenders, peers
@@ -167,10 +167,8 @@ def _cold(place: Place) -> list[Callable[[], Round]]:
     ours_at, library_at = place.new_file(), place.new_file()
     ours = contenders.ours_on_sqlite(ours_at)
     name = tell_turns(ours.conversations, COLD - 1)
-    store = ours.conversations.store
-    assert isinstance(store, RecorderStore)
-    snapshots = store.snapshots
-    assert snapshots is not None
+    snapshots = ours.conversations.service.ports.snapshots
+    assert isinstance(snapshots, SealedSnapshots)
     snapshots.renew(name, ours.conversations.path(name))
     ours.close()
     library = contenders.library_on_sqlite(library_at)

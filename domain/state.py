@@ -40,6 +40,11 @@ from .events import (
 from .policy import RECALLED, Numbers, Policy
 from .values import Actor, ActorKind, Ground, OpenRisk, Risk, Verdict, milder
 
+FOLD = 1
+"""The number of this fold. It goes up with each change of what `evolve` makes of a log, or of the fields of the state:
+states that were kept under another number are not used. `tests/test_fold.py` notices a change.
+"""
+
 
 class Warned(NamedTuple):
     """A warning that stands for its category. It is tested once a later unit goes on with the harm it names."""

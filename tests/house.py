@@ -83,11 +83,9 @@ EXCEPTIONS = {
     ("adapters/databases/errors.py", "psycopg"): "knows the errors of the engines that are installed",
     ("adapters/importers/inputs.py", "stores"): "the codec reads the events of files, until it has a room for both",
     ("adapters/importers/log_file.py", "stores"): "the codec reads the events of files, until it has a room for both",
-    ("adapters/stores/recorder_store.py", "vault"): "the store of the rooms before opens its own vault",
     ("adapters/upkeep/checks.py", "vault"): "counts what lies in the vault",
     ("adapters/upkeep/doctor.py", "vault"): "counts what lies in the vault",
     ("adapters/upkeep/postgres_doctor.py", "vault"): "counts what lies in the vault",
-    ("adapters/vault/snapshots.py", "stores"): "snapshots have two owners still",
     ("domain/policy.py", "functools.lru_cache"): "a log names one policy many times; its hash is not yet kept with it",
 }
 """What a module imports though the rules above forbid it, and why: another folder, a package, a name."""

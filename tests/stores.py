@@ -23,12 +23,11 @@ from lastresort import (
     Verdict,
     open_conversations,
 )
-from lastresort.adapters.stores.recorder_store import RecorderStore
 from lastresort.application.hot_states import HotStates
 from lastresort.domain.events import UserLeft
 from lastresort.domain.state import fold
 
-from .narrow import must_be, present
+from .narrow import present
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = Actor(kind=ActorKind.USER, id="user")
@@ -108,9 +107,9 @@ def open_at(url: str, **options: Any) -> Conversations:
     return open_conversations(url, **{"clock": ticking(), "new_id": counting(), **options})
 
 
-def recorder_of(chats: Conversations) -> Any:
-    """What keeps the rows below the store: tests look there for what no port says."""
-    return must_be(RecorderStore, chats.store).recorder
+def store_of(chats: Conversations) -> Any:
+    """The store of conversations, with what it has beside the port."""
+    return chats.store
 
 
 def snapshots_of(chats: Conversations) -> Any:
@@ -230,7 +229,7 @@ def cold(conversations: Conversations) -> Conversations:
 
 def versions(conversations: Conversations, branch: str = "c") -> list[int]:
     """The versions of a branch at which its state is kept."""
-    return sorted(recorder_of(conversations).select_versions(branch))
+    return sorted(store_of(conversations).snapshot_versions(branch))
 
 
 def lie_about(conversations: Conversations, version: int, **lies: Any) -> None:
@@ -238,5 +237,5 @@ def lie_about(conversations: Conversations, version: int, **lies: Any) -> None:
     path = conversations.path("c", upto=version)
     state = fold(path)._replace(**lies)
     data = snapshots_of(conversations).take("c", state, path[-1].command_id)
-    recorder_of(conversations).replace_snapshots("c", {version: data or b""})
+    store_of(conversations).replace_snapshots("c", {version: data or b""})
     cold(conversations)

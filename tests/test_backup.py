@@ -189,7 +189,7 @@ def test_an_interrupted_restoring_is_no_store_of_postgresql(
         os._exit(1)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 9, "it came to the audit, and was killed there"
-    with pytest.raises(StoreError, match="did not come to its end; restore it again"):
+    with pytest.raises(StoreError, match="a restore into it was interrupted; restore the backup again"):
         logged(place)
     assert restore(tmp_path / "backup", place).findings == ()
     assert logged(place) == logged(url)

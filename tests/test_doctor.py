@@ -17,7 +17,7 @@ from lastresort.adapters.upkeep.backup import backup
 from lastresort.adapters.upkeep.doctor import examine
 
 from .operations_kit import _apart, checks, in_database, kind, opened, run, story, url, wrong
-from .stores import done, lie_about, long, recorder_of, started
+from .stores import done, lie_about, long, started, store_of
 
 __all__ = ["_apart", "kind", "url"]
 
@@ -158,7 +158,7 @@ def test_the_last_audit_is_known(url: str) -> None:
 def test_an_audit_finds_a_snapshot_that_lies(url: str) -> None:
     """Of a branch as it stands now, and in the middle of one, where a fork would read it."""
     with opened(url, snapshot_every=10) as chats:
-        recorder_of(chats).replace_snapshots("c", {})
+        store_of(chats).replace_snapshots("c", {})
         long(chats, 15, "c")
         assert run("audit", url).exit_code == 0
         lie_about(chats, 20, model="another")

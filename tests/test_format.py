@@ -16,9 +16,8 @@ import pytest
 
 from lastresort import Actor, ActorKind
 from lastresort.adapters.stores import codec as encoding
-from lastresort.adapters.stores.codec import Encoding, Stored, packed, unpacked
-from lastresort.adapters.stores.recorder_store import RecorderStore
-from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.adapters.stores.codec import Encoding, StoredEvent, packed, unpacked
+from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.application.ports import Append, Placed
 from lastresort.domain.events import (
     EVENTS,
@@ -36,8 +35,6 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Frozen
-
-from .narrow import must_be
 
 SCHEMAS = Path(__file__).parent / "schemas"
 OLD_LOG = Path(__file__).parent / "golden" / "upcasts" / "verdicts.v1.jsonl"
@@ -170,14 +167,14 @@ ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
 SURE = SurerTurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none", assurance=Assurance(percent=75))
 
 
-def old_rows() -> list[Stored]:
+def old_rows() -> list[StoredEvent]:
     """The golden log, which is never written again, as the rows of a store."""
     rows = []
     for text in OLD_LOG.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
         place = (line.pop("position"), line.pop("branch"), line.pop("version"), line.pop("kind"))
         envelope = (line.get("schema_version", 1), line["recorded_at"], line["command_id"], line.get("correlation_id"))
-        rows.append(Stored(*place, json.dumps(line["event"]).encode(), None, *envelope))
+        rows.append(StoredEvent(*place, json.dumps(line["event"]).encode(), None, *envelope))
     return rows
 
 
@@ -185,11 +182,11 @@ def read(
     encoding: Encoding, state: bytes, version: int | None = 1, kind: str = TurnAssessed.kind
 ) -> Recorded | Unreadable:
     return read_all(
-        encoding, [Stored(1, "c", 3, kind, state, None, version, "2026-01-31T12:00:00+00:00", "one", None)]
+        encoding, [StoredEvent(1, "c", 3, kind, state, None, version, "2026-01-31T12:00:00+00:00", "one", None)]
     )[0]
 
 
-def read_all(encoding: Encoding, rows: list[Stored]) -> list[Recorded | Unreadable]:
+def read_all(encoding: Encoding, rows: list[StoredEvent]) -> list[Recorded | Unreadable]:
     return encoding.entries(rows)
 
 
@@ -220,11 +217,11 @@ def test_events_of_version_2_say_so_and_cost_no_step() -> None:
     """In a store: what is written now stands beside what was written then."""
     step = Counted()
     encoding = Encoding(LATER, {(TurnAssessed.kind, 1): step})
-    store = RecorderStore(MemoryRecorder(), encoding)
+    store = MemoryStore(encoding)
     left = UserLeft(by=ASSESSOR)
     events = (Placed("c", 1, left), Placed("c", 2, SURE), Placed("c", 3, SURE))
     store.append(Append("b", "one", "one", "2026-01-31T12:00:00+00:00", events))
-    assert [row.schema_version for row in must_be(MemoryRecorder, store.recorder).select_log(0, 9)] == [1, 2, 2]
+    assert [store._stored(position).schema_version for position in (1, 2, 3)] == [1, 2, 2]
     assert [entry.event for entry in store.log()] == [left, SURE, SURE]
     assert step.calls == 0
 
@@ -309,12 +306,12 @@ STARTED = ConversationStarted(
 )
 
 
-def row_of(event: Event, branch: str = "c", version: int = 1, **columns: Any) -> Stored:
+def row_of(event: Event, branch: str = "c", version: int = 1, **columns: Any) -> StoredEvent:
     """An event as it is written, but for some columns."""
-    return Stored(1, branch, version, event.kind, *Encoding().state(event), 1, *AT)._replace(**columns)
+    return StoredEvent(1, branch, version, event.kind, *Encoding().state(event), 1, *AT)._replace(**columns)
 
 
-def read_after(first: Stored, then: Stored) -> Recorded | Unreadable:
+def read_after(first: StoredEvent, then: StoredEvent) -> Recorded | Unreadable:
     """Read a row where another one was read before: alone, it must be read as the same thing."""
     encoding = Encoding()
     together = encoding.entries([first, first, first, then])[-1]
@@ -459,7 +456,7 @@ def test_what_a_number_would_not_say_stays_text(time: str) -> None:
 def test_a_number_that_is_no_time_is_unreadable(number: int) -> None:
     """It is named as an entry, and not an error of the program."""
     event = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
-    row = Stored(1, "c", 3, TurnAssessed.kind, Encoding().state(event)[0], None, 1, number, "one", None)
+    row = StoredEvent(1, "c", 3, TurnAssessed.kind, Encoding().state(event)[0], None, 1, number, "one", None)
     (entry,) = Encoding().entries([row])
     assert isinstance(entry, Unreadable)
     assert "recorded_at" in entry.why

@@ -24,15 +24,13 @@ from lastresort.adapters.importers.inputs import BadInput, load_policy
 from lastresort.adapters.importers.log_file import checked_log, export_line, read_log, write_log
 from lastresort.adapters.importers.simulate import Simulation
 from lastresort.adapters.importers.transcripts import read_transcripts
-from lastresort.adapters.stores.recorder_store import RecorderStore
-from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.application.ports import Append, Placed
 from lastresort.domain.events import Unreadable
 from lastresort.domain.policy import PolicyError
 
 from .broken_files import LOGS, NAMES, TRANSCRIPTS, files, path, policies
 from .drawing import PROFILE_NAME, UNHURRIED, examples
-from .narrow import must_be
 from .stores import LEFT
 
 __all__ = ["path"]
@@ -107,16 +105,15 @@ def test_transcripts(path: Path) -> None:
         run()
 
 
-def held_store() -> RecorderStore:
+def held_store() -> MemoryStore:
     """A store that holds something already."""
-    store = RecorderStore(MemoryRecorder())
+    store = MemoryStore()
     store.append(Append("held", "held", "held", "2026-01-31T12:00:00+00:00", (Placed("held", 1, LEFT, b"sealed"),)))
     return store
 
 
-def bytes_of(store: RecorderStore) -> object:
-    recorder = must_be(MemoryRecorder, store.recorder)
-    return recorder.select_log(0, 10**6), dict(recorder._commands), dict(recorder._contents)
+def bytes_of(store: MemoryStore) -> object:
+    return list(store._rows), dict(store._commands), dict(store._contents)
 
 
 def take_log(path: Path, data: bytes) -> str:

@@ -33,8 +33,7 @@ from lastresort import (  # fmt: skip
 from lastresort.adapters.assessors.screen import phrase_screen
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import checked_log, export_line, write_log
-from lastresort.adapters.stores.recorder_store import RecorderStore
-from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.application.ports import Ports, Sealed
 from lastresort.application.service import Service
 from lastresort.projections import transcript, views
@@ -178,7 +177,7 @@ STORIES: dict[str, Callable[[Conversations], None]] = {
 
 def tell(story: Callable[[Conversations], None]) -> str:
     """Tell a story with a clock and ids that are always the same, and return its log."""
-    store = RecorderStore(MemoryRecorder())
+    store = MemoryStore()
     chats = Conversations(Service(Ports(store, _Unsealed(), ticking(), counting(), phrase_screen)))
     story(chats)
     return "".join(f"{export_line(entry)}\n" for entry in store.log())
@@ -190,7 +189,7 @@ def tell(story: Callable[[Conversations], None]) -> str:
 def account_of(path: Path) -> str:
     """What the program says of an exported log: views, figures, transcripts, and what stands in the way of endings."""
     entries, report = checked_log(path)
-    store = RecorderStore(MemoryRecorder())
+    store = MemoryStore()
     write_log(path, entries, store)
     chats = Conversations(Service(Ports(store, _Unsealed(), ticking(), counting(), phrase_screen)))
     found = views(entries)
@@ -229,7 +228,7 @@ def test_a_golden_log_reads_as_it_did_when_it_was_written(name: str) -> None:
 def test_a_golden_log_is_exported_as_it_was_written(name: str) -> None:
     """The format is fixed: the same fields in the same order."""
     path = GOLDEN / f"{name}.jsonl"
-    store = RecorderStore(MemoryRecorder())
+    store = MemoryStore()
     write_log(path, checked_log(path)[0], store)
     assert "".join(f"{export_line(entry)}\n" for entry in store.log()) == path.read_text(encoding="utf-8")
 

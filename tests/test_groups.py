@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lastresort import StoreError
+from lastresort.adapters.opening import Store, open_store
 from lastresort.adapters.stores.groups import GroupCommit, Job
-from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
 from lastresort.application.ports import Append, CommandRecorded, Place, Placed, VersionConflict
 
 from .stores import LEFT
@@ -41,10 +41,9 @@ class Gated:
     """A real SQLite store whose first commit waits until `others` wait behind it."""
 
     def __init__(self, path: Path, others: int) -> None:
-        self.store, self.vault = open_store(f"sqlite:///{path}/log.db")
+        self.store, self.vault, _ = open_store(f"sqlite:///{path}/log.db")
         self.sizes: list[int] = []
-        recorder: Any = self.store.recorder
-        group: GroupCommit[Any] = recorder._group
+        group: GroupCommit[Any] = self.store._group  # type: ignore[union-attr]
         commit = group._commit
 
         def gated(jobs: Sequence[Job[Any]]) -> None:
@@ -60,7 +59,7 @@ class Gated:
         self.store.close()
 
 
-def writes(store: RecorderStore, *appends: Append) -> Callable[[], Any]:
+def writes(store: Store, *appends: Append) -> Callable[[], Any]:
     return lambda: store.append(*appends)
 
 
@@ -90,7 +89,7 @@ def test_appends_that_wait_share_a_transaction_and_none_harms_another(tmp_path: 
     def after_the_first(append: Append) -> Callable[[], Any]:
         def act() -> Any:
             first.wait()
-            while not gated.store.recorder._group._led:  # type: ignore[attr-defined]
+            while not gated.store._group._led:  # type: ignore[union-attr]
                 time.sleep(0.001)
             return gated.store.append(append)
 
@@ -113,7 +112,7 @@ def test_appends_that_wait_share_a_transaction_and_none_harms_another(tmp_path: 
 
 def test_many_threads_write_many_branches(tmp_path: Path) -> None:
     """Everything that was acknowledged is in the log, once and in order, and transactions were shared."""
-    store, vault = open_store(f"sqlite:///{tmp_path}/log.db?deadline=30")
+    store, vault, _ = open_store(f"sqlite:///{tmp_path}/log.db?deadline=30")
 
     def speaker(number: int) -> Callable[[], Any]:
         def act() -> None:
@@ -145,7 +144,7 @@ def test_who_waits_too_long_is_told_that_nothing_was_written() -> None:
     leader = threading.Thread(target=group.write, args=("slow",))
     leader.start()
     begun.wait()
-    with pytest.raises(StoreError, match=r"another write did not end within 0\.05 s; nothing was written"):
+    with pytest.raises(StoreError, match=r"another write did not finish within 0\.05 s; nothing was written"):
         group.write("late")
     go.set()
     leader.join()

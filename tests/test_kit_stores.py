@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from lastresort import Recorded
-from lastresort.adapters.stores.codec import Stored
-from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
-from lastresort.adapters.stores.recorders import Entry, MemoryRecorder
+from lastresort.adapters.opening import open_store
+from lastresort.adapters.stores.memory import MemoryStore
+from lastresort.adapters.stores.rows import Entry
 from lastresort.adapters.testing import STORE_CHECKS, check_store
 from lastresort.application.ports import Append, EventStore, Head, Place
 
-from .narrow import must_be
 from .stores import STORES, new_url
 
 # --- Stores that keep every promise -----------------------------------------------------------------------------------
@@ -26,7 +25,7 @@ def test_our_stores_keep_every_promise(kind: str, request: pytest.FixtureRequest
 
     def factory() -> EventStore:
         url = f"sqlite:///{folder}/{next(numbers)}.db" if kind == "sqlite" else new_url(kind, request)
-        store, vault = open_store(url)
+        store, vault, _ = open_store(url)
         vault.close()
         return store
 
@@ -40,10 +39,10 @@ class Broken:
     """A store in memory with one defect, which a subclass makes."""
 
     def __init__(self) -> None:
-        self.store = RecorderStore(self.recorder())
+        self.store = self.make()
 
-    def recorder(self) -> MemoryRecorder:
-        return MemoryRecorder()
+    def make(self) -> MemoryStore:
+        return MemoryStore()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -52,11 +51,11 @@ class Broken:
 class AcceptsGaps(Broken):
     """It looks that a version is free, and not that it is the next."""
 
-    class Recorder(MemoryRecorder):
+    class Store(MemoryStore):
         def _check_versions(self, entries: Sequence[Entry]) -> None:
             pass
 
-    recorder = Recorder
+    make = Store
 
 
 class TakesVersionsTwice(Broken):
@@ -75,11 +74,11 @@ class TakesVersionsTwice(Broken):
 class ForgetsCommands(Broken):
     """A command that is sent twice takes effect twice."""
 
-    class Recorder(MemoryRecorder):
+    class Store(MemoryStore):
         def _check_commands(self, entries: Sequence[Entry]) -> None:
             pass
 
-    recorder = Recorder
+    make = Store
 
 
 class WritesBranchByBranch(Broken):
@@ -99,7 +98,7 @@ class WritesWordsFirst(Broken):
     """Words are kept before the events are, and stay when these are refused."""
 
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
-        contents = must_be(MemoryRecorder, self.store.recorder)._contents
+        contents = self.store._contents
         for append in appends:
             for event in append.events:
                 if event.sealed is not None:
@@ -146,22 +145,22 @@ class ReadsTooMuch(Broken):
 
 
 class BeginsForksAtOne(Broken):
-    class Recorder(MemoryRecorder):
+    class Store(MemoryStore):
         def _check_versions(self, entries: Sequence[Entry]) -> None:
             super()._check_versions([entry._replace(begins=entry.row.version == 1) for entry in entries])
 
-    recorder = Recorder
+    make = Store
 
 
 class BeginsForksAnywhere(Broken):
     """A branch that has begun begins once more, if somebody says so."""
 
-    class Recorder(MemoryRecorder):
+    class Store(MemoryStore):
         def _check_versions(self, entries: Sequence[Entry]) -> None:
             begun = {branch for branch, versions in self._stored_events_index.items() if versions}
             super()._check_versions([e._replace(begins=e.begins and e.row.branch not in begun) for e in entries])
 
-    recorder = Recorder
+    make = Store
 
 
 class AnswersBeforeItWrites(Broken):
@@ -185,12 +184,9 @@ class AnswersBeforeItWrites(Broken):
 class LosesBranches(Broken):
     """What a command wrote is found on the first of its branches only."""
 
-    class Recorder(MemoryRecorder):
-        def select_command(self, command_id: str) -> list[Stored]:
-            found = super().select_command(command_id)
-            return [row for row in found if row.branch == found[0].branch]
-
-    recorder = Recorder
+    def recorded_by(self, tree: str, command_id: str) -> list[Recorded]:
+        found = self.store.recorded_by(tree, command_id)
+        return [one for one in found if one.branch == found[0].branch]
 
 
 class FindsTheRootOnly(Broken):

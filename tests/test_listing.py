@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lastresort import Conversations, ListedBranch, Policy, Recorded, open_conversations
 from lastresort.adapters.importers.log_file import _appends
-from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.testing.strategies import trees
 from lastresort.application.ports import List
 from lastresort.projections import views
@@ -23,8 +23,8 @@ from .stores import (
     ended_on_request,
     new_url,
     opened,
-    recorder_of,
     started,
+    store_of,
     thanked,
 )
 
@@ -177,7 +177,7 @@ def test_lists_are_there_when_the_store_is_opened_again(kind: str, request: pyte
         ended(started(chats, "a"))
         thanked(started(chats, "b"))
     again = open_conversations(url)
-    assert isinstance(again.store, RecorderStore)
+    assert isinstance(again.store, SQLStore)
     assert (names(again, "active"), names(again, "ended")) == (["b"], ["a"])
     done(again.chat("b").leave())
     assert [row.version for row in rows(again, "active")] == [4]
@@ -187,9 +187,9 @@ def test_lists_are_there_when_the_store_is_opened_again(kind: str, request: pyte
 def test_an_ordinary_turn_writes_nothing_to_the_lists(chats: Conversations) -> None:
     """So that it costs nothing to have them: a version is read from the log."""
     chat = started(chats, "a")
-    before = recorder_of(chats).select_list("active", 0, 9)
+    before = store_of(chats).branch_rows("active", 0, 9)
     thanked(chat)
     done(chat.assistant_turn("You are welcome."))
-    after = recorder_of(chats).select_list("active", 0, 9)
+    after = store_of(chats).branch_rows("active", 0, 9)
     assert [one._replace(version=0) for one in before] == [one._replace(version=0) for one in after]
     assert [one.version for one in after] == [4]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lastresort import Chat, Committed, Conversations, Risk, StoreError, Verdict, open_conversations
-from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.stores.sqlite import SQLiteStore
 from lastresort.application.ports import Append, Locked
 
 from .vocabulary import MODEL
@@ -18,7 +18,7 @@ from .vocabulary import MODEL
 class Lock:
     """Another connection that holds the lock, until appends have waited for it in vain so many `times`."""
 
-    def __init__(self, path: Path, store: RecorderStore, times: int) -> None:
+    def __init__(self, path: Path, store: SQLiteStore, times: int) -> None:
         self._other = sqlite3.connect(path, isolation_level=None)
         self._other.execute("BEGIN IMMEDIATE")
         self._store = store
@@ -54,7 +54,7 @@ def chat(path: Path) -> Iterator[Chat]:
 
 
 def locked(chats: Conversations, path: Path, times: int) -> Lock:
-    assert isinstance(chats.store, RecorderStore)
+    assert isinstance(chats.store, SQLiteStore)
     lock = Lock(path, chats.store, times)
     chats.service.ports.store = lock
     return lock

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.stores.recorders import SCHEMA, WRITTEN
+from lastresort.adapters.stores.rows import WRITTEN
+from lastresort.adapters.stores.schema import SCHEMA
 from lastresort.adapters.upkeep.migration import migrate
 from lastresort.projections import audit
 
 from .operations_kit import _apart, checks, in_database, kind, logged, opened, run, said, story, url, wrong
-from .stores import abused, long, new_url, recorder_of, started, versions
+from .stores import abused, long, new_url, started, store_of, versions
 
 __all__ = ["_apart", "kind", "url"]
 
@@ -124,7 +125,7 @@ def test_a_migration_makes_lists_and_snapshots_anew(url: str) -> None:
         "INSERT INTO branches VALUES (99, 99, NULL, 0)",
     )
     with opened(url) as chats:
-        recorder_of(chats).replace_snapshots("b", {10: b"of other code, and not one"})
+        store_of(chats).replace_snapshots("b", {10: b"of other code, and not one"})
     assert wrong(url) == {"lists", "snapshots"}
     assert migrate(url).snapshots == 0, "a snapshot is due every hundred versions"
     assert wrong(url) == set()

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from lastresort import StoreError
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.databases.settings import Settings
-from lastresort.adapters.stores.postgres import open_recorder
+from lastresort.adapters.stores.postgres import open_postgres
 
-from .stores import log_of, opened, recorder_of, started
+from .stores import log_of, opened, started, store_of
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 
@@ -47,7 +47,7 @@ def test_tables_of_somebody_else_are_left_alone(postgresql: Callable[[], str], s
     url = postgresql()
     before = holds(url, statement)
     with pytest.raises(StoreError, match=FOREIGN[statement]):
-        open_recorder(url, Settings(), create=create)
+        open_postgres(url, Settings(), create=create)
     assert holds(url) == before
 
 
@@ -56,10 +56,10 @@ def test_who_reads_makes_no_store_of_a_database(postgresql: Callable[[], str]) -
     url = postgresql()
     before = holds(url, "CREATE TABLE customers (id bigint)")
     with pytest.raises(StoreError, match=r"it has no log, and is not a lastresort store; nothing was written to it"):
-        open_recorder(url, Settings(), create=False)
+        open_postgres(url, Settings(), create=False)
     assert holds(url) == before
-    open_recorder(url, Settings()).close()
-    open_recorder(url, Settings(), create=False).close()
+    open_postgres(url, Settings()).close()
+    open_postgres(url, Settings(), create=False).close()
     with opened(url) as chats:
         started(chats).user_turn("hello")
         assert len(log_of(chats)) == 2
@@ -81,7 +81,7 @@ def test_one_connection_is_kept_at_hand(postgresql: Callable[[], str]) -> None:
         all_ = [started(chats, f"c-{number}") for number in range(8)]
         for _ in range(5):
             list(threads.map(lambda chat: chat.user_turn("hello"), all_))
-        recorder = recorder_of(chats)
+        recorder = store_of(chats)
         pool, until = recorder.datastore.pool, time.monotonic() + 30
         while (lent := pool.get_stats()["pool_size"] - pool.get_stats()["pool_available"]) > 1:
             assert time.monotonic() < until, f"{lent} connections are kept"
@@ -96,7 +96,7 @@ def test_a_turn_after_a_rollback(postgresql: Callable[[], str]) -> None:
     with opened(postgresql()) as chats:
         chat = started(chats)
         chat.user_turn("hello")
-        recorder = recorder_of(chats)
+        recorder = store_of(chats)
         for words in ("still there?", "and now?"):
             with pytest.raises(ZeroDivisionError):
                 recorder._again_if_lost(rolled_back)

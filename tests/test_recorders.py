@@ -18,10 +18,12 @@ from eventsourcing.tests import persistence as library
 from eventsourcing.utils import Environment
 from psycopg.conninfo import conninfo_to_dict
 
-from lastresort.adapters.stores import postgres, recorders, sqlite
+from lastresort.adapters.stores import memory, postgres, sqlite
+from lastresort.adapters.stores.postgres_recorder import PostgresProcessRecorder
+from lastresort.adapters.stores.sqlite_recorder import SQLiteProcessRecorder
 
 ENGINES = [
-    pytest.param("recorders", id="memory"),
+    pytest.param("memory", id="memory"),
     pytest.param("sqlite", id="sqlite"),
     pytest.param("postgres", id="postgresql", marks=pytest.mark.xdist_group("postgresql")),
 ]
@@ -92,16 +94,16 @@ def test_notifications_of_an_append_stand_together(
 # --- Factories --------------------------------------------------------------------------------------------------------
 
 MADE: dict[str, tuple[type[Any], ...]] = {
-    "recorders": (
-        recorders.Factory, POPOAggregateRecorder, recorders.MemoryRecorder, POPOTrackingRecorder, POPOProcessRecorder,
+    "memory": (
+        memory.Factory, POPOAggregateRecorder, memory.MemoryStore, POPOTrackingRecorder, POPOProcessRecorder,
     ),
     "sqlite": (
-        sqlite.Factory, SQLiteAggregateRecorder, sqlite.SQLiteRecorder, SQLiteTrackingRecorder,
-        sqlite.SQLiteProcessRecorder,
+        sqlite.Factory, SQLiteAggregateRecorder, sqlite.SQLiteStore, SQLiteTrackingRecorder,
+        SQLiteProcessRecorder,
     ),
     "postgres": (
-        postgres.Factory, PostgresAggregateRecorder, postgres.PostgresRecorder, PostgresTrackingRecorder,
-        postgres.PostgresProcessRecorder,
+        postgres.Factory, PostgresAggregateRecorder, postgres.PostgresStore, PostgresTrackingRecorder,
+        PostgresProcessRecorder,
     ),
 }  # fmt: skip
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from lastresort import Chat, Conversations
-from lastresort.adapters.stores.recorder_store import RecorderStore
-from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.application.outcomes import Committed
 from lastresort.application.ports import Append, Place, Placed
@@ -101,7 +100,7 @@ def test_damaged_words_do_not_keep_the_key(chats: Conversations, chat: Chat) -> 
     talk(chat, "secret", "answer")
     with pytest.raises(Killed):
         erased(another(chats, vault=FailsIn(chats.service.ports.vault, "forget")))
-    contents = must_be(MemoryRecorder, must_be(RecorderStore, chats.store).recorder)._contents
+    contents = must_be(MemoryStore, chats.store)._contents
     for place in PLACES:
         contents[place] = contents[place][:-1] + b"?"
     talk(chat, "after")

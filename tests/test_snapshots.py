@@ -9,15 +9,15 @@ from hypothesis import given, settings
 
 from lastresort import Conversations, Recorded, Refused
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.stores.recorders import MemoryRecorder
+from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.testing.strategies import lawful_histories, trees, unlawful_histories
+from lastresort.adapters.upkeep.audited import wrong_versions
 from lastresort.adapters.vault import snapshots as shelf
 from lastresort.adapters.vault.keys import MemoryKeys
-from lastresort.adapters.vault.snapshots import SealedSnapshots, dumped, fold_digest, loaded
+from lastresort.adapters.vault.snapshots import SealedSnapshots, dumped, loaded
 from lastresort.application.ports import Append, EventStore, Placed
 from lastresort.domain import evolve, fold
-from lastresort.domain import state as state_module
-from lastresort.domain.state import Conversation
+from lastresort.domain.state import FOLD, Conversation
 from lastresort.domain.values import ErasureCause, Rating, Risk, Verdict
 
 from .stores import (
@@ -34,10 +34,10 @@ from .stores import (
     new_url,
     open_at,
     opened,
-    recorder_of,
     redirected,
     snapshots_of,
     started,
+    store_of,
     thanked,
     versions,
     warned,
@@ -206,7 +206,7 @@ def test_a_branch_is_the_same_with_snapshots_anywhere(url: str, every: int) -> N
         assert [
             one
             for branch in ("c", other.branch)
-            for one in snapshots_of(conversations).wrong(branch, conversations.path(branch))
+            for one in wrong_versions(snapshots_of(conversations), branch, conversations.path(branch))
         ] == []
         assert cold(conversations).state("c").ended is not None
 
@@ -225,7 +225,7 @@ def test_without_any_snapshot_the_answers_are_the_same(kept: Conversations) -> N
     assert not isinstance(opened_, Refused)
     before = {branch: cold(kept).state(branch) for branch in ("c", "d")}
     for branch in before:
-        recorder_of(kept).replace_snapshots(branch, {})
+        store_of(kept).replace_snapshots(branch, {})
     assert {branch: cold(kept).state(branch) for branch in before} == before
     assert read_for(kept, "c") == 62
     done(kept.chat("c").user_turn("Hello."))
@@ -237,43 +237,22 @@ def test_without_any_snapshot_the_answers_are_the_same(kept: Conversations) -> N
 # --- Snapshots that are not to be trusted ----------------------------------------------------------------------------
 
 
-def test_a_snapshot_by_other_code_is_ignored_and_replaced(kept: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_by_another_fold_is_replaced(kept: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fold that changed may make something else of the same log."""
     long(kept)
     before = kept.state("c")
-    monkeypatch.setattr(shelf, "fold_digest", lambda: b"8 others")
+    monkeypatch.setattr(shelf, "FOLD", FOLD + 1)
     assert read_for(kept, "c") == 61
     assert cold(kept).state("c") == before
     snapshots = snapshots_of(kept)
     assert snapshots.renew("c", kept.path("c")) == 6
     assert read_for(kept, "c") == 2
     monkeypatch.undo()
-    assert read_for(kept, "c") == 61, "of the code before there are none left"
-
-
-def test_the_digest_of_the_fold_is_of_its_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """One character of one of them makes another of it; sources that cannot be read make none, and so no snapshots."""
-    before = fold_digest.__wrapped__()
-    copy = tmp_path / "state.py"
-    with open(state_module.__file__) as source:
-        copy.write_text(source.read() + "\n")
-    monkeypatch.setattr(state_module, "__file__", str(copy))
-    after = fold_digest.__wrapped__()
-    assert before is not None
-    assert len(before) == len(after or b"") == 8
-    assert before != after
-    copy.unlink()
-    assert fold_digest.__wrapped__() is None
-    monkeypatch.setattr(shelf, "fold_digest", lambda: None)
-    conversations = open_at("memory:", snapshot_every=10)
-    long(conversations)
-    assert versions(conversations) == []
-    assert read_for(conversations, "c") == 61
-    assert snapshots_of(conversations).wrong("c", conversations.path("c")) == []
+    assert read_for(kept, "c") == 61, "of the fold before there are none left"
 
 
 def kept_bytes(conversations: Conversations, version: int, branch: str = "c") -> bytes:
-    found = recorder_of(conversations).select_snapshot(branch, version, b"")
+    found = store_of(conversations).snapshot(branch, version, b"")
     assert found is not None
     assert found[0] == version
     return bytes(found[1])
@@ -293,10 +272,10 @@ def test_a_damaged_or_moved_snapshot_is_ignored(kept: Conversations, damage: str
         "of an earlier version": good[50],
         "of another branch": kept_bytes(kept, 60, "d"),
     }[damage]
-    recorder_of(kept).replace_snapshots("c", {**good, 60: bad})
+    store_of(kept).replace_snapshots("c", {**good, 60: bad})
     assert read_for(kept, "c") == 12
     assert_same(kept, "c")
-    recorder_of(kept).replace_snapshots(
+    store_of(kept).replace_snapshots(
         "c", {version: bad for version in good if version != 50 or "earlier" not in damage}
     )
     assert_same(kept, "c")
@@ -306,9 +285,9 @@ def test_a_snapshot_made_without_the_key_is_ignored(kept: Conversations) -> None
     """Who can write to the log's file alone cannot make one up: a branch that has ended, say, that goes on."""
     chat = ended(started(kept))
     lie = kept.state("c")._replace(ended=None)
-    forged = SealedSnapshots(MemoryRecorder(), MemoryKeys())
+    forged = SealedSnapshots(MemoryStore(), MemoryKeys())
     command = chat.path[-1].command_id
-    recorder_of(kept).replace_snapshots("c", {lie.version: forged.take("c", lie, command) or b""})
+    store_of(kept).replace_snapshots("c", {lie.version: forged.take("c", lie, command) or b""})
     assert cold(kept).state("c").ended is not None
 
 
@@ -318,10 +297,10 @@ def test_a_snapshot_of_another_history_is_ignored(kept: Conversations) -> None:
     honest = cold(kept).state("c")
     snapshots = snapshots_of(kept)
     state = fold(kept.path("c", upto=60))._replace(model="another")
-    recorder_of(kept).replace_snapshots("c", {60: snapshots.take("c", state, "elsewhere") or b""})
+    store_of(kept).replace_snapshots("c", {60: snapshots.take("c", state, "elsewhere") or b""})
     assert cold(kept).state("c") == honest
     beyond = honest._replace(version=70)
-    recorder_of(kept).replace_snapshots("c", {70: snapshots.take("c", beyond, "elsewhere") or b""})
+    store_of(kept).replace_snapshots("c", {70: snapshots.take("c", beyond, "elsewhere") or b""})
     assert cold(kept).state("c") == honest
 
 
@@ -349,12 +328,12 @@ def test_no_ending_rests_on_a_snapshot(kept: Conversations) -> None:
 def test_an_audit_names_a_snapshot_that_lies(kept: Conversations) -> None:
     """And only that one."""
     long(kept)
-    assert snapshots_of(kept).wrong("c", kept.path("c")) == []
+    assert wrong_versions(snapshots_of(kept), "c", kept.path("c")) == []
     lie_about(kept, 60, model="another")
     assert cold(kept).state("c").model == "another", "or else this test shows nothing"
-    assert snapshots_of(kept).wrong("c", kept.path("c")) == [60]
+    assert wrong_versions(snapshots_of(kept), "c", kept.path("c")) == [60]
     snapshots_of(kept).renew("c", kept.path("c"))
-    assert snapshots_of(kept).wrong("c", kept.path("c")) == []
+    assert wrong_versions(snapshots_of(kept), "c", kept.path("c")) == []
     assert_same(kept, "c")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lastresort import StoreError, open_conversations
-from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
-from lastresort.adapters.stores.recorders import Entry, Row
+from lastresort.adapters.opening import Store, open_store
+from lastresort.adapters.stores.rows import Entry, Row
 from lastresort.application.ports import Append, CommandRecorded, Place, Placed, Sealed, VersionConflict
 from lastresort.domain.commands import RaiseRisk
 from lastresort.domain.events import (
@@ -40,8 +40,8 @@ from .stores import (
     log_of,
     new_url,
     opened,
-    recorder_of,
     started,
+    store_of,
     thanked,
 )
 
@@ -54,8 +54,8 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[RecorderStore]:
-    store, vault = open_store(url)
+def store(url: str) -> Iterator[Store]:
+    store, vault, _ = open_store(url)
     yield store
     vault.close()
     store.close()
@@ -86,7 +86,7 @@ def places(entries: Iterable[Recorded | Unreadable]) -> list[tuple[int, str, int
 # --- What is written is read ------------------------------------------------------------------------------------------
 
 
-def test_an_append_is_read_back_as_it_was_written(store: RecorderStore) -> None:
+def test_an_append_is_read_back_as_it_was_written(store: Store) -> None:
     """Envelope and event, from the stream and from the log, and as `append` returned it."""
     wrote = store.append(append("one", *placed("b", 1), Placed("b", 2, said()), correlation_id="act"))
     assert wrote == (
@@ -97,7 +97,7 @@ def test_an_append_is_read_back_as_it_was_written(store: RecorderStore) -> None:
     assert [read._replace(position=0) for read in store.read("b", "b")] == [one._replace(position=0) for one in wrote]
 
 
-def test_a_stream_is_read_between_versions(store: RecorderStore) -> None:
+def test_a_stream_is_read_between_versions(store: Store) -> None:
     """After one, up to another, and no more than so many."""
     store.append(append("one", *placed("b", 1, 2, 3, 4, 5)), append("other", *placed("other", 1, 2)))
     assert [entry.version for entry in store.read("b", "b", after=1, upto=4)] == [2, 3, 4]
@@ -105,7 +105,7 @@ def test_a_stream_is_read_between_versions(store: RecorderStore) -> None:
     assert list(store.read("b", "nowhere")) == []
 
 
-def test_the_log_is_in_the_order_of_the_appends(store: RecorderStore) -> None:
+def test_the_log_is_in_the_order_of_the_appends(store: Store) -> None:
     """Positions count from 1 over all branches, and a refused append takes none."""
     store.append(append("1", *placed("b", 1)))
     store.append(append("2", *placed("a", 1), *placed("b", 2)))
@@ -116,13 +116,13 @@ def test_the_log_is_in_the_order_of_the_appends(store: RecorderStore) -> None:
     assert places(last) == [(4, "c", 1)]
 
 
-def test_the_log_is_read_page_by_page(store: RecorderStore) -> None:
+def test_the_log_is_read_page_by_page(store: Store) -> None:
     """More rows than a page holds come in order, each once."""
     store.append(append("many", *placed("b", *range(1, 2_101))))
     assert places(store.log()) == [(version, "b", version) for version in range(1, 2_101)]
 
 
-def test_an_append_of_nothing_changes_nothing(store: RecorderStore) -> None:
+def test_an_append_of_nothing_changes_nothing(store: Store) -> None:
     """As when an empty log is imported."""
     assert store.append() == ()
     assert list(store.log()) == []
@@ -146,7 +146,7 @@ def test_an_append_of_nothing_changes_nothing(store: RecorderStore) -> None:
         ),
     ],
 )
-def test_a_gap_is_refused_and_nothing_is_written(store: RecorderStore, events: tuple[Placed, ...]) -> None:
+def test_a_gap_is_refused_and_nothing_is_written(store: Store, events: tuple[Placed, ...]) -> None:
     """No event of the append, no command, no words, and none are erased."""
     store.append(append("first", worded("b", 1, SEALED[0]), *placed("b", 2)))
     with pytest.raises(VersionConflict):
@@ -156,7 +156,7 @@ def test_a_gap_is_refused_and_nothing_is_written(store: RecorderStore, events: t
     assert store.contents([Place("b", 1), Place("other", 1)]) == {Place("b", 1): SEALED[0].data}
 
 
-def test_a_fork_begins_after_its_prefix(store: RecorderStore) -> None:
+def test_a_fork_begins_after_its_prefix(store: Store) -> None:
     """The first version of a branch that opens at 3 is 4, and it goes on from there."""
     fork = BranchOpened(by=USER, conversation="b", parent="b", at=3, cause="edit", risks=())
     store.append(append("root", *placed("b", 1, 2, 3, 4)))
@@ -165,7 +165,7 @@ def test_a_fork_begins_after_its_prefix(store: RecorderStore) -> None:
     assert [entry.version for entry in store.read("b", "f")] == [4, 5]
 
 
-def test_several_appends_are_one_transaction(store: RecorderStore) -> None:
+def test_several_appends_are_one_transaction(store: Store) -> None:
     """If the last of them is refused, none was written."""
     with pytest.raises(VersionConflict):
         store.append(append("good", worded("a", 1, SEALED[0])), append("bad", *placed("b", 2)))
@@ -177,7 +177,7 @@ def test_several_appends_are_one_transaction(store: RecorderStore) -> None:
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_command_is_recorded_once(store: RecorderStore) -> None:
+def test_a_command_is_recorded_once(store: Store) -> None:
     """A second append by it is refused as such, on another branch too, and writes nothing."""
     store.append(append("once", *placed("b", 1)))
     for events in (placed("b", 1), placed("b", 2), placed("other", 1)):
@@ -187,7 +187,7 @@ def test_a_command_is_recorded_once(store: RecorderStore) -> None:
     assert store.contents([Place("words", 1)]) == {}
 
 
-def test_what_a_command_wrote_is_found_by_its_id(store: RecorderStore) -> None:
+def test_what_a_command_wrote_is_found_by_its_id(store: Store) -> None:
     """All of its events on every branch, and none of the others between them."""
     store.append(append("before", *placed("b", 1), *placed("a", 1)))
     wrote = store.append(append("it", *placed("a", 2, 3), *placed("b", 2)))
@@ -196,7 +196,7 @@ def test_what_a_command_wrote_is_found_by_its_id(store: RecorderStore) -> None:
     assert store.recorded_by("b", "nobody") == []
 
 
-def test_what_a_command_wrote_comes_in_the_order_of_the_log(store: RecorderStore) -> None:
+def test_what_a_command_wrote_comes_in_the_order_of_the_log(store: Store) -> None:
     """The branch that a command was sent to comes first, whatever its name."""
     store.append(append("it", *placed("z", 1), *placed("a", 1)))
     assert [entry.branch for entry in store.recorded_by("b", "it")] == ["z", "a"]
@@ -218,7 +218,7 @@ def test_a_command_delivered_twice_is_answered_twice_the_same(url: str) -> None:
 # --- Words beside the log ---------------------------------------------------------------------------------------------
 
 
-def test_words_are_kept_with_the_events_and_erased_with_them(store: RecorderStore) -> None:
+def test_words_are_kept_with_the_events_and_erased_with_them(store: Store) -> None:
     """Erased bytes are gone, the others stay, and the log is as it was."""
     first, second, third = (Place("b", version) for version in (1, 2, 3))
     store.append(append("say", worded("b", 1, SEALED[0]), worded("b", 2, SEALED[1])))
@@ -246,13 +246,13 @@ GOOD = b'{"by": {"kind": "user", "id": "user"}}'
     ],
 )
 def test_an_entry_that_cannot_be_read_is_named_and_nothing_is_imported(
-    store: RecorderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str, state: bytes, why: str
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str, state: bytes, why: str
 ) -> None:
     """The audit sees it as Unreadable; whoever needs the event is told where it stands and what to do."""
     (tmp_path / "canary_of_the_store.py").write_text("class Event: pass")
     monkeypatch.syspath_prepend(tmp_path)
     store.append(append("good", *placed("b", 1)))
-    store.recorder.append([Entry(Row("b", 2, topic, state, None, 1, "t", "foreign", 0, None), False, None)])
+    store.write([Entry(Row("b", 2, topic, state, None, 1, "t", "foreign", 0, None), False, None)])
     store.append(append("good-too", *placed("b", 3)))
     _, entry, after = store.entries()
     assert isinstance(entry, Unreadable)
@@ -272,12 +272,12 @@ def test_an_entry_that_cannot_be_read_is_named_and_nothing_is_imported(
 def test_of_two_writers_on_a_branch_exactly_one_wins(url: str) -> None:
     """Time after time, both write the same next version at the same moment, each through a connection of its own."""
     rounds = 25
-    first, vault = open_store(url)
-    second, other_vault = (first, vault) if url == "memory:" else open_store(url)
+    first, vault, _ = open_store(url)
+    second, other_vault = (first, vault) if url == "memory:" else open_store(url)[:2]
     barrier = threading.Barrier(2, timeout=30)
     won: dict[str, list[int]] = {"first": [], "second": []}
 
-    def write(name: str, store: RecorderStore) -> None:
+    def write(name: str, store: Store) -> None:
         for version in range(1, rounds + 1):
             barrier.wait()
             try:
@@ -424,7 +424,7 @@ def test_sqlite_is_written_so_that_it_survives_power_loss(tmp_path: Path) -> Non
     """In WAL mode only synchronous=FULL (2) does."""
     with opened(f"sqlite:///{tmp_path}/log.db") as chats:
         for commit in (True, False):
-            with recorder_of(chats).datastore.transaction(commit=commit) as cursor:
+            with store_of(chats).datastore.transaction(commit=commit) as cursor:
                 cursor.execute("PRAGMA synchronous")
                 assert cursor.fetchone()[0] == 2
                 cursor.execute("PRAGMA journal_mode")

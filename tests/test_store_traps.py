@@ -18,17 +18,17 @@ from typing import Any
 
 import psycopg
 import pytest
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
 from lastresort import Committed, StoreError, open_conversations
-from lastresort.adapters.stores.postgres import PostgresRecorder
-from lastresort.adapters.stores.recorder_store import RecorderStore, open_store
+from lastresort.adapters.opening import Store, open_store
+from lastresort.adapters.stores.postgres import PostgresStore
 from lastresort.application.ports import Append, Place, Placed, VersionConflict
 from lastresort.domain.events import UserTurnTaken
 from lastresort.projections import audit
 
 from .narrow import must_be, present
-from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, recorder_of, started
+from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, started, store_of
 
 
 def leave(command_id: str, branch: str, version: int) -> Append:
@@ -41,8 +41,8 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[RecorderStore]:
-    store, vault = open_store(url)
+def store(url: str) -> Iterator[Store]:
+    store, vault, _ = open_store(url)
     yield store
     vault.close()
     store.close()
@@ -68,19 +68,25 @@ def within(seconds: float, act: Callable[[], Any]) -> Any:
 # --- 1, 2, 3, 8: the log, and who follows it --------------------------------------------------------------------------
 
 
-def test_large_events_of_the_library_are_written(store: RecorderStore) -> None:
+def library_of(store: Store) -> ApplicationRecorder:
+    """The store as the library knows it."""
+    assert isinstance(store, ApplicationRecorder)
+    return store
+
+
+def test_large_events_of_the_library_are_written(store: Store) -> None:
     """Trap 1: the library's own pipeline hangs above some 0.3 MB over a Unix socket, with the table locked."""
     event = StoredEvent("big", 1, "UserLeft", b"x" * 2_000_000)
-    assert within(30, lambda: store.recorder.insert_events([event])) == [1]
+    assert within(30, lambda: library_of(store).insert_events([event])) == [1]
 
 
 def test_a_reader_that_follows_the_log_misses_nothing(url: str) -> None:
     """Trap 2: without a lock events are committed in another order than their positions have."""
     writers, rounds = 4, 25
-    reading, vault = open_store(url)
+    reading, vault, _ = open_store(url)
 
     def write(number: int) -> None:
-        store, its_vault = open_store(url)
+        store, its_vault, _ = open_store(url)
         for version in range(1, rounds + 1):
             store.append(leave(f"{number}-{version}", f"b{number}", version))
         its_vault.close()
@@ -90,8 +96,8 @@ def test_a_reader_that_follows_the_log_misses_nothing(url: str) -> None:
     for thread in threads:
         thread.start()
     seen: list[int] = []
-    while any(thread.is_alive() for thread in threads) or reading.recorder.select_log(len(seen), 1):
-        seen += [row[0] for row in reading.recorder.select_log(seen[-1] if seen else 0, 10)]
+    while any(thread.is_alive() for thread in threads) or list(reading.log(after=len(seen), limit=1)):
+        seen += [one.position for one in reading.log(after=seen[-1] if seen else 0, limit=10)]
     for thread in threads:
         thread.join()
     vault.close()
@@ -101,27 +107,27 @@ def test_a_reader_that_follows_the_log_misses_nothing(url: str) -> None:
 
 def test_the_functions_of_the_library_are_off(postgresql: Callable[[], str]) -> None:
     """Trap 2: they take no lock, and drop what was to be written beside the events."""
-    store, vault = open_store(postgresql())
-    assert isinstance(store.recorder, PostgresRecorder)
-    assert store.recorder.datastore.enable_db_functions is False
+    store, vault, _ = open_store(postgresql())
+    assert isinstance(store, PostgresStore)
+    assert store.datastore.enable_db_functions is False
     vault.close()
     store.close()
 
 
 def test_a_log_in_sqlite_is_followed_by_asking(tmp_path: Path) -> None:
     """Trap 3: there is nothing to subscribe to; the library's own way of asking sees every event."""
-    store, vault = open_store(f"sqlite:///{tmp_path}/log.db")
+    store, vault, _ = open_store(f"sqlite:///{tmp_path}/log.db")
     with pytest.raises(NotImplementedError):
-        store.recorder.subscribe()
+        library_of(store).subscribe()
     for version in (1, 2, 3):
         store.append(leave(f"{version}", "b", version))
-        (new,) = store.recorder.select_notifications(version - 1, 10, inclusive_of_start=False)
+        (new,) = library_of(store).select_notifications(version - 1, 10, inclusive_of_start=False)
         assert (new.id, new.originator_version, new.topic) == (version, version, "UserLeft")
     vault.close()
     store.close()
 
 
-def test_positions_have_no_gaps_after_conflicts(store: RecorderStore) -> None:
+def test_positions_have_no_gaps_after_conflicts(store: Store) -> None:
     """Trap 8: a sequence of PostgreSQL's counts what was refused too."""
     store.append(leave("1", "b", 1))
     for attempt in range(3):
@@ -166,9 +172,9 @@ def test_who_lost_the_answer_learns_the_truth(
 ) -> None:
     """The server ends the connection: no conflict with oneself, and the command has taken effect once."""
     url = postgresql()
-    write, losses = PostgresRecorder._write, [0]
+    write, losses = PostgresStore._write, [0]
 
-    def lossy(self: PostgresRecorder, c: psycopg.Connection[Any], *args: Any) -> int:
+    def lossy(self: PostgresStore, c: psycopg.Connection[Any], *args: Any) -> int:
         losses[0] += 1
         if committed:
             write(self, c, *args)
@@ -180,7 +186,7 @@ def test_who_lost_the_answer_learns_the_truth(
 
     with opened(url) as chats:
         chat = started(chats)
-        monkeypatch.setattr(PostgresRecorder, "_write", lossy)
+        monkeypatch.setattr(PostgresStore, "_write", lossy)
         outcome = chat.user_turn("hello", command_id="once")
         monkeypatch.undo()
         assert isinstance(outcome, Committed)
@@ -217,12 +223,12 @@ def test_writes_take_the_lock_at_once(tmp_path: Path) -> None:
     with opened(f"sqlite:///{tmp_path}/log.db") as chats:
         chat = started(chats)
         statements: list[str] = []
-        recorder_of(chats)._writer.set_trace_callback(statements.append)
+        store_of(chats)._writer.set_trace_callback(statements.append)
         chat.user_turn("hello")
         assert statements[0] == "BEGIN IMMEDIATE"
         assert statements[-1] == "COMMIT"
         assert statements.count("COMMIT") == 1
-        with recorder_of(chats).datastore.get_connection(commit=True) as connection:
+        with store_of(chats).datastore.get_connection(commit=True) as connection:
             connection._sqlite_conn.set_trace_callback(statements.append)
             with connection.transaction(commit=True):
                 assert statements[-1] == "BEGIN IMMEDIATE"
@@ -332,7 +338,7 @@ def test_a_server_that_hangs_is_told_in_time(postgresql: Callable[[], str]) -> N
         ("synchronous=OFF", "synchronous=OFF is not FULL or NORMAL"),
         ("deadline=soon", "deadline=soon is not a number of seconds"),
         ("deadline=0", "deadline=0 is not a number of seconds"),
-        ("speed=11", "speed is no setting of it; there are: deadline, synchronous"),
+        ("speed=11", "unknown setting speed; known for this store: deadline, synchronous"),
     ],
 )
 def test_a_setting_that_is_none_is_refused_by_name(tmp_path: Path, query: str, why: str) -> None:
@@ -346,7 +352,7 @@ def test_the_lesser_setting_is_named_and_kept(tmp_path: Path) -> None:
     """Every connection has it, the writer's too."""
     with opened(f"sqlite:///{tmp_path}/log.db?synchronous=normal") as chats:
         started(chats)
-        assert recorder_of(chats)._writer.execute("PRAGMA synchronous").fetchone() == (1,)
+        assert store_of(chats)._writer.execute("PRAGMA synchronous").fetchone() == (1,)
     assert (tmp_path / "log.db").exists()
 
 

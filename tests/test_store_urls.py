@@ -80,7 +80,7 @@ def test_no_form_of_a_url_shows_a_password(url: str, act: Callable[[str], object
         ("postgresql://%2Ftmp%2Fnowhere/x", "cannot open postgresql://%2Ftmp%2Fnowhere/x: "),
         ("postgresql:///x?host=/tmp/nowhere&user=me@there", "cannot open postgresql:///x: "),
         ("postgresql://u:a%40b@127.0.0.1:1", "cannot open postgresql://u:***@127.0.0.1:1: "),
-        ("postgresql://u:p@q@h/x", "cannot open postgresql://***: it is not plain which part of the URL is which"),
+        ("postgresql://u:p@q@h/x", "cannot open postgresql://***: the URL is ambiguous"),
         ("sqlite:log.db", "not the URL of a store: sqlite:log.db; use "),
     ],
 )
@@ -94,5 +94,5 @@ def test_what_is_no_secret_of_a_url_is_shown(url: str, shown: str) -> None:
 def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is an extra."""
     monkeypatch.setitem(sys.modules, "lastresort.adapters.stores.postgres", None)
-    with pytest.raises(StoreError, match=r"pip install lastresort\[postgres\]"):
+    with pytest.raises(StoreError, match=r"pip install 'lastresort\[postgres\]'"):
         open_conversations("postgresql://localhost/x")

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from lastresort import StoreError
-from lastresort.adapters.stores.recorder_store import located
+from lastresort.adapters.databases.urls import located
 from lastresort.adapters.upkeep.backup import backup
 from lastresort.adapters.upkeep.checks import Check
 from lastresort.adapters.upkeep.doctor import examine

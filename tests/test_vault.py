@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lastresort import Rating, StoreError
-from lastresort.adapters.stores.recorder_store import open_store
+from lastresort.adapters.opening import open_store
 from lastresort.adapters.vault.keys import MemoryKeys, SQLiteKeys
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.application.ports import Place, SealBroken, Sealed
@@ -21,14 +21,14 @@ from lastresort.projections import audit, transcript, views
 
 from .narrow import must_be
 from .service_kit import another, done
-from .stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, recorder_of, started
+from .stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, started, store_of
 
 CANARY = "xylophone-canary"
 
 
 @pytest.fixture(params=STORES)
 def vault(request: pytest.FixtureRequest) -> Iterator[AesGcmVault]:
-    store, vault = open_store(new_url(request.param, request))
+    store, vault, _ = open_store(new_url(request.param, request))
     yield vault
     vault.close()
     store.close()
@@ -150,7 +150,7 @@ def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 def test_keys_survive(kind: str, request: pytest.FixtureRequest) -> None:
     """A second process finds the first one's, and what each sealed opens whichever key is used on."""
     url = new_url(kind, request)
-    (one, first), (other, second) = open_store(url), open_store(url)
+    (one, first, _), (other, second, _) = open_store(url), open_store(url)
     sealed = first.seal("c", "b", 7, CANARY)
     assert second.open("c", "b", 7, sealed) == CANARY
     later = second.seal("c", "b", 8, CANARY)
@@ -163,7 +163,7 @@ def test_keys_survive(kind: str, request: pytest.FixtureRequest) -> None:
         assert {vault.open("c", "b", 7 + n, one) for n, one in enumerate((sealed, later, last))} == {CANARY}
     for opened_store in (first, second, one, other):
         opened_store.close()
-    store, vault = open_store(url)
+    store, vault, _ = open_store(url)
     assert vault.open("c", "b", 7, sealed) == CANARY
     vault.close()
     store.close()
@@ -172,7 +172,7 @@ def test_keys_survive(kind: str, request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("kind", STORES[1:])
 def test_a_key_whose_owner_the_power_took_opens_and_is_destroyed(kind: str, request: pytest.FixtureRequest) -> None:
     """Whose a key is may be lost with the power; the key is not, and what it sealed says its name."""
-    store, vault = open_store(new_url(kind, request))
+    store, vault, _ = open_store(new_url(kind, request))
     for conversation in ("a", "b", "c"):  # one key is made for the first, two for the second
         sealed = vault.seal(conversation, "b", 7, CANARY)
     name = sealed.data[:8]
@@ -231,7 +231,7 @@ def test_the_master_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Pa
 def test_keys_are_kept_wrapped(kind: str, request: pytest.FixtureRequest) -> None:
     """Without the master key they open nothing, and none passes for another."""
     url = new_url(kind, request)
-    store, vault = open_store(url, master_key=lambda: MASTER)
+    store, vault, _ = open_store(url, master_key=lambda: MASTER)
     sealed = vault.seal("c", "b", 7, CANARY)
     keys: Any = vault._keys
     kept = keys._keys.find("c", sealed.data[:8])
@@ -245,7 +245,7 @@ def test_keys_are_kept_wrapped(kind: str, request: pytest.FixtureRequest) -> Non
     store.close()
     with pytest.raises(StoreError, match="wrapped by another master key than this one"):
         open_store(url, master_key=lambda: bytes(32))
-    store, vault = open_store(url, master_key=lambda: MASTER)
+    store, vault, _ = open_store(url, master_key=lambda: MASTER)
     assert vault.open("c", "b", 7, sealed) == CANARY
     vault.close()
     store.close()
@@ -400,7 +400,7 @@ def test_kept_bytes_that_were_tampered_with_are_not_shown(tmp_path: Path) -> Non
         chat = started(chats)
         chat.user_turn("One.")
         chat.assistant_turn("Two.")
-        with recorder_of(chats).datastore.transaction(commit=True) as cursor:
+        with store_of(chats).datastore.transaction(commit=True) as cursor:
             cursor.execute("SELECT position, data FROM contents")
             (one, its), (other, others) = (tuple(row) for row in cursor.fetchall())
             for position, data in ((one, others), (other, its)):

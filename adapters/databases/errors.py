@@ -40,9 +40,9 @@ def reached() -> Iterator[None]:
 
 
 def unreached(error: Exception) -> StoreError:
-    """Say what the engine said, and what it means where that is not plain."""
+    """Say what the engine said, and what it means where that is not obvious."""
     said = told(error)
-    if "locked" in said:
+    if "locked" in said or "lock timeout" in said:
         return StoreLocked(f"another program held the store's lock until the deadline: {said}; nothing was written")
     if "not a database" in said:
         return StoreError(f"this is no store: {said}; name the file of one")

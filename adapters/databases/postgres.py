@@ -20,11 +20,12 @@ def connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[
     at = conninfo_to_dict(url)
     at.setdefault("connect_timeout", str(max(1, round(settings.deadline))))
     connection = psycopg.connect(**{**at, **options}, autocommit=True)
-    _bound(connection, settings)
+    bound(connection, settings)
     return connection
 
 
-def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
+def bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
+    """Have what is done on a connection take no longer than its deadline."""
     milliseconds = max(2, round(settings.deadline * 1_000))
     for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
         connection.execute(f"SET {timeout} = {milliseconds}")
@@ -33,7 +34,7 @@ def _bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
 
 @contextmanager
 def migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    """Make tables, one process at a time: together they would trip over each other, and who waits need not hurry."""
+    """Make tables, one process at a time: together they would trip over each other, and nobody need hurry."""
     with connect(url, settings) as connection:
         connection.execute("SET lock_timeout = 60000")
         connection.execute("SET statement_timeout = 60000")

@@ -16,7 +16,7 @@ def connect(path: str, settings: Settings = _DEFAULT, *, uri: bool = False) -> s
     """Open a connection that deletes for good, and that survives power loss (with a WAL only `FULL` does).
 
     Raises:
-        StoreError: SQLite does not do as it is told.
+        StoreError: SQLite does not accept a setting.
         sqlite3.Error: the file cannot be opened, or is no database.
     """
     connection = sqlite3.connect(
@@ -64,7 +64,7 @@ def truncate_log(connection: sqlite3.Connection, deadline: float) -> None:
     """Truncate the write-ahead log, in which what was deleted stays readable.
 
     Raises:
-        StoreError: readers kept it from being truncated until `deadline` seconds had gone by.
+        StoreError: readers kept it from being truncated for `deadline` seconds.
     """
     until = time.monotonic() + deadline
     (usual,) = connection.execute("PRAGMA busy_timeout").fetchone()

@@ -1,8 +1,8 @@
 """A watch over calls to a server that may never answer.
 
 The deadlines that PostgreSQL itself keeps need a server that runs. Here a thread looks every now and then for calls
-past their time, and shuts the connection's socket down, so that whoever waits for it gets an error. A call pays for two
-entries in a dictionary.
+past their time, and shuts the connection's socket down, so that the thread that waits for it gets an error. A call pays
+for two entries in a dictionary.
 """
 
 import os

@@ -143,7 +143,7 @@ def write_log(path: Path, entries: Iterable[Recorded], store: EventStore) -> Non
         BadInput: the store holds a branch or a command of the log already.
     """
     try:
-        store.append(*_appends(entries))
+        store.import_log(_appends(entries))
     except (VersionConflict, CommandRecorded) as error:
         raise BadInput(f"{path}: the store holds some of this log already: {error}; import it into another") from None
 

@@ -66,6 +66,10 @@ class Replayed:
         """
         return tuple(recorded for append in appends for recorded in self._take(append))
 
+    def import_log(self, appends: Iterable[Append]) -> int:
+        """See `append`."""
+        return len(self.append(*appends))
+
     def _take(self, append: Append) -> Sequence[Recorded]:
         recorded = self._look(append) if self._looking else self._write(append)
         for one in recorded:

@@ -42,7 +42,7 @@ _UNKNOWN = "a field that is not known"
 _TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
 
 
-class Stored(NamedTuple):
+class StoredEvent(NamedTuple):
     """A row of the log as it is read. What an event cannot do without may still be missing from a row that is none."""
 
     position: int
@@ -105,7 +105,7 @@ class Encoding:
         return row
 
     def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
-        """Read rows, each with the fields of `Stored`."""
+        """Read rows, each with the fields of `StoredEvent`."""
         known, make = self._known.get, tuple.__new__  # by the way of `Recorded._make` it takes half as long again
         ids_are_fine = _are_ids([row[_COMMAND_ID] for row in rows])
         entries: list[Recorded | Unreadable] = []
@@ -130,7 +130,7 @@ class Encoding:
                 or not (ids_are_fine or is_id(command_id))
                 or not (correlation_id is None or is_id(correlation_id))
             ):
-                entries.append(self._otherwise(Stored._make(row), event))
+                entries.append(self._otherwise(StoredEvent._make(row), event))
             else:
                 named = correlation_id or command_id
                 entries.append(make(Recorded, (position, branch, version, kind, time, command_id, event, named)))
@@ -167,7 +167,7 @@ class Encoding:
         elif self.state(event) == row:  # only what we wrote says the same with another digest, or another id, in it
             self._known[key] = event
 
-    def _otherwise(self, row: Stored, read: Any) -> Recorded | Unreadable:
+    def _otherwise(self, row: StoredEvent, read: Any) -> Recorded | Unreadable:
         """Read a row that is no event of the current version: an earlier one, or say what is wrong with it.
 
         Args:
@@ -190,7 +190,7 @@ class Encoding:
             pass  # there is no such step, or it expects other fields
         return _unreadable(row, _wrong(event, row))
 
-    def _upcast(self, row: Stored, current: int) -> bytes:
+    def _upcast(self, row: StoredEvent, current: int) -> bytes:
         """Bring a state of an earlier schema version up to date."""
         written = row.schema_version
         if written is None or not 0 < written <= current:
@@ -207,7 +207,7 @@ class _NoUpcast(Exception):
     """The state is not of an earlier version; it is just wrong, and this says how."""
 
 
-def _unreadable(row: Stored, why: str) -> Unreadable:
+def _unreadable(row: StoredEvent, why: str) -> Unreadable:
     """Say of a row why it is none. What ought to name it may be anything: then no name is better than a wrong one."""
     branch = row.branch if type(row.branch) is str and row.branch else "?"
     version = row.version if type(row.version) is int else 0
@@ -255,7 +255,7 @@ def _without_id(state: bytes, branch: str) -> bytes | None:
     return state.replace(named, b'"conversation":""', 1) if named in state else None
 
 
-def _wrong(event: type[EventBase], row: Stored) -> str:
+def _wrong(event: type[EventBase], row: StoredEvent) -> str:
     """Say what keeps a row from being an `event` of the current version."""
     try:
         read = event.model_validate_json(_filled(row.state, row.digest))

@@ -1,7 +1,8 @@
 """Group commit: writers that come while another one commits share the next transaction.
 
-A disk confirms a commit of fifty appends in the time of one. There is no thread of its own: whoever comes first leads,
-commits for all who wait, and hands over to the next. So a lone writer pays two looks at a lock, and waits for nobody.
+A disk confirms a commit of fifty appends in the time of one. There is no thread of its own: the first to come
+leads, commits for all that wait, and hands over to the next. So a lone writer pays two looks at a lock, and waits for
+nobody.
 """
 
 from collections import deque
@@ -13,7 +14,7 @@ from lastresort.adapters.databases.errors import StoreError, StoreLocked
 
 Work = TypeVar("Work")
 _TOGETHER = 256  # appends in a transaction, at most: bounds how long the first of them waits for the last
-_WAITING = 4_096  # who comes when so many wait is told so: the disk is not keeping up
+_WAITING = 4_096  # more than these are refused: the disk is not keeping up
 
 
 class Job(Generic[Work]):
@@ -30,7 +31,7 @@ class Job(Generic[Work]):
 
 
 class GroupCommit(Generic[Work]):
-    """Has `commit` called with the jobs of all who wait, by one thread at a time.
+    """Calls `commit` with the jobs of all that wait, by one thread at a time.
 
     Args:
         commit: writes jobs in one transaction. It sets each job's position or error, or raises, for all of them.
@@ -48,7 +49,7 @@ class GroupCommit(Generic[Work]):
         """Commit `work`, with that of others, and return its position.
 
         Raises:
-            StoreError: others did not come to an end in time.
+            StoreError: other writes took too long.
             Exception: what `commit` set or raised.
         """
         job = Job(work)
@@ -67,7 +68,7 @@ class GroupCommit(Generic[Work]):
         else:
             self._wait(job)
             if job.leads:
-                self._lead(self._with_who_waits(job))
+                self._lead(self._with_those_waiting(job))
         if job.error is not None:
             raise job.error
         return job.position
@@ -80,20 +81,22 @@ class GroupCommit(Generic[Work]):
         with self._mutex:
             if job in self._waiting:
                 self._waiting.remove(job)
-                job.error = StoreLocked(f"another write did not end within {self._deadline:g} s; nothing was written")
+                job.error = StoreLocked(
+                    f"another write did not finish within {self._deadline:g} s; nothing was written"
+                )
             elif not job.leads and not job.gate.acquire(blocking=False):
                 job.error = StoreError(
-                    f"a write did not end within {self._deadline:g} s and may still succeed; send the command again"
+                    f"a write did not finish within {self._deadline:g} s and may still succeed; send the command again"
                 )
 
-    def _with_who_waits(self, job: Job[Work]) -> list[Job[Work]]:
+    def _with_those_waiting(self, job: Job[Work]) -> list[Job[Work]]:
         with self._mutex:
             return [job, *(self._waiting.popleft() for _ in range(min(_TOGETHER - 1, len(self._waiting))))]
 
     def _lead(self, batch: Sequence[Job[Work]]) -> None:
         try:
             self._commit(batch)
-        except Exception as error:  # whatever it is, everybody who waited is told
+        except Exception as error:  # whatever it is, everybody that waited is told
             for one in batch:
                 one.error = error
         except BaseException:  # this thread is being stopped; the others are to know

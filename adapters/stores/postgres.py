@@ -1,64 +1,86 @@
-"""The log, and the keys, in PostgreSQL: where several processes or machines write.
+"""The log in PostgreSQL, where several processes or machines write.
 
-The tables are those of `sqlite`. An append is one statement, one round trip: it calls a function of ours that takes an
-advisory lock, checks, and writes. Appends come one after the other, so positions rise without gaps in the order of the
-commits, and a reader that follows the log misses none.
+The tables are those of `sqlite_recorder`. An append is one statement, one round trip: it calls a function of ours that
+takes an advisory lock, checks, and writes. Appends come one after the other, so positions rise without gaps in the
+order of the commits, and a reader that follows the log misses none. Each append notifies those who wait, in its own
+transaction.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 import psycopg
 from eventsourcing import postgres as library  # its factory is not named here: the library takes a module to have one
-from eventsourcing.persistence import ProcessRecorder, StoredEvent
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresTrackingRecorder
+from eventsourcing.postgres import PostgresDatastore
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
-from psycopg.rows import dict_row, tuple_row
-from psycopg.sql import SQL, Composed
+from psycopg.rows import tuple_row
 
-from lastresort.adapters.databases.postgres import GRACE, MIGRATION_LOCK, _bound, migrating
+from lastresort.adapters.databases.errors import reached
+from lastresort.adapters.databases.postgres import GRACE, migrating
+from lastresort.adapters.databases.postgres_listener import Listener
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
-from lastresort.application.ports import CommandRecorded, Place, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, Place, VersionConflict
 
-from .beside import REBUILD, BesideTheLog, Statement, in_postgres
-from .postgres_tables import APPEND_LOCK, ARGUMENTS, ARGUMENTS_1, KEYS, MADE, RECORDED, TAKEN, check_is_ours
-from .recorders import READ, SCHEMA, Entry, Tables, by_branch, check_migration, check_schema, tables_of
+from .codec import Encoding
+from .derived import Statement, in_postgres
+from .postgres_recorder import PostgresProcessRecorder, PostgresRecorder, datastore_of
+from .postgres_tables import APPEND_LOCK, ARGUMENTS, RECORDED, TAKEN, check_is_ours
+from .rows import Entry, chunks, entries_of
+from .signal import Commits
+from .sql import SQLStore
 
 _TRY = 0.5  # seconds that one attempt to get a connection may take
+_LOOK = 2.0  # seconds between two looks at the log where nothing is heard: a pooler may keep notifications back
+_IMPORT = 600.0  # seconds for a thousand events of an import
 _APPEND = b"lastresort_append"  # a prepared statement of each connection that has appended
 _BINARY = (1,) * len(ARGUMENTS)  # the format of each
 _WELL = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 Result = TypeVar("Result")
 
 
-class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
-    """Keeps the log in PostgreSQL. Appends are serialized, so positions rise in the order of commits."""
+class PostgresStore(SQLStore, PostgresRecorder):
+    """An event store in PostgreSQL, on the library's recorder. Threads may share it.
 
-    deadline = Settings().deadline
+    Appends are serialized, so positions rise in the order of commits.
 
-    def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = "stored_events") -> None:
+    Args:
+        datastore: the library's.
+        events_table_name: of the log.
+        encoding: reads and writes events.
+        deadline: seconds that a call may take.
+    """
+
+    def __init__(
+        self,
+        datastore: PostgresDatastore,
+        *,
+        events_table_name: str = "stored_events",
+        encoding: Encoding | None = None,
+        deadline: float = Settings().deadline,
+    ) -> None:
         super().__init__(datastore, events_table_name=events_table_name)
+        self._encoding = encoding or Encoding()
+        self.deadline = deadline
         self._watch = Watch()
         self._lock = Lock()
         self._at_hand: psycopg.Connection[Any] | None = None
         self._closed = False
+        self._commits = Commits()
+        self._listener = Listener(self._connected, self.channel_name, self._commits.set)
         self._prepared: WeakSet[psycopg.Connection[Any]] = WeakSet()
-        self.sql_create_statements = [self._composed(statement) for statement in MADE]
-        arguments = ", ".join(f"%s::{kind}" for kind in ARGUMENTS)
-        self._write_one = self._composed(f"SELECT {{schema}}.write_event({arguments})")
+        notify = f"pg_notify('{self.channel_name}', '')"
         numbered = ", ".join(f"${number}::{kind}" for number, kind in enumerate(ARGUMENTS, start=1))
-        self._append = self._composed(f"SELECT {{schema}}.write_event({numbered})").as_bytes()
+        self._append = self._composed(f"SELECT {{schema}}.write_event({numbered}), {notify}").as_bytes()
         arrays = ", ".join(f"%s::{kind}[]" for kind in ARGUMENTS)
         self._write_many = self._composed(
-            f"SELECT {{schema}}.write_event(b, v, k, s, h, w, r, c, n, o, g, d, j, t) FROM unnest({arrays}) "
+            f"SELECT {{schema}}.write_event(b, v, k, s, h, w, r, c, n, o, g, d, j, t), {notify} FROM unnest({arrays}) "
             "WITH ORDINALITY AS e (b, v, k, s, h, w, r, c, n, o, g, d, j, t, place) ORDER BY place"
         )
         self._erase = self._composed(
@@ -67,31 +89,9 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
             "WHERE position = e.notification_id AND e.originator_id = b AND e.originator_version = v"
         )
 
-    def _composed(self, statement: str) -> Composed:
-        table, schema = self.events_table_name, self.datastore.schema
-        return SQL(statement.replace("{events}", f'"{table}"').replace("{schema}", f'"{schema}"')).format()
-
-    # --- the tables -----------------------------------------------------------------------------------------------
-
-    def create_table(self) -> None:
-        """Make the tables that are missing.
-
-        Raises:
-            StoreError: the tables are of another version of this program.
-        """
-        with self.datastore.transaction(commit=True) as c:
-            c.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-            tables = self._made(c.connection)
-            check_schema(tables)
-            if not self._tables() <= tables.made:
-                self._create_table(c)
-
-    def _tables(self) -> set[str]:
-        return {self.events_table_name, "contents", "meta", "branches", "snapshots"}
-
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def append(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
+    def write(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
         tries = 0
 
         def write(connection: psycopg.Connection[Any]) -> int:
@@ -101,21 +101,19 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
 
         try:
             return self._again_if_lost(write)
-        except errors.UniqueViolation as error:
-            raise VersionConflict(str(error)) from None
         except psycopg.Error as error:
-            if error.sqlstate == TAKEN:
-                raise VersionConflict(error.diag.message_primary) from None
-            if error.sqlstate == RECORDED:
-                if tries > 1 and (position := self._written(entries[0])):
-                    return position
-                raise CommandRecorded(error.diag.message_primary) from None
-            raise
+            if error.sqlstate == RECORDED and tries > 1 and (position := self._written(entries[0])):
+                return position
+            raise _meant(error) from None
 
     def _written(self, entry: Entry) -> int | None:
         """Return the position of `entry` if it is in the log: the answer to the append that wrote it was lost."""
-        found = next(iter(self.select_command(entry.row.command_id)), None)
-        return int(found[0]) if found is not None and found[1:5] == tuple(entry.row[:4]) else None
+        rows = self._rows(
+            "SELECT {position}, originator_id, originator_version, topic, state FROM {events} "
+            "WHERE command_id = %s ORDER BY nth LIMIT 1",
+            entry.row.command_id,
+        )
+        return int(rows[0][0]) if rows and rows[0][1:] == tuple(entry.row[:4]) else None
 
     def _write(self, connection: psycopg.Connection[Any], entries: Sequence[Entry], erased: Sequence[Place]) -> int:
         if not erased:
@@ -123,18 +121,22 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
                 self._inserted_one(connection, entries[0]) if len(entries) == 1 else self._inserted(connection, entries)
             )
         with connection.transaction():
-            position = self._inserted(connection, entries)
+            return self._inserted(connection, entries, erased)
+
+    def _inserted(
+        self, connection: psycopg.Connection[Any], entries: Sequence[Entry], erased: Sequence[Place] = ()
+    ) -> int:
+        """Write entries, erase words, and return the position of the first entry."""
+        first = (0,)
+        if entries:
+            columns = zip(*((*row, *beside) for row, *beside in entries), strict=True)
+            cursor = connection.cursor(row_factory=tuple_row)
+            cursor.execute(self._write_many, [list(column) for column in columns])
+            first = cursor.fetchone() or first
+        if erased:
             places = [place.branch for place in erased], [place.version for place in erased]
             connection.execute(self._erase, places)
-        return position
-
-    def _inserted(self, connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> int:
-        if not entries:
-            return 0
-        columns = zip(*((*row, *beside) for row, *beside in entries), strict=True)
-        cursor = connection.cursor(row_factory=tuple_row)
-        cursor.execute(self._write_many, [list(column) for column in columns])
-        return int((cursor.fetchone() or (0,))[0])
+        return int(first[0])
 
     def _inserted_one(self, connection: psycopg.Connection[Any], entry: Entry) -> int:
         """Write one entry, which is what a turn is, by libpq itself: the driver's own way there costs half a commit."""
@@ -212,92 +214,56 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
         self.datastore.pool.putconn(connection)
         return result
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Write events of the library's, as they are, in one plain transaction.
+    def import_log(self, appends: Iterable[Append]) -> int:
+        """Write appends, all or none of them. See `application.ports.EventStore`.
 
-        Neither with the library's pipeline, which hangs above some 0.3 MB, nor with its retries.
+        Others who write wait meanwhile for as long as their own deadline allows; readers see nothing of it before its
+        end. The deadline of a call counts for the wait for others; then each thousand events may take ten minutes.
         """
-        positions = []
-        with self.datastore.transaction(commit=True) as c:
-            self._insert_events(c, stored_events, **kwargs)
-            for e in stored_events:
-                row = (e.originator_id, e.originator_version, e.topic, e.state)
-                c.execute(self._write_one, (*row, *[None] * (len(ARGUMENTS) - len(row))), prepare=True)
-                positions += [position for fetched in c.fetchall() for position in fetched.values()]
-            if stored_events:
-                self._notify_channel(c)
-        return positions
+        count = 0
+        with reached(), self._for_import() as connection:
+            for chunk in chunks(appends):
+                entries = [entry for append in chunk for entry in entries_of(append, self._encoding)]
+                with self._watch.over(connection.pgconn.socket, time.monotonic() + _IMPORT + GRACE):
+                    self._inserted(connection, entries, [place for append in chunk for place in append.erased])
+                count += len(entries)
+        return count
+
+    @contextmanager
+    def _for_import(self) -> Iterator[psycopg.Connection[Any]]:
+        """Begin a transaction in which nobody else appends, and whose statements may take long."""
+        try:
+            with self.datastore.pool.connection(timeout=self.deadline) as connection, connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+                for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                    connection.execute(f"SET LOCAL {timeout} = {round(_IMPORT * 1_000)}")
+                yield connection
+        except psycopg.Error as error:
+            raise _meant(error) from None
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def _select(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-        query = self._composed(statement)
+    def wait(self, after: int, timeout: float) -> bool:
+        """Wait for an event after a position. See `application.ports.EventStore`.
+
+        Whoever waits has a thread and a connection that listen: all that wait on this store share them.
+        """
+        self._listener.start()
+        return self._commits.wait_for(lambda: self.head() > after, timeout, _LOOK)
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        kwargs = self.datastore.pool.kwargs
+        assert isinstance(kwargs, dict)  # the library and we name no function that makes one
+        return psycopg.connect(**{"connect_timeout": max(2, round(self.deadline)), **kwargs})
+
+    def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        query = self._composed(in_postgres(statement))
 
         def fetch(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
             cursor = connection.cursor(row_factory=tuple_row, binary=True)
             return cursor.execute(query, params, prepare=True).fetchall()
 
         return self._again_if_lost(fetch)
-
-    def select_branch(self, branch: str, after: int, upto: int | None, limit: int | None) -> list[tuple[Any, ...]]:
-        return self._select(
-            f"SELECT 0, {READ} FROM {{schema}}.{{events}} WHERE originator_id = %s AND originator_version > %s "
-            "AND originator_version <= %s ORDER BY originator_version LIMIT %s",
-            *(branch, after, 2**62 if upto is None else upto, limit),
-        )
-
-    def select_log(self, after: int, limit: int) -> list[tuple[Any, ...]]:
-        return self._select(
-            f"SELECT notification_id, {READ} FROM {{schema}}.{{events}} WHERE notification_id > %s "
-            "ORDER BY notification_id LIMIT %s",
-            *(after, limit),
-        )
-
-    def select_command(self, command_id: str) -> list[tuple[Any, ...]]:
-        return self._select(
-            f"SELECT notification_id, {READ} FROM {{schema}}.{{events}} WHERE command_id = %s ORDER BY nth", command_id
-        )
-
-    def select_contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
-        kept: dict[Place, bytes] = {}
-        for branch, versions in by_branch(places).items():
-            for version, data in self._select(
-                "SELECT originator_version, data FROM {schema}.{events} JOIN {schema}.contents "
-                "ON position = notification_id WHERE originator_id = %s AND originator_version BETWEEN %s AND %s",
-                *(branch, min(versions), max(versions)),
-            ):
-                if (place := versions.get(version)) is not None:
-                    kept[place] = data
-        return kept
-
-    def select_at(self, positions: Sequence[int]) -> list[tuple[Any, ...]]:
-        return self._select(
-            f"SELECT notification_id, {READ} FROM {{schema}}.{{events}} WHERE notification_id = ANY(%s)",
-            list(positions),
-        )
-
-    def migrate(self, connection: psycopg.Connection[Any]) -> str:
-        """Bring the tables up to date in the transaction of `connection`; return the version that they were of.
-
-        Raises:
-            StoreError: there are none, or they cannot be brought up to date; it says why.
-        """
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-        check_migration(tables := self._made(connection))
-        version = tables.version
-        if version == "1":
-            connection.execute(
-                self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(ARGUMENTS_1)})")
-            )
-        for statement in self.sql_create_statements:
-            connection.execute(statement)
-        for rebuild, _ in REBUILD:
-            connection.execute(self._composed(in_postgres(rebuild)))
-        connection.execute(self._composed("UPDATE {schema}.meta SET value = %s WHERE name = 'schema'"), (str(SCHEMA),))
-        return str(version)
-
-    def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-        return self._select(in_postgres(statement), *params)
 
     def _change(self, *statements: Statement) -> None:
         def change(connection: psycopg.Connection[Any]) -> None:
@@ -308,25 +274,25 @@ class PostgresRecorder(BesideTheLog, PostgresApplicationRecorder):
 
         self._again_if_lost(change)
 
-    def _made(self, connection: psycopg.Connection[Any]) -> Tables:
-        cursor = connection.cursor(row_factory=tuple_row)
-        found = cursor.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
-        )
-        made = {name for (name,) in found.fetchall()}
-        return tables_of(
-            made,
-            self.events_table_name,
-            lambda statement: cursor.execute(self._composed(in_postgres(statement))).fetchone(),
-        )
-
     def close(self) -> None:
+        self._listener.close()
         self._watch.close()
         with self._lock:
             connection, self._at_hand, self._closed = self._at_hand, None, True
         if connection is not None:
             self.datastore.pool.putconn(connection)
         self.datastore.close()
+
+
+def _meant(error: psycopg.Error) -> Exception:
+    """Return what an error means where it is a refusal of our function's, or else the error."""
+    if isinstance(error, errors.UniqueViolation):
+        return VersionConflict(str(error))
+    if error.sqlstate == TAKEN:
+        return VersionConflict(error.diag.message_primary)
+    if error.sqlstate == RECORDED:
+        return CommandRecorded(error.diag.message_primary)
+    return error
 
 
 def _executed(connection: psycopg.Connection[Any], values: Sequence[bytes | None]) -> PGresult:
@@ -348,43 +314,15 @@ def _checked(connection: psycopg.Connection[Any], result: PGresult) -> PGresult:
     raise errors.error_from_result(result)
 
 
-class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, ProcessRecorder):
-    """A log in which a projection's own events and its place in another log are written together."""
-
-    def __init__(
-        self,
-        datastore: PostgresDatastore,
-        *,
-        events_table_name: str = "stored_events",
-        tracking_table_name: str = "notification_tracking",
-    ) -> None:
-        super().__init__(datastore, tracking_table_name=tracking_table_name, events_table_name=events_table_name)
-
-    def _tables(self) -> set[str]:
-        return super()._tables() | {self.tracking_table_name}
-
-    def _insert_events(self, curs: Any, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:
-        if (tracking := kwargs.get("tracking")) is not None:
-            self._insert_tracking(curs, tracking=tracking)
-
-
 class Factory(library.PostgresFactory):
     """Makes our recorders, for `InfrastructureFactory.construct` with `PERSISTENCE_MODULE` set to this module."""
 
-    application_recorder_class = PostgresRecorder
+    application_recorder_class = PostgresStore
     process_recorder_class = PostgresProcessRecorder  # type: ignore[assignment]  # the library has no protocol for it
 
 
-def _datastore(url: str, settings: Settings) -> PostgresDatastore:
-    """The library's, not yet open, with what it has no parameter for, and without what the URL does not name."""
-    datastore = PostgresDatastore("", "", "", "", "", pool_size=1, max_overflow=9, originator_id_type="text")
-    datastore.pool.kwargs = {**conninfo_to_dict(url), "row_factory": dict_row, "autocommit": True}
-    datastore.pool._configure = lambda connection: _bound(connection, settings)
-    return datastore
-
-
-def open_recorder(url: str, settings: Settings, *, create: bool = True) -> PostgresRecorder:
-    """Open the recorder of a database, and make the tables, of the keys too, if they are missing.
+def open_postgres(url: str, settings: Settings, *, create: bool = True) -> PostgresStore:
+    """Open the store in a database, and make its tables if they are missing.
 
     Args:
         url: of the database.
@@ -397,19 +335,16 @@ def open_recorder(url: str, settings: Settings, *, create: bool = True) -> Postg
     # One connection first: it tells at once, and why, if the server cannot be reached.
     with migrating(url, settings) as connection:
         check_is_ours(connection, create)
-        for statement in KEYS:
-            connection.execute(statement)
-    datastore = _datastore(url, settings)
-    datastore.pool.reconnect_timeout = _TRY  # whoever needs a connection tries again, and not the pool ever more seldom
+    datastore = datastore_of(url, settings)
+    datastore.pool.reconnect_timeout = _TRY  # each call tries again by itself; the pool would, ever more seldom
     datastore.pool.open()
-    recorder = PostgresRecorder(datastore)
-    recorder.deadline = settings.deadline
-    recorder.create_table()
-    return recorder
+    store = PostgresStore(datastore, deadline=settings.deadline)
+    store.create_table()
+    return store
 
 
 def migrate(url: str, settings: Settings) -> str:
     """Bring the tables of a database up to date, and return the version that they were of. See `migration`."""
     with migrating(url, settings) as connection:
         connection.execute(f"SET statement_timeout = {round(settings.deadline * 1_000)}")
-        return PostgresRecorder(_datastore(url, settings)).migrate(connection)
+        return PostgresRecorder(datastore_of(url, settings)).migrate(connection)

@@ -6,8 +6,9 @@ import psycopg
 
 from lastresort.adapters.databases.errors import StoreError
 
-from .beside import TABLES, in_postgres
-from .recorders import ENDS, SCHEMA, check_schema, tables_of
+from .derived import TABLES, in_postgres
+from .rows import ENDS
+from .schema import SCHEMA, check_schema, tables_of
 
 APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
 TAKEN, RECORDED = "LR001", "LR002"  # what our function raises
@@ -70,12 +71,6 @@ MADE = (
         END IF;
         RETURN place;
     END $$""",
-)
-KEYS = (
-    "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
-    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (name bytea PRIMARY KEY, key bytea NOT NULL, conversation text)",
-    "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
-    "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
 )
 ARGUMENTS_1 = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
 ARGUMENTS = (*ARGUMENTS_1, "text", "bytea")  # those before were the arguments in version 1 of the tables

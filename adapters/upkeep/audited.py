@@ -5,14 +5,17 @@ It looks at how the events of a command are counted, and at the snapshots, and i
 
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC
 
-from lastresort.adapters.databases.errors import StoreError, reached
-from lastresort.adapters.stores.recorder_store import RecorderStore
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.stores.rows import LAST
+from lastresort.adapters.stores.sql import SQLStore
 from lastresort.application.conversations import Conversations
-from lastresort.application.ports import EventStore
+from lastresort.application.ports import EventStore, Snapshots
+from lastresort.domain.events import Recorded
+from lastresort.domain.state import Conversation, evolve
 from lastresort.projections import Finding, Report, audit, fork_points
 
 from .checks import AUDITED
@@ -48,39 +51,51 @@ def replayed(store: EventStore, long: int = LONG) -> Report:
 def wrong_counts(conversations: Conversations) -> tuple[Finding, ...]:
     """Return a finding for each command whose events are not counted as they stand: it might take effect once more."""
     store = conversations.store
-    if not isinstance(store, RecorderStore):
+    if not isinstance(store, SQLStore):
         return ()
-    with reached():
-        misplaced = store.recorder.select_misplaced()
     detail = "the events of this command are not counted from 0, and if it were sent again nobody would know"
     return tuple(
         Finding(branch=branch, version=version, rules=("structure-command",), detail=detail)
-        for branch, version in misplaced
+        for branch, version in store.miscounted()
     )
 
 
 def wrong_snapshots(conversations: Conversations) -> tuple[Finding, ...]:
     """Return a finding for each snapshot in use that is not what the log adds up to."""
-    store = conversations.store
-    kept = store.snapshots if isinstance(store, RecorderStore) else None
-    if kept is None:
+    store, snapshots = conversations.store, conversations.service.ports.snapshots
+    if not isinstance(store, SQLStore) or snapshots is None:
         return ()
     return tuple(
         Finding(
             branch=branch,
             version=version,
             rules=("structure-state",),
-            detail="the snapshot at this version is not what the log adds up to; `lastresort migrate` makes it anew",
+            detail="the snapshot at this version is not what the log adds up to; `lastresort migrate` makes it again",
         )
-        for branch in kept.long_branches()
-        for version in kept.wrong(branch, conversations.path(branch))
+        for branch in store.long_branches(snapshots.every or LAST)
+        for version in wrong_versions(snapshots, branch, conversations.path(branch))
     )
 
 
+def wrong_versions(snapshots: Snapshots, branch: str, path: Iterable[Recorded]) -> list[int]:
+    """Return the versions of the snapshots of a branch, of those in use, that are not what its path adds up to."""
+    in_use: dict[int, Conversation] = {}
+    found = snapshots.latest(branch)
+    while found is not None:
+        in_use[found.state.version] = found.state
+        found = snapshots.latest(branch, found.state.version - 1)
+    wrong, state = [], Conversation()
+    for recorded in path if in_use else ():
+        state = evolve(state, recorded.event)
+        if recorded.branch == branch and in_use.get(recorded.version, state) != state:
+            wrong.append(recorded.version)
+    return wrong
+
+
 def note_audit(conversations: Conversations, events: int, findings: int) -> None:
-    """Note that there was an audit, and what came of it; not where who audits may only read."""
+    """Note that there was an audit, and what came of it; not where the auditor may only read."""
     at = conversations.service.ports.clock().astimezone(UTC).isoformat(timespec="seconds")
     with suppress(StoreError):
-        if isinstance(conversations.store, RecorderStore):
+        if isinstance(conversations.store, SQLStore):
             note = {"at": at, "events": events, "findings": findings}
             conversations.store.note(AUDITED, json.dumps(note))

@@ -9,7 +9,7 @@ The log is copied first and the keys after it, so that no word in the copy lacks
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +17,10 @@ from lastresort.adapters.databases import files
 from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.files import StoreFiles, named
 from lastresort.adapters.databases.settings import Settings
-from lastresort.adapters.stores.codec import Encoding
-from lastresort.adapters.stores.recorder_store import RecorderStore, located, open_store
-from lastresort.adapters.stores.recorders import SCHEMA, check_migration
+from lastresort.adapters.databases.urls import located
+from lastresort.adapters.opening import open_store
+from lastresort.adapters.stores.schema import SCHEMA, check_migration
+from lastresort.adapters.stores.sqlite import open_sqlite
 from lastresort.projections import Report, audit
 
 from .checks import tables_in
@@ -103,7 +104,7 @@ def why_closed(url: str) -> str | None:
     A store that never had one is given one, as by whatever opens it first.
     """
     try:
-        store, vault = open_store(url, create=False)
+        store, vault, _ = open_store(url, create=False)
     except StoreError as error:
         return str(error)
     store.close()
@@ -181,8 +182,6 @@ def _copy(path: Path, to: Path, progress: Progress) -> None:
 
 
 def _to_sqlite(backed_up: StoreFiles, place: StoreFiles, settings: Settings, progress: Progress) -> Report:
-    from lastresort.adapters.stores.sqlite import open_recorder
-
     from .migration import migrate_tables
 
     if not place.log.parent.is_dir():
@@ -195,11 +194,8 @@ def _to_sqlite(backed_up: StoreFiles, place: StoreFiles, settings: Settings, pro
             _copy(backed_up.log, log_draft, progress)
             _copy(backed_up.keys, keys_draft, lambda left, total: None)
             migrate_tables(f"sqlite:///{log_draft}", settings)
-            recorder = open_recorder(log_draft, settings)
-            try:
-                report = audit(RecorderStore(recorder, Encoding()).entries())
-            finally:
-                recorder.close()
+            with closing(open_sqlite(log_draft, settings)) as store:
+                report = audit(store.entries())
             if report.findings:
                 raise _Unlawful(report)
             _settled(log_draft)

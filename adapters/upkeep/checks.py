@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.followers.directory import NAME as DIRECTORY
 from lastresort.adapters.followers.tables import came_to
-from lastresort.adapters.stores.beside import BesideTheLog
-from lastresort.adapters.stores.recorders import Tables, check_schema, tables_of
-from lastresort.adapters.vault.snapshots import fold_digest
+from lastresort.adapters.stores.schema import Tables, check_schema, tables_of
+from lastresort.adapters.stores.sql import SQLStore
+from lastresort.adapters.vault.snapshots import mark
 
 AUDITED = "audit"
 """The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
@@ -59,12 +59,12 @@ def tables_in(file: sqlite3.Connection) -> Tables:
     return tables_of(made, LOG, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())
 
 
-def of_tables(tables: Tables, open_recorder: Callable[[], BesideTheLog]) -> Iterator[Check]:
+def of_tables(tables: Tables, open_store: Callable[[], SQLStore]) -> Iterator[Check]:
     """Check the tables and, if this program can read them, what stands in them."""
     yield (migrations := schema(tables))
     if migrations.ok:
-        with closing(open_recorder()) as recorder:
-            yield from of_log(recorder, datetime.now(UTC))
+        with closing(open_store()) as store:
+            yield from of_log(store, datetime.now(UTC))
 
 
 def schema(tables: Tables) -> Check:
@@ -77,13 +77,13 @@ def schema(tables: Tables) -> Check:
     return Check("migrations", True, f"none is pending: the tables are of version {tables.version}")
 
 
-def of_log(recorder: BesideTheLog, now: datetime) -> Iterator[Check]:
+def of_log(store: SQLStore, now: datetime) -> Iterator[Check]:
     """Check what stands in the tables and beside the log."""
-    yield directory(came_to(recorder, DIRECTORY), recorder.max_notification_id() or 0)
-    yield clock(recorder.newest(), now)
-    yield audited(recorder.noted(AUDITED))
-    lists, snapshots = recorder.count_stale(fold_digest() or b"")
-    todo = "run `lastresort migrate URL`, which makes them anew"
+    yield directory(came_to(store, DIRECTORY), store.head())
+    yield clock(store.newest(), now)
+    yield audited(store.noted(AUDITED))
+    lists, snapshots = store.stale_branches(), store.stale_snapshots(mark())
+    todo = "run `lastresort migrate URL`, which makes them again"
     yield Check("lists", not lists, f"{lists:,} branches listed otherwise than the log has them", todo if lists else "")
     yield Check(
         "snapshots",
@@ -103,7 +103,7 @@ def directory(position: int | None, head: int) -> Check:
 
 
 def clock(newest: str | None, now: datetime) -> Check:
-    """Check that no event is of the future: some clock is wrong then, this one or that of who wrote it."""
+    """Check that no event is of the future: some clock is wrong then, this one or the writer's."""
     if newest is None:
         return Check("clock", True, "no event yet")
     ahead = datetime.fromisoformat(newest) - now

@@ -13,7 +13,8 @@ from lastresort.adapters.databases import files
 from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.files import StoreFiles, named
 from lastresort.adapters.databases.settings import Settings
-from lastresort.adapters.stores.recorder_store import located
+from lastresort.adapters.databases.urls import located
+from lastresort.adapters.stores.sqlite import open_sqlite
 from lastresort.adapters.vault.keys import VARIABLE
 
 from .checks import Check, of_tables, space, tables_in
@@ -60,9 +61,7 @@ def _of_sqlite(own: StoreFiles, settings: Settings) -> Iterator[Check]:
         tables = tables_in(file)
     finally:
         file.close()
-    from lastresort.adapters.stores.sqlite import open_recorder
-
-    yield from of_tables(tables, lambda: open_recorder(own.log, settings))
+    yield from of_tables(tables, lambda: open_sqlite(own.log, settings))
 
 
 def engine(version: tuple[int, ...]) -> Check:

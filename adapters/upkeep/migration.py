@@ -1,17 +1,22 @@
-"""Tables of an earlier version brought up to date, and what stands beside the log made anew.
+"""Tables of an earlier version brought up to date, and what follows from the log made again.
 
-The log is not touched. What is made anew follows from it, so this may be done at any time; it is needed after an update
-of this program that says so, and mends lists and snapshots that `lastresort doctor` finds stale.
+The log is not touched. What is made again follows from it, so this may be done at any time. It is needed after an
+update of this program that says so, and mends lists and snapshots that `lastresort doctor` finds stale.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.files import StoreFiles, named
 from lastresort.adapters.databases.settings import Settings
-from lastresort.adapters.stores.recorder_store import RecorderStore, check_is_a_log, located, open_store
-from lastresort.adapters.stores.recorders import SCHEMA
+from lastresort.adapters.databases.urls import located
+from lastresort.adapters.opening import open_store
+from lastresort.adapters.stores.schema import SCHEMA
+from lastresort.adapters.stores.sqlite import sqlite_store
+from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
+from lastresort.application.ports import EventStore
 from lastresort.application.reading import pieces_of
 from lastresort.domain.events import Recorded
 
@@ -30,12 +35,12 @@ class Migrated(NamedTuple):
 def migrate(
     url: str, track: Callable[[Iterable[str]], Iterable[str]] = lambda branches: branches, *, snapshots: bool = True
 ) -> Migrated:
-    """Bring the tables of a store up to date in one transaction, then make its snapshots anew.
+    """Bring the tables of a store up to date in one transaction, then make its snapshots again.
 
     Args:
         url: of the store.
         track: shows how far it has come, as it goes through the branches.
-        snapshots: whether to make snapshots anew; if not, they come about as the store is used.
+        snapshots: whether to make snapshots again; if not, they come about as the store is used.
 
     Raises:
         StoreError: there is no store, or it cannot be brought up to date, and then nothing was changed.
@@ -45,10 +50,8 @@ def migrate(
     before = migrate_tables(address, settings)
     if not snapshots:
         return Migrated(before, SCHEMA, 0)
-    store, vault = open_store(url, create=False)
+    store, vault, kept = open_store(url, create=False)
     try:
-        kept = store.snapshots
-        assert kept is not None
         count = sum(kept.renew(branch, _path(store, branch)) for branch in track(kept.long_branches()))
     finally:
         store.close()
@@ -56,7 +59,7 @@ def migrate(
     return Migrated(before, SCHEMA, count)
 
 
-def _path(store: RecorderStore, branch: str) -> list[Recorded]:
+def _path(store: EventStore, branch: str) -> list[Recorded]:
     return [one for piece in pieces_of(store, None, store.tree_of(branch) or branch, branch) for one in piece.events]
 
 
@@ -67,17 +70,12 @@ def migrate_tables(address: str, settings: Settings) -> int:
         StoreError: see `migrate`.
     """
     if (own := StoreFiles.at(address)) is not None:
-        from lastresort.adapters.stores.sqlite import recorder_of
-
         if not own.log.exists():
             raise StoreError(f"no store at {own.log}; there is nothing to migrate")
         with reached():
             check_is_a_log(own.log, settings)
-            recorder = recorder_of(own.log, settings)
-            try:
-                return int(recorder.migrate())
-            finally:
-                recorder.close()
+            with closing(sqlite_store(own.log, settings)) as store:
+                return int(store.migrate())
     if address == "memory:":
         raise StoreError("memory: holds nothing yet; migrate a store that is kept")
     from lastresort.adapters.stores import postgres

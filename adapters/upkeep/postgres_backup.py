@@ -1,6 +1,6 @@
 """Backups of a PostgreSQL database, by `pg_dump` and `psql`: the rows of the log and the words, and those of the keys.
 
-What can be made anew from the log is not in a backup, nor are tables: those that it is restored into are of this
+What can be made from the log again is not in a backup, nor are tables: those that it is restored into are of this
 program.
 """
 
@@ -18,9 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.settings import Settings
-from lastresort.adapters.stores.postgres import open_recorder
-from lastresort.adapters.stores.recorder_store import RecorderStore
-from lastresort.adapters.stores.recorders import RESTORING, SCHEMA
+from lastresort.adapters.opening import open_log
+from lastresort.adapters.stores.schema import RESTORING, SCHEMA
 from lastresort.projections import Report, audit
 
 _LOG = ("stored_events", "contents")
@@ -55,7 +54,7 @@ def load(log: Path, keys: Path, url: str, settings: Settings) -> Report:
     """
     with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
         _resumed(connection)
-    recorder = open_recorder(url, settings)
+    store = open_log(url, settings)
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             for table in (*_LOG, _KEYS[0]):  # which master key it is for is noted when a store is opened
@@ -69,15 +68,15 @@ def load(log: Path, keys: Path, url: str, settings: Settings) -> Report:
                 files = [f"--file={path}" for path in (log, keys)]
                 options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
                 _run(url, [program, *options, *files])
-                report = audit(RecorderStore(recorder).entries())
+                report = audit(store.entries())
             finally:
                 if report is None or report.findings:
                     _emptied(connection)
                 else:
-                    recorder.rebuild_lists()
+                    store.rebuild_lists()
                 _marked(connection, str(SCHEMA))
     finally:
-        recorder.close()
+        store.close()
     return report
 
 

@@ -10,8 +10,8 @@ import psycopg
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.settings import Settings
-from lastresort.adapters.stores.postgres import open_recorder
-from lastresort.adapters.stores.recorders import tables_of
+from lastresort.adapters.stores.postgres import open_postgres
+from lastresort.adapters.stores.schema import tables_of
 from lastresort.adapters.vault.keys import VARIABLE
 
 from .checks import LEEWAY, LOG, NO_LOG, Check, of_tables, space
@@ -42,7 +42,7 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
             LOG,
             lambda query: connection.execute(query.format(schema="", events=LOG)).fetchone(),
         )
-    yield from of_tables(tables, lambda: open_recorder(url, settings))
+    yield from of_tables(tables, lambda: open_postgres(url, settings))
 
 
 def engine(number: int, text: str) -> Check:

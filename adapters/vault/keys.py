@@ -1,8 +1,8 @@
 """The keys that words are sealed with: one a conversation, kept apart from the log, and wrapped by a master key.
 
-Who has the keys' file or schema but not the master key can open nothing; who destroys a conversation's key has erased
-its words, wherever a copy of the sealed bytes may be. The master key comes from whoever opens the store, from the
-environment, or from a file that only its owner can read.
+Someone with the keys' file or schema but not the master key can open nothing. To destroy a conversation's key is to
+erase its words, wherever a copy of the sealed bytes may be. The master key comes from the caller that opens the store,
+from the environment, or from a file that only its owner can read.
 """
 
 import base64

@@ -7,11 +7,17 @@ from typing import Any
 import psycopg
 
 from lastresort.adapters.databases.errors import reached
-from lastresort.adapters.databases.postgres import GRACE, connect
+from lastresort.adapters.databases.postgres import GRACE, connect, migrating
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
 
-_KEPT = "lastresort_keys.keys"
+_KEYS = "lastresort_keys.keys"
+_TABLES = (
+    "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
+    "CREATE TABLE IF NOT EXISTS lastresort_keys.keys (name bytea PRIMARY KEY, key bytea NOT NULL, conversation text)",
+    "CREATE INDEX IF NOT EXISTS keys_of ON lastresort_keys.keys (conversation)",
+    "CREATE TABLE IF NOT EXISTS lastresort_keys.master (fingerprint text PRIMARY KEY)",
+)
 
 
 class PostgresKeys:
@@ -19,6 +25,9 @@ class PostgresKeys:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._at = url, settings
+        with migrating(url, settings) as connection:
+            for statement in _TABLES:
+                connection.execute(statement)
         self._connection = self._open()
         self._watch = Watch()
         self._deadline = settings.deadline + GRACE
@@ -51,28 +60,28 @@ class PostgresKeys:
 
     def of(self, conversation: str) -> tuple[bytes, bytes] | None:
         row = self._execute(
-            f"SELECT name, key FROM {_KEPT} WHERE conversation = %s LIMIT 1", conversation, durable=False
+            f"SELECT name, key FROM {_KEYS} WHERE conversation = %s LIMIT 1", conversation, durable=False
         )
         return (bytes(row[0]), bytes(row[1])) if row else None
 
     def find(self, conversation: str, name: bytes) -> bytes | None:
         whose = "(conversation = %s OR conversation IS NULL)"
-        row = self._execute(f"SELECT key FROM {_KEPT} WHERE name = %s AND {whose}", name, conversation, durable=False)
+        row = self._execute(f"SELECT key FROM {_KEYS} WHERE name = %s AND {whose}", name, conversation, durable=False)
         return bytes(row[0]) if row else None
 
     def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
         owners = [conversation, *[None] * (len(keys) - 1)]
         self._execute(
-            f"INSERT INTO {_KEPT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING",
+            f"INSERT INTO {_KEYS} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING",
             *([name for name, _ in keys], [key for _, key in keys], owners),
         )
 
     def assign(self, name: bytes, conversation: str) -> None:
-        self._execute(f"UPDATE {_KEPT} SET conversation = %s WHERE name = %s", conversation, name, durable=False)
+        self._execute(f"UPDATE {_KEYS} SET conversation = %s WHERE name = %s", conversation, name, durable=False)
 
     def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
         self._execute(
-            f"DELETE FROM {_KEPT} WHERE conversation = %s OR name = ANY(%s::bytea[])", conversation, list(names)
+            f"DELETE FROM {_KEYS} WHERE conversation = %s OR name = ANY(%s::bytea[])", conversation, list(names)
         )
 
     def is_new(self) -> bool:

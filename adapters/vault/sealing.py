@@ -57,7 +57,7 @@ class AesGcmVault:
             raise _broken(branch, version) from None
 
     def _to_seal_with(self, conversation: str) -> tuple[bytes, AESGCM]:
-        with self._lock:  # while it is read too: whoever renews comes either before that or after it is at hand
+        with self._lock:  # while it is read too: a renewal comes either before that or after it is at hand
             key = self._keys.of(conversation) or self._keys.take(conversation)
             return self._have_at_hand(conversation, key)
 

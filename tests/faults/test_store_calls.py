@@ -1,4 +1,4 @@
-"""Every command, with a fault at every call that it makes of the recorder: before it is carried out, and after.
+"""Every command, with a fault at every call that it makes of the store: before it is carried out, and after.
 
 State, log and answer agree, and the command that is sent again takes effect once.
 """
@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any
 
 import pytest
-from eventsourcing.persistence import OperationalError
 
 from lastresort import BranchEnded, Chat, Conversations, Ground, Refused, StoreError
 from lastresort.application.outcomes import Committed
@@ -17,7 +16,7 @@ from lastresort.domain.state import fold
 from lastresort.domain.values import ErasureCause
 
 from ..service_kit import ACTS, asked_and_confirmed, ended, in_turn, talk
-from ..stores import MODEL, OPERATOR, recorder_of
+from ..stores import MODEL, OPERATOR, store_of
 from .acts import check_log, open_at
 from .servers import ENGINES
 
@@ -53,11 +52,14 @@ MORE_ACTS = {
 }
 
 
-class Faulty:
-    """A recorder, one call of which fails once it is armed."""
+CALLS = {"append", "read", "recorded_by", "tree_of", "heads", "contents", "page"}
 
-    def __init__(self, recorder: Any) -> None:
-        self._recorder = recorder
+
+class Faulty:
+    """A store, one call of which fails once it is armed."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
         self.calls: list[str] = []
         self.fails: int | None = None  # the number of the call, from 0
         self.after = False  # whether it has been carried out by then
@@ -66,18 +68,18 @@ class Faulty:
         self.calls, self.fails, self.after = [], fails, after
 
     def __getattr__(self, name: str) -> Any:
-        wanted = getattr(self._recorder, name)
-        return self._watched(name, wanted) if name == "append" or name.startswith("select_") else wanted
+        wanted = getattr(self._store, name)
+        return self._watched(name, wanted) if name in CALLS else wanted
 
     def _watched(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*arguments: Any, **named: Any) -> Any:
             self.calls.append(name)
             fails = len(self.calls) - 1 == self.fails
             if fails and not self.after:
-                raise OperationalError("a fault before the call")
+                raise StoreError("a fault before the call")
             answer = call(*arguments, **named)
             if fails:
-                raise OperationalError("a fault after the call")
+                raise StoreError("a fault after the call")
             return answer
 
         return watched
@@ -87,12 +89,12 @@ class Faulty:
 def chats(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversations]:
     url = "memory:"
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('recorder')}/log.db"
+        url = f"sqlite:///{tmp_path_factory.mktemp('store')}/log.db"
     elif request.param == "postgresql":
         url = request.getfixturevalue("server").create_database()
     with closing(open_at(url)) as conversations:
-        store: Any = conversations.store
-        store.recorder = Faulty(recorder_of(conversations))
+        faulty: Any = Faulty(conversations.store)
+        conversations.service.ports.store = faulty
         yield conversations
 
 
@@ -100,23 +102,23 @@ def chats(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_a_fault_at_every_call(chats: Conversations, name: str) -> None:
     """Whatever the caller was told is so; told nothing, they send it again, and it takes effect once."""
     before, act = (ACTS | MORE_ACTS)[name]
-    recorder = recorder_of(chats)
+    store = store_of(chats)
     case = f"{name.replace(' ', '-')}-without"
     chat = prepared(chats, case, before)
     act(chat, case)
-    made = len(recorder.calls)
-    recorder.arm(None)
+    made = len(store.calls)
+    store.arm(None)
     expected = written(chats, chat, case)
-    assert made, "it asked nothing of the recorder"
+    assert made, "it asked nothing of the store"
     for call, after in product(range(made), (False, True)):
         case = f"{name.replace(' ', '-')}-{call}-{after}"
         chat = prepared(chats, case, before)
-        recorder.arm(call, after=after)
+        store.arm(call, after=after)
         outcome = None
         with suppress(StoreError):
             outcome = act(chat, case)
-        assert len(recorder.calls) > call, "no fault"
-        recorder.arm(None)
+        assert len(store.calls) > call, "no fault"
+        store.arm(None)
         agree(chats, chat, outcome, case)
         for _ in range(2):
             act(chat, case)
@@ -127,7 +129,7 @@ def test_a_fault_at_every_call(chats: Conversations, name: str) -> None:
 def prepared(chats: Conversations, case: str, before: Callable[[Chat], object]) -> Chat:
     chat = chats.start(model=MODEL.id, account="account", conversation=f"in-{case}")
     before(chat)
-    recorder_of(chats).arm(None)
+    store_of(chats).arm(None)
     return chat
 
 

@@ -1,0 +1,103 @@
+"""What follows from the log and can be made from it again: the lists of branches, and snapshots of their states.
+
+    branches    where what began a branch, its root, and its ending stand in the log; whether its root has other ones
+    snapshots   the state of a branch at a version, sealed
+
+Few events change the lists, and those write them in their own transaction. The SQL here, and that of `sql`, is what
+both engines understand; `{...}` stands for what they call differently.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from lastresort.application.ports import List
+from lastresort.domain.events import BranchOpened
+
+from .rows import ENDS
+
+LISTS: dict[List, str] = {"active": "ended IS NULL", "ended": "ended IS NOT NULL", "branched": "branched = 1"}
+"""The lists of branches, and what holds of those that are in one."""
+
+INDEX = "branches_of_a_tree"
+"""An index that stores did not have at first: it is made when one of these is opened by someone who may."""
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS {schema}branches "
+    "(position {integer} PRIMARY KEY, root {integer} NOT NULL, ended {integer}, branched {integer} NOT NULL)",
+    *(
+        f"CREATE INDEX IF NOT EXISTS branches_{name} ON {{schema}}branches (position) WHERE {holds}"
+        for name, holds in LISTS.items()
+    ),
+    f"CREATE INDEX IF NOT EXISTS {INDEX} ON {{schema}}branches (root)",
+    "CREATE TABLE IF NOT EXISTS {schema}snapshots (originator_id text, originator_version {integer}, "
+    "data {bytes} NOT NULL, PRIMARY KEY (originator_id, originator_version)) {clustered}",
+)
+_FROM_THE_LOG = f"""
+    WITH firsts AS (SELECT originator_id AS branch, min(originator_version) AS version FROM {{events}}
+            GROUP BY originator_id),
+        began AS (SELECT e.{{position}} AS position, f.branch,
+                CASE WHEN e.topic = '{BranchOpened.kind}' THEN {{conversation}} END AS joins
+            FROM firsts f JOIN {{events}} e ON e.originator_id = f.branch AND e.originator_version = f.version),
+        rooted AS (SELECT b.position, b.branch, b.joins,
+                CASE WHEN b.joins IS NULL THEN b.position ELSE coalesce(r.position, 0) END AS root
+            FROM began b LEFT JOIN began r ON r.branch = b.joins),
+        endings AS (SELECT originator_id AS branch, min({{position}}) AS ended FROM {{events}}
+            WHERE topic = '{ENDS}' GROUP BY originator_id)
+    SELECT position, root, ended, CASE WHEN joins IS NOT NULL
+            OR position IN (SELECT root FROM rooted WHERE joins IS NOT NULL) THEN 1 ELSE 0 END AS branched
+        FROM rooted LEFT JOIN endings ON endings.branch = rooted.branch
+"""
+REBUILD = (("DELETE FROM {schema}branches", ()), (f"INSERT INTO {{schema}}branches {_FROM_THE_LOG}", ()))
+"""Statements that make the lists again."""
+
+_REBUILT, _HELD = f"SELECT * FROM ({_FROM_THE_LOG}) AS rebuilt", "SELECT * FROM {schema}branches"
+STALE_BRANCHES = (
+    "SELECT count(DISTINCT position) FROM "
+    f"(SELECT * FROM ({_REBUILT} EXCEPT {_HELD}) AS missing UNION "
+    f"SELECT * FROM ({_HELD} EXCEPT {_REBUILT}) AS wrong) AS differing"
+)
+"""Counts the branches that are not listed as the log has them."""
+
+Statement = tuple[str, Sequence[Any]]
+
+_SQLITE = {
+    "{schema}": "",
+    "%s": "?",
+    "{position}": "rowid",
+    "{integer}": "INTEGER",
+    "{bytes}": "BLOB",
+    "{clustered}": "WITHOUT ROWID",
+    "{by}": "INDEXED BY ",
+    "{_}": "",
+    "{conversation}": "json_extract(CASE WHEN json_valid({state}) THEN {state} END, '$.conversation')",
+    "{state}": "CAST(e.state AS TEXT)",
+}
+_POSTGRES = {
+    "{events}": "{schema}{events}",
+    "{schema}": "{schema}.",
+    "{position}": "notification_id",
+    "{integer}": "bigint",
+    "{bytes}": "bytea",
+    "{clustered}": "",
+    "{conversation}": "convert_from(e.state, 'UTF8')::json ->> 'conversation'",
+}
+
+
+@lru_cache(256)
+def in_sqlite(statement: str, events: str) -> str:
+    """Write a statement of this module as SQLite calls things; `events` is the table of the log."""
+    return _in_other_words(statement, {"{events}": events, **_SQLITE})
+
+
+@lru_cache(256)
+def in_postgres(statement: str) -> str:
+    """Write a statement of this module as PostgreSQL calls things, but for the names of the schema and of the log."""
+    return _in_other_words(re.sub(r"\{by\}.*?\{_\}", "", statement), _POSTGRES)
+
+
+def _in_other_words(statement: str, words: Mapping[str, str]) -> str:
+    for word, here in words.items():
+        statement = statement.replace(word, here)
+    return statement

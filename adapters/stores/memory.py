@@ -1,0 +1,275 @@
+"""The log in memory, for tests and trials: gone with its process."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from eventsourcing import popo
+from eventsourcing.persistence import IntegrityError
+from eventsourcing.persistence import StoredEvent as LibraryEvent
+from eventsourcing.popo import POPOApplicationRecorder
+
+from lastresort.application.ports import Append, CommandRecorded, Found, Head, List, Place, VersionConflict
+from lastresort.domain.events import Recorded, Unreadable
+
+from .codec import Encoding, StoredEvent
+from .rows import (
+    AT_ONCE,
+    ENDS,
+    LAST,
+    BranchRow,
+    Entry,
+    Row,
+    conflict,
+    entries_of,
+    head_of,
+    list_rows,
+    positions_of,
+    readable,
+    recorded_of,
+)
+from .signal import Commits
+
+
+class MemoryStore(POPOApplicationRecorder):
+    """An event store in memory, on the library's recorder. Threads may share it.
+
+    Args:
+        encoding: reads and writes events.
+    """
+
+    def __init__(self, encoding: Encoding | None = None) -> None:
+        super().__init__()
+        self._encoding = encoding or Encoding()
+        self._rows: list[Row | None] = []  # beside the library's events; None beside one that the library inserted
+        self._contents: dict[Place, bytes] = {}
+        self._commands: dict[str, list[int]] = {}  # the positions of what each of them wrote
+        self._branches: dict[int, BranchRow] = {}
+        self._snapshots: dict[str, dict[int, bytes]] = {}
+        self._commits = Commits()
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+        """Write appends in one transaction. See `application.ports.EventStore`."""
+        entries = [entry for append in appends for entry in entries_of(append, self._encoding)]
+        return recorded_of(appends, self.write(entries, [place for append in appends for place in append.erased]))
+
+    def import_log(self, appends: Iterable[Append]) -> int:
+        """Write appends, all or none of them. See `application.ports.EventStore`."""
+        return len(self.append(*appends))
+
+    def write(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
+        """Write rows and erase words in one transaction; return the position of the first row."""
+        events = [
+            LibraryEvent(entry.row.branch, entry.row.version, entry.row.kind, entry.row.state) for entry in entries
+        ]
+        with self._database_lock:
+            first = len(self._stored_events) + 1
+            try:
+                super().insert_events(events, entries=entries, erased=erased)
+            except IntegrityError as error:
+                raise VersionConflict(str(error)) from None
+        self._commits.set()
+        return first
+
+    def insert_events(self, stored_events: Sequence[LibraryEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Write events of the library's, as they are."""
+        positions = super().insert_events(stored_events, **kwargs)
+        self._commits.set()
+        return positions
+
+    def _assert_uniqueness(
+        self, stored_events: Sequence[LibraryEvent], *, entries: Sequence[Entry] = (), **kwargs: Any
+    ) -> None:
+        self._check_commands(entries)
+        self._check_versions(entries)
+        super()._assert_uniqueness(stored_events, **kwargs)
+
+    def _check_commands(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if entry.row.command_id in self._commands:
+                raise CommandRecorded(entry.row.command_id)
+
+    def _check_versions(self, entries: Sequence[Entry]) -> None:
+        latest: dict[str, int] = {}
+        for row, begins, *_ in entries:
+            last = latest.get(row.branch) or max(self._stored_events_index.get(row.branch, ()), default=None)
+            if begins != (last is None) or last not in (None, row.version - 1):
+                raise conflict(row, begins)
+            latest[row.branch] = row.version
+
+    def _update_table(
+        self,
+        stored_events: Sequence[LibraryEvent],
+        *,
+        entries: Sequence[Entry] = (),
+        erased: Sequence[Place] = (),
+        **kwargs: Any,
+    ) -> Sequence[int] | None:
+        positions = super()._update_table(stored_events, **kwargs)
+        self._rows += [entry.row for entry in entries] or [None] * len(stored_events)
+        for position, entry in zip(positions or (), entries, strict=False):
+            self._commands.setdefault(entry.row.command_id, []).append(position)
+            if entry.sealed is not None:
+                self._contents[Place(entry.row.branch, entry.row.version)] = entry.sealed
+            if entry.snapshot is not None:
+                self._snapshots.setdefault(entry.row.branch, {})[entry.row.version] = entry.snapshot
+            self._list(position, entry)
+        for place in erased:
+            self._contents.pop(place, None)
+        return positions
+
+    def _list(self, position: int, entry: Entry) -> None:
+        if entry.begins:
+            root = self._first(entry.joins) if entry.joins else position
+            self._branches[position] = BranchRow(position, root, None, 0)
+        elif entry.row.kind == ENDS and (first := self._first(entry.row.branch)) in self._branches:
+            ended = self._branches[first].ended
+            self._branches[first] = self._branches[first]._replace(ended=ended or position)
+
+    def _first(self, branch: str) -> int:
+        """The position of what began a branch, 0 if there is none."""
+        index = self._stored_events_index.get(branch, {})
+        return index[min(index)] + 1 if index else 0
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def _stored(self, position: int) -> StoredEvent:
+        row, event = self._rows[position - 1], self._stored_events[position - 1]
+        if row is None:
+            branch, version = str(event.originator_id), event.originator_version
+            return StoredEvent(position, branch, version, event.topic, event.state, None, 1, None, None, None)
+        return StoredEvent(position, *row[:8], row.correlation_id)
+
+    def _read(self, *positions: int) -> list[Recorded]:
+        return readable(self._encoding.entries([self._stored(position) for position in positions]))
+
+    def read(
+        self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
+    ) -> Sequence[Recorded]:
+        """Return events of a branch's own stream. See `application.ports.EventStore`."""
+        most = LAST if upto is None else upto
+        with self._database_lock:
+            index = self._stored_events_index.get(branch, {})
+            versions = [version for version in sorted(index) if after < version <= most][:limit]
+            rows = [self._stored(index[version] + 1)._replace(position=0) for version in versions]
+        return readable(self._encoding.entries(rows))
+
+    def tree_of(self, branch: str) -> str | None:
+        """Return the tree that a branch belongs to. See `application.ports.EventStore`."""
+        with self._database_lock:
+            row = self._branches.get(self._first(branch))
+            return self._branch_at(row.root) if row is not None and row.root else None
+
+    def heads(self, tree: str) -> Sequence[Head]:
+        """Return every branch of a tree. See `application.ports.EventStore`."""
+        with self._database_lock:
+            root = self._first(tree)
+            rows = [self._with_version(row) for row in self._branches.values() if row.root == root]
+            began = self._read(*(row.position for row in rows))
+        return [head_of(row.version, event) for row, event in zip(rows, began, strict=True)]
+
+    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+        """Yield events in log order. See `application.ports.EventStore`."""
+        for page in self._pages(after, limit):
+            yield from readable(page)
+
+    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded | Unreadable]:
+        """Yield entries in log order, what cannot be read as Unreadable. See `application.ports.EventStore`."""
+        for page in self._pages(after, limit):
+            yield from page
+
+    def _pages(self, after: int, limit: int | None) -> Iterator[list[Recorded | Unreadable]]:
+        last = LAST if limit is None else after + limit
+        while after < last:
+            with self._database_lock:
+                end = min(after + AT_ONCE, last, len(self._stored_events))
+                rows = [self._stored(position) for position in range(after + 1, end + 1)]
+            if not rows:
+                return
+            yield self._encoding.entries(rows)
+            after = end
+
+    def head(self) -> int:
+        """Return the position of the newest event. See `application.ports.EventStore`."""
+        return len(self._stored_events)
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """Wait for an event after a position. See `application.ports.EventStore`."""
+        return self._commits.wait_for(lambda: self.head() > after, timeout)
+
+    def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
+        """Return the events that a command wrote. See `application.ports.EventStore`."""
+        with self._database_lock:
+            return self._read(*self._commands.get(command_id, ()))
+
+    def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
+        """Return sealed words. See `application.ports.EventStore`."""
+        with self._database_lock:
+            return {place: self._contents[place] for place in places if place in self._contents}
+
+    def drop(self, places: Iterable[Place]) -> None:
+        """Erase sealed words. See `application.ports.EventStore`."""
+        self.write([], list(places))
+
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+        """Return branches of a list. See `application.ports.EventStore`."""
+        with self._database_lock:
+            rows = self.branch_rows(which, after, limit)
+            events = {event.position: event for event in self._read(*positions_of(rows))}
+        return list_rows(rows, events)
+
+    def branch_rows(self, which: List, after: int, limit: int) -> list[BranchRow]:
+        """Return the first branches of a list that began after position `after`."""
+        with self._database_lock:
+            trees = Counter(row.root for row in self._branches.values())
+            holds: dict[List, Callable[[BranchRow], bool]] = {
+                "active": lambda row: row.ended is None,
+                "ended": lambda row: row.ended is not None,
+                "branched": lambda row: trees[row.root] > 1,
+            }
+            rows = [row for row in self._branches.values() if row.position > after and holds[which](row)][:limit]
+            return [self._with_version(row) for row in rows]
+
+    def _with_version(self, row: BranchRow) -> BranchRow:
+        return row._replace(version=max(self._stored_events_index[self._branch_at(row.position)]))
+
+    def _branch_at(self, position: int) -> str:
+        return str(self._stored_events[position - 1].originator_id)
+
+    # --- snapshots ------------------------------------------------------------------------------------------------
+
+    def snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
+        """Return the latest snapshot of a branch. See `vault.snapshots.SnapshotRows`."""
+        with self._database_lock:
+            kept = self._snapshots.get(branch, {})
+            versions = [v for v, data in kept.items() if v <= upto and data.startswith(prefix)]
+            return (max(versions), kept[max(versions)]) if versions else None
+
+    def snapshot_versions(self, branch: str) -> list[int]:
+        """Return the versions of which a branch has snapshots. See `vault.snapshots.SnapshotRows`."""
+        with self._database_lock:
+            return sorted(self._snapshots.get(branch, ()))
+
+    def replace_snapshots(self, branch: str, snapshots: Mapping[int, bytes]) -> None:
+        """Replace the snapshots of a branch. See `vault.snapshots.SnapshotRows`."""
+        with self._database_lock:
+            self._snapshots[branch] = dict(snapshots)
+
+    def long_branches(self, least: int) -> list[str]:
+        """Return branches with so many events, or with snapshots. See `vault.snapshots.SnapshotRows`."""
+        with self._database_lock:
+            return [str(b) for b, own in self._stored_events_index.items() if len(own) >= least or b in self._snapshots]
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+
+class Factory(popo.POPOFactory):
+    """Makes recorders that share nothing, for `InfrastructureFactory.construct` with `PERSISTENCE_MODULE` set to this
+    module.
+    """
+
+    def application_recorder(self) -> MemoryStore:
+        return MemoryStore()

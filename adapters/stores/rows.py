@@ -1,0 +1,174 @@
+"""Between the domain's events and rows: what every engine does alike.
+
+A row's topic is the event's kind, never a Python path, so nothing that a stored topic names is imported; its state is
+the event as JSON with exactly the fields of the law; its envelope stands in columns of its own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.application.ports import Append, Found, Head, Place, VersionConflict
+from lastresort.domain.events import BranchOpened, ConversationEnded, Recorded, Unreadable
+
+from .codec import Encoding, is_id
+
+ENDS = ConversationEnded.kind
+"""The kind of event with which a branch goes over from the list of those that are active to those that ended."""
+
+WRITTEN = (
+    "originator_id, originator_version, topic, state, digest, schema_version, recorded_at, command_id, nth, "
+    "correlation_id"
+)
+"""The columns of a row as it is written: the fields of `Row`."""
+
+READ = WRITTEN.replace(" nth,", "")
+"""The columns that are read: after the position, the fields of `codec.StoredEvent`."""
+
+PAGE = 1_000
+"""Rows that are read at a time: bounds memory, and the time that a reader holds a connection."""
+
+AT_ONCE = 100
+"""Rows made into events at a time: so few that the garbage collector hardly ever sees them."""
+
+LAST = 2**62
+"""No branch, and no log, comes as far; a database takes no number of any size."""
+
+
+class Row(NamedTuple):
+    """A row of the log as it is written, but for its position."""
+
+    branch: str
+    version: int
+    kind: str
+    state: bytes
+    digest: bytes | None  # of its words
+    schema_version: int
+    recorded_at: str | int  # a time, or what `codec.packed` made of it
+    command_id: str
+    nth: int  # among the events of its command, from 0
+    correlation_id: str | None  # None: the command's
+
+
+class Entry(NamedTuple):
+    """A row to write, and what goes with it."""
+
+    row: Row
+    begins: bool  # the branch with this event
+    sealed: bytes | None
+    joins: str | None = None  # the root of the tree that the branch joins with this event
+    snapshot: bytes | None = None  # of the state after it
+
+
+class BranchRow(NamedTuple):
+    """A branch in a list: where the events stand in the log that began it, began its root, and ended it."""
+
+    position: int
+    root: int
+    ended: int | None
+    version: int  # of its latest event
+
+
+def entries_of(
+    append: Append, encoding: Encoding, time: Callable[[str], str | int] = lambda recorded_at: recorded_at
+) -> list[Entry]:
+    """Return the rows of an append. What could not be read again is not written either: a log is for ever.
+
+    Args:
+        append: what one command writes.
+        encoding: writes its events.
+        time: returns a time as the engine keeps it.
+
+    Raises:
+        ValueError: an id or an event is malformed.
+        VersionConflict: a branch does not begin after its prefix.
+    """
+    command_id, named = append.command_id, append.correlation_id
+    if not (is_id(command_id) and is_id(named)):
+        raise ValueError("malformed command_id or correlation_id: use 1 to 128 printable characters without a space")
+    correlation_id = None if named == command_id else named
+    recorded_at = time(append.recorded_at)
+    entries: list[Entry] = []
+    for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
+        begins, joins = version == 1, None
+        if isinstance(event, BranchOpened):
+            begins, joins = True, event.conversation
+            if version != event.at + 1:
+                raise VersionConflict(f"branch {branch} opens at {event.at}; version {version} does not follow that")
+        row = (branch, version, event.kind, *encoding.written(event), event.schema_version)
+        envelope = (recorded_at, command_id, nth, correlation_id)
+        entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
+    return entries
+
+
+def recorded_of(appends: Iterable[Append], position: int) -> tuple[Recorded, ...]:
+    """Return the events of appends as they were recorded, the first of them at `position`."""
+    make, recorded = Recorded._make, []
+    for append in appends:
+        for branch, version, event, *_ in append.events:
+            envelope = (append.recorded_at, append.command_id, event, append.correlation_id)
+            recorded.append(make((position, branch, version, event.kind, *envelope)))
+            position += 1
+    return tuple(recorded)
+
+
+def readable(entries: list[Recorded | Unreadable]) -> list[Recorded]:
+    """Return entries that are all events.
+
+    Raises:
+        StoreError: one of them cannot be read.
+    """
+    for entry in entries:
+        if type(entry) is Unreadable:
+            raise StoreError(f"branch {entry.branch}, version {entry.version}: {entry.why}; run an audit of this store")
+    return entries  # type: ignore[return-value]  # looked at each
+
+
+def positions_of(branches: Iterable[BranchRow]) -> list[int]:
+    """Return where the events stand that `list_rows` needs."""
+    return sorted({at for one in branches for at in (one.position, one.root, one.ended) if at})
+
+
+def list_rows(branches: Iterable[BranchRow], events: Mapping[int, Recorded]) -> list[Found]:
+    """Return branches with the events that stand at their positions."""
+    return [
+        Found(one.version, events[one.position], events[one.root or one.position], events.get(one.ended or 0))
+        for one in branches
+    ]
+
+
+def head_of(version: int, began: Recorded) -> Head:
+    """Return the head of a branch at `version` that an event began."""
+    event = began.event
+    parent, at = (event.parent, event.at) if isinstance(event, BranchOpened) else (None, None)
+    return Head(began.branch, version, parent, at)
+
+
+def by_branch(places: Iterable[Place]) -> dict[str, dict[int, Place]]:
+    """Group places by branch and version, since what stands close together is read together."""
+    grouped: dict[str, dict[int, Place]] = {}
+    for place in places:
+        branch, version = place
+        grouped.setdefault(branch, {})[version] = place
+    return grouped
+
+
+def conflict(row: Row, begins: bool) -> VersionConflict:
+    """Say what keeps `row` from being written."""
+    if begins:
+        return VersionConflict(f"branch {row.branch} has begun, or version {row.version} is not how a branch begins")
+    return VersionConflict(f"branch {row.branch}: version {row.version} is taken, or leaves a gap")
+
+
+def chunks(appends: Iterable[Append]) -> Iterable[Sequence[Append]]:
+    """Divide appends so that each part has about as many events as a page, and none is divided itself."""
+    chunk: list[Append] = []
+    events = 0
+    for append in appends:
+        chunk.append(append)
+        events += len(append.events)
+        if events >= PAGE:
+            yield chunk
+            chunk, events = [], 0
+    if chunk:
+        yield chunk
