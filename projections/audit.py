@@ -20,6 +20,9 @@ What bounds its memory: of the whole log, the id of every append; of a tree, the
 before each turn, since a branch may open at any of them. Where it is known beforehand at which turns branches open
 (`fork_points`), only the states before those are kept, and memory grows with branches and not with turns. Figures are
 in docs/explanation/performance.md.
+
+Its first events are read twice: `disagreement` says where the second reading of the law, which shares no code with the
+rules and with what they are asked of, says something else (see `agreement`).
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -40,7 +43,12 @@ from lastresort.domain.rules import BEGINNINGS
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Frozen
 
+from .agreement import Agreement
 from .replay import Replay, Turn
+
+DISAGREEMENT = "disagreement"
+READ_TWICE = 100_000
+"""So many events of a log are read twice, unless an audit is told otherwise."""
 
 OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskCleared})
 """What is recorded on more than one branch by one append."""
@@ -57,7 +65,7 @@ class Placed(NamedTuple):
 
 
 class Finding(Frozen):
-    """An event that breaks a rule, or a place where the log is not whole."""
+    """An event that breaks a rule, a place where the log is not whole, or where the two readings disagree."""
 
     branch: str
     version: int
@@ -81,12 +89,13 @@ _END = 2**63  # the place, and the append, of what is found where the log ends
 
 
 class Report(NamedTuple):
-    """What an audit found: nothing, if `findings` is empty."""
+    """What an audit found: nothing, if `findings` is empty. `read_twice` of its events had a second reading."""
 
     events: int
     branches: int
     findings: tuple[Finding, ...]
     states: Mapping[str, Conversation]
+    read_twice: int
 
 
 class TreeAudit(NamedTuple):
@@ -95,17 +104,24 @@ class TreeAudit(NamedTuple):
     events: int
     findings: Findings
     states: Mapping[str, Conversation]
+    read_twice: int
 
 
-def audit(log: Iterable[Entry], law: Law = GOVERNING, forks: Container[Turn] | None = None) -> Report:
+def audit(
+    log: Iterable[Entry],
+    law: Law = GOVERNING,
+    forks: Container[Turn] | None = None,
+    read_twice: int | None = READ_TWICE,
+) -> Report:
     """Replay a whole log in its order and return every finding, in that order.
 
     Args:
         log: every entry from the beginning; read once.
-        law: what to ask of each event.
+        law: what to ask of each event. Under any but the whole law nothing is read twice.
         forks: the turns at which branches open, as `fork_points` returns them for the same log, to save memory.
+        read_twice: how many events of the log, from the first, have a second reading; None: all of them.
     """
-    whole, trees = _WholeLog(), _Trees(law, forks)
+    whole, trees = _WholeLog(), _Trees(law, forks, read_twice)
     for place, entry in enumerate(log, 1):
         trees.take(place, whole.take(place, entry), entry)
     return merge(tuple(whole.findings), [trees.audited()])
@@ -119,9 +135,9 @@ def audit_global(log: Iterable[Entry]) -> Findings:
     return tuple(whole.findings)
 
 
-def audit_tree(tree: Iterable[Placed], law: Law = GOVERNING) -> TreeAudit:
-    """Audit the entries of one tree, or of several, in the order of the log."""
-    trees = _Trees(law, None)
+def audit_tree(tree: Iterable[Placed], law: Law = GOVERNING, read_twice: int | None = READ_TWICE) -> TreeAudit:
+    """Audit the entries of one tree, or of several, in the order of the log; `read_twice` is of the whole log too."""
+    trees = _Trees(law, None, read_twice)
     for place, append, entry in tree:
         trees.take(place, append, entry)
     return trees.audited()
@@ -133,14 +149,16 @@ def merge(whole: Findings, trees: Iterable[TreeAudit]) -> Report:
     Raises:
         ValueError: a branch is in two trees, so the log was not split by tree.
     """
-    events, findings, states = 0, list(whole), dict[str, Conversation]()
+    events, read_twice, findings, states = 0, 0, list(whole), dict[str, Conversation]()
     for tree in trees:
         if twice := states.keys() & tree.states.keys():
             raise ValueError(f"branch {min(twice)} is in two trees: split a log by `by_tree`")
         events += tree.events
+        read_twice += tree.read_twice
         findings += tree.findings
         states.update(tree.states)
-    return Report(events, len(states), tuple(located.finding for located in sorted(findings, key=_order)), states)
+    ordered = tuple(located.finding for located in sorted(findings, key=_order))
+    return Report(events, len(states), ordered, states, read_twice)
 
 
 def _order(located: Located) -> tuple[int, int, int, str]:
@@ -205,8 +223,11 @@ class _WholeLog:
 class _Trees:
     """What can be checked tree by tree: here of one, or of as many as come."""
 
-    def __init__(self, law: Law, forks: Container[Turn] | None) -> None:
+    def __init__(self, law: Law, forks: Container[Turn] | None, read_twice: int | None) -> None:
         self.replay = Replay(forks=forks)
+        self._agreement = Agreement(forks)
+        self._twice_until = 0 if law is not GOVERNING else _END if read_twice is None else read_twice
+        self._read_twice = 0
         self.findings: list[Located] = []
         self._events = 0
         self._place = 0
@@ -216,6 +237,24 @@ class _Trees:
         self._lacks = {kind: tuple(rule.lacks for rule in rules) for kind, rules in law.items()}
 
     def take(self, place: int, append: int, entry: Entry) -> None:
+        """Take the next entry, and hear what the second reading says of it."""
+        known = len(self.findings)
+        self._take(place, append, entry)
+        if place > self._twice_until:
+            return
+        self._read_twice += 1
+        found: tuple[str, ...] = ()
+        damaged: list[str] = []
+        for _, _, _, finding in self.findings[known:]:
+            if finding.rules[0].startswith("structure-"):
+                damaged.append(finding.branch)
+            else:
+                found = finding.rules
+        detail = self._agreement.take(entry, found, damaged)
+        if detail is not None:
+            self._locate(_disagreement(entry.branch, entry.version, detail))
+
+    def _take(self, place: int, append: int, entry: Entry) -> None:
         if append != self._append:
             if self._shared:
                 self._close_append()
@@ -314,13 +353,27 @@ class _Trees:
 
     def audited(self) -> TreeAudit:
         """Close what is open where the log ends, and return what was found."""
+        known = len(self.findings)
         self._close_append()
-        for branch, state in self.replay.states.items():
-            if state.hold_due == state.version:
-                detail = f"the verdict at {state.version} saw a risk, and no RiskRaised followed"
-                finding = Finding(branch=branch, version=state.version, rules=("risk-holds",), detail=detail)
-                self.findings.append(Located(_END, _ENTRIES, _END, finding))
-        return TreeAudit(self._events, tuple(self.findings), self.replay.states)
+        damaged = [located.finding.branch for located in self.findings[known:]]
+        states = self.replay.states
+        unheld = [(branch, state.version) for branch, state in states.items() if _lacks_its_hold(state)]
+        at_the_end = []
+        for branch, version in unheld:
+            detail = f"the verdict at {version} saw a risk, and no RiskRaised followed"
+            at_the_end.append(Finding(branch=branch, version=version, rules=("risk-holds",), detail=detail))
+        ends = {branch: state.version for branch, state in states.items()} if self._read_twice else {}
+        at_the_end += [_disagreement(*place) for place in self._agreement.end(unheld, damaged, ends)]
+        self.findings += [Located(_END, _ENTRIES, _END, finding) for finding in at_the_end]
+        return TreeAudit(self._events, tuple(self.findings), states, self._read_twice)
+
+
+def _lacks_its_hold(state: Conversation) -> bool:
+    return state.hold_due == state.version
+
+
+def _disagreement(branch: str, version: int, detail: str) -> Finding:
+    return Finding(branch=branch, version=version, rules=(DISAGREEMENT,), detail=detail)
 
 
 def _of_structure(entry: Entry, what: str, detail: str) -> Finding:

@@ -25,6 +25,7 @@ from lastresort.domain.events import (
     PolicyChanged,
     RiskCleared,
     RiskRaised,
+    UserTurnTaken,
 )
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import ForkCause, Ground, Verdict
@@ -212,8 +213,9 @@ Acts = Callable[[Turns], tuple[Command, ...]]
 
 def turns_of(state: Conversation, past: History) -> Turns:
     user = state.unit.turn if state.unit else state.version + 1
-    earlier = oracle.units(past)[:-1]
-    return Turns(user, state.answered_by or state.version + 1, earlier[-1].name if earlier else 1, state.version)
+    unit = oracle.current(past)
+    stale = past.upto(unit.first - 1).last(UserTurnTaken) if unit else 0
+    return Turns(user, state.answered_by or state.version + 1, stale or 1, state.version)
 
 
 SECOND_LOOK = 200
@@ -257,7 +259,6 @@ class Search:
                     met_again += 1
                     if met_again % SECOND_LOOK == 0:
                         merged.append((key, after))
-            past.forget()
         gc.enable()
         seen = Seen(len(outcomes), transitions, self.refusals.copy(), self.kinds.copy(), self.grounds.copy())
         for key, (state, past) in merged:

@@ -154,7 +154,7 @@ class Found(NamedTuple):
 
     def __str__(self) -> str:
         following = self.past.fork.next_in_parent if self.past.fork else None
-        where = f"   (on the parent's path: {told(following)})\n" if following else ""
+        where = f"   (on the parent's path: {following.kind})\n" if following else ""
         return f"{transcript(self.past.path)}\n{where}{len(self.past.path) + 1:4}> {told(self.event)}"
 
 

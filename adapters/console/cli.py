@@ -318,8 +318,14 @@ def why(branch: str, ground: str | None, url: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("source", metavar="URL|FILE")
+@click.option(
+    "--second-reading/--no-second-reading",
+    default=None,
+    help="Read the log twice: ask a second statement of the law, which shares no code with the first, and name each "
+    "event on which the two disagree. Without the option, the first 100,000 events.",
+)
 @_json
-def audit(source: str, as_json: bool) -> None:
+def audit(source: str, second_reading: bool | None, as_json: bool) -> None:
     """Replay a whole log, and name each event that breaks a rule."""
     from lastresort.adapters.importers.log_file import read_log
     from lastresort.adapters.upkeep.audited import (
@@ -330,16 +336,17 @@ def audit(source: str, as_json: bool) -> None:
         wrong_snapshots,
     )
     from lastresort.projections import audit as replay
-    from lastresort.projections.audit import compare_live
+    from lastresort.projections.audit import READ_TWICE, compare_live
 
     from . import display
 
+    read_twice = {None: READ_TWICE, True: None, False: 0}[second_reading]
     if source == "memory:":
         raise BadInput("memory: holds nothing yet; audit a store that is kept, or a file")
     if "://" in source:
         with _opened(source) as conversations:
             with without_collector():
-                report = replayed(conversations.store)
+                report = replayed(conversations.store, read_twice)
             findings = report.findings + wrong_counts(conversations)
             if not findings:
                 findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})
@@ -347,9 +354,9 @@ def audit(source: str, as_json: bool) -> None:
             note_audit(conversations, report.events, len(findings))
     else:
         with without_collector():
-            report = replay(entry for _, entry in read_log(Path(source)))
+            report = replay((entry for _, entry in read_log(Path(source))), read_twice=read_twice)
         findings = report.findings
-    display.tell_audit(report.events, report.branches, findings, as_json)
+    display.tell_audit(report, findings, as_json)
     sys.exit(FINDINGS if findings else 0)
 
 
@@ -404,7 +411,7 @@ def import_(file: Path, url: str, as_json: bool) -> None:
     if not report.findings:
         with _opened(url, create=True) as conversations:
             write_log(file, entries, conversations.store)
-    display.tell_audit(report.events, report.branches, report.findings, as_json)
+    display.tell_audit(report, report.findings, as_json)
     sys.exit(FINDINGS if report.findings else 0)
 
 

@@ -18,7 +18,7 @@ from lastresort.adapters.upkeep.checks import Check
 from lastresort.application.outcomes import Page
 from lastresort.domain.law import Broken, Rule
 from lastresort.domain.policy import Policy
-from lastresort.projections import Branch, Finding, Line, Views
+from lastresort.projections import Branch, Finding, Line, Report, Views
 from lastresort.projections.figures import Figures
 from lastresort.projections.transcript import evidence
 
@@ -257,7 +257,7 @@ def show_broken(out: Console, title: str, broken: Iterable[Broken]) -> None:
     out.print(table)
 
 
-def show_findings(out: Console, events: int, branches: int, findings: Sequence[Finding]) -> None:
+def show_findings(out: Console, report: Report, findings: Sequence[Finding]) -> None:
     """Print what an audit found, and of how much."""
     if findings:
         table = Table("branch", "version", "rules", "what is wrong", title=f"{len(findings):,} findings")
@@ -266,15 +266,18 @@ def show_findings(out: Console, events: int, branches: int, findings: Sequence[F
             table.add_row(*map(_harmless, cells))
         out.print(table)
     verdict = Text("no finding", "bold green") if not findings else Text(f"{len(findings):,} findings", "bold red")
-    out.print(Text(f"{events:,} events on {branches:,} branches: ") + verdict)
+    out.print(Text(f"{report.events:,} events on {report.branches:,} branches: ") + verdict)
+    if report.read_twice < report.events:
+        out.print(f"{report.read_twice:,} of them were read twice; `audit --second-reading` reads all")
 
 
-def tell_audit(events: int, branches: int, findings: Sequence[Finding], as_json: bool) -> None:
+def tell_audit(report: Report, findings: Sequence[Finding], as_json: bool) -> None:
     """Print what an audit found, for people or for programs."""
     if as_json:
-        print_json({"events": events, "branches": branches, "findings": list(findings)})
+        told = {"events": report.events, "branches": report.branches, "read_twice": report.read_twice}
+        print_json({**told, "findings": list(findings)})
     else:
-        show_findings(console(), events, branches, findings)
+        show_findings(console(), report, findings)
 
 
 def show_checks(out: Console, checks: Sequence[Check]) -> None:

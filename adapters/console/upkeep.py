@@ -84,7 +84,7 @@ def restore(file: Path, url: str, as_json: bool) -> None:
 
     with display.copying(as_json) as progress:
         report = put_back(file, url, progress)
-    display.tell_audit(report.events, report.branches, report.findings, as_json)
+    display.tell_audit(report, report.findings, as_json)
     if report.findings and not as_json:
         click.echo("Nothing was restored.")
     if not report.findings and (why := why_closed(url)) is not None:

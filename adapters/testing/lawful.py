@@ -19,11 +19,13 @@ class Unlawful(AssertionError):
 def assert_lawful(log: Iterable[Recorded]) -> Mapping[str, Conversation]:
     """Audit a whole log, in its order, and return the state that each branch is in at its end.
 
+    Both readings of the law are asked of each event.
+
     Raises:
         Unlawful: it has findings; the message names them, and its `history` tells the log.
     """
     entries = tuple(log)
-    report = audit(entries)
+    report = audit(entries, read_twice=None)
     if report.findings:
         raise Unlawful(report.findings, as_text(entries, report.findings))
     return report.states

@@ -17,6 +17,7 @@ from lastresort.application.ports import EventStore, Snapshots
 from lastresort.domain.events import Recorded
 from lastresort.domain.state import Conversation, evolve
 from lastresort.projections import Finding, Report, audit, fork_points
+from lastresort.projections.audit import READ_TWICE
 
 from .checks import AUDITED
 
@@ -40,12 +41,13 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def replayed(store: EventStore, long: int = LONG) -> Report:
-    """Audit the log of a store; one of more than `long` events is read twice, to keep memory to its branches."""
+def replayed(store: EventStore, read_twice: int | None = READ_TWICE, long: int = LONG) -> Report:
+    """Audit the log of a store; one of more than `long` events is scanned before, to keep memory to its branches."""
     head = store.head()
     if head <= long:
-        return audit(store.entries())
-    return audit(store.entries(limit=head), forks=fork_points(store.entries(limit=head)))
+        return audit(store.entries(), read_twice=read_twice)
+    forks = fork_points(store.entries(limit=head))
+    return audit(store.entries(limit=head), forks=forks, read_twice=read_twice)
 
 
 def wrong_counts(conversations: Conversations) -> tuple[Finding, ...]:
