@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lastresort.adapters.databases.errors import StoreError
     from lastresort.adapters.opening import open_conversations
+    from lastresort.application.authority import NotAllowed, Principal, as_actor
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
     from lastresort.application.outcomes import (
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "adapters.databases.errors": ("StoreError",),
     "adapters.opening": ("open_conversations",),
+    "application.authority": ("NotAllowed", "Principal", "as_actor"),
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
     "application.outcomes": (
@@ -91,9 +93,11 @@ __all__ = [
     "Ground",
     "ListedBranch",
     "Missing",
+    "NotAllowed",
     "Page",
     "Policy",
     "PolicyError",
+    "Principal",
     "Rating",
     "Recorded",
     "Refused",
@@ -103,6 +107,7 @@ __all__ = [
     "UnknownBranch",
     "Verdict",
     "__version__",
+    "as_actor",
     "broken_by",
     "broken_rules",
     "decide",

@@ -176,6 +176,8 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
     try:
         _play(simulation, transcripts, quiet=as_json)
         figures = simulation.figures(transcripts)
+        if simulation.tally.recorded and not as_json:
+            click.echo(simulation.tally, err=True)
     finally:
         simulation.conversations.close()
     if as_json:

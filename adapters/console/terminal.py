@@ -15,11 +15,12 @@ from rich.text import Text
 
 from lastresort.adapters.importers.inputs import BadInput, load_policy
 from lastresort.adapters.turns.replies import SUPPORT
+from lastresort.application.authority import Principal, as_actor
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, Committed, UnknownBranch
 from lastresort.domain.decider import Refused
-from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict
+from lastresort.domain.values import About, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict
 from lastresort.projections import transcript, views
 
 from . import display
@@ -27,8 +28,10 @@ from .kept import kept_words
 from .partners import NotAnswered, Partner
 from .reading import reading
 
-ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="terminal")
-OPERATOR = Actor(kind=ActorKind.OPERATOR, id="terminal")
+SITTER = Principal(id="terminal", may=frozenset({ActorKind.ASSESSOR, ActorKind.OPERATOR}))
+"""Whoever sits at the terminal plays every part but the model's."""
+
+ASSESSOR, OPERATOR = (as_actor(SITTER, kind) for kind in (ActorKind.ASSESSOR, ActorKind.OPERATOR))
 _MOST_VERSIONS = 2**53
 E = TypeVar("E", bound=StrEnum)
 

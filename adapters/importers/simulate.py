@@ -17,6 +17,7 @@ from lastresort.projections.figures import Figures, figures
 
 from .inputs import BadInput
 from .replayed import NotPlayed, PlainVault, PlayedOtherwise, Replayed, TakenOnly
+from .tally import Tally
 from .transcripts import Step, Transcript, Turn, steps
 
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="transcript")
@@ -42,7 +43,8 @@ class Simulation:
     """
 
     def __init__(self, url: str, *, model: str, policy: Policy) -> None:
-        self.conversations = open_conversations(url)
+        self.tally = Tally()
+        self.conversations = open_conversations(url, observer=self.tally)
         self._model = model
         self._policy = policy
         self._partner = OfflinePartner()
