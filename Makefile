@@ -19,7 +19,7 @@ demo: $(INSTALLED)  ## a conversation, its last resort, and the proof of it, off
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED)  ## every test, with full branch coverage of the domain and the projections
-	$(BIN)/python -m pytest -n auto --dist loadgroup --cov
+	$(BIN)/python -m pytest -n auto --dist loadgroup --cov $(ARGS)
 
 lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/python -m ruff check .

@@ -135,8 +135,13 @@ def at_a_terminal(
         os.close(ours)
 
 
-def _take_the_terminal() -> None:
-    """Make the terminal the one that Ctrl-C is typed at, and heed it: a job in the background is born deaf to it."""
+def heed_interrupts() -> None:
+    """Let a process that is about to begin be interrupted: a child of a job in the background is born deaf to it."""
     for deaf in (signal.SIGINT, signal.SIGHUP):
         signal.signal(deaf, signal.SIG_DFL)
+
+
+def _take_the_terminal() -> None:
+    """Make the terminal the one that Ctrl-C is typed at, and heed it."""
+    heed_interrupts()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

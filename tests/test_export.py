@@ -17,6 +17,7 @@ from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import write_file
 from lastresort.domain.events import Recorded
 
+from .at_terminal import heed_interrupts
 from .stores import opened
 from .test_cli import LASTRESORT, as_json, run, url
 
@@ -105,7 +106,7 @@ def test_what_is_followed_is_printed_as_it_is_recorded(tmp_path: Path) -> None:
     with opened(url) as conversations:
         chat = conversations.start(model="m", conversation="c")
         command = [str(LASTRESORT), "export", url, "--follow", "--after", "1"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
         assert process.stdout is not None
         try:
             for version in (2, 3):

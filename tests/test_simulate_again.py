@@ -20,6 +20,7 @@ from lastresort.domain.events import Recorded
 from lastresort.domain.values import Rating
 from lastresort.projections import audit
 
+from .at_terminal import heed_interrupts
 from .stores import OPERATOR, opened
 from .test_cli import HARM, LASTRESORT, shell
 
@@ -170,6 +171,7 @@ def begun(folder: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [LASTRESORT, "simulate", many(folder / "in.jsonl", 60), "--store", "sqlite:///log.db"],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "300"},
+        preexec_fn=heed_interrupts,
     )  # fmt: skip
     until = time.monotonic() + 60
     while not ((folder / "log.db-wal").exists() and (folder / "log.db-wal").stat().st_size > 60_000):
