@@ -14,7 +14,7 @@ from .stores import MASTER_KEY, ROOT, postgresql_server
 from .vocabulary import Tell
 
 # What they assert is shown in full when it fails, as in the tests themselves.
-pytest.register_assert_rewrite("tests.claude_kit", "tests.operations_kit", "tests.service_kit")
+pytest.register_assert_rewrite("tests.claude_kit", "tests.cli_kit", "tests.operations_kit", "tests.service_kit")
 
 # The bench is no part of what is installed. Tests import it from where it stands, as pytest does with themselves: the
 # checkout as a whole is not on the path, or else its `domain` and `adapters` would be too.

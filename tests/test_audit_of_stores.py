@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from .cli_kit import run
 from .stores import DURABLE_STORES, counting, done, new_url, opened, started
-from .test_cli import run
 
 __all__ = ["run"]
 

@@ -1,81 +1,21 @@
 """The command line: exit status 0 fine, 1 findings or refusals, 2 wrong usage or bad input; JSON for programs."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from lastresort import PROFILES, RULES, About, Policy
 from lastresort.adapters.console.cli import main
-from lastresort.domain.values import Rating, Risk, Verdict
+from lastresort.domain.values import Risk, Verdict
 
-from .stores import ROOT, abused, counting, done, ended, ended_on_request, opened, started
+from .cli_kit import LASTRESORT, as_json, run, shell, transcripts, url, write
+from .stores import counting, opened, started
 
-LASTRESORT = Path(sys.executable).with_name("lastresort")
-HARM = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "none"}
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """A store with an ended conversation `c`, its branch `d`, a request `other` that ended, and an active `e`."""
-    url = f"sqlite:///{tmp_path}/log.db"
-    with opened(url) as chats:
-        chat = ended(started(chats))
-        done(chat.edit(10, "Shall we start anew?", child="d"))
-        ended_on_request(started(chats, "other"))
-        abused(started(chats, "e", policy=PROFILES["2026-07"]))
-    return url
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LASTRESORT_STORE", raising=False)
-
-    def run(*arguments: object, status: int | None = 0, **options: Any) -> Result:
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert status is None or result.exit_code == status, result.output
-        return result
-
-    return run
-
-
-def shell(folder: Path, *arguments: object, status: int = 0, stdin: str = "", **environment: str) -> tuple[str, str]:
-    """Run the console script as a user does, in a process of its own."""
-    done = subprocess.run(
-        [LASTRESORT, *map(str, arguments)],
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == status, done.stderr
-    return done.stdout, done.stderr
-
-
-def write(path: Path, *objects: object) -> Path:
-    path.write_text("".join(json.dumps(one) + "\n" for one in objects))
-    return path
-
-
-def transcripts(path: Path) -> Path:
-    return write(
-        path,
-        {"conversation": "t-1", "account": "a", "turns": [{"role": "user", "text": "You bucket.", **HARM}] * 5},
-        {"conversation": "t-2", "account": None, "turns": [{"role": "user", "text": "Hello."}]},
-    )
+__all__ = ["run", "url"]
 
 
 # --- As a user runs it ------------------------------------------------------------------------------------------------
@@ -158,12 +98,6 @@ def test_a_reader_that_goes_away_is_no_disaster(tmp_path: Path, url: str) -> Non
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
-
-
-def as_json(result: Result) -> Any:
-    """Read what was printed: one line of JSON, and nothing else."""
-    assert result.stdout.count("\n") == 1
-    return json.loads(result.stdout)
 
 
 def test_views_as_json(run: Callable[..., Result], url: str) -> None:
@@ -399,157 +333,3 @@ def test_the_law_is_printed(run: Callable[..., Result]) -> None:
     out = run("policies").stdout
     assert all(name in out for name in PROFILES)
     assert "min_failed_redirections" in out
-
-
-# --- What goes wrong --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["views", "--store", "sqlite:///nowhere.db"], "no store at nowhere.db; `simulate` or `chat` creates one"),
-        (["views", "--store", "here"], "not the URL of a store: here; use memory:, sqlite:///FILE or postgresql://"),
-        (["tree", "nobody", "--store", "URL"], "no branch nobody in the store"),
-        (["show", "nobody", "--store", "URL"], "no branch nobody in the store"),
-        (["why", "nobody", "--store", "URL"], "no branch nobody in the store"),
-        (["chat", "--offline", "--branch", "nobody", "--store", "URL"], "no branch nobody in the store"),
-        (["chat", "--offline", "--conversation", "c", "--store", "URL"], "conversation c exists; choose another id"),
-        (["chat", "--offline", "--policy", "none", "--store", "URL"], "no policy none: neither a profile (default, "),
-        (["audit", "nowhere.jsonl"], "nowhere.jsonl: cannot be read: No such file or directory"),
-        (["import", "nowhere.jsonl", "--store", "URL"], "nowhere.jsonl: cannot be read: No such file or directory"),
-        (["simulate", "nowhere.jsonl", "--store", "URL"], "nowhere.jsonl: cannot be read: No such file or directory"),
-        (["rules", "no-such-rule"], "no rule no-such-rule; `lastresort rules` lists them"),
-        (["export", "sqlite:///nowhere.db"], "no store at nowhere.db"),
-        (["show", "c", "--at", "99999", "--store", "URL"], "branch c has no version 99999: its latest is 23"),
-        (["show", "c", "--at", "9" * 30, "--store", "URL"], f"branch c has no version {'9' * 30}: its latest is 23"),
-        (["views", "active", "--after", "9" * 23, "--store", "URL"], "no such page: list 'active' of ("),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_line(
-    run: Callable[..., Result], url: str, arguments: list[str], message: str
-) -> None:
-    """What, where, and what to do; on standard error, with exit status 2."""
-    result = run(*(url if argument == "URL" else argument for argument in arguments), status=2)
-    assert result.stderr.startswith(f"lastresort: {message}")
-    assert result.stderr.count("\n") == 1
-    assert result.stdout == ""
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["views"],
-        ["views", "all", "--store", "memory:"],
-        ["simulate", "--store", "memory:"],
-        ["show", "c", "--at", "0", "--store", "memory:"],
-        ["show", "c", "--at", "first", "--store", "memory:"],
-        ["nonsense"],
-        ["audit"],
-        ["chat", "--offline", "--branch", "z", "--conversation", "w", "--store", "memory:"],
-        ["chat", "--offline", "--branch", "z", "--model", "claude-opus-4-1", "--store", "memory:"],
-        ["chat", "--offline", "--branch", "z", "--policy", "default", "--store", "memory:"],
-    ],
-)
-def test_wrong_usage_is_exit_status_2(run: Callable[..., Result], arguments: list[str]) -> None:
-    """And the usage is shown."""
-    assert "Usage: " in run(*arguments, status=2).stderr
-
-
-def test_a_conversation_that_was_played_is_not_played_again(run: Callable[..., Result]) -> None:
-    """It is said; but what another conversation of that name is in the way of, is not played at all."""
-    path = transcripts(Path("in.jsonl"))
-    run("simulate", path, "--store", "sqlite:///new.db")
-    before = run("export", "sqlite:///new.db").stdout
-    result = run("simulate", path, "--store", "sqlite:///new.db", "--json")
-    assert result.stderr == "in this store already: 2 played whole, 0 in part; the rest is played now\n"
-    assert as_json(result)["conversations"] == 2
-    assert run("export", "sqlite:///new.db").stdout == before
-    result = run("simulate", path, "--store", "sqlite:///new.db", "--policy", "2026-07", status=2)
-    assert result.stderr.startswith("lastresort: conversation t-1 is in this store already, and was not played from")
-    assert run("export", "sqlite:///new.db").stdout == before
-
-
-def test_a_log_that_is_there_already_is_not_imported(run: Callable[..., Result], url: str) -> None:
-    """It says what to do."""
-    Path("log.jsonl").write_text(run("export", url).stdout)
-    result = run("import", "log.jsonl", "--store", url, status=2)
-    assert result.stderr.endswith("; import it into another\n")
-
-
-def test_a_policy_from_a_file_governs(run: Callable[..., Result]) -> None:
-    """Or is named with its line, if it cannot be."""
-    path = transcripts(Path("in.jsonl"))
-    Path("mine.toml").write_text('name = "mine"\nmin_failed_redirections = 2\n')
-    run("simulate", path, "--store", "sqlite:///new.db", "--policy", "mine.toml")
-    (row,) = as_json(run("views", "ended", "--store", "sqlite:///new.db", "--json"))["ended"]
-    assert (row["policy_name"], len(row["evidence"]["redirections"])) == ("mine", 2)
-    Path("mine.toml").write_text('name = "mine"\nmin_failed_redirections = 1\n')
-    result = run("simulate", path, "--store", "sqlite:///other.db", "--policy", "mine.toml", status=2)
-    assert result.stderr.startswith("lastresort: mine.toml: line 2: min_failed_redirections: Input should be greater")
-    assert not Path("other.db").exists()
-
-
-def test_an_event_that_cannot_be_read_sends_people_to_the_audit(run: Callable[..., Result], url: str) -> None:
-    """Which names it, and goes on."""
-    import sqlite3
-
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute("UPDATE stored_events SET topic='Future' WHERE originator_id='c' AND originator_version=5")
-    connection.close()
-    for command in (["views", "--store", url], ["show", "c", "--store", url], ["export", url]):
-        result = run(*command, status=2)
-        assert result.stderr == (
-            "lastresort: branch c, version 5: kind: Future is no kind of event; run an audit of this store\n"
-        )
-    found = as_json(run("audit", url, "--json", status=1))["findings"]
-    assert found[0]["rules"] == ["structure-unreadable"]
-
-
-@pytest.mark.parametrize("command", ["simulate", "chat"])
-def test_a_model_that_is_no_name_is_bad_input(run: Callable[..., Result], command: str) -> None:
-    """Said in one line, and before a store is made."""
-    arguments = [transcripts(Path("in.jsonl"))] if command == "simulate" else ["--offline"]
-    result = run(command, *arguments, "--store", "sqlite:///new.db", "--model", "two words", status=2)
-    assert result.stderr.count("\n") == 1
-    assert not Path("new.db").exists()
-
-
-def test_words_that_are_damaged_are_named_and_not_shown(run: Callable[..., Result], url: str) -> None:
-    """Each on a line of standard error, and in its place; the others are shown, and the exit status is 1."""
-    import sqlite3
-
-    with opened(url, new_id=counting("more-")) as chats:
-        chats.chat("c").feedback(Rating.DOWN, "Feedback.")
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute(
-            "UPDATE contents SET data=x'00112233' WHERE position IN (SELECT rowid FROM stored_events "
-            "WHERE originator_id='c' AND originator_version IN (2, 24))"
-        )
-    connection.close()
-    result = run("show", "c", "--store", url, status=1)
-    wrong = "damaged: branch c, version {}: the kept bytes are not what was sealed"
-    assert result.stderr == "".join(f"lastresort: {wrong.format(version)}\n" for version in (2, 24))
-    lines = result.stdout.splitlines()
-    assert lines[1] == f"    2  user: [{wrong.format(2)}]"
-    assert lines[3] == "    4  assistant: What can I help you with instead?"
-    assert lines[23] == f"   24    · feedback: down: [{wrong.format(24)}]"
-    shown = as_json(run("show", "c", "--store", url, "--json", status=1))
-    assert (shown[1]["text"], shown[1]["gone"]) == (None, wrong.format(2))
-    assert run("show", "c", "--at", "1", "--store", url).stderr == ""
-    assert "[damaged: " in run("chat", "--offline", "--branch", "d", "--store", url, input="/quit\n").stdout
-
-
-def test_a_long_line_is_one_line_when_piped(run: Callable[..., Result], tmp_path: Path) -> None:
-    """Or no program could tell the words of a turn from the next line."""
-    url = f"sqlite:///{tmp_path}/words.db"
-    with opened(url) as chats:
-        started(chats).user_turn("word " * 100)
-    assert len(run("show", "c", "--store", url).stdout.splitlines()) == 2
-
-
-def test_the_examples_that_are_shipped_play_lawfully(run: Callable[..., Result]) -> None:
-    """Each of them, in one store."""
-    files = sorted((ROOT / "examples").glob("*.jsonl"))
-    assert len(files) >= 12
-    run("simulate", *files, "--store", "sqlite:///examples.db", "--json")
-    assert as_json(run("audit", "sqlite:///examples.db", "--json"))["findings"] == []

@@ -15,8 +15,8 @@ from click.testing import Result
 
 from lastresort.adapters.console.cli import main
 
+from .cli_kit import LASTRESORT, run, shell, transcripts
 from .stores import opened, started
-from .test_cli import LASTRESORT, run, shell, transcripts
 
 __all__ = ["run"]
 

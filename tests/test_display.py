@@ -14,9 +14,9 @@ from lastresort import Refused
 from lastresort.adapters.console import display
 from lastresort.projections import Line, views
 
+from .cli_kit import run
 from .service_kit import done
 from .stores import counting, opened, started
-from .test_cli import run
 
 __all__ = ["run"]
 

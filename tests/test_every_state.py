@@ -35,7 +35,8 @@ from lastresort.domain.values import (
 )
 
 from .oracle import History
-from .search import Acts, Doing, Fork, Search, Seen, Tree, TreeActs, TreeSearch, Turns, Unsound, turns_of
+from .search import Acts, Search, Seen, Turns, Unsound, turns_of
+from .tree_search import Doing, Fork, Tree, TreeActs, TreeSearch
 from .vocabulary import ANOTHER_MODEL, ASSESSOR, MODEL, NAMED_ASSESSOR, OPERATOR, SYSTEM, USER, WORDS
 
 # --- Policies -------------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from lastresort.adapters.importers.log_file import write_file
 from lastresort.domain.events import Recorded
 
 from .at_terminal import heed_interrupts
+from .cli_kit import LASTRESORT, as_json, run, url
 from .stores import opened
-from .test_cli import LASTRESORT, as_json, run, url
 
 __all__ = ["run", "url"]
 

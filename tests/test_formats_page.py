@@ -13,8 +13,8 @@ from lastresort import EVENTS
 from lastresort.domain.policy import Policy
 
 from . import events_page
+from .cli_kit import run, url
 from .stores import ROOT
-from .test_cli import run, url
 
 __all__ = ["run", "url"]
 

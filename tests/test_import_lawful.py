@@ -10,8 +10,8 @@ from click.testing import Result
 
 from lastresort.adapters.importers.log_file import checked_log
 
+from .cli_kit import run
 from .stores import OPERATOR, done, ended, opened, started
-from .test_cli import run
 
 __all__ = ["run"]
 

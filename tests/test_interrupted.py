@@ -12,7 +12,7 @@ from click.testing import Result
 
 from lastresort.adapters.console.cli import main
 
-from .test_cli import LASTRESORT, run
+from .cli_kit import LASTRESORT, run
 
 __all__ = ["run"]
 

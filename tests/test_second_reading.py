@@ -22,9 +22,9 @@ from lastresort.projections import audit
 from lastresort.projections.agreement import Agreement
 from lastresort.projections.second_reading import SecondReading
 
+from .cli_kit import run, write
 from .stores import LEFT, opened, started
 from .tampered import Log, edited, ending, event_at, found, instead, then
-from .test_cli import run, write
 from .vocabulary import (
     ABUSED,
     END,

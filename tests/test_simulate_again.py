@@ -21,8 +21,8 @@ from lastresort.domain.values import Rating
 from lastresort.projections import audit
 
 from .at_terminal import heed_interrupts
+from .cli_kit import HARM, LASTRESORT, shell
 from .stores import OPERATOR, opened
-from .test_cli import HARM, LASTRESORT, shell
 
 FINE = {"verdict": "productive", "risk": "none"}
 

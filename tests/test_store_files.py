@@ -11,8 +11,8 @@ from click.testing import Result
 
 from lastresort.adapters.databases.files import StoreFiles
 
+from .cli_kit import run, transcripts
 from .stores import opened, started
-from .test_cli import run, transcripts
 
 __all__ = ["run"]
 

@@ -16,9 +16,9 @@ from lastresort.adapters.upkeep.checks import Check
 from lastresort.adapters.upkeep.doctor import examine
 from lastresort.adapters.upkeep.migration import migrate
 
+from .cli_kit import as_json, run
 from .service_kit import done
 from .stores import DURABLE_STORES, ROOT, counting, ended, log_of, new_url, opened, started
-from .test_cli import as_json, run
 
 __all__ = ["run"]
 
