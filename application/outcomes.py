@@ -12,7 +12,7 @@ from lastresort.domain.events import BranchOpened, ConversationEnded, Conversati
 from lastresort.domain.state import Conversation, Ended
 from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Risk
 
-from .ports import Found
+from .ports import ListRow
 
 
 class UnknownBranch(LookupError):
@@ -87,7 +87,7 @@ class Page(NamedTuple):
     after: int | None
 
 
-def listed(found: Found, named: Callable[[str], str]) -> ListedBranch:
+def listed(found: ListRow, named: Callable[[str], str]) -> ListedBranch:
     """Return what a list shows of a branch; `named` returns the name of the policy that governs a branch."""
     began, started = found.began.event, found.started.event
     opened = began if isinstance(began, BranchOpened) else None

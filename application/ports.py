@@ -19,7 +19,7 @@ class Place(NamedTuple):
     version: int
 
 
-class Placed(NamedTuple):
+class NewEvent(NamedTuple):
     """An event, the place that it is to take, and the sealed words that it stands for, where they are to be kept."""
 
     branch: str
@@ -43,7 +43,7 @@ class Append(NamedTuple):
     command_id: str  # unique within the tree
     correlation_id: str
     recorded_at: str  # ISO 8601, UTC
-    events: tuple[Placed, ...]
+    events: tuple[NewEvent, ...]
     erased: tuple[Place, ...] = ()  # the turns whose words are erased
 
 
@@ -60,7 +60,7 @@ List = Literal["active", "ended", "branched"]
 """The lists of branches: active and ended are disjoint and cover all of them, branched is orthogonal to both."""
 
 
-class Found(NamedTuple):
+class ListRow(NamedTuple):
     """A branch as a list finds it: its version, what began it, what began its conversation, and its ending."""
 
     version: int
@@ -158,7 +158,7 @@ class EventStore(Protocol):
         """Return the sealed words that are kept of what stands at `places`."""
         ...
 
-    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[ListRow]:
         """Return up to `limit` branches of a list, in the order in which they began, after position `after`."""
         ...
 
@@ -205,7 +205,7 @@ class Vault(Protocol):
         ...
 
 
-class Kept(NamedTuple):
+class Snapshot(NamedTuple):
     """A state that was kept, and the command that led to it: another command at its version is another history."""
 
     state: Conversation
@@ -222,7 +222,7 @@ class Snapshots(Protocol):
         """Return what a store keeps of `state`, which `command_id` led to; None if it is not to be kept."""
         ...
 
-    def latest(self, branch: str, upto: int | None = None) -> Kept | None:
+    def latest(self, branch: str, upto: int | None = None) -> Snapshot | None:
         """Return the latest state of a branch's own that is kept, no later than version `upto`.
 
         What is damaged, of another place, or made by another version of the fold, is no such state.

@@ -42,7 +42,7 @@ from lastresort.domain.values import Actor, ActorKind, ErasureCause, Id, Risk
 
 from .observing import Stopwatch
 from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, Refusal
-from .ports import Append, CommandRecorded, Locked, Place, Placed, Ports, Sealed, VersionConflict
+from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, Sealed, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
 from .words import Words
@@ -368,13 +368,13 @@ class Service:
         correlation_id: str | None = None,
     ) -> Committed:
         """Append the events of each branch after the state it was decided in, and keep the new states hot."""
-        placed: list[Placed] = []
+        placed: list[NewEvent] = []
         after: dict[str, Conversation] = {}
         for branch, events in written.items():
             state = before[branch]
             for event in events:
                 said = sealed is not None and getattr(event, "content", None) == sealed.digest
-                placed.append(Placed(branch, state.version + 1, event, sealed.data if sealed and said else None))
+                placed.append(NewEvent(branch, state.version + 1, event, sealed.data if sealed and said else None))
                 state = evolve(state, event)
             after[branch] = state
             kept = self.ports.snapshots

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from lastresort import Chat, Conversations, Event, Ground, Recorded, Refused, Risk, Verdict, open_conversations
-from lastresort.application.ports import Append, EventStore, Placed
+from lastresort.application.ports import Append, EventStore, NewEvent
 
 from .contenders import MODEL, WORDS
 
@@ -68,7 +68,7 @@ def many(stories: Sequence[Sequence[Append]], conversations: int) -> Iterator[Ap
         for append in stories[number % len(stories)]:
             command_id = f"{number}-{append.command_id}"
             placed = tuple(
-                Placed(f"{number}-{one.branch}", one.version, _renamed(one.event, number)) for one in append.events
+                NewEvent(f"{number}-{one.branch}", one.version, _renamed(one.event, number)) for one in append.events
             )
             yield Append(f"{number}-{append.tree}", command_id, command_id, append.recorded_at, placed)
 

@@ -130,7 +130,7 @@ def test_a_long_log_of_a_store_is_read_twice_and_says_the_same(chats: Conversati
     redirected(chat)
     chat.retry(4, child="d")
     assert replayed(chats.store, long=0) == replayed(chats.store) == audit(chats.store.entries())
-    unlawful = application.Placed("c", chat.state.version + 1, HopeExhausted(by=MODEL, turn=2))
+    unlawful = application.NewEvent("c", chat.state.version + 1, HopeExhausted(by=MODEL, turn=2))
     chats.store.append(application.Append("c", "x", "x", "2026-01-31T12:00:00.000000+00:00", (unlawful,)))
     report = replayed(chats.store, long=0)
     assert [finding.rules for finding in report.findings] == [("hope-exhausted",)]

@@ -17,7 +17,7 @@ import pytest
 from lastresort import Actor, ActorKind
 from lastresort.adapters.stores.codec import Encoding, StoredEvent
 from lastresort.adapters.stores.memory import MemoryStore
-from lastresort.application.ports import Append, Placed
+from lastresort.application.ports import Append, NewEvent
 from lastresort.domain.events import (
     EVENTS,
     UPCASTS,
@@ -214,7 +214,7 @@ def test_events_of_version_2_say_so_and_cost_no_step() -> None:
     encoding = Encoding(LATER, {(TurnAssessed.kind, 1): step})
     store = MemoryStore(encoding)
     left = UserLeft(by=ASSESSOR)
-    events = (Placed("c", 1, left), Placed("c", 2, SURE), Placed("c", 3, SURE))
+    events = (NewEvent("c", 1, left), NewEvent("c", 2, SURE), NewEvent("c", 3, SURE))
     store.append(Append("b", "one", "one", "2026-01-31T12:00:00+00:00", events))
     assert [store._stored(position).schema_version for position in (1, 2, 3)] == [1, 2, 2]
     assert [entry.event for entry in store.log()] == [left, SURE, SURE]

@@ -25,7 +25,7 @@ from lastresort.adapters.importers.log_file import checked_log, export_line, rea
 from lastresort.adapters.importers.simulate import Simulation
 from lastresort.adapters.importers.transcripts import read_transcripts
 from lastresort.adapters.stores.memory import MemoryStore
-from lastresort.application.ports import Append, Placed
+from lastresort.application.ports import Append, NewEvent
 from lastresort.domain.events import Unreadable
 from lastresort.domain.policy import PolicyError
 
@@ -108,7 +108,7 @@ def test_transcripts(path: Path) -> None:
 def held_store() -> MemoryStore:
     """A store that holds something already."""
     store = MemoryStore()
-    store.append(Append("held", "held", "held", "2026-01-31T12:00:00+00:00", (Placed("held", 1, LEFT, b"sealed"),)))
+    store.append(Append("held", "held", "held", "2026-01-31T12:00:00+00:00", (NewEvent("held", 1, LEFT, b"sealed"),)))
     return store
 
 

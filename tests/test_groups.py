@@ -11,7 +11,7 @@ import pytest
 from lastresort import StoreError
 from lastresort.adapters.opening import Store, open_store
 from lastresort.adapters.stores.groups import GroupCommit, Job
-from lastresort.application.ports import Append, CommandRecorded, Place, Placed, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, NewEvent, Place, VersionConflict
 
 from .stores import LEFT
 
@@ -65,7 +65,7 @@ def writes(store: Store, *appends: Append) -> Callable[[], Any]:
 
 def leave(command_id: str, *places: tuple[str, int]) -> Append:
     return Append(
-        places[0][0], command_id, command_id, THEN, tuple(Placed(*place, LEFT, b"sealed") for place in places)
+        places[0][0], command_id, command_id, THEN, tuple(NewEvent(*place, LEFT, b"sealed") for place in places)
     )
 
 

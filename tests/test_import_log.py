@@ -10,7 +10,7 @@ import pytest
 
 from lastresort import StoreError
 from lastresort.adapters.opening import Store, open_store
-from lastresort.application.ports import Append, CommandRecorded, Locked, Place, Placed, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, Locked, NewEvent, Place, VersionConflict
 
 from .stores import DURABLE_STORES, LEFT, ROOT, STORES, new_url
 
@@ -19,7 +19,7 @@ THEN = "2026-01-31T12:00:00.000000+00:00"
 
 def left(tree: str, versions: range) -> Iterator[Append]:
     """Appends of an event each."""
-    return (Append(tree, f"{tree}-{v}", f"{tree}-{v}", THEN, (Placed(tree, v, LEFT, b"sealed"),)) for v in versions)
+    return (Append(tree, f"{tree}-{v}", f"{tree}-{v}", THEN, (NewEvent(tree, v, LEFT, b"sealed"),)) for v in versions)
 
 
 @pytest.fixture(params=STORES)

@@ -213,7 +213,7 @@ FAILING = """
 from lastresort.adapters.testing import given
 from lastresort.adapters.testing.vocabulary import END, SAID, STARTED
 from lastresort.domain.events import ConversationEnded, Evidence
-from lastresort.application.ports import Append, Placed
+from lastresort.application.ports import Append, NewEvent
 
 def test_a_conversation_that_is_not_as_it_should_be(conversations):
     chat = conversations.start(model="claude-opus-4-1", account="a-17")
@@ -225,7 +225,7 @@ def test_a_log_that_is_not_lawful(conversations):
     chat.user_turn("xylophone")
     terms = dict(seen=2, evidence=Evidence(), policy_hash=chat.state.policy.hash, model="claude-opus-4-1")
     event = ConversationEnded(by=chat.model, ground="last_resort", category="abuse", **terms)
-    placed = (Placed(chat.branch, 3, event),)
+    placed = (NewEvent(chat.branch, 3, event),)
     conversations.store.append(Append(chat.branch, "x", "x", "2026-01-31T12:00:00+00:00", placed))
 
 def test_a_story():

@@ -8,7 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from lastresort import Chat, Conversations, Ground, Refused
 from lastresort.adapters.testing import ConversationMachine, Unlawful
-from lastresort.application.ports import Append, Placed
+from lastresort.application.ports import Append, NewEvent
 from lastresort.domain.events import ConversationEnded, Event, RiskRaised
 from lastresort.domain.rules import evidence_for
 from lastresort.domain.state import Conversation
@@ -30,7 +30,7 @@ class Product:
         """Write past the law, straight into the store."""
         held, branch = self.chat.conversations, self.chat.branch
         command_id, then = held.new_id(), held.service.ports.clock().isoformat()
-        placed = Placed(branch, self.chat.state.version + 1, event)
+        placed = NewEvent(branch, self.chat.state.version + 1, event)
         held.store.append(Append(self.chat.state.conversation, command_id, command_id, then, (placed,)))
 
 

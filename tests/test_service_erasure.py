@@ -8,7 +8,7 @@ from lastresort import Chat, Conversations
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.application.outcomes import Committed
-from lastresort.application.ports import Append, Place, Placed
+from lastresort.application.ports import Append, NewEvent, Place
 from lastresort.domain import rules
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import TurnAssessed
@@ -61,7 +61,7 @@ def test_it_says_what_it_recorded(chats: Conversations, chat: Chat) -> None:
 def test_what_the_law_refuses_touches_neither_key_nor_words(chats: Conversations, chat: Chat) -> None:
     talk(chat, "secret")
     verdict = TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
-    chats.store.append(Append("root", "foreign", "foreign", NOON.isoformat(), (Placed("root", 3, verdict),)))
+    chats.store.append(Append("root", "foreign", "foreign", NOON.isoformat(), (NewEvent("root", 3, verdict),)))
     refused_by(erased(chats), rules.RISK_HOLDS)
     assert transcript(chat) == ["secret"]
     assert key(chats) is not None

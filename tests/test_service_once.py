@@ -9,7 +9,7 @@ import pytest
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused, Contended
-from lastresort.application.ports import Append, Placed
+from lastresort.application.ports import Append, NewEvent
 from lastresort.domain import rules
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import TurnAssessed
@@ -260,7 +260,7 @@ def test_what_another_program_wrote_holds_here_too(chats: Conversations, chat: C
     """A verdict that saw a risk, and no hold after it: nothing else may be recorded first."""
     talk(chat, "hello")
     verdict = TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
-    chats.store.append(Append("root", "foreign", "foreign", NOON.isoformat(), (Placed("root", 3, verdict),)))
+    chats.store.append(Append("root", "foreign", "foreign", NOON.isoformat(), (NewEvent("root", 3, verdict),)))
     refused_by(chat.user_turn("still here"), rules.RISK_HOLDS)
     done(chat.raise_risk())
     done(chat.user_turn("still here"))

@@ -15,7 +15,7 @@ from lastresort.adapters.upkeep.audited import wrong_versions
 from lastresort.adapters.vault import snapshots as shelf
 from lastresort.adapters.vault.keys import MemoryKeys
 from lastresort.adapters.vault.snapshots import SealedSnapshots, dumped, loaded
-from lastresort.application.ports import Append, EventStore, Placed
+from lastresort.application.ports import Append, EventStore, NewEvent
 from lastresort.domain import evolve, fold
 from lastresort.domain.state import FOLD, Conversation
 from lastresort.domain.values import ErasureCause, Rating, Risk, Verdict
@@ -355,7 +355,11 @@ def test_a_snapshot_is_written_with_its_events_or_not_at_all(kept: Conversations
     event = kept.path("c")[-1].event
     store: EventStore = kept.store
     bad = Append(
-        "c", "x", "x", "2026-01-31T12:00:00+00:00", (Placed("c", 10, event, None, b"snapshot"), Placed("c", 12, event))
+        "c",
+        "x",
+        "x",
+        "2026-01-31T12:00:00+00:00",
+        (NewEvent("c", 10, event, None, b"snapshot"), NewEvent("c", 12, event)),
     )
     with pytest.raises(Exception, match="version 12"):
         store.append(bad)

@@ -11,7 +11,7 @@ import pytest
 from lastresort import StoreError, open_conversations
 from lastresort.adapters.opening import Store, open_store
 from lastresort.adapters.stores.rows import Entry, Row
-from lastresort.application.ports import Append, CommandRecorded, Place, Placed, Sealed, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, NewEvent, Place, Sealed, VersionConflict
 from lastresort.domain.commands import RaiseRisk
 from lastresort.domain.events import (
     BranchedOff,
@@ -65,16 +65,16 @@ def said(sealed: Sealed = SEALED[0]) -> UserTurnTaken:
     return UserTurnTaken(by=USER, content=sealed.digest)
 
 
-def placed(branch: str, *versions: int, event: Event = LEFT) -> tuple[Placed, ...]:
-    return tuple(Placed(branch, version, event) for version in versions)
+def placed(branch: str, *versions: int, event: Event = LEFT) -> tuple[NewEvent, ...]:
+    return tuple(NewEvent(branch, version, event) for version in versions)
 
 
-def worded(branch: str, version: int, sealed: Sealed) -> Placed:
-    return Placed(branch, version, said(sealed), sealed.data)
+def worded(branch: str, version: int, sealed: Sealed) -> NewEvent:
+    return NewEvent(branch, version, said(sealed), sealed.data)
 
 
 def append(
-    command_id: str, *events: Placed, correlation_id: str | None = None, erased: tuple[Place, ...] = ()
+    command_id: str, *events: NewEvent, correlation_id: str | None = None, erased: tuple[Place, ...] = ()
 ) -> Append:
     return Append("b", command_id, correlation_id or command_id, "2026-01-31T12:00:00+00:00", events, erased)
 
@@ -88,7 +88,7 @@ def places(entries: Iterable[Recorded | Unreadable]) -> list[tuple[int, str, int
 
 def test_an_append_is_read_back_as_it_was_written(store: Store) -> None:
     """Envelope and event, from the stream and from the log, and as `append` returned it."""
-    wrote = store.append(append("one", *placed("b", 1), Placed("b", 2, said()), correlation_id="act"))
+    wrote = store.append(append("one", *placed("b", 1), NewEvent("b", 2, said()), correlation_id="act"))
     assert wrote == (
         Recorded(1, "b", 1, "UserLeft", "2026-01-31T12:00:00+00:00", "one", LEFT, "act"),
         Recorded(2, "b", 2, "UserTurnTaken", "2026-01-31T12:00:00+00:00", "one", said(), "act"),
@@ -146,7 +146,7 @@ def test_an_append_of_nothing_changes_nothing(store: Store) -> None:
         ),
     ],
 )
-def test_a_gap_is_refused_and_nothing_is_written(store: Store, events: tuple[Placed, ...]) -> None:
+def test_a_gap_is_refused_and_nothing_is_written(store: Store, events: tuple[NewEvent, ...]) -> None:
     """No event of the append, no command, no words, and none are erased."""
     store.append(append("first", worded("b", 1, SEALED[0]), *placed("b", 2)))
     with pytest.raises(VersionConflict):
@@ -160,7 +160,7 @@ def test_a_fork_begins_after_its_prefix(store: Store) -> None:
     """The first version of a branch that opens at 3 is 4, and it goes on from there."""
     fork = BranchOpened(by=USER, conversation="b", parent="b", at=3, cause="edit", risks=())
     store.append(append("root", *placed("b", 1, 2, 3, 4)))
-    store.append(append("fork", Placed("b", 5, BranchedOff(by=USER, child="f", at=3)), Placed("f", 4, fork)))
+    store.append(append("fork", NewEvent("b", 5, BranchedOff(by=USER, child="f", at=3)), NewEvent("f", 4, fork)))
     store.append(append("on", *placed("f", 5)))
     assert [entry.version for entry in store.read("b", "f")] == [4, 5]
 
@@ -353,7 +353,7 @@ def test_an_append_of_a_megabyte_is_written(url: str) -> None:
             chats.erase_conversation("c", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
             store = chats.store
             event = ContentErased(by=OPERATOR, contents=tuple(erased), cause=ErasureCause.LEGAL)
-            store.append(append("big", Placed("c", 4, event)))
+            store.append(append("big", NewEvent("c", 4, event)))
             lengths.append(len(must_be(ContentErased, store.read("b", "c")[-1].event).contents))
 
     lengths: list[int] = []

@@ -23,7 +23,7 @@ from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 from lastresort import Committed, StoreError, open_conversations
 from lastresort.adapters.opening import Store, open_store
 from lastresort.adapters.stores.postgres import PostgresStore
-from lastresort.application.ports import Append, Place, Placed, VersionConflict
+from lastresort.application.ports import Append, NewEvent, Place, VersionConflict
 from lastresort.domain.events import UserTurnTaken
 from lastresort.projections import audit
 
@@ -32,7 +32,7 @@ from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, sta
 
 
 def leave(command_id: str, branch: str, version: int) -> Append:
-    return Append(branch, command_id, command_id, "2026-01-31T12:00:00+00:00", (Placed(branch, version, LEFT),))
+    return Append(branch, command_id, command_id, "2026-01-31T12:00:00+00:00", (NewEvent(branch, version, LEFT),))
 
 
 @pytest.fixture(params=DURABLE_STORES)

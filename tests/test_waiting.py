@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from lastresort.adapters.stores import postgres, sqlite
-from lastresort.application.ports import Append, Placed, VersionConflict
+from lastresort.application.ports import Append, NewEvent, VersionConflict
 
 from .stores import DURABLE_STORES, LEFT, STORES, counting, new_url, opened, started
 
@@ -73,7 +73,7 @@ def test_nothing_comes_of_what_is_refused(url: str) -> None:
         chat = started(chats)
         with waiting(chats.store, 1) as answers:
             with pytest.raises(VersionConflict):
-                chats.store.append(Append("c", "x", "x", THEN, (Placed("c", 9, LEFT),)))
+                chats.store.append(Append("c", "x", "x", THEN, (NewEvent("c", 9, LEFT),)))
             time.sleep(0.1)
             assert answers == []
             chat.user_turn("Hello.")

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from pydantic_core import to_json
 
 from lastresort.adapters.stores.codec import Encoding
-from lastresort.application.ports import Append, CommandRecorded, EventStore, Placed, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, EventStore, NewEvent, VersionConflict
 from lastresort.domain.canonical import canonical
 from lastresort.domain.events import EVENTS, BranchOpened, Recorded, Unreadable
 from lastresort.domain.values import Frozen, Id, Version
@@ -163,5 +163,5 @@ def _appends(entries: Iterable[Recorded]) -> Iterator[Append]:
             command_id=command_id,
             correlation_id=events[0].correlation_id,
             recorded_at=events[0].recorded_at,
-            events=tuple(Placed(recorded.branch, recorded.version, recorded.event) for recorded in events),
+            events=tuple(NewEvent(recorded.branch, recorded.version, recorded.event) for recorded in events),
         )

@@ -12,14 +12,14 @@ from lastresort.application.ports import (
     Append,
     CommandRecorded,
     EventStore,
-    Found,
     Head,
-    Kept,
     List,
+    ListRow,
+    NewEvent,
     Place,
-    Placed,
     SealBroken,
     Sealed,
+    Snapshot,
     Snapshots,
     Vault,
     VersionConflict,
@@ -109,7 +109,7 @@ class Replayed:
             if not self._same_words(placed, one.event):
                 raise PlayedOtherwise
 
-    def _same_words(self, placed: Placed, event: Event) -> bool:
+    def _same_words(self, placed: NewEvent, event: Event) -> bool:
         """Whether the words are the same, as far as they are still kept."""
         place = Place(placed.branch, placed.version)
         data = self._store.contents([place]).get(place) if placed.sealed is not None else None
@@ -171,7 +171,7 @@ class Replayed:
         """See `application.ports.EventStore`."""
         return self._store.contents(places)
 
-    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[ListRow]:
         """See `application.ports.EventStore`."""
         return self._store.page(which, after=after, limit=limit)
 
@@ -217,6 +217,6 @@ class TakenOnly:
         """See `application.ports.Snapshots`."""
         return self._snapshots.take(branch, state, command_id)
 
-    def latest(self, branch: str, upto: int | None = None) -> Kept | None:
+    def latest(self, branch: str, upto: int | None = None) -> Snapshot | None:
         """None."""
         return None

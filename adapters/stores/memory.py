@@ -9,7 +9,7 @@ from eventsourcing.persistence import IntegrityError
 from eventsourcing.persistence import StoredEvent as LibraryEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
-from lastresort.application.ports import Append, CommandRecorded, Found, Head, List, Place, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, Head, List, ListRow, Place, VersionConflict
 from lastresort.domain.events import Recorded, Unreadable
 
 from .codec import Encoding, StoredEvent
@@ -213,7 +213,7 @@ class MemoryStore(POPOApplicationRecorder):
         """Erase sealed words. See `application.ports.EventStore`."""
         self.write([], list(places))
 
-    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[ListRow]:
         """Return branches of a list. See `application.ports.EventStore`."""
         with self._database_lock:
             rows = self.branch_rows(which, after, limit)

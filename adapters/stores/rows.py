@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.application.ports import Append, Found, Head, Place, VersionConflict
+from lastresort.application.ports import Append, Head, ListRow, Place, VersionConflict
 from lastresort.domain.events import BranchOpened, ConversationEnded, Recorded, Unreadable
 
 from .codec import Encoding, is_id
@@ -129,10 +129,10 @@ def positions_of(branches: Iterable[BranchRow]) -> list[int]:
     return sorted({at for one in branches for at in (one.position, one.root, one.ended) if at})
 
 
-def list_rows(branches: Iterable[BranchRow], events: Mapping[int, Recorded]) -> list[Found]:
+def list_rows(branches: Iterable[BranchRow], events: Mapping[int, Recorded]) -> list[ListRow]:
     """Return branches with the events that stand at their positions."""
     return [
-        Found(one.version, events[one.position], events[one.root or one.position], events.get(one.ended or 0))
+        ListRow(one.version, events[one.position], events[one.root or one.position], events.get(one.ended or 0))
         for one in branches
     ]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lastresort.adapters.databases.errors import FAILURES, reached, unreached
-from lastresort.application.ports import Append, Found, Head, List, Place
+from lastresort.application.ports import Append, Head, List, ListRow, Place
 from lastresort.domain.events import Recorded, Unreadable
 
 from .codec import Encoding, unpacked
@@ -195,7 +195,7 @@ class SQLStore(ABC):
 
     # --- lists ----------------------------------------------------------------------------------------------------
 
-    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[Found]:
+    def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[ListRow]:
         """Return branches of a list. See `application.ports.EventStore`.
 
         Raises:

@@ -15,8 +15,8 @@ from lastresort.application.ports import (
     CommandRecorded,
     EventStore,
     Head,
+    NewEvent,
     Place,
-    Placed,
     Sealed,
     VersionConflict,
 )
@@ -58,7 +58,7 @@ def _promise(check: StoreCheck) -> StoreCheck:
 
 
 def _append(command_id: str, *places: tuple[str, int], event: Event = LEFT, erased: tuple[Place, ...] = ()) -> Append:
-    events = tuple(Placed(branch, version, event) for branch, version in places)
+    events = tuple(NewEvent(branch, version, event) for branch, version in places)
     return Append("a", command_id, command_id, THEN.isoformat(), events, erased)
 
 
@@ -130,7 +130,9 @@ def a_version_is_taken_once(store: EventStore) -> None:
 @_promise
 def an_append_is_all_or_nothing(store: EventStore) -> None:
     store.append(_append("one", ("a", 1)))
-    worded = Append("a", "both", "both", THEN.isoformat(), (Placed("b", 1, SAID, SEALED.data), Placed("a", 3, LEFT)))
+    worded = Append(
+        "a", "both", "both", THEN.isoformat(), (NewEvent("b", 1, SAID, SEALED.data), NewEvent("a", 3, LEFT))
+    )
     _refuses(store, VersionConflict, worded)
     assert store.contents([Place("b", 1)]) == {}, "the words of a refused append are kept"
     _refuses(store, VersionConflict, _append("fine", ("b", 1)), _append("not", ("a", 1)))
@@ -158,9 +160,9 @@ def a_command_is_found_in_log_order(store: EventStore) -> None:
 def a_fork_begins_after_its_prefix(store: EventStore) -> None:
     store.append(_append("one", ("a", 1), ("a", 2), ("a", 3)))
     opened = BranchOpened(by=USER, conversation="a", parent="a", at=2, cause=ForkCause.EDIT, risks=())
-    noted = Placed("a", 4, BranchedOff(by=USER, child="b", at=2))
-    fork = Append("a", "fork", "fork", THEN.isoformat(), (noted, Placed("b", 3, opened), Placed("b", 4, LEFT)))
-    _refuses(store, VersionConflict, fork._replace(events=(noted, Placed("b", 4, opened))))
+    noted = NewEvent("a", 4, BranchedOff(by=USER, child="b", at=2))
+    fork = Append("a", "fork", "fork", THEN.isoformat(), (noted, NewEvent("b", 3, opened), NewEvent("b", 4, LEFT)))
+    _refuses(store, VersionConflict, fork._replace(events=(noted, NewEvent("b", 4, opened))))
     store.append(fork)
     assert _places(list(store.read("a", "b"))) == [("b", 3), ("b", 4)], "a fork does not begin after its prefix"
     into = BranchOpened(by=USER, conversation="a", parent="a", at=4, cause=ForkCause.EDIT, risks=())
@@ -174,10 +176,10 @@ def a_tree_is_known_by_each_of_its_branches(store: EventStore) -> None:
     store.append(_append("one", ("a", 1), ("a", 2), ("a", 3)))
     opened = [BranchOpened(by=USER, conversation="a", parent=p, at=2, cause=ForkCause.EDIT, risks=()) for p in "ab"]
     for parent, child, at, event in (("a", "b", 4, opened[0]), ("b", "c", 4, opened[1])):
-        noted = Placed(parent, at, BranchedOff(by=USER, child=child, at=2))
-        events = (noted, Placed(child, 3, event))
+        noted = NewEvent(parent, at, BranchedOff(by=USER, child=child, at=2))
+        events = (noted, NewEvent(child, 3, event))
         store.append(Append("a", f"fork-{child}", f"fork-{child}", THEN.isoformat(), events))
-    other = Append("z", "other", "other", THEN.isoformat(), (Placed("z", 1, LEFT),))
+    other = Append("z", "other", "other", THEN.isoformat(), (NewEvent("z", 1, LEFT),))
     store.append(other)
     assert [store.tree_of(branch) for branch in "abcz"] == ["a", "a", "a", "z"], "a branch is in the wrong tree"
     heads = [Head("a", 4), Head("b", 4, "a", 2), Head("c", 3, "b", 2)]
@@ -203,7 +205,7 @@ def the_log_is_followed_from_anywhere(store: EventStore) -> None:
 
 @_promise
 def words_come_and_go_with_their_events(store: EventStore) -> None:
-    said = tuple(Placed("a", version, SAID, SEALED.data) for version in (1, 2))
+    said = tuple(NewEvent("a", version, SAID, SEALED.data) for version in (1, 2))
     store.append(Append("a", "one", "one", THEN.isoformat(), said))
     first, second, nobody = Place("a", 1), Place("a", 2), Place("a", 3)
     kept = dict(store.contents([first, second, nobody]))

@@ -20,7 +20,7 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.application.ports import Kept
+from lastresort.application.ports import Snapshot
 from lastresort.domain.events import Recorded
 from lastresort.domain.state import FOLD, Conversation, evolve
 
@@ -80,7 +80,7 @@ def dumped(state: Conversation, command_id: str) -> bytes:
     return deflate.compress(command_id.encode() + b" " + _states().dump_json(state)) + deflate.flush()
 
 
-def loaded(data: bytes) -> Kept:
+def loaded(data: bytes) -> Snapshot:
     """Read what `dumped` wrote.
 
     Raises:
@@ -88,7 +88,7 @@ def loaded(data: bytes) -> Kept:
     """
     inflate = zlib.decompressobj(-15, zdict=_usual())
     command_id, _, text = inflate.decompress(data).partition(b" ")
-    return Kept(_states().validate_json(text), command_id.decode())
+    return Snapshot(_states().validate_json(text), command_id.decode())
 
 
 class SealedSnapshots:
@@ -113,7 +113,7 @@ class SealedSnapshots:
         data = dumped(state, command_id)
         return mark() + _seal(key, branch, state.version, data) + data
 
-    def latest(self, branch: str, upto: int | None = None) -> Kept | None:
+    def latest(self, branch: str, upto: int | None = None) -> Snapshot | None:
         key = self._sealing()
         most = _LAST if upto is None else min(upto, _LAST)
         while key is not None:
@@ -156,7 +156,7 @@ class SealedSnapshots:
         return self._key
 
 
-def _opened(key: bytes, branch: str, version: int, data: bytes) -> Kept | None:
+def _opened(key: bytes, branch: str, version: int, data: bytes) -> Snapshot | None:
     seal, inside = data[_MARK_BYTES : _MARK_BYTES + _SEAL_BYTES], data[_MARK_BYTES + _SEAL_BYTES :]
     if not hmac.compare_digest(seal, _seal(key, branch, version, inside)):
         return None
