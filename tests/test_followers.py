@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,24 @@ def test_two_followers_of_one_view_write_each_event_once(kind: str, request: pyt
             thread.join(30)
         assert failed == []
         check_rows(other)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_many_threads_list_while_others_write(kind: str, request: pytest.FixtureRequest) -> None:
+    """A thread that waits for the directory holds no connection, or the one that writes it would find none to read."""
+    threads, turns = 40, 3
+    with opened(new_url(kind, request)) as conversations, ThreadPoolExecutor(threads) as pool:
+
+        def one(number: int) -> list[str]:
+            chat = conversations.start(model="claude-opus-4-1", account=f"a-{number}", conversation=f"c-{number}")
+            for _ in range(turns):
+                done(chat.user_turn("Hello."))
+                done(chat.assistant_turn("Hello!"))
+                found = [row.conversation for row in conversations.list(account=f"a-{number}").rows]
+            return found
+
+        assert list(pool.map(one, range(threads))) == [[f"c-{number}"] for number in range(threads)]
+        check_rows(conversations)
 
 
 FOLLOW = """

@@ -11,6 +11,7 @@ was restored, say), and the view is made again from the beginning.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from threading import Lock
 from typing import NamedTuple, Protocol
 
 from lastresort.application.ports import EventStore
@@ -61,7 +62,7 @@ class View(Protocol):
 
 
 class Follower:
-    """Keeps a view up with a log. Threads may share it; they wait for each other where the view's database says so.
+    """Keeps a view up with a log. Threads may share it; one writes at a time, and the others wait without a connection.
 
     Args:
         store: has the log.
@@ -71,6 +72,7 @@ class Follower:
     def __init__(self, store: EventStore, view: View) -> None:
         self._store = store
         self._view = view
+        self._lock = Lock()  # or threads that wait for the database would hold what the one that writes reads with
 
     def catch_up(self) -> int:
         """Bring the view up to what the log holds now, and return the position that it has come to.
@@ -79,8 +81,10 @@ class Follower:
             StoreError: the log or the view cannot be read or written now, or an event cannot be read. What was
                 written stays, and the next call goes on from there.
         """
-        while (position := self._step(self._store.head())) is None:
-            pass
+        head = self._store.head()
+        with self._lock:
+            while (position := self._step(head)) is None:
+                pass
         return position
 
     def run(self, stopped: Callable[[], bool], patience: float = 1.0) -> None:

@@ -182,9 +182,11 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
         Raises:
             StoreError: a reader kept it from being truncated until the deadline.
         """
-        with self.datastore.get_connection(commit=True) as connection:  # the writer's may be in use by now
+        # A connection of its own. The writer's may be in use by now. And while the pool waits for one to write with, it
+        # lets nobody read, not even the follower that has it.
+        with closing(connect(self.datastore.pool.db_name, self.datastore.settings, uri=True)) as connection:
             try:
-                truncate_log(connection._sqlite_conn, deadline)
+                truncate_log(connection, deadline)
             except StoreError:
                 self._residue = True
                 raise
