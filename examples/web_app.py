@@ -162,6 +162,11 @@ def start(response: Response, session: Annotated[str | None, Cookie()] = None) -
     return seen(chats.start(model="claude-opus-4-1", account=pseudonym(session)))
 
 
+@app.get("/chats")
+def listed(session: Annotated[str, Cookie()]) -> list[dict[str, Any]]:
+    return [row._asdict() for row in chats.list(account=pseudonym(session), by="last_turn").rows]
+
+
 @app.get("/chats/{branch}")
 def history(chat: Owned) -> dict[str, Any]:
     return {**seen(chat), "lines": lines(chat)}

@@ -26,9 +26,9 @@ Import all of these names from `lastresort`. Three pages describe the rest: [Cla
 SECTIONS = {
     "Conversations and branches": ("open_conversations", "Conversations", "Chat"),
     "What comes back": ("Committed", "Refused", "BranchEnded", "Page", "ListedBranch"),
-    "Errors": ("StoreError", "UnknownBranch", "CommandIdReused", "Contended", "PolicyError"),
+    "Errors": ("StoreError", "NotAllowed", "UnknownBranch", "CommandIdReused", "Contended", "PolicyError"),
     "Values": (
-        "Policy", "Actor", "ActorKind", "Verdict", "Risk", "About", "Ground", "Rating", "ForkCause", "ErasureCause",
+        "Policy", "Principal", "as_actor", "Actor", "ActorKind", "Verdict", "Risk", "About", "Ground", "Rating", "ForkCause", "ErasureCause",
         "AppealOutcome",
     ),
     "The law as functions": (

@@ -56,6 +56,7 @@ def serving(folder: Path, **environment: str) -> Iterator[str]:
         finally:
             process.terminate()
             listener.join(timeout=30)
+            print("".join(said))  # shown if the test fails
     assert "Traceback" not in "".join(said), "".join(said)
 
 
@@ -101,6 +102,7 @@ class Person:
         assert "Tell me more" in once[0]
         assert await self.says("Hello.", id="1") == once  # sent again, as a browser does that lost the answer
         assert [line["speaker"] for line in await self.lines()] == ["user", "assistant"]
+        assert [row["conversation"] for row in await self.calls("GET", "/chats")] == [self.branch]
 
     async def edits(self) -> None:
         await self.says("Hello.")

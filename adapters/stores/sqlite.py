@@ -184,7 +184,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
         """
         # A connection of its own. The writer's may be in use by now. And while the pool waits for one to write with, it
         # lets nobody read, not even the follower that has it.
-        with closing(connect(self.datastore.pool.db_name, self.datastore.settings, uri=True)) as connection:
+        with closing(self._connected()) as connection:
             try:
                 truncate_log(connection, deadline)
             except StoreError:
