@@ -28,7 +28,8 @@ SECTIONS = {
     "What comes back": ("Committed", "Refused", "BranchEnded", "Page", "ListedBranch"),
     "Errors": ("StoreError", "NotAllowed", "UnknownBranch", "CommandIdReused", "Contended", "PolicyError"),
     "Values": (
-        "Policy", "Principal", "as_actor", "Actor", "ActorKind", "Verdict", "Risk", "About", "Ground", "Rating", "ForkCause", "ErasureCause",
+        "Policy", "Principal", "as_actor", "Actor", "ActorKind",
+        "Verdict", "Risk", "About", "Ground", "Rating", "ForkCause", "ErasureCause",
         "AppealOutcome",
     ),
     "The law as functions": (
