@@ -69,6 +69,12 @@ def test_the_index_leads_to_every_page() -> None:
     assert set((ROOT / "docs").glob("*.md")) == {index}
 
 
+def test_every_decision_has_a_number_of_its_own() -> None:
+    """They are cited by it."""
+    numbers = [page.name[:4] for page in (ROOT / "docs" / "decisions").glob("*.md")]
+    assert sorted(set(numbers)) == sorted(numbers)
+
+
 def test_anchors_are_made_as_github_makes_them() -> None:
     """In lower case, without punctuation, with a number where a heading comes twice."""
     assert "audit---json-import---json" in anchors(ROOT / "docs" / "reference" / "formats.md")
