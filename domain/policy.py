@@ -6,7 +6,7 @@ A policy below a floor cannot be constructed: not in Python, not from TOML, not 
 import hashlib
 import json
 import tomllib
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, ValidationError, field_validator
@@ -96,7 +96,8 @@ class Policy(Frozen):
     @cached_property
     def hash(self) -> Digest:
         """SHA-256 of the canonical JSON: keys sorted, no spaces, sets in order."""
-        return _hash_of(self.model_dump_json())
+        canonical = json.dumps(json.loads(self.model_dump_json()), sort_keys=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -122,13 +123,6 @@ class Policy(Frozen):
             return cls.model_validate(fields)
         except ValidationError as error:
             raise PolicyError("\n".join(_explain(text, source, error))) from None
-
-
-@lru_cache(maxsize=256)  # a log names few policies, once for each conversation
-def _hash_of(fields: str) -> Digest:
-    """The hash of a policy, by its JSON: by that, and not by the policy, since to Python 0 and False are equal."""
-    canonical = json.dumps(json.loads(fields), sort_keys=True, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _as_it_says(policy: object) -> object:

@@ -75,10 +75,7 @@ UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}
 """What an extra installs though no module imports it."""
 
 EXCEPTIONS = {
-    (
-        "adapters/console/partners.py",
-        "anthropic",
-    ): "only the chat with Claude needs it, and says which extra to install",
+    ("adapters/console/partners.py", "anthropic"): "only the chat with Claude needs it, and names the extra",
     ("adapters/console/partners.py", "httpx2"): "the errors of a stream that breaks off, which anthropic passes on",
     ("adapters/databases/errors.py", "psycopg"): "knows the errors of the engines that are installed",
     ("adapters/importers/inputs.py", "stores"): "the codec reads the events of files, until it has a room for both",
@@ -86,9 +83,8 @@ EXCEPTIONS = {
     ("adapters/upkeep/checks.py", "vault"): "counts what lies in the vault",
     ("adapters/upkeep/doctor.py", "vault"): "counts what lies in the vault",
     ("adapters/upkeep/postgres_doctor.py", "vault"): "counts what lies in the vault",
-    ("domain/policy.py", "functools.lru_cache"): "a log names one policy many times; its hash is not yet kept with it",
 }
-"""What a module imports though the rules above forbid it, and why: another folder, a package, a name."""
+"""What a module imports though the rules above forbid it, and why: another folder, or a package."""
 
 
 class Import(NamedTuple):
