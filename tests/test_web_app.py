@@ -32,7 +32,7 @@ def serving(folder: Path, **environment: str) -> Iterator[str]:
     with subprocess.Popen(
         [sys.executable, ROOT / "examples" / "web_app.py"],
         cwd=folder,
-        env={**known, "PORT": "0", "LASTRESORT_STORE": "sqlite:///web.db", **environment},
+        env={**known, "PORT": "0", "LASTRESORT_STORE": "sqlite:///web.db?deadline=30", **environment},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
