@@ -6,6 +6,7 @@ A policy below a floor cannot be constructed: not in Python, not from TOML, not 
 import hashlib
 import json
 import tomllib
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, NamedTuple, Self
 
@@ -142,7 +143,9 @@ def _explain(text: str, source: str, error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False, include_input=False):
         key = str(problem["loc"][0])
         line = f"line {places[key]}: " if key in places else ""
-        lines.append(f"{source}: {line}{key}: {problem['msg']}")
+        near = get_close_matches(key, Policy.model_fields, n=1) if problem["type"] == "extra_forbidden" else []
+        meant = f"; did you mean {near[0]}?" if near else ""
+        lines.append(f"{source}: {line}{key}: {problem['msg']}{meant}")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from click.testing import Result
 from lastresort.adapters.console.cli import main
 
 from .cli_kit import LASTRESORT, run, shell, transcripts
-from .stores import opened, started
+from .stores import ROOT, opened, started
 
 __all__ = ["run"]
 
@@ -49,7 +50,7 @@ def test_a_database_of_others_is_left_alone(run: Callable[..., Result], tmp_path
     """By commands that read and by those that write: no table, no file of keys, and not another journal mode."""
     url = database(tmp_path / "foreign.db", *made)
     file = transcripts(tmp_path / "in.jsonl")
-    (tmp_path / "log.jsonl").write_text("")
+    shutil.copy(ROOT / "tests" / "golden" / "request.jsonl", tmp_path / "log.jsonl")
     before = fingerprints(tmp_path)
     for command in (
         ["views", "--store", url], ["tree", "c", "--store", url], ["show", "c", "--store", url],

@@ -1,13 +1,16 @@
 """What people hand in is checked before anything is done with it; what is wrong is named by file, line and field."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from lastresort import PROFILES, Policy
-from lastresort.adapters.importers.inputs import MAX_LINE_BYTES, BadInput, load_policy
+from lastresort.adapters.importers.inputs import MAX_LINE_BYTES, BadInput, load_policy, read_lines
+from lastresort.adapters.importers.log_file import LogLine
 from lastresort.adapters.importers.transcripts import Transcript, read_transcripts, steps
 
 USER_SAYS = {"role": "user", "text": "Hello."}
@@ -276,3 +279,82 @@ def test_a_policy_that_is_not_there_says_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(BadInput, match=r"mine\.toml: cannot be read: "):
         load_policy(str(tmp_path / "mine.toml"))
+
+
+# --- Files of another kind, and slips of the pen ----------------------------------------------------------------------
+
+TRANSCRIPT: dict[str, object] = {"conversation": "c", "account": None, "turns": []}
+LOG_LINE = {
+    "position": 1, "branch": "c", "version": 1, "kind": "UserLeft", "recorded_at": "2026-01-31T12:00:00+00:00",
+    "command_id": "k", "event": {"by": {"kind": "user", "id": "u"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [b"", b"\n\n \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_says_so(tmp_path: Path, words: bytes) -> None:
+    """It is no log without a finding, and no policy."""
+    (tmp_path / "empty").write_bytes(words)
+    with pytest.raises(BadInput, match="empty: is empty: there is not one line of JSON in it"):
+        list(read_lines(tmp_path / "empty", LogLine))
+    with pytest.raises(BadInput, match="empty: is empty: there is no policy in it"):
+        load_policy(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line", "told"),
+    [
+        (LogLine, TRANSCRIPT, "in.jsonl:1: this is a transcript: use `lastresort simulate`"),
+        (LogLine, {**TRANSCRIPT, "more": 1}, "in.jsonl:1: this is a transcript: use `lastresort simulate`"),
+        (Transcript, LOG_LINE, "in.jsonl:1: this is an exported log: use `lastresort import`, or `lastresort audit`"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(
+    tmp_path: Path, wanted: type[BaseModel], line: dict[str, object], told: str
+) -> None:
+    """With the command that takes it."""
+    path = write(tmp_path / "in.jsonl", json.dumps(line))
+    with pytest.raises(BadInput) as raised:
+        list(read_lines(path, wanted))
+    assert str(raised.value) == f"{tmp_path}/{told}"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (b"SQLite format 3\0\x10\0", ": this is an SQLite database, not a file of JSON lines"),
+        (
+            b'[\n{"conversation": "c"}\n]',
+            ":1: this is a JSON array, or TOML; what is read here has one JSON object a line",
+        ),
+    ],
+)
+def test_a_file_that_is_no_json_lines_is_told_by_its_beginning(tmp_path: Path, words: bytes, told: str) -> None:
+    (tmp_path / "in.jsonl").write_bytes(words)
+    with pytest.raises(BadInput, match=f"in.jsonl{re.escape(told)}"):
+        list(read_lines(tmp_path / "in.jsonl", Transcript))
+
+
+def test_a_field_is_suggested_for_a_slip_of_the_pen(tmp_path: Path) -> None:
+    """The one that is known; what was written in its place may be somebody's words, and is not repeated."""
+    turn = {"role": "user", "text": "Hello.", "verdit": "harmful"}
+    path = write(tmp_path / "in.jsonl", json.dumps({**TRANSCRIPT, "turns": [turn]}))
+    with pytest.raises(BadInput) as raised:
+        read_transcripts([path])
+    assert str(raised.value).endswith("a field that is not known; did you mean verdict?")
+    assert "verdit" not in str(raised.value)
+    path = write(tmp_path / "in.jsonl", json.dumps({**TRANSCRIPT, "anything else": 1}))
+    with pytest.raises(BadInput) as raised:
+        read_transcripts([path])
+    assert "did you mean" not in str(raised.value)
+
+
+def test_a_key_and_a_profile_are_suggested_for_a_slip_of_the_pen(tmp_path: Path) -> None:
+    """On the line of the slip."""
+    path = write(tmp_path / "mine.toml", 'name = "mine"', "min_sevrity = 2", "nonsense = 1")
+    with pytest.raises(BadInput) as raised:
+        load_policy(str(path))
+    first, second = str(raised.value).splitlines()
+    assert first.endswith("line 2: min_sevrity: Extra inputs are not permitted; did you mean min_severity?")
+    assert second.endswith("line 3: nonsense: Extra inputs are not permitted")
+    with pytest.raises(BadInput, match=r"no policy defualt: .*; did you mean default\?$"):
+        load_policy("defualt")

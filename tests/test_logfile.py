@@ -212,11 +212,12 @@ def test_a_log_of_a_branch_that_exists_is_not_imported(file: Path, branch: str) 
         assert exported(held) == before
 
 
-def test_an_empty_log_is_imported_as_nothing(target: Conversations, tmp_path: Path) -> None:
-    """It holds no event that could be unlawful."""
+def test_an_empty_log_is_refused(target: Conversations, tmp_path: Path) -> None:
+    """It holds no event that could be unlawful, and none that was meant: an export that failed, say."""
     (tmp_path / "empty.jsonl").touch()
     before = exported(target)
-    import_into(target, tmp_path / "empty.jsonl")
+    with pytest.raises(BadInput, match="is empty"):
+        import_into(target, tmp_path / "empty.jsonl")
     assert exported(target) == before
 
 

@@ -1,12 +1,18 @@
-"""Files that people hand in: JSON lines and policies. What is wrong with one is named by file, line and field."""
+"""Files that people hand in: JSON lines and policies. What is wrong with one is named by file, line and field.
+
+A file of another kind than asked for is told by its first line, so that people learn which command takes it.
+"""
 
 import codecs
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,11 +28,37 @@ MAX_LINE_VALUES = 2**18
 MAX_POLICY_BYTES = 2**16
 """The longest policy that is read."""
 
+_NEAR = 0.75
+"""How alike two names are, of 1, for one to be taken for a typing error of the other."""
+_SLIPS = 100
+"""The most mistakes in a line for which something is suggested: beyond that it is something else."""
+
 M = TypeVar("M", bound=BaseModel)
+
+
+STANDARD_INPUT = Path("-")
+"""Stands for what is piped in, wherever a file is read."""
 
 
 class BadInput(Exception):
     """A file is not what it should be. The message names file, line and field, and says what is wrong."""
+
+
+def shown_path(path: Path) -> str:
+    """Return what a file is called in messages."""
+    return "standard input" if path == STANDARD_INPUT else str(path)
+
+
+@contextmanager
+def _bytes_of(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, or what is piped in, which is left open."""
+    if path != STANDARD_INPUT:
+        with path.open("rb") as file:
+            yield file
+    elif sys.stdin is None:
+        raise BadInput("standard input: is closed")
+    else:
+        yield sys.stdin.buffer
 
 
 def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
@@ -34,23 +66,39 @@ def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
     UTF-8, are passed over.
 
     Raises:
-        BadInput: the file cannot be read, or a line is not a `model`.
+        BadInput: the file cannot be read, holds nothing, or a line is not a `model`.
     """
+    source, read = shown_path(path), 0
     try:
-        with path.open("rb") as file:
+        with _bytes_of(path) as file:
             number = 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if number == 1:
                     line = line.removeprefix(codecs.BOM_UTF8)
+                if not read:
+                    _check_is_json_lines(source, number, line)
                 if len(line) > MAX_LINE_BYTES:
-                    raise BadInput(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes; split it")
+                    raise BadInput(f"{source}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes; split it")
                 if _has_too_many_values(line):
-                    raise BadInput(f"{path}:{number}: the line holds more than {MAX_LINE_VALUES:,} values; split it")
+                    raise BadInput(f"{source}:{number}: the line holds more than {MAX_LINE_VALUES:,} values; split it")
                 if line.strip():
-                    yield number, _parse(path, number, line, model)
+                    read += 1
+                    yield number, _parse(source, number, line, model)
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+        raise BadInput(f"{source}: cannot be read: {error.strerror}") from None
+    if not read:
+        raise BadInput(f"{source}: is empty: there is not one line of JSON in it")
+
+
+def _check_is_json_lines(source: str, number: int, line: bytes) -> None:
+    """Tell by its beginning a file that is often mistaken for one of JSON lines."""
+    if line.startswith(b"SQLite format 3\0"):
+        raise BadInput(f"{source}: this is an SQLite database, not a file of JSON lines; a store is named by its URL")
+    if line.lstrip().startswith(b"["):
+        raise BadInput(
+            f"{source}:{number}: this is a JSON array, or TOML; what is read here has one JSON object a line"
+        )
 
 
 _TEXT_OR_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([,{[])', re.DOTALL)
@@ -64,18 +112,57 @@ def _has_too_many_values(line: bytes) -> bool:
     return next(islice(marks, MAX_LINE_VALUES, None), None) is not None
 
 
-def _parse(path: Path, number: int, line: bytes, model: type[M]) -> M:
+def _parse(source: str, number: int, line: bytes, model: type[M]) -> M:
     text = line.rstrip()
     try:
         read = model.model_validate_json(text)
         json.loads(text, object_pairs_hook=_without_repetition, parse_int=str)
     except ValidationError as error:
-        raise BadInput(f"{path}:{number}: {explain(error).replace(' at line 1 column ', ' at column ')}") from None
+        told = _of_another_kind(text, model) or explain(error).replace(" at line 1 column ", " at column ")
+        raise BadInput(f"{source}:{number}: {told}{_suggestion(error, model)}") from None
     except _Repetition:
         raise BadInput(
-            f"{path}:{number}: value: an object has a field twice, and which of the two counts is anybody's guess"
+            f"{source}:{number}: value: an object has a field twice, and which of the two counts is anybody's guess"
         ) from None
     return read
+
+
+_KINDS = {
+    "turns": "this is a transcript: use `lastresort simulate`",
+    "recorded_at": "this is an exported log: use `lastresort import`, or `lastresort audit`",
+}
+"""What a line is that has a certain field, where another kind of line is asked for, and which command takes it."""
+
+
+def _of_another_kind(text: bytes, model: type[BaseModel]) -> str | None:
+    """Say what a line is if it is of another kind than the one that was asked for."""
+    others = {name: said for name, said in _KINDS.items() if name not in model.model_fields}
+    if not any(f'"{name}"'.encode() in text for name in others):
+        return None
+    try:
+        fields = json.loads(text, parse_int=str)
+    except (ValueError, RecursionError):
+        return None
+    return next((said for name, said in others.items() if name in fields), None) if isinstance(fields, dict) else None
+
+
+def _suggestion(error: ValidationError, model: type[BaseModel]) -> str:
+    """Suggest fields for those that are not known: these may be somebody's words, and are not repeated."""
+    if error.error_count() > _SLIPS:
+        return ""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    unknown = [str(one["loc"][-1]) for one in problems if one["type"] == "extra_forbidden"]
+    known = sorted(_fields_within(model))
+    near = dict.fromkeys(name for one in unknown for name in get_close_matches(one, known, n=1, cutoff=_NEAR))
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _fields_within(kind: Any) -> set[str]:
+    """Return the names of all fields of a model, and of the models within it."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        fields = kind.model_fields
+        return set(fields).union(*(_fields_within(field.annotation) for field in fields.values()))
+    return set[str]().union(*map(_fields_within, get_args(kind)))
 
 
 class _Repetition(Exception):
@@ -90,7 +177,7 @@ def _without_repetition(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def load_policy(name: str) -> Policy:
-    """Return a shipped profile by its name, or the policy in a TOML file.
+    """Return a shipped profile by its name, or the policy in a TOML file; of `-`, in what is piped in.
 
     Raises:
         BadInput: there is neither, or the file's policy cannot be.
@@ -98,15 +185,22 @@ def load_policy(name: str) -> Policy:
     if name in PROFILES:
         return PROFILES[name]
     path = Path(name)
+    source = shown_path(path)
     try:
-        if not path.is_file():
-            raise BadInput(f"no policy {name}: neither a profile ({', '.join(PROFILES)}) nor a file")
-        if path.stat().st_size > MAX_POLICY_BYTES:
-            raise BadInput(f"{path}: a policy of more than {MAX_POLICY_BYTES:,} bytes is none")
-        return Policy.from_toml(path.read_text(encoding="utf-8-sig"), str(path))
+        if path != STANDARD_INPUT and not path.is_file():
+            near = get_close_matches(name, PROFILES, n=1, cutoff=_NEAR)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise BadInput(f"no policy {name}: neither a profile ({', '.join(PROFILES)}) nor a file{meant}")
+        with _bytes_of(path) as file:
+            text = file.read(MAX_POLICY_BYTES + 1)
+        if len(text) > MAX_POLICY_BYTES:
+            raise BadInput(f"{source}: a policy of more than {MAX_POLICY_BYTES:,} bytes is none")
+        if not (words := text.decode("utf-8-sig")).strip():
+            raise BadInput(f"{source}: is empty: there is no policy in it")
+        return Policy.from_toml(words, source)
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+        raise BadInput(f"{source}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: cannot be read: {error}") from None
+        raise BadInput(f"{source}: cannot be read: {error}") from None
     except PolicyError as error:
         raise BadInput(str(error)) from None

@@ -21,7 +21,7 @@ from lastresort.domain.events import EVENTS, BranchOpened, Recorded, Unreadable
 from lastresort.domain.values import Frozen, Id, Version
 from lastresort.projections import Report, audit
 
-from .inputs import BadInput, read_lines
+from .inputs import BadInput, read_lines, shown_path
 
 _ENCODING = Encoding()
 
@@ -125,9 +125,9 @@ def checked_log(path: Path) -> tuple[list[Recorded], Report]:
     entries: list[Recorded] = []
     for number, entry in read_log(path):
         if isinstance(entry, Unreadable):
-            raise BadInput(f"{path}:{number}: {entry.why}")
+            raise BadInput(f"{shown_path(path)}:{number}: {entry.why}")
         if entries and entry.command_id == entries[-1].command_id and _envelope(entry) != _envelope(entries[-1]):
-            raise BadInput(f"{path}:{number}: recorded_at or correlation_id differs within one command")
+            raise BadInput(f"{shown_path(path)}:{number}: recorded_at or correlation_id differs within one command")
         entries.append(entry)
     return entries, audit(entries)
 
@@ -145,7 +145,9 @@ def write_log(path: Path, entries: Iterable[Recorded], store: EventStore) -> Non
     try:
         store.import_log(_appends(entries))
     except (VersionConflict, CommandRecorded) as error:
-        raise BadInput(f"{path}: the store holds some of this log already: {error}; import it into another") from None
+        raise BadInput(
+            f"{shown_path(path)}: the store holds some of this log already: {error}; import it into another"
+        ) from None
 
 
 def _appends(entries: Iterable[Recorded]) -> Iterator[Append]:

@@ -12,7 +12,7 @@ from pydantic import FailFast, Field, StrictBool, StringConstraints, model_valid
 
 from lastresort.domain.values import Category, Frozen, Id, Risk, Severity, Verdict
 
-from .inputs import BadInput, read_lines
+from .inputs import BadInput, read_lines, shown_path
 
 ConversationId = Annotated[str, StringConstraints(pattern=r"^[!-}]{1,100}$")]
 """Shorter than other ids and without `~`, since the ids of its commands and branches are made from it."""
@@ -94,7 +94,7 @@ def read_transcripts(paths: Iterable[Path]) -> list[Transcript]:
     places: dict[str, str] = {}
     for path in paths:
         for number, transcript in read_lines(path, Transcript):
-            place = f"{path}:{number}"
+            place = f"{shown_path(path)}:{number}"
             if first := places.get(transcript.conversation):
                 raise BadInput(f"{place}: conversation: {transcript.conversation} is also at {first}; ids are unique")
             places[transcript.conversation] = place
