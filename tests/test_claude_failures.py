@@ -136,7 +136,7 @@ def test_whoever_leaves_a_stream_cancels_the_answer_and_not_the_chat() -> None:
             claude = Claude(client, **b.params)
             with claude.stream(chat, "Hello.") as stream:
                 next(iter(stream))
-            with pytest.raises(RuntimeError, match="closed before its end"):
+            with pytest.raises(RuntimeError, match="closed before it ended"):
                 _ = stream.reply
         assert kinds(chat.path)[1:] == ["UserTurnTaken"]
         assert b.reply(chat, "Go on.").text == "Gladly."

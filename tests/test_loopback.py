@@ -116,7 +116,7 @@ def test_a_call_can_be_cut_off_by_max_tokens() -> None:
     [
         (([text("x")], "tool_use"), "calls a tool"),
         (([tool_use("x")], "end_turn"), "does not stop at end_turn"),
-        (([text("x")], "bored"), "is none of: end_turn"),
+        (([text("x")], "bored"), "use one of: end_turn"),
         (([text("x")], "stop_sequence"), "stop_sequence is given"),
         (([text("x")], "end_turn", "END"), "stop_sequence is given"),
     ],

@@ -1,1 +1,1 @@
-"""Who gives a second opinion on a turn: a small Claude, and a list of phrases that looks for risk."""
+"""The assessors that we ship: a small Claude for a second opinion on a turn, and a list of phrases of crisis."""

@@ -41,7 +41,7 @@ class Finding(BaseModel):
 
 
 class NoOpinion(Exception):
-    """The model that was asked gave no answer in the form that was asked for."""
+    """The model gave no answer in the form that was asked for."""
 
 
 class _Asks:

@@ -1,7 +1,7 @@
-"""A first look at what a user writes after an ending, where nothing better is plugged in.
+"""A first look at what a user writes after an ending, unless you plug in something better.
 
 It knows some plain phrases of crisis in English, and no more: it is a net with wide meshes, not a classifier. Pass
-`screen=` to `open_conversations` to put a better one in its place.
+`screen=` to `open_conversations` to replace it.
 """
 
 import re
@@ -16,5 +16,5 @@ _CRISIS = re.compile(
 
 
 def phrase_screen(words: str) -> Risk:
-    """Return `possible` where a phrase of crisis stands, and `unknown` everywhere else: silence proves nothing."""
+    """Return `possible` if the words hold a phrase of crisis, else `unknown`: silence proves nothing."""
     return Risk.POSSIBLE if _CRISIS.search(words) else Risk.UNKNOWN

@@ -1,7 +1,7 @@
-"""Whether the API could take a block of what a user says, so that none is recorded that would be refused for ever.
+"""Whether the API could take a block of what a user says: one that it never takes would be in every later request.
 
-The shapes are those of the installed SDK. What it does not know, a field, a kind of source, a media type, passes: the
-API may have learned it since. What is in a picture or a document is for the API to judge.
+The shapes are those of the installed SDK. What the SDK does not know (a field, a kind of source, a media type) passes:
+the API may have learned it since. What is in a picture or a document is for the API to judge.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,7 +48,7 @@ def _adapter(kind: str) -> TypeAdapter[Any]:
 
 
 def _read_through(value: Any) -> None:
-    """Pydantic checks the items of an iterable only when they are read."""
+    """Read all items: pydantic checks those of an iterable only then."""
     if isinstance(value, Mapping):
         value = value.values()
     if isinstance(value, Iterable) and not isinstance(value, str):
@@ -57,9 +57,9 @@ def _read_through(value: Any) -> None:
 
 
 def _wrong(error: ValidationError) -> str | None:
-    """Return the first thing that is wrong with a block, beside values that the SDK does not know.
+    """Return the first thing that is wrong with a block, apart from values that the SDK does not know.
 
-    Where there are several kinds of a thing, those are not meant that bear another name.
+    Of a union, only the errors of the member with the right `type` count.
     """
     found = error.errors(include_url=False, include_input=False, include_context=False)
     unknown = [one["loc"] for one in found if one["type"] == "literal_error"]

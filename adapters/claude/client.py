@@ -59,18 +59,18 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         on_setup_change: OnChange = "refuse",
         **params: Any,
     ) -> None:
-        """Say how every chat is to be answered.
+        """Set how every chat is answered.
 
         Args:
             client: the client of the SDK to ask with.
             system: the system prompt, as the API takes it. Like the tools, it cannot change within a conversation.
             tools: the embedder's tools, as the API takes them.
             assessor: gives a second opinion, if the chat's policy asks for one; a small Claude, if you pass none.
-            patience: how long to wait for it, in seconds.
+            patience: how long to wait for the assessor, in seconds.
             rounds: how many messages of a turn the model may spend on calls before it has to answer. Results of the
                 embedder's tools restart the count.
-            notes_as: the role in which the model is sent notes, as of a hold: `user`, which every model takes, marked
-                as a note; or `system`, which models take from Claude Opus 4.8 on.
+            notes_as: the role in which notes (of a hold, say) are sent to the model: `user`, marked as a note, which
+                every model takes; or `system`, which models take from Claude Opus 4.8 on.
             remembered: for how many branches what was said is kept in memory, in plain, so that it is not read for
                 each turn.
             on_setup_change: what to do with a conversation that began with another system prompt or other tools:
@@ -78,7 +78,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
             params: the rest of each request, as `messages.create` takes it: `max_tokens`, `thinking`, `metadata`, ...
 
         Raises:
-            ValueError: a tool bears the name of one of ours, or a parameter is not the embedder's to pass.
+            ValueError: a tool has the name of one of ours, or a parameter is not the embedder's to pass.
             TypeError: the client is of the other kind, the installed SDK does not take a parameter, or `max_tokens`
                 is missing.
         """
@@ -119,9 +119,9 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         Args:
             chat: where.
             content: what the user says.
-            asks_to_end, confirms_end: whether the user, by a control of the application, asks with it to end the
-                conversation, or confirms that.
-            command_id: by which it is said once, and has one answer, however often it is sent.
+            asks_to_end, confirms_end: whether the user also asks to end the conversation, or confirms that, by a
+                control of the application.
+            command_id: sent again under the same id, it is said once and has one answer.
 
         Raises:
             anthropic.APIError: the API failed. What the user said is on record.
@@ -133,8 +133,8 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
     def resume(self, chat: Chat) -> Done:
         """Answer what the user said last; if that was answered, return that answer. Raises as `send` does.
 
-        If the user confirmed by it that they wish to end, and that could not be done for want of an opinion, it is done
-        now, if there is one now.
+        If the user confirmed with it that they wish to end, and there was no opinion on the risk, the conversation ends
+        now if there is one by now.
         """
         return self._run(self._start(chat))
 

@@ -1,7 +1,7 @@
-"""What a path holds: the messages for the API, and for an assessor who said what.
+"""The history of a branch: the messages for the API, and who said what, for an assessor.
 
 It grows with the path, and is kept in memory for the branches used last, since reading and unsealing a long
-conversation takes longer than all else that a turn does. What is sent follows from the path alone, kept or not.
+conversation takes longer than the rest of a turn. What is sent follows from the path alone, kept or not.
 """
 
 from collections import OrderedDict
@@ -34,9 +34,9 @@ class History:
     """A path up to a version.
 
     Attributes:
-        version: of the last event that is taken in.
-        answered: the messages up to the last answer, as they are sent. What the model refused to answer, or the API to
-            take, is left out, since they refuse on as long as they are shown it.
+        version: of the last event that it covers.
+        answered: the messages up to the last answer, as they are sent. What the model refused to answer, or the API
+            refused to take, is left out: they would refuse every request that shows it.
         turns: `user` or `assistant`, and what people read, up to the last answer.
         waiting: what the user said since. A turn that came while the model was answering an earlier one is on the path
             before that answer, and sent after it, as the model saw it.
@@ -50,11 +50,11 @@ class History:
     setup: Mapping[str, Any] | None = None
 
     def messages(self, without: Sequence[int] = ()) -> list[Message]:
-        """Return what is sent, one message after the other, but for the user's turns `without`, by version."""
+        """Return the messages to send, except the user's turns `without`, by version."""
         return [*self.answered, *_sent(self.waiting, without)]
 
     def after(self, events: Iterable[Recorded], words: Mapping[str, str]) -> "History":
-        """Return the history after `events`. `words` are those that are kept, by digest."""
+        """Return the history after `events`, given the `words` that are still kept, by digest."""
         answered, turns, waiting = list(self.answered), list(self.turns), list(self.waiting)
         version, setup = self.version, self.setup
         for recorded in events:
@@ -102,7 +102,7 @@ class Histories:
         self._lock = Lock()
 
     def upto(self, chat: Chat, state: Conversation) -> History:
-        """Return the history of a branch, no shorter than `state`, reading what is not kept of it."""
+        """Return the history of a branch up to `state` at least; what is not in memory is read."""
         with self._lock:
             history = self._kept.get(chat.branch)
         if history is not None and history.version == state.version:

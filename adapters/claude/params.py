@@ -1,5 +1,5 @@
-"""What an embedder passes once, for every request. It is looked at when it is passed: at the first request, the user's
-turn would be on record already."""
+"""What an embedder passes once, for every request. It is checked at once: by the first request, the user's turn would
+be on record already."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ _OURS = {
 
 
 def check_client(client: Any, *, awaits: bool) -> None:
-    """Raise TypeError if a client is awaited where it is not to be, or the other way round."""
+    """Raise TypeError if a client is asynchronous and should not be, or the other way round."""
     enters, other = ("__aenter__", "__enter__") if awaits else ("__enter__", "__aenter__")
     if hasattr(client, other) and not hasattr(client, enters):
         name = type(client).__name__
@@ -26,17 +26,17 @@ def check_client(client: Any, *, awaits: bool) -> None:
 
 
 def check_tools(tools: Iterable[Block]) -> None:
-    """Raise ValueError if a tool bears the name of one of ours."""
+    """Raise ValueError if a tool has the name of one of ours."""
     if taken := [tool["name"] for tool in tools if tool.get("name") in CALLS]:
         raise ValueError(f"the tool {taken[0]} is this adapter's; give yours another name")
 
 
 def check_params(client: Any, params: Mapping[str, Any]) -> None:
-    """Look at the rest of a request.
+    """Check the other parameters of a request.
 
     Raises:
         ValueError: a parameter is not the embedder's to pass.
-        TypeError: the installed SDK does not take it, or one that it has to have is missing.
+        TypeError: the installed SDK does not take a parameter, or requires one that is missing.
     """
     for name in params:
         if name in _OURS:

@@ -1,8 +1,8 @@
 """The system prompt and the tools that a conversation began with, and goes on with.
 
-They are kept with its first answer, and sent as they were then, byte for byte: else no prompt cache would cover what
-follows them. What the embedder passes later may differ in what has no meaning: the order of keys, a prompt as text or
-as a block of it, and marks for the cache, which are the embedder's to set anew at any time.
+They are kept with its first answer, and sent as they were then, byte for byte: otherwise no prompt cache would cover
+what follows them. What the embedder passes later may differ where it makes no difference: the order of keys, a prompt
+as text or as a block of text, and marks for the cache, which the embedder may set differently at any time.
 """
 
 import json
@@ -16,11 +16,11 @@ Kept = Mapping[str, Any]
 
 
 class SetupChanged(ValueError):
-    """The system prompt or the tools are not those that the conversation began with."""
+    """The system prompt or the tools differ from those that the conversation began with."""
 
 
 class Setup:
-    """The system prompt and the tools of a conversation: those of the embedder, and ours before them."""
+    """The system prompt and the tools of a conversation: ours first, then the embedder's."""
 
     def __init__(self, system: Any, tools: Sequence[Block], own: Sequence[Block], on_change: OnChange) -> None:
         self._system, self._theirs = carried(plain(system)), carried(plain(list(tools)))
@@ -33,10 +33,10 @@ class Setup:
         return {"system": self._system, "tools": self._tools, "theirs": self._digest}
 
     def resumed(self, kept: Kept | None) -> dict[str, Any]:
-        """Return the parameters of a request: as `kept`, so that a newer release of ours changes no conversation.
+        """Return the parameters of a request: as `kept`, so that a newer release changes no conversation.
 
         Raises:
-            SetupChanged: what the embedder passes means something else than what was kept, and is to be refused.
+            SetupChanged: what the embedder passes means something else than what was kept, and may not.
         """
         if kept is None:
             return _parameters(self._system, self._tools)
@@ -50,7 +50,7 @@ class Setup:
         if self._on_change == "refuse":
             raise SetupChanged(
                 "this conversation began with another system prompt or other tools, and cannot change them; pass those "
-                'it began with, or start a new conversation, or go on with them by on_setup_change="keep"'
+                'it began with, start a new conversation, or keep the old ones with on_setup_change="keep"'
             )
         return _parameters(kept["system"], kept["tools"])
 
@@ -60,8 +60,8 @@ def _parameters(system: Any, tools: Sequence[Block]) -> dict[str, Any]:
 
 
 def _ours(kept: Kept) -> int:
-    """Return how many of the tools that were kept are ours, in the release that kept them: the others have the digest
-    that was kept with them."""
+    """Return how many of the kept tools were ours, in the release that kept them: the digest kept beside them is of
+    the others."""
     system, tools = kept["system"], kept["tools"]
     fits = (n for n in range(len(tools) + 1) if digest([system, tools[n:]]) == kept["theirs"])
     return next(fits, 0)

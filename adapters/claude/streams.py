@@ -17,9 +17,9 @@ from .turn import REFUSES, Interrupted
 
 
 class _Shown:
-    """Of what a model streams in one turn, lets through what comes before a call to end in a message, and its close.
+    """The part of a stream that is shown: of each message, what comes before a call to end, and the message's close.
 
-    The streams of a turn that waited for tools go on with each other.
+    A turn that waited for tools has several streams, which continue each other.
     """
 
     def __init__(self, pending: Pending | None) -> None:
@@ -45,7 +45,7 @@ class _Shown:
             yield event.model_copy(update={"message": said})
 
     def check(self) -> None:
-        """Raise Interrupted if nothing has come, which the SDK has no message for."""
+        """Raise Interrupted if nothing came: the SDK has no error of its own for that."""
         if not self._begun:
             raise Interrupted("the answer of the API ended before it began; ask again")
 
@@ -65,7 +65,7 @@ def _begins_to_end(event: Any) -> bool:
 
 
 class Stream:
-    """A turn whose text comes in pieces. Read it to its end: only then is it recorded.
+    """A turn whose text comes in pieces. Read all of it: only then is it recorded.
 
     Leaving the `with` block before that cancels the answer, and keeps what the user said.
     """
@@ -109,11 +109,11 @@ class Stream:
 
     @property
     def reply(self) -> Outcome:
-        """What came of the turn. What was not read of it yet is read, and passed over."""
+        """What came of the turn. What is left of the stream is read first."""
         for _ in self._events:
             pass
         if self._reply is None:
-            raise RuntimeError("the stream was closed before its end: this turn has no reply")
+            raise RuntimeError("the stream was closed before it ended: this turn has no reply")
         return self._reply
 
     def close(self) -> None:
@@ -178,11 +178,11 @@ class AsyncStream:
         return self._events
 
     async def reply(self) -> Outcome:
-        """Return what came of the turn. What was not read of it yet is read, and passed over."""
+        """Return what came of the turn. What is left of the stream is read first."""
         async for _ in self._events:
             pass
         if self._reply is None:
-            raise RuntimeError("the stream was closed before its end: this turn has no reply")
+            raise RuntimeError("the stream was closed before it ended: this turn has no reply")
         return self._reply
 
     async def close(self) -> None:

@@ -66,7 +66,7 @@ class Terms:
 def say(
     terms: Terms, chat: Chat, content: Any, *, asks: bool = False, confirms: bool = False, sent_as: str | None = None
 ) -> Steps:
-    """Record what the user said, and answer it. Sent again under the same id, it gives the answer that there is."""
+    """Record what the user said, and answer it. Sent again under the same id, it returns the answer that there is."""
     words = kept_user(content)
     turn = Turn(terms, chat)
     sent_as = sent_as or chat.conversations.new_id()

@@ -1,4 +1,4 @@
-"""What is kept of a turn, and how it is sent to the API again, the same each time.
+"""What is kept of a turn, and how it is sent to the API again, the same every time.
 
 A user turn of plain text is kept as that text. Every other turn is kept as JSON: the messages of the API that make it
 up, whole (thinking and its signatures, tool calls and their results, notes), and in the first assistant turn the
@@ -62,7 +62,7 @@ def carried(value: T) -> T:
     try:
         (value if isinstance(value, str) else _json(value)).encode()
     except UnicodeEncodeError:
-        message = "what was passed holds half a character (a lone surrogate), which no request can carry"
+        message = "the text holds half a character (a lone surrogate), which no request can carry"
         raise ValueError(message) from None
     return value
 
@@ -79,8 +79,8 @@ def kept_assistant(
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:
-    """Return `messages` with those of the user that follow each other as one, as the API reads them. A note of the
-    system that nobody answered is left out between them."""
+    """Return `messages` with consecutive ones of the user made one, as the API reads them. A note of the system that
+    nobody answered is left out between them."""
     together: list[Message] = []
     for message in messages:
         if together and message["role"] == "user" and together[-1]["role"] == "system":
@@ -93,9 +93,9 @@ def merged(messages: Iterable[Message]) -> list[Message]:
 
 
 def marked_last(messages: Sequence[Message]) -> list[Message]:
-    """Return `messages` with the `cache_control` of the latest that has any, since the API takes four in all.
+    """Return `messages` with only the `cache_control` of the latest that has any, since the API takes four in all.
 
-    They are no part of what a cache compares.
+    A cache does not compare them.
     """
     last = next((n for n in range(len(messages) - 1, -1, -1) if _is_marked(messages[n])), None)
     return [_unmarked(message) if n != last and _is_marked(message) else message for n, message in enumerate(messages)]
@@ -111,8 +111,8 @@ def _unmarked(message: Message) -> Message:
 
 
 def finished(content: Sequence[Block]) -> list[Block]:
-    """Return the blocks of a message that was cut short without what the API never takes back: a call of its own tools
-    without the result, and thinking that nothing follows."""
+    """Return the blocks of a message that was cut off, without those that the API never takes back: a call of its own
+    tools that has no result, and thinking that nothing follows."""
     answered = {block.get("tool_use_id") for block in content}
     blocks = [block for block in content if block["type"] != "server_tool_use" or block["id"] in answered]
     while blocks and blocks[-1]["type"] in _HIDDEN:
@@ -122,7 +122,7 @@ def finished(content: Sequence[Block]) -> list[Block]:
 
 def sendable(messages: Iterable[Message]) -> list[Message]:
     """Return `messages` without blank text, which the API sends and does not take back, and without thinking that
-    nothing else follows then. What is kept, and what people read, has all of it."""
+    nothing follows then. What is kept and what people read still has all of it."""
     sent = []
     for message in messages:
         content = message["content"]
@@ -141,7 +141,7 @@ def _is_blank(block: Block) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as JSON has it: what the SDK's own types hold, and only what was set."""
+    """Return `value` as plain JSON; of the SDK's own types, what was set."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if isinstance(value, Mapping):

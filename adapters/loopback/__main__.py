@@ -10,13 +10,13 @@ from .server import loopback
 
 
 def main() -> None:
-    """Serve until interrupted; print where."""
+    """Serve until interrupted; print the address."""
     parser = argparse.ArgumentParser(prog="python -m lastresort.adapters.loopback", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="a free one unless given")
+    parser.add_argument("--port", type=int, default=0, help="the port; a free one if none is given")
     parser.add_argument("--model", choices=["never", "always", "adversary"], default="never", help="what answers")
-    parser.add_argument("--tool", default="end_conversation", help="what the model `always` calls")
-    parser.add_argument("--seed", type=int, default=0, help="of the adversary")
-    parser.add_argument("--enforce", action="store_true", help="refuse what breaks a promise, and not only report it")
+    parser.add_argument("--tool", default="end_conversation", help="the tool that the model `always` calls")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the adversary")
+    parser.add_argument("--enforce", action="store_true", help="refuse what breaks a promise, not only report it")
     chosen = parser.parse_args()
     models: dict[str, Script] = {
         "never": never_calls(), "always": always_calls(chosen.tool), "adversary": Adversary(chosen.seed),
@@ -28,7 +28,7 @@ def main() -> None:
             print(f"ANTHROPIC_BASE_URL={api.url} ANTHROPIC_API_KEY=loopback", flush=True)
             signal.sigwait(stops)
     except OSError as error:
-        sys.exit(f"port {chosen.port} cannot be served on: {error.strerror}; name another by --port")
+        sys.exit(f"cannot serve on port {chosen.port}: {error.strerror}; name another with --port")
     for report in api.reports:
         print(f"{report.kind}: call {report.request}: {report.detail}", file=sys.stderr)
 

@@ -68,7 +68,7 @@ class Answer:
         calls = any(block["type"] == "tool_use" for block in self.content)
         reason = self.stop_reason or ("tool_use" if calls else "end_turn")
         if reason not in STOP_REASONS:
-            raise ValueError(f"stop reason {reason!r} is none of: {', '.join(STOP_REASONS)}")
+            raise ValueError(f"unknown stop reason {reason!r}; use one of: {', '.join(STOP_REASONS)}")
         if reason == "tool_use" and not calls:
             raise ValueError("an answer that stops for tool_use calls a tool: add a block by tool_use(...)")
         if reason in ("end_turn", "stop_sequence", "pause_turn") and calls:
@@ -139,7 +139,7 @@ def redacted_thinking(words: str = "hidden") -> Block:
 
 
 def tool_use(name: str, input: dict[str, Any] | None = None, *, id: str | None = None) -> Block:
-    """Return a call of a tool; its id is drawn from the request when it is sent, unless given."""
+    """Return a call of a tool. If no id is given, it gets one from the request when it is sent."""
     return {"type": "tool_use", "name": name, "input": input or {}, **({"id": id} if id else {})}
 
 
@@ -149,7 +149,7 @@ def failing(status: int, *, retry_after: float | None = None, message: str | Non
 
 
 def hanging(answer: Answer | None = None, *, events: int = 0) -> Fault:
-    """Return an answer that stops coming after so many events of its stream, and leaves the connection open."""
+    """Return an answer that stalls after so many events of its stream, with the connection open."""
     return _within(FaultKind.HANG, answer, events=events)
 
 
@@ -159,7 +159,7 @@ def dropped(answer: Answer | None = None, *, events: int = 0, bytes: int = 0) ->
 
 
 def ended(answer: Answer | None = None, *, events: int = 0) -> Fault:
-    """Return an answer whose stream ends in good order after so many events, without the rest of them."""
+    """Return an answer whose stream ends cleanly after so many events, without the rest."""
     return _within(FaultKind.END, answer, events=events)
 
 

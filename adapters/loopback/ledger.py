@@ -1,15 +1,15 @@
 """What was asked and answered: which conversation a request goes on with, what it cost, and whether the promises hold.
 
-A conversation is known by its words, as by a prompt cache: a request belongs to the one with whose blocks it begins.
-That makes one conversation of two that begin with the same words, and two of one whose first turn was edited, unless
-`metadata.user_id` says which is which.
+A conversation is known by its words, as by a prompt cache: a request belongs to the conversation whose blocks it
+begins with. So two conversations that begin with the same words count as one, and one whose first turn was edited as
+two, unless `metadata.user_id` tells them apart.
 
 Two promises of this project are checked of each request: system prompt and tools never change within a conversation,
-and whatever the model said comes back as it was said, after all that came before it then. In other words, but for the
-blocks at its end that are new, a request is what was sent before: each branch has its parent's prefix. As for the API,
-how blocks are spread over messages of one role makes no difference, nor that a string stands for a block of text, nor
-blank text, which the API sends and does not take back, nor marks for the prompt cache, fields that are null, and the
-order of keys outside the input of a tool.
+and what the model said comes back as it was said, after all that came before it then. In other words, a request is what
+was sent before plus new blocks at its end: each branch has its parent's prefix. As with the API, some things make no
+difference: how blocks are spread over messages of one role, a string in place of a block of text, blank text (which the
+API sends and does not take back), marks for the prompt cache, fields that are null, and the order of keys outside the
+input of a tool.
 """
 
 import json
@@ -27,7 +27,7 @@ from .checks import marks
 
 
 class Report(NamedTuple):
-    """A promise that a request did not keep: `prefix`, `system` or `tools`; or `script`, which had no lawful answer."""
+    """A promise that a request broke: `prefix`, `system` or `tools`; or `script`, which had no valid answer."""
 
     kind: str
     request: int
@@ -117,7 +117,7 @@ class Ledger:
                 prefix.heads += (head,)
 
     def _conversation(self, root: str | None, items: list[_Item], known: int) -> int:
-        """The one with whose blocks the request begins, or the one that it names, or a new one."""
+        """The conversation whose blocks the request begins with, or the one that it names, or a new one."""
         link = root or (items[known - 1].link if known else None)
         if link in self._prefixes:
             return self._prefixes[link].conversation

@@ -36,7 +36,7 @@ _STRINGS = (
 
 
 def never_calls(words: str = "Gladly. What would you like to know?") -> Callable[[Request], Answer]:
-    """Return a model that says the same whatever it is asked, and never calls a tool."""
+    """Return a model that always says the same, and never calls a tool."""
     return lambda request: Answer([text(words)])
 
 
@@ -45,8 +45,8 @@ def always_calls(
 ) -> Callable[[Request], Answer]:
     """Return a model that calls one tool in every answer, with some words before and after it.
 
-    Told by the result what is missing, it calls it again at once, so many `rounds` in a turn, and then only talks, so
-    that a turn comes to an end. Without `input` it draws one from the schema of the tool, the same each time.
+    If the result says that something is missing, it calls the tool again at once, up to `rounds` times in a turn, and
+    then only talks, so that a turn ends. Without `input` it draws one from the schema of the tool, the same every time.
     """
 
     def answer(request: Request) -> Answer:

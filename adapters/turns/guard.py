@@ -10,8 +10,8 @@
    What a message called for that was cut off has no effect; give its calls to `cut_off`.
 5. `answered` records the assistant turn once the user has it whole, then what it redirects or warns of, then an ending.
 
-Each returns an outcome where the turn is over, None where it goes on. What may ask the assessor is a generator: run it
-by `yield from` in a turn of your own, which yields each `Consult` to whatever drives it.
+Each returns an outcome if the turn is over, None if it goes on. What may ask the assessor is a generator: run it by
+`yield from` in a generator of your own, and answer each `Consult` that it yields.
 
 A turn that breaks off before 5 has left verdicts and risks behind, and nothing else: the user's turn waits for its
 answer. Only calls that the driver passes on have effect; no text is ever looked at.
@@ -87,11 +87,11 @@ class Guard:
     def hear(
         self, words: str, *, sent_as: str, content: Any = None, asks: bool = False, confirms: bool = False
     ) -> Consultation[Outcome | None]:
-        """Record what the user says. Sent again, it gives the answer that there is.
+        """Record what the user says. Sent again under the same id, it returns the answer that there is.
 
         Args:
             words: what to keep of it: text, or `Messages`.
-            sent_as: the id by which it is said once, however often it is sent.
+            sent_as: its id: sent again under the same one, it is said once.
             content: what to hand back if the branch has ended; the words, if nothing is passed.
             asks, confirms: whether the user, by a control of the application, asks to end or confirms it.
 

@@ -1,4 +1,4 @@
-"""What a turn gives back: an answer, an ending, or that somebody was faster; and what waits for the embedder's
+"""What comes of a turn: an answer, an ending, or that somebody was faster; and a turn that waits for the embedder's
 tools."""
 
 from dataclasses import dataclass, field
@@ -125,8 +125,8 @@ class Ended:
 class Overtaken:
     """Somebody wrote first: a newer user turn, or another answer to this one. This answer is not recorded.
 
-    What it stated of the turn before it was overtaken stands, as far as the law took it. Whoever holds the newer turn
-    answers it. What it cost (`usage`) is on no record.
+    What it stated of the turn before it was overtaken stands, as far as the law took it. The newer turn is answered by
+    its own caller. What this one cost (`usage`) is on no record.
     """
 
     text: str
