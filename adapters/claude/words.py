@@ -98,7 +98,10 @@ def marked_last(messages: Sequence[Message]) -> list[Message]:
     A cache does not compare them.
     """
     last = next((n for n in range(len(messages) - 1, -1, -1) if _is_marked(messages[n])), None)
-    return [_unmarked(message) if n != last and _is_marked(message) else message for n, message in enumerate(messages)]
+    if last is None:
+        return list(messages)
+    before = (_unmarked(message) if _is_marked(message) else message for message in messages[:last])
+    return [*before, *messages[last:]]
 
 
 def _is_marked(message: Message) -> bool:
