@@ -1,6 +1,6 @@
 """The checks of stores that the kit lends: they pass what keeps every promise, and tell which one another breaks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
@@ -181,6 +181,13 @@ class AnswersBeforeItWrites(Broken):
             raise
 
 
+class ImportsOneByOne(Broken):
+    """Each append of an import is a transaction of its own."""
+
+    def import_log(self, appends: Iterable[Append]) -> int:
+        return sum(len(self.store.append(append)) for append in appends)
+
+
 class LosesBranches(Broken):
     """What a command wrote is found on the first of its branches only."""
 
@@ -226,6 +233,7 @@ SEEDED = {
     FindsTheRootOnly: "a_tree_is_known_by_each_of_its_branches",
     ReadsTheWholeLog: "the_log_is_followed_from_anywhere",
     NeverWakes: "the_log_is_followed_from_anywhere",
+    ImportsOneByOne: "an_import_is_seen_as_a_whole",
     LosesBranches: "a_command_is_found_in_log_order",
 }
 """Each defect, and the promise that it breaks."""

@@ -7,7 +7,7 @@
         check(MyStore())
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Barrier, Thread
 
 from lastresort.application.ports import (
@@ -201,6 +201,30 @@ def the_log_is_followed_from_anywhere(store: EventStore) -> None:
     writer.start()
     assert store.wait(5, 10), "an event that was written meanwhile went unnoticed"
     writer.join()
+
+
+@_promise
+def an_import_is_seen_as_a_whole(store: EventStore) -> None:
+    store.append(_append("before", ("a", 1)))
+    heads: list[int] = []
+
+    def one_by_one() -> Iterator[Append]:
+        for version in range(1, 4):
+            heads.append(store.head())
+            yield _append(f"b{version}", ("b", version))
+        yield _append("after", ("a", 2))
+
+    assert store.import_log(one_by_one()) == 4, "it returns another number than that of the events"
+    assert set(heads) == {1}, "some of an import is seen before the rest is written"
+    assert _places(list(store.log())) == [("a", 1), ("b", 1), ("b", 2), ("b", 3), ("a", 2)], "an import is out of order"
+    before = list(store.log())
+    try:
+        store.import_log((_append("c1", ("c", 1)), _append("taken", ("a", 1))))
+    except VersionConflict:
+        pass
+    else:
+        raise AssertionError("it imported what it must refuse with VersionConflict")
+    assert list(store.log()) == before, "an import that was refused left something behind"
 
 
 @_promise
