@@ -26,6 +26,7 @@ from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.stores.sqlite import open_sqlite
 from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
 from lastresort.adapters.vault.keys import (
+    VARIABLE,
     Keys,
     KeyStore,
     MasterKey,
@@ -35,7 +36,7 @@ from lastresort.adapters.vault.keys import (
     find_master_key,
 )
 from lastresort.adapters.vault.sealing import AesGcmVault
-from lastresort.adapters.vault.snapshots import EVERY, SealedSnapshots
+from lastresort.adapters.vault.snapshots import EVERY, SealedSnapshots, mark
 from lastresort.application.conversations import Conversations
 from lastresort.application.ports import Clock, Monotonic, NewId, Observer, Ports, RiskScreen
 from lastresort.application.reading import state_of
@@ -43,6 +44,9 @@ from lastresort.application.service import Service
 
 Store = MemoryStore | SQLStore
 """The event stores that are shipped."""
+
+MASTER_KEY_VARIABLE = VARIABLE
+"""The environment variable that may hold the master key, which the doctor looks for."""
 
 _CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 
@@ -160,6 +164,11 @@ def _open(address: str, settings: Settings, master_key: MasterKey | None, create
         raise StoreError(f"PostgreSQL needs `pip install 'lastresort[postgres]'`: {error}") from error
     store = open_postgres(address, settings, create=create)
     return store, _wrapped(store, lambda: PostgresKeys(address, settings), None, master_key)
+
+
+def stale_snapshots(store: SQLStore) -> int:
+    """Return how many snapshots in a store were made by another version of the fold, and are not used."""
+    return store.stale_snapshots(mark())
 
 
 def open_log(address: str, settings: Settings) -> SQLStore:

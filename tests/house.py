@@ -80,9 +80,6 @@ EXCEPTIONS = {
     ("adapters/databases/errors.py", "psycopg"): "knows the errors of the engines that are installed",
     ("adapters/importers/inputs.py", "stores"): "the codec reads the events of files, until it has a room for both",
     ("adapters/importers/log_file.py", "stores"): "the codec reads the events of files, until it has a room for both",
-    ("adapters/upkeep/checks.py", "vault"): "counts what lies in the vault",
-    ("adapters/upkeep/doctor.py", "vault"): "counts what lies in the vault",
-    ("adapters/upkeep/postgres_doctor.py", "vault"): "counts what lies in the vault",
 }
 """What a module imports though the rules above forbid it, and why: another folder, or a package."""
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.followers.directory import NAME as DIRECTORY
 from lastresort.adapters.followers.tables import came_to
+from lastresort.adapters.opening import stale_snapshots
 from lastresort.adapters.stores.schema import Tables, check_schema, tables_of
 from lastresort.adapters.stores.sql import SQLStore
-from lastresort.adapters.vault.snapshots import mark
 
 AUDITED = "audit"
 """The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
@@ -82,7 +82,7 @@ def of_log(store: SQLStore, now: datetime) -> Iterator[Check]:
     yield directory(came_to(store, DIRECTORY), store.head())
     yield clock(store.newest(), now)
     yield audited(store.noted(AUDITED))
-    lists, snapshots = store.stale_branches(), store.stale_snapshots(mark())
+    lists, snapshots = store.stale_branches(), stale_snapshots(store)
     todo = "run `lastresort migrate URL`, which makes them again"
     yield Check("lists", not lists, f"{lists:,} branches listed otherwise than the log has them", todo if lists else "")
     yield Check(

@@ -14,8 +14,8 @@ from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.files import StoreFiles, named
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.urls import located
+from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.sqlite import open_sqlite
-from lastresort.adapters.vault.keys import VARIABLE
 
 from .checks import Check, of_tables, space, tables_in
 
@@ -87,11 +87,11 @@ def _files(own: StoreFiles) -> Iterator[Check]:
         yield Check("keys", False, f"no keys at {keys}: no words can be read", "restore the keys from a backup")
     if master.exists():
         yield Check("master key", True, f"{master} lies beside the keys that it wraps: keep a copy elsewhere")
-    elif VARIABLE not in os.environ:
+    elif MASTER_KEY_VARIABLE not in os.environ:
         yield Check(
             "master key",
             not keys.exists(),
-            f"neither {master} nor {VARIABLE}",
+            f"neither {master} nor {MASTER_KEY_VARIABLE}",
             "restore the master key, or pass it; without it no words can be read",
         )
     wal = own.log.with_name(own.log.name + "-wal")

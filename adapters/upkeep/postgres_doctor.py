@@ -10,9 +10,9 @@ import psycopg
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.postgres import open_postgres
 from lastresort.adapters.stores.schema import tables_of
-from lastresort.adapters.vault.keys import VARIABLE
 
 from .checks import LEEWAY, LOG, NO_LOG, Check, of_tables, space
 
@@ -31,8 +31,8 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         yield _durability({name: str(ask(f"SHOW {name}")) for name in (*_MUST_BE_ON, "data_checksums")})
         yield _space(connection)
         yield _keys(connection)
-        if VARIABLE not in os.environ:
-            yield Check("master key", False, f"{VARIABLE} is not set", "pass `master_key`, or set it")
+        if MASTER_KEY_VARIABLE not in os.environ:
+            yield Check("master key", False, f"{MASTER_KEY_VARIABLE} is not set", "pass `master_key`, or set it")
         yield _clock(ask("SELECT now()"))
         if ask("SELECT to_regclass('stored_events')") is None:
             raise StoreError(NO_LOG)
