@@ -59,13 +59,18 @@ class Reading:
             UnknownBranch: the store has no such branch.
         """
         root = self.tree_of(branch)
-        states = {root: self.state(root)}
-        waiting = deque(states[root].children)
-        while waiting:
-            child = waiting.popleft()
-            states[child] = self.state(child)
-            waiting.extend(states[child].children)
+        versions = {head.branch: head.version for head in self._ports.store.heads(root)}
+        states: dict[str, Conversation] = {}
+        waiting = deque([root])
+        while waiting:  # which branches there are, their own events say, whatever the store has listed
+            one = waiting.popleft()
+            states[one] = self._no_older_than(versions.get(one), one)
+            waiting.extend(states[one].children)
         return states
+
+    def _no_older_than(self, version: int | None, branch: str) -> Conversation:
+        state = self.hot.get(branch)
+        return self.state(branch) if state is None or version is None or state.version < version else state
 
     def tree_log(self, branch: str) -> list[Recorded]:
         """Return the events of every branch of the tree that `branch` belongs to, parents before children.

@@ -1,0 +1,75 @@
+"""The read side: which branches a tree has is asked once, and believed of their own events alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from lastresort import Chat, Conversations
+from lastresort.application.outcomes import UnknownBranch
+from lastresort.application.ports import EventStore, Head
+from lastresort.application.reading import state_of
+
+from .service_kit import another, chat, chats, done, talk, tree
+
+__all__ = ["chat", "chats", "tree"]
+
+BRANCHES = {"root", "inner", "leaf", "other"}
+
+
+class Counting:
+    """A real store that counts how often it is asked for a branch and for a tree."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def read(self, tree: str, branch: str, **part: Any) -> Any:
+        self.asked.append(branch)
+        return self._store.read(tree, branch, **part)
+
+    def heads(self, tree: str) -> Sequence[Head]:
+        self.asked.append("heads")
+        return self._store.heads(tree)
+
+
+def test_a_tree_whose_states_are_at_hand_is_one_question(chats: Conversations, tree: dict[str, Chat]) -> None:
+    """A risk is raised on every branch without reading any; what another process wrote is read, and no more."""
+    assert chats.tree("leaf").keys() == BRANCHES
+    store = Counting(chats.store)
+    chats.service.ports.store = store
+    done(tree["leaf"].raise_risk(risk="risk"))
+    assert store.asked == ["heads"]
+    done(another(chats).chat("inner").user_turn("and now?"))
+    store.asked.clear()
+    states = chats.tree("other")
+    assert store.asked == ["heads", "inner"]
+    assert states == {branch: chats.state(branch) for branch in BRANCHES}
+
+
+def test_a_branch_that_the_store_has_not_listed_is_of_the_tree(chats: Conversations, tree: dict[str, Chat]) -> None:
+    """A list can be damaged, and a risk has to be raised everywhere all the same."""
+
+    class Forgetful(Counting):
+        def heads(self, tree: str) -> Sequence[Head]:
+            return self._store.heads(tree)[:1]
+
+    done(another(chats, store=Forgetful(chats.store)).chat("root").raise_risk(risk="risk"))
+    assert all(state.risks for state in another(chats).tree("root").values())
+
+
+def test_a_state_without_a_branch(chats: Conversations, chat: Chat) -> None:
+    talk(chat, "hello")
+    assert state_of(chats.store, None, "root", "root") == chats.state("root")
+    with pytest.raises(UnknownBranch):
+        state_of(chats.store, None, "root", "nowhere")
+
+
+def test_conversations_without_a_directory_say_so(chats: Conversations, chat: Chat) -> None:
+    without = another(chats, directory=None)
+    for ask in (without.list, without.branch_rows):
+        with pytest.raises(ValueError, match="opened without a directory"):
+            ask()
