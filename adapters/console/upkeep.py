@@ -5,34 +5,41 @@ from pathlib import Path
 
 import click
 
-FINDINGS = 1
+from .options import FINDINGS, json_option, store_named, store_optional, url_of
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _file = click.argument("file", type=click.Path(path_type=Path))
 
 
 @click.command()
-@click.argument("url")
-@_json
-def doctor(url: str, as_json: bool) -> None:
-    """Say what is wrong with a store, or about to be, and what to do. It changes nothing."""
+@store_named
+@click.option("--allow", multiple=True, metavar="NAME", help="Accept what this check finds. May be repeated.")
+@json_option
+def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: bool) -> None:
+    """Say what is wrong with a store, or about to be, and what to do. It changes nothing.
+
+    Exit status: 0 if nothing is wrong beside what is allowed; 1 if something is.
+    """
     from lastresort.adapters.upkeep.doctor import examine
 
     from . import display
 
-    checks = examine(url)
-    wrong = [check for check in checks if not check.ok]
+    checks = examine(url_of(first, url))
+    wrong = [check for check in checks if not (check.ok or check.name in allow)]
+    allowed = [check.name for check in checks if not check.ok and check.name in allow]
     if as_json:
-        display.print_json({"checks": [check._asdict() for check in checks], "findings": len(wrong)})
+        told = {"checks": [check._asdict() for check in checks], "findings": len(wrong), "allowed": allowed}
+        display.print_json(told)
     else:
-        display.show_checks(display.console(), checks)
+        display.show_checks(display.console(), checks, allowed)
+    if unknown := [name for name in allow if name not in {check.name for check in checks}]:
+        click.echo(f"lastresort: --allow {unknown[0]}: no check that was made is called that", err=True)
     sys.exit(FINDINGS if wrong else 0)
 
 
 @click.command()
-@click.argument("url")
-@_json
-def migrate(url: str, as_json: bool) -> None:
+@store_named
+@json_option
+def migrate(first: str | None, url: str | None, as_json: bool) -> None:
     """Bring the tables of a store up to date, and make its lists and snapshots anew. The log is not touched."""
     from rich.progress import track
 
@@ -41,7 +48,8 @@ def migrate(url: str, as_json: bool) -> None:
     from . import display
 
     done = bring_up_to_date(
-        url, lambda branches: track(list(branches), "snapshots", console=display.progress(), disable=as_json)
+        url_of(first, url),
+        lambda branches: track(list(branches), "snapshots", console=display.progress(), disable=as_json),
     )
     if as_json:
         display.print_json(done._asdict())
@@ -51,17 +59,20 @@ def migrate(url: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("url")
-@_file
-@_json
-def backup(url: str, file: Path, as_json: bool) -> None:
+@click.argument("where", nargs=-1, metavar="[URL] FILE")
+@store_optional
+@json_option
+def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
     """Copy a store that is in use to FILE, and its keys to FILE-keys. The master key is for you to keep."""
     from lastresort.adapters.upkeep.backup import backup as back_up
 
     from . import display
 
+    if not 1 <= len(where) <= 2:
+        raise click.UsageError("name the store, and the file to copy it to")
+    source = url_of(where[0] if len(where) == 2 else None, url)
     with display.copying(as_json) as progress:
-        done = back_up(url, file, progress)
+        done = back_up(source, Path(where[-1]), progress)
     if as_json:
         display.print_json(done._asdict())
     else:
@@ -72,9 +83,14 @@ def backup(url: str, file: Path, as_json: bool) -> None:
 @click.command()
 @_file
 @click.option(
-    "--store", "url", required=True, metavar="URL", help="Where to: there must be no store, or an empty database."
+    "--store",
+    "url",
+    required=True,
+    envvar="LASTRESORT_STORE",
+    metavar="URL",
+    help="Where to: there must be no store, or an empty database.",
 )
-@_json
+@json_option
 def restore(file: Path, url: str, as_json: bool) -> None:
     """Make a store from a backup, and audit it: all of it, or, if the audit has findings, nothing."""
     from lastresort.adapters.upkeep.backup import restore as put_back

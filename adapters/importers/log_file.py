@@ -24,6 +24,8 @@ from lastresort.projections import Report, audit
 from .inputs import BadInput, read_lines, shown_path
 
 _ENCODING = Encoding()
+_STRUCTURE = "structure-"
+"""How the rules begin that are about a log being whole."""
 
 
 class LogLine(Frozen):
@@ -122,6 +124,26 @@ def checked_log(path: Path) -> tuple[list[Recorded], Report]:
     Raises:
         BadInput: a line cannot be read.
     """
+    entries = _whole_log(path)
+    return entries, audit(entries)
+
+
+def load_log(path: Path, store: EventStore) -> None:
+    """Read a log into an empty store in memory, to look at it. It may break the law, and must be whole.
+
+    Raises:
+        BadInput: a line cannot be read, or something is missing from the log.
+    """
+    entries = _whole_log(path)
+    findings = audit(entries, read_twice=0).findings
+    if any(rule.startswith(_STRUCTURE) for finding in findings for rule in finding.rules):
+        raise BadInput(
+            f"{shown_path(path)}: is no whole log; `lastresort audit` says of the file what is wrong with it"
+        )
+    store.import_log(_appends(entries))
+
+
+def _whole_log(path: Path) -> list[Recorded]:
     entries: list[Recorded] = []
     for number, entry in read_log(path):
         if isinstance(entry, Unreadable):
@@ -129,7 +151,7 @@ def checked_log(path: Path) -> tuple[list[Recorded], Report]:
         if entries and entry.command_id == entries[-1].command_id and _envelope(entry) != _envelope(entries[-1]):
             raise BadInput(f"{shown_path(path)}:{number}: recorded_at or correlation_id differs within one command")
         entries.append(entry)
-    return entries, audit(entries)
+    return entries
 
 
 def _envelope(entry: Recorded) -> tuple[str, str]:

@@ -1,0 +1,71 @@
+"""The commands that carry a log out of a store, and into one: export, import."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from lastresort.adapters.importers.inputs import BadInput
+
+from .options import FINDINGS, InputFile, check_apart, json_option, opened, store_named, store_option, url_of
+
+_PATIENCE = 60.0  # seconds that one wait for new events lasts
+
+
+@click.command("export")
+@store_named
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, once all of it could be written."
+)
+@click.option("--follow", is_flag=True, help="Go on with each event as it is recorded, until Ctrl-C.")
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="POSITION", help="Begin after this position.")
+@json_option
+def export_(first: str | None, url: str | None, output: Path | None, follow: bool, after: int, as_json: bool) -> None:
+    """Print a log as JSON lines, with --json or without, or write it to a file."""
+    from lastresort.adapters.importers.log_file import export_line, write_file
+
+    from . import display
+
+    source = url_of(first, url)
+    if output is not None:
+        if follow:
+            raise BadInput("--follow prints, and --output writes a file once it is whole: use one of them")
+        check_apart(source, "exported", output)
+    with opened(source) as conversations:
+        store = conversations.store
+        if output is None:
+            while True:
+                for recorded in store.log(after=after):
+                    click.echo(export_line(recorded))
+                    after = recorded.position
+                if not follow:
+                    return
+                while not store.wait(after, _PATIENCE):
+                    pass
+        events = write_file(store.log(after=after), output)
+    if as_json:
+        display.print_json({"file": output, "events": events})
+    else:
+        click.echo(f"{events:,} events: {output}")
+
+
+@click.command("import")
+@click.argument("file", type=InputFile(), metavar="FILE")
+@store_option
+@json_option
+def import_(file: Path, url: str, as_json: bool) -> None:
+    """Write an exported log into a store: all of it, or, if it breaks a rule, nothing."""
+    from lastresort.adapters.importers.log_file import checked_log, write_log
+
+    from . import display
+
+    check_apart(url, "imported into", file)
+    entries, report = checked_log(file)
+    if not report.findings:
+        with opened(url, create=True) as conversations:
+            write_log(file, entries, conversations.store)
+    display.tell_audit(report, report.findings, as_json)
+    sys.exit(FINDINGS if report.findings else 0)
+
+
+COMMANDS = (export_, import_)

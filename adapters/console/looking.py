@@ -1,0 +1,186 @@
+"""The commands that look at a store, or at the log in a file: views, tree, show, why, audit. They change nothing."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.application.ports import List
+from lastresort.domain.events import content_of
+from lastresort.domain.values import Ground
+
+from .options import FINDINGS, REFUSED, InputFile, check_one, json_option, opened, opened_source, store_or_file, url_of
+
+NO_WORDS = "a log holds no words"
+"""What is told of words where a file is looked at."""
+
+
+@click.command()
+@click.argument("which", required=False, type=click.Choice(["active", "ended", "branched"]))
+@click.option("--limit", type=click.IntRange(1, 1000), help="Show a page of this many rows, of the list named.")
+@click.option("--after", type=click.IntRange(min=0), help="Go on where the page before left off.")
+@store_or_file
+@json_option
+def views(
+    which: List | None, limit: int | None, after: int | None, url: str | None, file: Path | None, as_json: bool
+) -> None:
+    """List the branches that are active, ended, or branched."""
+    from lastresort.projections.branches import Branch, listed
+
+    from . import display
+
+    if limit is not None or after is not None:
+        if which is None:
+            raise BadInput("a page is of one list: say active, ended or branched")
+        with opened_source(url, file) as conversations:
+            try:
+                page = conversations.page(which, after=after or 0, limit=limit or 50)
+            except ValueError as error:
+                raise BadInput(str(error)) from None
+        if as_json:
+            display.print_json({which: page.rows, "after": page.after})
+        else:
+            display.show_page(display.console(), page, which)
+        return
+    with opened_source(url, file) as conversations:
+        found = listed([Branch.model_validate_json(row) for row in conversations.branch_rows()])
+    names = [which] if which else ["active", "ended", "branched"]
+    if as_json:
+        display.print_json({name: getattr(found, name) for name in names})
+    else:
+        display.show_views(display.console(), found, names)
+
+
+@click.command()
+@click.argument("conversation")
+@store_or_file
+@json_option
+def tree(conversation: str, url: str | None, file: Path | None, as_json: bool) -> None:
+    """Draw the branches of a conversation."""
+    from lastresort.projections import views as fold_views
+
+    from . import display
+
+    with opened_source(url, file) as conversations:
+        rows = fold_views(conversations.tree_log(conversation)).all
+    if as_json:
+        display.print_json(rows)
+    else:
+        display.show_tree(display.console(), rows)
+
+
+@click.command()
+@click.argument("branch")
+@click.option("--at", type=click.IntRange(min=1), metavar="VERSION", help="Show the branch as it was at a version.")
+@store_or_file
+@json_option
+def show(branch: str, at: int | None, url: str | None, file: Path | None, as_json: bool) -> None:
+    """Print the transcript of a branch, with the law's events between the lines."""
+    from lastresort.projections import transcript
+
+    from . import display
+    from .kept import kept_words
+
+    with opened_source(url, file) as conversations:
+        path = conversations.path(branch)
+        if at is not None and at > path[-1].version:
+            raise BadInput(f"branch {branch} has no version {at}: its latest is {path[-1].version}")
+        words, damaged = kept_words(conversations, path[:at])
+        gone = damaged if file is None else {content_of(one.event) or "": NO_WORDS for one in path}
+        lines = transcript(path, words, at, conversations.tree_log(branch), gone)
+    if as_json:
+        display.print_json([line._asdict() for line in lines])
+    else:
+        display.show_lines(display.console(), lines)
+    for damage in damaged.values():
+        click.echo(f"lastresort: {damage}", err=True)
+    sys.exit(FINDINGS if damaged else 0)
+
+
+@click.command()
+@click.argument("branch")
+@click.option("--ground", type=click.Choice([ground.value for ground in Ground]), help="Ask of this ground alone.")
+@store_or_file
+@json_option
+def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_json: bool) -> None:
+    """Say which rules stand between a branch and an ending, now, and what each lacks.
+
+    Exit status: 0 if nothing stands in the way, on the ground asked or else on one of them; 1 if rules do.
+    """
+    from . import display
+
+    with opened_source(url, file) as conversations:
+        chat = conversations.chat(branch)
+        broken = {asked: chat.why(asked) for asked in ([Ground(ground)] if ground else Ground)}
+    if as_json:
+        display.print_json(
+            {
+                ground: [{"rule": one.rule, **one.missing._asdict()} for one in standing]
+                for ground, standing in broken.items()
+            }
+        )
+    else:
+        for ground, standing in broken.items():
+            display.show_broken(display.console(), f"Ending on ground {ground}", standing)
+    sys.exit(REFUSED if all(broken.values()) else 0)
+
+
+@click.command()
+@click.argument("first", required=False, metavar="[URL|FILE]")
+@store_or_file
+@click.option(
+    "--second-reading/--no-second-reading",
+    default=None,
+    help="Read the log twice: ask a second statement of the law, which shares no code with the first, and name each "
+    "event on which the two disagree. Without the option, the first 100,000 events.",
+)
+@json_option
+def audit(first: str | None, url: str | None, file: Path | None, second_reading: bool | None, as_json: bool) -> None:
+    """Replay a whole log, of a store or in a file, and name each event that breaks a rule."""
+    from lastresort.adapters.importers.log_file import read_log
+    from lastresort.adapters.upkeep.audited import (
+        note_audit,
+        replayed,
+        without_collector,
+        wrong_counts,
+        wrong_snapshots,
+    )
+    from lastresort.projections import audit as replay
+    from lastresort.projections.audit import READ_TWICE, compare_live
+
+    from . import display
+
+    read_twice = {None: READ_TWICE, True: None, False: 0}[second_reading]
+    source = _source(first, url, file)
+    if isinstance(source, Path):
+        with without_collector():
+            report = replay((entry for _, entry in read_log(source)), read_twice=read_twice)
+        findings = report.findings
+    else:
+        if source == "memory:":
+            raise BadInput("memory: holds nothing yet; audit a store that is kept, or a file")
+        with opened(source) as conversations:
+            with without_collector():
+                report = replayed(conversations.store, read_twice)
+            findings = report.findings + wrong_counts(conversations)
+            if not findings:
+                findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})
+                findings += wrong_snapshots(conversations)
+            note_audit(conversations, report.events, len(findings))
+    display.tell_audit(report, findings, as_json)
+    sys.exit(FINDINGS if findings else 0)
+
+
+def _source(first: str | None, url: str | None, file: Path | None) -> str | Path:
+    """Return what is to be audited: the URL of a store, or a file."""
+    if first is None:
+        check_one(url, file)
+        return file or url or ""
+    if file is not None:
+        raise click.UsageError("name what to audit once: as an argument, by --store or by --file")
+    named = url_of(first, url)
+    return named if "://" in named or named == "memory:" else InputFile().convert(named, None, None)
+
+
+COMMANDS = (views, tree, show, why, audit)

@@ -1,0 +1,140 @@
+"""What the commands share: how a store, a file and a name are given, and how a store is opened."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+from pydantic import TypeAdapter, ValidationError
+
+from lastresort.adapters import open_conversations
+from lastresort.adapters.databases.files import StoreFiles
+from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
+from lastresort.application.conversations import Conversations
+from lastresort.domain.values import Id
+
+FINDINGS = REFUSED = 1
+BAD_INPUT = 2
+DEFAULT_MODEL = "claude-opus-4-1"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Name(click.ParamType[str]):
+    """An id, as events carry them."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return TypeAdapter(Id).validate_python(value)
+        except ValidationError:
+            raise BadInput(f"{value!r} is no name: 1 to 128 printable ASCII characters without spaces") from None
+
+
+class InputFile(click.ParamType[Path]):
+    """A file that is read; `-` is standard input, and `./-` a file of that name."""
+
+    name = "file"
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        return path.absolute() if path == STANDARD_INPUT and str(value) != "-" else path
+
+
+_URLS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE; also from LASTRESORT_STORE."
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+policy_option = click.option("--policy", default="default", metavar="NAME|FILE", help="A profile, or a policy in TOML.")
+model_option = click.option(
+    "--model", type=Name(), default=DEFAULT_MODEL, show_default=True, help="The model that answers."
+)
+_store = partial(click.option, "--store", "url", envvar="LASTRESORT_STORE", metavar="URL", help=_URLS)
+store_option, store_optional = _store(required=True), _store()
+_file_option = click.option(
+    "--file", type=InputFile(), metavar="FILE", help="An exported log, instead of a store; - for standard input."
+)
+
+
+def store_named(command: F) -> F:
+    """Give a command its store as `url`: as its first argument, by `--store`, or from the environment."""
+    return click.argument("first", required=False, metavar="[URL]")(store_optional(command))
+
+
+def store_or_file(command: F) -> F:
+    """Give a command a store as `url`, or an exported log as `file`."""
+    return store_optional(_file_option(command))
+
+
+def url_of(first: str | None, url: str | None) -> str:
+    """Return the store that was named, by an argument or else by the option.
+
+    Raises:
+        UsageError: none was, or two were.
+    """
+    if first is not None and url is not None and _was_typed("url"):
+        raise click.UsageError("name the store once: as an argument, or by --store")
+    if (named := first or url) is None:
+        raise click.UsageError("name a store: --store URL, or the environment variable LASTRESORT_STORE")
+    return named
+
+
+def check_one(url: str | None, file: Path | None) -> None:
+    """Check that a store or a file was named. A file goes before a store from the environment.
+
+    Raises:
+        UsageError: neither was, or both were.
+    """
+    if file is not None and url is not None and _was_typed("url"):
+        raise click.UsageError("--file is instead of --store: name one of them")
+    if file is None and url is None:
+        raise click.UsageError("name a store: --store URL, or LASTRESORT_STORE; or an exported log: --file FILE")
+
+
+def _was_typed(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+@contextmanager
+def opened(url: str, *, create: bool = False) -> Iterator[Conversations]:
+    """Open the conversations of a store, and close them in the end."""
+    conversations = open_conversations(url, create=create)
+    try:
+        yield conversations
+    finally:
+        conversations.close()
+
+
+@contextmanager
+def opened_source(url: str | None, file: Path | None) -> Iterator[Conversations]:
+    """Open a store, or the log in a file as if it were one, without any words.
+
+    Raises:
+        UsageError: neither or both are named.
+        BadInput: the file cannot be read, or is no whole log.
+    """
+    check_one(url, file)
+    if file is None:
+        assert url is not None
+        with opened(url) as conversations:
+            yield conversations
+        return
+    from lastresort.adapters.importers.log_file import load_log
+
+    with opened("memory:") as conversations:
+        load_log(file, conversations.store)
+        yield conversations
+
+
+def check_apart(url: str, what: str, *paths: Path) -> None:
+    """Check that no file that is handed in, or written, is one of the store's own.
+
+    Raises:
+        BadInput: one is, or would be once the store is open.
+    """
+    own = StoreFiles.at(url)
+    for path in paths:
+        if own is not None and path != STANDARD_INPUT and own.owns(path):
+            raise BadInput(f"{path}: is part of the store that is {what}; name another file")
