@@ -12,7 +12,16 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    ValidatorFunctionWrapHandler,
+    WrapSerializer,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from .policy import Terms
 from .values import (
@@ -228,7 +237,7 @@ class ContentErased(EventBase):
     cause: ErasureCause
 
 
-Event = (
+_AnyEvent = (
     ConversationStarted
     | BranchOpened
     | BranchedOff
@@ -253,10 +262,31 @@ Event = (
     | AppealDecided
     | ContentErased
 )
-"""Any of them."""
-
-EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
+EVENTS: dict[str, type[_AnyEvent]] = {event.kind: event for event in get_args(_AnyEvent)}
 """Every kind of event by its stored name."""
+_TYPES = frozenset(EVENTS.values())
+
+
+def _read_by_kind(value: Any, _: ValidatorFunctionWrapHandler) -> _AnyEvent:
+    """Read an event by the kind that it names: several kinds have the same fields, and one would pass for another."""
+    if type(value) in _TYPES:
+        event: _AnyEvent = value
+        return event
+    fields = dict(value) if isinstance(value, Mapping) else {}
+    kind = fields.pop("kind", None)
+    if not isinstance(kind, str) or kind not in EVENTS:
+        raise PydanticCustomError("event_kind", "an event names its kind, in `kind`: one of those in EVENTS")
+    return EVENTS[kind].model_validate(fields)
+
+
+def _write_with_kind(event: _AnyEvent, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    return {"kind": event.kind, **fields(event)}
+
+
+Event = Annotated[_AnyEvent, WrapValidator(_read_by_kind), WrapSerializer(_write_with_kind)]
+"""Any of them. Where pydantic reads or writes one as a field, or as `TypeAdapter(Event)`, its kind stands beside its
+fields, in `kind`. The stored form has it in the envelope: see `EVENTS` and docs/decisions/0002.
+"""
 
 
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
