@@ -1,7 +1,8 @@
 """Who may act as what: the boundary at which somebody who was authenticated becomes an actor.
 
-Inside, `by` is taken on trust: the law asks what kind of actor it is, and believes it. So whoever lets others in, as a
-web application or the command line does, says here what each of them may be, and gets an actor or an error.
+Inside, `by` is taken on trust: the law asks what kind of actor it is, and believes it. So a program that
+lets others in, as a web application or the command line does, says here what each of them may be, and gets an actor or
+an error.
 """
 
 from lastresort.domain.values import Actor, ActorKind, Frozen, Id

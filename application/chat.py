@@ -2,7 +2,7 @@
 
 A handle on a branch remembers the latest turns that it has seen, and acts on those: if another process recorded a
 newer user turn meanwhile, a verdict, warning or ending by this handle is stale and refused, as the law asks. `refresh`
-sees anew.
+looks again.
 """
 
 from typing import TYPE_CHECKING

@@ -178,7 +178,7 @@ class SealBroken(Exception):
 
 
 class Vault(Protocol):
-    """Seals words under a key of their conversation, bound to the place where they stand."""
+    """Seals words under a key of their conversation, bound to the place where they stand. Threads may share it."""
 
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
         """Seal `words` and whether they are `Messages`, under a new key if the conversation has none."""
@@ -193,7 +193,7 @@ class Vault(Protocol):
         ...
 
     def renew(self, conversation: str) -> None:
-        """Look at the conversation's key anew before it is used again: somebody else may have destroyed it."""
+        """Look up the conversation's key again before it is used again: somebody else may have destroyed it."""
         ...
 
     def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:

@@ -1,6 +1,6 @@
 """What became of a command that was delivered before: a command takes effect once, and says so each time.
 
-Who sends a command again may have seen newer turns meanwhile, so which turns it names is not compared. Everything else
+Someone who sends a command again may have seen newer turns meanwhile, so which turns it names is not compared. All else
 is: an id that comes with another act, another actor, other terms or other words belongs to another command.
 """
 

@@ -50,7 +50,7 @@ from .words import Words
 _ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
-_LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which goes to whoever asks at the right moment
+_LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which is free for a moment now and then
 _HALVES = (BranchOff, OpenBranch)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")

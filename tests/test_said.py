@@ -27,7 +27,7 @@ class FirstForm(AesGcmVault):
     """Seals as the first version did, which did not seal what kind of words they are."""
 
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
-        name, cipher = self._to_seal_with(conversation)
+        name, cipher, _ = self._to_seal_with(conversation)
         nonce = os.urandom(12)
         data = name + nonce + cipher.encrypt(nonce, words.encode(), _place(conversation, branch, version))
         return Sealed(f"sha256:{hashlib.sha256(data).hexdigest()}", data)

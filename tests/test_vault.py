@@ -303,6 +303,20 @@ def url_of_a_server(request: pytest.FixtureRequest, postgresql: Callable[[], str
     return postgresql()
 
 
+def test_a_key_in_memory_is_looked_up_again_after_a_while() -> None:
+    """Another process may have destroyed it when this one had seen that words were erased, and nothing since."""
+    keys, now = MemoryKeys(), [0.0]
+    here, elsewhere = AesGcmVault(keys, lambda: now[0]), AesGcmVault(keys)
+    here.seal("c", "c", 2, "before")
+    elsewhere.forget("c")
+    now[0] = 5.0
+    lost = here.seal("c", "c", 3, "in the seconds after it")
+    now[0] = 5.1
+    kept = here.seal("c", "c", 4, "later")
+    assert AesGcmVault(keys).open("c", "c", 3, lost) is None
+    assert AesGcmVault(keys).open("c", "c", 4, kept) == "later"
+
+
 def test_a_key_that_another_process_destroyed_is_not_used_on(url: str) -> None:
     """What is said after an erasure elsewhere is sealed with a new key, or nobody could ever read it."""
     with opened(url) as chats:

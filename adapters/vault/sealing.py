@@ -8,8 +8,10 @@ still opened, it was the words alone. Without the key nobody reads them, so dest
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
+from time import monotonic
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,19 +26,32 @@ _FORM = b" 2"  # of what is sealed; the first had nothing here
 _TEXT, _MESSAGES = b"t", b"m"
 _NONCE_BYTES = 12
 _HEAD_BYTES = NAME_BYTES + _NONCE_BYTES
+_TRUSTED = 5.0  # seconds for which a key in memory is sealed with before it is looked up again
 _AT_HAND = 10_000  # keys that are kept in memory, ready to use
+
+
+class _Ready(NamedTuple):
+    """A key that is ready to use: its name, the cipher, and when it was looked up."""
+
+    name: bytes
+    cipher: AESGCM
+    since: float
 
 
 class AesGcmVault:
     """Seals words with AES-256-GCM: 8 bytes that name the key, a random nonce of 12, the ciphertext, a tag of 16."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, monotonic: Callable[[], float] = monotonic) -> None:
         self._keys = keys
-        self._at_hand: OrderedDict[str, tuple[bytes, AESGCM]] = OrderedDict()  # by conversation, what to seal with
+        self._monotonic = monotonic
+        self._at_hand: OrderedDict[str, _Ready] = OrderedDict()  # by conversation, what to seal with
         self._lock = Lock()
 
     def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
-        name, cipher = self._at_hand.get(conversation) or self._to_seal_with(conversation)
+        ready = self._at_hand.get(conversation)
+        if ready is None or self._monotonic() - ready.since > _TRUSTED:  # somebody else may have destroyed it
+            ready = self._to_seal_with(conversation)
+        name, cipher, _ = ready
         nonce = os.urandom(_NONCE_BYTES)
         marked = (_MESSAGES if isinstance(words, Messages) else _TEXT) + words.encode(errors=_ANY)
         data = name + nonce + cipher.encrypt(nonce, marked, _place(conversation, branch, version) + _FORM)
@@ -56,7 +71,7 @@ class AesGcmVault:
         except (InvalidTag, ValueError):
             raise _broken(branch, version) from None
 
-    def _to_seal_with(self, conversation: str) -> tuple[bytes, AESGCM]:
+    def _to_seal_with(self, conversation: str) -> _Ready:
         with self._lock:  # while it is read too: a renewal comes either before that or after it is at hand
             key = self._keys.of(conversation) or self._keys.take(conversation)
             return self._have_at_hand(conversation, key)
@@ -70,8 +85,8 @@ class AesGcmVault:
             # One of several stays: what a conversation is sealed with is not what each of its words was.
             return self._have_at_hand(conversation, key)[1] if ready is None else AESGCM(key)
 
-    def _have_at_hand(self, conversation: str, key: bytes) -> tuple[bytes, AESGCM]:
-        ready = name_of(key), AESGCM(key)
+    def _have_at_hand(self, conversation: str, key: bytes) -> _Ready:
+        ready = _Ready(name_of(key), AESGCM(key), self._monotonic())
         self._at_hand[conversation] = ready
         if len(self._at_hand) > _AT_HAND:
             self._at_hand.popitem(last=False)
