@@ -8,10 +8,11 @@ one long enough for snapshots. Their master key is that of the tests.
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from lastresort import Conversations, open_conversations
@@ -23,7 +24,7 @@ from lastresort.adapters.upkeep.migration import migrate
 from lastresort.domain import fold
 from lastresort.projections import audit
 
-from .stores import MASTER_KEY, cold, done, snapshots_of, versions
+from .stores import MASTER_KEY, cold, done, snapshots_of, started, versions
 
 GOLDEN = Path(__file__).parent / "golden" / "stores"
 EXPORTED = "84b65d048db097a4a66671d90424b9834875954e23774359d092e38771cce89c"
@@ -82,6 +83,26 @@ def test_it_goes_on(old: Conversations) -> None:
     done(old.chat("held").raise_risk())
     assert [len(old.state(branch).risks) for branch in ("held", "held-again")] == [2, 2]
     assert audit(old.store.entries()).findings == ()
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_in_postgresql_its_owner_makes_the_index(postgresql: Callable[[], str]) -> None:
+    """Another role, which may read and write all rows and make nothing, works without."""
+    url = postgresql()
+    with psycopg.connect(url, autocommit=True) as owner:
+        with closing(open_conversations(url)) as conversations:
+            started(conversations)
+        owner.execute(f"DROP INDEX {INDEX}")
+        owner.execute("CREATE ROLE of_old_stores LOGIN")
+        owner.execute("GRANT USAGE ON SCHEMA lastresort_keys TO of_old_stores")
+        for schema in ("public", "lastresort_keys"):
+            owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO of_old_stores")
+        for user, made in (("of_old_stores", 0), ("postgres", 1)):
+            with closing(open_conversations(url.replace("//postgres:@", f"//{user}:@"))) as conversations:
+                assert [head.branch for head in conversations.store.heads("c")] == ["c"]
+                done(conversations.chat("c").user_turn("Hello."))
+            named = "SELECT count(*) FROM pg_indexes WHERE indexname = %s"
+            assert owner.execute(named, (INDEX,)).fetchone() == (made,)
 
 
 def test_an_index_that_it_lacks_is_made_by_someone_who_may(url: str) -> None:

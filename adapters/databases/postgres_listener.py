@@ -1,4 +1,4 @@
-"""Hearing what PostgreSQL is told to tell others: NOTIFY on one channel."""
+"""Listening to the notifications of PostgreSQL on one channel."""
 
 import os
 import selectors

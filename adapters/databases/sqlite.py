@@ -74,7 +74,7 @@ def truncate_log(connection: sqlite3.Connection, deadline: float) -> None:
             if time.monotonic() >= until:
                 raise StoreError(
                     "what was erased is gone from the tables, but a reader keeps it in the write-ahead log; "
-                    "send the command again when it has come to an end"
+                    "send the command again when that reader is done"
                 )
             time.sleep(0.005)
     finally:

@@ -37,7 +37,7 @@ _ID_LENGTH = 128
 _ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
 _AS_IN_JSON = re.compile(rf"[!#-\[\]-~]{{1,{_ID_LENGTH}}}")  # without a quotation mark and a backslash
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
-_TOLD = 10  # how much of what is wrong with a line is told: who mends that will find the rest
+_TOLD = 10  # problems of one line that are named: mending those shows the rest
 _UNKNOWN = "a field that is not known"
 _TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
 

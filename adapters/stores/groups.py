@@ -14,7 +14,7 @@ from lastresort.adapters.databases.errors import StoreError, StoreLocked
 
 Work = TypeVar("Work")
 _TOGETHER = 256  # appends in a transaction, at most: bounds how long the first of them waits for the last
-_WAITING = 4_096  # more than these are refused: the disk is not keeping up
+_WAITING = 4_096  # more than these are refused
 
 
 class Job(Generic[Work]):
@@ -57,7 +57,7 @@ class GroupCommit(Generic[Work]):
             follows = self._led
             if follows:
                 if len(self._waiting) >= _WAITING:
-                    raise StoreError(f"{_WAITING:,} appends wait to be written already; try again")
+                    raise StoreError(f"{_WAITING:,} appends are waiting already: the disk does not keep up; try again")
                 job.gate = Lock()
                 job.gate.acquire()
                 self._waiting.append(job)
@@ -96,7 +96,7 @@ class GroupCommit(Generic[Work]):
     def _lead(self, batch: Sequence[Job[Work]]) -> None:
         try:
             self._commit(batch)
-        except Exception as error:  # whatever it is, everybody that waited is told
+        except Exception as error:  # whatever it is, all that waited raise it
             for one in batch:
                 one.error = error
         except BaseException:  # this thread is being stopped; the others are to know

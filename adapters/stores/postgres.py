@@ -246,7 +246,7 @@ class PostgresStore(SQLStore, PostgresRecorder):
     def wait(self, after: int, timeout: float) -> bool:
         """Wait for an event after a position. See `application.ports.EventStore`.
 
-        Whoever waits has a thread and a connection that listen: all that wait on this store share them.
+        One thread and one connection listen, for all that wait on this store.
         """
         self._listener.start()
         return self._commits.wait_for(lambda: self.head() > after, timeout, _LOOK)
@@ -305,7 +305,7 @@ def _checked(connection: psycopg.Connection[Any], result: PGresult) -> PGresult:
     """Return what libpq answered.
 
     Raises:
-        psycopg.Error: what the driver itself would raise in its place.
+        psycopg.Error: what the driver itself would raise.
     """
     if result.status in _WELL:
         return result

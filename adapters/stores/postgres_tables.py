@@ -74,7 +74,7 @@ MADE = (
 )
 ARGUMENTS_1 = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
 ARGUMENTS = (*ARGUMENTS_1, "text", "bytea")  # those before were the arguments in version 1 of the tables
-_OURS = {  # columns by which a table of a name that others may have given too is told to be ours
+_OURS = {  # columns by which we know a table as ours, since others may use the name
     "stored_events": {"notification_id", "originator_id", "originator_version", "topic", "state"},
     "contents": {"position", "data"},
     "meta": {"name", "value"},

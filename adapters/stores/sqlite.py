@@ -70,7 +70,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             if erased:  # also where the command was carried out before: it may not have come this far
                 self._truncate_log(self.datastore.settings.deadline)
             elif self._residue:
-                with suppress(StoreError):  # who erased has been told; nobody else need be
+                with suppress(StoreError):  # the command that erased has raised it; no other need
                     self._truncate_log(0)
 
     def _commit(self, jobs: Sequence[Job[tuple[Sequence[Entry], Sequence[Place]]]]) -> None:
@@ -197,8 +197,8 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
     def wait(self, after: int, timeout: float) -> bool:
         """Wait for an event after a position. See `application.ports.EventStore`.
 
-        What this store writes is told at once; what other processes write is noticed within some 50 milliseconds, since
-        SQLite tells nobody.
+        What this store writes wakes at once; what other processes write is noticed within some 50 milliseconds, since
+        SQLite does not notify.
         """
         return self._commits.wait_for(lambda: self.head() > after, timeout, _LOOK)
 

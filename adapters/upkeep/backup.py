@@ -128,7 +128,7 @@ def _drafts(*paths: Path) -> Iterator[list[Path]]:
             try:
                 os.link(draft, path)  # unlike a renaming, it replaces nothing
             except FileExistsError:
-                raise StoreError(f"{path} came about meanwhile; nothing was replaced") from None
+                raise StoreError(f"{path} appeared meanwhile; nothing was replaced") from None
         _synced(paths[0].parent)
     finally:
         for draft in drafts:

@@ -136,7 +136,7 @@ class SQLiteKeys:
             self._connection.close()
             raise StoreError(
                 f"{path} holds keys as a version before the first release kept them; read the words with that version, "
-                "or put an empty file in its place: the log opens with that, and its words do not"
+                "or replace it with an empty file: then the log opens, and its words do not"
             )
         for statement in (
             "CREATE TABLE IF NOT EXISTS keys (name BLOB PRIMARY KEY, key BLOB NOT NULL, conversation TEXT) "
@@ -249,7 +249,7 @@ class WrappedKeys:
         try:
             return self._wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], name)
         except (InvalidTag, ValueError):
-            raise StoreError(f"key {name.hex()} is not what was kept; restore the keys") from None
+            raise StoreError(f"key {name.hex()} is damaged; restore the keys") from None
 
     def destroy(self, conversation: str, names: Iterable[bytes] = ()) -> None:
         self._keys.destroy(conversation, names)
@@ -280,9 +280,7 @@ def find_master_key(master_key: MasterKey | None, beside: Path | None, keys: Key
     new = keys.is_new()  # before the look at the file, which another process may be making: it notes the key after that
     if not beside.exists():
         if not new:
-            raise StoreError(
-                f"no master key at {beside}, and there are keys that need it; restore it or set {VARIABLE}"
-            )
+            raise StoreError(f"no master key at {beside}, and keys here need it; restore it or set {VARIABLE}")
         _make(beside)
     return _checked(beside.read_bytes(), str(beside))
 

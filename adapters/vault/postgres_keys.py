@@ -20,14 +20,18 @@ _TABLES = (
 )
 
 
+_MADE = "SELECT count(*) FROM pg_tables WHERE schemaname = 'lastresort_keys' AND tablename IN ('keys', 'master')"
+
+
 class PostgresKeys:
     """Keys in a schema of their own, so that they can be backed up, or not, apart from the log."""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._at = url, settings
         with migrating(url, settings) as connection:
-            for statement in _TABLES:
-                connection.execute(statement)
+            if connection.execute(_MADE).fetchone() != (2,):  # once: later it takes no right to make any
+                for statement in _TABLES:
+                    connection.execute(statement)
         self._connection = self._open()
         self._watch = Watch()
         self._deadline = settings.deadline + GRACE
