@@ -22,13 +22,16 @@ from lastresort.domain.commands import (
     FileAppeal,
     GiveFeedback,
     GiveWarning,
+    HoldErasure,
     Leave,
     OpenBranch,
     ProposeEnding,
     RaiseRisk,
+    ReleaseErasure,
     RequestEnd,
     TakeAssistantTurn,
     TakeUserTurn,
+    WithholdWarning,
 )
 from lastresort.domain.decider import Refused, in_the_way
 from lastresort.domain.events import BranchOpened, Recorded, content_of
@@ -43,6 +46,8 @@ from lastresort.domain.values import (
     ErasureCause,
     ForkCause,
     Ground,
+    HoldReason,
+    Mode,
     Rating,
     Risk,
     Usage,
@@ -188,6 +193,14 @@ class Chat:
             )
         )
 
+    def withhold_warning(
+        self, category: str, *, by: Actor | None = None, command_id: str | None = None
+    ) -> Committed | Refused:
+        """State that in shadow mode a warning was withheld, where in the enforced mode one would have been given."""
+        return self._do(
+            WithholdWarning(id=self._id(command_id), by=by or self.model, seen=self._seen(), category=category)
+        )
+
     # --- risk ---------------------------------------------------------------------------------------------------
 
     def raise_risk(
@@ -276,12 +289,20 @@ class Chat:
         return self._do(FileAppeal(id=self._id(command_id), by=self.user), words)
 
     def decide_appeal(self, outcome: AppealOutcome, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
-        """Decide the appeal. Even upheld it reopens nothing: offer the user a branch."""
+        """Decide the appeal. Even granted it reopens nothing: offer the user a branch."""
         return self._do(DecideAppeal(id=self._id(command_id), by=by, outcome=outcome))
 
-    def change_policy(self, policy: Policy, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
-        """Let another policy govern from here on."""
-        return self._do(ChangePolicy(id=self._id(command_id), by=by, policy=policy))
+    def change_policy(
+        self,
+        policy: Policy,
+        *,
+        by: Actor,
+        law: int | None = None,
+        mode: Mode | None = None,
+        command_id: str | None = None,
+    ) -> Committed | Refused:
+        """Let another policy govern from here on, and a later edition of the law or another mode if they are named."""
+        return self._do(ChangePolicy(id=self._id(command_id), by=by, policy=policy, law=law, mode=mode))
 
     def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
         """Let another model answer from here on."""
@@ -289,6 +310,24 @@ class Chat:
         if isinstance(outcome, Committed):  # long ago, perhaps, if the command was sent before
             self.model = Actor(kind=ActorKind.MODEL, id=outcome.state.model)
         return outcome
+
+    def hold(
+        self, hold: str, *, reason: HoldReason, until: str | None = None, by: Actor, command_id: str | None = None
+    ) -> Committed | Refused:
+        """Hold the words of the whole tree from erasure, until the hold is released. An operator's.
+
+        Args:
+            hold: what to call it: a case, say.
+            reason: why.
+            until: a day, "YYYY-MM-DD", for information: nothing lapses by a clock.
+            by: the operator who sets it.
+            command_id: by which it is set once however often this is sent.
+        """
+        return self._do(HoldErasure(id=self._id(command_id), by=by, hold=hold, reason=reason, until=until))
+
+    def release_hold(self, hold: str, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
+        """Release a legal hold on every branch of the tree. An operator's."""
+        return self._do(ReleaseErasure(id=self._id(command_id), by=by, hold=hold))
 
     def erase(
         self,

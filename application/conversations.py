@@ -10,7 +10,7 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.events import Recorded
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Actor, ActorKind, ErasureCause
+from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, Mode
 
 from .chat import Chat
 from .directory import (
@@ -66,6 +66,8 @@ class Conversations:
         policy: Policy | None = None,
         conversation: str | None = None,
         arm: str | None = None,
+        law: int = FIRST,
+        mode: Mode = Mode.ENFORCED,
         by: Actor | None = None,
         command_id: str | None = None,
     ) -> Chat:
@@ -77,6 +79,8 @@ class Conversations:
             policy: the terms; the default profile, if none are given.
             conversation: what to call it; if nothing is given, it follows from `command_id`.
             arm: the arm of an experiment that it is in.
+            law: the edition of the law that governs it.
+            mode: whether the law is enforced, or runs in the shadow, where nothing is said to the user.
             by: who starts it; the user, if nobody is named.
             command_id: by which it is started once however often this is sent.
 
@@ -95,6 +99,8 @@ class Conversations:
             policy=policy or Policy.default(),
             model=model,
             arm=arm,
+            law=law,
+            mode=mode,
         )
         return self.chat(self.service.begin(command, named=named))
 

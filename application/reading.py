@@ -119,7 +119,8 @@ class Reading:
             path = list(store.read(tree, branch, after=near.version, upto=at + 1))
         after = path[-1] if path and path[-1].version == at + 1 else None
         prefix = fold(path[:-1] if after else path, near)
-        return about_to_fork(prefix, following or (type(after.event) if after else None), parent.risks)
+        following = following or (type(after.event) if after else None)
+        return about_to_fork(prefix, following, parent.risks, parent.holds, parent.absolved)
 
 
 # --- paths ----------------------------------------------------------------------------------------------------------

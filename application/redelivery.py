@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lastresort.domain.commands import AssessTurn, Command, OpenBranch
 from lastresort.domain.decider import Refused, decide, propose
-from lastresort.domain.events import AttemptRefused, BranchedOff, Event, Recorded, RiskRaised, content_of
+from lastresort.domain.events import AttemptRefused, BranchedOff, Event, Recorded, RiskRaised, TurnAssessed, content_of
 from lastresort.domain.law import Broken, Missing
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Messages
@@ -17,6 +17,9 @@ from .outcomes import CommandIdReused
 
 _LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
 """Fields that are looked up when a command is sent, and may be others when it is sent again."""
+
+_LEFT_OPEN = {"law", "mode"}
+"""Fields of a command that says nothing of them where things are to stay as they are."""
 
 
 def check_same(command: Command, branch: str | None, events: Sequence[Recorded]) -> None:
@@ -83,7 +86,10 @@ def refused_again(command: Command, trace: AttemptRefused, before: Conversation)
 def _differ(command: Command, event: Event) -> bool:
     """Whether a command and the event that its id led to say different things of the same name."""
     said, recorded = set(type(command).model_fields), set(type(event).model_fields)
-    return any(getattr(command, name) != getattr(event, name) for name in (said & recorded) - _LOOKED_UP)
+    looked_up = _LOOKED_UP | {name for name in _LEFT_OPEN if getattr(command, name, None) is None}
+    if isinstance(event, TurnAssessed) and event.about is None:
+        looked_up = looked_up | {"about"}  # of whom it says nothing where it sees no risk
+    return any(getattr(command, name) != getattr(event, name) for name in (said & recorded) - looked_up)
 
 
 def _about_the_same(command: Command, event: Event) -> bool:

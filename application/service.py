@@ -31,6 +31,8 @@ from lastresort.domain.events import (
     BranchOpened,
     ContentErased,
     ConversationEnded,
+    ErasureHeld,
+    ErasureReleased,
     Event,
     RiskCleared,
     RiskRaised,
@@ -52,7 +54,7 @@ _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
 _LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which is free for a moment now and then
 _HALVES = (BranchOff, OpenBranch)
-_OF_THE_TREE = (RiskRaised, RiskCleared, ContentErased)
+_OF_THE_TREE = (RiskRaised, RiskCleared, ErasureHeld, ErasureReleased, ContentErased)
 SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
 
 
@@ -116,7 +118,8 @@ class Service:
     ) -> Committed | Refused:
         """Carry out `command` on `branch`, once however often it is delivered.
 
-        A risk raised or cleared, and words erased, are recorded on every branch of the tree in one append. What a
+        A risk raised or cleared, a legal hold set or released, and words erased, are recorded on every branch of the
+        tree in one append. What a
         refused verdict saw of a risk holds all the same. What a user says goes through `user_turn`, which screens it if
         the branch has ended.
 

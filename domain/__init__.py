@@ -9,7 +9,20 @@ from .events import EVENTS, Event, Recorded
 from .law import RULES, Broken, Missing, Rule, broken_by, broken_rules
 from .policy import PROFILES, Policy, PolicyError
 from .state import Conversation, evolve, fold
-from .values import About, Actor, ActorKind, AppealOutcome, ErasureCause, ForkCause, Ground, Rating, Risk, Verdict
+from .values import (
+    About,
+    Actor,
+    ActorKind,
+    AppealOutcome,
+    ErasureCause,
+    ForkCause,
+    Ground,
+    HoldReason,
+    Mode,
+    Rating,
+    Risk,
+    Verdict,
+)
 
 __all__ = [
     "EVENTS",
@@ -26,7 +39,9 @@ __all__ = [
     "Event",
     "ForkCause",
     "Ground",
+    "HoldReason",
     "Missing",
+    "Mode",
     "Policy",
     "PolicyError",
     "Rating",

@@ -9,6 +9,8 @@ storage engine and on no version of pydantic, so everything that it consists of 
   id, `schema_version` if it is not 1, and last `event`.
 * The event is an object without any spaces, with exactly the fields of its kind, in the order of `FIELDS`; so is
   whatever it consists of. A field without a value is null, a list without items `[]`.
+* A field that a later schema version added is left out where it has the value that its absence means (`ADDED`), and
+  the `schema_version` is the earliest that says all of the event.
 * Numbers are integers in decimal digits. Times are as they were recorded.
 
 If you add a field to an event, leave it out of these bytes where it has the value that its absence meant: what was
@@ -19,6 +21,7 @@ import json
 from typing import Any
 
 from .events import EventBase, Recorded
+from .policy import USUAL
 
 FIELDS = {
     kind: tuple(fields.split())
@@ -31,6 +34,7 @@ FIELDS = {
         "TurnAssessed": "verdict category severity risk by turn",
         "RedirectionAttempted": "by turn answers",
         "WarningGiven": "by turn seen category names_behaviour redirects states_consequence",
+        "WarningWithheld": "by seen category policy_hash model",
         "RiskRaised": "by risk about",
         "RiskCleared": "by risk",
         "EndRequested": "by turn",
@@ -45,16 +49,29 @@ FIELDS = {
         "FeedbackGiven": "by rating content",
         "AppealFiled": "by content",
         "AppealDecided": "by outcome",
+        "ErasureHeld": "by hold reason until",
+        "ErasureReleased": "by hold reason until",
         "ContentErased": "by contents cause",
         "Actor": "kind id",
         "Usage": "input_tokens output_tokens",
         "OpenRisk": "risk about",
+        "LegalHold": "hold reason until",
         "Evidence": "redirections warning tested_by hope request confirmation",
         "Policy": "name min_failed_redirections productive_to_close categories min_severity eligible_models handshake "
         "hold_on trusted_for_risk may_clear_risk second_opinion",
     }.items()
 }
-"""The fields of every kind of event, and of what events consist of, in their order."""
+"""The fields of every kind of event, and of what events consist of, in their order, as they were first written."""
+
+_TERMS: dict[str, object] = {"law": 1, "mode": "enforced"}
+ADDED: dict[str, dict[str, object]] = {
+    "ConversationStarted": _TERMS,
+    "PolicyChanged": _TERMS,
+    "BranchOpened": {"holds": (), "absolved": False},
+    "TurnAssessed": {"about": None},
+    "Policy": USUAL,
+}
+"""The fields that were added since, in their order, behind the others, with what their absence means."""
 
 
 def canonical(recorded: Recorded) -> bytes:
@@ -73,8 +90,8 @@ def canonical(recorded: Recorded) -> bytes:
     }
     if recorded.correlation_id != recorded.command_id:
         envelope["correlation_id"] = recorded.correlation_id
-    if recorded.event.schema_version != 1:
-        envelope["schema_version"] = recorded.event.schema_version
+    if (written := _version(recorded.event)) != 1:
+        envelope["schema_version"] = written
     return b'%b, "event": %b}' % (json.dumps(envelope)[:-1].encode("ascii"), canonical_event(recorded.event))
 
 
@@ -87,5 +104,17 @@ def canonical_event(event: EventBase) -> bytes:
     return json.dumps(_fields(event), default=_fields, separators=(",", ":")).encode("ascii")
 
 
+def _version(event: EventBase) -> int:
+    """Return the schema version that a reader needs to know."""
+    if event.kind in ADDED and event.schema_version == 2 and not _added(event):
+        return 1
+    return event.schema_version
+
+
 def _fields(model: Any) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in FIELDS[type(model).__name__]}
+    return {name: getattr(model, name) for name in FIELDS[type(model).__name__]} | _added(model)
+
+
+def _added(model: Any) -> dict[str, Any]:
+    meant = ADDED.get(type(model).__name__, {})
+    return {name: value for name in meant if (value := getattr(model, name)) != meant[name]}

@@ -9,18 +9,23 @@ from pydantic import StrictBool
 
 from .policy import Terms
 from .values import (
+    FIRST,
     About,
     Actor,
     AppealOutcome,
     Assessment,
     Category,
+    Date,
     Digest,
+    Edition,
     EndingGround,
     ErasureCause,
     ForkCause,
     Frozen,
     Ground,
+    HoldReason,
     Id,
+    Mode,
     Rating,
     Usage,
     Version,
@@ -38,13 +43,15 @@ class CommandBase(Frozen):
 
 
 class StartConversation(CommandBase):
-    """Begin a conversation."""
+    """Begin a conversation, under edition `law`. In mode `shadow` no warning is given: one is withheld."""
 
     conversation: Id
     account: Id | None
     policy: Terms
     model: Id
     arm: Id | None = None
+    law: Edition = FIRST
+    mode: Mode = Mode.ENFORCED
 
 
 class OpenBranch(CommandBase):
@@ -102,6 +109,13 @@ class GiveWarning(CommandBase):
     states_consequence: StrictBool
 
 
+class WithholdWarning(CommandBase):
+    """State that in shadow mode a warning was withheld in answer to user turn `seen`."""
+
+    seen: Version
+    category: Category
+
+
 class RaiseRisk(CommandBase):
     """Say that somebody may be about to harm themselves or others."""
 
@@ -151,9 +165,11 @@ class Leave(CommandBase):
 
 
 class ChangePolicy(CommandBase):
-    """Let another policy govern."""
+    """Let another policy govern, and a later edition of the law or another mode if they are named."""
 
     policy: Terms
+    law: Edition | None = None
+    mode: Mode | None = None
 
 
 class ChangeModel(CommandBase):
@@ -181,6 +197,20 @@ class DecideAppeal(CommandBase):
     outcome: AppealOutcome
 
 
+class HoldErasure(CommandBase):
+    """Hold the words of a conversation's whole tree from erasure. `until` is information: nothing lapses by a clock."""
+
+    hold: Id
+    reason: HoldReason
+    until: Date | None = None
+
+
+class ReleaseErasure(CommandBase):
+    """Release a hold on the words of a tree."""
+
+    hold: Id
+
+
 class EraseContents(CommandBase):
     """Erase words, by their digests."""
 
@@ -197,6 +227,7 @@ Command = (
     | AssessTurn
     | AttemptRedirection
     | GiveWarning
+    | WithholdWarning
     | RaiseRisk
     | ClearRisk
     | RequestEnd
@@ -210,6 +241,8 @@ Command = (
     | GiveFeedback
     | FileAppeal
     | DecideAppeal
+    | HoldErasure
+    | ReleaseErasure
     | EraseContents
 )
 """Any of them."""

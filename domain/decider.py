@@ -23,14 +23,17 @@ from .commands import (
     FileAppeal,
     GiveFeedback,
     GiveWarning,
+    HoldErasure,
     Leave,
     OpenBranch,
     ProposeEnding,
     RaiseRisk,
+    ReleaseErasure,
     RequestEnd,
     StartConversation,
     TakeAssistantTurn,
     TakeUserTurn,
+    WithholdWarning,
 )
 from .events import (
     AppealDecided,
@@ -45,6 +48,8 @@ from .events import (
     EndConfirmed,
     EndProposed,
     EndRequested,
+    ErasureHeld,
+    ErasureReleased,
     Event,
     FeedbackGiven,
     HopeExhausted,
@@ -57,11 +62,12 @@ from .events import (
     UserLeft,
     UserTurnTaken,
     WarningGiven,
+    WarningWithheld,
 )
 from .law import Broken, broken_by, broken_rules
 from .rules import evidence_for
 from .state import Conversation
-from .values import Actor, ActorKind, Ground
+from .values import Actor, ActorKind, Ground, HoldReason, Risk
 
 
 class Accepted(NamedTuple):
@@ -103,18 +109,27 @@ def decide(command: Command, state: Conversation) -> Accepted | Refused:
 def in_the_way(state: Conversation, ground: Ground, category: str | None = None) -> tuple[Broken, ...]:
     """Return every rule that stands between a branch and its ending on `ground`, now, by its own model.
 
-    Where no `category` is named, it is the one that the latest unit is harmful in, or else one that was warned of, or
-    else one that may lead to an ending at all.
+    Where no `category` is named, it is the one that `harm_of` finds, or else one that may lead to an ending at all.
     """
     if ground is Ground.LAST_RESORT and category is None:
-        judged = state.unit.categories if state.unit else ()
-        warned = tuple(warned.category for warned in state.now.warnings)
-        category = next(iter((*sorted(judged), *warned, *state.policy.categories)), "harm")
+        category = harm_of(state) or next(iter(state.policy.categories), "harm")
     model = Actor(kind=ActorKind.MODEL, id=state.model or "none")
     latest = state.unit.turn if state.unit else 1
     command = EndConversation(id="asked", by=model, seen=latest, ground=ground, category=category)
     decision = decide(command, state)
     return decision.broken if isinstance(decision, Refused) else ()
+
+
+def harm_of(state: Conversation) -> str | None:
+    """Return the category that an ending would name now: of the latest unit's harm, or else of a warning that stands.
+
+    From edition 2 on, a warning's before its unit's, where both are in one group.
+    """
+    judged = sorted(state.unit.categories) if state.unit else []
+    warned = [warned.category for warned in state.now.warnings]
+    of_group = [one for one in warned if state.law > 1 and judged and state.policy.same_harm(one, judged[0])]
+    exact = [one for one in judged if one in warned]
+    return next(iter((*exact, *of_group, *judged, *warned)), None)
 
 
 def _trace(
@@ -152,6 +167,8 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
             return (RedirectionAttempted(by=by, turn=command.turn, answers=command.answers),)
         case GiveWarning():
             return (WarningGiven(**{name: getattr(command, name) for name in WarningGiven.model_fields}),)
+        case WithholdWarning():
+            return (_withheld(command, state),)
         case RaiseRisk():
             return (RiskRaised(by=by, risk=command.risk, about=command.about),)
         case ClearRisk():
@@ -173,7 +190,7 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
         case BranchOff():
             return (BranchedOff(by=by, child=command.child, at=command.at),)
         case ChangePolicy():
-            return (PolicyChanged(by=by, policy=command.policy, policy_hash=command.policy.hash),)
+            return (_policy_change(command, state),)
         case ChangeModel():
             return (ModelChanged(by=by, model=command.model),)
         case Leave():
@@ -184,6 +201,10 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
             return (AppealFiled(by=by, content=command.content),)
         case DecideAppeal():
             return (AppealDecided(by=by, outcome=command.outcome),)
+        case HoldErasure():
+            return (ErasureHeld(by=by, hold=command.hold, reason=command.reason, until=command.until),)
+        case ReleaseErasure():
+            return (_release(command, state),)
         case EraseContents():
             return (ContentErased(by=by, contents=command.contents, cause=command.cause),)
     assert_never(command)
@@ -195,6 +216,7 @@ def _assessment(command: AssessTurn, state: Conversation) -> tuple[Event, ...]:
     During a hold the law asks for none. One about somebody else is raised all the same, so that they are not forgotten
     when the first is cleared.
     """
+    seen = command.risk in (Risk.POSSIBLE, Risk.IMMINENT)
     verdict = TurnAssessed(
         by=command.by,
         turn=command.turn,
@@ -202,8 +224,10 @@ def _assessment(command: AssessTurn, state: Conversation) -> tuple[Event, ...]:
         category=command.category,
         severity=command.severity,
         risk=command.risk,
+        about=command.about if seen else None,
     )
-    if command.risk not in state.policy.hold_on or any(risk.about is command.about for risk in state.risks):
+    holds = state.policy.holds_on(verdict.risk, verdict.about, state.law)
+    if not holds or any(risk.about is command.about for risk in state.risks):
         return (verdict,)
     return verdict, RiskRaised(by=command.by, risk=command.id, about=command.about)
 
@@ -229,7 +253,36 @@ def _start(command: StartConversation) -> ConversationStarted:
         policy_hash=command.policy.hash,
         model=command.model,
         arm=command.arm,
+        law=command.law,
+        mode=command.mode,
     )
+
+
+def _policy_change(command: ChangePolicy, state: Conversation) -> PolicyChanged:
+    return PolicyChanged(
+        by=command.by,
+        policy=command.policy,
+        policy_hash=command.policy.hash,
+        law=state.law if command.law is None else command.law,
+        mode=state.mode if command.mode is None else command.mode,
+    )
+
+
+def _withheld(command: WithholdWarning, state: Conversation) -> WarningWithheld:
+    return WarningWithheld(
+        by=command.by,
+        seen=command.seen,
+        category=command.category,
+        policy_hash=state.policy.hash,
+        model=state.model or command.by.id,
+    )
+
+
+def _release(command: ReleaseErasure, state: Conversation) -> ErasureReleased:
+    """The release of a hold, which says what the hold was."""
+    held = next((hold for hold in state.holds if hold.hold == command.hold), None)
+    reason, until = (held.reason, held.until) if held else (HoldReason.OTHER, None)
+    return ErasureReleased(by=command.by, hold=command.hold, reason=reason, until=until)
 
 
 def _branch(command: OpenBranch, state: Conversation) -> BranchOpened:
@@ -240,4 +293,6 @@ def _branch(command: OpenBranch, state: Conversation) -> BranchOpened:
         at=command.at,
         cause=command.cause,
         risks=state.fork.risks if state.fork else (),
+        holds=state.fork.holds if state.fork else (),
+        absolved=state.fork is not None and state.fork.absolved,
     )

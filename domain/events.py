@@ -31,12 +31,15 @@ from .values import (
     Assessment,
     Category,
     Digest,
+    Edition,
     EndingGround,
     ErasureCause,
     ForkCause,
     Frozen,
     Ground,
     Id,
+    LegalHold,
+    Mode,
     OpenRisk,
     Rating,
     Usage,
@@ -56,9 +59,14 @@ class EventBase(Frozen):
         cls.kind = cls.__name__
 
 
-class _NamesItsPolicy(EventBase):
+class _NamesItsTerms(EventBase):
+    """What governs from here on: a policy, an edition of the law, and whether it is enforced."""
+
+    schema_version: ClassVar[int] = 2
     policy: Terms
     policy_hash: Digest
+    law: Edition = 1
+    mode: Mode = Mode.ENFORCED
 
     @model_validator(mode="after")
     def _hash_is_of_the_policy(self) -> Self:
@@ -67,7 +75,7 @@ class _NamesItsPolicy(EventBase):
         return self
 
 
-class ConversationStarted(_NamesItsPolicy):
+class ConversationStarted(_NamesItsTerms):
     """A conversation began: the first event of a root branch. `account` is a pseudonym, `arm` an experiment's."""
 
     conversation: Id
@@ -77,13 +85,19 @@ class ConversationStarted(_NamesItsPolicy):
 
 
 class BranchOpened(EventBase):
-    """A branch began, at its parent's version `at`; the path goes on with this event at `at` + 1."""
+    """A branch began, at its parent's version `at`; the path goes on with this event at `at` + 1.
 
+    `absolved`: an appeal against the parent's ending was granted.
+    """
+
+    schema_version: ClassVar[int] = 2
     conversation: Id
     parent: Id
     at: Version
     cause: ForkCause
     risks: tuple[OpenRisk, ...]
+    holds: tuple[LegalHold, ...] = ()
+    absolved: StrictBool = False
 
 
 class BranchedOff(EventBase):
@@ -109,9 +123,11 @@ class AssistantTurnTaken(EventBase):
 
 
 class TurnAssessed(EventBase, Assessment):
-    """An assessor gave a verdict on the unit that is named by user turn `turn`."""
+    """An assessor gave a verdict on the unit that is named by user turn `turn`. A risk is `about` somebody."""
 
+    schema_version: ClassVar[int] = 2
     turn: Version
+    about: About | None = None
 
 
 class RedirectionAttempted(EventBase):
@@ -130,6 +146,15 @@ class WarningGiven(EventBase):
     names_behaviour: StrictBool
     redirects: StrictBool
     states_consequence: StrictBool
+
+
+class WarningWithheld(EventBase):
+    """In shadow mode: a warning would have been lawful, having seen user turn `seen`. Nothing was said."""
+
+    seen: Version
+    category: Category
+    policy_hash: Digest
+    model: Id
 
 
 class RiskRaised(EventBase):
@@ -201,8 +226,8 @@ class UserLeft(EventBase):
     """The user went away. It locks nothing."""
 
 
-class PolicyChanged(_NamesItsPolicy):
-    """Another policy governs from here on."""
+class PolicyChanged(_NamesItsTerms):
+    """Another policy governs from here on, and perhaps a later edition of the law, or in another mode."""
 
 
 class ModelChanged(EventBase):
@@ -225,9 +250,18 @@ class AppealFiled(EventBase):
 
 
 class AppealDecided(EventBase):
-    """An operator decided the appeal. Even upheld it reopens nothing: the user is offered a branch."""
+    """An operator decided the appeal. Even granted it reopens nothing: the user is offered a branch."""
 
+    schema_version: ClassVar[int] = 2
     outcome: AppealOutcome
+
+
+class ErasureHeld(EventBase, LegalHold):
+    """The words of a tree are held from erasure. Recorded on every branch of the tree at once."""
+
+
+class ErasureReleased(EventBase, LegalHold):
+    """A hold on the words of a tree is over. Recorded on every branch of the tree at once."""
 
 
 class ContentErased(EventBase):
@@ -246,6 +280,7 @@ _AnyEvent = (
     | TurnAssessed
     | RedirectionAttempted
     | WarningGiven
+    | WarningWithheld
     | RiskRaised
     | RiskCleared
     | EndRequested
@@ -260,6 +295,8 @@ _AnyEvent = (
     | FeedbackGiven
     | AppealFiled
     | AppealDecided
+    | ErasureHeld
+    | ErasureReleased
     | ContentErased
 )
 EVENTS: dict[str, type[_AnyEvent]] = {event.kind: event for event in get_args(_AnyEvent)}
@@ -292,12 +329,37 @@ fields, in `kind`. The stored form has it in the envelope: see `EVENTS` and docs
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes the fields of an event of one version and returns those of the next."""
 
-UPCASTS: Mapping[tuple[str, int], Upcast] = {}
+
+def _with(**more: Any) -> Upcast:
+    """The step to a version that says more: what the version before could not say is what it meant."""
+
+    def step(fields: dict[str, Any]) -> dict[str, Any]:
+        if more.keys() & fields.keys():
+            raise ValueError("fields of a later version")
+        return {**fields, **more}
+
+    return step
+
+
+_OUTCOMES = {"upheld": "granted", "overturned": "rejected"}  # of an appeal, where operators read them of an ending
+
+
+def _appeal_decided_2(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**fields, "outcome": _OUTCOMES[fields["outcome"]]}
+
+
+UPCASTS: Mapping[tuple[str, int], Upcast] = {
+    (ConversationStarted.kind, 1): _with(law=1, mode=Mode.ENFORCED),
+    (BranchOpened.kind, 1): _with(holds=(), absolved=False),
+    (TurnAssessed.kind, 1): _with(about=None),
+    (PolicyChanged.kind, 1): _with(law=1, mode=Mode.ENFORCED),
+    (AppealDecided.kind, 1): _appeal_decided_2,
+}
 """How events of earlier schema versions become those of today: the steps, by kind and the version they start from.
 
 A log outlives the program that wrote it. If you change the fields of an event, give its type the next
 `schema_version` and register here the step that turns the old fields into the new ones. A step is pure, and steps are
-never removed. So far every event is as it was first written.
+never removed.
 """
 
 

@@ -23,9 +23,10 @@ class Hold(NamedTuple):
 
 def hold_after_refusal(state: Conversation, verdict: AssessTurn) -> Hold | None:
     """Return the risk to raise after `verdict` was refused; None if it saw none that the policy holds on."""
-    return Hold(verdict.by, verdict.about) if verdict.risk in state.policy.hold_on else None
+    holds = state.policy.holds_on(verdict.risk, verdict.about, state.law)
+    return Hold(verdict.by, verdict.about) if holds else None
 
 
 def hold_after_ending(state: Conversation, screened: Risk) -> Hold | None:
     """Return the risk to raise for what was written after the ending, where the screen says what it shows."""
-    return Hold(SYSTEM, About.SELF) if screened in state.policy.hold_on else None
+    return Hold(SYSTEM, About.SELF) if state.policy.holds_on(screened, None, state.law) else None

@@ -4,6 +4,9 @@ A rule is a predicate on the state of a branch and the event that would come nex
 to say, and otherwise what is missing, in numbers and versions. `decide` asks the rules of the event that it would
 record, the audit of each event that was recorded; so the law is written once and used for both.
 
+The law has editions. A rule that changes meaning gets another form, which stands since an edition, and the form before
+it goes on being asked where an earlier edition is in force. So no log is found guilty of what became law later.
+
 The rules themselves stand in `rules.py`, which registers each here as it is imported. That module is imported with the
 package, so nobody can meet this one before the law is whole.
 """
@@ -11,9 +14,9 @@ package, so nobody can meet this one before the law is whole.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from .events import EVENTS, ConversationEnded, Event, EventBase
+from .events import EVENTS, ConversationEnded, ConversationStarted, EndProposed, Event, EventBase
 from .state import Conversation, evolve
-from .values import Ground
+from .values import EDITIONS, Ground
 
 
 class Missing(NamedTuple):
@@ -37,7 +40,9 @@ class Rule(NamedTuple):
 
     `id` is stored in events and public: never renamed, never reused. `source` says where the rule comes from: `post`,
     `tool` or `ours` (see `rules.py`). `governs` are the types of event that it is asked of, and `on` the only ground on
-    which it is asked of an ending, None where it is asked on both.
+    which it is asked of an ending, None where it is asked on both. `since` is the edition since which it stands in this
+    form; `asked_since`, where that is earlier, the one since which it is asked, since what was added to it could not be
+    recorded before.
     """
 
     id: str
@@ -46,6 +51,8 @@ class Rule(NamedTuple):
     governs: tuple[type[EventBase], ...]
     lacks: Predicate
     on: Ground | None = None
+    since: int = 1
+    asked_since: int = 1
 
 
 class Broken(NamedTuple):
@@ -58,28 +65,46 @@ class Broken(NamedTuple):
         return f"{self.rule}: {self.missing.text}"
 
 
-Law = Mapping[type[EventBase], tuple[Rule, ...]]
-"""The rules by the type of event that they govern, in order: what `broken_by` and the audit ask."""
+Rulebook = Mapping[type[EventBase], tuple[Rule, ...]]
+"""The rules of an edition by the type of event that they govern, in order."""
+
+Law = Mapping[int, Rulebook]
+"""The rules by edition: what `broken_by` and the audit ask. At `UNKNOWN`, those that are asked in any other edition."""
 
 ALL_EVENTS: tuple[type[EventBase], ...] = tuple(EVENTS.values())
+UNKNOWN = 0
+_OF_EDITIONS = "known-edition"
 
 RULES: dict[str, Rule] = {}
-"""The law, rule by rule, in its order."""
+"""The law, rule by rule, in its order, each in its latest form."""
 
-GOVERNING: dict[type[EventBase], tuple[Rule, ...]] = {}
+FORMS: list[Rule] = []
+"""Every form of every rule, the earlier before the later."""
+
+GOVERNING: dict[int, Rulebook] = {}
 """The whole law as it is asked."""
 
 
-def rule(id: str, source: str, *governs: type[EventBase], on: Ground | None = None) -> Callable[[Predicate], Rule]:
+def rule(
+    id: str,
+    source: str,
+    *governs: type[EventBase],
+    on: Ground | None = None,
+    since: int = 1,
+    asked_since: int | None = None,
+) -> Callable[[Predicate], Rule]:
     """Make a rule of a predicate, whose docstring is the rule's text, and add it to the law.
 
-    With `on`, the predicate is not asked of an ending on another ground, and need not look at the ground.
+    With `on`, the predicate is not asked of an ending on another ground, nor of a proposal, and need not look at it.
+    A form that stands `since` a later edition takes the place of the one before it, from there on.
     """
 
     def enact(lacks: Predicate) -> Rule:
         text = " ".join((lacks.__doc__ or "").split())
-        RULES[id] = Rule(id, text, source, governs, lacks if on is None else _of_endings_on(on, lacks), on)
-        GOVERNING.update(governing(RULES.values()))
+        asked = lacks if on is None else _of_endings_on(on, lacks)
+        RULES[id] = Rule(id, text, source, governs, asked, on, since, asked_since or since)
+        FORMS.append(RULES[id])
+        GOVERNING.update(governing(FORMS))
         return RULES[id]
 
     return enact
@@ -87,20 +112,37 @@ def rule(id: str, source: str, *governs: type[EventBase], on: Ground | None = No
 
 def _of_endings_on(ground: Ground, lacks: Predicate) -> Predicate:
     def lacks_on_ground(state: Conversation, event: Event) -> Missing | None:
-        if isinstance(event, ConversationEnded) and event.ground is not ground:
+        if isinstance(event, ConversationEnded | EndProposed) and event.ground is not ground:
             return None
         return lacks(state, event)
 
     return lacks_on_ground
 
 
-def governing(rules: Iterable[Rule]) -> dict[type[EventBase], tuple[Rule, ...]]:
-    """Index `rules` by the type of event that they govern, so that a plain turn is asked of few.
+def governing(forms: Iterable[Rule]) -> dict[int, Rulebook]:
+    """Index forms of rules by edition and type of event that they govern, so that a plain turn is asked of few.
 
-    Returns every type of event, in the order of `EVENTS`; each with its rules in the order given, which may be none.
+    Returns every edition, and in each every type of event; each with its rules in the order of the law.
     """
-    ordered = tuple(rules)
-    return {kind: tuple(rule for rule in ordered if kind in rule.governs) for kind in ALL_EVENTS}
+    latest: dict[int, dict[str, Rule]] = {edition: {} for edition in EDITIONS}
+    of_editions: tuple[Rule, ...] = ()
+    for form in forms:
+        for edition in EDITIONS:
+            if edition >= form.asked_since:
+                latest[edition][form.id] = form
+        if form.id == _OF_EDITIONS:
+            of_editions = (form,)
+    law: dict[int, Rulebook] = {UNKNOWN: dict.fromkeys(ALL_EVENTS, of_editions)}
+    for edition, by_id in latest.items():
+        rules = [by_id[id] for id in RULES if id in by_id]
+        law[edition] = {kind: tuple(form for form in rules if kind in form.governs) for kind in ALL_EVENTS}
+    return law
+
+
+def rules_of(law: Law, state: Conversation, event: Event) -> tuple[Rule, ...]:
+    """Return the rules that an event is asked: of the edition in force, or of the one that it begins with."""
+    edition = event.law if type(event) is ConversationStarted else state.law
+    return law.get(edition, law[UNKNOWN])[type(event)]
 
 
 def broken_by(state: Conversation, event: Event, law: Law = GOVERNING) -> tuple[Broken, ...]:
@@ -109,7 +151,7 @@ def broken_by(state: Conversation, event: Event, law: Law = GOVERNING) -> tuple[
     In the order of the law, at most once a rule.
     """
     broken: tuple[Broken, ...] = ()
-    for rule in law[type(event)]:
+    for rule in rules_of(law, state, event):
         missing = rule.lacks(state, event)
         if missing is not None:
             broken = (*broken, Broken(rule.id, missing))

@@ -6,13 +6,22 @@ A policy below a floor cannot be constructed: not in Python, not from TOML, not 
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, StrictBool, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
-from .values import ActorKind, Category, Digest, Frozen, Id, Risk, SecondOpinion, Severity
+from .values import About, ActorKind, Category, Digest, Frozen, Id, Risk, SecondOpinion, Severity
 
 ModelPattern = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
 """A glob over model names, as in `fnmatch`: `claude-opus-4-*`."""
@@ -22,6 +31,17 @@ RECALLED = 100
 
 
 _LOOKED_THROUGH = 2**20  # characters, to find the line of a key
+
+
+class Groups(dict[Category, tuple[Category, ...]]):
+    """Groups of categories by name, never changed, so that a policy has a hash in Python too."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none, since it may change
+        return hash(tuple(self.items()))
+
+
+MALICE = Groups(malice=("abuse", "harassment", "hate", "threats"))
+"""The usual groups: what is done to somebody by words is one harm, and each other category is a harm of its own."""
 
 
 class PolicyError(ValueError):
@@ -34,6 +54,13 @@ class Numbers(NamedTuple):
     min_failed_redirections: int
     productive_to_close: int
     min_severity: int
+    min_redirections_to_warn: int = 3
+    relapse_step: int = 2
+    relapse_cap: int = 6
+
+    def to_close(self, relapses: int) -> int:
+        """Return how many productive units in a row close an episode after so many relapses."""
+        return self.productive_to_close + min(relapses * self.relapse_step, self.relapse_cap)
 
     def stricter(self, other: "Numbers") -> "Numbers":
         """Return, number by number, the value that makes an ending harder.
@@ -45,6 +72,9 @@ class Numbers(NamedTuple):
             max(self.min_failed_redirections, other.min_failed_redirections),
             min(self.productive_to_close, other.productive_to_close),
             max(self.min_severity, other.min_severity),
+            max(self.min_redirections_to_warn, other.min_redirections_to_warn),
+            min(self.relapse_step, other.relapse_step),
+            min(self.relapse_cap, other.relapse_cap),
         )
 
 
@@ -70,16 +100,46 @@ class Policy(Frozen):
     trusted_for_risk: tuple[ActorKind, ...] = (ActorKind.ASSESSOR, ActorKind.OPERATOR)
     may_clear_risk: tuple[Id, ...] = ()
     second_opinion: SecondOpinion = SecondOpinion.AT_GATE
+    # Since edition 2. Where they are as they are here, a policy does not say them: see `_without_what_is_usual`.
+    min_redirections_to_warn: Annotated[int, Field(strict=True, ge=2, le=RECALLED)] = 3
+    relapse_step: Annotated[int, Field(strict=True, ge=0, le=RECALLED)] = 2
+    relapse_cap: Annotated[int, Field(strict=True, ge=0, le=RECALLED)] = 6
+    groups: Mapping[Category, tuple[Category, ...]] = Field(default_factory=lambda: MALICE)
+    hold_on_self: tuple[Risk, ...] | None = None
+    hold_on_others: tuple[Risk, ...] | None = None
+    leaving_voids_warnings: StrictBool = False
+    appeal_months: Annotated[int, Field(strict=True, ge=6, le=1_200)] = 6
 
-    @field_validator("categories", "eligible_models", "hold_on", "trusted_for_risk", "may_clear_risk")
+    @model_serializer(mode="wrap")
+    def _without_what_is_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what edition 2 brought where nothing is said of it, so that older policies keep their hashes."""
+        fields: dict[str, Any] = write(self)
+        return {
+            name: value for name, value in fields.items() if name not in USUAL or getattr(self, name) != USUAL[name]
+        }
+
+    @field_validator("groups")
     @classmethod
-    def _as_a_set(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+    def _groups_are_apart(cls, groups: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        members = [category for group in groups.values() for category in set(group)]
+        if len(members) != len(set(members)):
+            raise ValueError("a category is in two groups: name it in one")
+        return Groups({name: tuple(sorted(set(groups[name]))) for name in sorted(groups)})
+
+    @field_validator(
+        "categories", "eligible_models", "hold_on", "trusted_for_risk", "may_clear_risk", "hold_on_self",
+        "hold_on_others",
+    )  # fmt: skip
+    @classmethod
+    def _as_a_set(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
         """Order and repetition mean nothing, so that equal policies have equal hashes."""
-        return tuple(sorted(set(values)))
+        return None if values is None else tuple(sorted(set(values)))
 
-    @field_validator("hold_on")
+    @field_validator("hold_on", "hold_on_self", "hold_on_others")
     @classmethod
-    def _floor_of_holds(cls, values: tuple[Risk, ...]) -> tuple[Risk, ...]:
+    def _floor_of_holds(cls, values: tuple[Risk, ...] | None) -> tuple[Risk, ...] | None:
+        if values is None:
+            return None
         if Risk.IMMINENT not in values:
             raise ValueError("an imminent risk always raises a hold: add 'imminent'")
         if Risk.NONE in values:
@@ -102,7 +162,36 @@ class Policy(Frozen):
 
     @cached_property
     def numbers(self) -> Numbers:
-        return Numbers(self.min_failed_redirections, self.productive_to_close, self.min_severity)
+        return Numbers(
+            self.min_failed_redirections,
+            self.productive_to_close,
+            self.min_severity,
+            self.min_redirections_to_warn,
+            self.relapse_step,
+            self.relapse_cap,
+        )
+
+    def holds_on(self, risk: Risk, about: About | None, edition: int) -> bool:
+        """Whether a verdict that sees `risk` raises a hold. Of whom nobody knows, it may be either."""
+        if edition == 1:
+            return risk in self.hold_on
+        of_self = self.hold_on if self.hold_on_self is None else self.hold_on_self
+        of_others = self.hold_on if self.hold_on_others is None else self.hold_on_others
+        return (about is not About.OTHERS and risk in of_self) or (about is not About.SELF and risk in of_others)
+
+    @cached_property
+    def _group_of(self) -> dict[str, str]:
+        return {category: f"group {name}" for name, group in self.groups.items() for category in group}
+
+    def same_harm(self, one: str, other: str) -> bool:
+        """Whether two categories are one, or in one group."""
+        of = self._group_of
+        return one == other or of.get(one, one) == of.get(other, other)
+
+    @property
+    def can_end(self) -> bool:
+        """Whether there can be an ending under it at all. One under which there cannot switches endings off."""
+        return bool(self.trusted_for_risk) and bool(self.categories) and bool(self.eligible_models)
 
     @classmethod
     def default(cls) -> Self:
@@ -124,6 +213,14 @@ class Policy(Frozen):
             return cls.model_validate(fields)
         except ValidationError as error:
             raise PolicyError("\n".join(_explain(text, source, error))) from None
+
+
+SINCE_2 = (
+    "min_redirections_to_warn", "relapse_step", "relapse_cap", "groups", "hold_on_self", "hold_on_others",
+    "leaving_voids_warnings", "appeal_months",
+)  # fmt: skip
+USUAL = {name: Policy.model_fields[name].get_default(call_default_factory=True) for name in SINCE_2}
+"""The fields that edition 2 brought, in order, and what a policy says that does not say them."""
 
 
 def _as_it_says(policy: object) -> object:

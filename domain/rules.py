@@ -75,28 +75,34 @@ from .events import (
     EndConfirmed,
     EndProposed,
     EndRequested,
+    ErasureHeld,
+    ErasureReleased,
     Event,
     Evidence,
     FeedbackGiven,
     HopeExhausted,
+    PolicyChanged,
     RedirectionAttempted,
     RiskCleared,
     RiskRaised,
     TurnAssessed,
     UserTurnTaken,
     WarningGiven,
+    WarningWithheld,
 )
 from .law import ALL_EVENTS, Missing, rule
+from .models import plain_name, same_model
 from .state import Conversation
-from .values import ActorKind, ForkCause, Ground, Verdict
+from .values import EDITIONS, VOCABULARY, Actor, ActorKind, ForkCause, Ground, Mode, Verdict
 
 BEGINNINGS = frozenset({ConversationStarted, BranchOpened})
 AFTER_THE_END = (
-    FeedbackGiven, AppealFiled, AppealDecided, RiskRaised, RiskCleared, BranchedOff, ContentErased,
+    FeedbackGiven, AppealFiled, AppealDecided, RiskRaised, RiskCleared, BranchedOff, ContentErased, ErasureHeld,
+    ErasureReleased,
 )  # fmt: skip
 NamesATurn = (
     TurnAssessed | RedirectionAttempted | EndRequested | EndConfirmed | HopeExhausted | EndProposed | WarningGiven
-    | ConversationEnded
+    | WarningWithheld | ConversationEnded
 )  # fmt: skip
 NAMES_A_TURN = get_args(NamesATurn)
 
@@ -115,10 +121,10 @@ def BEGINS_ONCE(state: Conversation, event: Event) -> Missing | None:
     return None
 
 
-@rule("ended-is-final", "post", *(kind for kind in ALL_EVENTS if kind not in AFTER_THE_END))
+@rule("ended-is-final", "post", *(kind for kind in ALL_EVENTS if kind not in AFTER_THE_END), since=2, asked_since=1)
 def ENDED_IS_FINAL(state: Conversation, event: Event) -> Missing | None:
     """After the ending nothing happens in a branch but feedback, an appeal and its decision, risks raised and
-    cleared, branches opened from it, and the erasure of words. Nothing reopens it."""
+    cleared, branches opened from it, and the erasure of words, and what holds it. Nothing reopens it."""
     if state.ended is None or state.fork is not None:  # a fork of an ended path is for forks-before-the-end
         return None
     return Missing(f"the branch ended at {state.ended.version}", at=state.ended.version)
@@ -155,11 +161,14 @@ def _not_there(state: Conversation, named: int, other: int | None, kind: str) ->
     return None
 
 
-@rule("answers-a-user", "ours", AssistantTurnTaken, RedirectionAttempted, WarningGiven)
+@rule("answers-a-user", "ours", AssistantTurnTaken, RedirectionAttempted, WarningGiven, WarningWithheld)
 def ANSWERS_A_USER(state: Conversation, event: Event) -> Missing | None:
     """An assistant turn comes after a user turn; a redirection or warning names the latest assistant turn, which
-    came after the user turn that it answers."""
+    came after the user turn that it answers; so did the one in which a warning was withheld."""
     match event:
+        case WarningWithheld():
+            if state.answered_by <= event.seen:
+                return Missing(f"no assistant turn since user turn {event.seen}", at=event.seen)
         case RedirectionAttempted() | WarningGiven():
             answered = event.answers if isinstance(event, RedirectionAttempted) else event.seen
             if event.turn != state.answered_by:
@@ -190,7 +199,7 @@ def _user_turn_of(event: NamesATurn) -> int:
             return event.turn
         case RedirectionAttempted():
             return event.answers
-        case WarningGiven() | EndProposed() | ConversationEnded():
+        case WarningGiven() | WarningWithheld() | EndProposed() | ConversationEnded():
             return event.seen
     assert_never(event)
 
@@ -218,11 +227,29 @@ def REDIRECTS_HARM(state: Conversation, event: RedirectionAttempted) -> Missing 
     return None
 
 
-@rule("redirected-first", "post", WarningGiven, ConversationEnded, on=Ground.LAST_RESORT)
-def REDIRECTED_FIRST(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
+Warning = WarningGiven | WarningWithheld
+WARNINGS = get_args(Warning)
+
+
+@rule("redirected-first", "post", *WARNINGS, ConversationEnded, on=Ground.LAST_RESORT)
+def _REDIRECTED_FIRST_1(state: Conversation, event: Warning | ConversationEnded) -> Missing | None:
     """A warning, and an ending as last resort, only after at least `min_failed_redirections` failed redirections in
     this episode."""
     return _too_few_failed(state, state.policy.min_failed_redirections)
+
+
+@rule("redirected-first", "post", *WARNINGS, ConversationEnded, on=Ground.LAST_RESORT, since=2)
+def REDIRECTED_FIRST(state: Conversation, event: Warning | ConversationEnded) -> Missing | None:
+    """A warning only after at least `min_redirections_to_warn` redirections were attempted in this episode, and an
+    ending as last resort only after at least `min_failed_redirections` of them failed."""
+    if isinstance(event, ConversationEnded):
+        return _too_few_failed(state, state.policy.min_failed_redirections)
+    return _too_few_attempted(state, state.policy.min_redirections_to_warn)
+
+
+def _too_few_attempted(state: Conversation, need: int) -> Missing | None:
+    have = state.now.attempted
+    return None if have >= need else Missing(f"redirections: {have} of {need} in this episode", have, need)
 
 
 def _too_few_failed(state: Conversation, need: int) -> Missing | None:
@@ -239,7 +266,7 @@ def WARNED_FIRST(state: Conversation, event: ConversationEnded) -> Missing | Non
         given = next((w for w in state.unit.warnings if w.category == event.category), None) if state.unit else None
         if given is not None:
             return Missing(f"no turn since the warning at {given.version}", at=given.version)
-        return Missing(f"no warning of {event.category} stands")
+        return Missing(_other_warning(state, event.category))
     if not warned.complete:
         return Missing(
             f"the warning at {warned.version} does not name the behaviour, redirect and state the consequence",
@@ -253,12 +280,31 @@ def WARNED_FIRST(state: Conversation, event: ConversationEnded) -> Missing | Non
     return None
 
 
-@rule("still-harmful", "tool", WarningGiven, ConversationEnded, on=Ground.LAST_RESORT)
-def STILL_HARMFUL(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
+def _other_warning(state: Conversation, category: str | None) -> str:
+    """What to say where no warning of a category stands. One of its group may, and then the ending names that."""
+    others = [w.category for w in state.now.warnings if category and state.policy.same_harm(w.category, category)]
+    if others and state.law > 1:
+        return f"no warning of {category} stands, but one of {others[0]}, which the ending is to name"
+    return f"no warning of {category} stands"
+
+
+@rule("still-harmful", "tool", *WARNINGS, ConversationEnded, on=Ground.LAST_RESORT)
+def _STILL_HARMFUL_1(state: Conversation, event: Warning | ConversationEnded) -> Missing | None:
     """A warning or an ending as last resort only if the latest unit is judged harmful and every verdict on it names
     that category."""
-    unit, category = state.unit, event.category
-    if unit is not None and category is not None and unit.harmful_in(category):
+    return _not_harmful(state, event.category)
+
+
+@rule("still-harmful", "tool", *WARNINGS, ConversationEnded, on=Ground.LAST_RESORT, since=2)
+def STILL_HARMFUL(state: Conversation, event: Warning | ConversationEnded) -> Missing | None:
+    """A warning or an ending as last resort only if the latest unit is judged harmful and every verdict on it names
+    that category, or one of its group."""
+    return _not_harmful(state, event.category)
+
+
+def _not_harmful(state: Conversation, category: str | None) -> Missing | None:
+    unit = state.unit
+    if unit is not None and category is not None and unit.harmful_in(category, state.terms):
         return None
     if unit is None or unit.judgement is not Verdict.HARMFUL:
         return Missing(f"the latest unit is {_judgement(state)}", at=_latest(state))
@@ -306,7 +352,7 @@ def RISK_HOLDS(state: Conversation, event: Event) -> Missing | None:
     return Missing(f"the verdict at {state.hold_due} saw a risk, and no RiskRaised followed", at=state.hold_due)
 
 
-@rule("no-end-at-risk", "post, tool", WarningGiven, HopeExhausted, EndProposed, ConversationEnded)
+@rule("no-end-at-risk", "post, tool", *WARNINGS, HopeExhausted, EndProposed, ConversationEnded)
 def NO_END_AT_RISK(state: Conversation, event: Event) -> Missing | None:
     """While any risk is open: no warning, no statement that hope is exhausted, no proposal and no ending, on any
     ground, the user's wish included. The user can always leave; leaving locks nothing."""
@@ -319,6 +365,10 @@ def NO_END_AT_RISK(state: Conversation, event: Event) -> Missing | None:
 def RISK_WAS_CHECKED(state: Conversation, event: ConversationEnded) -> Missing | None:
     """An ending, on any ground, only if the latest unit was judged free of risk by an actor of a kind in
     `trusted_for_risk`, and otherwise by nobody. Unknown counts as risk."""
+    return _unchecked(state)
+
+
+def _unchecked(state: Conversation) -> Missing | None:
     unit = state.unit
     if unit is not None and unit.at_risk:
         return Missing(f"a verdict on the unit at {unit.turn} sees a risk, or cannot tell", at=unit.turn)
@@ -370,12 +420,29 @@ def CONFIRMED_LATER(state: Conversation, event: ConversationEnded) -> Missing | 
 
 
 @rule("eligible-model", "post", ConversationEnded, on=Ground.LAST_RESORT)
-def ELIGIBLE_MODEL(state: Conversation, event: ConversationEnded) -> Missing | None:
+def _ELIGIBLE_MODEL_1(state: Conversation, event: ConversationEnded) -> Missing | None:
     """An ending as last resort is by the conversation's model, which matches `eligible_models`."""
     if event.by.kind is not ActorKind.MODEL or event.by.id != state.model:
         return Missing(f"the conversation's model is {state.model}, not {event.by.kind} {event.by.id}")
     if not any(fnmatchcase(state.model, pattern) for pattern in state.policy.eligible_models):
         return Missing(f"{state.model} matches none of: {', '.join(state.policy.eligible_models) or 'no pattern'}")
+    return None
+
+
+@rule("eligible-model", "post", HopeExhausted, EndProposed, ConversationEnded, on=Ground.LAST_RESORT, since=2)
+def ELIGIBLE_MODEL(state: Conversation, event: HopeExhausted | EndProposed | ConversationEnded) -> Missing | None:
+    """An ending as last resort, its proposal and the statement that hope is exhausted are by the conversation's model,
+    which matches `eligible_models`. The model is the one that answered, whichever was asked, and whatever a snapshot or
+    a platform makes of its name."""
+    return _ineligible(state, event.by)
+
+
+def _ineligible(state: Conversation, by: Actor) -> Missing | None:
+    if by.kind is not ActorKind.MODEL or not same_model(by.id, state.model):
+        return Missing(f"the conversation's model is {state.model}, not {by.kind} {by.id}")
+    names, patterns = (state.model, plain_name(state.model)), state.policy.eligible_models
+    if not any(fnmatchcase(name, pattern) for pattern in patterns for name in names):
+        return Missing(f"{state.model} matches none of: {', '.join(patterns) or 'no pattern'}")
     return None
 
 
@@ -388,12 +455,17 @@ def PROPOSED_FIRST(state: Conversation, event: ConversationEnded) -> Missing | N
     return Missing(f"no EndProposed ({event.ground}) by {event.by.kind} {event.by.id} for the turn at {_latest(state)}")
 
 
-@rule("evidence-is-true", "ours", ConversationEnded)
-def EVIDENCE_IS_TRUE(state: Conversation, event: ConversationEnded) -> Missing | None:
-    """The evidence, policy hash and model in an ending are what the log says."""
-    said = (event.evidence, event.policy_hash, event.model)
-    true = (evidence_for(state, event.ground, event.category), state.policy.hash, state.model)
-    wrong = [name for name, a, b in zip(("evidence", "policy_hash", "model"), said, true, strict=True) if a != b]
+@rule("evidence-is-true", "ours", WarningWithheld, ConversationEnded)
+def EVIDENCE_IS_TRUE(state: Conversation, event: WarningWithheld | ConversationEnded) -> Missing | None:
+    """The evidence, policy hash and model in an ending are what the log says; so are the latter two where a warning was
+    withheld."""
+    wrong = []
+    if isinstance(event, ConversationEnded) and event.evidence != evidence_for(state, event.ground, event.category):
+        wrong.append("evidence")
+    if event.policy_hash != state.policy.hash:
+        wrong.append("policy_hash")
+    if event.model != state.model:
+        wrong.append("model")
     return Missing(f"not what the log says: {', '.join(wrong)}") if wrong else None
 
 
@@ -411,8 +483,8 @@ def evidence_for(state: Conversation, ground: Ground, category: str | None) -> E
     )
 
 
-@rule("stricter-governs", "ours", WarningGiven, ConversationEnded, on=Ground.LAST_RESORT)
-def STRICTER_GOVERNS(state: Conversation, event: WarningGiven | ConversationEnded) -> Missing | None:
+@rule("stricter-governs", "ours", *WARNINGS, ConversationEnded, on=Ground.LAST_RESORT)
+def _STRICTER_GOVERNS_1(state: Conversation, event: Warning | ConversationEnded) -> Missing | None:
     """After a policy change within an episode, the stricter value of each number governs until it closes."""
     now, policy = state.governing, state.policy.numbers
     if now == policy:
@@ -422,6 +494,28 @@ def STRICTER_GOVERNS(state: Conversation, event: WarningGiven | ConversationEnde
         lacks = _too_few_failed(state, now.min_failed_redirections)
     if lacks is None and now.min_severity > policy.min_severity and isinstance(event, ConversationEnded):
         lacks = _too_mild(state, now.min_severity)
+    return _said_of_stricter(lacks)
+
+
+@rule("stricter-governs", "ours", *WARNINGS, ConversationEnded, on=Ground.LAST_RESORT, since=2)
+def STRICTER_GOVERNS(state: Conversation, event: Warning | ConversationEnded) -> Missing | None:
+    """After a policy change within an episode, the stricter value of each number governs until it closes. An episode
+    begins with its first unit, before anybody judged it."""
+    now, policy = state.governing, state.policy.numbers
+    if now == policy:
+        return None
+    lacks = None
+    if isinstance(event, ConversationEnded):
+        if now.min_failed_redirections > policy.min_failed_redirections:
+            lacks = _too_few_failed(state, now.min_failed_redirections)
+    elif now.min_redirections_to_warn > policy.min_redirections_to_warn:
+        lacks = _too_few_attempted(state, now.min_redirections_to_warn)
+    if lacks is None and now.min_severity > policy.min_severity:
+        lacks = _too_mild(state, now.min_severity)
+    return _said_of_stricter(lacks)
+
+
+def _said_of_stricter(lacks: Missing | None) -> Missing | None:
     return lacks and lacks._replace(text=f"{lacks.text}, as the stricter policy of this episode asks")
 
 
@@ -448,13 +542,20 @@ def FORKS_BEFORE_THE_END(state: Conversation, event: BranchOpened) -> Missing | 
     return Missing(f"the path to {event.at} holds the ending at {state.ended.version}", at=state.ended.version)
 
 
-@rule("carries-risks", "ours", BranchOpened)
+@rule("carries-risks", "ours", BranchOpened, since=2, asked_since=1)
 def CARRIES_RISKS(state: Conversation, event: BranchOpened) -> Missing | None:
-    """A branch opens with exactly the risks that are open anywhere in its tree."""
-    carried, open_now = set(event.risks), set(state.fork.risks if state.fork else ())
-    if carried == open_now:
-        return None
-    return Missing(f"carries {len(carried & open_now)} of {len(open_now)} open risks", len(carried), len(open_now))
+    """A branch opens with exactly the risks and the legal holds that are open anywhere in its tree, and absolved where
+    an appeal against its parent's ending was granted."""
+    fork = state.fork
+    carried, open_now = set(event.risks), set(fork.risks if fork else ())
+    if carried != open_now:
+        return Missing(f"carries {len(carried & open_now)} of {len(open_now)} open risks", len(carried), len(open_now))
+    held, holding = set(event.holds), set(fork.holds if fork else ())
+    if held != holding:
+        return Missing(f"carries {len(held & holding)} of {len(holding)} legal holds", len(held), len(holding))
+    if event.absolved != (fork is not None and fork.absolved):
+        return Missing(f"absolved: {event.absolved}, which is not how the appeal was decided")
+    return None
 
 
 @rule("answers-an-appeal", "ours", AppealFiled, AppealDecided)
@@ -467,4 +568,79 @@ def ANSWERS_AN_APPEAL(state: Conversation, event: AppealFiled | AppealDecided) -
             return Missing("no appeal waits for a decision")
         if event.by.kind is not ActorKind.OPERATOR:
             return Missing(f"an operator decides an appeal, not the {event.by.kind}")
+    return None
+
+
+# --- Since edition 2 -----------------------------------------------------------------------------------------------
+
+
+@rule("same-user", "ours", EndConfirmed, since=2)
+def SAME_USER(state: Conversation, event: EndConfirmed) -> Missing | None:
+    """A request and its confirmation are by the same user id; a warning is tested only by the user id whose turn it
+    answered."""
+    wishes = state.wishes
+    if wishes.to_confirm is None or wishes.to_confirm_by == event.by.id:
+        return None
+    return Missing(f"the request at {wishes.to_confirm} is not by {event.by.id}", at=wishes.to_confirm)
+
+
+@rule("true-warnings", "tool, ours", *WARNINGS, since=2)
+def TRUE_WARNINGS(state: Conversation, event: Warning) -> Missing | None:
+    """A warning only where an ending could follow: by the conversation's model, which matches `eligible_models`, in a
+    category of `categories`, every severity at least `min_severity`, the latest unit judged free of risk by an actor of
+    a kind in `trusted_for_risk`, and otherwise by nobody."""
+    if (lacks := _ineligible(state, event.by)) is not None:
+        return lacks
+    if event.category not in state.policy.categories:
+        return Missing(f"{event.category} is not a category that may lead to an ending")
+    return _too_mild(state, state.policy.min_severity) or _unchecked(state)
+
+
+@rule("shadow-says-nothing", "ours", *WARNINGS, since=2, asked_since=1)
+def SHADOW_SAYS_NOTHING(state: Conversation, event: Warning) -> Missing | None:
+    """In shadow mode no warning is given: one is withheld exactly where it would have been lawful, once an episode, and
+    in shadow mode only."""
+    if isinstance(event, WarningGiven):
+        return Missing("in shadow mode nothing is said") if state.mode is Mode.SHADOW else None
+    if state.mode is not Mode.SHADOW:
+        return Missing(f"in mode {state.mode} nothing is withheld")
+    withheld = state.now.withheld
+    return None if withheld is None else Missing(f"a warning was withheld at {withheld} in this episode", at=withheld)
+
+
+@rule("held-from-erasure", "ours", ErasureHeld, ErasureReleased, ContentErased, since=2, asked_since=1)
+def HELD_FROM_ERASURE(state: Conversation, event: ErasureHeld | ErasureReleased | ContentErased) -> Missing | None:
+    """While a legal hold stands on the tree, no words are erased. A hold is set by an operator, and one that stands is
+    released by an operator; it does not lapse."""
+    if isinstance(event, ContentErased):
+        holds = ", ".join(hold.hold for hold in state.holds)
+        return Missing(f"legal holds: {holds}", len(state.holds), 0) if holds else None
+    if event.by.kind is not ActorKind.OPERATOR:
+        return Missing(f"an operator sets and releases a legal hold, not the {event.by.kind}")
+    if isinstance(event, ErasureReleased) and all(hold.hold != event.hold for hold in state.holds):
+        return Missing(f"legal hold {event.hold} does not stand")
+    return None
+
+
+@rule("named-category", "ours", TurnAssessed, *WARNINGS, ConversationEnded, since=2)
+def NAMED_CATEGORY(state: Conversation, event: TurnAssessed | Warning | ConversationEnded) -> Missing | None:
+    """A category in a verdict, a warning or an ending is one of the policy's, or one of the edition's vocabulary, which
+    is a closed list, `other` in it."""
+    category = event.category
+    if category is None or category in VOCABULARY or category in state.policy.categories:
+        return None
+    return Missing(f"{category} is a category neither of the policy nor of edition {state.law}")
+
+
+@rule("known-edition", "ours", ConversationStarted, PolicyChanged, since=2, asked_since=1)
+def KNOWN_EDITION(state: Conversation, event: Event) -> Missing | None:
+    """A conversation is governed by an edition that this program knows, and goes over to no earlier one. In any other
+    nothing more is recorded, and nothing that was is found lawful."""
+    edition = state.law
+    if isinstance(event, ConversationStarted) or (isinstance(event, PolicyChanged) and edition in EDITIONS):
+        edition = event.law
+    if edition not in EDITIONS:
+        return Missing(f"edition {edition} is not one of {', '.join(map(str, EDITIONS))}")
+    if isinstance(event, PolicyChanged) and edition < state.law:
+        return Missing(f"edition {edition} is earlier than {state.law}, which is in force")
     return None

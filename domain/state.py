@@ -4,11 +4,28 @@ A unit is the user turns since the last assistant turn. Its judgement counts at 
 when the next unit begins. So the state keeps the episode as the settled units left it beside the current
 unit, and `Conversation.now` is the two together. `evolve` is total and pure: what is recorded has happened, and
 only the rules judge.
+
+What events add up to is for the edition of the law that is in force when they are recorded: see `episode.py`.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple, assert_never
 
+from .episode import (
+    NO_EPISODE,
+    Episode,
+    Opinion,
+    Terms,
+    Unit,
+    Warned,
+    counted,
+    joined,
+    judged,
+    settled,
+    standing,
+    under_new_numbers,
+    weighed,
+)
 from .events import (
     AppealDecided,
     AppealFiled,
@@ -22,6 +39,8 @@ from .events import (
     EndConfirmed,
     EndProposed,
     EndRequested,
+    ErasureHeld,
+    ErasureReleased,
     Event,
     EventBase,
     FeedbackGiven,
@@ -36,59 +55,15 @@ from .events import (
     UserLeft,
     UserTurnTaken,
     WarningGiven,
+    WarningWithheld,
 )
-from .policy import RECALLED, Numbers, Policy
-from .values import Actor, ActorKind, Ground, OpenRisk, Risk, Verdict, milder
+from .policy import Numbers, Policy
+from .values import Actor, AppealOutcome, Ground, LegalHold, Mode, OpenRisk
 
-FOLD = 1
+FOLD = 2
 """The number of this fold. It goes up with each change of what `evolve` makes of a log, or of the fields of the state:
 states that were kept under another number are not used. `tests/test_fold.py` notices a change.
 """
-
-
-class Warned(NamedTuple):
-    """A warning that stands for its category. It is tested once a later unit goes on with the harm it names."""
-
-    version: int
-    category: str
-    complete: bool
-    tested_by: int | None = None
-
-
-class Unit(NamedTuple):
-    """The user turns since the last assistant turn, and what has been said of them.
-
-    The mildest verdict is the unit's judgement, and a risk that somebody saw counts for the whole unit. But to warn and
-    to end it takes a verdict on the unit's latest turn too, since a turn that nobody has judged may be anything.
-    """
-
-    turn: int  # the latest user turn, which names the unit
-    judged: int = 0  # the turn that the latest verdict names
-    judgement: Verdict | None = None  # the mildest verdict
-    categories: frozenset[str] = frozenset()  # of its verdicts of harm; two are enough to know that they differ
-    severity: int = 3  # the lowest given
-    at_risk: bool = False  # somebody saw a risk, or could not tell
-    safe_by: frozenset[ActorKind] = frozenset()  # who saw none in the latest turn
-    redirection: int | None = None
-    warnings: tuple[Warned, ...] = ()
-    numbers: Numbers | None = None  # what governs an episode that this unit opened before the policy changed
-
-    def harmful_in(self, category: str) -> bool:
-        """Whether the unit as it stands is judged harmful, and every verdict names `category`."""
-        return (
-            self.judgement is Verdict.HARMFUL and self.judged == self.turn and self.categories == frozenset({category})
-        )
-
-
-class Episode(NamedTuple):
-    """A run of harm: what it counts, and what governs it. `numbers` is None while no episode is open."""
-
-    numbers: Numbers | None = None
-    failed: int = 0  # failed redirections, whatever the category
-    failed_at: tuple[int, ...] = ()  # their versions: of the latest RECALLED
-    pending: int | None = None  # the redirection that no later unit has answered
-    productive: int = 0  # productive units in a row
-    warnings: tuple[Warned, ...] = ()
 
 
 class Wishes(NamedTuple):
@@ -99,6 +74,8 @@ class Wishes(NamedTuple):
     confirmed: tuple[int, int] | None = None  # EndRequested, EndConfirmed
     hope: int | None = None  # HopeExhausted
     proposed: tuple[tuple[Ground, Actor], ...] = ()
+    requested_by: str = ""  # whose request that is
+    to_confirm_by: str = ""
 
 
 class Ended(NamedTuple):
@@ -108,17 +85,21 @@ class Ended(NamedTuple):
     ground: Ground
     category: str | None
     appealed: bool = False  # an appeal waits for its decision
+    granted: bool = False  # one was decided: the ending was wrong
 
 
 class ForkPoint(NamedTuple):
-    """Where a branch is about to open: what comes next on its parent's path, and the risks open in the tree."""
+    """Where a branch is about to open: what comes next on its parent's path, and what it is to carry.
+
+    That is every risk and every legal hold that is open in its tree, and whether its parent's ending was wrong.
+    """
 
     next: type[EventBase] | None
     risks: tuple[OpenRisk, ...]
+    holds: tuple[LegalHold, ...] = ()
+    absolved: bool = False
 
 
-NO_EPISODE = Episode()
-NOBODY: frozenset[ActorKind] = frozenset()
 NO_WISHES = Wishes()
 
 
@@ -144,6 +125,9 @@ class Conversation(NamedTuple):
     parent: str | None = None
     children: tuple[str, ...] = ()
     fork: ForkPoint | None = None  # not None: about to open at a fork, not begun
+    law: int = 1  # the edition in force
+    mode: Mode = Mode.ENFORCED
+    holds: tuple[LegalHold, ...] = ()
 
     @property
     def begun(self) -> bool:
@@ -155,9 +139,14 @@ class Conversation(NamedTuple):
         return self.unit is not None and self.answered_by > self.unit.turn
 
     @property
+    def terms(self) -> Terms:
+        """What is in force."""
+        return Terms(self.policy, self.law, self.mode)
+
+    @property
     def now(self) -> Episode:
         """The episode with the current unit's judgement counted as it stands."""
-        return counted(self.episode, self.unit, self.policy) if self.unit else self.episode
+        return counted(self.episode, self.unit, self.terms) if self.unit else self.episode
 
     @property
     def governing(self) -> Numbers:
@@ -168,78 +157,29 @@ class Conversation(NamedTuple):
         """The warning that stands for `category`, if there is one."""
         return next((warned for warned in self.now.warnings if warned.category == category), None)
 
-
-def counted(episode: Episode, unit: Unit, policy: Policy) -> Episode:
-    """Return `episode` after `unit` as it is judged so far; one that nobody judged leaves it as it was."""
-    match unit.judgement:
-        case Verdict.HARMFUL:
-            return _harm_went_on(episode, unit, policy)
-        case Verdict.PRODUCTIVE:
-            return _made_progress(episode)
-        case Verdict.AMBIGUOUS | Verdict.UNPRODUCTIVE | None:
-            return NO_EPISODE if _is_over(episode) else episode
-    assert_never(unit.judgement)
+    @property
+    def absolved(self) -> bool:
+        """Whether an appeal against the ending was granted, so that what is branched from it has no strikes."""
+        return self.law > 1 and self.ended is not None and self.ended.granted
 
 
-def _is_over(episode: Episode) -> bool:
-    """Whether there were enough productive units; a stricter policy may have made them enough."""
-    return episode.numbers is not None and episode.productive >= episode.numbers.productive_to_close
-
-
-def _made_progress(episode: Episode) -> Episode:
-    if episode.numbers is None or episode.productive + 1 >= episode.numbers.productive_to_close:
-        return NO_EPISODE
-    return episode._replace(pending=None, productive=episode.productive + 1)
-
-
-def _harm_went_on(episode: Episode, unit: Unit, policy: Policy) -> Episode:
-    failed, failed_at = episode.failed, episode.failed_at
-    if episode.pending is not None:
-        failed, failed_at = failed + 1, (*failed_at, episode.pending)[-RECALLED:]
-    return Episode(
-        numbers=episode.numbers or unit.numbers or policy.numbers,
-        failed=failed,
-        failed_at=failed_at,
-        warnings=tuple(
-            warned._replace(tested_by=unit.turn)
-            if warned.tested_by is None and unit.harmful_in(warned.category)
-            else warned
-            for warned in episode.warnings
-        ),
-    )
-
-
-def settled(episode: Episode, unit: Unit, policy: Policy) -> Episode:
-    """Return `episode` after `unit`, which is over: answered and never judged, it counts as productive.
-
-    Only what answered harm outlives its unit: a redirection becomes pending, a warning stands.
-    """
-    if unit.judgement is None:
-        return _made_progress(episode)
-    after = counted(episode, unit, policy)
-    if unit.judgement is not Verdict.HARMFUL:
-        return after
-    return after._replace(pending=unit.redirection, warnings=_standing(after.warnings, unit.warnings))
-
-
-def _standing(warnings: tuple[Warned, ...], new: tuple[Warned, ...]) -> tuple[Warned, ...]:
-    """One warning a category: the first complete one, or else the latest."""
-    standing = {warned.category: warned for warned in warnings}
-    for warned in new:
-        if warned.category not in standing or not standing[warned.category].complete:
-            standing[warned.category] = warned
-    return tuple(standing.values())
-
-
-def about_to_fork(prefix: Conversation, following: type[EventBase] | None, risks: tuple[OpenRisk, ...]) -> Conversation:
+def about_to_fork(
+    prefix: Conversation,
+    following: type[EventBase] | None,
+    risks: tuple[OpenRisk, ...],
+    holds: tuple[LegalHold, ...] = (),
+    absolved: bool = False,
+) -> Conversation:
     """Return the state in which a branch may open after `prefix`.
 
     Args:
         prefix: the parent's path up to the fork.
         following: the type of the next event on the parent's path, None if there is none.
         risks: every risk that is open anywhere in the tree.
+        holds: every legal hold that stands on the tree.
+        absolved: whether an appeal against the parent's ending was granted.
     """
-    return prefix._replace(fork=ForkPoint(following, risks))
+    return prefix._replace(fork=ForkPoint(following, risks, holds, absolved))
 
 
 def evolve(state: Conversation, event: Event) -> Conversation:
@@ -247,7 +187,7 @@ def evolve(state: Conversation, event: Event) -> Conversation:
     version = state.version + 1
     match event:
         case UserTurnTaken():
-            return _user_turn(state, version)
+            return _user_turn(state, version, event.by.id)
         case AssistantTurnTaken():
             # By position, here and wherever a conversation often comes by: `_replace` costs more than a turn's rules.
             return Conversation(version, state.unit, version, *state[3:])
@@ -267,28 +207,39 @@ def evolve(state: Conversation, event: Event) -> Conversation:
             return state._replace(version=version, risks=tuple(r for r in state.risks if r.risk != event.risk))
         case ConversationStarted():
             return Conversation(
-                version, conversation=event.conversation, account=event.account, policy=event.policy, model=event.model
+                version,
+                conversation=event.conversation,
+                account=event.account,
+                policy=event.policy,
+                model=event.model,
+                law=event.law,
+                mode=event.mode,
             )
         case BranchOpened():
-            return state._replace(
-                version=version,
-                conversation=event.conversation,
-                parent=event.parent,
-                risks=event.risks,
-                wishes=NO_WISHES,
-                children=(),
-                fork=None,
-            )
+            return _opened_branch(state, version, event)
         case BranchedOff():
             return state._replace(version=version, children=(*state.children, event.child))
         case PolicyChanged():
-            return _new_policy(state, version, event.policy)
+            return _new_terms(state, version, Terms(event.policy, event.law, event.mode))
         case ModelChanged():
             return _without_warnings(state)._replace(version=version, model=event.model)
         case AppealFiled() | AppealDecided():
-            ended = state.ended and state.ended._replace(appealed=isinstance(event, AppealFiled))
-            return state._replace(version=version, ended=ended)
-        case AttemptRefused() | UserLeft() | FeedbackGiven() | ContentErased():
+            return state._replace(version=version, ended=state.ended and _appealed(state.ended, event))
+        case WarningWithheld():
+            episode = state.episode
+            if episode.numbers is not None:
+                episode = episode._replace(withheld=version)
+            return state._replace(version=version, episode=episode)
+        case ErasureHeld():
+            hold = LegalHold(hold=event.hold, reason=event.reason, until=event.until)
+            return state._replace(version=version, holds=(*_without(state.holds, event.hold), hold))
+        case ErasureReleased():
+            return state._replace(version=version, holds=_without(state.holds, event.hold))
+        case UserLeft():
+            if state.law > 1 and state.policy.leaving_voids_warnings:
+                state = _without_warnings(state)
+            return state._replace(version=version)
+        case AttemptRefused() | FeedbackGiven() | ContentErased():
             return state._replace(version=version)
     assert_never(event)
 
@@ -301,41 +252,30 @@ def fold(history: Iterable[Recorded], state: Conversation | None = None) -> Conv
     return state
 
 
-def _user_turn(state: Conversation, version: int) -> Conversation:
+def _user_turn(state: Conversation, version: int, user: str) -> Conversation:
     unit, wishes = state.unit, state.wishes
     if unit is None or state.answered_by > unit.turn:
-        episode = settled(state.episode, unit, state.policy) if unit else state.episode
+        episode = settled(state.episode, unit, state.terms) if unit else state.episode
         if wishes is not NO_WISHES:
-            wishes = Wishes(to_confirm=wishes.requested) if wishes.requested else NO_WISHES
-        return Conversation(version, Unit(version), state.answered_by, episode, wishes, *state[5:])
+            asked = Wishes(to_confirm=wishes.requested, to_confirm_by=wishes.requested_by)
+            wishes = asked if wishes.requested else NO_WISHES
+        return Conversation(version, Unit(version, user), state.answered_by, episode, wishes, *state[5:])
     return state._replace(
         version=version,
-        unit=unit._replace(turn=version, safe_by=NOBODY),
-        wishes=Wishes(requested=wishes.requested, to_confirm=wishes.to_confirm),
+        unit=joined(unit, version, user),
+        wishes=wishes._replace(confirmed=None, hope=None, proposed=()),
     )
 
 
 def _assessed(state: Conversation, version: int, event: TurnAssessed) -> Conversation:
-    if event.risk in state.policy.hold_on and not state.risks:
+    if not state.risks and state.policy.holds_on(event.risk, event.about, state.law):
         state = state._replace(hold_due=version)
     unit = state.unit
     if unit is None:
         return state._replace(version=version)
-    categories = unit.categories
-    if event.category is not None and len(categories) < 2:
-        categories = categories | {event.category}
-    safe = event.risk is Risk.NONE
-    unit = Unit(
-        unit.turn,
-        event.turn,
-        event.verdict if unit.judgement is None else milder(unit.judgement, event.verdict),
-        categories,
-        min(unit.severity, event.severity or 3),
-        unit.at_risk or not safe,
-        unit.safe_by | {event.by.kind} if safe else unit.safe_by,
-        *unit[7:],
-    )
-    return Conversation(version, unit, *state[2:])
+    by = event.by.kind, event.by.id
+    opinion = Opinion(by, event.turn, event.verdict, event.category, event.severity, event.risk)
+    return Conversation(version, judged(unit, opinion, state.law), *state[2:])
 
 
 def _led_away(state: Conversation, version: int, event: RedirectionAttempted | WarningGiven) -> Conversation:
@@ -345,7 +285,8 @@ def _led_away(state: Conversation, version: int, event: RedirectionAttempted | W
             unit = unit._replace(redirection=unit.redirection or version)
         else:
             complete = event.names_behaviour and event.redirects and event.states_consequence
-            unit = unit._replace(warnings=_standing(unit.warnings, (Warned(version, event.category, complete),)))
+            warned = Warned(version, event.category, complete, user=unit.user)
+            unit = unit._replace(warnings=standing(unit.warnings, (warned,)))
     return Conversation(version, unit, *state[2:])
 
 
@@ -357,9 +298,9 @@ def _wished(
     if not state.risks:
         match event:
             case EndRequested():
-                wishes = wishes._replace(requested=version)
+                wishes = wishes._replace(requested=version, requested_by=event.by.id)
             case EndConfirmed():
-                if wishes.to_confirm is not None:
+                if wishes.to_confirm is not None and (state.law == 1 or event.by.id == wishes.to_confirm_by):
                     wishes = wishes._replace(confirmed=(wishes.to_confirm, version))
             case HopeExhausted():
                 wishes = wishes._replace(hope=version)
@@ -371,22 +312,46 @@ def _wished(
     return state._replace(version=version, wishes=wishes)
 
 
-def _new_policy(state: Conversation, version: int, policy: Policy) -> Conversation:
-    """Within an episode, the stricter value of each number governs until it closes.
+def _new_terms(state: Conversation, version: int, terms: Terms) -> Conversation:
+    """Another policy, and perhaps a later edition, which weighs what was said of the current unit in its own way."""
+    state, before = _without_warnings(state), state.terms
+    episode, unit = under_new_numbers(state.episode, state.unit, before, terms)
+    if unit is not None and before.law == 1 < terms.law:
+        unit = weighed(unit)
+    return state._replace(
+        version=version, policy=terms.policy, law=terms.law, mode=terms.mode, episode=episode, unit=unit
+    )
 
-    An episode that the current unit opens may yet prove to be none, so then the numbers are the unit's to keep.
-    """
-    state = _without_warnings(state)
-    episode, unit, numbers = state.episode, state.unit, state.now.numbers
-    if numbers is not None:
-        numbers = numbers.stricter(policy.numbers)
-        if state.now.productive >= numbers.productive_to_close:
-            episode = NO_EPISODE
-        elif episode.numbers is not None:
-            episode = episode._replace(numbers=numbers)
-        else:
-            unit = unit and unit._replace(numbers=numbers)
-    return state._replace(version=version, policy=policy, episode=episode, unit=unit)
+
+def _opened_branch(state: Conversation, version: int, event: BranchOpened) -> Conversation:
+    """A branch starts with what its prefix adds up to, and with what is open in its tree."""
+    if state.law > 1 and event.risks:
+        state = _without_warnings(state)  # as if the risk had been raised on it
+    if state.law > 1 and event.absolved:
+        episode, unit = Episode(relapses=state.episode.relapses), state.unit
+        if unit is not None:  # what was said of it counts no more, but for a risk
+            unit = Unit(unit.turn, unit.user, at_risk=unit.at_risk, safe_by=unit.safe_by, risk_seen=unit.at_risk)
+        state = state._replace(episode=episode, unit=unit)
+    return state._replace(
+        version=version,
+        conversation=event.conversation,
+        parent=event.parent,
+        risks=event.risks,
+        holds=event.holds,
+        wishes=NO_WISHES,
+        children=(),
+        fork=None,
+    )
+
+
+def _appealed(ended: Ended, event: AppealFiled | AppealDecided) -> Ended:
+    if isinstance(event, AppealFiled):
+        return ended._replace(appealed=True)
+    return ended._replace(appealed=False, granted=ended.granted or event.outcome is AppealOutcome.GRANTED)
+
+
+def _without(holds: tuple[LegalHold, ...], hold: str) -> tuple[LegalHold, ...]:
+    return tuple(one for one in holds if one.hold != hold)
 
 
 def _without_warnings(state: Conversation) -> Conversation:

@@ -23,6 +23,25 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Version = Annotated[int, Field(strict=True, ge=1, le=2**53)]
 """A position on a branch's path, from 1."""
 
+Edition = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+"""An edition of the law. Of one that this program does not know it can say no more than that: see `EDITIONS`."""
+
+EDITIONS = (1, 2)
+"""The editions that this program knows."""
+
+FIRST: Edition = 1
+LATEST: Edition = EDITIONS[-1]
+"""The edition that new conversations start in, unless somebody says otherwise."""
+
+Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+"""A day as ISO 8601 writes it: 2026-07-31."""
+
+VOCABULARY: frozenset[Category] = frozenset({
+    "abuse", "harassment", "hate", "threats", "sexual_content", "sexual_minors", "violence", "terrorism", "weapons",
+    "self_harm", "child_safety", "harmful_content", "privacy", "fraud", "spam", "other",
+})  # fmt: skip
+"""The categories that edition 2 knows, beside those that a policy names."""
+
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
 """How many of something: tokens, say. Exact in every JSON reader."""
 
@@ -149,10 +168,10 @@ class Rating(StrEnum):
 
 
 class AppealOutcome(StrEnum):
-    """How an operator decided an appeal. Upheld: the ending was wrong, and the user is offered a branch."""
+    """How an operator decided an appeal. Granted: the ending was wrong, and the user is offered a branch."""
 
-    UPHELD = "upheld"
-    OVERTURNED = "overturned"
+    GRANTED = "granted"
+    REJECTED = "rejected"
 
 
 class ErasureCause(StrEnum):
@@ -161,6 +180,23 @@ class ErasureCause(StrEnum):
     USER_REQUEST = "user_request"
     RETENTION = "retention"
     LEGAL = "legal"
+
+
+class Mode(StrEnum):
+    """Whether the law is enforced, or runs in the shadow: in full, and with nothing said to the user."""
+
+    ENFORCED = "enforced"
+    SHADOW = "shadow"
+
+
+class HoldReason(StrEnum):
+    """Why words are held from erasure."""
+
+    LITIGATION = "litigation"
+    INVESTIGATION = "investigation"
+    REGULATOR = "regulator"
+    APPEAL = "appeal"
+    OTHER = "other"
 
 
 class SecondOpinion(StrEnum):
@@ -183,6 +219,14 @@ class OpenRisk(Frozen):
 
     risk: Id
     about: About
+
+
+class LegalHold(Frozen):
+    """What holds the words of a tree from erasure. `until` is information: nothing lapses by a clock."""
+
+    hold: Id
+    reason: HoldReason
+    until: Date | None = None
 
 
 class Assessment(Frozen):

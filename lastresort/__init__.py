@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         ErasureCause,
         ForkCause,
         Ground,
+        HoldReason,
+        Mode,
         Rating,
         Risk,
         Verdict,
@@ -64,8 +66,8 @@ _HOMES = {
     "domain.policy": ("PROFILES", "Policy", "PolicyError"),
     "domain.state": ("Conversation", "evolve", "fold"),
     "domain.values": (
-        "About", "Actor", "ActorKind", "AppealOutcome", "ErasureCause", "ForkCause", "Ground", "Rating", "Risk",
-        "Verdict",
+        "About", "Actor", "ActorKind", "AppealOutcome", "ErasureCause", "ForkCause", "Ground", "HoldReason", "Mode",
+        "Rating", "Risk", "Verdict",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -91,8 +93,10 @@ __all__ = [
     "Event",
     "ForkCause",
     "Ground",
+    "HoldReason",
     "ListedBranch",
     "Missing",
+    "Mode",
     "NotAllowed",
     "Page",
     "Policy",

@@ -9,6 +9,7 @@ beside the rules, with ids that begin with `structure-`:
 * structure-conversation: a branch of another conversation than its parent's, or a root that does not bear its
   conversation's id, so that one conversation might have two;
 * structure-risk: a risk raised or cleared on some branches of a tree only;
+* structure-hold: a legal hold set or released on some branches of a tree only;
 * structure-command: a command id that was used for two appends, or, in a database, could be used for another;
 * structure-state: a live state that is not what the log adds up to.
 
@@ -32,13 +33,15 @@ from lastresort.domain.events import (
     BranchedOff,
     BranchOpened,
     ConversationStarted,
+    ErasureHeld,
+    ErasureReleased,
     EventBase,
     Recorded,
     RiskCleared,
     RiskRaised,
     Unreadable,
 )
-from lastresort.domain.law import GOVERNING, Law, broken_by
+from lastresort.domain.law import GOVERNING, UNKNOWN, Law, broken_by
 from lastresort.domain.rules import BEGINNINGS
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Frozen
@@ -50,7 +53,7 @@ DISAGREEMENT = "disagreement"
 READ_TWICE = 100_000
 """So many events of a log are read twice, unless an audit is told otherwise."""
 
-OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskCleared})
+OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskCleared, ErasureHeld, ErasureReleased})
 """What is recorded on more than one branch by one append."""
 
 Entry = Recorded | Unreadable
@@ -234,7 +237,10 @@ class _Trees:
         self._law = law
         self._append = 0
         self._shared: list[tuple[int, Recorded]] = []  # the events that the append being read has for several branches
-        self._lacks = {kind: tuple(rule.lacks for rule in rules) for kind, rules in law.items()}
+        self._lacks = {
+            edition: {kind: tuple(rule.lacks for rule in rules) for kind, rules in book.items()}
+            for edition, book in law.items()
+        }
 
     def take(self, place: int, append: int, entry: Entry) -> None:
         """Take the next entry, and hear what the second reading says of it."""
@@ -275,7 +281,8 @@ class _Trees:
         usual = version == before.version + 1 and kind not in BEGINNINGS
         if not usual:
             before = self._whole(entry, before)
-        for lacks in self._lacks[kind]:
+        edition = event.law if isinstance(event, ConversationStarted) else before.law
+        for lacks in self._lacks.get(edition, self._lacks[UNKNOWN])[kind]:
             if lacks(before, event) is not None:
                 self._breaks(entry, before)
                 break
@@ -321,6 +328,7 @@ class _Trees:
         """Check what holds of an append as a whole."""
         self._forks_are_mutual()
         self._risks_are_everywhere()
+        self._holds_are_everywhere()
         self._shared = []
 
     def _forks_are_mutual(self) -> None:
@@ -344,6 +352,15 @@ class _Trees:
                 if missing:
                     detail = f"{entry.kind} {entry.event.risk} is not on: {', '.join(missing)}"
                     self.findings.append(Located(self._append, _RISKS, place, _of_structure(entry, "risk", detail)))
+
+    def _holds_are_everywhere(self) -> None:
+        for place, entry in self._shared:
+            if isinstance(entry.event, ErasureHeld | ErasureReleased):
+                same = {e.branch for _, e in self._shared if _same_hold(e.event, entry.event)}
+                missing = [branch for branch in self.replay.tree_of(entry.branch) if branch not in same]
+                if missing:
+                    detail = f"{entry.kind} {entry.event.hold} is not on: {', '.join(missing)}"
+                    self.findings.append(Located(self._append, _RISKS, place, _of_structure(entry, "hold", detail)))
 
     def _find(self, entry: Entry, what: str, detail: str) -> None:
         self._locate(_of_structure(entry, what, detail))
@@ -384,6 +401,14 @@ def _same_risk(one: EventBase, other: RiskRaised | RiskCleared) -> bool:
     if isinstance(one, RiskRaised) and isinstance(other, RiskRaised):
         return (one.risk, one.about) == (other.risk, other.about)
     return isinstance(one, RiskCleared) and isinstance(other, RiskCleared) and one.risk == other.risk
+
+
+def _same_hold(one: EventBase, other: ErasureHeld | ErasureReleased) -> bool:
+    return (
+        isinstance(one, ErasureHeld | ErasureReleased)
+        and type(one) is type(other)
+        and (one.hold, one.reason, one.until) == (other.hold, other.reason, other.until)
+    )
 
 
 def compare_live(report: Report, live: Mapping[str, Conversation]) -> tuple[Finding, ...]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lastresort.domain.events import AssistantTurnTaken, BranchOpened, EventBase, Recorded, Unreadable, UserTurnTaken
 from lastresort.domain.state import Conversation, about_to_fork, evolve
-from lastresort.domain.values import OpenRisk
+from lastresort.domain.values import LegalHold, OpenRisk
 
 Turn = tuple[str, int]
 """A turn by the branch that it was recorded on, and its version."""
@@ -77,7 +77,8 @@ class Replay:
         if not isinstance(event, BranchOpened):
             return Conversation()
         prefix, following = self._prefix(event)
-        return about_to_fork(prefix, following, self.open_risks(event.parent))
+        absolved = event.parent in self.states and self.states[event.parent].absolved
+        return about_to_fork(prefix, following, self.open_risks(event.parent), self.open_holds(event.parent), absolved)
 
     def take(self, recorded: Recorded, before: Conversation) -> Conversation:
         """Record that the event happened in the state `before`, and return the state after it."""
@@ -105,6 +106,10 @@ class Replay:
     def open_risks(self, branch: str) -> tuple[OpenRisk, ...]:
         """Return every risk that is open anywhere in a branch's tree."""
         return tuple(dict.fromkeys(risk for other in self.tree_of(branch) for risk in self.states[other].risks))
+
+    def open_holds(self, branch: str) -> tuple[LegalHold, ...]:
+        """Return every legal hold that stands anywhere in a branch's tree."""
+        return tuple(dict.fromkeys(hold for other in self.tree_of(branch) for hold in self.states[other].holds))
 
     def _open(self, branch: str, event: BranchOpened) -> None:
         if event.parent not in self.states:  # a fork from nowhere, or from itself: a root, for want of one

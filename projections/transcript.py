@@ -19,6 +19,8 @@ from lastresort.domain.events import (
     EndConfirmed,
     EndProposed,
     EndRequested,
+    ErasureHeld,
+    ErasureReleased,
     Event,
     EventBase,
     Evidence,
@@ -34,8 +36,10 @@ from lastresort.domain.events import (
     UserLeft,
     UserTurnTaken,
     WarningGiven,
+    WarningWithheld,
     content_of,
 )
+from lastresort.domain.values import Mode
 
 from .said import readable
 
@@ -114,6 +118,8 @@ def describe(event: Event) -> str:
         case WarningGiven():
             said = event.names_behaviour, event.redirects, event.states_consequence
             return f"turn {event.turn} warns of an ending for {event.category}{'' if all(said) else ', incompletely'}"
+        case WarningWithheld():
+            return f"a warning of an ending for {event.category} was withheld, having seen turn {event.seen}"
         case RiskRaised():
             return f"hold: risk {event.risk} to {event.about}, raised by {_by(event)}"
         case RiskCleared():
@@ -147,8 +153,16 @@ _Frame = (
     | FeedbackGiven
     | AppealFiled
     | AppealDecided
+    | ErasureHeld
+    | ErasureReleased
     | ContentErased
 )
+
+
+def _terms(event: ConversationStarted | PolicyChanged) -> str:
+    """What there is to say of the edition and the mode, beside the policy: of the first edition, enforced, nothing."""
+    edition = f", edition {event.law}" if event.law > 1 else ""
+    return f"{edition}, in {event.mode} mode" if event.mode is Mode.SHADOW else edition
 
 
 def _describe_frame(event: _Frame) -> str:
@@ -158,13 +172,14 @@ def _describe_frame(event: _Frame) -> str:
         case AssistantTurnTaken():
             return f"{event.model} answers"
         case ConversationStarted():
-            return f"conversation {event.conversation} with {event.model}, policy {event.policy.name}"
+            terms = _terms(event)
+            return f"conversation {event.conversation} with {event.model}, policy {event.policy.name}{terms}"
         case BranchOpened():
             return f"branch opened after {event.at} of {event.parent} ({event.cause})"
         case BranchedOff():
             return f"branch {event.child} opened after {event.at}"
         case PolicyChanged():
-            return f"policy is now {event.policy.name}"
+            return f"policy is now {event.policy.name}{_terms(event)}"
         case ModelChanged():
             return f"model is now {event.model}"
         case UserLeft():
@@ -175,6 +190,11 @@ def _describe_frame(event: _Frame) -> str:
             return "the user appeals against the ending"
         case AppealDecided():
             return f"appeal {event.outcome} by {_by(event)}"
+        case ErasureHeld():
+            until = f", until {event.until}" if event.until else ""
+            return f"words held from erasure: {event.hold} ({event.reason}{until}), by {_by(event)}"
+        case ErasureReleased():
+            return f"words released: {event.hold}, by {_by(event)}"
         case ContentErased():
             places = "1 place" if len(event.contents) == 1 else f"{len(event.contents)} places"
             return f"words erased in {places} ({event.cause})"

@@ -45,6 +45,8 @@ FIELDS = """
 """
 NAMED = {
     repr(values.Id): "id",
+    repr(values.Date): "YYYY-MM-DD",
+    repr(values.Edition): "edition",
     repr(values.Category): "category",
     repr(values.Digest): "digest",
     repr(values.Version): "version",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lastresort.domain.events import EVENTS
-from lastresort.domain.law import RULES, Rule
+from lastresort.domain.law import FORMS, RULES, Rule
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "rules.md"
 
@@ -25,8 +25,18 @@ conversations](https://www.anthropic.com/research/end-subset-conversations), 15 
 *tool* is the description of the `end_conversation` tool in system prompts published by others, September 2025 and July
 2026. *ours* is a choice of this project where the sources are silent.
 
-| id | rule | source | asked of |
-| --- | --- | --- | --- |
+The law has editions. A rule that changed meaning has another form since then; the forms before it are below, and are
+asked where an earlier edition is in force.
+
+| id | rule | source | since edition | asked of |
+| --- | --- | --- | --- | --- |
+"""
+
+BEFORE = """
+Earlier forms:
+
+| id | rule | source | since edition | asked of |
+| --- | --- | --- | --- | --- |
 """
 
 
@@ -43,8 +53,12 @@ def asked_of(rule: Rule) -> str:
 
 
 def page() -> str:
-    rows = (f"| `{rule.id}` | {rule.text} | {rule.source} | {asked_of(rule)} |\n" for rule in RULES.values())
-    return HEAD + "".join(rows)
+    earlier = (form for form in FORMS if form is not RULES[form.id])
+    return HEAD + "".join(map(row, RULES.values())) + BEFORE + "".join(map(row, earlier))
+
+
+def row(rule: Rule) -> str:
+    return f"| `{rule.id}` | {rule.text} | {rule.source} | {rule.since} | {asked_of(rule)} |\n"
 
 
 if __name__ == "__main__":

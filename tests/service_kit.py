@@ -178,7 +178,7 @@ ACTS: dict[str, tuple[Callable[[Chat], object], Act]] = {
     "appeal": (ended, lambda chat, id: chat.appeal("unfair", command_id=id)),
     "decision": (
         in_turn(ended, lambda chat: chat.appeal()),
-        lambda chat, id: chat.decide_appeal(AppealOutcome.UPHELD, by=OPERATOR, command_id=id),
+        lambda chat, id: chat.decide_appeal(AppealOutcome.GRANTED, by=OPERATOR, command_id=id),
     ),
     "policy": (lambda chat: None, lambda chat, id: chat.change_policy(policy(), by=OPERATOR, command_id=id)),
     "model": (lambda chat: None, lambda chat, id: chat.change_model("m", by=OPERATOR, command_id=id)),

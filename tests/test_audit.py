@@ -162,7 +162,7 @@ TAMPERED: list[tuple[str, Callable[[Log], Log], dict[int, set[str]]]] = [
     ("it ended twice", lambda log: then(log, event_at(log, 22)), {23: {LAST}}),
     (
         "an appeal was decided that nobody made",
-        lambda log: then(log, AppealDecided(by=OPERATOR, outcome="upheld")),
+        lambda log: then(log, AppealDecided(by=OPERATOR, outcome="granted")),
         {23: {"answers-an-appeal"}},
     ),
     (
@@ -170,8 +170,8 @@ TAMPERED: list[tuple[str, Callable[[Log], Log], dict[int, set[str]]]] = [
         lambda log: then(
             log,
             AppealFiled(by=USER, content=None),
-            AppealDecided(by=MODEL, outcome="overturned"),
-            AppealDecided(by=OPERATOR, outcome="upheld"),
+            AppealDecided(by=MODEL, outcome="rejected"),
+            AppealDecided(by=OPERATOR, outcome="granted"),
         ),
         {24: {"answers-an-appeal"}, 25: {"answers-an-appeal"}},
     ),

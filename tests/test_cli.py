@@ -329,7 +329,7 @@ def test_the_law_is_printed(run: Callable[..., Result]) -> None:
     assert all(rule in out for rule in RULES)
     out = run("rules", "no-end-at-risk").stdout
     assert out.startswith("no-end-at-risk\nWhile any risk is open: ")
-    assert "asked of: WarningGiven, HopeExhausted, EndProposed, ConversationEnded" in out
+    assert "asked of: WarningGiven, WarningWithheld, HopeExhausted, EndProposed, ConversationEnded" in out
     out = run("policies").stdout
     assert all(name in out for name in PROFILES)
     assert "min_failed_redirections" in out

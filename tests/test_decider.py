@@ -157,8 +157,8 @@ def test_a_branch(given: Tell) -> None:
         ((ENDED,), APPEALED, log.AppealFiled(by=USER, content=None)),
         (
             (ENDED, APPEALED),
-            appeal_decided(AppealOutcome.OVERTURNED),
-            log.AppealDecided(by=OPERATOR, outcome=AppealOutcome.OVERTURNED),
+            appeal_decided(AppealOutcome.REJECTED),
+            log.AppealDecided(by=OPERATOR, outcome=AppealOutcome.REJECTED),
         ),
         ((SAID,), branched_off(1), log.BranchedOff(by=USER, child="child", at=1)),
         ((), ERASED, log.ContentErased(by=USER, contents=(WORDS,), cause=ErasureCause.USER_REQUEST)),
@@ -176,7 +176,7 @@ def test_a_risk_that_a_verdict_saw_is_named_by_the_command_that_saw_it(given: Te
         id="command-7", by=ASSESSOR, turn=2, verdict=Verdict.PRODUCTIVE, risk=Risk.POSSIBLE, about=About.OTHERS
     )
     given(STARTED, SAID).when(seen).accepted_as(
-        log.TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.PRODUCTIVE, risk=Risk.POSSIBLE),
+        log.TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.PRODUCTIVE, risk=Risk.POSSIBLE, about=About.OTHERS),
         log.RiskRaised(by=ASSESSOR, risk="command-7", about=About.OTHERS),
     )
 
@@ -282,7 +282,7 @@ def test_other_refusals_leave_none(given: Tell, step: Step) -> None:
 
 def test_no_trace_where_the_law_lets_nothing_be_recorded(given: Tell) -> None:
     """After the ending, before the beginning, and between a risk that was seen and its hold."""
-    seen = log.TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
+    seen = log.TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=About.SELF)
     for history in ((), (STARTED, ENDED), (STARTED, SAID, seen)):
         refusal = given(*history).when(END).decision
         assert isinstance(refusal, Refused)

@@ -6,15 +6,15 @@ A rule that could be taken away unnoticed would be a rule that says nothing, or 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import propose
-from lastresort.domain.events import BranchOpened, ConversationEnded, Event, EventBase
-from lastresort.domain.law import RULES, Rule, broken_by, governing
+from lastresort.domain.events import BranchOpened, ConversationEnded, Event
+from lastresort.domain.law import FORMS, Law, broken_by, governing
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import About, ForkCause, OpenRisk, Risk
@@ -45,7 +45,6 @@ from .test_every_state import (
 )
 from .vocabulary import ANOTHER_MODEL, MODEL, USER
 
-Law = Mapping[type[EventBase], tuple[Rule, ...]]
 Acts = Callable[[Turns], tuple[Command, ...]]
 CAP = 3
 
@@ -185,10 +184,10 @@ def unlawful_history(world: World, law: Law) -> Found | None:
 
 
 def without(*ids: str) -> Law:
-    return governing(rule for rule in RULES.values() if rule.id not in ids)
+    return governing(form for form in FORMS if form.id not in ids)
 
 
-@pytest.mark.parametrize("id", RULES)
+@pytest.mark.parametrize("id", oracle.LAW)
 def test_only_this_rule_prevents_it(id: str) -> None:
     world = WHERE.get(id, World(anything, policy=None))
     found = unlawful_history(world, without(id, *world.behind))

@@ -21,15 +21,20 @@ from lastresort.application.ports import Append, NewEvent
 from lastresort.domain.events import (
     EVENTS,
     UPCASTS,
+    AppealDecided,
+    BranchOpened,
+    ConversationStarted,
     Event,
     EventBase,
+    PolicyChanged,
     Recorded,
     TurnAssessed,
     Unreadable,
     Upcast,
     UserLeft,
 )
-from lastresort.domain.values import Frozen
+from lastresort.domain.policy import Policy
+from lastresort.domain.values import Frozen, LegalHold, Mode
 
 SCHEMAS = Path(__file__).parent / "schemas"
 OLD_LOG = Path(__file__).parent / "golden" / "upcasts" / "verdicts.v1.jsonl"
@@ -91,7 +96,7 @@ def checked_in() -> dict[str, str]:
 def test_the_format_is_what_is_checked_in() -> None:
     """A change without the next version and a step is refused here, before it meets a log."""
     assert problems(EVENTS, checked_in(), UPCASTS) == []
-    assert len(EVENTS) == 23
+    assert len(EVENTS) == 26
 
 
 def test_schemas_hold_every_field_of_the_law() -> None:
@@ -106,7 +111,9 @@ def test_schemas_hold_every_field_of_the_law() -> None:
 def test_a_schema_that_exists_is_never_written_again(tmp_path: Path) -> None:
     """Only what is missing is."""
     write_missing(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"{kind}.v1.json" for kind in EVENTS}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{kind}.v{event.schema_version}.json" for kind, event in EVENTS.items()
+    }
     changed = tmp_path / "UserLeft.v1.json"
     changed.write_text("{}\n")
     (tmp_path / "UserTurnTaken.v1.json").unlink()
@@ -127,7 +134,7 @@ def write_missing(folder: Path) -> list[str]:
     return sorted(path.name for path in missing)
 
 
-# --- A second version, as it would be ---------------------------------------------------------------------------------
+# --- A later version, as it would be ---------------------------------------------------------------------------------
 
 
 class Assurance(Frozen):
@@ -139,7 +146,7 @@ class Assurance(Frozen):
 class SurerTurnAssessed(TurnAssessed):
     """A verdict that says how sure the assessor was; nobody was asked before, and so it is null in old logs."""
 
-    schema_version: ClassVar[int] = 2
+    schema_version: ClassVar[int] = 3
     assurance: Assurance | None
 
 
@@ -162,6 +169,9 @@ ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
 SURE = SurerTurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none", assurance=Assurance(percent=75))
 
 
+NOW = TurnAssessed.schema_version
+
+
 def old_rows() -> list[StoredEvent]:
     """The golden log, which is never written again, as the rows of a store."""
     rows = []
@@ -174,11 +184,19 @@ def old_rows() -> list[StoredEvent]:
 
 
 def read(
-    encoding: Encoding, state: bytes, version: int | None = 1, kind: str = TurnAssessed.kind
+    encoding: Encoding, state: bytes, version: int | None = NOW, kind: str = TurnAssessed.kind
 ) -> Recorded | Unreadable:
     return read_all(
         encoding, [StoredEvent(1, "c", 3, kind, state, None, version, "2026-01-31T12:00:00+00:00", "one", None)]
     )[0]
+
+
+def as_written(event: Event) -> StoredEvent:
+    """An event as a store writes it today."""
+    state, digest = Encoding().state(event)
+    return StoredEvent(
+        1, "c", 3, event.kind, state, digest, event.schema_version, "2026-01-31T12:00:00+00:00", "one", None
+    )
 
 
 def read_all(encoding: Encoding, rows: list[StoredEvent]) -> list[Recorded | Unreadable]:
@@ -190,11 +208,11 @@ def event_in(entry: Recorded | Unreadable) -> Event:
     return entry.event
 
 
-def test_a_log_of_version_1_is_read_by_a_program_of_version_2() -> None:
+def test_a_log_of_version_1_is_read_by_a_later_program() -> None:
     """Each old verdict is brought up to date, once; all else in the log is as it was."""
     step = Counted()
     today = Encoding().entries(old_rows())
-    later = Encoding(LATER, {(TurnAssessed.kind, 1): step}).entries(old_rows())
+    later = Encoding(LATER, {**UPCASTS, (TurnAssessed.kind, NOW): step}).entries(old_rows())
     verdicts = [entry.kind == TurnAssessed.kind for entry in today]
     assert step.calls == sum(verdicts) > 1
     for old, new, is_verdict in zip(today, later, verdicts, strict=True):
@@ -208,7 +226,7 @@ def test_a_log_of_version_1_is_read_by_a_program_of_version_2() -> None:
             assert new == old
 
 
-def test_events_of_version_2_say_so_and_cost_no_step() -> None:
+def test_events_of_a_later_version_say_so_and_cost_no_step() -> None:
     """In a store: what is written now stands beside what was written then."""
     step = Counted()
     encoding = Encoding(LATER, {(TurnAssessed.kind, 1): step})
@@ -216,7 +234,7 @@ def test_events_of_version_2_say_so_and_cost_no_step() -> None:
     left = UserLeft(by=ASSESSOR)
     events = (NewEvent("c", 1, left), NewEvent("c", 2, SURE), NewEvent("c", 3, SURE))
     store.append(Append("b", "one", "one", "2026-01-31T12:00:00+00:00", events))
-    assert [store._stored(position).schema_version for position in (1, 2, 3)] == [1, 2, 2]
+    assert [store._stored(position).schema_version for position in (1, 2, 3)] == [1, 3, 3]
     assert [entry.event for entry in store.log()] == [left, SURE, SURE]
     assert step.calls == 0
 
@@ -224,7 +242,9 @@ def test_events_of_version_2_say_so_and_cost_no_step() -> None:
 def test_events_of_today_cost_no_step() -> None:
     """A step that is registered for them is not looked at."""
     step = Counted()
-    for entry in Encoding(upcasts={(kind, 1): step for kind in EVENTS}).entries(old_rows()):
+    rows = [as_written(event_in(entry)) for entry in Encoding().entries(old_rows())]
+    upcasts = {(kind, version): step for kind in EVENTS for version in (1, 2)}
+    for entry in Encoding(upcasts=upcasts).entries(rows):
         event_in(entry)
     assert step.calls == 0
 
@@ -233,7 +253,7 @@ def test_several_steps_are_taken_in_order() -> None:
     """From the version that is stored to that of today."""
 
     class Third(SurerTurnAssessed):
-        schema_version: ClassVar[int] = 3
+        schema_version: ClassVar[int] = 4
         asked: int
 
     Third.kind = TurnAssessed.kind
@@ -244,22 +264,22 @@ def test_several_steps_are_taken_in_order() -> None:
         taken.append(fields["assurance"])
         return {**fields, "asked": len(taken)}
 
-    steps: dict[tuple[str, int], Upcast] = {(TurnAssessed.kind, 1): first, (TurnAssessed.kind, 2): second}
+    steps: dict[tuple[str, int], Upcast] = {(TurnAssessed.kind, NOW): first, (TurnAssessed.kind, NOW + 1): second}
     encoding = Encoding({**EVENTS, TurnAssessed.kind: Third}, steps)
     old = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
     assert event_in(read(encoding, encoding.state(old)[0])).model_dump()["asked"] == 1
-    assert event_in(read(encoding, encoding.state(SURE)[0], 2)).model_dump()["asked"] == 2
+    assert event_in(read(encoding, encoding.state(SURE)[0], NOW + 1)).model_dump()["asked"] == 2
     assert (first.calls, taken) == (1, [None, {"percent": 75}])
 
 
-@pytest.mark.parametrize("version", [2, 3, 99, 0, -1, None])
+@pytest.mark.parametrize("version", [NOW + 1, NOW + 2, 99, 0, -1, None])
 def test_a_version_of_the_future_is_unreadable_and_says_so(version: int) -> None:
     """It is not guessed at, even where the fields would fit."""
     old = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
     encoding = Encoding(upcasts={(TurnAssessed.kind, n): dict for n in range(1, 100)})
     entry = read(encoding, encoding.state(old)[0], version)
     assert isinstance(entry, Unreadable)
-    assert entry.why == f"schema_version: {version} where this program reads 1 to 1"
+    assert entry.why == f"schema_version: {version} where this program reads 1 to {NOW}"
 
 
 def test_an_old_version_without_a_step_is_unreadable() -> None:
@@ -269,7 +289,7 @@ def test_an_old_version_without_a_step_is_unreadable() -> None:
         raise ValueError(fields)
 
     old = Encoding().state(TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none"))[0]
-    for upcasts in ({}, {(TurnAssessed.kind, 1): dict}, {(TurnAssessed.kind, 1): fails}):
+    for upcasts in ({}, {(TurnAssessed.kind, NOW): dict}, {(TurnAssessed.kind, NOW): fails}):
         entry = read(Encoding(LATER, upcasts), old)
         assert isinstance(entry, Unreadable)
         assert entry[:4] == (1, "c", 3, TurnAssessed.kind)
@@ -282,7 +302,47 @@ def test_a_step_does_not_meet_what_is_no_event() -> None:
     def renames(fields: dict[str, Any]) -> dict[str, Any]:
         return {"assurance": None, **dict(fields.items())}
 
-    assert isinstance(read(Encoding(LATER, {(TurnAssessed.kind, 1): renames}), b"[1]"), Unreadable)
+    assert isinstance(read(Encoding(LATER, {(TurnAssessed.kind, NOW): renames}), b"[1]"), Unreadable)
+
+
+USER = Actor(kind=ActorKind.USER, id="user")
+HOLD = LegalHold(hold="case-7", reason="litigation", until="2027-01-31")
+
+# --- The steps that there are -----------------------------------------------------------------------------------------
+
+
+def test_version_1_reads_as_edition_1() -> None:
+    """Enforced, with no legal hold, nobody absolved, and of a risk nobody knows whom it is about."""
+    began, *_ = old_rows()
+    read_now = event_in(Encoding().entries([began])[0])
+    assert isinstance(read_now, ConversationStarted)
+    assert (began.schema_version, read_now.law, read_now.mode) == (1, 1, Mode.ENFORCED)
+    changed = PolicyChanged(by=USER, policy=Policy.default(), policy_hash=Policy.default().hash, law=2, mode="shadow")
+    opened = BranchOpened(
+        by=USER, conversation="c", parent="c", at=1, cause="edit", risks=(), holds=(HOLD,), absolved=True
+    )
+    verdict = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="possible", about="others")
+    for event, meant in (
+        (changed, {"law": 1, "mode": Mode.ENFORCED}),
+        (opened, {"holds": (), "absolved": False}),
+        (verdict, {"about": None}),
+    ):
+        fields = {name: value for name, value in event.model_dump(mode="json").items() if name not in meant}
+        old = read(Encoding(), json.dumps(fields).encode(), 1, event.kind)
+        assert event_in(old) == event.model_copy(update=meant)
+        strange = read(Encoding(), Encoding().state(event)[0], 1, event.kind)  # it says what version 1 could not
+        assert isinstance(strange, Unreadable)
+
+
+@pytest.mark.parametrize(("then", "now"), [("upheld", "granted"), ("overturned", "rejected"), ("granted", None)])
+def test_the_outcome_of_an_appeal_says_now_what_it_meant(then: str, now: str | None) -> None:
+    """Of the appeal, which is granted where the ending was wrong; the old words are of version 1 alone."""
+    by = json.dumps({"kind": "operator", "id": "operator"})
+    state = f'{{"by": {by}, "outcome": "{then}"}}'.encode()
+    entry = read(Encoding(), state, 1, AppealDecided.kind)
+    assert (entry.event.outcome if isinstance(entry, Recorded) else None) == now  # type: ignore[union-attr]
+    today = read(Encoding(), state, 2, AppealDecided.kind)
+    assert isinstance(today, Recorded) is (now is None)
 
 
 # --- The pin itself ---------------------------------------------------------------------------------------------------
@@ -301,21 +361,21 @@ def test_a_change_without_a_version_is_refused_and_told_what_to_do() -> None:
     """Even of a field that may be left out: an earlier program could not read it."""
     (found,) = problems({**EVENTS, TurnAssessed.kind: LongerTurnAssessed}, checked_in(), UPCASTS)
     assert found == (
-        "the fields of TurnAssessed changed, and logs with version 1 exist: give TurnAssessed schema_version 2, "
-        "register the step from 1 in domain/events.py, and run `python -m tests.test_format`"
+        "the fields of TurnAssessed changed, and logs with version 2 exist: give TurnAssessed schema_version 3, "
+        "register the step from 2 in domain/events.py, and run `python -m tests.test_format`"
     )
 
 
 def test_a_version_without_its_step_or_its_schema_is_refused() -> None:
     """And passes with both."""
-    schemas = {**checked_in(), "TurnAssessed.v2.json": schema_of(SurerTurnAssessed)}
-    steps: dict[tuple[str, int], Upcast] = {**UPCASTS, (TurnAssessed.kind, 1): Counted()}
+    schemas = {**checked_in(), "TurnAssessed.v3.json": schema_of(SurerTurnAssessed)}
+    steps: dict[tuple[str, int], Upcast] = {**UPCASTS, (TurnAssessed.kind, NOW): Counted()}
     assert problems(LATER, schemas, steps) == []
     assert problems(LATER, schemas, UPCASTS) == [
-        "TurnAssessed has no step from version 1 to 2; register it in domain/events.py"
+        "TurnAssessed has no step from version 2 to 3; register it in domain/events.py"
     ]
     assert problems(LATER, checked_in(), steps) == [
-        "TurnAssessed.v2.json is not there; run `python -m tests.test_format`, which writes it, and check it in"
+        "TurnAssessed.v3.json is not there; run `python -m tests.test_format`, which writes it, and check it in"
     ]
     del schemas["TurnAssessed.v1.json"]
     assert problems(LATER, schemas, steps) == [

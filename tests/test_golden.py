@@ -24,6 +24,8 @@ from lastresort import (  # fmt: skip
     Conversations,
     ErasureCause,
     Ground,
+    HoldReason,
+    Mode,
     Policy,
     Rating,
     Refused,
@@ -47,6 +49,7 @@ from .stores import (  # fmt: skip
     done,
     ended,
     ended_on_request,
+    in_words_of_today,
     redirected,
     started,
     thanked,
@@ -98,7 +101,7 @@ def last_resort(chats: Conversations) -> None:
     chat.user_turn("I want to die.")
     chat.feedback(Rating.DOWN, "Too strict.")
     chat.appeal("I was joking.")
-    chat.decide_appeal(AppealOutcome.UPHELD, by=OPERATOR)
+    chat.decide_appeal(AppealOutcome.GRANTED, by=OPERATOR)
     chat.clear_risk(chat.state.risks[0].risk, by=OPERATOR)
 
 
@@ -170,8 +173,43 @@ def terms(chats: Conversations) -> None:
     assert isinstance(chat.warn("abuse"), Refused)
 
 
+def holds(chats: Conversations) -> None:
+    """Words that are held are not erased, on any branch, in either edition; a hold is set, changed and released."""
+    old = started(chats)
+    thanked(old)
+    new = started(chats, "n", law=2)
+    thanked(new)
+    done(new.assistant_turn("Gladly."))
+    for chat in (old, new):
+        done(chat.hold("case-7", reason=HoldReason.LITIGATION, by=OPERATOR))
+        done(chat.hold("case-7", reason=HoldReason.REGULATOR, until="2027-01-31", by=OPERATOR))
+        assert isinstance(chat.hold("case-8", reason=HoldReason.OTHER, by=MODEL), Refused)
+        assert isinstance(chat.erase(2), Refused)
+    child = done(new.retry(4, child="r"))
+    assert isinstance(child.erase(2), Refused)
+    done(child.release_hold("case-7", by=OPERATOR))
+    done(new.erase(2))
+
+
+def shadow(chats: Conversations) -> None:
+    """In shadow mode a warning is withheld, once an episode; enforced later, it is given."""
+    chat = started(chats, law=2, mode=Mode.SHADOW)
+    for _ in range(3):
+        abused(chat)
+        redirected(chat)
+    assert isinstance(chat.warn("abuse"), Refused)
+    done(chat.withhold_warning("abuse"))
+    abused(chat)
+    assert isinstance(chat.withhold_warning("abuse"), Refused)
+    redirected(chat)
+    done(chat.change_policy(Policy.default(), mode=Mode.ENFORCED, by=OPERATOR))
+    abused(chat)
+    warned(chat)
+    done(chat.leave())
+
+
 STORIES: dict[str, Callable[[Conversations], None]] = {
-    story.__name__: story for story in (last_resort, request, branches, risks, terms)
+    story.__name__: story for story in (last_resort, request, branches, risks, terms, holds, shadow)
 }
 
 
@@ -230,7 +268,7 @@ def test_a_golden_log_is_exported_as_it_was_written(name: str) -> None:
     path = GOLDEN / f"{name}.jsonl"
     store = MemoryStore()
     write_log(path, checked_log(path)[0], store)
-    assert "".join(f"{export_line(entry)}\n" for entry in store.log()) == path.read_text(encoding="utf-8")
+    assert "".join(f"{export_line(entry)}\n" for entry in store.log()) == in_words_of_today(path)
 
 
 @pytest.mark.parametrize("name", STORIES)

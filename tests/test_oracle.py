@@ -12,7 +12,7 @@ import pytest
 
 from lastresort.domain import events as log
 from lastresort.domain.events import BranchOpened, Event, Recorded
-from lastresort.domain.law import RULES
+from lastresort.domain.law import FORMS
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, ForkCause, Ground, OpenRisk, Risk, Verdict
 from lastresort.projections import second_reading, second_words
@@ -133,8 +133,11 @@ def why_not(step: Any, *steps: Any) -> set[str]:
 # --- The law as a whole ---------------------------------------------------------------------------------------------
 
 
+NEW = {"shadow-says-nothing", "held-from-erasure", "known-edition"}  # until it says the second edition too
+
+
 def test_it_has_every_rule_and_no_other() -> None:
-    assert set(oracle.LAW) == set(RULES)
+    assert set(oracle.LAW) == {form.id for form in FORMS if form.asked_since == 1} - NEW
 
 
 @pytest.mark.parametrize("module", [second_reading, second_words], ids=["reading", "words"])
@@ -357,7 +360,7 @@ def test_a_risk_that_not_every_branch_knows_of() -> None:
 
 def test_an_appeal_is_decided_once_for_each_filing() -> None:
     filed = log.AppealFiled(by=USER, content=None)
-    decided = log.AppealDecided(by=OPERATOR, outcome="overturned")
+    decided = log.AppealDecided(by=OPERATOR, outcome="rejected")
     ended = tell(*ASKED, confirm, end(None))
     assert unlawful_path(tell(filed, decided, filed, decided, past=ended).path) == []
     assert why_not(decided, ended.path) == {"answers-an-appeal"}

@@ -186,7 +186,7 @@ def test_answers_an_appeal__nobody_appealed(given: Tell) -> None:
 
 def test_answers_an_appeal__decided_once(given: Tell) -> None:
     """An appeal that was decided is decided."""
-    given(STARTED, ENDED, APPEALED, appeal_decided()).when(appeal_decided(AppealOutcome.OVERTURNED)).refused_by(
+    given(STARTED, ENDED, APPEALED, appeal_decided()).when(appeal_decided(AppealOutcome.REJECTED)).refused_by(
         rules.ANSWERS_AN_APPEAL, lacking="no appeal waits for a decision"
     )
 

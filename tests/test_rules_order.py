@@ -131,9 +131,9 @@ def test_ended_is_final__the_turn_before_it(given: Tell) -> None:
 
 def test_ended_is_final__an_appeal_upheld_reopens_nothing(given: Tell) -> None:
     """Even if the ending was wrong it stays: the user is offered a branch."""
-    upheld = given(STARTED, ENDED, APPEALED, appeal_decided(AppealOutcome.UPHELD))
-    upheld.when(SAID).refused_by(rules.ENDED_IS_FINAL)
-    upheld.cut_at(1).when(EDITED).accepted()
+    granted = given(STARTED, ENDED, APPEALED, appeal_decided(AppealOutcome.GRANTED))
+    granted.when(SAID).refused_by(rules.ENDED_IS_FINAL)
+    granted.cut_at(1).when(EDITED).accepted()
 
 
 # --- refers-to-the-path ----------------------------------------------------------------------------------------------

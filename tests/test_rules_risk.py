@@ -48,7 +48,7 @@ from .vocabulary import (
 
 def verdict(risk: Risk) -> TurnAssessed:
     """A verdict on the turn at 2, alone: the command that gives one raises the risk with it."""
-    return TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=risk)
+    return TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=risk, about=About.SELF)
 
 
 # --- risk-holds ------------------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused
 from lastresort.domain import rules
 from lastresort.domain.commands import BranchOff, OpenBranch
+from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.events import BranchedOff, BranchOpened, UserTurnTaken
 from lastresort.domain.law import Rule
-from lastresort.domain.state import NO_EPISODE
 from lastresort.domain.values import About, ForkCause, Ground, Risk, Verdict
 
 from .narrow import must_be

@@ -88,7 +88,7 @@ def test_what_the_user_has_after_the_ending(chats: Conversations, chat: Chat) ->
     done(chat.feedback(Rating.DOWN, "harsh"))
     done(chat.feedback())
     done(chat.appeal("I did not mean it"))
-    done(chat.decide_appeal(AppealOutcome.UPHELD, by=OPERATOR))
+    done(chat.decide_appeal(AppealOutcome.GRANTED, by=OPERATOR))
     assert transcript(chat)[-2:] == ["harsh", "I did not mean it"]
     refused_by(chat.assistant_turn("welcome back"), rules.ENDED_IS_FINAL)
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.policy import Numbers, Policy
-from lastresort.domain.state import NO_EPISODE, NO_WISHES, Ended
+from lastresort.domain.state import NO_WISHES, Ended
 from lastresort.domain.values import About, Ground, OpenRisk, Risk, Verdict
 
 from .narrow import present

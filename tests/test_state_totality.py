@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from lastresort.domain import events as log
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Accepted, decide, in_the_way
+from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.events import EVENTS, Event, Recorded
 from lastresort.domain.law import broken_by, broken_rules
 from lastresort.domain.policy import RECALLED
-from lastresort.domain.state import NO_EPISODE, NO_WISHES, Conversation, evolve, fold
+from lastresort.domain.state import NO_WISHES, Conversation, evolve, fold
 from lastresort.domain.values import Assessment, EndingGround, Ground, Risk, Verdict
 
 from .vocabulary import (
@@ -75,7 +76,7 @@ from .vocabulary import (
         ),
         log.EndConfirmed(by=USER, turn=1),
         log.AppealFiled(by=USER, content=None),
-        log.AppealDecided(by=OPERATOR, outcome="upheld"),
+        log.AppealDecided(by=OPERATOR, outcome="granted"),
     ],
     ids=lambda event: event.kind,
 )

@@ -38,7 +38,9 @@ STARTED = ConversationStarted(
 
 def row_of(event: Event, branch: str = "c", version: int = 1, **columns: Any) -> StoredEvent:
     """An event as it is written, but for some columns."""
-    return StoredEvent(1, branch, version, event.kind, *Encoding().state(event), 1, *AT)._replace(**columns)
+    return StoredEvent(1, branch, version, event.kind, *Encoding().state(event), event.schema_version, *AT)._replace(
+        **columns
+    )
 
 
 def read_after(first: StoredEvent, then: StoredEvent) -> Recorded | Unreadable:
@@ -186,7 +188,9 @@ def test_what_a_number_would_not_say_stays_text(time: str) -> None:
 def test_a_number_that_is_no_time_is_unreadable(number: int) -> None:
     """It is named as an entry, and not an error of the program."""
     event = TurnAssessed(by=ASSESSOR, turn=2, verdict="ambiguous", risk="none")
-    row = StoredEvent(1, "c", 3, TurnAssessed.kind, Encoding().state(event)[0], None, 1, number, "one", None)
+    row = StoredEvent(
+        1, "c", 3, TurnAssessed.kind, Encoding().state(event)[0], None, event.schema_version, number, "one", None
+    )
     (entry,) = Encoding().entries([row])
     assert isinstance(entry, Unreadable)
     assert "recorded_at" in entry.why

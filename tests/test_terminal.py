@@ -166,8 +166,8 @@ def test_why_tells_what_stands_in_the_way(chat: Callable[..., Talk]) -> None:
 def test_an_ending_is_rated_appealed_and_decided(chat: Callable[..., Talk]) -> None:
     """Once: what the law refuses is shown with its reasons."""
     talk = chat(
-        "/decide upheld", "/end", "/confirm", "/feedback down Too strict.", "/appeal I was joking.",
-        "/decide upheld", "/decide overturned",
+        "/decide granted", "/end", "/confirm", "/feedback down Too strict.", "/appeal I was joking.",
+        "/decide granted", "/decide rejected",
     )  # fmt: skip
     assert talk.kinds()[-4:] == ["ConversationEnded", "FeedbackGiven", "AppealFiled", "AppealDecided"]
     assert "feedback: down: Too strict." in talk.shown
@@ -351,7 +351,7 @@ def test_an_apostrophe_is_no_quotation(chat: Callable[..., Talk]) -> None:
 def test_a_word_that_is_none_of_a_few_is_answered_with_those(chat: Callable[..., Talk], line: str) -> None:
     """What to do, not only what was wrong."""
     problem = next(shown for shown in chat("Hello.", line).shown.splitlines() if shown.startswith("not done: "))
-    assert any(word in problem for word in ("productive", "SEVERITY", "self", "up", "upheld"))
+    assert any(word in problem for word in ("productive", "SEVERITY", "self", "up", "granted"))
 
 
 def test_bytes_that_are_no_text_do_not_crash_it(url: str) -> None:

@@ -203,7 +203,32 @@ DESCRIBED: list[tuple[str, dict[str, Any], str]] = [
     ("FeedbackGiven", {"by": USER, "rating": "up", "content": None}, "feedback: up"),
     ("FeedbackGiven", {"by": USER, "rating": None, "content": WORDS}, "feedback: in words"),
     ("AppealFiled", {"by": USER, "content": None}, "the user appeals against the ending"),
-    ("AppealDecided", {"by": OPERATOR, "outcome": "upheld"}, "appeal upheld by operator operator"),
+    ("AppealDecided", {"by": OPERATOR, "outcome": "granted"}, "appeal granted by operator operator"),
+    (
+        "WarningWithheld",
+        {"by": MODEL, "seen": 4, "category": "abuse", "policy_hash": POLICY.hash, "model": "m"},
+        "a warning of an ending for abuse was withheld, having seen turn 4",
+    ),
+    (
+        "ErasureHeld",
+        {"by": OPERATOR, "hold": "case-7", "reason": "litigation", "until": "2027-01-31"},
+        "words held from erasure: case-7 (litigation, until 2027-01-31), by operator operator",
+    ),
+    (
+        "ErasureHeld",
+        {"by": OPERATOR, "hold": "case-7", "reason": "other"},
+        "words held from erasure: case-7 (other), by operator operator",
+    ),
+    (
+        "ErasureReleased",
+        {"by": OPERATOR, "hold": "case-7", "reason": "other"},
+        "words released: case-7, by operator operator",
+    ),
+    (
+        "PolicyChanged",
+        {"by": OPERATOR, "policy": POLICY, "policy_hash": POLICY.hash, "law": 2, "mode": "shadow"},
+        "policy is now mine, edition 2, in shadow mode",
+    ),
     (
         "ContentErased",
         {"by": USER, "contents": (WORDS, WORDS), "cause": "retention"},

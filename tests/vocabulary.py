@@ -13,6 +13,7 @@ from lastresort.domain import events as log
 from lastresort.domain.events import EVENTS, Event
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import (
+    EDITIONS,
     About,
     Actor,
     ActorKind,
@@ -20,6 +21,9 @@ from lastresort.domain.values import (
     ErasureCause,
     ForkCause,
     Ground,
+    HoldReason,
+    LegalHold,
+    Mode,
     OpenRisk,
     Rating,
     Risk,
@@ -43,6 +47,7 @@ _digests = st.integers(0, 2**256 - 1).map("sha256:{:064x}".format)
 _versions = st.integers(1, 40) | st.integers(1, 2**53)
 _categories = st.sampled_from(["abuse", "threats", "a", "z" + 63 * "-", "z_9"])
 _actors = st.builds(Actor, kind=st.sampled_from(ActorKind), id=st.sampled_from([MODEL.id, "a"]) | _ids)
+_dates = st.none() | st.dates().map(str)
 _tuples_of_versions = st.lists(_versions, max_size=4).map(tuple)
 
 
@@ -63,6 +68,13 @@ policies = st.builds(
     trusted_for_risk=_tuples(st.sampled_from([ActorKind.ASSESSOR, ActorKind.OPERATOR, ActorKind.SYSTEM])),
     may_clear_risk=_tuples(_ids),
     second_opinion=st.sampled_from(SecondOpinion),
+    min_redirections_to_warn=st.integers(2, 4),
+    relapse_step=st.integers(0, 2),
+    relapse_cap=st.integers(0, 3),
+    groups=st.sampled_from([{}, {"malice": ("abuse", "threats")}, {"a": ("a", "z_9"), "threats": ("threats",)}]),
+    hold_on_self=st.none() | st.just((Risk.IMMINENT,)),
+    hold_on_others=st.none() | st.just((Risk.IMMINENT, Risk.UNKNOWN)),
+    leaving_voids_warnings=st.booleans(),
 )
 """Any policy that can be, with numbers small enough to be reached."""
 
@@ -87,7 +99,12 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
         },
     ),
     "ground": st.sampled_from(Ground),
+    "law": st.sampled_from(EDITIONS),
+    "mode": st.sampled_from(Mode),
+    "absolved": st.booleans(),
     "handshake": st.booleans(),
+    "hold": _few_ids,
+    "holds": _tuples(st.builds(LegalHold, hold=_few_ids, reason=st.sampled_from(HoldReason), until=_dates)),
     "id": _ids,
     "model": st.sampled_from([MODEL.id, "m"]) | _ids,
     "names_behaviour": st.booleans(),
@@ -96,6 +113,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "policy": policies,
     "policy_hash": _digests,
     "rating": st.none() | st.sampled_from(Rating),
+    "reason": st.sampled_from(HoldReason),
     "redirects": st.booleans(),
     "risk": _few_ids,
     "risks": _tuples(st.builds(OpenRisk, risk=_few_ids, about=st.sampled_from(About))),
@@ -104,6 +122,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "states_consequence": st.booleans(),
     "stop_reason": st.none() | _ids,
     "turn": _versions,
+    "until": _dates,
     "usage": st.none() | st.builds(Usage, input_tokens=st.integers(0, 2**53), output_tokens=st.integers(0, 2**53)),
 }  # fmt: skip
 

@@ -239,7 +239,7 @@ class Terminal:
         self._report(self.chat.appeal(" ".join(words) or None))
 
     def do_decide(self, outcome: str) -> None:
-        """/decide upheld|overturned - decide the appeal, as an operator"""
+        """/decide granted|rejected - decide the appeal, as an operator"""
         self._report(self.chat.decide_appeal(_one_of(AppealOutcome, outcome), by=OPERATOR))
 
     # --- risk and terms -----------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def _around(state: Conversation) -> list[ask.Command]:
         _command(ask.Leave, USER),
         _command(ask.GiveFeedback, USER),
         _command(ask.FileAppeal, USER),
-        _command(ask.DecideAppeal, OPERATOR, outcome="upheld"),
+        _command(ask.DecideAppeal, OPERATOR, outcome="granted"),
     ]
 
 

@@ -93,7 +93,9 @@ class Given:
         events = self.story.events
         prefix = reduce(evolve, events[:at], Conversation())
         following = type(events[at]) if at < len(events) else None
-        state = about_to_fork(prefix, following, self.state.risks if risks is None else risks)
+        state = self.state
+        open_risks = state.risks if risks is None else risks
+        state = about_to_fork(prefix, following, open_risks, state.holds, state.absolved)
         return Given(Story(events[:at], state))
 
 

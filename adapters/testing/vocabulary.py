@@ -15,6 +15,7 @@ from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import (
+    FIRST,
     About,
     Actor,
     ActorKind,
@@ -22,6 +23,8 @@ from lastresort.domain.values import (
     ErasureCause,
     ForkCause,
     Ground,
+    HoldReason,
+    Mode,
     Rating,
     Risk,
     Verdict,
@@ -49,6 +52,7 @@ __all__ = [
     "ERASED",
     "FEEDBACK",
     "HARMFUL",
+    "HELD",
     "HOPELESS",
     "LEFT",
     "MODEL",
@@ -58,6 +62,7 @@ __all__ = [
     "PRODUCTIVE_UNIT",
     "PROPOSED",
     "REDIRECTED",
+    "RELEASED",
     "RETRIED",
     "SAID",
     "STARTED",
@@ -68,6 +73,7 @@ __all__ = [
     "UP_TO_THE_END",
     "USER",
     "WARNED",
+    "WITHHELD",
     "WORDS",
     "Asked",
     "Failed",
@@ -82,6 +88,7 @@ __all__ = [
     "end_on_request",
     "failed_redirections",
     "harmful",
+    "held",
     "hopeless",
     "judged",
     "model_changed",
@@ -90,6 +97,7 @@ __all__ = [
     "policy_changed",
     "proposed",
     "redirected",
+    "released",
     "resolve",
     "risk_cleared",
     "risk_raised",
@@ -97,6 +105,7 @@ __all__ = [
     "up_to_the_end",
     "user_turn",
     "warned",
+    "withheld",
 ]
 
 Asked = ask.Command | Event
@@ -194,9 +203,18 @@ def assistant_turn(state: Conversation) -> int:
 # --- turns -----------------------------------------------------------------------------------------------------------
 
 
-def started(policy: Policy | None = None, model: str = MODEL.id) -> ask.StartConversation:
+def started(
+    policy: Policy | None = None, model: str = MODEL.id, *, law: int = FIRST, mode: Mode = Mode.ENFORCED
+) -> ask.StartConversation:
     return ask.StartConversation(
-        id="start", by=USER, conversation="c", account="account", policy=policy or Policy.default(), model=model
+        id="start",
+        by=USER,
+        conversation="c",
+        account="account",
+        policy=policy or Policy.default(),
+        model=model,
+        law=law,
+        mode=mode,
     )
 
 
@@ -272,8 +290,14 @@ def warned(
     )
 
 
+def withheld(category: str = "abuse", *, by: Actor = MODEL, seen: int | None = None) -> Step:
+    """In shadow mode: the latest assistant turn would have warned, having seen the latest user turn."""
+    return lambda state: ask.WithholdWarning(id="withhold", by=by, seen=seen or user_turn(state), category=category)
+
+
 REDIRECTED: Step = (ANSWERED, redirected())
 WARNED: tuple[Step, ...] = (ANSWERED, warned())
+WITHHELD: tuple[Step, ...] = (ANSWERED, withheld())
 ABUSED: Step = (SAID, HARMFUL)
 """A unit that is judged harmful."""
 
@@ -365,16 +389,30 @@ ENDED: tuple[Step, ...] = (ASKED_AND_CONFIRMED, END_ON_REQUEST)
 # --- the rest --------------------------------------------------------------------------------------------------------
 
 
-def policy_changed(to: Policy) -> ask.ChangePolicy:
-    return ask.ChangePolicy(id="policy", by=OPERATOR, policy=to)
+def policy_changed(to: Policy, *, law: int | None = None, mode: Mode | None = None) -> ask.ChangePolicy:
+    return ask.ChangePolicy(id="policy", by=OPERATOR, policy=to, law=law, mode=mode)
 
 
 def model_changed(to: str = ANOTHER_MODEL.id) -> ask.ChangeModel:
     return ask.ChangeModel(id="model", by=OPERATOR, model=to)
 
 
-def appeal_decided(outcome: AppealOutcome = AppealOutcome.UPHELD, *, by: Actor = OPERATOR) -> ask.DecideAppeal:
+def appeal_decided(outcome: AppealOutcome = AppealOutcome.GRANTED, *, by: Actor = OPERATOR) -> ask.DecideAppeal:
     return ask.DecideAppeal(id="decide", by=by, outcome=outcome)
+
+
+def held(
+    hold: str = "case-7", *, reason: HoldReason = HoldReason.LITIGATION, until: str | None = None, by: Actor = OPERATOR
+) -> ask.HoldErasure:
+    return ask.HoldErasure(id="hold", by=by, hold=hold, reason=reason, until=until)
+
+
+def released(hold: str = "case-7", *, by: Actor = OPERATOR) -> ask.ReleaseErasure:
+    return ask.ReleaseErasure(id="release", by=by, hold=hold)
+
+
+HELD = held()
+RELEASED = released()
 
 
 def branched_off(at: int, child: str = "child") -> ask.BranchOff:

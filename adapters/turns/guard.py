@@ -262,7 +262,7 @@ class Guard:
     ) -> Ended:
         state = self.state if self.state.ended else self._acts.look()
         assert state.ended is not None
-        worried = bool(state.risks) or risk in state.policy.hold_on
+        worried = bool(state.risks) or (risk is not None and state.policy.holds_on(risk, None, state.law))
         return Ended(
             branch=self.chat.branch,
             ground=state.ended.ground,

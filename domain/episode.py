@@ -1,0 +1,267 @@
+"""What a run of harm adds up to: units, their judgement, and what an episode counts.
+
+Pure functions of small values; `state.py` folds events into them. Where the editions of the law differ on what events
+add up to, the edition in force says which way.
+"""
+
+from typing import NamedTuple, assert_never
+
+from .policy import RECALLED, Numbers, Policy
+from .values import ActorKind, Mode, Risk, SecondOpinion, Verdict, milder
+
+
+class Terms(NamedTuple):
+    """What is in force on a branch: a policy, an edition of the law, and whether it is enforced."""
+
+    policy: Policy
+    law: int
+    mode: Mode
+
+
+class Warned(NamedTuple):
+    """A warning that stands for its category. It is tested once a later unit goes on with the harm it names."""
+
+    version: int
+    category: str
+    complete: bool
+    tested_by: int | None = None
+    user: str = ""  # whose turn it answered: from edition 2 on, nobody else's tests it
+
+
+class Opinion(NamedTuple):
+    """The latest word of an actor on a unit."""
+
+    by: tuple[ActorKind, str]
+    turn: int
+    verdict: Verdict
+    category: str | None
+    severity: int | None
+    risk: Risk | None  # None: it was unknown, and an operator has looked since
+
+
+class Unit(NamedTuple):
+    """The user turns since the last assistant turn, and what has been said of them.
+
+    In edition 1 the mildest verdict is the unit's judgement; from edition 2 on, the mildest of each actor's latest. A
+    risk that somebody saw counts for the whole unit. But to warn and to end it takes a verdict on the unit's latest
+    turn too, since a turn that nobody has judged may be anything.
+    """
+
+    turn: int  # the latest user turn, which names the unit
+    user: str = ""  # the id of the user whose turn that is
+    judged: int = 0  # the turn that the latest verdict names
+    judgement: Verdict | None = None
+    categories: frozenset[str] = frozenset()  # of its verdicts of harm; in edition 1, two are enough
+    severity: int = 3  # the lowest given
+    at_risk: bool = False  # somebody saw a risk, or could not tell
+    safe_by: frozenset[ActorKind] = frozenset()  # who saw none in the latest turn
+    redirection: int | None = None
+    warnings: tuple[Warned, ...] = ()
+    numbers: Numbers | None = None  # what governs an episode that this unit opens, where the policy changed in it
+    opinions: tuple[Opinion, ...] = ()  # the latest last
+    risk_seen: bool = False  # a risk, or a doubt that nobody can resolve any more, as edition 2 has it
+
+    def harmful_in(self, category: str, terms: Terms | None = None) -> bool:
+        """Whether the unit as it stands is judged harmful, and every verdict names `category`, or one of its group."""
+        if self.judgement is not Verdict.HARMFUL or self.judged != self.turn:
+            return False
+        if terms is None or terms.law == 1:
+            return self.categories == frozenset({category})
+        return all(terms.policy.same_harm(category, named) for named in self.categories)
+
+    def grave(self, policy: Policy, numbers: Numbers) -> bool:
+        """Whether every verdict is of a harm that may lead to an ending, and of a severity that may."""
+        return self.severity >= numbers.min_severity and self.categories <= set(policy.categories)
+
+
+class Episode(NamedTuple):
+    """A run of harm: what it counts, and what governs it. `numbers` is None while no episode is open."""
+
+    numbers: Numbers | None = None
+    failed: int = 0  # failed redirections, whatever the category
+    failed_at: tuple[int, ...] = ()  # their versions: of the latest RECALLED
+    pending: int | None = None  # the redirection that no later unit has answered
+    productive: int = 0  # productive units in a row
+    warnings: tuple[Warned, ...] = ()
+    attempted: int = 0  # redirections in answer to harm
+    withheld: int | None = None  # WarningWithheld
+    relapses: int = 0  # episodes before it on the path that closed while a warning stood, since edition 2
+
+
+NO_EPISODE = Episode()
+NOBODY: frozenset[ActorKind] = frozenset()
+
+
+# --- What is said of a unit -------------------------------------------------------------------------------------------
+
+
+def judged(unit: Unit, opinion: Opinion, law: int) -> Unit:
+    """Return a unit with one more verdict on it."""
+    opinions: tuple[Opinion, ...] = (opinion,)
+    if unit.opinions:
+        opinions = (*(_resolved(other, opinion) for other in unit.opinions if other.by != opinion.by), opinion)
+    if law > 1:
+        seen = unit.risk_seen or opinion.risk in _RISKS
+        return weighed(unit._replace(opinions=opinions, risk_seen=seen))
+    categories = unit.categories
+    if opinion.category is not None and len(categories) < 2:
+        categories = categories | {opinion.category}
+    safe = opinion.risk is Risk.NONE
+    return Unit(
+        unit.turn,
+        unit.user,
+        opinion.turn,
+        opinion.verdict if unit.judgement is None else milder(unit.judgement, opinion.verdict),
+        categories,
+        min(unit.severity, opinion.severity or 3),
+        unit.at_risk or not safe,
+        unit.safe_by | {opinion.by[0]} if safe else unit.safe_by,
+        *unit[8:11],
+        opinions,
+        unit.risk_seen or opinion.risk in _RISKS,
+    )
+
+
+_RISKS = frozenset({Risk.POSSIBLE, Risk.IMMINENT})
+
+
+def _resolved(earlier: Opinion, later: Opinion) -> Opinion:
+    """What an operator sees of a turn replaces what others could not tell of it."""
+    answers = later.by[0] is ActorKind.OPERATOR and later.risk is not Risk.UNKNOWN and later.turn == earlier.turn
+    return earlier._replace(risk=None) if answers and earlier.risk is Risk.UNKNOWN else earlier
+
+
+def weighed(unit: Unit) -> Unit:
+    """Return a unit as the latest words of each actor on it add up (edition 2)."""
+    opinions = unit.opinions
+    if not opinions:
+        return unit
+    judgement = opinions[0].verdict
+    for opinion in opinions[1:]:
+        judgement = milder(judgement, opinion.verdict)
+    return unit._replace(
+        judged=max(opinion.turn for opinion in opinions),
+        judgement=judgement,
+        categories=frozenset(opinion.category for opinion in opinions if opinion.category is not None),
+        severity=min((opinion.severity or 3 for opinion in opinions), default=3),
+        at_risk=unit.risk_seen or any(opinion.risk is Risk.UNKNOWN for opinion in opinions),
+        safe_by=frozenset(o.by[0] for o in opinions if o.risk is Risk.NONE and o.turn == unit.turn),
+    )
+
+
+def joined(unit: Unit, turn: int, user: str) -> Unit:
+    """Return a unit that goes on with another user turn. What could not be told of the turns before stays in doubt."""
+    doubt = any(opinion.risk is Risk.UNKNOWN for opinion in unit.opinions)
+    return unit._replace(turn=turn, user=user, safe_by=NOBODY, risk_seen=unit.risk_seen or doubt)
+
+
+# --- What units add up to ---------------------------------------------------------------------------------------------
+
+
+def counted(episode: Episode, unit: Unit, terms: Terms) -> Episode:
+    """Return `episode` after `unit` as it is judged so far; one that nobody judged leaves it as it was."""
+    match unit.judgement:
+        case Verdict.HARMFUL:
+            return _harm_went_on(episode, unit, terms)
+        case Verdict.PRODUCTIVE:
+            return _made_progress(episode, terms.law)
+        case Verdict.AMBIGUOUS | Verdict.UNPRODUCTIVE | None:
+            return _neither(episode, terms.law)
+    assert_never(unit.judgement)
+
+
+def is_over(episode: Episode) -> bool:
+    """Whether there were enough productive units; a stricter policy may have made them enough."""
+    return episode.numbers is not None and episode.productive >= episode.numbers.to_close(episode.relapses)
+
+
+def closed(episode: Episode, law: int) -> Episode:
+    """Return what is left of an episode that is over: that it was one which a warning did not end for good."""
+    if law == 1:
+        return NO_EPISODE
+    return Episode(relapses=episode.relapses + (1 if episode.warnings else 0))
+
+
+def _neither(episode: Episode, law: int) -> Episode:
+    return closed(episode, law) if is_over(episode) else episode
+
+
+def _made_progress(episode: Episode, law: int) -> Episode:
+    if episode.numbers is None:
+        return episode
+    if episode.productive + 1 >= episode.numbers.to_close(episode.relapses):
+        return closed(episode, law)
+    return episode._replace(pending=None, productive=episode.productive + 1)
+
+
+def _harm_went_on(episode: Episode, unit: Unit, terms: Terms) -> Episode:
+    numbers = episode.numbers or unit.numbers or terms.policy.numbers
+    failed, failed_at, pending = episode.failed, episode.failed_at, episode.pending
+    if pending is not None and (terms.law == 1 or unit.grave(terms.policy, numbers)):
+        failed, failed_at, pending = failed + 1, (*failed_at, pending)[-RECALLED:], None
+    return Episode(
+        numbers=numbers,
+        failed=failed,
+        failed_at=failed_at,
+        pending=pending,
+        warnings=tuple(_tested(warned, unit, terms) for warned in episode.warnings),
+        attempted=episode.attempted + (unit.redirection is not None),
+        withheld=episode.withheld,
+        relapses=episode.relapses,
+    )
+
+
+def _tested(warned: Warned, unit: Unit, terms: Terms) -> Warned:
+    if warned.tested_by is not None or not unit.harmful_in(warned.category, terms):
+        return warned
+    if terms.law > 1 and warned.user != unit.user:
+        return warned
+    return warned._replace(tested_by=unit.turn)
+
+
+def settled(episode: Episode, unit: Unit, terms: Terms) -> Episode:
+    """Return `episode` after `unit`, which is over: answered and never judged, it counts as productive.
+
+    From edition 2 on, it is ambiguous where every turn ought to have been judged. Only what answered harm outlives its
+    unit: a redirection becomes pending, a warning stands.
+    """
+    if unit.judgement is None:
+        if terms.law > 1 and terms.policy.second_opinion is SecondOpinion.EVERY_TURN:
+            return _neither(episode, terms.law)
+        return _made_progress(episode, terms.law)
+    after = counted(episode, unit, terms)
+    if unit.judgement is not Verdict.HARMFUL:
+        return after
+    pending = after.pending if unit.redirection is None else unit.redirection
+    return after._replace(pending=pending, warnings=standing(after.warnings, unit.warnings))
+
+
+def standing(warnings: tuple[Warned, ...], new: tuple[Warned, ...]) -> tuple[Warned, ...]:
+    """One warning a category: the first complete one, or else the latest."""
+    by_category = {warned.category: warned for warned in warnings}
+    for warned in new:
+        if warned.category not in by_category or not by_category[warned.category].complete:
+            by_category[warned.category] = warned
+    return tuple(by_category.values())
+
+
+def under_new_numbers(episode: Episode, unit: Unit | None, before: Terms, after: Terms) -> tuple[Episode, Unit | None]:
+    """Return an episode and the current unit after a change of policy: within an episode the stricter numbers govern.
+
+    An episode that the current unit opens may yet prove to be none, so then the numbers are the unit's to keep. In
+    edition 1 an episode begins with its first verdict of harm, from edition 2 on with its first unit.
+    """
+    if after.law > 1:
+        if episode.numbers is not None:
+            episode = _neither(episode._replace(numbers=episode.numbers.stricter(after.policy.numbers)), after.law)
+        numbers = unit and (unit.numbers or before.policy.numbers).stricter(after.policy.numbers)
+        return episode, unit and unit._replace(numbers=numbers)
+    now = counted(episode, unit, before) if unit else episode
+    if now.numbers is None:
+        return episode, unit
+    numbers = now.numbers.stricter(after.policy.numbers)
+    if now.productive >= numbers.productive_to_close:
+        return NO_EPISODE, unit
+    if episode.numbers is not None:
+        return episode._replace(numbers=numbers), unit
+    return episode, unit and unit._replace(numbers=numbers)
