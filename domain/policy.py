@@ -33,14 +33,7 @@ RECALLED = 100
 _LOOKED_THROUGH = 2**20  # characters, to find the line of a key
 
 
-class Groups(dict[Category, tuple[Category, ...]]):
-    """Groups of categories by name, never changed, so that a policy has a hash in Python too."""
-
-    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none, since it may change
-        return hash(tuple(self.items()))
-
-
-MALICE = Groups(malice=("abuse", "harassment", "hate", "threats"))
+MALICE: Mapping[Category, tuple[Category, ...]] = {"malice": ("abuse", "harassment", "hate", "threats")}
 """The usual groups: what is done to somebody by words is one harm, and each other category is a harm of its own."""
 
 
@@ -124,7 +117,7 @@ class Policy(Frozen):
         members = [category for group in groups.values() for category in set(group)]
         if len(members) != len(set(members)):
             raise ValueError("a category is in two groups: name it in one")
-        return Groups({name: tuple(sorted(set(groups[name]))) for name in sorted(groups)})
+        return {name: tuple(sorted(set(groups[name]))) for name in sorted(groups)}
 
     @field_validator(
         "categories", "eligible_models", "hold_on", "trusted_for_risk", "may_clear_risk", "hold_on_self",

@@ -38,8 +38,11 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).resolve().parent.parent
 LISTED = ROOT / "docs" / "explanation" / "mutants.md"
 RESULTS = ROOT / ".mutants.jsonl"
-MODULES = ("law", "rules", "state", "decider", "policy")
-TESTS = ("test_policy", "test_state*", "test_rules*", "test_decider")
+MODULES = (
+    "law", "rules_of_conversations", "rules", "episode", "state",
+    "decider", "policy", "models",
+)  # fmt: skip
+TESTS = ("test_policy", "test_state*", "test_rules*", "test_decider", "test_models")
 CPU_SECONDS = 30
 """What a mutant may take before it counts as one that never ends: many times what all the tests take."""
 
