@@ -15,7 +15,7 @@ from lastresort.adapters.vault.sealing import AesGcmVault, _place
 from lastresort.application.ports import Sealed, Unmarked
 from lastresort.domain.values import Messages
 from lastresort.projections import transcript
-from lastresort.projections.said import messages_in, readable
+from lastresort.projections.said import ENDING_CALL, messages_in, readable
 
 from .stores import MODEL, opened
 
@@ -126,3 +126,16 @@ def test_blocks_without_what_they_should_hold_are_told_all_the_same(chats: Conve
     words = Messages(json.dumps({"messages": [{"role": "user", "content": content}]}))
     chat.user_turn(words)
     assert readable(chat.path[-1], words) == "[image]"
+
+
+def test_what_follows_a_call_to_end_is_for_nobody_to_read(chats: Conversations) -> None:
+    chat = chats.start(model=MODEL.id)
+    chat.user_turn("hello")
+    content = [
+        {"type": "text", "text": "Goodbye."},
+        {"type": "tool_use", "name": ENDING_CALL},
+        {"type": "text", "text": "?"},
+    ]
+    words = Messages(json.dumps({"messages": [{"role": "assistant", "content": content}]}))
+    chat.assistant_turn(words)
+    assert readable(chat.path[-1], words) == "Goodbye."
