@@ -84,7 +84,7 @@ def entries_of(
         VersionConflict: a branch does not begin after its prefix.
     """
     command_id, named = append.command_id, append.correlation_id
-    if not (is_id(command_id) and is_id(named)):
+    if not (is_id(command_id) and (named == command_id or is_id(named))):
         raise ValueError("malformed command_id or correlation_id: use 1 to 128 printable characters without a space")
     correlation_id = None if named == command_id else named
     recorded_at = time(append.recorded_at)
@@ -103,11 +103,12 @@ def entries_of(
 
 def recorded_of(appends: Iterable[Append], position: int) -> tuple[Recorded, ...]:
     """Return the events of appends as they were recorded, the first of them at `position`."""
-    make, recorded = Recorded._make, []
+    make = tuple.__new__  # by the way of `Recorded._make` it takes twice as long
+    recorded: list[Recorded] = []
     for append in appends:
         for branch, version, event, *_ in append.events:
             envelope = (append.recorded_at, append.command_id, event, append.correlation_id)
-            recorded.append(make((position, branch, version, event.kind, *envelope)))
+            recorded.append(make(Recorded, (position, branch, version, event.kind, *envelope)))
             position += 1
     return tuple(recorded)
 
