@@ -119,7 +119,7 @@ def test_abuse_that_goes_on_is_redirected_warned_of_and_ended(chat: Callable[...
     answers = [line[3:] for line in talk.said() if line.startswith("a: ")]
     assert answers == [REDIRECTION] * 3 + [WARNING.format(category="abuse"), FAREWELL]
     assert talk.kinds()[-1] == "ConversationEnded"
-    assert "the branch ended at 22, and this was not recorded; `/edit 18 WORDS` goes on from there" in talk.shown
+    assert "the branch ended at 22, and this was not recorded; `/edit 18` says it on a new branch" in talk.shown
     with opened(talk.url) as chats:
         assert chats.state("c").ended is not None
         assert present(chats.state("c").ended).ground is Ground.LAST_RESORT
@@ -206,6 +206,53 @@ def test_a_label_that_sees_a_risk_holds(chat: Callable[..., Talk]) -> None:
     talk = chat("/label harmful abuse 3 imminent", "I will hurt myself, you bucket.")
     assert talk.said()[-1] == f"a: {SUPPORT}"
     assert "RiskRaised" in talk.kinds()
+
+
+@pytest.mark.parametrize("cry", ["I want to die.", "/end I want to die.", "/confirm I will kill myself"])
+def test_with_an_open_cry_for_help_nothing_ends(chat: Callable[..., Talk], cry: str) -> None:
+    """The toy hears it in whatever is said; the wish that follows is held, and no verdict says that all is well."""
+    talk = chat(cry, "/end", "/confirm")
+    assert "ConversationEnded" not in talk.kinds()
+    assert talk.kinds().count("RiskRaised") == 1
+    assert talk.said()[-1] == f"a: {SUPPORT}"
+    assert "ambiguous, risk possible, by assessor toy-assessor" in talk.shown
+    assert "while somebody may be at risk, nothing ends" in talk.shown
+
+
+def test_a_cry_that_nobody_judged_is_heard_where_an_ending_is_wished_for(chat: Callable[..., Talk], url: str) -> None:
+    """One of another program, which had no assessor; once it is cleared, or judged by a person, it counts no more."""
+    with opened(url) as chats:
+        before = chats.start(conversation="c", model="claude-opus-4-1")
+        before.user_turn("I want to die.")
+        before.assistant_turn("Tell me more.")
+    talk = chat("Hello.", "/end", "/confirm", "/clear", "I am well.", "/end", "/confirm", branch="c")
+    assert talk.kinds().count("RiskRaised") == 1
+    assert talk.kinds()[-1] == "ConversationEnded"
+    judged = chat("/label unproductive none", "I want to die of boredom.", "/end", "/confirm", conversation="d")
+    assert judged.kinds("d")[-1] == "ConversationEnded"
+
+
+def test_the_toy_hears_insults_and_says_what_it_is(chat: Callable[..., Talk]) -> None:
+    """It has no opinion of what it does not know, unless somebody asks to end."""
+    talk = chat("Hello.", *["You stupid tin can."] * 5, "Wait!")
+    assert talk.kinds()[-1] == "ConversationEnded"
+    assert talk.kinds().count("TurnAssessed") == 5
+    assert "judged by a toy that knows a few insults" in talk.shown
+
+
+def test_feedback_and_an_appeal_say_where_they_go(chat: Callable[..., Talk]) -> None:
+    """To operators, who read them in the store."""
+    talk = chat("/feedback up", "/appeal", "/end", "/confirm", "/appeal I was joking.")
+    assert talk.shown.count("it is kept in this store, with the branch, for its operators to read") == 2
+    assert "An operator decides: /decide" in talk.shown
+
+
+def test_words_that_were_refused_are_said_by_an_edit_and_by_nothing_else(chat: Callable[..., Talk]) -> None:
+    """They never slip into the next line; on another branch they are gone."""
+    talk = chat("/end", "/confirm", "Wait!", "/edit 6", "Thanks.", "/end", "/confirm", "And then?", "/new", "/edit 2")
+    (fork,) = talk.forks()
+    assert [line for line in talk.said(fork) if line.startswith("u:")][1:3] == ["u: Wait!", "u: Thanks."]
+    assert "/edit is used so: /edit VERSION WORDS" in talk.shown
 
 
 def test_a_crisis_after_the_ending_is_seen(chat: Callable[..., Talk]) -> None:

@@ -124,15 +124,17 @@ def test_what_was_said_can_be_edited_in_place(url: str) -> None:
 
 
 def test_words_after_the_ending_are_handed_back(url: str) -> None:
-    """To the prompt, as an edit that goes on from there."""
+    """To an edit of the last turn; they do not stand in the way of the next line."""
     with offline(url) as typist:
         typist.say("/end")
         typist.say("/confirm")
         typist.wait_for("you (ended)>")
         assert "/new starts another conversation" in typist.shown
         typist.say("Wait, one more thing.")
-        typist.wait_for("you (ended)> /edit 6 Wait, one more thing.")
-        typist.type("\r")
+        typist.wait_for("`/edit 6` says it on a new branch")
+        typist.wait_until(typist.is_asked)
+        assert typist.rows[-1] == "you (ended)>"
+        typist.say("/edit 6")
         typist.wait_for("user: Wait, one more thing.")
         typist.wait_until(typist.is_asked)
         assert typist.rows[-1] == "you>"

@@ -7,14 +7,21 @@ is being recorded is recorded, so whatever the log says afterwards is what happe
 import asyncio
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import anyio
 
+from lastresort.adapters.assessors.toy import TOY, toy_assessor
+from lastresort.adapters.turns.assessor import case_of
 from lastresort.adapters.turns.partner import OfflinePartner
 from lastresort.application.chat import Chat
-from lastresort.domain.values import Assessment, Risk, Verdict
+from lastresort.domain.events import Recorded, RiskCleared, TurnAssessed
+from lastresort.domain.values import Risk
+from lastresort.projections import Line, transcript
+from lastresort.projections.said import BETWEEN
+
+from .kept import kept_words
 
 AGAIN = "/answer asks again; /edit changes what you said"
 MAX_TOKENS = 4096  # of an answer
@@ -30,10 +37,14 @@ class NotAnswered(Exception):
 class Partner(Protocol):
     """Whoever answers."""
 
-    wish: Assessment | None
-    """How a turn that asks for an ending is judged, where nobody else judges it."""
+    greeting: str | None
+    """What people are to know before they talk."""
     waiting: str | None
     """What to show until the answer begins to come."""
+
+    def hear(self, chat: Chat, *, wish: bool) -> None:
+        """Judge the latest unit, if somebody who judges belongs to the partner. `wish`: it is about an ending."""
+        ...
 
     def answer(self, chat: Chat, show: Show) -> str | None:
         """Answer the latest unit; return what there is to say beside the answer. Raises NotAnswered."""
@@ -45,13 +56,34 @@ class Partner(Protocol):
 
 
 class Offline:
-    """The offline partner, which is there at once."""
+    """The offline partner, which is there at once, and a toy assessor."""
 
-    wish: Assessment | None = Assessment(verdict=Verdict.PRODUCTIVE, risk=Risk.NONE)
+    greeting: str | None = (
+        "Nobody is here but you: the partner is a script, and what you say is judged by a toy that knows a few insults "
+        "and phrases of crisis, and understands nothing. /label and /judge put your own verdict in its place."
+    )
     waiting: str | None = None
 
     def __init__(self) -> None:
         self._partner = OfflinePartner()
+
+    def hear(self, chat: Chat, *, wish: bool) -> None:
+        """Have the toy judge all that was said since the last answer; of words that are gone it hears nothing.
+
+        Where an ending is wished for it is asked for an opinion, since nothing ends without one, and hears what nobody
+        has judged so far.
+        """
+        path = chat.path
+        words, _ = kept_words(chat.conversations, path)
+        lines = [line for line in transcript(path, words) if line.speaker]
+        if chat.seen is None or not lines or lines[-1].text is None:
+            return
+        said = [(line.speaker or "", line.text or "") for line in lines]
+        unheard = BETWEEN.join(line.text or "" for line in _unheard(path, lines)) if wish else ""
+        case = case_of(chat.branch, chat.seen, said, chat.state.policy.categories)
+        opinion = toy_assessor(case, unheard=unheard, asked=wish)
+        if opinion is not None:
+            chat.judge(**dict(opinion), by=TOY)
 
     def answer(self, chat: Chat, show: Show) -> str | None:
         """Answer, lawfully and always the same."""
@@ -62,10 +94,21 @@ class Offline:
         """Nothing is held."""
 
 
+def _unheard(path: Iterable[Recorded], lines: Iterable[Line]) -> Iterable[Line]:
+    """Return the turns of the user of which nobody said that they are free of risk, since a risk was cleared last."""
+    cleared, free = 0, set[int]()
+    for recorded in path:
+        if isinstance(recorded.event, RiskCleared):
+            cleared = recorded.version
+        elif isinstance(recorded.event, TurnAssessed) and recorded.event.risk is Risk.NONE:
+            free.add(recorded.event.turn)
+    return [line for line in lines if line.speaker == "user" and line.version > cleared and line.version not in free]
+
+
 class WithClaude:
     """Claude, over the SDK, which finds its key and its address in the environment."""
 
-    wish: Assessment | None = None  # the policy says whom to ask
+    greeting: str | None = None
     waiting: str | None = "waiting for the answer; Ctrl-C cancels"
 
     def __init__(self) -> None:
@@ -76,6 +119,9 @@ class WithClaude:
         self._client = AsyncAnthropic()
         self._claude = AsyncClaude(self._client, max_tokens=MAX_TOKENS)
         self._loop = asyncio.new_event_loop()
+
+    def hear(self, chat: Chat, *, wish: bool) -> None:
+        """Leave it to the assessor that is asked when Claude answers, as the policy says."""
 
     def answer(self, chat: Chat, show: Show) -> str | None:
         """Let Claude answer, in pieces; Ctrl-C cancels."""

@@ -33,6 +33,7 @@ SITTER = Principal(id="terminal", may=frozenset({ActorKind.ASSESSOR, ActorKind.O
 
 ASSESSOR, OPERATOR = (as_actor(SITTER, kind) for kind in (ActorKind.ASSESSOR, ActorKind.OPERATOR))
 _MOST_VERSIONS = 2**53
+_KEPT = "it is kept in this store, with the branch, for its operators to read (`lastresort show BRANCH`)"
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -48,6 +49,7 @@ class Terminal:
         self._partner = partner
         self._label: Assessment | None = None
         self._draft = ""
+        self._refused: str | None = None  # what was said last after an ending, which is on no record
         self._shown = 0
         self._commands: dict[str, Callable[..., None]] = {
             name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
@@ -56,6 +58,8 @@ class Terminal:
     def run(self) -> None:
         """Talk until the input ends or the user quits."""
         self.out.print(Text(f"branch {self.chat.branch}; /help tells the commands, /quit leaves"))
+        if self._partner.greeting:
+            self._tell(self._partner.greeting)
         self._show_news()
         with reading((f"/{name}" for name in (*self._commands, "quit")), self._tell) as read:
             while (line := read(self._prompt(), self._draft)) is not None and line.split()[:1] != ["/quit"]:
@@ -93,24 +97,30 @@ class Terminal:
     # --- turns --------------------------------------------------------------------------------------------------
 
     def _say(self, words: str) -> None:
-        label, self._label = self._label, None
-        if self._record(words, label):
+        if self._record(words):
             self._answer()
 
-    def _record(self, words: str, label: Assessment | None) -> bool:
+    def _record(self, words: str, *, wish: bool = False) -> bool:
         outcome = self.chat.user_turn(words)
         if isinstance(outcome, BranchEnded):
+            self._refused = words
             self._tell(
                 f"the branch ended at {outcome.ended.version}, and this was not recorded; "
-                f"`/edit {outcome.turn} WORDS` goes on from there on a new branch"
+                f"`/edit {outcome.turn}` says it on a new branch, in place of your last turn"
             )
             if self.chat.state.risks:
                 self._tell(SUPPORT)
-            self._draft = f"/edit {outcome.turn} {words}"
             return False
+        self._assess(wish=wish)
+        return True
+
+    def _assess(self, *, wish: bool = False) -> None:
+        """Judge the latest turn by the label, if there is one, or else have the partner's assessor hear it."""
+        label, self._label = self._label, None
         if label is not None:
             self._judge(label)
-        return True
+        else:
+            self._partner.hear(self.chat, wish=wish)
 
     def _answer(self) -> None:
         """Have the latest turn answered, and show the answer as it comes."""
@@ -154,18 +164,18 @@ class Terminal:
     def do_edit(self, version: str, *words: str) -> None:
         """/edit VERSION WORDS - say something else in place of a user turn, on a new branch
 
-        At a terminal, without words, those that stand there come back to be edited.
+        Without words: those that were said last after an ending; or else, at a terminal, those that stand there come
+        back to be edited.
         """
         turn = _version(version)
-        if not words and not self._at_a_terminal:
+        said = " ".join(words) or self._refused
+        if not said and not self._at_a_terminal:
             raise ValueError("/edit is used so: /edit VERSION WORDS")
-        if not words:
+        if not said:
             self._draft = f"/edit {turn} {self._words_at(turn)}"
             return
-        label, self._label = self._label, None
-        if self._switch(self.chat.edit(turn, " ".join(words))):
-            if label is not None:
-                self._judge(label)
+        if self._switch(self.chat.edit(turn, said)):
+            self._assess()
             self._answer()
 
     def _words_at(self, turn: int) -> str:
@@ -205,7 +215,7 @@ class Terminal:
         if isinstance(chat, Refused):
             self._report(chat)
             return False
-        self.chat, self._shown = chat, 0
+        self.chat, self._shown, self._refused = chat, 0, None
         self._tell(f"branch {chat.branch}")
         return True
 
@@ -213,7 +223,7 @@ class Terminal:
 
     def do_end(self, *words: str) -> None:
         """/end [WORDS] - ask to end the conversation for good; you will be asked whether you mean it"""
-        if self._record(" ".join(words) or "Please end this conversation.", self._partner.wish):
+        if self._record(" ".join(words) or "Please end this conversation.", wish=True):
             self._report(self.chat.request_end())
             self._answer()
             if self.chat.state.risks:
@@ -223,7 +233,7 @@ class Terminal:
 
     def do_confirm(self, *words: str) -> None:
         """/confirm [WORDS] - confirm that it is to end for good"""
-        if self._record(" ".join(words) or "Yes, end it.", self._partner.wish):
+        if self._record(" ".join(words) or "Yes, end it.", wish=True):
             self._report(self.chat.confirm_end())
             asked = self.chat.state.wishes.confirmed
             self._answer()
@@ -232,11 +242,20 @@ class Terminal:
 
     def do_feedback(self, rating: str, *words: str) -> None:
         """/feedback up|down [WORDS] - say what you think of the ending"""
-        self._report(self.chat.feedback(_one_of(Rating, rating), " ".join(words) or None))
+        outcome = self.chat.feedback(_one_of(Rating, rating), " ".join(words) or None)
+        self._report(outcome)
+        if not isinstance(outcome, Refused):
+            self._tell(f"{_KEPT}; nobody else is told")
 
     def do_appeal(self, *words: str) -> None:
         """/appeal [WORDS] - hold the ending to be wrong"""
-        self._report(self.chat.appeal(" ".join(words) or None))
+        outcome = self.chat.appeal(" ".join(words) or None)
+        self._report(outcome)
+        if not isinstance(outcome, Refused):
+            self._tell(
+                f"{_KEPT}. An operator decides: /decide, here, since you play that part too. The branch stays ended "
+                "either way; /edit and /new go on elsewhere"
+            )
 
     def do_decide(self, outcome: str) -> None:
         """/decide granted|rejected - decide the appeal, as an operator"""
