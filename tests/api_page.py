@@ -29,7 +29,7 @@ SECTIONS = {
     "Errors": ("StoreError", "NotAllowed", "UnknownBranch", "CommandIdReused", "Contended", "PolicyError"),
     "Values": (
         "Policy", "Principal", "as_actor", "Actor", "ActorKind",
-        "Verdict", "Risk", "About", "Ground", "Rating", "ForkCause", "ErasureCause",
+        "Verdict", "Risk", "About", "Ground", "Rating", "ForkCause", "ErasureCause", "HoldReason", "Mode",
         "AppealOutcome",
     ),
     "The law as functions": (
