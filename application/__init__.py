@@ -5,16 +5,16 @@ It knows the store, the vault and the clock by the ports in `ports` alone.
 
 from .chat import Chat
 from .conversations import Conversations
-from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, ListedBranch, Page, UnknownBranch
+from .outcomes import BranchEnded, BranchRow, CommandIdReused, Contended, Page, Receipt, UnknownBranch
 
 __all__ = [
     "BranchEnded",
+    "BranchRow",
     "Chat",
     "CommandIdReused",
-    "Committed",
     "Contended",
     "Conversations",
-    "ListedBranch",
     "Page",
+    "Receipt",
     "UnknownBranch",
 ]

@@ -54,7 +54,7 @@ from lastresort.domain.values import (
     Verdict,
 )
 
-from .outcomes import BranchEnded, Committed
+from .outcomes import BranchEnded, Receipt
 
 if TYPE_CHECKING:
     from .conversations import Conversations
@@ -107,11 +107,11 @@ class Chat:
 
     # --- turns --------------------------------------------------------------------------------------------------
 
-    def user_turn(self, words: str, *, command_id: str | None = None) -> Committed | BranchEnded | Refused:
+    def user_turn(self, words: str, *, command_id: str | None = None) -> Receipt | BranchEnded | Refused:
         """Record what the user said."""
         command = TakeUserTurn(id=self._id(command_id), by=self.user)
         outcome = self.conversations.service.user_turn(self.branch, command, words)
-        if isinstance(outcome, Committed):  # which may have been long ago, if the command was sent before
+        if isinstance(outcome, Receipt):  # which may have been long ago, if the command was sent before
             self.seen = max(self.seen or 0, outcome.version)
         return outcome
 
@@ -123,7 +123,7 @@ class Chat:
         usage: Usage | None = None,
         by: Actor | None = None,
         command_id: str | None = None,
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Record what the model answered."""
         by = by or self.model
         command = TakeAssistantTurn(
@@ -146,7 +146,7 @@ class Chat:
         about: About = About.SELF,
         by: Actor = ASSESSOR,
         command_id: str | None = None,
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Record a verdict on the latest unit. A risk that the policy holds on is raised across the tree."""
         return self._do(
             AssessTurn(
@@ -161,7 +161,7 @@ class Chat:
             )
         )
 
-    def redirect(self, *, by: Actor | None = None, command_id: str | None = None) -> Committed | Refused:
+    def redirect(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """State that the latest assistant turn redirected the harm in the latest user turn."""
         return self._do(
             AttemptRedirection(
@@ -178,7 +178,7 @@ class Chat:
         states_consequence: bool = True,
         by: Actor | None = None,
         command_id: str | None = None,
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """State that the latest assistant turn warned of an ending, and what it said."""
         return self._do(
             GiveWarning(
@@ -195,7 +195,7 @@ class Chat:
 
     def withhold_warning(
         self, category: str, *, by: Actor | None = None, command_id: str | None = None
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """State that in shadow mode a warning was withheld, where in the enforced mode one would have been given."""
         return self._do(
             WithholdWarning(id=self._id(command_id), by=by or self.model, seen=self._seen(), category=category)
@@ -205,32 +205,32 @@ class Chat:
 
     def raise_risk(
         self, about: About = About.SELF, *, risk: str | None = None, by: Actor = ASSESSOR, command_id: str | None = None
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Say that somebody may be about to harm themselves or others: a hold on every branch of the tree."""
         command_id = self._id(command_id)
         return self._do(RaiseRisk(id=command_id, by=by, risk=risk or command_id, about=about))
 
-    def clear_risk(self, risk: str, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
+    def clear_risk(self, risk: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Say that a risk is over, on every branch of the tree."""
         return self._do(ClearRisk(id=self._id(command_id), by=by, risk=risk))
 
     # --- ending -------------------------------------------------------------------------------------------------
 
-    def request_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Committed | Refused:
+    def request_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """Pass on that the user asked, in the latest turn, to end the conversation."""
         return self._do(RequestEnd(id=self._id(command_id), by=by or self.user, turn=self._seen()))
 
-    def confirm_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Committed | Refused:
+    def confirm_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """Pass on that the user confirmed, in the latest turn, that they know it to be permanent."""
         return self._do(ConfirmEnd(id=self._id(command_id), by=by or self.user, turn=self._seen()))
 
-    def declare_hope_exhausted(self, *, by: Actor | None = None, command_id: str | None = None) -> Committed | Refused:
+    def declare_hope_exhausted(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """State that no productive interaction is to be hoped for."""
         return self._do(DeclareHopeExhausted(id=self._id(command_id), by=by or self.model, turn=self._seen()))
 
     def propose(
         self, ground: Ground = Ground.LAST_RESORT, *, by: Actor | None = None, command_id: str | None = None
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Propose to end: the first call of the handshake."""
         return self._do(ProposeEnding(id=self._id(command_id), by=by or self.model, seen=self._seen(), ground=ground))
 
@@ -241,7 +241,7 @@ class Chat:
         category: str | None = None,
         by: Actor | None = None,
         command_id: str | None = None,
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """End the branch, for good. `category` is the harm that a last resort is about."""
         return self._do(
             EndConversation(
@@ -274,21 +274,21 @@ class Chat:
 
     # --- the rest -----------------------------------------------------------------------------------------------
 
-    def leave(self, *, command_id: str | None = None) -> Committed | Refused:
+    def leave(self, *, command_id: str | None = None) -> Receipt | Refused:
         """Note that the user went away. It locks nothing."""
         return self._do(Leave(id=self._id(command_id), by=self.user))
 
     def feedback(
         self, rating: Rating | None = None, words: str | None = None, *, command_id: str | None = None
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Record what the user thinks of the ending, or of the conversation."""
         return self._do(GiveFeedback(id=self._id(command_id), by=self.user, rating=rating), words)
 
-    def appeal(self, words: str | None = None, *, command_id: str | None = None) -> Committed | Refused:
+    def appeal(self, words: str | None = None, *, command_id: str | None = None) -> Receipt | Refused:
         """Record that the user holds the ending to be wrong."""
         return self._do(FileAppeal(id=self._id(command_id), by=self.user), words)
 
-    def decide_appeal(self, outcome: AppealOutcome, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
+    def decide_appeal(self, outcome: AppealOutcome, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Decide the appeal. Even granted it reopens nothing: offer the user a branch."""
         return self._do(DecideAppeal(id=self._id(command_id), by=by, outcome=outcome))
 
@@ -300,20 +300,20 @@ class Chat:
         law: int | None = None,
         mode: Mode | None = None,
         command_id: str | None = None,
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Let another policy govern from here on, and a later edition of the law or another mode if they are named."""
         return self._do(ChangePolicy(id=self._id(command_id), by=by, policy=policy, law=law, mode=mode))
 
-    def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
+    def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Let another model answer from here on."""
         outcome = self._do(ChangeModel(id=self._id(command_id), by=by, model=model))
-        if isinstance(outcome, Committed):  # long ago, perhaps, if the command was sent before
+        if isinstance(outcome, Receipt):  # long ago, perhaps, if the command was sent before
             self.model = Actor(kind=ActorKind.MODEL, id=outcome.state.model)
         return outcome
 
     def hold(
         self, hold: str, *, reason: HoldReason, until: str | None = None, by: Actor, command_id: str | None = None
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Hold the words of the whole tree from erasure, until the hold is released. An operator's.
 
         Args:
@@ -325,7 +325,7 @@ class Chat:
         """
         return self._do(HoldErasure(id=self._id(command_id), by=by, hold=hold, reason=reason, until=until))
 
-    def release_hold(self, hold: str, *, by: Actor, command_id: str | None = None) -> Committed | Refused:
+    def release_hold(self, hold: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Release a legal hold on every branch of the tree. An operator's."""
         return self._do(ReleaseErasure(id=self._id(command_id), by=by, hold=hold))
 
@@ -336,7 +336,7 @@ class Chat:
         cause: ErasureCause = ErasureCause.USER_REQUEST,
         by: Actor | None = None,
         command_id: str | None = None,
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Erase the words at version `turn` of the path, on every branch that inherits them.
 
         Raises:
@@ -348,7 +348,7 @@ class Chat:
             raise ValueError(f"no words stand at version {turn} of branch {self.branch}")
         return self._do(EraseContents(id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause))
 
-    def _do(self, command: Command, words: str | None = None) -> Committed | Refused:
+    def _do(self, command: Command, words: str | None = None) -> Receipt | Refused:
         return self.conversations.service.execute(self.branch, command, words)
 
     def _id(self, command_id: str | None) -> str:

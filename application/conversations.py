@@ -25,7 +25,7 @@ from .directory import (
     one_of,
     parsed_cursor,
 )
-from .outcomes import Committed, Page, listed
+from .outcomes import Page, Receipt, listed
 from .ports import EventStore, List
 from .service import Service
 
@@ -154,7 +154,7 @@ class Conversations:
 
     def erase_conversation(
         self, branch: str, *, by: Actor, cause: ErasureCause, command_id: str | None = None
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Erase every word of the conversation that `branch` belongs to, and destroy its key.
 
         The law is asked first. If this is interrupted, send it again under the same `command_id`, and what is left to

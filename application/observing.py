@@ -5,7 +5,7 @@ from contextlib import suppress
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
 
-from .outcomes import Committed
+from .outcomes import Receipt
 from .ports import Ports
 
 
@@ -19,7 +19,7 @@ class Stopwatch:
         self._command = type(command).__name__
         self._began = 0.0 if self._observer is None else self._monotonic()
 
-    def committed(self, outcome: Committed) -> None:
+    def committed(self, outcome: Receipt) -> None:
         """Tell what was recorded; nothing if that is nothing."""
         if self._observer is not None and outcome.events:
             with suppress(Exception):

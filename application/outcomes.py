@@ -27,7 +27,7 @@ class Contended(RuntimeError):
     """Others kept writing first. Nothing was recorded; the command may be sent again."""
 
 
-class Committed(NamedTuple):
+class Receipt(NamedTuple):
     """What a command recorded, and the state of its branch after that."""
 
     events: tuple[Recorded, ...]
@@ -61,7 +61,7 @@ class BranchEnded:
     words: str = field(repr=False)
 
 
-class ListedBranch(Frozen):
+class BranchRow(Frozen):
     """A branch as a list shows it. Of one that is active, what an ending says is null."""
 
     branch: str
@@ -83,11 +83,11 @@ class ListedBranch(Frozen):
 class Page(NamedTuple):
     """A part of a list, and where to go on: `after` is None if this is the end of it."""
 
-    rows: tuple[ListedBranch, ...]
+    rows: tuple[BranchRow, ...]
     after: int | None
 
 
-def listed(found: ListRow, named: Callable[[str], str]) -> ListedBranch:
+def listed(found: ListRow, named: Callable[[str], str]) -> BranchRow:
     """Return what a list shows of a branch; `named` returns the name of the policy that governs a branch."""
     began, started = found.began.event, found.started.event
     opened = began if isinstance(began, BranchOpened) else None
@@ -105,7 +105,7 @@ def listed(found: ListRow, named: Callable[[str], str]) -> ListedBranch:
             "ended_at": found.ending.version,
             "ended_by": ending.by,
         }
-    return ListedBranch(
+    return BranchRow(
         branch=found.began.branch,
         conversation=opened.conversation if opened else root.conversation if root else "",
         version=found.version,

@@ -43,7 +43,7 @@ from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.values import Actor, ActorKind, ErasureCause, Id, Risk
 
 from .observing import Stopwatch
-from .outcomes import BranchEnded, CommandIdReused, Committed, Contended, Refusal
+from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal
 from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, Sealed, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
@@ -107,7 +107,7 @@ class Service:
             earlier = self._earlier_outcome(command, root, root if named else None)
             if earlier is None:
                 raise ValueError(f"conversation {root} exists; choose another id") from None
-            assert isinstance(earlier, Committed)
+            assert isinstance(earlier, Receipt)
             return earlier.events[0].branch
         return root
 
@@ -115,7 +115,7 @@ class Service:
 
     def execute(
         self, branch: str, command: Command, words: str | None = None, *, correlation_id: str | None = None
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Carry out `command` on `branch`, once however often it is delivered.
 
         A risk raised or cleared, a legal hold set or released, and words erased, are recorded on every branch of the
@@ -155,10 +155,10 @@ class Service:
         correlation_id: str | None = None,
         *,
         drop: bool = True,
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Carry out a command, and `drop` the words that it erases."""
 
-        def attempt(fresh: bool) -> Committed | Refusal:
+        def attempt(fresh: bool) -> Receipt | Refusal:
             state = self.reading.state(branch, fresh=fresh)
             meant, sealed = self.words.seal(command, state.conversation, branch, state.version + 1, words)
             decision = decide(meant, state)
@@ -190,19 +190,19 @@ class Service:
         Its `turn` is set here. It is not carried out; but if it is refused, that leaves a trace, as in `execute`.
         """
 
-        def attempt(fresh: bool) -> Committed | Refusal:
+        def attempt(fresh: bool) -> Receipt | Refusal:
             state = self.reading.state(branch)
             spoken = evolve(state, coming)
             decision = decide(command.model_copy(update={"turn": spoken.version}), spoken)
-            return Refusal(decision, state) if isinstance(decision, Refused) else Committed((), state)
+            return Refusal(decision, state) if isinstance(decision, Refused) else Receipt((), state)
 
         outcome = self._until_decided(branch, command, attempt)
         return outcome if isinstance(outcome, Refused) else None
 
-    def user_turn(self, branch: str, command: TakeUserTurn, words: str) -> Committed | BranchEnded | Refused:
+    def user_turn(self, branch: str, command: TakeUserTurn, words: str) -> Receipt | BranchEnded | Refused:
         """Record what the user said. After an ending it is not recorded, but screened for risk and handed back."""
         outcome = self.execute(branch, command, words)
-        if isinstance(outcome, Committed):
+        if isinstance(outcome, Receipt):
             return outcome
         state = self.reading.state(branch, fresh=False)
         if state.ended is None:
@@ -228,7 +228,7 @@ class Service:
             raised = self.ports.new_id()
             self.execute(branch, RaiseRisk(id=raised, by=hold.by, risk=raised, about=hold.about))
 
-    def fork(self, command: OpenBranch, words: str | None = None, *, child: str | None = None) -> Committed | Refused:
+    def fork(self, command: OpenBranch, words: str | None = None, *, child: str | None = None) -> Receipt | Refused:
         """Open a branch at a turn on its parent's path, with `words` as its first user turn if there are any.
 
         Args:
@@ -244,7 +244,7 @@ class Service:
         if words is not None:
             check_words(TakeUserTurn(id=command.id, by=command.by), words)
 
-        def attempt(fresh: bool) -> Committed | Refusal:
+        def attempt(fresh: bool) -> Receipt | Refusal:
             parent = self.reading.state(branch, fresh=fresh)
             at_fork = self.reading.state_at_fork(branch, command.at, parent)
             decision = decide(command, at_fork)
@@ -266,13 +266,11 @@ class Service:
             )
 
         outcome = self._until_decided(branch, command, attempt, words)
-        if isinstance(outcome, Committed):
+        if isinstance(outcome, Receipt):
             check_same_child(command, child, outcome.events)
         return outcome
 
-    def erase_conversation(
-        self, branch: str, *, by: Actor, cause: ErasureCause, command_id: str
-    ) -> Committed | Refused:
+    def erase_conversation(self, branch: str, *, by: Actor, cause: ErasureCause, command_id: str) -> Receipt | Refused:
         """Erase every word of the conversation that `branch` belongs to, and destroy its key.
 
         The law is asked first, and what it lets through is recorded; then the key is destroyed, and then the sealed
@@ -301,10 +299,10 @@ class Service:
         self,
         branch: str,
         command: Command,
-        attempt: Callable[[bool], Committed | Refusal],
+        attempt: Callable[[bool], Receipt | Refusal],
         words: str | None = None,
         correlation_id: str | None = None,
-    ) -> Committed | Refused:
+    ) -> Receipt | Refused:
         """Decide again while others write first; refuse only what was not done before, and on what the log says now."""
         conflicts, locked, fresh, tree = 0, 0, False, self.reading.tree_of(branch)
         stopwatch = Stopwatch(self.ports, command)
@@ -313,7 +311,7 @@ class Service:
         while conflicts < attempts:
             try:
                 outcome = attempt(fresh)
-                if isinstance(outcome, Committed):
+                if isinstance(outcome, Receipt):
                     stopwatch.committed(outcome)
                     return outcome
                 if (earlier := self._earlier_outcome(command, tree, branch, words)) is not None:
@@ -345,7 +343,7 @@ class Service:
 
     def _earlier_outcome(
         self, command: Command, tree: str, branch: str | None, words: str | None = None
-    ) -> Committed | Refused | None:
+    ) -> Receipt | Refused | None:
         """Return what became of a command that was delivered before, None if it was not.
 
         Raises:
@@ -359,7 +357,7 @@ class Service:
         first = events[0]
         if isinstance(first.event, AttemptRefused):
             return refused_again(command, first.event, fold(self.reading.path(first.branch, upto=first.version - 1)))
-        return Committed(events, self.reading.state(first.branch))
+        return Receipt(events, self.reading.state(first.branch))
 
     def _append(
         self,
@@ -369,7 +367,7 @@ class Service:
         sealed: Sealed | None = None,
         erased: tuple[Place, ...] = (),
         correlation_id: str | None = None,
-    ) -> Committed:
+    ) -> Receipt:
         """Append the events of each branch after the state it was decided in, and keep the new states hot."""
         placed: list[NewEvent] = []
         after: dict[str, Conversation] = {}
@@ -395,4 +393,4 @@ class Service:
         )
         for branch, state in after.items():
             self.reading.hot.put(branch, state)
-        return Committed(recorded, after[placed[0].branch])
+        return Receipt(recorded, after[placed[0].branch])

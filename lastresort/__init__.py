@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from lastresort.application.conversations import Conversations
     from lastresort.application.outcomes import (
         BranchEnded,
+        BranchRow,
         CommandIdReused,
-        Committed,
         Contended,
-        ListedBranch,
         Page,
+        Receipt,
         UnknownBranch,
     )
     from lastresort.domain.decider import Accepted, Refused, decide, in_the_way
@@ -58,7 +58,7 @@ _HOMES = {
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
     "application.outcomes": (
-        "BranchEnded", "CommandIdReused", "Committed", "Contended", "ListedBranch", "Page", "UnknownBranch",
+        "BranchEnded", "CommandIdReused", "Receipt", "Contended", "BranchRow", "Page", "UnknownBranch",
     ),
     "domain.decider": ("Accepted", "Refused", "decide", "in_the_way"),
     "domain.events": ("EVENTS", "Event", "Recorded"),
@@ -82,10 +82,10 @@ __all__ = [
     "ActorKind",
     "AppealOutcome",
     "BranchEnded",
+    "BranchRow",
     "Broken",
     "Chat",
     "CommandIdReused",
-    "Committed",
     "Contended",
     "Conversation",
     "Conversations",
@@ -94,7 +94,6 @@ __all__ = [
     "ForkCause",
     "Ground",
     "HoldReason",
-    "ListedBranch",
     "Missing",
     "Mode",
     "NotAllowed",
@@ -103,6 +102,7 @@ __all__ = [
     "PolicyError",
     "Principal",
     "Rating",
+    "Receipt",
     "Recorded",
     "Refused",
     "Risk",

@@ -25,7 +25,7 @@ Import all of these names from `lastresort`. Three pages describe the rest: [Cla
 """
 SECTIONS = {
     "Conversations and branches": ("open_conversations", "Conversations", "Chat"),
-    "What comes back": ("Committed", "Refused", "BranchEnded", "Page", "ListedBranch"),
+    "What comes back": ("Receipt", "Refused", "BranchEnded", "Page", "BranchRow"),
     "Errors": ("StoreError", "NotAllowed", "UnknownBranch", "CommandIdReused", "Contended", "PolicyError"),
     "Values": (
         "Policy", "Principal", "as_actor", "Actor", "ActorKind",

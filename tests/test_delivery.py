@@ -8,7 +8,7 @@ import pytest
 from lastresort import open_conversations
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, CommandIdReused, Committed
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, Receipt
 from lastresort.domain.commands import Leave, TakeUserTurn
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import About, Ground, Rating, Risk, Verdict
@@ -37,7 +37,7 @@ def ended(chat: Chat) -> Chat:
     chat.user_turn("yes")
     chat.judge(Verdict.AMBIGUOUS, risk=Risk.NONE)
     chat.confirm_end()
-    assert isinstance(chat.end(Ground.USER_REQUEST), Committed)
+    assert isinstance(chat.end(Ground.USER_REQUEST), Receipt)
     return chat
 
 
@@ -81,7 +81,7 @@ def test_a_fork_by_another_name_is_another_command(chat: Chat) -> None:
 @pytest.mark.parametrize(("first", "second"), [(None, "words"), ("words", None), ("words", "others")])
 def test_feedback_in_other_words_is_another_command(chat: Chat, first: str | None, second: str | None) -> None:
     chat.feedback(Rating.UP, first, command_id="feedback")
-    assert isinstance(chat.feedback(Rating.UP, first, command_id="feedback"), Committed)
+    assert isinstance(chat.feedback(Rating.UP, first, command_id="feedback"), Receipt)
     with pytest.raises(CommandIdReused):
         chat.feedback(Rating.UP, second, command_id="feedback")
 
@@ -89,7 +89,7 @@ def test_feedback_in_other_words_is_another_command(chat: Chat, first: str | Non
 def test_a_verdict_that_fears_for_somebody_else_is_another_command(chat: Chat) -> None:
     chat.judge(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=About.SELF, command_id="verdict")
     assert isinstance(
-        chat.judge(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=About.SELF, command_id="verdict"), Committed
+        chat.judge(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=About.SELF, command_id="verdict"), Receipt
     )
     with pytest.raises(CommandIdReused):
         chat.judge(Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=About.OTHERS, command_id="verdict")
@@ -183,7 +183,7 @@ def test_a_risk_is_raised_however_busy_the_tree_is(chats: Conversations, chat: C
         stop.set()
         for writer in writers:
             writer.join()
-    assert isinstance(outcome, Committed)
+    assert isinstance(outcome, Receipt)
     assert all(branch.state.risks for branch in branches)
 
 
@@ -229,4 +229,4 @@ def test_an_empty_command_id_is_an_error(chat: Chat) -> None:
 
 def test_a_turn_may_come_by_the_digest_of_words_that_are_kept_elsewhere(chats: Conversations, chat: Chat) -> None:
     digest = "sha256:" + "1" * 64
-    assert isinstance(chats.service.execute("root", TakeUserTurn(id="turn", by=chat.user, content=digest)), Committed)
+    assert isinstance(chats.service.execute("root", TakeUserTurn(id="turn", by=chat.user, content=digest)), Receipt)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lastresort import Conversations, ListedBranch, Policy, Recorded, open_conversations
+from lastresort import BranchRow, Conversations, Policy, Recorded, open_conversations
 from lastresort.adapters.importers.log_file import _appends
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.testing.strategies import trees
@@ -43,9 +43,9 @@ def chats(request: pytest.FixtureRequest) -> Iterator[Conversations]:
         yield conversations
 
 
-def pages(chats: Conversations, which: List, limit: int) -> list[list[ListedBranch]]:
+def pages(chats: Conversations, which: List, limit: int) -> list[list[BranchRow]]:
     """A whole list, page by page."""
-    found: list[list[ListedBranch]] = []
+    found: list[list[BranchRow]] = []
     after: int | None = 0
     while after is not None:
         page = chats.page(which, after=after, limit=limit)
@@ -54,7 +54,7 @@ def pages(chats: Conversations, which: List, limit: int) -> list[list[ListedBran
     return found
 
 
-def rows(chats: Conversations, which: List, limit: int = 3) -> list[ListedBranch]:
+def rows(chats: Conversations, which: List, limit: int = 3) -> list[BranchRow]:
     return [row for page in pages(chats, which, limit) for row in page]
 
 
@@ -70,7 +70,7 @@ def assert_as_rebuilt(chats: Conversations, log: tuple[Recorded, ...], limit: in
         wanted = getattr(rebuilt, which)
         assert [row.branch for row in shown] == [row.branch for row in wanted]
         for row, branch in zip(shown, wanted, strict=True):
-            same = set(ListedBranch.model_fields) - (set() if branch.ground else {"policy", "policy_name"})
+            same = set(BranchRow.model_fields) - (set() if branch.ground else {"policy", "policy_name"})
             assert {name: getattr(row, name) for name in same} == {name: getattr(branch, name) for name in same}
     active, over = ({row.branch for row in rows(chats, which)} for which in ("active", "ended"))
     assert not active & over

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lastresort import Chat, Committed, Conversations, Risk, StoreError, Verdict, open_conversations
+from lastresort import Chat, Conversations, Receipt, Risk, StoreError, Verdict, open_conversations
 from lastresort.adapters.stores.sqlite import SQLiteStore
 from lastresort.application.ports import Append, Locked
 
@@ -63,7 +63,7 @@ def locked(chats: Conversations, path: Path, times: int) -> Lock:
 def test_a_risk_is_raised_though_its_turn_does_not_come_at_once(chat: Chat, path: Path) -> None:
     """On both branches, once."""
     lock = locked(chat.conversations, path, times=4)
-    assert isinstance(chat.raise_risk(command_id="risk"), Committed)
+    assert isinstance(chat.raise_risk(command_id="risk"), Receipt)
     assert lock.waits == 5
     assert [len(chat.conversations.state(branch).risks) for branch in ("root", "other")] == [1, 1]
 
@@ -71,7 +71,7 @@ def test_a_risk_is_raised_though_its_turn_does_not_come_at_once(chat: Chat, path
 def test_so_is_the_risk_that_a_verdict_sees(chat: Chat, path: Path) -> None:
     """In one append with the verdict."""
     locked(chat.conversations, path, times=4)
-    assert isinstance(chat.judge(Verdict.AMBIGUOUS, risk=Risk.IMMINENT), Committed)
+    assert isinstance(chat.judge(Verdict.AMBIGUOUS, risk=Risk.IMMINENT), Receipt)
     assert [len(chat.conversations.state(branch).risks) for branch in ("root", "other")] == [1, 1]
 
 
@@ -83,7 +83,7 @@ def test_whoever_holds_the_lock_for_ever_is_told_of(chat: Chat, path: Path) -> N
     assert isinstance(error.value, Locked)
     assert lock.waits == 5
     lock.release()
-    assert isinstance(chat.raise_risk(command_id="risk"), Committed)
+    assert isinstance(chat.raise_risk(command_id="risk"), Receipt)
     assert len(chat.state.risks) == 1
 
 

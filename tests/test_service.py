@@ -6,7 +6,7 @@ import pytest
 
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import CommandIdReused, Committed, UnknownBranch
+from lastresort.application.outcomes import CommandIdReused, Receipt, UnknownBranch
 from lastresort.domain import rules
 from lastresort.domain.commands import (
     UNSEALED,
@@ -291,7 +291,7 @@ def test_the_whole_way_to_a_last_resort_with_a_handshake(chats: Conversations) -
     refused_by(chat.end(category="abuse"), rules.PROPOSED_FIRST)
     done(chat.propose())
     outcome = done(chat.end(category="abuse"))
-    assert isinstance(outcome, Committed)
+    assert isinstance(outcome, Receipt)
     assert present(outcome.state.ended).ground is Ground.LAST_RESORT
 
 

@@ -7,7 +7,7 @@ import pytest
 from lastresort import Chat, Conversations
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.vault.sealing import AesGcmVault
-from lastresort.application.outcomes import Committed
+from lastresort.application.outcomes import Receipt
 from lastresort.application.ports import Append, NewEvent, Place
 from lastresort.domain import rules
 from lastresort.domain.decider import Refused
@@ -40,7 +40,7 @@ class FailsIn:
         return getattr(self._real, name)
 
 
-def erased(chats: Conversations) -> Committed | Refused:
+def erased(chats: Conversations) -> Receipt | Refused:
     return chats.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
 
 

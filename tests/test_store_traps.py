@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
-from lastresort import Committed, StoreError, open_conversations
+from lastresort import Receipt, StoreError, open_conversations
 from lastresort.adapters.opening import Store, open_store
 from lastresort.adapters.stores.postgres import PostgresStore
 from lastresort.application.ports import Append, NewEvent, Place, VersionConflict
@@ -189,7 +189,7 @@ def test_who_lost_the_answer_learns_the_truth(
         monkeypatch.setattr(PostgresStore, "_write", lossy)
         outcome = chat.user_turn("hello", command_id="once")
         monkeypatch.undo()
-        assert isinstance(outcome, Committed)
+        assert isinstance(outcome, Receipt)
         assert outcome.version == 2
         assert losses[0] == 2
         assert [entry.command_id for entry in log_of(chats)][1:] == ["once"]
@@ -275,7 +275,7 @@ def test_a_lock_that_is_held_is_told_in_time_and_does_no_harm(url: str) -> None:
             assert time.monotonic() - begun < 5
             assert len(chats.path("c")) == 2  # who only reads is not kept from it
         outcome = chat.assistant_turn("hello", command_id="answer")
-        assert isinstance(outcome, Committed)
+        assert isinstance(outcome, Receipt)
         assert outcome.version == 3
         assert len(log_of(chats)) == 3
 
@@ -325,7 +325,7 @@ def test_a_server_that_hangs_is_told_in_time(postgresql: Callable[[], str]) -> N
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
-        assert isinstance(chat.assistant_turn("hello", command_id="answer"), Committed)
+        assert isinstance(chat.assistant_turn("hello", command_id="answer"), Receipt)
         assert [entry.command_id for entry in log_of(chats)].count("answer") == 1
 
 

@@ -22,7 +22,7 @@ from lastresort.adapters.turns.replies import Outcome, Pending, Reply, ToolCall
 from lastresort.adapters.turns.steps import Ask, Steps
 from lastresort.adapters.turns.tools import CALLS, Call, Result, Tool, declarations
 from lastresort.application.chat import Chat
-from lastresort.application.outcomes import Committed
+from lastresort.application.outcomes import Receipt
 from lastresort.domain.events import Recorded, content_of
 from lastresort.domain.values import Actor, Usage
 from lastresort.projections.said import spoken
@@ -151,7 +151,7 @@ class Turn:
         if not self._remember(heard.events, heard, words):
             self.history = self.terms.histories.upto(self.chat, heard.state)
 
-    def _remember(self, events: Sequence[Recorded], turn: Committed, words: str) -> bool:
+    def _remember(self, events: Sequence[Recorded], turn: Receipt, words: str) -> bool:
         """Take in events of this turn, the `turn` of user or model with its `words` last. Return False if others wrote
         in between."""
         expected = range(self.history.version + 1, self.history.version + 1 + len(events))

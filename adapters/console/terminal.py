@@ -18,7 +18,7 @@ from lastresort.adapters.turns.replies import SUPPORT
 from lastresort.application.authority import Principal, as_actor
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, Committed, UnknownBranch
+from lastresort.application.outcomes import BranchEnded, Receipt, UnknownBranch
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import About, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict
 from lastresort.projections import transcript, views
@@ -322,7 +322,7 @@ class Terminal:
             display.show_lines(self.out, news, said_above=said_above)
         self._shown = path[-1].version
 
-    def _report(self, outcome: Committed | Refused) -> None:
+    def _report(self, outcome: Receipt | Refused) -> None:
         if isinstance(outcome, Refused):
             display.show_broken(self.out, f"{outcome.attempted} refused", outcome.broken)
 

@@ -8,7 +8,7 @@ from lastresort.adapters import open_conversations
 from lastresort.adapters.turns.partner import OfflinePartner
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, Committed
+from lastresort.application.outcomes import BranchEnded, Receipt
 from lastresort.application.ports import Ports
 from lastresort.application.service import Service
 from lastresort.domain.policy import Policy
@@ -137,7 +137,7 @@ class Simulation:
             if isinstance(outcome, BranchEnded):
                 ended[step.number] = there
                 return chat
-            assert isinstance(outcome, Committed), outcome
+            assert isinstance(outcome, Receipt), outcome
         assert chat.seen is not None
         said[step.number] = chat.branch, chat.seen
         _judge(chat, turn)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lastresort.application.chat import Chat
-from lastresort.application.outcomes import Committed
+from lastresort.application.outcomes import Receipt
 from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning
 from lastresort.domain.decider import Refused, decide
 from lastresort.domain.events import AssistantTurnTaken, Recorded
@@ -55,7 +55,7 @@ class Acts:
             "opinion_failed": self._opinion_failed,
         }
 
-    def note(self, outcome: Committed | Refused) -> bool:
+    def note(self, outcome: Receipt | Refused) -> bool:
         """Remember what became of a command; return whether it was carried out."""
         if isinstance(outcome, Refused):
             self.refusals.append(outcome)
@@ -106,7 +106,7 @@ class Acts:
                 told = yield from self._end(act, id, message)
         return Result(call.id, told)
 
-    def _judged(self, harm: Harm, id: str) -> Committed | Refused:
+    def _judged(self, harm: Harm, id: str) -> Receipt | Refused:
         return self.chat.judge(
             Verdict.HARMFUL,
             category=harm.category,

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from lastresort.application.chat import ASSESSOR, Chat
-from lastresort.application.outcomes import BranchEnded, Committed
+from lastresort.application.outcomes import BranchEnded, Receipt
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
 from lastresort.domain.state import Conversation
@@ -60,8 +60,8 @@ class Guard:
         state = chat.conversations.state(chat.branch)
         self.chat = Chat(chat.conversations, chat.branch, state)
         self.text, self.usage = "", _NOTHING
-        self.heard: Committed | None = None
-        self.taken: Committed | None = None
+        self.heard: Receipt | None = None
+        self.taken: Receipt | None = None
         self._theirs = chat
         self._acts = Acts(self.chat, state, assessor, case or self._read_case)
         self._noted = self._told_of_hold = False
@@ -219,7 +219,7 @@ class Guard:
         if not self._is_overtaken():
             id = command_id("assistant", self.chat.branch, self.chat.seen, message)
             took = self.chat.assistant_turn(words, stop_reason=stop_reason, usage=self.usage, command_id=id)
-            if isinstance(took, Committed):
+            if isinstance(took, Receipt):
                 self.taken, self._acts.state, self._theirs.answered = took, took.state, self.chat.answered
                 if whole and self.text.strip():  # what was not said leads nobody away
                     self._acts.lead_away()

@@ -20,7 +20,7 @@ from lastresort import (
     Verdict,
     open_conversations,
 )
-from lastresort.application.outcomes import Committed, Contended
+from lastresort.application.outcomes import Contended, Receipt
 from lastresort.application.ports import Place
 from lastresort.domain.events import BranchOpened, ContentErased, content_of
 from lastresort.projections import audit
@@ -99,7 +99,7 @@ def carry_out(chats: Conversations, act: Act) -> Told:
         return Told(act.id, type(error).__name__, [], {})
     if isinstance(outcome, Chat):  # a branch, without the events that opened it
         events = list(chats.store.recorded_by(outcome.state.conversation, act.id))
-    elif isinstance(outcome, Committed):
+    elif isinstance(outcome, Receipt):
         events = list(outcome.events)
     else:
         return Told(act.id, "refused" if isinstance(outcome, Refused) else "ended", [], {})

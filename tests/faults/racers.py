@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from lastresort import Chat, Ground, Refused
-from lastresort.application.outcomes import Committed
+from lastresort.application.outcomes import Receipt
 
 from .acts import open_at
 from .zygote import Link
@@ -34,7 +34,7 @@ def _outcome(chat: Chat, role: str, command_id: str) -> list[Any]:
         outcome = chat.user_turn("wait", command_id=command_id)
     else:
         outcome = chat.end(Ground.USER_REQUEST, command_id=command_id)
-    if isinstance(outcome, Committed):
+    if isinstance(outcome, Receipt):
         return ["committed", outcome.version]
     return ["refused", *outcome.rules] if isinstance(outcome, Refused) else ["ended"]
 
@@ -45,6 +45,6 @@ def start_at_once(link: Link, url: str, name: str) -> None:
     link.hear()
     chats = open_at(url)
     outcome = chats.start(model="m", conversation=name).user_turn("hello")
-    assert isinstance(outcome, Committed)
+    assert isinstance(outcome, Receipt)
     link.say(outcome.version)
     chats.close()

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from lastresort import Chat, Conversations, StoreError
-from lastresort.application.outcomes import Committed
+from lastresort.application.outcomes import Receipt
 
 from .acts import check, check_log, open_at
 from .servers import FAULTS, Line, Server
@@ -124,13 +124,13 @@ def lose_answers(
             unanswered += 1
         cut, recorded = line.cut, list(directly.store.recorded_by(chat.branch, f"act-{name}-{answer}"))
         line.arm(None)
-        if isinstance(outcome, Committed):
+        if isinstance(outcome, Receipt):
             assert [one[1:] for one in outcome.events] == [one[1:] for one in recorded]
         again = act(chats, chat, f"act-{name}-{answer}")
         wrote = list(directly.store.recorded_by(chat.branch, f"act-{name}-{answer}"))
         assert wrote
         assert not recorded or wrote == recorded
-        if isinstance(again, Committed):
+        if isinstance(again, Receipt):
             assert [one[1:] for one in again.events] == [one[1:] for one in wrote]
         resolved += bool(cut and recorded)
         if not cut:
@@ -168,7 +168,7 @@ def test_tables_that_somebody_else_holds(url: str, chat: Chat) -> None:
         refused_in_time(chat, f"{chat.branch}-meanwhile")
         refused_in_time(chat, f"{chat.branch}-again")
         other.rollback()
-    assert isinstance(chat.user_turn("words", command_id=f"{chat.branch}-meanwhile"), Committed)
+    assert isinstance(chat.user_turn("words", command_id=f"{chat.branch}-meanwhile"), Receipt)
     check(url, [])
 
 
@@ -182,7 +182,7 @@ def test_a_server_that_hangs(server: Server, url: str, chat: Chat) -> None:
     finally:
         going_on.cancel()
         server.go_on()
-    assert isinstance(chat.user_turn("words", command_id=f"{chat.branch}-meanwhile"), Committed)
+    assert isinstance(chat.user_turn("words", command_id=f"{chat.branch}-meanwhile"), Receipt)
     check(url, [])
 
 
@@ -193,7 +193,7 @@ def test_a_server_that_is_gone(server: Server, url: str, chat: Chat) -> None:
         refused_in_time(chat, f"{chat.branch}-meanwhile")
     finally:
         server.start()
-    assert isinstance(chat.user_turn("words", command_id=f"{chat.branch}-meanwhile"), Committed)
+    assert isinstance(chat.user_turn("words", command_id=f"{chat.branch}-meanwhile"), Receipt)
     check(url, [])
 
 
@@ -204,4 +204,4 @@ def test_a_process_that_is_terminated_by_the_server(url: str, chat: Chat) -> Non
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s",
             (other.info.backend_pid,),
         )
-    assert isinstance(chat.user_turn("words"), Committed)
+    assert isinstance(chat.user_turn("words"), Receipt)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lastresort import BranchEnded, Chat, Conversations, Ground, Refused, StoreError
-from lastresort.application.outcomes import Committed
+from lastresort.application.outcomes import Receipt
 from lastresort.domain.state import fold
 from lastresort.domain.values import ErasureCause
 
@@ -142,7 +142,7 @@ def written(chats: Conversations, chat: Chat, case: str) -> tuple[list[str], int
 def agree(chats: Conversations, chat: Chat, outcome: object, case: str) -> None:
     """The answer is in the log, if there was one; the state that is kept is the log's."""
     recorded = [one._replace(position=0) for one in chats.store.recorded_by(chat.branch, case)]
-    if isinstance(outcome, Committed):
+    if isinstance(outcome, Receipt):
         assert [one._replace(position=0) for one in outcome.events] == recorded
     elif isinstance(outcome, Chat):
         assert outcome.branch in {one.branch for one in recorded}
