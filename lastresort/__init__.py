@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lastresort.adapters.asyncio import AsyncChat, AsyncConversations, open_async_conversations
     from lastresort.adapters.databases.errors import StoreError
     from lastresort.adapters.opening import open_conversations
     from lastresort.application.authority import NotAllowed, Principal, as_actor
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "adapters.asyncio": ("AsyncChat", "AsyncConversations", "open_async_conversations"),
     "adapters.databases.errors": ("StoreError",),
     "adapters.opening": ("open_conversations",),
     "application.authority": ("NotAllowed", "Principal", "as_actor"),
@@ -81,6 +83,8 @@ __all__ = [
     "Actor",
     "ActorKind",
     "AppealOutcome",
+    "AsyncChat",
+    "AsyncConversations",
     "BranchEnded",
     "BranchRow",
     "Broken",
@@ -118,6 +122,7 @@ __all__ = [
     "evolve",
     "fold",
     "in_the_way",
+    "open_async_conversations",
     "open_conversations",
 ]
 

@@ -26,13 +26,14 @@ DRIVERS = {"claude", "gateway", "integrations"}
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
 
 SEES: dict[str, set[str]] = {
-    FRONT_DOOR: {"domain", "application", "adapters", "databases"},
+    FRONT_DOOR: {"domain", "application", "adapters", "asyncio", "databases"},
     "domain": set(),
     "application": {"domain"},
     "projections": {"domain"},
     # The folder itself: `opening`, where stores and vault meet, and the door to it.
     "adapters": INWARD | {"assessors", "databases", "followers", "stores", "vault"},
     "assessors": INWARD | {"turns"},
+    "asyncio": INWARD | {"adapters"},
     "claude": INWARD | {"assessors", "turns"},
     "console": INWARD | {"adapters", "assessors", "claude", "databases", "importers", "turns", "upkeep"},
     "databases": INWARD,
@@ -54,6 +55,7 @@ CORE = {"pydantic"}
 """What the project needs in any case."""
 EXTRAS: dict[str, tuple[str, set[str]]] = {
     "assessors": ("claude", {"anthropic"}),
+    "asyncio": ("store", set()),
     "claude": ("claude", {"anthropic", "anyio"}),
     "console": ("cli", {"anyio", "click", "prompt_toolkit", "rich"}),
     "databases": ("store", {"eventsourcing"}),

@@ -1,0 +1,52 @@
+"""Calls that block, awaited: each runs in a worker thread, whole or not at all."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Threads:
+    """Worker threads for the calls of a store, apart from those of the event loop: a database that is slow holds up
+    nothing else, and nothing else holds up a turn.
+
+    Args:
+        most: how many calls may be under way at once; more wait in line.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="lastresort")
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `function` in a worker thread, with the context variables of the caller.
+
+        A call that has begun cannot be stopped. If this is cancelled before it begins, it never does; if after, the
+        cancellation waits until it is done, so that what it recorded is there when the caller goes on.
+        """
+        call = self._pool.submit(copy_context().run, partial(function, *args, **kwargs))
+        try:
+            return await asyncio.shield(asyncio.wrap_future(call))
+        except asyncio.CancelledError:
+            if not call.cancel():
+                await _done(call)
+            raise
+
+    def shut_down(self) -> None:
+        """Let the threads go, once they are done. It waits for that, and is called in none of them."""
+        self._pool.shutdown()
+
+
+async def _done(call: Future[R]) -> None:
+    """Wait until a call is done, however often that is cancelled. What came of it is nobody's any more."""
+    waiting = asyncio.wrap_future(call)
+    while not waiting.done():
+        try:
+            await asyncio.wait([waiting])
+        except asyncio.CancelledError:
+            continue
+    waiting.exception()
