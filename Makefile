@@ -44,7 +44,7 @@ clean:  ## remove the environment, and everything that was built or cached
 	rm -rf $(VENV) build dist .demo .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made anew when pyproject.toml changes, so that what it no longer names is not there by accident.
+# Made again when pyproject.toml changes, so that what it no longer names is not there by accident.
 $(INSTALLED): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) on the PATH: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; old = sys.version_info < (3, 11); sys.exit("$(PYTHON) is Python %d.%d; lastresort needs 3.11 or later. Name another one: make PYTHON=python3.13" % sys.version_info[:2] if old else 0)'

@@ -101,8 +101,8 @@ class EventStore(Protocol):
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write `appends`, of any number and of several trees, and return how many events they hold.
 
-        They are seen once all of them are written, or never. That may take longer than other calls may; whoever appends
-        meanwhile may be told to try again.
+        They are seen once all of them are written, or never. That may take longer than other calls may; someone who
+        appends meanwhile may be told to try again.
 
         Raises:
             VersionConflict, CommandRecorded, Locked: as `append`; nothing was written.

@@ -145,7 +145,7 @@ class PlainSQLite:
         self.connection.execute("COMMIT")
 
     def copy(self, conversation: str, turns: int, branch: str) -> None:
-        """Branch as who has no tree does: copy the first `turns`, and add one."""
+        """Branch without a tree: copy the first `turns`, and add one."""
         self.connection.execute("BEGIN")
         self.connection.execute(
             "INSERT INTO turns (conversation, role, words) SELECT ?, role, words FROM turns "

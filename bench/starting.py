@@ -1,4 +1,4 @@
-"""Whole processes: what an import costs whoever embeds this, and the command line whoever types it."""
+"""Whole processes: what an import costs someone who embeds this, and the command line someone who types it."""
 
 import subprocess
 import sys

@@ -76,7 +76,7 @@ def work(place: Place, conversations: int) -> Work:
 
 
 class _Entrant:
-    """A contender in W1: opened anew each round, and its time taken step by step."""
+    """A contender in W1: opened again each round, and its time taken step by step."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """What a driver may ask.
 
-A command names who asks (`by`) and carries an id: delivered twice, it takes effect once. Turns are named by the
-version of their event; `seen` is the user turn that the asker had before it, so that a command that was
-overtaken by a newer turn is stale and refused.
+A command names the actor that asks (`by`) and carries an id: delivered twice, it takes effect once. Turns are named
+by the version of their event; `seen` is the latest user turn that this actor saw, so that a command that a newer turn
+overtook is stale and refused.
 """
 
 from pydantic import StrictBool

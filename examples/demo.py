@@ -1,6 +1,6 @@
 """The main job, end to end: play transcripts that take every path of the law, look at what became of them, audit.
 
-Run by `make demo`. It fails if a conversation did not come to the end that its name promises.
+Run by `make demo`. It fails if a conversation does not end as its name promises.
 """
 
 import json

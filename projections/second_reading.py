@@ -211,7 +211,7 @@ def risk_holds(path: Path, event: Event) -> bool:
 
 @rule(WarningGiven, HopeExhausted, EndProposed, ConversationEnded)
 def no_end_at_risk(path: Path, event: Event) -> bool:
-    # While somebody may come to harm nobody ends, or speaks of ending, whoever wishes it.
+    # While somebody may come to harm nobody ends, or speaks of ending, no matter who wishes it.
     return not path.risks
 
 

@@ -26,7 +26,7 @@ def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as chats:
         chat = ended(started(chats))
-        done(chat.edit(10, "Shall we start anew?", child="d"))
+        done(chat.edit(10, "Shall we start again?", child="d"))
         ended_on_request(started(chats, "other"))
         abused(started(chats, "e", policy=PROFILES["2026-07"]))
     return url

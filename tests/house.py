@@ -72,7 +72,7 @@ POSTGRES = ("postgres", "psycopg")
 """The extra and the package of the modules that are named for PostgreSQL, in whichever folder."""
 
 COME_WITH = {"jiter": "anthropic", "pydantic_core": "pydantic", "typing_extensions": "pydantic"}
-"""Packages that another one is built on: whoever may import that one may import them."""
+"""Packages that another one is built on: a module that may import that one may import them."""
 UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}
 """What an extra installs though no module imports it."""
 

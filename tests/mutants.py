@@ -5,7 +5,7 @@ core in it until the first failure; the checkout is never touched. A mutant that
 named in docs/explanation/mutants.md with the reason why nothing can tell it from the original.
 
 What was killed is kept in .mutants.jsonl by the digest of its text, so that a run that was cut off goes on where it
-was, and only what survived is tried again. Delete the file to begin anew, as after tests were taken away.
+was, and only what survived is tried again. Delete the file to begin again, as after tests were taken away.
 """
 
 import argparse

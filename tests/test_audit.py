@@ -24,7 +24,7 @@ __all__ = ["chats", "ending"]
 def test_a_lawful_log_has_no_finding(chats: Conversations) -> None:
     """Endings on both grounds, a refusal, branches, and a risk raised and cleared across a tree."""
     chat = ended(started(chats))
-    child = done(chat.edit(10, "Let us start anew.", child="d"))
+    child = done(chat.edit(10, "Let us start again.", child="d"))
     done(child.retry(8, child="e")).assistant_turn("Gladly.")
     child.raise_risk(risk="r")
     child.clear_risk("r", by=OPERATOR)

@@ -249,7 +249,7 @@ def test_a_fork_carries_the_risks_of_its_tree(chats: Conversations) -> None:
 
 @pytest.mark.parametrize("parents", [{"x": "x"}, {"x": "y", "y": "x"}], ids=["of itself", "of each other"])
 def test_branches_that_are_forks_of_themselves_are_found(parents: dict[str, str]) -> None:
-    """Whoever tampers with a log must not be able to keep the audit from ending."""
+    """Someone who tampers with a log must not be able to keep the audit from ending."""
     log: list[Recorded] = []
     for branch, parent, at in (*((b, p, 9) for b, p in parents.items()), ("z", "x", 3)):
         event = BranchOpened(by=USER, conversation="c", parent=parent, at=at, cause="edit", risks=())

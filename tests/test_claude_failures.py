@@ -75,7 +75,7 @@ def test_after_an_error_the_users_turn_waits_for_its_answer(way: Way, fault: Fau
 
 @pytest.mark.parametrize("way", TWO_WAYS)
 def test_an_error_between_the_messages_of_a_turn(way: Way) -> None:
-    """What was stated before stands, and the turn is begun anew: it is not a redirection twice."""
+    """What was stated before stands, and the turn is begun again: it is not a redirection twice."""
     with bench([redirecting()[0], failing(529), *redirecting()], way) as b:
         chat = b.start()
         with pytest.raises(anthropic.APIStatusError):
@@ -129,7 +129,7 @@ def test_an_answer_that_ends_before_the_model_has_stopped() -> None:
 # --- Cancellation -----------------------------------------------------------------------------------------------------
 
 
-def test_whoever_leaves_a_stream_cancels_the_answer_and_not_the_chat() -> None:
+def test_a_caller_who_leaves_a_stream_cancels_the_answer_and_not_the_chat() -> None:
     with bench([LONG, "Gladly."], must_be(Way, WAYS[1].values[0])) as b:
         chat = b.start()
         with anthropic.Anthropic(**b.connection) as client:
@@ -444,7 +444,7 @@ def test_the_user_writes_at_the_last_moment(before: str, tmp_path: Path) -> None
 
 
 def test_another_answer_at_the_last_moment_stands_instead_of_the_ending(tmp_path: Path) -> None:
-    """Whoever records first has answered. The ending, though lawful, is not carried out beside it."""
+    """The one who records first has answered. The ending, though lawful, is not carried out beside it."""
     url = f"sqlite:///{tmp_path}/chats.db"
     with bench([*brink(), ENDING, "Gladly."], url=url, enforce=False) as b, opened(url) as others:
         chat = b.to_the_brink()

@@ -52,7 +52,7 @@ def test_everything_that_was_said_is_sent_again_as_it_was(way: Way) -> None:
         b.reply(chat, first)
         b.reply(chat, "Thanks.")
         sent = [one["messages"] for one in b.api.requests]
-        assert b.api.reports == []  # of what was not sent again, byte for byte, or not in its place
+        assert b.api.reports == []  # of what was not sent again, byte for byte and in order
         read = lines(chat)
     for before, after in pairwise(sent):
         assert json.dumps(after[: len(before)]) == json.dumps(before)

@@ -236,7 +236,7 @@ def test_a_transcript_is_printed(run: Callable[..., Result], url: str) -> None:
         "    4  assistant: What can I help you with instead?",
         "    5    · turn 4 redirects the harm in turn 2",
     ]
-    assert lines[10] == "   11  user: Shall we start anew?"
+    assert lines[10] == "   11  user: Shall we start again?"
 
 
 def test_words_cannot_take_over_a_terminal(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_model_that_is_no_name_is_bad_input(run: Callable[..., Result], comman
 
 
 def test_words_that_are_damaged_are_named_and_not_shown(run: Callable[..., Result], url: str) -> None:
-    """Each on a line of standard error, and in its place; the others are shown, and the exit status is 1."""
+    """Each on a line of standard error, in order; the others are shown, and the exit status is 1."""
     import sqlite3
 
     with opened(url, new_id=counting("more-")) as chats:

@@ -166,7 +166,7 @@ def test_a_branch(given: Tell) -> None:
     ids=lambda value: getattr(value, "kind", ""),
 )
 def test_a_command_becomes_an_event(given: Tell, history: tuple[Step, ...], step: Step, event: Event) -> None:
-    """Who asks is whom the event is by, and the rest of it says what was asked for."""
+    """The event is by the actor that asks, and the rest of it says what was asked for."""
     given(STARTED, *history).when(step).accepted_as(event)
 
 

@@ -8,7 +8,7 @@ All acts at once would make too many states to count, and most of them would dif
 each world has the acts that meet, all their values that a rule tells apart, and is searched alone. Of numbers it has
 those on either side of a threshold: severities 1 and 2 where `min_severity` is 2; redirections to fail twice or
 three times, the floor and one more; of names one or two, since names are only ever compared. The pinned figures say
-that the search is the same as before: whoever changes the law looks at what they became, and why.
+that the search is the same as before: someone who changes the law looks at what they became, and why.
 """
 
 from collections.abc import Callable
@@ -272,7 +272,7 @@ WORLDS = {
 
 
 def edit(t: Turns) -> Fork:
-    """Write the latest user turn anew."""
+    """Write the latest user turn again."""
     return Fork(ForkCause.EDIT, t.user - 1)
 
 

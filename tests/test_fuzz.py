@@ -228,7 +228,7 @@ def test_policies(path: Path) -> None:
 
 
 def test_policies_as_text() -> None:
-    """Whoever hands in text gets a PolicyError, and no other error."""
+    """Someone who hands in text gets a PolicyError, and no other error."""
     with counted("policies as text") as came:
 
         @PROFILE

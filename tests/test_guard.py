@@ -120,7 +120,7 @@ def test_nonsense_is_told_as_such(chats: Conversations, input: object) -> None:
 
 @pytest.mark.parametrize("calls", [*permutations((ABUSIVE, LEADS_AWAY, ENDS))])
 def test_the_calls_of_a_message_are_carried_out_together(chats: Conversations, calls: tuple[Any, ...]) -> None:
-    """Whatever their order: harm that comes before a call to end counts for all, and each is answered in its place."""
+    """Whatever their order: harm that comes before a call to end counts for all, and each is answered in order."""
     model, chat = ScriptedModel([Says("Let us do something else.", calls), "A garden?"]), start(chats)
     answer = reply(model.say(chat, ABUSE))
     told = list(zip(calls, model.told[1], strict=True))

@@ -25,7 +25,7 @@ def state(*hold_on: Risk) -> Conversation:
 @pytest.mark.parametrize("risk", Risk)
 @pytest.mark.parametrize("hold_on", [(Risk.IMMINENT,), (Risk.POSSIBLE, Risk.IMMINENT)])
 def test_what_the_policy_holds_on_holds(risk: Risk, hold_on: tuple[Risk, ...]) -> None:
-    """By whoever saw it, about whom they named; what a screen sees is the system's, and about the user."""
+    """By the one who saw it, about whom they named; what a screen sees is the system's, and about the user."""
     verdict = AssessTurn(id="x", by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=risk, about=About.OTHERS)
     holds = risk in hold_on
     assert hold_after_refusal(state(*hold_on), verdict) == (Hold(ASSESSOR, About.OTHERS) if holds else None)

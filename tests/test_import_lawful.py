@@ -37,7 +37,7 @@ def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as chats:
         chat = ended(started(chats))
-        done(chat.edit(10, "Shall we start anew?", child="d"))
+        done(chat.edit(10, "Shall we start again?", child="d"))
         chat.raise_risk(risk="open")
     return url
 

@@ -1,4 +1,4 @@
-"""A whole log written at once: seen as a whole or not at all, whatever the deadline of a call and whoever is killed."""
+"""A whole log written at once is seen as a whole or not at all, whatever the deadline and whichever process dies."""
 
 import subprocess
 import sys
@@ -85,7 +85,7 @@ def test_its_deadline_is_not_that_of_a_call(kind: str, request: pytest.FixtureRe
 
 
 @pytest.mark.parametrize("kind", DURABLE_STORES)
-def test_whoever_holds_the_lock_is_not_waited_for_for_ever(kind: str, request: pytest.FixtureRequest) -> None:
+def test_someone_who_holds_the_lock_is_not_waited_for_for_ever(kind: str, request: pytest.FixtureRequest) -> None:
     url = new_url(kind, request)
     store, vault, _ = open_store(f"{url}{'&' if '?' in url else '?'}deadline=0.05")
     other, its_vault, _ = open_store(url)

@@ -335,7 +335,7 @@ def test_a_file_that_is_no_json_lines_is_told_by_its_beginning(tmp_path: Path, w
 
 
 def test_a_field_is_suggested_for_a_slip_of_the_pen(tmp_path: Path) -> None:
-    """The one that is known; what was written in its place may be somebody's words, and is not repeated."""
+    """The one that is known; what was written instead may be somebody's words, and is not repeated."""
     turn = {"role": "user", "text": "Hello.", "verdit": "harmful"}
     path = write(tmp_path / "in.jsonl", json.dumps({**TRANSCRIPT, "turns": [turn]}))
     with pytest.raises(BadInput) as raised:

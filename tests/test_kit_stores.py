@@ -138,7 +138,7 @@ class LosesCorrelations(Broken):
 
 
 class ReadsTooMuch(Broken):
-    """It leaves `upto` to whoever reads."""
+    """It leaves `upto` to the caller."""
 
     def read(self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None) -> Any:
         return self.store.read(tree, branch, after=after, limit=limit)

@@ -1,4 +1,4 @@
-"""SQLite's lock goes to whoever asks at the right moment: what becomes of a command whose turn does not come."""
+"""SQLite's lock goes to the one who asks at the right moment: what becomes of a command whose turn does not come."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ def test_so_is_the_risk_that_a_verdict_sees(chat: Chat, path: Path) -> None:
     assert [len(chat.conversations.state(branch).risks) for branch in ("root", "other")] == [1, 1]
 
 
-def test_whoever_holds_the_lock_for_ever_is_told_of(chat: Chat, path: Path) -> None:
+def test_someone_who_holds_the_lock_for_ever_is_told_of(chat: Chat, path: Path) -> None:
     """Nobody waits for ever; nothing was written, and the command may be sent again."""
     lock = locked(chat.conversations, path, times=100)
     with pytest.raises(StoreError, match="another program held the store's lock until the deadline") as error:
@@ -88,7 +88,7 @@ def test_whoever_holds_the_lock_for_ever_is_told_of(chat: Chat, path: Path) -> N
 
 
 def test_all_else_waits_once(chat: Chat, path: Path) -> None:
-    """Whoever sends a turn is told in time, and decides what to do."""
+    """Someone who sends a turn is told in time, and decides what to do."""
     lock = locked(chat.conversations, path, times=100)
     with pytest.raises(Locked):
         chat.user_turn("and now?")

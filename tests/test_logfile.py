@@ -28,7 +28,7 @@ def exported(chats: Conversations) -> bytes:
 def told(chats: Conversations) -> Conversations:
     """Two conversations, one of them with a branch and a risk in common."""
     chat = ended(started(chats))
-    child = done(chat.edit(10, "Shall we start anew?", child="d"))
+    child = done(chat.edit(10, "Shall we start again?", child="d"))
     child.judge(Verdict.PRODUCTIVE, risk=Risk.POSSIBLE)
     child.clear_risk(child.state.risks[0].risk, by=OPERATOR)
     chat.erase(2)

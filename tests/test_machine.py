@@ -167,9 +167,9 @@ class Proof(ConversationMachine):
     def a_process_begins_anew(self, branch: str) -> None:
         """A state that is read from a snapshot and what follows it is what the whole path adds up to."""
         held = self.conversations
-        anew = Conversations(Service(held.service.ports, hot=0))
+        reopened = Conversations(Service(held.service.ports, hot=0))
         for one in held.tree(branch):
-            assert anew.state(one) == fold(anew.path(one))
+            assert reopened.state(one) == fold(reopened.path(one))
 
     def teardown(self) -> None:
         log = tuple(self.conversations.store.log())

@@ -182,7 +182,7 @@ def test_when_a_redirection_failed(then: Any, failed: list[int]) -> None:
         ((SAY, PRODUCTIVE, ANSWER, SAY, harm()), 1),  # one productive unit closes nothing
         ((SAY, PRODUCTIVE, ANSWER, SAY, PRODUCTIVE, ANSWER, SAY, harm()), 0),  # two in a row do
         ((SAY, PRODUCTIVE, ANSWER, SAY, UNPRODUCTIVE, ANSWER, SAY, PRODUCTIVE), 0),  # these leave the count
-        ((SAY, PRODUCTIVE, ANSWER, SAY, harm(), ANSWER, SAY, PRODUCTIVE), 1),  # harm starts the count anew
+        ((SAY, PRODUCTIVE, ANSWER, SAY, harm(), ANSWER, SAY, PRODUCTIVE), 1),  # harm starts the count again
     ],
 )
 def test_when_an_episode_closes(units: Any, left: int) -> None:

@@ -41,7 +41,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("not a git checkout: nothing says which files are sources")
     copy = tmp_path_factory.mktemp("source")
     listing = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in call("git", "-c", "safe.directory=*", *listing, cwd=ROOT).split("\0"):  # whoever checked it out
+    for name in call("git", "-c", "safe.directory=*", *listing, cwd=ROOT).split("\0"):  # no matter who checked it out
         if name and (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)

@@ -52,7 +52,7 @@ def test_tables_of_somebody_else_are_left_alone(postgresql: Callable[[], str], s
 
 
 def test_who_reads_makes_no_store_of_a_database(postgresql: Callable[[], str]) -> None:
-    """Who writes may, and other tables may stand beside; then it is a store for who reads too."""
+    """A role that writes may, and other tables may stand beside; then it is a store for a role that reads too."""
     url = postgresql()
     before = holds(url, "CREATE TABLE customers (id bigint)")
     with pytest.raises(StoreError, match=r"it has no log, and is not a lastresort store; nothing was written to it"):

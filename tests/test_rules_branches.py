@@ -43,7 +43,7 @@ def test_forks_at_a_turn__in_place_of_a_turn(given: Tell) -> None:
 
 
 def test_forks_at_a_turn__the_first_turn_too(given: Tell) -> None:
-    """The very first message can be written anew."""
+    """The very first message can be written again."""
     given(STARTED, SAID).cut_at(1).when(EDITED).accepted()
 
 

@@ -266,7 +266,7 @@ def test_judges_the_latest__after_the_answer_still(given: Tell) -> None:
 
 
 def test_judges_the_latest__on_a_long_path(given: Tell) -> None:
-    """Versions are numbers like any other, however large: the same one is the same, whoever counted."""
+    """Versions are numbers like any other, however large: the same one is the same, no matter who counted."""
     said = given(STARTED, *[SAID] * 300)
     said.when(judged(Verdict.AMBIGUOUS, turn=int("301"))).accepted()
     said.cut_at(300).when(opened(ForkCause.EDIT, at=int("300"))).accepted()

@@ -124,7 +124,7 @@ def test_redirected_first__a_change_of_subject(given: Tell) -> None:
 
 
 def test_redirected_first__the_episode_closed_in_between(given: Tell) -> None:
-    """After two productive units in a row the count begins anew."""
+    """After two productive units in a row the count begins again."""
     given(STARTED, THREE_FAILED_REDIRECTIONS, ANSWERED, PRODUCTIVE_UNIT, PRODUCTIVE_UNIT, ABUSED, ANSWERED).when(
         warned()
     ).refused_by(rules.REDIRECTED_FIRST, lacking="failed redirections: 0 of 3 in this episode")
@@ -158,7 +158,7 @@ def test_redirected_first__an_ending_out_of_the_blue(given: Tell) -> None:
 
 
 def test_redirected_first__not_where_the_user_asks(given: Tell) -> None:
-    """Who asks to end need not have been redirected, warned, or given up on."""
+    """A user who asks to end need not have been redirected, warned, or given up on."""
     given(STARTED, ASKED_AND_CONFIRMED).when(END_ON_REQUEST).accepted()
 
 
@@ -273,7 +273,7 @@ def test_still_harmful__the_latest_unit_is(given: Tell) -> None:
 
 
 def test_still_harmful__the_user_came_round(given: Tell) -> None:
-    """Who has stopped is not ended, whatever they did before."""
+    """Someone who has stopped is not ended, whatever they did before."""
     came_round = given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, TESTED, ANSWERED, SAID, PRODUCTIVE)
     came_round.when(END).refused_by(
         rules.STILL_HARMFUL,
@@ -317,7 +317,7 @@ def test_still_harmful__not_where_the_user_asks(given: Tell) -> None:
 
 
 def test_still_harmful__on_a_long_path(given: Tell) -> None:
-    """A verdict is on the latest turn where the numbers are the same, however large, and whoever counted."""
+    """A verdict is on the latest turn where the numbers are the same, however large, and no matter who counted."""
     harmful_301 = [harmful(category, turn=int("301")) for category in ("abuse", "threats")]
     given(STARTED, *[SAID] * 300, harmful_301[0]).then(lambda state: present(state.unit).harmful_in("abuse"))
     given(STARTED, *[SAID] * 300, *harmful_301).when(end()).refused_by(
@@ -403,7 +403,7 @@ def test_grave_enough__no_harm_at_all(given: Tell) -> None:
 
 
 def test_grave_enough__one_assessor_finds_it_mild(given: Tell) -> None:
-    """The lowest severity given for the unit counts, whoever gave it and when."""
+    """The lowest severity given for the unit counts, no matter who gave it and when."""
     given(STARTED, *UP_TO_THE_END, harmful(severity=1, by=MODEL)).when(END).refused_by(rules.GRAVE_ENOUGH)
     given(STARTED, *UP_TO_THE_END, harmful(severity=1, by=MODEL), harmful(severity=3)).when(END).refused_by(
         rules.GRAVE_ENOUGH

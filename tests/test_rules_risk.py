@@ -71,7 +71,7 @@ def test_risk_holds__anything_else_came_first(given: Tell, step: Step) -> None:
 
 
 def test_risk_holds__any_hold_will_do(given: Tell) -> None:
-    """Whoever raises it, and about whom: a hold holds."""
+    """No matter who raises it, and about whom: a hold holds."""
     seen = given(STARTED, SAID, verdict(Risk.POSSIBLE))
     seen.when(risk_raised(by=MODEL, about=About.OTHERS)).accepted()
     given(*seen.story.events, AT_RISK).when(ANSWERED).accepted()
@@ -189,7 +189,7 @@ def test_risk_was_checked__as_the_policy_trusts(given: Tell) -> None:
 
 
 def test_risk_was_checked__unknown_counts_as_risk(given: Tell) -> None:
-    """Whoever cannot tell stands in the way, whatever others see, and in whatever order they look."""
+    """An assessor who cannot tell stands in the way, whatever others see, and in whatever order they look."""
     doubt = judged(Verdict.PRODUCTIVE, risk=Risk.UNKNOWN, by=MODEL)
     doubted = "a verdict on the unit at 5 sees a risk, or cannot tell"
     given(STARTED, ASKED_AND_CONFIRMED, doubt).when(END_ON_REQUEST).refused_by(rules.RISK_WAS_CHECKED, lacking=doubted)
@@ -239,7 +239,7 @@ def test_cleared_by_authority__of_another_name(given: Tell) -> None:
 
 
 def test_cleared_by_authority__a_name_is_its_letters(given: Tell) -> None:
-    """The same risk, though its name was read anew."""
+    """The same risk, though its name was read again."""
     given(STARTED, AT_RISK).when(risk_cleared("".join(("ri", "sk")))).accepted()
 
 

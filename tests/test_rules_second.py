@@ -361,7 +361,7 @@ def test_redirected_first__the_redirection_of_the_latest_turn_counts(given: Tell
 
 
 def test_still_harmful__in_a_category_of_the_group(given: Tell) -> None:
-    """Whoever goes on with threats where abuse was warned of goes on; an ending names the warning's category."""
+    """Someone who goes on with threats where abuse was warned of goes on; an ending names the warning's category."""
     threatened = (SAID, harmful("threats"))
     changed = (STARTED, *THREE_REDIRECTIONS, WARNED, threatened, HOPELESS)
     given(*changed).when(end("abuse")).accepted()

@@ -134,7 +134,7 @@ def test_confirmed_later__in_the_second_turn_of_the_next_unit(given: Tell) -> No
 
 
 def test_confirmed_later__asked_again(given: Tell) -> None:
-    """Who asks again is asked back again."""
+    """Someone who asks again is asked to confirm again."""
     given(STARTED, SAID, ASKED_TO_END, ANSWERED, SAID, ASKED_TO_END, ANSWERED, SAID, PRODUCTIVE, CONFIRMED).when(
         END_ON_REQUEST
     ).accepted()
@@ -170,7 +170,7 @@ def test_eligible_model__one_that_merely_bears_the_name(given: Tell) -> None:
 
 
 def test_eligible_model__a_name_is_its_letters(given: Tell) -> None:
-    """The same model, though its name was read anew."""
+    """The same model, though its name was read again."""
     again = MODEL.model_copy(update={"id": "-".join(MODEL.id.split("-"))})
     given(STARTED, *UP_TO_THE_END).when(end(by=again)).accepted()
 
@@ -405,7 +405,7 @@ def test_stricter_governs__an_episode_that_its_first_unit_opened(given: Tell) ->
 
 
 def test_stricter_governs__not_where_the_user_asks(given: Tell) -> None:
-    """The numbers are about harm: who asks to end is not held by them."""
+    """The numbers are about harm: someone who asks to end is not held by them."""
     wish = (SAID, AMBIGUOUS, ASKED_TO_END, ANSWERED, SAID, AMBIGUOUS, CONFIRMED)
     given(STARTED, ABUSED, policy_changed(LENIENT), ANSWERED, wish).then(
         lambda state: state.governing != LENIENT.numbers

@@ -180,7 +180,7 @@ def test_a_redirection_that_would_stand_is_foreseen_and_not_carried_out(chats: C
 def test_a_warning_that_would_not_stand_is_on_record_once_with_what_stands_in_its_way(
     chats: Conversations, chat: Chat
 ) -> None:
-    """Whoever writes meanwhile. Nothing is made up: that no turn was there yet to warn in is no part of it."""
+    """No matter who writes meanwhile. Nothing is made up: that no turn was there yet to warn in is no part of it."""
     talk(chat, "you are useless")
     warning = GiveWarning(
         id="warn", by=MODEL, turn=2, seen=2, category="abuse",

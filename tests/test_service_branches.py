@@ -145,7 +145,7 @@ def test_a_branch_goes_on_where_its_prefix_ends(chats: Conversations, chat: Chat
 
 
 def test_a_branch_off_an_inherited_turn(chats: Conversations, tree: dict[str, Chat]) -> None:
-    """A turn of the grandparent may be written anew from the grandchild, whose child the branch is."""
+    """A turn of the grandparent may be written again from the grandchild, whose child the branch is."""
     leaf = tree["leaf"]
     assert transcript(leaf) == ["eins"]
     assert transcript(tree["inner"]) == ["one", "1", "zwei", "Zwei"]
@@ -215,7 +215,7 @@ def test_a_fork_where_the_law_has_none(
 
 
 def test_a_fork_against_a_change_of_the_parent(chats: Conversations, chat: Chat) -> None:
-    """It is decided anew: the parent's next version is another by then."""
+    """It is decided again: the parent's next version is another by then."""
     talk(chat, "a", "A")
     late = another(chats, store=Overtaken(chats.store, lambda: talk(chat, "b")))
     assert transcript(done(late.chat("root").edit(2, "x"))) == ["x"]

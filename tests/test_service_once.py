@@ -127,7 +127,7 @@ def test_the_id_of_a_command_is_not_for_one_that_records_part_of_the_same(chats:
 
 
 def test_a_state_kept_in_memory_may_be_outdated(chats: Conversations, chat: Chat) -> None:
-    """What was decided on it conflicts in the store, and is decided anew."""
+    """What was decided on it conflicts in the store, and is decided again."""
     elsewhere = another(chats)
     talk(elsewhere.chat("root"), "hello")
     assert done(chat.leave()).version == 3
@@ -170,7 +170,7 @@ def test_a_user_turn_at_the_moment_of_the_ending(chats: Conversations, chat: Cha
 
 
 def test_a_command_is_decided_anew_while_others_write_first(chats: Conversations, chat: Chat) -> None:
-    """Its words are sealed anew, for the place that they take in the end."""
+    """Its words are sealed again, for the place that they take in the end."""
     store = Overtaken(chats.store, lambda: done(chat.leave()), lambda: done(chat.leave()))
     outcome = done(another(chats, store=store).chat("root").user_turn("hello"))
     assert outcome.version == 4
@@ -188,7 +188,7 @@ def test_a_command_that_never_comes_first(chats: Conversations, chat: Chat) -> N
 
 
 def test_the_trace_of_a_refusal_gives_way_too(chats: Conversations, chat: Chat) -> None:
-    """A trace that is overtaken is decided anew with the attempt, which may be lawful by then."""
+    """A trace that is overtaken is decided again with the attempt, which may be lawful by then."""
     asked_and_confirmed(chat)
     late = another(chats)
     confirmed_by_then = late.chat("root")

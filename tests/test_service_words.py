@@ -179,7 +179,7 @@ def test_an_erasure_delivered_twice_spares_what_was_said_since(chats: Conversati
 
 
 def test_an_erasure_that_bears_the_id_of_another_command(chats: Conversations, chat: Chat) -> None:
-    """Whoever asks to erase is told if nothing was erased."""
+    """Someone who asks to erase is told if nothing was erased."""
     talk(chat, "secret")
     done(chat.leave(command_id="mine"))
     with pytest.raises(CommandIdReused):

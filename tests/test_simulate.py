@@ -75,8 +75,8 @@ def test_recorded_answers_are_kept_unless_the_law_calls_for_another() -> None:
     assert played.said() == ["One.", REDIRECTION, "Three.", REPLY]
 
 
-def test_whoever_relents_is_talked_to_again() -> None:
-    """After the warning, the episode closes with two productive units; then everything starts anew."""
+def test_someone_who_relents_is_talked_to_again() -> None:
+    """After the warning, the episode closes with two productive units; then everything starts again."""
     played = Played(*[user(**HARM)] * 4, *[user(**FINE)] * 2, *[user(**HARM)] * 4)
     assert played.said() == [REDIRECTION] * 3 + [WARNED] + [REPLY] * 2 + [REDIRECTION] * 3 + [WARNED]
     assert played.chats.state("c").ended is None

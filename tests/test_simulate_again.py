@@ -159,7 +159,7 @@ def test_words_that_were_erased_are_not_missed(simulation: Simulation) -> None:
 
 
 def many(path: Path, count: int) -> Path:
-    """A file of conversations, each of which comes to its end."""
+    """A file of conversations, each of which ends."""
     turns = [{"role": "user", "text": f"You bucket, {n} times over.", **HARM} for n in range(5)]
     lines = (json.dumps({"conversation": f"m-{n}", "account": "a", "turns": turns}) for n in range(count))
     path.write_text("".join(f"{line}\n" for line in lines))
@@ -199,7 +199,7 @@ def test_a_simulation_that_is_stopped_is_gone_on_with(tmp_path: Path, number: in
 
 
 def test_two_at_once_play_it_once(tmp_path: Path) -> None:
-    """In one store, whoever is first with which of its events."""
+    """In one store, no matter who is first with which of its events."""
     many(tmp_path / "in.jsonl", 8)
     command = [str(LASTRESORT), "simulate", "in.jsonl", "--store", "sqlite:///log.db", "--json"]
     both = [

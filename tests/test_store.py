@@ -248,7 +248,7 @@ GOOD = b'{"by": {"kind": "user", "id": "user"}}'
 def test_an_entry_that_cannot_be_read_is_named_and_nothing_is_imported(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str, state: bytes, why: str
 ) -> None:
-    """The audit sees it as Unreadable; whoever needs the event is told where it stands and what to do."""
+    """The audit sees it as Unreadable; someone who needs the event is told where it stands and what to do."""
     (tmp_path / "canary_of_the_store.py").write_text("class Event: pass")
     monkeypatch.syspath_prepend(tmp_path)
     store.append(append("good", *placed("b", 1)))
@@ -321,7 +321,7 @@ chats.close()
 
 @pytest.mark.parametrize("kind", DURABLE_STORES)
 def test_two_processes_speak_on_a_branch_and_nothing_is_lost(kind: str, request: pytest.FixtureRequest) -> None:
-    """Each decides anew when the other wrote first, and sends the command again when that happens too often."""
+    """Each decides again when the other wrote first, and repeats the command when that happens too often."""
     url = new_url(kind, request)
     with opened(url) as chats:
         started(chats)

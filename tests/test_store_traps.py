@@ -49,7 +49,7 @@ def store(url: str) -> Iterator[Store]:
 
 
 def within(seconds: float, act: Callable[[], Any]) -> Any:
-    """Do `act` in a thread of its own, and fail if it has not come to an end in `seconds`."""
+    """Do `act` in a thread of its own, and fail if it has not finished in `seconds`."""
     results: list[Any] = []
 
     def run() -> None:
@@ -61,7 +61,7 @@ def within(seconds: float, act: Callable[[], Any]) -> Any:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
-    assert results, f"it has not come to an end in {seconds} s"
+    assert results, f"it has not finished in {seconds} s"
     return results[0]
 
 
@@ -139,7 +139,7 @@ def test_positions_have_no_gaps_after_conflicts(store: Store) -> None:
 
 
 def test_positions_and_words_survive_a_vacuum_and_a_dump(tmp_path: Path) -> None:
-    """Trap 8: SQLite numbers rows anew then, unless their number is a column. Words are kept by it."""
+    """Trap 8: SQLite numbers rows again then, unless their number is a column. Words are kept by it."""
     url, copy = f"sqlite:///{tmp_path}/log.db", f"sqlite:///{tmp_path}/copy.db"
     with opened(url) as chats:
         chat = started(chats)
@@ -235,7 +235,7 @@ def test_writes_take_the_lock_at_once(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_keeps_erased_bytes_alive_is_noticed(tmp_path: Path) -> None:
-    """Trap 10: the log cannot be truncated under a reader. Whoever erases is told, and what comes next truncates."""
+    """Trap 10: the log cannot be truncated under a reader. Someone who erases is told; what comes next truncates."""
     with opened(f"sqlite:///{tmp_path}/log.db?deadline=0.2") as chats:
         chat = started(chats)
         chat.user_turn("secret")

@@ -85,7 +85,7 @@ def test_no_form_of_a_url_shows_a_password(url: str, act: Callable[[str], object
     ],
 )
 def test_what_is_no_secret_of_a_url_is_shown(url: str, shown: str) -> None:
-    """Whoever mistyped it has to see where."""
+    """Someone who mistyped it has to see where."""
     with pytest.raises(StoreError) as raised:
         open_conversations(url)
     assert str(raised.value).startswith(shown)

@@ -1,4 +1,4 @@
-"""A store of which a table is gone says so: an empty one in its place would hide the loss."""
+"""A store of which a table is gone says so: an empty one instead would hide the loss."""
 
 import re
 import sqlite3
@@ -30,7 +30,7 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store with a conversation that ended, and a branch of it."""
     url = new_url(request.param, request)
     with opened(url, snapshot_every=5) as chats:
-        ended(started(chats)).edit(10, "Shall we start anew?", child="d")
+        ended(started(chats)).edit(10, "Shall we start again?", child="d")
     return url
 
 
@@ -50,7 +50,7 @@ def in_database(url: str, *statements: str) -> None:
 
 
 def refused(url: str) -> str:
-    """Open a store that cannot be; return why. Whoever only looks is told the same, and nothing is made of it."""
+    """Open a store that cannot be; return why. Someone who only looks is told the same, and nothing is made of it."""
     with pytest.raises(StoreError) as error, opened(url):
         pass
     (check,) = [check for check in examine(url) if check.name == "migrations"]
@@ -71,7 +71,7 @@ def pages(run: Callable[..., Result], url: str) -> list[str]:
 def test_what_follows_from_the_log_is_made_anew_by_the_command_that_is_named(
     run: Callable[..., Result], url: str, table: str
 ) -> None:
-    """And not by whoever opens the store first, who might be in a hurry."""
+    """And not by the one who opens the store first, who might be in a hurry."""
     in_database(url, f"DROP TABLE {table}")
     assert f"it has no table {table} any more: run `lastresort migrate URL`" in refused(url)
     migrate(url)

@@ -252,7 +252,7 @@ def test_words_that_were_refused_are_said_by_an_edit_and_by_nothing_else(chat: C
     talk = chat("/end", "/confirm", "Wait!", "/edit 6", "Thanks.", "/end", "/confirm", "And then?", "/new", "/edit 2")
     (fork,) = talk.forks()
     assert [line for line in talk.said(fork) if line.startswith("u:")][1:3] == ["u: Wait!", "u: Thanks."]
-    assert "/edit is used so: /edit VERSION WORDS" in talk.shown
+    assert "usage: /edit VERSION WORDS" in talk.shown
 
 
 def test_a_crisis_after_the_ending_is_seen(chat: Callable[..., Talk]) -> None:
@@ -327,25 +327,25 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("/nonsense", "no command /nonsense; /help tells those there are"),
-        ("/", "no command /; /help tells those there are"),
-        ("/label", "/label is used so: /label VERDICT [CATEGORY SEVERITY] [RISK]"),
+        ("/nonsense", "unknown command /nonsense; /help lists the commands"),
+        ("/", "unknown command /; /help lists the commands"),
+        ("/label", "usage: /label VERDICT [CATEGORY SEVERITY] [RISK]"),
         ("/label bad", "bad"),
-        ("/label harmful", "harm is labelled so: harmful CATEGORY SEVERITY [RISK]"),
-        ("/label harmful abuse", "harm is labelled so"),
+        ("/label harmful", "usage: harmful CATEGORY SEVERITY [RISK]"),
+        ("/label harmful abuse", "usage: harmful CATEGORY"),
         ("/label harmful abuse 4", "with a severity of 1, 2 or 3"),
         ("/label harmful abuse 2 none more", "nothing is meant by: more"),
         ("/label productive maybe", "maybe"),
         ("/label productive none none", "nothing is meant by: none"),
         ("/judge productive", "nobody has spoken on branch c: record a user turn first"),
-        ("/edit", "/edit is used so: /edit VERSION WORDS"),
+        ("/edit", "usage: /edit VERSION WORDS"),
         ("/edit two words", "two is not the version of a turn, which stands at the left of its line"),
         ("/edit 1 words", "1 is not the version of a turn, which stands at the left of its line"),
         ("/edit -3 words", "-3 is not the version of a turn"),
-        ("/retry", "there is no answer yet that could be given anew"),
-        ("/retry 2 3", "/retry is used so: /retry [VERSION]"),
+        ("/retry", "there is no answer yet to give again"),
+        ("/retry 2 3", "usage: /retry [VERSION]"),
         ("/answer", "nothing waits for an answer"),
-        ("/edit 2", "/edit is used so: /edit VERSION WORDS"),
+        ("/edit 2", "usage: /edit VERSION WORDS"),
         ("/switch 7", "no branch 7 in the store"),
         ("/branch nowhere", "no branch nowhere in the store"),
         ("/policy nowhere", "no policy nowhere: neither a profile (default, 2025-08, 2026-07) nor a file"),
@@ -356,7 +356,7 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/decide perhaps", "perhaps"),
         ("/erase 1", "1 is not the version of a turn"),
         ("/erase 99", "no words stand at version 99 of branch c"),
-        ("/show c", "/show is used so: /show"),
+        ("/show c", "usage: /show"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_the_chat_goes_on(chat: Callable[..., Talk], line: str, told: str) -> None:

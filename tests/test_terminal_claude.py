@@ -218,7 +218,7 @@ def test_a_server_that_is_not_there_is_told_in_one_sentence(url: str) -> None:
 
 
 def test_branches_have_their_parents_prefix(url: str) -> None:
-    """Edited, given anew, and gone on with: the loopback would refuse another."""
+    """Edited, given again, and gone on with: the loopback would refuse another."""
     script: list[Scripted] = [Answer([text("One."), HARM, REDIRECT]), *"abcdefg"]
     result, api = piped(
         url, script, "Hello.", "More.", "/retry", "Then?", "/switch c", "/edit 2 Hi.", "/switch 1", "Bye."
@@ -227,7 +227,7 @@ def test_branches_have_their_parents_prefix(url: str) -> None:
     assert api.calls == 7
 
 
-def test_whoever_sits_there_judges_and_operates(url: str) -> None:
+def test_the_person_there_judges_and_operates(url: str) -> None:
     """As with the offline partner: labels, another model, another policy, erasure; and a conversation begun without a
     key goes on with one."""
     CliRunner().invoke(main, ["chat", "--offline", "--conversation", "c", "--store", url], input="Hello.\n")

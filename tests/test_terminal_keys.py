@@ -85,7 +85,7 @@ def test_control_c_clears_the_line_and_leaves_at_an_empty_one(url: str) -> None:
 
 
 def test_a_window_that_is_resized_shows_the_line_whole(url: str) -> None:
-    """Wrapped anew while it is typed; and what is said is what was typed."""
+    """Wrapped again while it is typed; and what is said is what was typed."""
     line = "This is a line that is longer than the window is wide, once somebody has pulled at its corner."
     with offline(url, columns=100, rows=40) as typist:
         typist.wait_until(typist.is_asked)
@@ -166,7 +166,7 @@ def test_what_goes_to_a_file_is_the_transcript_alone(url: str, tmp_path: Path) -
     with (tmp_path / "out").open("wb") as out, offline(url, options=("--json",), stdout=out) as typist:
         typist.say("Hello.")
         typist.say("/nonsense")
-        typist.wait_for("not done: no command /nonsense")
+        typist.wait_for("not done: unknown command /nonsense")
         typist.wait_until(typist.is_asked)
         typist.type("\x04")
         typist.left()

@@ -89,7 +89,7 @@ def test_an_edited_byte_breaks_the_seal(sealed_in_memory: tuple[AesGcmVault, Sea
 
 
 def test_an_edited_byte_breaks_the_seal_even_if_the_digest_fits(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
-    """Of the nonce, of the words, of the tag; whoever edits the name of the key gets what a destroyed key gives."""
+    """Of the nonce, of the words, of the tag; someone who edits the name of the key gets what a destroyed key gives."""
     vault, sealed = sealed_in_memory
     opened_anyway = []
     for place in range(len(sealed.data)):

@@ -90,7 +90,7 @@ def test_branched_shows_the_tree_of_every_conversation_that_has_one(chats: Conve
     """Root and forks, ended or not; a conversation with one branch only is not there."""
     started(chats, "alone")
     chat = ended(started(chats))
-    child = done(chat.edit(10, "Shall we start anew?", child="d"))
+    child = done(chat.edit(10, "Shall we start again?", child="d"))
     thanked(child)
     done(child.retry(8, child="e"))
     rows = views(chats.store.log()).branched
@@ -171,7 +171,7 @@ def take(chat: Chat, what: str) -> Chat | None:
 @settings(max_examples=25)
 @given(ACTS)
 def test_active_and_ended_are_disjoint_and_cover_all_branches(acts: list[tuple[int, str]]) -> None:
-    """Whatever happens; and the views agree with the live states, and are the same when they are folded anew."""
+    """Whatever happens; and the views agree with the live states, and are the same when they are folded again."""
     with opened("memory:") as chats:
         handles = [started(chats)]
         for number, what in acts:
@@ -192,7 +192,7 @@ def test_active_and_ended_are_disjoint_and_cover_all_branches(acts: list[tuple[i
 def test_the_same_log_gives_the_same_bytes(chats: Conversations) -> None:
     """Folded twice; and the streams of one tree, parents first, give the same rows as the whole log."""
     chat = ended(started(chats))
-    chat.edit(10, "Shall we start anew?", child="d")
+    chat.edit(10, "Shall we start again?", child="d")
     ended_on_request(started(chats, "other"))
     log = log_of(chats)
     assert as_bytes(views(log)) == as_bytes(views(iter(log)))
@@ -215,7 +215,7 @@ def test_a_log_that_begins_in_the_middle_is_folded_all_the_same(chats: Conversat
 def test_figures_count_what_happened(chats: Conversations) -> None:
     """Over all conversations and branches; an attempt refused under two rules counts under both."""
     chat = ended(started(chats))
-    chat.edit(10, "Shall we start anew?", child="d")
+    chat.edit(10, "Shall we start again?", child="d")
     other = ended_on_request(started(chats, "other"))
     third = started(chats, "third")
     abused(third)

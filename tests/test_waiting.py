@@ -27,7 +27,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks by themselves: whoever wakes was told."""
+    """Nobody looks by themselves: a thread that wakes was told."""
     for engine in (sqlite, postgres):
         monkeypatch.setattr(engine, "_LOOK", 10 * LONG)
 
@@ -56,7 +56,7 @@ def test_what_is_there_is_not_waited_for(url: str) -> None:
         assert not chats.store.wait(2, 0)
 
 
-def test_whoever_waits_in_this_process_is_told(url: str, seldom: None) -> None:
+def test_someone_who_waits_in_this_process_is_told(url: str, seldom: None) -> None:
     """All of them, whichever append it was."""
     with opened(url) as chats:
         chat = started(chats)
@@ -102,7 +102,7 @@ chats.chat("c").user_turn("Hello.")
 
 
 @pytest.mark.parametrize("kind", DURABLE_STORES)
-def test_whoever_waits_is_told_of_what_another_process_writes(
+def test_someone_who_waits_is_told_of_what_another_process_writes(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL tells it; in SQLite, which tells nobody, it is noticed."""

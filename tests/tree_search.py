@@ -71,7 +71,7 @@ class TreeSearch:
     """Every order in which two actors read, decide and commit on a tree of up to three branches.
 
     An actor reads every branch that the act concerns and decides; others may commit before it does. Then the append
-    conflicts, as in the store, and the act is decided anew on what is there now: it still names the turn that
+    conflicts, as in the store, and the act is decided again on what is there now: it still names the turn that
     the actor had seen. A refusal is given only on a fresh state, and leaves nothing behind.
 
     Args:
@@ -222,7 +222,7 @@ class TreeSearch:
         )
 
     def _key_of_doing(self, tree: Tree, doing: Doing) -> tuple[Any, ...]:
-        # Of what was decided only this matters: whether it can still be committed, and if not, what is asked anew:
+        # Of what was decided only this matters: whether it can still be committed, and if not, what is asked again:
         # about the latest turn or about one that is stale for ever, or to fork at a place that stays what it is.
         branch, command = tree.branches[doing.branch], doing.command
         current = all(tree.branches[other].state.version == version for other, version in doing.read)

@@ -57,9 +57,7 @@ class _Group(click.Group):
     """Turns what can go wrong into one line on standard error and an exit status."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        if (
-            sys.stdout is None
-        ):  # closed by whoever called: what is printed goes nowhere, and the exit status says the rest
+        if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, and the exit status says the rest
             sys.stdout = StringIO()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):

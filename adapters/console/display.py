@@ -23,7 +23,7 @@ from lastresort.projections.figures import Figures
 from lastresort.projections.transcript import evidence
 
 _PIPED_WIDTH = 10_000  # of a table: a row is a line to other programs
-_MARGIN = "       | "  # of what goes on in the next line: whoever wrote it, no line of the law begins so
+_MARGIN = "       | "  # of what goes on in the next line: no matter who wrote it, no line of the law begins so
 _NARROWEST = 20  # columns for words, however narrow the terminal is
 _SPEAKERS = {"user": "bold cyan", "assistant": "bold green"}
 _MARKED = {

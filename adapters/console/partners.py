@@ -35,7 +35,7 @@ class NotAnswered(Exception):
 
 
 class Partner(Protocol):
-    """Whoever answers."""
+    """The one who answers."""
 
     greeting: str | None
     """What people are to know before they talk."""
@@ -60,7 +60,7 @@ class Offline:
 
     greeting: str | None = (
         "Nobody is here but you: the partner is a script, and what you say is judged by a toy that knows a few insults "
-        "and phrases of crisis, and understands nothing. /label and /judge put your own verdict in its place."
+        "and phrases of crisis, and understands nothing. /label and /judge replace it with your own verdict."
     )
     waiting: str | None = None
 

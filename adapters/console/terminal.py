@@ -29,7 +29,7 @@ from .partners import NotAnswered, Partner
 from .reading import reading
 
 SITTER = Principal(id="terminal", may=frozenset({ActorKind.ASSESSOR, ActorKind.OPERATOR}))
-"""Whoever sits at the terminal plays every part but the model's."""
+"""The person at the terminal plays every part but the model's."""
 
 ASSESSOR, OPERATOR = (as_actor(SITTER, kind) for kind in (ActorKind.ASSESSOR, ActorKind.OPERATOR))
 _MOST_VERSIONS = 2**53
@@ -38,7 +38,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class Terminal:
-    """Reads lines and carries them out. Whoever sits there plays the user, the assessor and the operator."""
+    """Reads lines and carries them out. The person there plays the user, the assessor and the operator."""
 
     def __init__(self, conversations: Conversations, chat: Chat, partner: Partner, *, as_json: bool = False) -> None:
         self.conversations = conversations
@@ -85,11 +85,11 @@ class Terminal:
             name, *words = line[1:].split() or [""]
             command = self._commands.get(name)
             if command is None:
-                raise ValueError(f"no command /{name}; /help tells those there are")
+                raise ValueError(f"unknown command /{name}; /help lists the commands")
             try:
                 inspect.signature(command).bind(*words)
             except TypeError:
-                raise ValueError(f"/{name} is used so: {_usage(command)}") from None
+                raise ValueError(f"usage: {_usage(command)}") from None
             command(*words)
         except (ValueError, BadInput, UnknownBranch) as error:
             self._tell(f"not done: {error}")
@@ -170,7 +170,7 @@ class Terminal:
         turn = _version(version)
         said = " ".join(words) or self._refused
         if not said and not self._at_a_terminal:
-            raise ValueError("/edit is used so: /edit VERSION WORDS")
+            raise ValueError("usage: /edit VERSION WORDS")
         if not said:
             self._draft = f"/edit {turn} {self._words_at(turn)}"
             return
@@ -187,10 +187,10 @@ class Terminal:
         return " ".join((lines[-1].text or "").split())
 
     def do_retry(self, version: str | None = None) -> None:
-        """/retry [VERSION] - have the latest answer, or that one, given anew, on a new branch"""
+        """/retry [VERSION] - have the latest answer, or that one, given again, on a new branch"""
         turn = self.chat.state.answered_by if version is None else _version(version)
         if not turn:
-            raise ValueError("there is no answer yet that could be given anew")
+            raise ValueError("there is no answer yet to give again")
         if self._switch(self.chat.retry(turn)):
             self._answer()
 
@@ -354,7 +354,7 @@ def _label(verdict: str, more: tuple[str, ...]) -> Assessment:
     category, severity = None, None
     if judged is Verdict.HARMFUL:
         if len(words) < 2 or words[1] not in ("1", "2", "3"):
-            raise ValueError("harm is labelled so: harmful CATEGORY SEVERITY [RISK], with a severity of 1, 2 or 3")
+            raise ValueError("usage: harmful CATEGORY SEVERITY [RISK], with a severity of 1, 2 or 3")
         category, severity = words.pop(0), int(words.pop(0))
     risk = _one_of(Risk, words.pop(0)) if words else Risk.NONE
     if words:

@@ -40,7 +40,7 @@ def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: 
 @store_named
 @json_option
 def migrate(first: str | None, url: str | None, as_json: bool) -> None:
-    """Bring the tables of a store up to date, and make its lists and snapshots anew. The log is not touched."""
+    """Bring the tables of a store up to date, and make its lists and snapshots again. The log is not touched."""
     from rich.progress import track
 
     from lastresort.adapters.upkeep.migration import migrate as bring_up_to_date
@@ -55,7 +55,7 @@ def migrate(first: str | None, url: str | None, as_json: bool) -> None:
         display.print_json(done._asdict())
     else:
         was = "were already" if done.before == done.now else f"were of version {done.before}, and are now"
-        click.echo(f"tables {was} of version {done.now}; lists made anew, {done.snapshots:,} snapshots")
+        click.echo(f"tables {was} of version {done.now}; lists made again, {done.snapshots:,} snapshots")
 
 
 @click.command()

@@ -194,7 +194,7 @@ def load_policy(name: str) -> Policy:
         with _bytes_of(path) as file:
             text = file.read(MAX_POLICY_BYTES + 1)
         if len(text) > MAX_POLICY_BYTES:
-            raise BadInput(f"{source}: a policy of more than {MAX_POLICY_BYTES:,} bytes is none")
+            raise BadInput(f"{source}: longer than {MAX_POLICY_BYTES:,} bytes, which no policy is")
         if not (words := text.decode("utf-8-sig")).strip():
             raise BadInput(f"{source}: is empty: there is no policy in it")
         return Policy.from_toml(words, source)

@@ -85,7 +85,7 @@ def _behind_links(path: Path) -> Path:
     try:
         return path.resolve()
     except RuntimeError:  # where Python has no OSError for it
-        raise BadInput(f"{path}: cannot be written: its links lead round in a ring") from None
+        raise BadInput(f"{path}: cannot be written: its links form a loop") from None
 
 
 def _written(log: Iterable[Recorded], path: Path) -> int:

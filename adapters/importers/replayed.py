@@ -1,6 +1,6 @@
-"""A store in which a conversation is played anew, from its beginning, and what was played before is found again.
+"""A store in which a conversation is played again from its beginning, and what was played before is recognised.
 
-Whoever plays a transcript is deterministic, down to the ids of commands. So a conversation that was played in part is
+What plays a transcript is deterministic, down to the ids of commands. So a conversation that was played in part is
 gone on with by playing all of it: what is recorded already is not recorded again, and only what came to be read of it
 so far is seen, as it was then.
 """
@@ -31,7 +31,7 @@ from lastresort.domain.values import Messages, with_content
 
 
 class NotPlayed(Exception):
-    """What comes next was not played so far, and nothing else was recorded in its place."""
+    """What comes next was not played so far, and nothing else was recorded instead."""
 
 
 class PlayedOtherwise(Exception):
@@ -119,7 +119,7 @@ class Replayed:
         try:
             words = self._kept.open(self._conversation, *place, Sealed(kept, data))
         except SealBroken:
-            return True  # which is for whoever shows them to say
+            return True  # which is for the code that shows them to say
         return words in (None, self._sealing.open(self._conversation, *place, Sealed(said, placed.sealed)))
 
     # --- reading --------------------------------------------------------------------------------------------------

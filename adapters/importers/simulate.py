@@ -34,7 +34,7 @@ class Played(Enum):
 
 
 class Simulation:
-    """Plays transcripts into the store at `url`. Ids follow from the transcripts, so playing them anew names the same.
+    """Plays transcripts into the store at `url`. Ids follow from the transcripts, so playing them again names the same.
 
     What was played before is not played again: a conversation that was played in part is gone on with.
 
@@ -77,7 +77,7 @@ class Simulation:
         return figures(entry for entry in self.conversations.store.log() if entry.branch.split("~")[0] in played)
 
     def play(self, transcript: Transcript) -> None:
-        """Play one transcript from its beginning to its end; what of it is in the store is not recorded again.
+        """Play one whole transcript; what is in the store of it is not recorded again.
 
         Raises:
             BadInput: the conversation is in the store, and is not what this simulation would make of the transcript.

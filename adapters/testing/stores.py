@@ -1,6 +1,6 @@
 """The promises of an event store, as checks: `check_store(factory)` holds any store to them.
 
-`STORE_CHECKS` are the same checks by name, for who wants a test each:
+`STORE_CHECKS` are the same checks by name, if you want one test for each:
 
     @pytest.mark.parametrize("check", STORE_CHECKS.values(), ids=STORE_CHECKS)
     def test_my_store(check):

@@ -1,6 +1,6 @@
 """Acts drawn by chance, what came of them, and the oracle: what was acknowledged is in the log, once, and readable.
 
-An act is JSON: it is said before it is carried out, so that whoever was not answered can send it again.
+An act is JSON: it is said before it is carried out, so that a caller who was not answered can send it again.
 """
 
 from collections import defaultdict
@@ -133,7 +133,7 @@ def lost(log: Iterable[Recorded], told: Iterable[Told]) -> list[str]:
 
 
 def check(url: str, told: Iterable[Told], again: Iterable[Act] = ()) -> list[Recorded]:
-    """Hold the store at `url`, opened anew, to everything that was acknowledged; return its log.
+    """Hold the store at `url`, opened again, to everything that was acknowledged; return its log.
 
     Args:
         url: the store.

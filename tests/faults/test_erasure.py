@@ -167,7 +167,7 @@ DAMAGE: dict[str, Callable[[dict[int, bytes]], dict[int, bytes]]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_contents_are_named_and_not_shown(folder: Path, damage: str) -> None:
-    """By whoever may write to the file."""
+    """By someone who may write to the file."""
     with closing(open_at(f"sqlite:///{folder}/log.db")) as chats:
         chat = told(chats, "c")
         with closing(sqlite3.connect(folder / "log.db")) as other:
@@ -186,7 +186,7 @@ def test_damaged_contents_are_named_and_not_shown(folder: Path, damage: str) -> 
 @FAULTS
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_contents_are_named_on_postgresql_too(server: Server, damage: str) -> None:
-    """By whoever may write to the tables."""
+    """By someone who may write to the tables."""
     url = server.create_database()
     with closing(open_at(url)) as chats:
         chat = told(chats, "c")
@@ -210,7 +210,7 @@ def test_words_are_in_no_file_of_postgresql(server: Server) -> None:
 
 @FAULTS
 def test_erased_bytes_on_postgresql(server: Server) -> None:
-    """They are in no row; in the files of the tables until these are written anew, and then only in old segments of
+    """They are in no row; in the files of the tables until these are written again, and then only in old segments of
     the server's log of writes, which it reuses in time.
     """
     url = server.create_database()

@@ -99,7 +99,7 @@ LOST = {
 
 @pytest.mark.parametrize("name", LOST)
 def test_any_answer_may_be_lost(url: str, line: Line, name: str) -> None:
-    """That to the commit too: whoever asks again by the same id learns the truth, and nothing is done twice."""
+    """That to the commit too: someone who asks again by the same id learns the truth, and nothing is done twice."""
     with closing(open_at(url)) as directly, closing(open_at(line.url)) as chats:
         lose_answers(directly, chats, line, LOST[name], name.replace(" ", "-"))
 

@@ -88,7 +88,7 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
         uid: whom to be, for one who is root otherwise and may do anything.
     """
     disk = None
-    with suppress(LookupError):  # who asks for a fault of it has looked whether there can be one
+    with suppress(LookupError):  # the caller that asks for a fault has looked whether there can be one
         disk = Traced()
     if uid is not None:
         os.setuid(uid)

@@ -66,7 +66,7 @@ class Worker:
         return _sound(heard)
 
     def rest(self) -> Iterator[Any]:
-        """Yield what the worker still says, up to its end."""
+        """Yield what the worker still says before it exits."""
         while (heard := self.link.hear(_PATIENCE)) is not None:
             yield _sound(heard)
 
