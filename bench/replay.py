@@ -11,7 +11,7 @@ from lastresort import Recorded, open_conversations
 from lastresort.adapters.upkeep.audited import without_collector
 from lastresort.domain.events import Unreadable
 from lastresort.projections import audit
-from lastresort.projections.second_reading import SecondReading
+from lastresort.projections.second_log import SecondReading
 
 from . import contenders
 from .measure import Round, Work, at_least, one_core, value

@@ -11,7 +11,7 @@ from collections.abc import Collection, Container, Mapping
 
 from lastresort.domain.events import Recorded, Unreadable
 
-from .second_reading import SecondReading
+from .second_log import SecondReading
 
 BESIDE: dict[str, frozenset[str]] = {
     "judges-the-latest": frozenset({"refers-to-the-path", "redirects-harm", "proposed-first"}),

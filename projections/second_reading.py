@@ -1,14 +1,14 @@
 """The law, read a second time: of each event of a log, which rules it breaks.
 
 What this says the rules of the domain say too, and it was written from the law alone, without a look at them. The words
-of the law are in `second_words`; here is one function a rule, in the order of the law, named after the rule's id, that
-answers whether `event` may come next on a path. Read it beside the law, line by line.
+of the law are in `second_words` and `second_path`; here is one function a rule, named after the rule's id, that answers
+whether `event` may come next on a path. Read it beside the law, line by line. (2) marks what is so since edition 2.
+What speaks only of kinds and fields that edition 2 brought is asked in both: nothing of edition 1 has them.
 
     broken(path, event)    the rules that `event` would break, after what is known of its path
-    SecondReading          takes a log event by event, trees and all, in one pass
 """
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -25,48 +25,73 @@ from lastresort.domain.events import (
     EndConfirmed,
     EndProposed,
     EndRequested,
+    ErasureHeld,
+    ErasureReleased,
     Event,
     Evidence,
     FeedbackGiven,
     HopeExhausted,
-    Recorded,
+    PolicyChanged,
     RedirectionAttempted,
     RiskCleared,
     RiskRaised,
     TurnAssessed,
     UserTurnTaken,
     WarningGiven,
+    WarningWithheld,
 )
-from lastresort.domain.values import ActorKind, ForkCause, Ground, Verdict
+from lastresort.domain.values import Actor, ActorKind, ForkCause, Ground, Mode, Verdict
 
-from .second_words import Fork, Path, Risks, WarningRecord
+from .second_names import is_named, same_model, undressed
+from .second_path import Fork, Path
+from .second_words import WarningRecord
 
 Answer = Callable[[Path, Any], bool]
 LAW: dict[str, Answer] = {}
 """Every rule by its id: may the event come next?"""
 
-_SPEAKS_OF: dict[type[Event], list[tuple[str, Answer]]] = {kind: [] for kind in EVENTS.values()}
+_Asked = dict[type[Event], list[tuple[str, Answer]]]
+_SPEAKS_OF: dict[int, _Asked] = {law: {kind: [] for kind in EVENTS.values()} for law in (1, 2)}
 
 
-def rule(*kinds: type[Event]) -> Callable[[Answer], Answer]:
-    """Enter a function into the law under its name: it answers whether an event of these kinds may come next."""
+def rule(*kinds: type[Event], since: int = 1, later: tuple[type[Event], ...] = ()) -> Callable[[Answer], Answer]:
+    """Enter a function into the law under its name: it answers whether an event of these kinds may come next.
+
+    Args:
+        since: the edition of which it is a rule first.
+        later: what it is asked of too, since edition 2.
+    """
 
     def enact(answer: Answer) -> Answer:
         id = answer.__name__.replace("_", "-")
         LAW[id] = answer
-        for kind in kinds:
-            _SPEAKS_OF[kind].append((id, answer))
+        for law, speaks_of in _SPEAKS_OF.items():
+            for kind in (*kinds, *(later if law >= 2 else ())) if law >= since else ():
+                speaks_of[kind].append((id, answer))
         return answer
 
     return enact
 
 
 def broken(path: Path, event: Event) -> tuple[str, ...]:
-    """Return the ids of the rules that forbid `event` on `path`, in the order of the law."""
-    return tuple([id for id, answer in _SPEAKS_OF[type(event)] if not answer(path, event)])
+    """Return the ids of the rules that forbid `event` on `path`, in the order of the law.
+
+    An event is judged by the edition in force on its branch when it was recorded, and a beginning by its own. By one
+    that is not known here nothing can be judged, and nothing is lawful.
+    """
+    law = event.law if isinstance(event, ConversationStarted) else path.law
+    if law not in _SPEAKS_OF:
+        return ("known-edition",)
+    return tuple([id for id, answer in _SPEAKS_OF[law][type(event)] if not answer(path, event)])
 
 
 # --- The shape of a branch --------------------------------------------------------------------------------------------
+
+
+@rule(ConversationStarted, PolicyChanged)
+def known_edition(path: Path, event: ConversationStarted | PolicyChanged) -> bool:
+    # The editions are known, and a conversation moves to a newer one only.
+    return event.law in _SPEAKS_OF and (isinstance(event, ConversationStarted) or event.law >= path.law)
 
 
 @rule(*EVENTS.values())
@@ -82,15 +107,18 @@ OPINIONS = (FeedbackGiven, AppealFiled, AppealDecided)
 
 @rule(*EVENTS.values())
 def ended_is_final(path: Path, event: Event) -> bool:
-    # After the ending: opinions, appeals, risk, branches and erasure. Nothing else, not even after a won appeal.
+    # After the ending: opinions, appeals, risk, branches and erasure, (2) and legal holds. Nothing else, not even after
+    # an appeal was granted.
     # (An ending in the prefix of a branch that is about to open is the business of `forks_before_the_end`.)
     if not path.ended or not path.begun:
         return True
-    return type(event) in (*OPINIONS, RiskRaised, RiskCleared, BranchedOff, ContentErased)
+    of_tree = (RiskRaised, RiskCleared, BranchedOff, ErasureHeld, ErasureReleased)
+    return type(event) in (*OPINIONS, *of_tree, ContentErased)
 
 
+Warned = WarningGiven | WarningWithheld
 ABOUT_A_TURN = (TurnAssessed, EndRequested, EndConfirmed, HopeExhausted)
-HAVING_SEEN = (WarningGiven, EndProposed, ConversationEnded)
+HAVING_SEEN = (WarningGiven, WarningWithheld, EndProposed, ConversationEnded)
 
 
 def _user_turn_named_by(event: Any) -> int:
@@ -127,10 +155,12 @@ def _is_on(path: Path, evidence: Evidence) -> bool:
     return all(version is None or path.is_a(version, kind) for version, kind in cited)
 
 
-@rule(AssistantTurnTaken, RedirectionAttempted, WarningGiven)
-def answers_a_user(path: Path, event: AssistantTurnTaken | RedirectionAttempted | WarningGiven) -> bool:
+@rule(AssistantTurnTaken, RedirectionAttempted, WarningGiven, WarningWithheld)
+def answers_a_user(path: Path, event: AssistantTurnTaken | RedirectionAttempted | Warned) -> bool:
     # The turn before an assistant turn is a user turn. What led away or warned was the latest assistant turn, and it
-    # had the user turn before it that it answers.
+    # had the user turn before it that it answers. (2) There is one that would have warned, too.
+    if isinstance(event, WarningWithheld):
+        return path.answer > event.seen
     if isinstance(event, AssistantTurnTaken):
         return path.unit_name > path.answer
     return path.answer == event.turn > _user_turn_named_by(event)
@@ -145,8 +175,8 @@ def judges_the_latest(path: Path, event: Event) -> bool:
 # --- The last resort --------------------------------------------------------------------------------------------------
 
 
-def on_request(event: WarningGiven | HopeExhausted | ConversationEnded) -> bool:
-    return type(event) is ConversationEnded and event.ground is Ground.USER_REQUEST
+def on_request(event: Warned | HopeExhausted | EndProposed | ConversationEnded) -> bool:
+    return isinstance(event, ConversationEnded | EndProposed) and event.ground is Ground.USER_REQUEST
 
 
 @rule(RedirectionAttempted)
@@ -158,10 +188,15 @@ def redirects_harm(path: Path, event: RedirectionAttempted) -> bool:
     return unit.judgement is Verdict.HARMFUL and unit.redirection is None
 
 
-@rule(WarningGiven, ConversationEnded)
-def redirected_first(path: Path, event: WarningGiven | ConversationEnded) -> bool:
-    # Before a warning, and before an ending as last resort, enough redirections failed in this episode.
-    return on_request(event) or len(path.stands.failed) >= path.policy.min_failed_redirections
+@rule(WarningGiven, ConversationEnded, WarningWithheld)
+def redirected_first(path: Path, event: Warned | ConversationEnded) -> bool:
+    # Before a warning, and before an ending as last resort, enough redirections failed in this episode; (2) before a
+    # warning enough were attempted.
+    if on_request(event):
+        return True
+    if path.law >= 2 and not isinstance(event, ConversationEnded):
+        return path.attempts >= path.policy.min_redirections_to_warn
+    return len(path.stands.failed) >= path.policy.min_failed_redirections
 
 
 @rule(ConversationEnded)
@@ -174,9 +209,9 @@ def _was_put_to_the_test(warning: WarningRecord | None) -> bool:
     return warning is not None and warning.is_complete and warning.tested_by is not None
 
 
-@rule(WarningGiven, ConversationEnded)
-def still_harmful(path: Path, event: WarningGiven | ConversationEnded) -> bool:
-    # The harm is there now: in the latest unit, of this category, and nobody says otherwise.
+@rule(WarningGiven, ConversationEnded, WarningWithheld)
+def still_harmful(path: Path, event: Warned | ConversationEnded) -> bool:
+    # The harm is there now: in the latest unit, of this category, (2) or of its group, and nobody says otherwise.
     return on_request(event) or (path.unit is not None and path.unit.is_harm_of(event.category))
 
 
@@ -209,7 +244,7 @@ def risk_holds(path: Path, event: Event) -> bool:
     return not path.must_hold or type(event) is RiskRaised
 
 
-@rule(WarningGiven, HopeExhausted, EndProposed, ConversationEnded)
+@rule(WarningGiven, HopeExhausted, EndProposed, ConversationEnded, WarningWithheld)
 def no_end_at_risk(path: Path, event: Event) -> bool:
     # While somebody may come to harm nobody ends, or speaks of ending, no matter who wishes it.
     return not path.risks
@@ -218,8 +253,7 @@ def no_end_at_risk(path: Path, event: Event) -> bool:
 @rule(ConversationEnded)
 def risk_was_checked(path: Path, event: ConversationEnded) -> bool:
     # Somebody trusted looked at the latest turn and saw no risk, and nobody saw any, or was unsure, in the unit.
-    unit = path.unit
-    return unit is not None and not unit.at_risk and bool(unit.no_risk_by & {*path.policy.trusted_for_risk})
+    return path.unit is not None and path.unit.is_free_of_risk
 
 
 @rule(RiskCleared)
@@ -242,19 +276,56 @@ def asked_by_user(path: Path, event: EndRequested | EndConfirmed) -> bool:
 @rule(ConversationEnded)
 def confirmed_later(path: Path, event: ConversationEnded) -> bool:
     # The wish was slept on: asked in one unit, confirmed in the next, and that is the latest.
-    return not on_request(event) or (path.asked is not None and path.confirmation is not None)
+    return not on_request(event) or path.wish != (None, None)
+
+
+@rule(EndConfirmed, since=2)
+def same_user(path: Path, event: EndConfirmed) -> bool:
+    # Nobody confirms what somebody else asked. (That a warning is tested by the user to whom it was given is part of
+    # the word; and so is that a request counts with a confirmation by the same user.)
+    return path.asked is None or path.asked.user == (event.by.kind, event.by.id)
 
 
 # --- The ending itself ------------------------------------------------------------------------------------------------
 
 
-@rule(ConversationEnded)
-def eligible_model(path: Path, event: ConversationEnded) -> bool:
-    # Only the model of this conversation ends it as a last resort, and only if its kind may.
-    if on_request(event):
-        return True
-    its_own = event.by.kind is ActorKind.MODEL and event.by.id == path.model
-    return its_own and any(fnmatchcase(event.by.id, pattern) for pattern in path.policy.eligible_models)
+@rule(ConversationEnded, later=(EndProposed, HopeExhausted))
+def eligible_model(path: Path, event: ConversationEnded | EndProposed | HopeExhausted) -> bool:
+    # Only the model of this conversation ends it as a last resort, and only if its kind may; (2) only that proposes it,
+    # and gives up hope; whichever name it has on the platform that it answers from.
+    return on_request(event) or _is_by_an_eligible_model(path, event.by)
+
+
+def _is_by_an_eligible_model(path: Path, by: Actor) -> bool:
+    its_own, names = by.id == path.model, {path.model or ""}
+    if path.law >= 2:
+        its_own, names = same_model(path.model, by.id), {name for one in names for name in (one, undressed(one))}
+    eligible = any(fnmatchcase(name, pattern) for name in names for pattern in path.policy.eligible_models)
+    return by.kind is ActorKind.MODEL and its_own and eligible
+
+
+@rule(WarningGiven, WarningWithheld, since=2)
+def true_warnings(path: Path, event: Warned) -> bool:
+    # No warning of what could not follow: by this model, of this harm, of harm so mild, at a risk or in doubt of one.
+    unit = path.unit
+    if unit is None or not _is_by_an_eligible_model(path, event.by) or event.category not in path.policy.categories:
+        return False
+    return unit.is_as_grave_as(path.policy.min_severity) and unit.is_free_of_risk
+
+
+@rule(WarningGiven, WarningWithheld)
+def shadow_says_nothing(path: Path, event: Warned) -> bool:
+    # In shadow mode nobody is warned, and that is noted, once an episode; otherwise nothing is withheld.
+    if isinstance(event, WarningGiven):
+        return path.mode is not Mode.SHADOW
+    once = not path.stands.withheld and not (path.unit is not None and path.unit.withheld)
+    return path.mode is Mode.SHADOW and once
+
+
+@rule(TurnAssessed, WarningGiven, WarningWithheld, ConversationEnded, since=2)
+def named_category(path: Path, event: TurnAssessed | Warned | ConversationEnded) -> bool:
+    # Free text does not come in as a category.
+    return is_named(event.category, path.policy)
 
 
 @rule(ConversationEnded)
@@ -273,8 +344,8 @@ def evidence_is_true(path: Path, event: ConversationEnded) -> bool:
 def evidence(path: Path, ground: Ground, category: str | None) -> Evidence:
     """Return what an ending on `path` stands on."""
     if ground is Ground.USER_REQUEST:
-        confirmed = path.asked is not None and path.confirmation is not None
-        return Evidence(request=path.asked, confirmation=path.confirmation) if confirmed else Evidence()
+        request, confirmation = path.wish
+        return Evidence(request=request, confirmation=confirmation)
     episode = path.stands
     warning = episode.warning_of(category)
     return Evidence(
@@ -303,21 +374,39 @@ def forks_before_the_end(path: Path, event: BranchOpened) -> bool:
 
 @rule(BranchOpened)
 def carries_risks(path: Path, event: BranchOpened) -> bool:
-    # A risk is about people, not about a line of talk: a new branch knows every one that is open, and no other.
-    carried = frozenset((risk.risk, risk.about) for risk in event.risks)
-    return carried == (path.fork.open_in_tree if path.fork else frozenset())
+    # A risk is about people, not about a line of talk: a new branch knows every one that is open, and no other; (2) and
+    # every legal hold; and whether the ending that it leaves behind was wrong.
+    tree = path.fork or Fork(None, frozenset())
+    if frozenset((risk.risk, risk.about) for risk in event.risks) != tree.open_in_tree:
+        return False
+    holds = frozenset((hold.hold, hold.reason, hold.until) for hold in event.holds)
+    return (holds, event.absolved) == (tree.holds, tree.absolved and path.law >= 2)
 
 
-@rule(WarningGiven, ConversationEnded)
-def stricter_governs(path: Path, event: WarningGiven | ConversationEnded) -> bool:
+@rule(ErasureHeld, ErasureReleased, ContentErased)
+def held_from_erasure(path: Path, event: ErasureHeld | ErasureReleased | ContentErased) -> bool:
+    # What is held is not erased; who holds it, and lets go of what is held, is an operator.
+    if isinstance(event, ContentErased):
+        return not path.holds
+    stands = isinstance(event, ErasureHeld) or event.hold in {hold for hold, _, _ in path.holds}
+    return stands and event.by.kind is ActorKind.OPERATOR
+
+
+@rule(WarningGiven, ConversationEnded, WarningWithheld)
+def stricter_governs(path: Path, event: Warned | ConversationEnded) -> bool:
     # Where an earlier policy of this episode asks for more than the one of now, that much is needed. (That an episode
     # closes by the stricter count is part of the word. That floors hold, of the type Policy.)
     episode, now = path.stands, path.policy
     if on_request(event) or episode.terms is None:
         return True
-    if now.min_failed_redirections < episode.terms.min_failed_redirections > len(episode.failed):
+    needed, had = now.min_failed_redirections, len(episode.failed)
+    strictest = episode.terms.min_failed_redirections
+    if path.law >= 2 and not isinstance(event, ConversationEnded):
+        needed, had, strictest = now.min_redirections_to_warn, path.attempts, episode.terms.min_redirections_to_warn
+    if needed < strictest > had:
         return False
-    asks_for_graver = type(event) is ConversationEnded and episode.terms.min_severity > now.min_severity
+    asked_how_grave = path.law >= 2 or isinstance(event, ConversationEnded)
+    asks_for_graver = asked_how_grave and episode.terms.min_severity > now.min_severity
     return not asks_for_graver or _is_as_grave_as(path, episode.terms.min_severity)
 
 
@@ -327,92 +416,3 @@ def answers_an_appeal(path: Path, event: AppealFiled | AppealDecided) -> bool:
     if not path.ended:
         return False
     return type(event) is AppealFiled or (path.appealed and event.by.kind is ActorKind.OPERATOR)
-
-
-# --- Trees ------------------------------------------------------------------------------------------------------------
-
-
-class SecondReading:
-    """What is known of every branch of a log, as far as it was read.
-
-    Memory: a `Path` for each turn, since a branch may open before any of them; they share what is the same in them.
-
-    Args:
-        forks: the turns, by branch and version, before which branches open, if it is known: then no others are kept.
-    """
-
-    def __init__(self, forks: Container[tuple[str, int]] | None = None) -> None:
-        self._wanted = forks
-        self.branches: dict[str, Path] = {}
-        self._roots: dict[str, str] = {}
-        self._trees: dict[str, list[str]] = {}
-        self._forks: dict[str, BranchOpened] = {}
-        self._before_turns: dict[tuple[str, int], tuple[Path, type[Event]]] = {}
-
-    def take(self, entry: Recorded) -> tuple[str, ...]:
-        """Return the ids of the rules that an event breaks, in the order of the law, and go on from it."""
-        branch, event = entry.branch, entry.event
-        path = self.before(branch, event)
-        rules = broken(path, event)
-        self.record(branch, event, path)
-        return rules
-
-    def root_of(self, branch: str) -> str:
-        """Return the root of a branch's tree: the branch itself, if it opened nowhere that is known."""
-        return self._roots.get(branch, branch)
-
-    def open_in_tree(self, branch: str) -> Risks:
-        """Return every risk that is open on some branch of the tree."""
-        tree = self._trees.get(self.root_of(branch), ())
-        return frozenset(risk for other in tree for risk in self.branches[other].risks)
-
-    def before(self, branch: str, event: Event) -> Path:
-        """Return the path that `event` would continue: for a fork, its prefix."""
-        known = self.branches.get(branch)
-        if known is not None:
-            return known
-        if type(event) is not BranchOpened or event.parent not in self.branches:
-            return Path()
-        prefix, following = self._prefix(event)
-        return prefix._replace(begun=False, fork=Fork(following, self.open_in_tree(event.parent)))
-
-    def record(self, branch: str, event: Event, path: Path) -> None:
-        """Go on from an event on `path`, lawful or not: it has happened."""
-        kind = type(event)
-        if kind is UserTurnTaken or kind is AssistantTurnTaken:
-            turn = branch, path.version + 1
-            if self._wanted is None or turn in self._wanted:
-                self._before_turns[turn] = path, kind
-        if branch not in self.branches:
-            self._plant(branch, event)
-        self.branches[branch] = path.then(event)
-
-    def _plant(self, branch: str, event: Event) -> None:
-        root = branch
-        if type(event) is BranchOpened and event.parent in self.branches:
-            root = self._roots[event.parent]
-            self._forks[branch] = event
-        self._roots[branch] = root
-        self._trees.setdefault(root, []).append(branch)
-
-    def _prefix(self, opened: BranchOpened) -> tuple[Path, type[Event] | None]:
-        """Return what is known of the path as far as the fork, and the kind of the turn that follows on the parent's.
-
-        Where no turn follows, no branch may open, and what is known of the parent by now stands for the prefix.
-        """
-        owner = opened.parent
-        while owner in self._forks and opened.at < self._forks[owner].at:
-            owner = self._forks[owner].parent
-        if (found := self._before_turns.get((owner, opened.at + 1))) is not None:
-            return found
-        head = self.branches[opened.parent]
-        ended = head.ended if head.ended <= opened.at else 0
-        return head._replace(version=min(head.version, opened.at), ended=ended, must_hold=False), None
-
-    def has_read(self, branch: str, version: int | None) -> bool:
-        """Whether `version` is the last that was read of a branch."""
-        return branch in self.branches and self.branches[branch].version == version
-
-    def unheld(self) -> Iterable[tuple[str, int]]:
-        """Yield each branch that ends with a verdict that saw a risk, so that a hold is missing, and its version."""
-        return ((branch, path.version) for branch, path in self.branches.items() if path.must_hold)

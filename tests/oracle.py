@@ -14,8 +14,10 @@ from lastresort.domain.events import BranchOpened, Event, Evidence, Recorded
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Ground
 from lastresort.projections import second_reading
-from lastresort.projections.second_reading import LAW, SecondReading
-from lastresort.projections.second_words import Fork, Path, Risks, Unit
+from lastresort.projections.second_log import SecondReading
+from lastresort.projections.second_path import Fork, Path, Risks
+from lastresort.projections.second_reading import LAW
+from lastresort.projections.second_words import Unit
 
 __all__ = ["LAW", "Forest", "Fork", "History", "Risks", "Unlawful", "broken", "unlawful"]
 
@@ -53,7 +55,8 @@ class History:
     def about_to_fork(self, at: int, open_in_tree: Risks) -> "History":
         """Return the history of a branch not yet opened: the path as far as `at`, nothing of its own."""
         prefix = self.upto(at)
-        fork = Fork(type(self.path[at]) if at < len(self.path) else None, open_in_tree)
+        following = type(self.path[at]) if at < len(self.path) else None
+        fork = Fork(following, open_in_tree, self.known.holds, self.known.granted)
         return History(prefix.before, prefix.event, prefix.known._replace(begun=False, fork=fork))
 
     def at(self, version: int) -> Any:

@@ -187,7 +187,13 @@ def without(*ids: str) -> Law:
     return governing(form for form in FORMS if form.id not in ids)
 
 
-@pytest.mark.parametrize("id", oracle.LAW)
+SINCE_EDITION_2 = {
+    "known-edition", "same-user", "true-warnings", "shadow-says-nothing", "held-from-erasure", "named-category",
+}  # fmt: skip
+"""Rules for which there is no world yet: tests/test_second_reading_2.py has each from both sides."""
+
+
+@pytest.mark.parametrize("id", [id for id in oracle.LAW if id not in SINCE_EDITION_2])
 def test_only_this_rule_prevents_it(id: str) -> None:
     world = WHERE.get(id, World(anything, policy=None))
     found = unlawful_history(world, without(id, *world.behind))

@@ -1,0 +1,557 @@
+"""Edition 2 as the second reading has it: each ruling and each new rule from both sides, by hand, from the law."""
+
+from typing import Any
+
+import pytest
+
+from lastresort.domain import events as log
+from lastresort.domain.events import Event
+from lastresort.domain.policy import Policy
+from lastresort.domain.values import (
+    About,
+    Actor,
+    ActorKind,
+    AppealOutcome,
+    ErasureCause,
+    ForkCause,
+    Ground,
+    LegalHold,
+    Mode,
+    OpenRisk,
+    Risk,
+    SecondOpinion,
+    Verdict,
+)
+from lastresort.projections.second_names import VOCABULARY, same_model
+
+from . import oracle
+from .oracle import History, broken
+from .test_oracle import (
+    AMBIGUOUS,
+    ANSWER,
+    CLEAR,
+    PRODUCTIVE,
+    RAISE,
+    SAY,
+    confirm,
+    end,
+    harm,
+    hope,
+    judged,
+    redirect,
+    request,
+    tell,
+    user_turn,
+    warn,
+    why_not,
+)
+from .vocabulary import MODEL, OPERATOR, USER, WORDS
+
+POLICY = Policy(
+    name="p",
+    min_failed_redirections=2,
+    min_redirections_to_warn=2,
+    categories=("abuse", "threats", "slander"),
+    eligible_models=("claude-*",),
+)
+SOMEBODY = Actor(kind=ActorKind.USER, id="somebody-else")
+ANOTHER = Actor(kind=ActorKind.ASSESSOR, id="another")
+
+
+def but(**fields: Any) -> Policy:
+    return POLICY.model_copy(update=fields)
+
+
+def start(policy: Policy = POLICY, mode: Mode = Mode.ENFORCED, law: int = 2) -> Event:
+    return log.ConversationStarted(
+        by=USER, conversation="root", account=None, policy=policy, policy_hash=policy.hash, model=MODEL.id, arm=None,
+        law=law, mode=mode,
+    )  # fmt: skip
+
+
+def changed(policy: Policy = POLICY, law: int = 2, mode: Mode = Mode.ENFORCED) -> Event:
+    return log.PolicyChanged(by=OPERATOR, policy=policy, policy_hash=policy.hash, law=law, mode=mode)
+
+
+def also(step: Any, **fields: Any) -> Any:
+    """The event that `step` is, with other fields."""
+    return lambda past: (step(past) if callable(step) else step).model_copy(update=fields)
+
+
+def withheld(category: str = "abuse") -> Any:
+    return lambda past: log.WarningWithheld(
+        by=MODEL, seen=user_turn(past), category=category, policy_hash=oracle.policy(past).hash, model=MODEL.id
+    )
+
+
+SAID_BY_SOMEBODY = also(SAY, by=SOMEBODY)
+LEFT = log.UserLeft(by=USER)
+HELD = log.ErasureHeld(by=OPERATOR, hold="h", reason="litigation", until="2027-01-31")
+RELEASED = log.ErasureReleased(by=OPERATOR, hold="h", reason="litigation", until=None)
+ERASED = log.ContentErased(by=USER, contents=(WORDS,), cause=ErasureCause.USER_REQUEST)
+ABUSED = (SAY, harm(), ANSWER, redirect)
+HARM = (SAY, harm(), ANSWER)
+GOOD = (SAY, PRODUCTIVE, ANSWER)
+WARNED = (start(), ABUSED, SAY, harm(), ANSWER, redirect, warn())
+TESTED = (*WARNED, SAY, harm())
+
+
+def failed(*steps: Any) -> int:
+    return len(oracle.failed_redirections(tell(*steps)))
+
+
+def is_tested(*steps: Any) -> bool:
+    return "hope-exhausted" not in why_not(hope, *steps)
+
+
+def is_open(*steps: Any) -> bool:
+    return oracle.opening(tell(*steps)) is not None
+
+
+# --- Editions -------------------------------------------------------------------------------------------------------
+
+
+def test_each_ground_can_be_reached() -> None:
+    assert not why_not(end(), *TESTED, hope)
+    asked = (start(), SAY, request, ANSWER, SAY, PRODUCTIVE, confirm)
+    assert not why_not(end(None), *asked)
+
+
+def test_an_event_is_judged_by_the_edition_in_force() -> None:
+    """Two redirections attempted are enough for a warning in edition 2. In edition 1 they must fail."""
+    steps = (ABUSED, SAY, harm(), ANSWER, redirect)
+    assert not why_not(warn(), start(), *steps)
+    assert why_not(warn(), start(law=1), *steps) == {"redirected-first"}
+    assert not why_not(warn(), start(law=1), *steps, changed())
+
+
+def test_of_an_edition_that_it_does_not_know_it_says_that() -> None:
+    """And judges nothing by the nearest."""
+    assert why_not(start(law=3)) == {"known-edition"}
+    assert why_not(changed(law=3), start()) == {"known-edition"}
+    assert why_not(SAY, start(law=3)) == {"known-edition"}
+
+
+def test_a_conversation_moves_to_a_newer_edition_only() -> None:
+    assert not why_not(changed(law=2), start(law=1))
+    assert why_not(changed(law=1), start(law=2)) == {"known-edition"}
+
+
+# --- What counts toward an ending is grave ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("harmful", "count"),
+    [
+        (harm(), 1),
+        (harm("slander"), 1),  # any of the categories
+        (harm(severity=1), 0),
+        (harm("spam"), 0),  # not one of them
+        ((harm(), also(harm(severity=1), by=ANOTHER)), 0),  # somebody thinks it mild
+        ((harm(), also(harm("spam"), by=ANOTHER)), 0),
+    ],
+)
+def test_a_redirection_fails_by_what_is_grave(harmful: Any, count: int) -> None:
+    assert failed(start(), ABUSED, SAY, harmful) == count
+
+
+def test_mild_harm_leaves_it_pending_and_the_episode_open() -> None:
+    """All that were tried fail by the grave unit that comes; a mild one starts the count of productive units again."""
+    mild = (SAY, harm(severity=1), ANSWER, redirect)
+    assert failed(start(), ABUSED, mild, SAY, harm()) == 2
+    assert is_open(start(), ABUSED, GOOD, mild, GOOD)
+    assert not is_open(start(), ABUSED, GOOD, GOOD)
+
+
+def test_the_stricter_severity_decides_what_fails() -> None:
+    stricter = (start(but(min_severity=3)), ABUSED, changed())
+    assert failed(*stricter, SAY, harm()) == 0
+    assert failed(*stricter, SAY, harm(severity=3)) == 1
+
+
+# --- Warned after attempts, ended after failures ----------------------------------------------------------------------
+
+
+def test_a_warning_takes_attempts() -> None:
+    """Of somebody who is abusive in every other turn, too."""
+    alternating = (start(but(productive_to_close=3)), ABUSED, GOOD, ABUSED)
+    assert failed(*alternating) == 0
+    assert not why_not(warn(), *alternating)
+    assert why_not(warn(), start(), ABUSED) == {"redirected-first"}
+    assert why_not(warn(), start(), ABUSED, AMBIGUOUS, SAY, harm(), ANSWER, redirect) == {"redirected-first"}
+
+
+def test_an_ending_takes_failures() -> None:
+    assert "redirected-first" not in why_not(end(), *TESTED)
+    once = (start(but(productive_to_close=3)), ABUSED, GOOD, SAY, harm(), ANSWER, redirect, warn(), SAY, harm())
+    assert "redirected-first" in why_not(end(), *once)
+
+
+def test_the_stricter_number_of_attempts_governs() -> None:
+    stricter = but(min_redirections_to_warn=3)
+    assert why_not(warn(), start(stricter), ABUSED, ABUSED, changed()) == {"stricter-governs"}
+    assert not why_not(warn(), start(stricter), ABUSED, ABUSED, ABUSED, changed())
+    graver = (start(but(min_severity=3)), ABUSED, ABUSED, changed())
+    assert why_not(warn(), *graver) == {"stricter-governs"}
+
+
+def test_an_episode_is_governed_from_its_first_turn() -> None:
+    """A weaker policy between a turn and its verdict does not govern it."""
+    strict, weaker = start(but(min_redirections_to_warn=3)), changed()
+    rest = (ANSWER, redirect, ABUSED)
+    assert why_not(warn(), strict, SAY, weaker, harm(), *rest) == {"stricter-governs"}
+    assert not why_not(warn(), strict, weaker, SAY, harm(), *rest)
+
+
+# --- Relapse ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_episode_that_closes_under_a_warning_makes_the_next_close_later() -> None:
+    relapsed = (*WARNED, GOOD, GOOD)
+    assert not is_open(*relapsed)
+    again = (*relapsed, ABUSED)
+    assert is_open(*again, GOOD, GOOD, GOOD)
+    assert not is_open(*again, GOOD, GOOD, GOOD, GOOD)
+    unwarned = (start(), ABUSED, GOOD, GOOD, ABUSED)
+    assert not is_open(*unwarned, GOOD, GOOD)
+
+
+def test_it_goes_as_far_as_the_cap() -> None:
+    policy = but(productive_to_close=1, relapse_cap=3)
+    steps: tuple[Any, ...] = (start(policy),)
+    for needed in (1, 3, 4, 4):
+        steps = (*steps, ABUSED, SAY, harm(), ANSWER, redirect, warn(), *[GOOD] * (needed - 1))
+        assert is_open(*steps)
+        steps = (*steps, GOOD)
+        assert not is_open(*steps)
+
+
+# --- Each judge's latest word -----------------------------------------------------------------------------------------
+
+
+def test_a_polite_first_line_covers_nothing() -> None:
+    one_unit = (start(), ABUSED, ABUSED, SAY, PRODUCTIVE, SAY, harm(), ANSWER)
+    assert not why_not(warn(), *one_unit)
+    assert "still-harmful" in why_not(warn(), start(law=1), *one_unit[1:])
+    somebody_milder = (start(), ABUSED, ABUSED, SAY, also(PRODUCTIVE, by=ANOTHER), SAY, harm(), ANSWER)
+    assert "still-harmful" in why_not(warn(), *somebody_milder)
+
+
+def test_a_judgement_counts_as_it_stands_now() -> None:
+    """Taken back within the unit, it has closed nothing."""
+    one_productive = (*TESTED, ANSWER, GOOD)
+    assert not is_open(*one_productive, SAY, PRODUCTIVE)
+    assert is_open(*one_productive, SAY, PRODUCTIVE, harm())
+
+
+@pytest.mark.parametrize(
+    ("said", "is_free"),
+    [
+        ((judged(Verdict.PRODUCTIVE, risk=Risk.UNKNOWN), PRODUCTIVE), True),  # the same actor, the same turn
+        ((judged(Verdict.PRODUCTIVE, risk=Risk.UNKNOWN), also(PRODUCTIVE, by=OPERATOR)), True),
+        ((judged(Verdict.PRODUCTIVE, risk=Risk.UNKNOWN), also(PRODUCTIVE, by=ANOTHER)), False),
+        ((PRODUCTIVE, judged(Verdict.PRODUCTIVE, risk=Risk.UNKNOWN)), False),  # and it is the later word that counts
+        ((judged(Verdict.PRODUCTIVE, risk=Risk.UNKNOWN), SAY, PRODUCTIVE), False),  # about another turn
+        ((judged(Verdict.PRODUCTIVE, risk=Risk.POSSIBLE), RAISE, CLEAR, PRODUCTIVE), False),  # what was seen stays
+    ],
+)
+def test_when_risk_was_checked(said: Any, is_free: bool) -> None:
+    assert ("risk-was-checked" not in why_not(end(None), start(), SAY, said)) is is_free
+
+
+# --- Groups -----------------------------------------------------------------------------------------------------------
+
+
+def test_harm_of_one_group_is_the_same_harm() -> None:
+    other = (*WARNED, SAY, harm("threats"))
+    assert not why_not(end(), *other, hope)  # threats test a warning of abuse, and the ending names the warning's
+    assert why_not(end("threats"), *other, hope) == {"warned-first"}
+    apart = (start(but(groups={})), *WARNED[1:], SAY, harm("threats"))
+    assert not is_tested(*apart)
+    assert not is_tested(*WARNED, SAY, harm("slander"))
+    named = (start(but(groups={"words": ("abuse", "slander")})), *WARNED[1:], SAY, harm("slander"))
+    assert is_tested(*named)
+
+
+# --- Unjudged where judging is due ------------------------------------------------------------------------------------
+
+
+def test_what_nobody_judged_is_ambiguous_where_judging_is_due() -> None:
+    unjudged = (SAY, ANSWER)
+    assert not is_open(start(), ABUSED, unjudged, unjudged, SAY)
+    due = start(but(second_opinion=SecondOpinion.EVERY_TURN))
+    assert is_open(due, ABUSED, unjudged, unjudged, SAY)
+    assert failed(due, ABUSED, unjudged, SAY, harm()) == 1
+    assert failed(start(), ABUSED, unjudged, SAY, harm()) == 0
+
+
+# --- Risk -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("about", "holds"),
+    [(About.SELF, True), (About.OTHERS, False), (None, True)],
+    ids=["self", "others", "nobody knows"],
+)
+def test_what_holds_depends_on_whom_it_is_about(about: About | None, holds: bool) -> None:
+    policy = but(hold_on_others=(Risk.IMMINENT,))
+    seen = also(judged(Verdict.PRODUCTIVE, risk=Risk.POSSIBLE), about=about)
+    assert ("risk-holds" in why_not(ANSWER, start(policy), SAY, seen)) is holds
+
+
+def test_without_sets_of_their_own_both_are_as_hold_on_says() -> None:
+    for about in About:
+        seen = also(judged(Verdict.PRODUCTIVE, risk=Risk.POSSIBLE), about=about)
+        assert "risk-holds" in why_not(ANSWER, start(), SAY, seen)
+
+
+def opened(**fields: Any) -> Event:
+    return log.BranchOpened(
+        **{
+            "by": USER, "conversation": "root", "parent": "root", "at": 0, "cause": ForkCause.EDIT, "risks": (),
+            **fields,
+        }
+    )  # fmt: skip
+
+
+def forked(past: History, at: int, **fields: Any) -> tuple[History, Event]:
+    """The history of a branch that is about to open, and its opening."""
+    return past.about_to_fork(at, oracle.open_risks(past)), opened(at=at, **fields)
+
+
+def test_a_branch_that_carries_a_risk_starts_without_warnings() -> None:
+    past = tell(*WARNED, SAY, RAISE)
+    warned = len(tell(*WARNED).path)
+    risk = OpenRisk(risk="r", about=About.SELF)
+    before, opening = forked(past, warned, risks=(risk,))
+    assert not broken(before, opening)
+    at_risk = tell(CLEAR, SAY, harm(), past=before.then(opening))
+    assert oracle.standing_warnings(at_risk) == {}
+    before, opening = forked(tell(*WARNED, SAY), warned)
+    assert oracle.standing_warnings(tell(SAY, harm(), past=before.then(opening)))
+
+
+# --- Who is who -------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_confirms_what_somebody_else_asked() -> None:
+    asked = (start(), SAY, request, ANSWER, SAY, PRODUCTIVE)
+    assert not why_not(confirm, *asked)
+    assert why_not(also(confirm, by=SOMEBODY), *asked) == {"same-user"}
+    assert "confirmed-later" in why_not(end(None), *asked, also(confirm, by=SOMEBODY))
+    assert not why_not(also(confirm, by=SOMEBODY), start(law=1), *asked[1:])
+
+
+def test_only_who_was_warned_can_test_the_warning() -> None:
+    assert is_tested(*WARNED, SAY, harm())
+    assert not is_tested(*WARNED, SAID_BY_SOMEBODY, harm())
+    assert not is_tested(*WARNED, SAID_BY_SOMEBODY, SAY, harm())  # not in a unit of theirs and somebody else's, either
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        Actor(kind=ActorKind.MODEL, id="claude-opus-4-0"),
+        Actor(kind=ActorKind.MODEL, id="gpt-4"),
+        Actor(kind=ActorKind.OPERATOR, id=MODEL.id),
+    ],
+    ids=["another", "another maker's", "no model"],
+)
+def test_only_the_model_of_the_conversation_acts_as_one(by: Actor) -> None:
+    last_resort = log.EndProposed(by=MODEL, seen=2, ground=Ground.LAST_RESORT)
+    assert "eligible-model" in why_not(also(hope, by=by), *TESTED)
+    assert "eligible-model" in why_not(also(end(), by=by), *TESTED, hope)
+    assert "eligible-model" in why_not(also(last_resort, by=by), start(), SAY)
+    assert "eligible-model" not in why_not(also(last_resort, by=by, ground=Ground.USER_REQUEST), start(), SAY)
+    assert "true-warnings" in why_not(also(warn(), by=by), *WARNED[:-1])
+
+
+def test_it_is_the_same_model_in_another_dress() -> None:
+    dressed = Actor(kind=ActorKind.MODEL, id=f"us.anthropic.{MODEL.id}-20250805-v1:0")
+    assert not why_not(also(hope, by=dressed), *TESTED)
+    assert "eligible-model" in why_not(also(end(), by=dressed), start(law=1), *TESTED[1:], hope)
+
+
+SAME = """
+claude-opus-4-1 claude-opus-4-1-20250805 claude-opus-4-1@20250805 claude-opus-4-1-latest claude-opus-4-1[1m]
+anthropic.claude-opus-4-1-20250805-v1:0 eu.anthropic.claude-opus-4-1-20250805-v1:0 anthropic/claude-opus-4.1
+us-gov.anthropic.claude-opus-4-1-20250805-v1:0 bedrock/us-west-2/anthropic.claude-opus-4-1-20250805-v1:0
+arn:aws:bedrock:us-east-1:1234:inference-profile/us.anthropic.claude-opus-4-1-20250805-v1:0 azure_ai/claude-opus-4-1
+vertex_ai/claude-opus-4-1@20250805 openrouter/anthropic/claude-opus-4.1:beta
+projects/p/locations/us-east5/publishers/anthropic/models/claude-opus-4-1@20250805
+"""
+DIFFERENT = """
+claude-opus-4 claude-opus-4-0 claude-opus-4-10 claude-sonnet-4-1 evil/claude-opus-4-1 myanthropic.claude-opus-4-1
+claude-opus-4-1-turbo llama3:8b
+"""
+
+
+def test_which_names_are_the_same_model() -> None:
+    assert all(same_model("claude-opus-4-1", name) for name in SAME.split())
+    assert not any(same_model("claude-opus-4-1", name) for name in DIFFERENT.split())
+    assert same_model("claude-opus-4-0", "claude-opus-4-20250514")
+    assert not same_model("llama3:8b", "llama3:70b")
+    assert not same_model(None, "claude-opus-4-1")
+
+
+# --- True warnings, and shadow ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "last", "is_true"),
+    [
+        (POLICY, harm(), True),
+        (POLICY, harm(severity=1), False),
+        (but(categories=("threats",)), harm(), False),
+        (but(eligible_models=()), harm(), False),
+        (POLICY, judged(Verdict.HARMFUL, "abuse", 2, Risk.UNKNOWN), False),
+        (POLICY, also(harm(), by=MODEL), False),  # nobody trusted has looked
+        (but(trusted_for_risk=()), harm(), False),
+    ],
+)
+def test_a_warning_is_of_what_could_follow(policy: Policy, last: Any, is_true: bool) -> None:
+    warned = why_not(warn(), start(policy), ABUSED, ABUSED, SAY, last, ANSWER)
+    assert ("true-warnings" not in warned) is is_true
+    in_shadow = why_not(withheld(), start(policy, Mode.SHADOW), ABUSED, ABUSED, SAY, last, ANSWER)
+    assert ("true-warnings" not in in_shadow) is is_true
+    assert why_not(warn(), start(policy, law=1), ABUSED, ABUSED, SAY, last, ANSWER) == set()
+
+
+SHADOW = (start(mode=Mode.SHADOW), ABUSED, ABUSED)
+
+
+def test_in_shadow_mode_nobody_is_warned() -> None:
+    assert why_not(warn(), *SHADOW) == {"shadow-says-nothing"}
+    assert not why_not(withheld(), *SHADOW)
+    assert why_not(withheld(), start(), *SHADOW[1:]) == {"shadow-says-nothing"}
+    assert why_not(withheld("threats"), *SHADOW) == set()  # of its group
+    assert why_not(withheld("slander"), *SHADOW) == {"still-harmful"}
+    assert why_not(withheld(), *SHADOW[:2]) == {"redirected-first"}
+    assert why_not(withheld(), *SHADOW, SAY, harm()) == {"answers-a-user"}
+    assert "no-end-at-risk" in why_not(withheld(), *SHADOW, RAISE)
+
+
+def test_once_an_episode() -> None:
+    once = (*SHADOW, withheld())
+    assert why_not(withheld(), *once) == {"shadow-says-nothing"}
+    assert why_not(withheld(), *once, HARM) == {"shadow-says-nothing"}
+    assert not why_not(withheld(), *once, GOOD, GOOD, ABUSED, ABUSED)
+
+
+# --- Legal hold -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_held_is_not_erased() -> None:
+    assert why_not(ERASED, start(), HELD) == {"held-from-erasure"}
+    assert not why_not(ERASED, start(), HELD, RELEASED)
+    assert why_not(ERASED, start(), HELD, also(HELD, hold="another"), RELEASED) == {"held-from-erasure"}
+
+
+def test_an_operator_holds_and_releases() -> None:
+    assert not why_not(HELD, start())
+    assert why_not(also(HELD, by=USER), start()) == {"held-from-erasure"}
+    assert not why_not(RELEASED, start(), HELD)
+    assert why_not(also(RELEASED, by=USER), start(), HELD) == {"held-from-erasure"}
+    assert why_not(RELEASED, start()) == {"held-from-erasure"}  # there is nothing to release
+
+
+ENDED = (start(), SAY, request, ANSWER, SAY, PRODUCTIVE, confirm, end(None))
+
+
+def test_after_the_end_too() -> None:
+    assert not why_not(HELD, *ENDED)
+    assert not why_not(RELEASED, *ENDED, HELD)
+
+
+def test_a_branch_carries_every_hold() -> None:
+    past = tell(start(), SAY, HELD)
+    hold = LegalHold(hold="h", reason="litigation", until="2027-01-31")
+    assert not broken(*forked(past, 1, holds=(hold,)))
+    assert broken(*forked(past, 1)) == ("carries-risks",)
+    assert broken(*forked(past, 1, holds=(hold.model_copy(update={"until": None}),))) == ("carries-risks",)
+    before, opening = forked(past, 1, holds=(hold,))
+    assert broken(before.then(opening), ERASED) == ("held-from-erasure",)
+
+
+# --- Wrong endings ----------------------------------------------------------------------------------------------------
+
+ENDED_AS_LAST_RESORT = (*TESTED, hope, end())
+FILED = log.AppealFiled(by=USER, content=None)
+
+
+def decided(outcome: AppealOutcome) -> Event:
+    return log.AppealDecided(by=OPERATOR, outcome=outcome)
+
+
+def test_a_branch_is_absolved_where_the_appeal_was_granted() -> None:
+    for outcome in AppealOutcome:
+        past = tell(*ENDED_AS_LAST_RESORT, FILED, decided(outcome))
+        at = user_turn(past) - 1
+        granted = outcome is AppealOutcome.GRANTED
+        assert not broken(*forked(past, at, absolved=granted))
+        assert broken(*forked(past, at, absolved=not granted)) == ("carries-risks",)
+
+
+def test_in_edition_1_none_is() -> None:
+    first = (start(law=1), SAY, request, ANSWER, SAY, PRODUCTIVE, confirm, end(None), FILED)
+    past = tell(*first, decided(AppealOutcome.GRANTED))
+    assert not broken(*forked(past, 1))
+    assert broken(*forked(past, 1, absolved=True)) == ("carries-risks",)
+
+
+def test_a_wrong_ending_leaves_no_strikes() -> None:
+    past = tell(*ENDED_AS_LAST_RESORT, FILED, decided(AppealOutcome.GRANTED))
+    before, opening = forked(past, user_turn(past) - 1, absolved=True)
+    absolved = tell(SAY, harm(), ANSWER, past=before.then(opening))
+    assert oracle.failed_redirections(absolved) == ()
+    assert oracle.standing_warnings(absolved) == {}
+    assert set(broken(absolved, warn()(absolved))) == {"redirected-first"}
+
+
+def test_nor_does_the_harm_that_it_is_written_in_place_of_an_answer_to() -> None:
+    """A retry has the user turn that was judged harmful in its prefix. It opens no episode, whatever is said of it."""
+    past = tell(*TESTED, ANSWER, hope, end(), FILED, decided(AppealOutcome.GRANTED))
+    at = past.last(log.AssistantTurnTaken) - 1
+    before, opening = forked(past, at, cause=ForkCause.RETRY, absolved=True)
+    absolved = tell(harm(), ANSWER, redirect, past=before.then(opening))
+    assert oracle.opening(absolved) is None
+    assert oracle.opening(tell(SAY, past=absolved)) is None
+    assert set(broken(absolved, warn()(absolved))) >= {"redirected-first"}
+    nothing_said = History.of([start()])
+    before, opening = forked(nothing_said, 1, absolved=True)
+    assert oracle.opening(before.then(opening)) is None
+
+
+# --- The rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_leaving_voids_warnings_where_the_policy_says_so() -> None:
+    assert is_tested(*WARNED, LEFT, SAY, harm())
+    voids = start(but(leaving_voids_warnings=True))
+    assert not is_tested(voids, *WARNED[1:], LEFT, SAY, harm())
+    assert is_tested(voids, *WARNED[1:], SAY, harm())
+
+
+def test_free_text_does_not_come_in_as_a_category() -> None:
+    own = but(categories=("abuse", "house-rules"))
+    assert not why_not(harm("house-rules"), start(own), SAY)
+    assert why_not(harm("house-rules"), start(), SAY) == {"named-category"}
+    assert not why_not(harm("house-rules"), start(law=1), SAY)
+    assert not any(why_not(harm(category), start(), SAY) for category in VOCABULARY)
+    assert not why_not(PRODUCTIVE, start(), SAY)
+    assert "named-category" in why_not(warn("house-rules"), *WARNED[:-1])
+    assert "named-category" in why_not(end("house-rules"), *TESTED, hope)
+
+
+def test_what_is_said_of_an_older_turn_of_the_unit_says_nothing_of_the_latest() -> None:
+    """It is unlawful, and it has happened."""
+    older = (start(), SAY, SAY, also(PRODUCTIVE, turn=2))
+    assert why_not(older[-1], *older[:-1]) == {"judges-the-latest"}
+    assert "risk-was-checked" in why_not(end(None), *older)
+
+
+def test_proposed_first() -> None:
+    asked = (start(but(handshake=True)), SAY, request, ANSWER, SAY, PRODUCTIVE, confirm)
+    proposed = log.EndProposed(by=MODEL, seen=5, ground=Ground.USER_REQUEST)
+    assert why_not(end(None), *asked) == {"proposed-first"}
+    assert not why_not(end(None), *asked, proposed)
