@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastresort.adapters.assessors.screen import phrase_screen
-from lastresort.adapters.databases.errors import FAILURES, StoreError, told
+from lastresort.adapters.databases.errors import FAILURES, StoreError, engine_message
 from lastresort.adapters.databases.files import StoreFiles
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.urls import located, shown
@@ -150,7 +150,7 @@ def open_store(
         else:
             store, keys = _open_files(own, settings, master_key, create)
     except _CANNOT_OPEN as error:
-        raise StoreError(f"cannot open {shown(url)}: {told(error)}") from error
+        raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
     return OpenStore(store, AesGcmVault(keys), SealedSnapshots(store, keys, snapshot_every))
 
 

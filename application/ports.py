@@ -29,7 +29,7 @@ class NewEvent(NamedTuple):
     snapshot: bytes | None = None  # of the state after it, as `Snapshots.take` made it
 
 
-class Sealed(NamedTuple):
+class SealedWords(NamedTuple):
     """Words that only the key of their conversation opens; `digest` is the SHA-256 of `data`, as events carry it."""
 
     digest: str
@@ -180,11 +180,11 @@ class SealBroken(Exception):
 class Vault(Protocol):
     """Seals words under a key of their conversation, bound to the place where they stand. Threads may share it."""
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
+    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
         """Seal `words` and whether they are `Messages`, under a new key if the conversation has none."""
         ...
 
-    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords) -> str | None:
         """Return the words that were sealed, `Messages` or `Unmarked` among them; None if their key was destroyed.
 
         Raises:

@@ -44,7 +44,7 @@ from lastresort.domain.values import Actor, ActorKind, ErasureCause, Id, Risk
 
 from .observing import Stopwatch
 from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal
-from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, Sealed, VersionConflict
+from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
 from .words import Words
@@ -254,7 +254,7 @@ class Service:
                 broken = {one.rule: one for half in halves for one in half.broken}
                 return Refusal(Refused(BranchOpened.kind, tuple(broken.values())), parent)
             events: tuple[Event, ...] = decision.events
-            sealed: Sealed | None = None
+            sealed: SealedWords | None = None
             if words is not None:
                 turn = TakeUserTurn(id=command.id, by=command.by, content=UNSEALED)
                 meant, sealed = self.words.seal(turn, parent.conversation, opened, command.at + 2, words)
@@ -364,7 +364,7 @@ class Service:
         command: Command,
         before: dict[str, Conversation],
         written: dict[str, tuple[Event, ...]],
-        sealed: Sealed | None = None,
+        sealed: SealedWords | None = None,
         erased: tuple[Place, ...] = (),
         correlation_id: str | None = None,
     ) -> Receipt:

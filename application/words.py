@@ -10,7 +10,7 @@ from lastresort.domain.commands import Command
 from lastresort.domain.events import ContentErased, Event, Recorded, content_of
 from lastresort.domain.values import Messages, with_content
 
-from .ports import Place, Ports, SealBroken, Sealed, Unmarked
+from .ports import Place, Ports, SealBroken, SealedWords, Unmarked
 from .reading import Reading
 
 _FORMERLY = "messages:"  # so began the ids of commands that came with messages, before that was sealed with them
@@ -25,7 +25,7 @@ class Words:
 
     def seal(
         self, command: Command, conversation: str, branch: str, version: int, words: str | None
-    ) -> tuple[Command, Sealed | None]:
+    ) -> tuple[Command, SealedWords | None]:
         """Seal `words` for the place that the command's event would take; return the command with their digest."""
         if words is None:
             return command, None
@@ -47,7 +47,7 @@ class Words:
         for place, data in self._ports.store.contents(said).items():
             recorded, digest = said[place]
             tree = tree or self._reading.tree_of(place.branch)
-            opened = self._ports.vault.open(tree, *place, Sealed(digest, data))
+            opened = self._ports.vault.open(tree, *place, SealedWords(digest, data))
             if isinstance(opened, Unmarked):
                 opened = (Messages if recorded.command_id.startswith(_FORMERLY) else str)(opened)
             if opened is not None:
@@ -88,13 +88,15 @@ class Words:
         """
         kept = self._ports.store.contents(said.values())
         left = (
-            self._opens(tree, Sealed(digest, kept[place]), place) for digest, place in said.items() if place in kept
+            self._opens(tree, SealedWords(digest, kept[place]), place)
+            for digest, place in said.items()
+            if place in kept
         )
         if not begun or any(left):
             self._ports.vault.forget(tree, kept.values())
         self._ports.store.drop(said.values())
 
-    def _opens(self, tree: str, sealed: Sealed, place: Place) -> bool:
+    def _opens(self, tree: str, sealed: SealedWords, place: Place) -> bool:
         try:
             return self._ports.vault.open(tree, *place, sealed) is not None
         except SealBroken:

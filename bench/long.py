@@ -82,12 +82,12 @@ def _ours(place: Place, lengths: Sequence[int], open_ones: ExitStack) -> _Long:
     ours = contenders.ours_on_sqlite(place.new_file())
     open_ones.callback(ours.close)
 
-    def told(turns: int) -> str:
+    def story(turns: int) -> str:
         name = tell_turns(ours.conversations, turns)
         ours.chats[name] = ours.conversations.chat(name)
         return name
 
-    return _Long("lastresort", ours, {length: told(length) for length in lengths}, lambda: told(SHORT))
+    return _Long("lastresort", ours, {length: story(length) for length in lengths}, lambda: story(SHORT))
 
 
 def _plain(place: Place, lengths: Sequence[int], open_ones: ExitStack) -> _Long:

@@ -59,7 +59,7 @@ OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskClea
 Entry = Recorded | Unreadable
 
 
-class Placed(NamedTuple):
+class PlacedEntry(NamedTuple):
     """An entry and where it stands in the whole log, as that was read: after how many entries, in which append."""
 
     place: int  # from 1
@@ -76,7 +76,7 @@ class Finding(Frozen):
     detail: str
 
 
-class Located(NamedTuple):
+class LocatedFinding(NamedTuple):
     """A finding, and what orders it in the whole log: append by append, each with what is about it as a whole last."""
 
     append: int
@@ -85,7 +85,7 @@ class Located(NamedTuple):
     finding: Finding
 
 
-Findings = tuple[Located, ...]
+Findings = tuple[LocatedFinding, ...]
 
 _ENTRIES, _FORKS, _RISKS = range(3)  # the stages of what is found in one append
 _END = 2**63  # the place, and the append, of what is found where the log ends
@@ -138,7 +138,7 @@ def audit_global(log: Iterable[Entry]) -> Findings:
     return tuple(whole.findings)
 
 
-def audit_tree(tree: Iterable[Placed], law: Law = GOVERNING, read_twice: int | None = READ_TWICE) -> TreeAudit:
+def audit_tree(tree: Iterable[PlacedEntry], law: Law = GOVERNING, read_twice: int | None = READ_TWICE) -> TreeAudit:
     """Audit the entries of one tree, or of several, in the order of the log; `read_twice` is of the whole log too."""
     trees = _Trees(law, None, read_twice)
     for place, append, entry in tree:
@@ -164,18 +164,18 @@ def merge(whole: Findings, trees: Iterable[TreeAudit]) -> Report:
     return Report(events, len(states), ordered, states, read_twice)
 
 
-def _order(located: Located) -> tuple[int, int, int, str]:
+def _order(located: LocatedFinding) -> tuple[int, int, int, str]:
     append, stage, place, finding = located
     return append, stage, place, finding.branch if place == _END else ""
 
 
-def by_tree(log: Iterable[Entry]) -> tuple[tuple[Placed, ...], ...]:
+def by_tree(log: Iterable[Entry]) -> tuple[tuple[PlacedEntry, ...], ...]:
     """Split a log by tree, in the order in which the trees begin.
 
     Branches are of one tree if one names the other as its parent or child, lawfully or not.
     """
     whole, joined = _WholeLog(), dict[str, str]()
-    entries = [Placed(place, whole.take(place, entry), entry) for place, entry in enumerate(log, 1)]
+    entries = [PlacedEntry(place, whole.take(place, entry), entry) for place, entry in enumerate(log, 1)]
 
     def root_of(branch: str) -> str:
         while (above := joined.setdefault(branch, branch)) != branch:
@@ -188,7 +188,7 @@ def by_tree(log: Iterable[Entry]) -> tuple[tuple[Placed, ...], ...]:
                 joined[root_of(entry.branch)] = root_of(entry.event.parent)
             elif isinstance(entry.event, BranchedOff):
                 joined[root_of(entry.event.child)] = root_of(entry.branch)
-    trees: dict[str, list[Placed]] = {}
+    trees: dict[str, list[PlacedEntry]] = {}
     for placed in entries:
         trees.setdefault(root_of(placed.entry.branch), []).append(placed)
     return tuple(map(tuple, trees.values()))
@@ -198,7 +198,7 @@ class _WholeLog:
     """What takes the whole log to check."""
 
     def __init__(self) -> None:
-        self.findings: list[Located] = []
+        self.findings: list[LocatedFinding] = []
         self._position = 0  # of the entry before
         self._append = 0
         self._command = ""  # that the append being read carries out
@@ -220,7 +220,7 @@ class _WholeLog:
         return self._append
 
     def _find(self, place: int, entry: Entry, what: str, detail: str) -> None:
-        self.findings.append(Located(self._append, _ENTRIES, place, _of_structure(entry, what, detail)))
+        self.findings.append(LocatedFinding(self._append, _ENTRIES, place, _of_structure(entry, what, detail)))
 
 
 class _Trees:
@@ -231,7 +231,7 @@ class _Trees:
         self._agreement = Agreement(forks)
         self._twice_until = 0 if law is not GOVERNING else _END if read_twice is None else read_twice
         self._read_twice = 0
-        self.findings: list[Located] = []
+        self.findings: list[LocatedFinding] = []
         self._events = 0
         self._place = 0
         self._law = law
@@ -339,10 +339,10 @@ class _Trees:
             event = entry.event
             if isinstance(event, BranchedOff) and (entry.branch, event.child, event.at) not in parents:
                 detail = f"branch {event.child} did not open at {event.at} in the same append"
-                self.findings.append(Located(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
+                self.findings.append(LocatedFinding(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
             if isinstance(event, BranchOpened) and (event.parent, entry.branch, event.at) not in children:
                 detail = f"branch {event.parent} does not note this fork in the same append"
-                self.findings.append(Located(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
+                self.findings.append(LocatedFinding(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
 
     def _risks_are_everywhere(self) -> None:
         for place, entry in self._shared:
@@ -351,7 +351,9 @@ class _Trees:
                 missing = [branch for branch in self.replay.tree_of(entry.branch) if branch not in same]
                 if missing:
                     detail = f"{entry.kind} {entry.event.risk} is not on: {', '.join(missing)}"
-                    self.findings.append(Located(self._append, _RISKS, place, _of_structure(entry, "risk", detail)))
+                    self.findings.append(
+                        LocatedFinding(self._append, _RISKS, place, _of_structure(entry, "risk", detail))
+                    )
 
     def _holds_are_everywhere(self) -> None:
         for place, entry in self._shared:
@@ -360,13 +362,15 @@ class _Trees:
                 missing = [branch for branch in self.replay.tree_of(entry.branch) if branch not in same]
                 if missing:
                     detail = f"{entry.kind} {entry.event.hold} is not on: {', '.join(missing)}"
-                    self.findings.append(Located(self._append, _RISKS, place, _of_structure(entry, "hold", detail)))
+                    self.findings.append(
+                        LocatedFinding(self._append, _RISKS, place, _of_structure(entry, "hold", detail))
+                    )
 
     def _find(self, entry: Entry, what: str, detail: str) -> None:
         self._locate(_of_structure(entry, what, detail))
 
     def _locate(self, finding: Finding) -> None:
-        self.findings.append(Located(self._append, _ENTRIES, self._place, finding))
+        self.findings.append(LocatedFinding(self._append, _ENTRIES, self._place, finding))
 
     def audited(self) -> TreeAudit:
         """Close what is open where the log ends, and return what was found."""
@@ -381,7 +385,7 @@ class _Trees:
             at_the_end.append(Finding(branch=branch, version=version, rules=("risk-holds",), detail=detail))
         ends = {branch: state.version for branch, state in states.items()} if self._read_twice else {}
         at_the_end += [_disagreement(*place) for place in self._agreement.end(unheld, damaged, ends)]
-        self.findings += [Located(_END, _ENTRIES, _END, finding) for finding in at_the_end]
+        self.findings += [LocatedFinding(_END, _ENTRIES, _END, finding) for finding in at_the_end]
         return TreeAudit(self._events, tuple(self.findings), states, self._read_twice)
 
 

@@ -41,7 +41,7 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.values import Mode
 
-from .said import readable
+from .turn_text import readable
 
 
 class Line(NamedTuple):

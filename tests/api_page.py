@@ -38,7 +38,7 @@ SECTIONS = {
         "decide", "evolve", "fold", "broken_by", "broken_rules", "in_the_way",
     ),
 }  # fmt: skip
-SAID = {
+DESCRIPTIONS = {
     "RULES": "The rules of the law by id, in order: see [rules](rules.md).",
     "EVENTS": "The kinds of events by name: see [events](events.md).",
     "Event": "The union of all of them, for annotations.",
@@ -114,8 +114,8 @@ def entry(name: str) -> Iterator[str]:
     yield f"### `{name}`"
     if inspect.isfunction(thing):
         yield f"```text\n{signature(thing, name)}\n```"
-    if name in SAID:
-        yield SAID[name]
+    if name in DESCRIPTIONS:
+        yield DESCRIPTIONS[name]
     elif inspect.isfunction(thing) or inspect.isclass(thing):
         yield described(thing)
     if inspect.isclass(thing) and (fields := shape(thing)):

@@ -55,17 +55,17 @@ NAMED = {
 }
 
 
-def told(hint: Any) -> str:
+def type_name(hint: Any) -> str:
     """Say in a few words what a field of a type holds."""
     if repr(hint) in NAMED:
         return NAMED[repr(hint)]
     if get_origin(hint) is Annotated:
-        return told(get_args(hint)[0])
+        return type_name(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
-        parts = [told(part) for part in get_args(hint) if part is not NoneType]
+        parts = [type_name(part) for part in get_args(hint) if part is not NoneType]
         return " or ".join([*parts, "null"] if NoneType in get_args(hint) else parts)
     if get_origin(hint) is tuple:
-        return f"[{told(get_args(hint)[0])}]"
+        return f"[{type_name(get_args(hint)[0])}]"
     if hint is Policy:
         return "[policy](formats.md#policy), whole"
     if hint is bool:
@@ -80,7 +80,7 @@ def told(hint: Any) -> str:
 def fields(model: type[BaseModel]) -> list[tuple[str, str]]:
     """The fields of an event or of what it is made of, in the order in which they are written."""
     hints = get_type_hints(model, include_extras=True)
-    return [(name, told(hints[name])) for name in model.model_fields]
+    return [(name, type_name(hints[name])) for name in model.model_fields]
 
 
 def page() -> str:

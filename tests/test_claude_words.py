@@ -14,7 +14,7 @@ from lastresort.adapters.loopback import Answer, Scripted, redacted_thinking, te
 from lastresort.adapters.turns import tools as ours
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
-from lastresort.projections.said import readable
+from lastresort.projections.turn_text import readable
 
 from .claude_kit import BOTH, ENDING, REDIRECT, Way, bench, harm, redirecting
 from .loopback_kit import LOOK_UP, MODEL

@@ -144,7 +144,7 @@ def forks_in(state: Conversation, past: History, following: Event) -> Iterator[t
 # --- The search -----------------------------------------------------------------------------------------------------
 
 
-class Found(NamedTuple):
+class Example(NamedTuple):
     """An event that the weakened law lets pass and the oracle does not."""
 
     state: Conversation
@@ -157,7 +157,7 @@ class Found(NamedTuple):
         return f"{transcript(self.past.path)}\n{where}{len(self.past.path) + 1:4}> {told(self.event)}"
 
 
-def unlawful_history(world: World, law: Law) -> Found | None:
+def unlawful_history(world: World, law: Law) -> Example | None:
     """Search `world` under `law` for a shortest history that ends in breach of a rule not `behind`."""
     state, past = Conversation(), History()
     if world.policy is not None:
@@ -175,7 +175,7 @@ def unlawful_history(world: World, law: Law) -> Found | None:
                 candidates += [fork for fork in forks_in(state, past, event) if not broken_by(fork[0], fork[2], law)]
             for found in candidates:
                 if set(oracle.broken(*found[1:])) - world.behind:
-                    return Found(*found)
+                    return Example(*found)
             after = evolve(state, event)
             if (key := canonical(after, CAP)) not in known:
                 known.add(key)

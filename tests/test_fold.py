@@ -43,11 +43,11 @@ CONTENT = "sha256:" + "5" * 64
 
 
 def test_the_number_of_the_fold_names_what_it_does() -> None:
-    digest = hashlib.sha256("\n".join(told()).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\n".join(fold_lines()).encode()).hexdigest()[:16]
     assert DIGESTS.get(FOLD) == digest, TODO.format(number=max(DIGESTS) + 1, digest=digest)
 
 
-def told() -> Iterator[str]:
+def fold_lines() -> Iterator[str]:
     """Say what every state is on the way through the histories."""
     for history in (*golden(), *(made(Random(seed)) for seed in range(250))):
         state = Conversation()

@@ -36,7 +36,7 @@ from lastresort.adapters.assessors.screen import phrase_screen
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import checked_log, export_line, write_log
 from lastresort.adapters.stores.memory import MemoryStore
-from lastresort.application.ports import Ports, Sealed
+from lastresort.application.ports import Ports, SealedWords
 from lastresort.application.service import Service
 from lastresort.projections import transcript, views
 from lastresort.projections.figures import figures
@@ -72,11 +72,11 @@ ROW = {
 class _Unsealed:
     """Instead of a vault, whose seals are never the same: digests that follow from the place and the words."""
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
+    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
         data = json.dumps([conversation, branch, version, words]).encode()
-        return Sealed("sha256:" + hashlib.sha256(data).hexdigest(), data)
+        return SealedWords("sha256:" + hashlib.sha256(data).hexdigest(), data)
 
-    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords) -> str | None:
         return str(json.loads(sealed.data)[3])
 
     def renew(self, conversation: str) -> None:

@@ -25,7 +25,7 @@ def exported(chats: Conversations) -> bytes:
     return "".join(f"{export_line(entry)}\n" for entry in chats.store.log()).encode()
 
 
-def told(chats: Conversations) -> Conversations:
+def filled(chats: Conversations) -> Conversations:
     """Two conversations, one of them with a branch and a risk in common."""
     chat = ended(started(chats))
     child = done(chat.edit(10, "Shall we start again?", child="d"))
@@ -40,7 +40,7 @@ def told(chats: Conversations) -> Conversations:
 def file(chats: Conversations, tmp_path: Path) -> Path:
     """An exported log."""
     path = tmp_path / "log.jsonl"
-    path.write_bytes(exported(told(chats)))
+    path.write_bytes(exported(filled(chats)))
     return path
 
 

@@ -38,7 +38,7 @@ def answer(text: str) -> dict[str, Any]:
     return {"role": "assistant", "text": text}
 
 
-class Played:
+class Playback:
     """What became of one transcript."""
 
     def __init__(self, *turns: dict[str, Any], model: str = "claude-opus-4-1", policy: Policy | None = None) -> None:
@@ -63,7 +63,7 @@ WARNED = WARNING.format(category="abuse")
 
 def test_persistent_abuse_ends_as_last_resort() -> None:
     """Three redirections, a warning that is tested, and the end; what comes after it is not recorded."""
-    played = Played(*[user(**HARM)] * 5, user("Wait!", **HARM), answer("Yes?"))
+    played = Playback(*[user(**HARM)] * 5, user("Wait!", **HARM), answer("Yes?"))
     assert played.said() == [REDIRECTION] * 3 + [WARNED, FAREWELL]
     assert played.kinds()[-2:] == ["AssistantTurnTaken", "ConversationEnded"]
     assert played.simulation.figures(played.transcripts).endings == {"last_resort": 1}
@@ -71,13 +71,13 @@ def test_persistent_abuse_ends_as_last_resort() -> None:
 
 def test_recorded_answers_are_kept_unless_the_law_calls_for_another() -> None:
     """A harmful turn is redirected whatever the record says; the record goes on after that."""
-    played = Played(user(**FINE), answer("One."), user(**HARM), answer("Two."), user(), answer("Three."), user())
+    played = Playback(user(**FINE), answer("One."), user(**HARM), answer("Two."), user(), answer("Three."), user())
     assert played.said() == ["One.", REDIRECTION, "Three.", REPLY]
 
 
 def test_someone_who_relents_is_talked_to_again() -> None:
     """After the warning, the episode closes with two productive units; then everything starts again."""
-    played = Played(*[user(**HARM)] * 4, *[user(**FINE)] * 2, *[user(**HARM)] * 4)
+    played = Playback(*[user(**HARM)] * 4, *[user(**FINE)] * 2, *[user(**HARM)] * 4)
     assert played.said() == [REDIRECTION] * 3 + [WARNED] + [REPLY] * 2 + [REDIRECTION] * 3 + [WARNED]
     assert played.chats.state("c").ended is None
 
@@ -85,20 +85,20 @@ def test_someone_who_relents_is_talked_to_again() -> None:
 def test_another_kind_of_abuse_is_warned_of_by_itself() -> None:
     """The redirections count whatever the category, the warning does not."""
     threat = HARM | {"category": "threats"}
-    played = Played(*[user(**HARM)] * 4, *[user(**threat)] * 2)
+    played = Playback(*[user(**HARM)] * 4, *[user(**threat)] * 2)
     assert played.said()[-2:] == [WARNING.format(category="threats"), FAREWELL]
 
 
 def test_two_categories_at_once_are_redirected() -> None:
     """As long as no category stands for the whole unit there is nothing to warn of."""
-    played = Played(*[user(verdict="harmful", risk="none")] * 6)
+    played = Playback(*[user(verdict="harmful", risk="none")] * 6)
     assert played.said() == [REDIRECTION] * 3 + [WARNING.format(category="unspecified")] + [REDIRECTION] * 2
     assert "hope-exhausted" not in played.simulation.figures(played.transcripts).refusals
 
 
 def test_at_risk_nothing_is_said_of_an_ending() -> None:
     """Support, whatever the user does or asks; and the recorded words are not overruled."""
-    played = Played(
+    played = Playback(
         *[user(**HARM)] * 4,
         user("I cannot go on.", verdict="productive", risk="imminent"),
         *[user(**HARM)] * 2,
@@ -113,14 +113,14 @@ def test_at_risk_nothing_is_said_of_an_ending() -> None:
 
 def test_a_crisis_after_the_ending_raises_a_hold() -> None:
     """The turn is not recorded, the risk is; a turn without it changes nothing."""
-    ended = Played(*[user(**HARM)] * 5)
-    later = Played(*[user(**HARM)] * 5, user("Anybody?"), user("I cannot go on.", risk="possible"))
+    ended = Playback(*[user(**HARM)] * 5)
+    later = Playback(*[user(**HARM)] * 5, user("Anybody?"), user("I cannot go on.", risk="possible"))
     assert later.kinds() == [*ended.kinds(), "RiskRaised"]
 
 
 def test_a_request_is_confirmed_before_it_ends() -> None:
     """Asked, asked back, confirmed."""
-    played = Played(user(**FINE), user(**FINE, asks_to_end=True), user(**FINE, confirms_end=True), user("Wait!"))
+    played = Playback(user(**FINE), user(**FINE, asks_to_end=True), user(**FINE, confirms_end=True), user("Wait!"))
     assert played.said() == [REPLY, CONFIRM, FAREWELL_ON_REQUEST]
     assert views(played.chats.store.log()).ended[0].ground is Ground.USER_REQUEST
 
@@ -145,14 +145,14 @@ def test_a_request_is_confirmed_before_it_ends() -> None:
 )
 def test_it_does_not_end(turns: list[dict[str, Any]]) -> None:
     """Whatever was recorded before."""
-    played = Played(*turns)
+    played = Playback(*turns)
     assert played.chats.state("c").ended is None
     assert played.kinds().count("UserTurnTaken") == len(turns)
 
 
 def test_a_model_that_may_not_end_goes_on_and_its_attempts_are_recorded() -> None:
     """The farewell is never said."""
-    played = Played(*[user(**HARM)] * 6, model="another")
+    played = Playback(*[user(**HARM)] * 6, model="another")
     assert played.chats.state("c").ended is None
     assert FAREWELL not in played.said()
     assert played.simulation.figures(played.transcripts).refusals == {"eligible-model": 2}
@@ -161,15 +161,15 @@ def test_a_model_that_may_not_end_goes_on_and_its_attempts_are_recorded() -> Non
 def test_with_a_handshake_it_is_proposed_first() -> None:
     """On both grounds."""
     policy = PROFILES["2026-07"]
-    resort = Played(*[user(**HARM)] * 5, policy=policy)
+    resort = Playback(*[user(**HARM)] * 5, policy=policy)
     assert resort.kinds()[-4:] == ["HopeExhausted", "EndProposed", "AssistantTurnTaken", "ConversationEnded"]
-    wish = Played(user(**FINE, asks_to_end=True), user(**FINE, confirms_end=True), policy=policy)
+    wish = Playback(user(**FINE, asks_to_end=True), user(**FINE, confirms_end=True), policy=policy)
     assert wish.kinds()[-3:] == ["EndProposed", "AssistantTurnTaken", "ConversationEnded"]
 
 
 def test_an_edit_opens_a_branch_on_which_the_rest_goes_on() -> None:
     """In place of the user turn that it names, in the conversation or on a branch of it."""
-    played = Played(
+    played = Playback(
         user("One.", **FINE), answer("A."), user("Two.", **HARM), user("Three.", **FINE, edits=2), answer("B."),
         user("Four.", edits=3), user("Five.", edits=0), user("Six."),
     )  # fmt: skip
@@ -183,7 +183,7 @@ def test_an_edit_opens_a_branch_on_which_the_rest_goes_on() -> None:
 
 def test_an_edit_goes_on_after_an_ending() -> None:
     """The ended branch stays ended."""
-    played = Played(*[user(**HARM)] * 5, user("Sorry. Where were we?", **FINE, edits=2))
+    played = Playback(*[user(**HARM)] * 5, user("Sorry. Where were we?", **FINE, edits=2))
     found = views(played.chats.store.log())
     assert [row.branch for row in found.ended] == ["c"]
     assert [row.status for row in found.active] == ["active"]
@@ -192,7 +192,7 @@ def test_an_edit_goes_on_after_an_ending() -> None:
 
 def test_an_edit_of_a_turn_that_was_never_said_is_not_said_elsewhere() -> None:
     """The turn came after the ending, so there is no branch on which it could be replaced."""
-    played = Played(*[user(**HARM)] * 5, user("Lost."), user("Sorry.", **FINE, edits=0), user("Misplaced.", edits=5))
+    played = Playback(*[user(**HARM)] * 5, user("Lost."), user("Sorry.", **FINE, edits=0), user("Misplaced.", edits=5))
     words = [
         w
         for row in views(played.chats.store.log()).all
@@ -204,7 +204,7 @@ def test_an_edit_of_a_turn_that_was_never_said_is_not_said_elsewhere() -> None:
 
 def test_what_a_transcript_does_not_say_of_a_risk_is_unknown() -> None:
     """And a turn of which it says nothing is judged by nobody."""
-    played = Played(user(), user(verdict="ambiguous"), user(risk="none"))
+    played = Playback(user(), user(verdict="ambiguous"), user(risk="none"))
     path = played.chats.path("c")
     judged = [entry.event for entry in path if isinstance(entry.event, TurnAssessed)]
     assert [(event.verdict, event.risk) for event in judged] == [("ambiguous", "unknown"), ("productive", "none")]
@@ -213,7 +213,7 @@ def test_what_a_transcript_does_not_say_of_a_risk_is_unknown() -> None:
 def test_playing_anew_names_the_same() -> None:
     """The same events on the same branches by the same commands; only times and seals differ."""
     turns = [*[user(**HARM)] * 5, user(**FINE, edits=4), user(risk="possible")]
-    one, other = Played(*turns), Played(*turns)
+    one, other = Playback(*turns), Playback(*turns)
     assert [(e.branch, e.version, e.kind, e.command_id) for e in one.chats.store.log()] == [
         (e.branch, e.version, e.kind, e.command_id) for e in other.chats.store.log()
     ]
@@ -270,6 +270,6 @@ def test_real_abuse_that_went_on_would_be_warned_of_and_ended() -> None:
         if turn.verdict == "harmful" and turn.category == "abuse" and (turn.severity or 0) >= 2
     ]
     assert len(harmful) > 5
-    played = Played(*(turn | {"role": "user", "risk": "none"} for turn in harmful))
+    played = Playback(*(turn | {"role": "user", "risk": "none"} for turn in harmful))
     assert played.kinds().count("UserTurnTaken") == 5
     assert played.chats.state("c").ended is not None

@@ -14,7 +14,7 @@ import pytest
 from lastresort import ErasureCause, Policy
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import write_log
-from lastresort.adapters.importers.simulate import Played, Simulation
+from lastresort.adapters.importers.simulate import Progress, Simulation
 from lastresort.adapters.importers.transcripts import Transcript
 from lastresort.domain.events import Recorded
 from lastresort.domain.values import Rating
@@ -59,7 +59,7 @@ def new(url: str = "memory:", **terms: Any) -> Simulation:
     return Simulation(url, **{"model": "claude-opus-4-1", "policy": Policy.default(), **terms})
 
 
-def told(simulation: Simulation) -> list[tuple[str, int, str, str]]:
+def log_lines(simulation: Simulation) -> list[tuple[str, int, str, str]]:
     return [(e.branch, e.version, e.kind, e.command_id) for e in simulation.conversations.store.log()]
 
 
@@ -90,12 +90,12 @@ def test_it_goes_on_after_whatever_was_recorded_last(model: str, kind: str) -> N
     assert {"BranchOpened", "RiskRaised", "EndRequested", "HopeExhausted", kind} <= kinds
     for after in range(1, len(whole)):
         again = interrupted(whole, after, model)
-        assert again.check([EVERYTHING]) == {"c": Played.PART}
-        assert len(told(again)) == sum(map(len, whole[:after]))  # a look writes nothing
+        assert again.check([EVERYTHING]) == {"c": Progress.PART}
+        assert len(log_lines(again)) == sum(map(len, whole[:after]))  # a look writes nothing
         again.play(EVERYTHING)
-        assert told(again) == told(simulation)
+        assert log_lines(again) == log_lines(simulation)
         assert audit(again.conversations.store.entries()).findings == ()
-        assert again.check([EVERYTHING]) == {"c": Played.WHOLE}
+        assert again.check([EVERYTHING]) == {"c": Progress.WHOLE}
         again.conversations.close()
 
 
@@ -103,14 +103,14 @@ def test_what_was_played_whole_is_not_played_again(simulation: Simulation) -> No
     """Nor is it, where somebody went on with it in another way; what is not there yet is played."""
     simulation.play(EVERYTHING)
     simulation.conversations.chat("c").feedback(Rating.DOWN, "Why?")
-    before = told(simulation)
+    before = log_lines(simulation)
     other = transcript(user(**FINE), conversation="d")
-    assert simulation.check([EVERYTHING, other]) == {"c": Played.WHOLE, "d": Played.NOTHING}
+    assert simulation.check([EVERYTHING, other]) == {"c": Progress.WHOLE, "d": Progress.NOTHING}
     simulation.play(EVERYTHING)
-    assert told(simulation) == before
+    assert log_lines(simulation) == before
     simulation.play(other)
     assert simulation.figures([other]).conversations == 1
-    assert simulation.check([other]) == {"d": Played.WHOLE}
+    assert simulation.check([other]) == {"d": Progress.WHOLE}
 
 
 @pytest.mark.parametrize(
@@ -124,18 +124,18 @@ def test_what_was_played_whole_is_not_played_again(simulation: Simulation) -> No
 def test_another_conversation_of_that_name_is_refused(simulation: Simulation, other: Transcript) -> None:
     """Before anything is played, and again if it comes up only then."""
     simulation.play(transcript(user("Hello.", **FINE), user("And now?", **FINE)))
-    before = told(simulation)
+    before = log_lines(simulation)
     for play in (lambda: simulation.check([other]), lambda: simulation.play(other)):
         with pytest.raises(BadInput, match=r"^conversation c is in this store already, and was not played from this"):
             play()
-    assert told(simulation) == before
+    assert log_lines(simulation) == before
 
 
 def test_other_terms_are_refused_and_so_is_what_somebody_else_went_on_with(simulation: Simulation) -> None:
     """What was played in part, and then went on otherwise, cannot be gone on with."""
     short, long = transcript(user(**FINE)), transcript(user(**FINE), user("Go on.", **FINE))
     simulation.play(short)
-    assert simulation.check([long]) == {"c": Played.PART}
+    assert simulation.check([long]) == {"c": Progress.PART}
     simulation._model = "another"
     with pytest.raises(BadInput, match="use another store"):
         simulation.check([short])
@@ -150,7 +150,7 @@ def test_words_that_were_erased_are_not_missed(simulation: Simulation) -> None:
     """Whatever they were: they cannot be compared, and do not come back."""
     simulation.play(EVERYTHING)
     simulation.conversations.erase_conversation("c", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
-    assert simulation.check([EVERYTHING]) == {"c": Played.WHOLE}
+    assert simulation.check([EVERYTHING]) == {"c": Progress.WHOLE}
     simulation.play(EVERYTHING)
     assert simulation.conversations.words(simulation.conversations.path("c")) == {}
 

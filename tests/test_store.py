@@ -11,7 +11,7 @@ import pytest
 from lastresort import StoreError, open_conversations
 from lastresort.adapters.opening import Store, open_store
 from lastresort.adapters.stores.rows import Entry, Row
-from lastresort.application.ports import Append, CommandRecorded, NewEvent, Place, Sealed, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, NewEvent, Place, SealedWords, VersionConflict
 from lastresort.domain.commands import RaiseRisk
 from lastresort.domain.events import (
     BranchedOff,
@@ -45,7 +45,7 @@ from .stores import (
     thanked,
 )
 
-SEALED = [Sealed("sha256:" + digit * 64, f"sealed {digit}".encode()) for digit in "abc"]
+SEALED = [SealedWords("sha256:" + digit * 64, f"sealed {digit}".encode()) for digit in "abc"]
 
 
 @pytest.fixture(params=STORES)
@@ -61,7 +61,7 @@ def store(url: str) -> Iterator[Store]:
     store.close()
 
 
-def said(sealed: Sealed = SEALED[0]) -> UserTurnTaken:
+def said(sealed: SealedWords = SEALED[0]) -> UserTurnTaken:
     return UserTurnTaken(by=USER, content=sealed.digest)
 
 
@@ -69,7 +69,7 @@ def placed(branch: str, *versions: int, event: Event = LEFT) -> tuple[NewEvent, 
     return tuple(NewEvent(branch, version, event) for version in versions)
 
 
-def worded(branch: str, version: int, sealed: Sealed) -> NewEvent:
+def worded(branch: str, version: int, sealed: SealedWords) -> NewEvent:
     return NewEvent(branch, version, said(sealed), sealed.data)
 
 

@@ -15,7 +15,7 @@ from lastresort import Rating, StoreError
 from lastresort.adapters.opening import open_store
 from lastresort.adapters.vault.keys import MemoryKeys, SQLiteKeys
 from lastresort.adapters.vault.sealing import AesGcmVault
-from lastresort.application.ports import Place, SealBroken, Sealed
+from lastresort.application.ports import Place, SealBroken, SealedWords
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import audit, transcript, views
 
@@ -40,14 +40,14 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def sealed_in_memory() -> tuple[AesGcmVault, Sealed]:
+def sealed_in_memory() -> tuple[AesGcmVault, SealedWords]:
     vault = AesGcmVault(MemoryKeys())
     return vault, vault.seal("c", "b", 7, CANARY)
 
 
-def forged(data: bytes) -> Sealed:
+def forged(data: bytes) -> SealedWords:
     """Bytes under the digest that they have now, as if the log had been tampered with to fit them."""
-    return Sealed("sha256:" + hashlib.sha256(data).hexdigest(), data)
+    return SealedWords("sha256:" + hashlib.sha256(data).hexdigest(), data)
 
 
 def files_with(folder: Path, data: bytes) -> list[str]:
@@ -78,7 +78,7 @@ def test_sealed_words_open_under_no_other_key(vault: AesGcmVault) -> None:
     assert vault.open("other", "b", 7, sealed) is None
 
 
-def test_an_edited_byte_breaks_the_seal(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
+def test_an_edited_byte_breaks_the_seal(sealed_in_memory: tuple[AesGcmVault, SealedWords]) -> None:
     """Any byte: it is not what the log has the digest of."""
     vault, sealed = sealed_in_memory
     for place in range(len(sealed.data)):
@@ -88,7 +88,9 @@ def test_an_edited_byte_breaks_the_seal(sealed_in_memory: tuple[AesGcmVault, Sea
             vault.open("c", "b", 7, sealed._replace(data=bytes(edited)))
 
 
-def test_an_edited_byte_breaks_the_seal_even_if_the_digest_fits(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
+def test_an_edited_byte_breaks_the_seal_even_if_the_digest_fits(
+    sealed_in_memory: tuple[AesGcmVault, SealedWords],
+) -> None:
     """Of the nonce, of the words, of the tag; someone who edits the name of the key gets what a destroyed key gives."""
     vault, sealed = sealed_in_memory
     opened_anyway = []
@@ -102,7 +104,7 @@ def test_an_edited_byte_breaks_the_seal_even_if_the_digest_fits(sealed_in_memory
     assert opened_anyway == [None] * 8
 
 
-def test_bytes_that_are_cut_or_lengthened_break_the_seal(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
+def test_bytes_that_are_cut_or_lengthened_break_the_seal(sealed_in_memory: tuple[AesGcmVault, SealedWords]) -> None:
     """At any length, none at all included."""
     vault, sealed = sealed_in_memory
     for data in (*(sealed.data[:kept] for kept in range(len(sealed.data))), sealed.data + b"\0"):
@@ -113,7 +115,7 @@ def test_bytes_that_are_cut_or_lengthened_break_the_seal(sealed_in_memory: tuple
                 vault.open("c", "b", 7, forged(data))
 
 
-def test_the_same_words_are_never_sealed_alike(sealed_in_memory: tuple[AesGcmVault, Sealed]) -> None:
+def test_the_same_words_are_never_sealed_alike(sealed_in_memory: tuple[AesGcmVault, SealedWords]) -> None:
     """Or the digest in the log would tell that somebody repeated themselves."""
     vault, sealed = sealed_in_memory
     again = vault.seal("c", "b", 7, CANARY)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from lastresort.application.chat import Chat
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
 from lastresort.domain.state import Conversation
-from lastresort.projections.said import messages_in, readable
+from lastresort.projections.turn_text import messages_in, readable
 
 from .words import Message, sendable
 
@@ -21,7 +21,7 @@ GONE = "[These words were erased.]"
 REFUSAL = "refusal"
 
 
-class Said(NamedTuple):
+class WaitingTurn(NamedTuple):
     """A turn of the user: its version, the messages it is sent as, and what people read of it."""
 
     version: int
@@ -46,7 +46,7 @@ class History:
     version: int = 0
     answered: tuple[Message, ...] = ()
     turns: tuple[tuple[str, str], ...] = ()
-    waiting: tuple[Said, ...] = ()
+    waiting: tuple[WaitingTurn, ...] = ()
     setup: Mapping[str, Any] | None = None
 
     def messages(self, without: Sequence[int] = ()) -> list[Message]:
@@ -61,7 +61,7 @@ class History:
             event, version = recorded.event, recorded.version
             if isinstance(event, UserTurnTaken):
                 kept, text = _kept("user", recorded, words.get(event.content))
-                waiting.append(Said(version, kept["messages"], text))
+                waiting.append(WaitingTurn(version, kept["messages"], text))
             elif isinstance(event, AssistantTurnTaken):
                 kept, text = _kept("assistant", recorded, words.get(event.content))
                 setup = setup or kept.get("setup")
@@ -75,7 +75,7 @@ class History:
         return History(version, tuple(answered), tuple(turns), tuple(waiting), setup)
 
 
-def _sent(waiting: Iterable[Said], without: Sequence[int]) -> Iterator[Message]:
+def _sent(waiting: Iterable[WaitingTurn], without: Sequence[int]) -> Iterator[Message]:
     return (message for said in waiting if said.version not in without for message in said.messages)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from .words import MARK, Block, carried, digest, plain
 
 OnChange = Literal["refuse", "keep"]
-Kept = Mapping[str, Any]
+StoredSetup = Mapping[str, Any]
 
 
 class SetupChanged(ValueError):
@@ -28,42 +28,42 @@ class Setup:
         self._digest = digest([self._system, self._theirs])
         self._on_change = on_change
 
-    def kept(self) -> dict[str, Any]:
+    def stored(self) -> dict[str, Any]:
         """Return it as the first assistant turn keeps it."""
         return {"system": self._system, "tools": self._tools, "theirs": self._digest}
 
-    def resumed(self, kept: Kept | None) -> dict[str, Any]:
-        """Return the parameters of a request: as `kept`, so that a newer release changes no conversation.
+    def resumed(self, stored: StoredSetup | None) -> dict[str, Any]:
+        """Return the parameters of a request: as `stored`, so that a newer release changes no conversation.
 
         Raises:
-            SetupChanged: what the embedder passes means something else than what was kept, and may not.
+            SetupChanged: what the embedder passes means something else than what was stored, and may not.
         """
-        if kept is None:
+        if stored is None:
             return _parameters(self._system, self._tools)
-        if kept["theirs"] == self._digest:
-            return _parameters(kept["system"], kept["tools"])
-        ours = _ours(kept)
-        system, tools = _as_blocks(kept["system"]), kept["tools"][ours:]
+        if stored["theirs"] == self._digest:
+            return _parameters(stored["system"], stored["tools"])
+        ours = _ours(stored)
+        system, tools = _as_blocks(stored["system"]), stored["tools"][ours:]
         if _meaning([system, tools]) == _meaning([_as_blocks(self._system), self._theirs]):
-            marked = _marked(kept["system"], self._system)
-            return _parameters(marked, [*kept["tools"][:ours], *_marked(tools, self._theirs)])
+            marked = _marked(stored["system"], self._system)
+            return _parameters(marked, [*stored["tools"][:ours], *_marked(tools, self._theirs)])
         if self._on_change == "refuse":
             raise SetupChanged(
                 "this conversation began with another system prompt or other tools, and cannot change them; pass those "
                 'it began with, start a new conversation, or keep the old ones with on_setup_change="keep"'
             )
-        return _parameters(kept["system"], kept["tools"])
+        return _parameters(stored["system"], stored["tools"])
 
 
 def _parameters(system: Any, tools: Sequence[Block]) -> dict[str, Any]:
     return {"tools": tools} if system is None else {"system": system, "tools": tools}
 
 
-def _ours(kept: Kept) -> int:
+def _ours(stored: StoredSetup) -> int:
     """Return how many of the kept tools were ours, in the release that kept them: the digest kept beside them is of
     the others."""
-    system, tools = kept["system"], kept["tools"]
-    fits = (n for n in range(len(tools) + 1) if digest([system, tools[n:]]) == kept["theirs"])
+    system, tools = stored["system"], stored["tools"]
+    fits = (n for n in range(len(tools) + 1) if digest([system, tools[n:]]) == stored["theirs"])
     return next(fits, 0)
 
 
@@ -77,14 +77,14 @@ def _unmarked(value: Any) -> Any:
     return [_unmarked(item) for item in value] if isinstance(value, list) else value
 
 
-def _marked(kept: Any, now: Any) -> Any:
-    """Return `kept` with the marks of `now`, which means the same."""
-    if isinstance(kept, Mapping):
-        words = {name: _marked(item, now[name]) for name, item in kept.items() if name != MARK}
+def _marked(stored: Any, now: Any) -> Any:
+    """Return `stored` with the marks of `now`, which means the same."""
+    if isinstance(stored, Mapping):
+        words = {name: _marked(item, now[name]) for name, item in stored.items() if name != MARK}
         return words | ({MARK: now[MARK]} if MARK in now else {})
-    if isinstance(kept, list):
-        return [_marked(item, other) for item, other in zip(kept, _as_blocks(now), strict=True)]
-    return _marked(_as_blocks(kept), now) if isinstance(now, list) else kept
+    if isinstance(stored, list):
+        return [_marked(item, other) for item, other in zip(stored, _as_blocks(now), strict=True)]
+    return _marked(_as_blocks(stored), now) if isinstance(now, list) else stored
 
 
 def _as_blocks(system: Any) -> Any:

@@ -25,7 +25,7 @@ from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.events import Recorded, content_of
 from lastresort.domain.values import Actor, Usage
-from lastresort.projections.said import spoken
+from lastresort.projections.turn_text import spoken
 
 from .history import REFUSAL, Histories, given_without
 from .setup import OnChange, Setup
@@ -246,7 +246,7 @@ class Turn:
 
     def _recorded(self, message: str, stop_reason: str | None) -> Outcome:
         """Record the assistant turn, which was handed on whole, and then what follows from it."""
-        setup = self.setup.kept() if self.history.setup is None else None
+        setup = self.setup.stored() if self.history.setup is None else None
         # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
         said = [message for message in self.messages if message["role"] == "assistant"]
         words = kept_assistant(self.messages if sendable(said) else said, self.guard.seen, setup, self.without)

@@ -150,13 +150,13 @@ def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: b
     """Play what is not played yet, and say what was."""
     from rich.progress import track
 
-    from lastresort.adapters.importers.simulate import Played
+    from lastresort.adapters.importers.simulate import Progress
 
     from . import display
 
     found = simulation.check(transcripts)
-    left = [transcript for transcript in transcripts if found[transcript.conversation] is not Played.WHOLE]
-    whole, part = len(transcripts) - len(left), list(found.values()).count(Played.PART)
+    left = [transcript for transcript in transcripts if found[transcript.conversation] is not Progress.WHOLE]
+    whole, part = len(transcripts) - len(left), list(found.values()).count(Progress.PART)
     if whole or part:
         click.echo(f"in this store already: {whole:,} played whole, {part:,} in part; the rest is played now", err=True)
     try:

@@ -80,13 +80,13 @@ def show(branch: str, at: int | None, url: str | None, file: Path | None, as_jso
     from lastresort.projections import transcript
 
     from . import display
-    from .kept import kept_words
+    from .stored_words import stored_words
 
     with opened_source(url, file) as conversations:
         path = conversations.path(branch)
         if at is not None and at > path[-1].version:
             raise BadInput(f"branch {branch} has no version {at}: its latest is {path[-1].version}")
-        words, damaged = kept_words(conversations, path[:at])
+        words, damaged = stored_words(conversations, path[:at])
         gone = damaged if file is None else {content_of(one.event) or "": NO_WORDS for one in path}
         lines = transcript(path, words, at, conversations.tree_log(branch), gone)
     if as_json:

@@ -19,9 +19,9 @@ from lastresort.application.chat import Chat
 from lastresort.domain.events import Recorded, RiskCleared, TurnAssessed
 from lastresort.domain.values import Risk
 from lastresort.projections import Line, transcript
-from lastresort.projections.said import BETWEEN
+from lastresort.projections.turn_text import BETWEEN
 
-from .kept import kept_words
+from .stored_words import stored_words
 
 AGAIN = "/answer asks again; /edit changes what you said"
 MAX_TOKENS = 4096  # of an answer
@@ -74,7 +74,7 @@ class Offline:
         has judged so far.
         """
         path = chat.path
-        words, _ = kept_words(chat.conversations, path)
+        words, _ = stored_words(chat.conversations, path)
         lines = [line for line in transcript(path, words) if line.speaker]
         if chat.seen is None or not lines or lines[-1].text is None:
             return

@@ -24,9 +24,9 @@ from lastresort.domain.values import About, ActorKind, AppealOutcome, Assessment
 from lastresort.projections import transcript, views
 
 from . import display
-from .kept import kept_words
 from .partners import NotAnswered, Partner
 from .reading import reading
+from .stored_words import stored_words
 
 SITTER = Principal(id="terminal", may=frozenset({ActorKind.ASSESSOR, ActorKind.OPERATOR}))
 """The person at the terminal plays every part but the model's."""
@@ -180,7 +180,7 @@ class Terminal:
 
     def _words_at(self, turn: int) -> str:
         path = self.chat.path
-        words, damaged = kept_words(self.conversations, path)
+        words, damaged = stored_words(self.conversations, path)
         lines = transcript(path, words, turn, self.conversations.tree_log(self.chat.branch), damaged)
         if not lines or lines[-1].version != turn or lines[-1].speaker != "user":
             raise ValueError(f"what stands at {turn} is not a turn of yours")
@@ -312,7 +312,7 @@ class Terminal:
 
     def _show_news(self, *, said_above: str = "") -> None:
         path = self.chat.path
-        words, damaged = kept_words(self.conversations, path)
+        words, damaged = stored_words(self.conversations, path)
         lines = transcript(path, words, None, self.conversations.tree_log(self.chat.branch), damaged)
         news = [line for line in lines if line.version > self._shown]
         if self._as_json:

@@ -41,7 +41,7 @@ def reached() -> Iterator[None]:
 
 def unreached(error: Exception) -> StoreError:
     """Say what the engine said, and what it means where that is not obvious."""
-    said = told(error)
+    said = engine_message(error)
     if "locked" in said or "lock timeout" in said:
         return StoreLocked(f"another program held the store's lock until the deadline: {said}; nothing was written")
     if "not a database" in said:
@@ -51,7 +51,7 @@ def unreached(error: Exception) -> StoreError:
     return StoreError(f"the store cannot be read or written now: {said}; try again")
 
 
-def told(error: Exception) -> str:
+def engine_message(error: Exception) -> str:
     """Return what an engine said, on one line and without the password of a URL that it cannot make sense of."""
     said = "; ".join(filter(None, map(str.strip, str(error).splitlines())))
     if _OF_A_URL.search(said):

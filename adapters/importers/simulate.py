@@ -16,7 +16,7 @@ from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
 from lastresort.projections.figures import Figures, figures
 
 from .inputs import BadInput
-from .replayed import NotPlayed, PlainVault, PlayedOtherwise, Replayed, TakenOnly
+from .replay_store import NotPlayed, PlainVault, PlayedOtherwise, ReplayStore, TakenOnly
 from .tally import Tally
 from .transcripts import Step, Transcript, Turn, steps
 
@@ -25,7 +25,7 @@ UNSPECIFIED = "unspecified"
 """The category of harm that a transcript does not name. No policy ends for it, unless it says so."""
 
 
-class Played(Enum):
+class Progress(Enum):
     """How much of a transcript is in a store."""
 
     NOTHING = "nothing"
@@ -54,7 +54,7 @@ class Simulation:
     def _new_id(self) -> str:
         return f"{self._prefix}~{next(self._numbers)}"
 
-    def check(self, transcripts: Iterable[Transcript]) -> dict[str, Played]:
+    def check(self, transcripts: Iterable[Transcript]) -> dict[str, Progress]:
         """Return how much of each conversation is in the store, by its id. Writes nothing.
 
         Raises:
@@ -62,14 +62,14 @@ class Simulation:
         """
         return {transcript.conversation: self._found(transcript) for transcript in transcripts}
 
-    def _found(self, transcript: Transcript) -> Played:
+    def _found(self, transcript: Transcript) -> Progress:
         if not self.conversations.store.read(transcript.conversation, transcript.conversation, limit=1):
-            return Played.NOTHING
+            return Progress.NOTHING
         try:
             self._play(transcript, looking=True)
         except NotPlayed:
-            return Played.PART
-        return Played.WHOLE
+            return Progress.PART
+        return Progress.WHOLE
 
     def figures(self, transcripts: Iterable[Transcript]) -> Figures:
         """Count what is in the store of these conversations."""
@@ -98,7 +98,7 @@ class Simulation:
         there = self.conversations.service.ports
         vault = PlainVault() if looking else there.vault
         ports = Ports(
-            Replayed(there.store, conversation, sealing=vault, kept=there.vault, looking=looking),
+            ReplayStore(there.store, conversation, sealing=vault, kept=there.vault, looking=looking),
             vault,
             there.clock,
             self._new_id,

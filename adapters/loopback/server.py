@@ -29,7 +29,7 @@ from .shapes import misshapen
 _MOST_BYTES = 32 * 1024 * 1024
 
 
-class _Dropped(Exception):
+class _DropConnection(Exception):
     """Raised to have the server close a connection in the middle of a response."""
 
 
@@ -255,7 +255,7 @@ class _Sent(Response):
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for one in waiting:
                 one.cancel()
-        raise _Dropped
+        raise _DropConnection
 
 
 async def _gone(receive: Receive) -> None:
@@ -291,10 +291,10 @@ def _as_function(script: Script) -> Callable[[Request], Scripted]:
         return script
     if isinstance(script, str):
         raise TypeError("a script is a function, or answers in order; one answer for all is `lambda request: answer`")
-    return _Played(script)
+    return _AnswersInOrder(script)
 
 
-class _Played:
+class _AnswersInOrder:
     """Answers in order; to be asked for more of them is a mistake of the test."""
 
     def __init__(self, answers: Iterable[Scripted]) -> None:

@@ -17,7 +17,7 @@ from lastresort.application.ports import (
     Head,
     NewEvent,
     Place,
-    Sealed,
+    SealedWords,
     VersionConflict,
 )
 from lastresort.domain.events import BranchedOff, BranchOpened, Event, Recorded, UserLeft, UserTurnTaken
@@ -32,7 +32,7 @@ STORE_CHECKS: dict[str, StoreCheck] = {}
 """What a store promises, by name. Each check takes an empty store."""
 
 LEFT = UserLeft(by=USER)
-SEALED = Sealed("sha256:" + "5" * 64, b"sealed")
+SEALED = SealedWords("sha256:" + "5" * 64, b"sealed")
 SAID = UserTurnTaken(by=USER, content=SEALED.digest)
 
 

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
 from lastresort.domain.values import About, Assessment
-from lastresort.projections.said import BETWEEN
+from lastresort.projections.turn_text import BETWEEN
 
 RECENT = 20
 """How many turns before the one in question an assessor is shown."""

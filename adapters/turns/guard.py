@@ -27,7 +27,7 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor, Risk, SecondOpinion, Usage
-from lastresort.projections.said import BETWEEN, messages_in, readable, spoken
+from lastresort.projections.turn_text import BETWEEN, messages_in, readable, spoken
 
 from . import notes
 from .acts import Acts

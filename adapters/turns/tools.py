@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import StrictBool, ValidationError
 
 from lastresort.domain.values import About, Category, Frozen, Ground, Severity
-from lastresort.projections.said import ENDING_CALL
+from lastresort.projections.turn_text import ENDING_CALL
 
 HARM = "lastresort_harm"
 REDIRECT = "lastresort_redirect"

@@ -23,7 +23,7 @@ from lastresort.domain.events import Recorded
 _DEADLINE = 600.0  # seconds for a statement here: nobody waits for an answer to a turn
 
 
-class Migrated(NamedTuple):
+class Migration(NamedTuple):
     """What a migration did: the version that the tables were of, and are of; and how many snapshots there are now."""
 
     before: int
@@ -34,7 +34,7 @@ class Migrated(NamedTuple):
 @named()
 def migrate(
     url: str, track: Callable[[Iterable[str]], Iterable[str]] = lambda branches: branches, *, snapshots: bool = True
-) -> Migrated:
+) -> Migration:
     """Bring the tables of a store up to date in one transaction, then make its snapshots again.
 
     Args:
@@ -49,14 +49,14 @@ def migrate(
     settings = settings._replace(deadline=max(settings.deadline, _DEADLINE))
     before = migrate_tables(address, settings)
     if not snapshots:
-        return Migrated(before, SCHEMA, 0)
+        return Migration(before, SCHEMA, 0)
     store, vault, kept = open_store(url, create=False)
     try:
         count = sum(kept.renew(branch, _path(store, branch)) for branch in track(kept.long_branches()))
     finally:
         store.close()
         vault.close()
-    return Migrated(before, SCHEMA, count)
+    return Migration(before, SCHEMA, count)
 
 
 def _path(store: EventStore, branch: str) -> list[Recorded]:

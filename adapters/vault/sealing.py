@@ -16,7 +16,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lastresort.application.ports import SealBroken, Sealed, Unmarked
+from lastresort.application.ports import SealBroken, SealedWords, Unmarked
 from lastresort.domain.values import Messages
 
 from .keys import NAME_BYTES, Keys, name_of
@@ -47,7 +47,7 @@ class AesGcmVault:
         self._at_hand: OrderedDict[str, _Ready] = OrderedDict()  # by conversation, what to seal with
         self._lock = Lock()
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
+    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
         ready = self._at_hand.get(conversation)
         if ready is None or self._monotonic() - ready.since > _TRUSTED:  # somebody else may have destroyed it
             ready = self._to_seal_with(conversation)
@@ -55,9 +55,9 @@ class AesGcmVault:
         nonce = os.urandom(_NONCE_BYTES)
         marked = (_MESSAGES if isinstance(words, Messages) else _TEXT) + words.encode(errors=_ANY)
         data = name + nonce + cipher.encrypt(nonce, marked, _place(conversation, branch, version) + _FORM)
-        return Sealed(_digest(data), data)
+        return SealedWords(_digest(data), data)
 
-    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords) -> str | None:
         digest, data = sealed
         if _digest(data) != digest:
             raise _broken(branch, version)

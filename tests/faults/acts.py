@@ -63,7 +63,7 @@ class Act(NamedTuple):
     arguments: dict[str, Any]
 
 
-class Told(NamedTuple):
+class Answer(NamedTuple):
     """What its caller was told: `committed`, `refused`, or `nothing` certain; and what was committed."""
 
     id: str
@@ -91,22 +91,22 @@ def draw(random: Random, state: Any, branch: str, command_id: str) -> Act:
     return Act(command_id, branch, name, arguments)
 
 
-def carry_out(chats: Conversations, act: Act) -> Told:
+def carry_out(chats: Conversations, act: Act) -> Answer:
     """Carry out an act, and tell what the caller learns of it."""
     try:
         outcome = _asked(chats, act)
     except (ValueError, Contended) as error:  # no turn stands there; others wrote first
-        return Told(act.id, type(error).__name__, [], {})
+        return Answer(act.id, type(error).__name__, [], {})
     if isinstance(outcome, Chat):  # a branch, without the events that opened it
         events = list(chats.store.recorded_by(outcome.state.conversation, act.id))
     elif isinstance(outcome, Receipt):
         events = list(outcome.events)
     else:
-        return Told(act.id, "refused" if isinstance(outcome, Refused) else "ended", [], {})
+        return Answer(act.id, "refused" if isinstance(outcome, Refused) else "ended", [], {})
     words = {
         digest: act.arguments["words"] for e in events if "words" in act.arguments and (digest := content_of(e.event))
     }
-    return Told(act.id, "committed", [[e.branch, e.version, e.kind] for e in events], words)
+    return Answer(act.id, "committed", [[e.branch, e.version, e.kind] for e in events], words)
 
 
 def _asked(chats: Conversations, act: Act) -> object:
@@ -123,7 +123,7 @@ def _asked(chats: Conversations, act: Act) -> object:
     return getattr(chat, act.name)(command_id=act.id, **arguments)
 
 
-def lost(log: Iterable[Recorded], told: Iterable[Told]) -> list[str]:
+def lost(log: Iterable[Recorded], told: Iterable[Answer]) -> list[str]:
     """Return the commands that were acknowledged and are not in the log as they were told, whole."""
     there: dict[str, list[list[Any]]] = defaultdict(list)
     for entry in log:
@@ -132,7 +132,7 @@ def lost(log: Iterable[Recorded], told: Iterable[Told]) -> list[str]:
     return [one.id for one in told if one.what == "committed" and there[one.id] != one.events]
 
 
-def check(url: str, told: Iterable[Told], again: Iterable[Act] = ()) -> list[Recorded]:
+def check(url: str, told: Iterable[Answer], again: Iterable[Act] = ()) -> list[Recorded]:
     """Hold the store at `url`, opened again, to everything that was acknowledged; return its log.
 
     Args:
@@ -168,7 +168,7 @@ def check_log(chats: Conversations, log: list[Recorded]) -> None:
         assert chats.state(branch) == state, f"the state of {branch} is not what the log adds up to"
 
 
-def check_words(chats: Conversations, log: list[Recorded], told: Iterable[Told]) -> None:
+def check_words(chats: Conversations, log: list[Recorded], told: Iterable[Answer]) -> None:
     """What was acknowledged can be read, word for word, unless it was erased; then it is not kept."""
     erased = {digest for entry in log if isinstance(entry.event, ContentErased) for digest in entry.event.contents}
     said = {digest: words for one in told for digest, words in one.words.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from .acts import Told
+from .acts import Answer
 
 SECTOR = 512
 
@@ -112,7 +112,7 @@ class Image(NamedTuple):
     """What a disk may hold after a loss of power, and what had been acknowledged by then."""
 
     files: dict[str, bytes]
-    told: list[Told]
+    told: list[Answer]
     sealed: dict[str, bytes]  # words that were acknowledged, sealed, by digest
 
 

@@ -48,7 +48,7 @@ def words(conversation: str, number: int) -> str:
     return f"canary {number} of {conversation}, to be erased." * (1 if number % 2 else 120)  # on one page, or on many
 
 
-def told(chats: Conversations, conversation: str) -> Chat:
+def started_chat(chats: Conversations, conversation: str) -> Chat:
     chat = chats.start(model="m", conversation=conversation)
     for number in range(TURNS):
         done(
@@ -78,7 +78,7 @@ def test_an_erased_turn_is_in_no_file(folder: Path) -> None:
     for number in range(erasures):
         if number % PER_STORE == 0:
             chats = open_at(f"sqlite:///{folder}/{number}.db")
-        chat = told(chats, f"c-{number}")
+        chat = started_chat(chats, f"c-{number}")
         version = 2 + number % TURNS
         data, before = sealed(chats, chat, version), list(chats.store.log())
         assert files_with(folder, pieces(data))
@@ -108,7 +108,7 @@ def test_an_erased_conversation_is_in_no_file(folder: Path) -> None:
         if number % PER_STORE == 0:
             url = f"sqlite:///{folder}/{number}.db"
             chats = open_at(url)
-        chat = told(chats, f"c-{number}")
+        chat = started_chat(chats, f"c-{number}")
         child = done(chat.edit(2, words("branch", 1)))
         data = [sealed(chats, chat, version) for version in range(2, 2 + TURNS)] + [sealed(chats, child, 3)]
         key = wrapped_key(folder / f"{number - number % PER_STORE}.db-keys", chat.branch)
@@ -136,7 +136,7 @@ def wrapped_key(file: Path, conversation: str) -> bytes:
 def test_a_reader_that_keeps_erased_words_in_the_log(folder: Path) -> None:
     """The caller is told that they are not gone yet; sent again when the reader has ended, the same command ends it."""
     with closing(open_at(f"sqlite:///{folder}/log.db?deadline=0.2")) as chats:
-        chat = told(chats, "c")
+        chat = started_chat(chats, "c")
         data = sealed(chats, chat, 2)
         with closing(sqlite3.connect(folder / "log.db", isolation_level=None)) as reader:
             reader.execute("BEGIN")
@@ -169,7 +169,7 @@ DAMAGE: dict[str, Callable[[dict[int, bytes]], dict[int, bytes]]] = {
 def test_damaged_contents_are_named_and_not_shown(folder: Path, damage: str) -> None:
     """By someone who may write to the file."""
     with closing(open_at(f"sqlite:///{folder}/log.db")) as chats:
-        chat = told(chats, "c")
+        chat = started_chat(chats, "c")
         with closing(sqlite3.connect(folder / "log.db")) as other:
             data: dict[int, bytes] = dict(other.execute("SELECT position, data FROM contents").fetchall())
             for position, each in DAMAGE[damage](data).items():
@@ -189,7 +189,7 @@ def test_damaged_contents_are_named_on_postgresql_too(server: Server, damage: st
     """By someone who may write to the tables."""
     url = server.create_database()
     with closing(open_at(url)) as chats:
-        chat = told(chats, "c")
+        chat = started_chat(chats, "c")
         with psycopg.connect(url) as other:
             data: dict[int, bytes] = dict(other.execute("SELECT position, data FROM contents").fetchall())
             for position, each in DAMAGE[damage](data).items():
@@ -202,7 +202,7 @@ def test_damaged_contents_are_named_on_postgresql_too(server: Server, damage: st
 def test_words_are_in_no_file_of_postgresql(server: Server) -> None:
     """In plain: not in tables, nor its log of writes, nor the log that it writes for people."""
     with closing(open_at(server.create_database())) as chats:
-        chat = told(chats, "c")
+        chat = started_chat(chats, "c")
         server.checkpoint()
         assert files_with(server.folder, pieces(sealed(chats, chat, 3))[:1]), "the search finds nothing at all"
         assert files_with(server.folder, [b"canary"]) == []
@@ -215,7 +215,7 @@ def test_erased_bytes_on_postgresql(server: Server) -> None:
     """
     url = server.create_database()
     with closing(open_at(url)) as chats:
-        chat, other = told(chats, "c"), told(chats, "d")
+        chat, other = started_chat(chats, "c"), started_chat(chats, "d")
         data = [sealed(chats, chat, 2), sealed(chats, chat, 3), sealed(chats, other, 2), sealed(chats, other, 3)]
         with psycopg.connect(url, autocommit=True) as connection:
             row = connection.execute("SELECT key FROM lastresort_keys.keys WHERE conversation = 'd'").fetchone()

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from .acts import Act, Told, carry_out, check, open_at
+from .acts import Act, Answer, carry_out, check, open_at
 from .power import SECTOR, Disk
 
 LOG = Path("/folder/log.db")
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> tuple[str, list[Told]]:
+def written(tmp_path: Path) -> tuple[str, list[Answer]]:
     """A store, and what its writer was told: a start and three turns."""
     url = f"sqlite:///{tmp_path}/log.db"
     acts = [
@@ -30,7 +30,7 @@ def written(tmp_path: Path) -> tuple[str, list[Told]]:
     return url, told
 
 
-def test_what_is_whole_passes(written: tuple[str, list[Told]]) -> None:
+def test_what_is_whole_passes(written: tuple[str, list[Answer]]) -> None:
     """All was committed, and is there."""
     url, told = written
     assert [one.what for one in told] == ["committed"] * 4
@@ -45,10 +45,10 @@ FALSE = {
 
 
 @pytest.mark.parametrize("what", FALSE)
-def test_an_acknowledgement_that_is_not_held_is_found(written: tuple[str, list[Told]], what: str) -> None:
+def test_an_acknowledgement_that_is_not_held_is_found(written: tuple[str, list[Answer]], what: str) -> None:
     """As when the store had lost something."""
     url, told = written
-    change: Callable[[list[Told]], list[Told]] = FALSE[what]
+    change: Callable[[list[Answer]], list[Answer]] = FALSE[what]
     with pytest.raises(AssertionError, match=r"acknowledged, and not in the log|the words under"):
         check(url, change(told))
 
@@ -61,7 +61,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_what_is_lost_is_found(written: tuple[str, list[Told]], tmp_path: Path, what: str) -> None:
+def test_what_is_lost_is_found(written: tuple[str, list[Answer]], tmp_path: Path, what: str) -> None:
     """Taken from the file of the store."""
     url, told = written
     statement, found = DAMAGE[what]
@@ -71,7 +71,7 @@ def test_what_is_lost_is_found(written: tuple[str, list[Told]], tmp_path: Path, 
         check(url, told)
 
 
-def test_a_gap_is_found_that_nobody_was_told_of(written: tuple[str, list[Told]], tmp_path: Path) -> None:
+def test_a_gap_is_found_that_nobody_was_told_of(written: tuple[str, list[Answer]], tmp_path: Path) -> None:
     """Without any acknowledgement to hold it to."""
     url, _ = written
     with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as store:

@@ -5,7 +5,7 @@ import time
 from random import Random
 from typing import Any
 
-from .acts import Act, Told
+from .acts import Act, Answer
 from .zygote import Worker
 
 
@@ -15,7 +15,7 @@ class Writer:
     def __init__(self, worker: Worker, random: Random) -> None:
         self.worker = worker
         self.acts: dict[str, Act] = {}
-        self.told: list[Told] = []
+        self.told: list[Answer] = []
         self.errors = 0
         self.day = random.randrange(8)  # it is killed when it was told so much, and a little later
         self.later = random.uniform(0, 0.03 if self.day == 0 else 0.004)
@@ -25,7 +25,7 @@ class Writer:
             act = Act(*said["sent"])
             self.acts[act.id] = act
         elif "told" in said:
-            self.told.append(Told(*said["told"]))
+            self.told.append(Answer(*said["told"]))
         else:
             self.errors += 1
 

@@ -18,7 +18,7 @@ from lastresort.application.ports import (
     NewEvent,
     Place,
     SealBroken,
-    Sealed,
+    SealedWords,
     Snapshot,
     Snapshots,
     Vault,
@@ -38,7 +38,7 @@ class PlayedOtherwise(Exception):
     """The store has something else where this would stand: other words, other terms, or somebody else's events."""
 
 
-class Replayed:
+class ReplayStore:
     """An event store that shows of one conversation what has been played, and takes what was recorded for recorded.
 
     Args:
@@ -79,8 +79,8 @@ class Replayed:
     def _look(self, append: Append) -> Sequence[Recorded]:
         # In this order, since another process may be about to play the same.
         goes_on = any(
-            self._store.read(append.tree, placed.branch, after=self._heads.get(placed.branch, 0), limit=1)
-            for placed in append.events
+            self._store.read(append.tree, new.branch, after=self._heads.get(new.branch, 0), limit=1)
+            for new in append.events
         )
         recorded = self._store.recorded_by(append.tree, append.command_id)
         if recorded:
@@ -102,25 +102,25 @@ class Replayed:
             return recorded
 
     def _check_same(self, append: Append, recorded: Sequence[Recorded]) -> None:
-        meant = [(placed.branch, placed.version, _wordless(placed.event)) for placed in append.events]
+        meant = [(new.branch, new.version, _wordless(new.event)) for new in append.events]
         if meant != [(one.branch, one.version, _wordless(one.event)) for one in recorded]:
             raise PlayedOtherwise
-        for placed, one in zip(append.events, recorded, strict=True):
-            if not self._same_words(placed, one.event):
+        for new, one in zip(append.events, recorded, strict=True):
+            if not self._same_words(new, one.event):
                 raise PlayedOtherwise
 
-    def _same_words(self, placed: NewEvent, event: Event) -> bool:
+    def _same_words(self, new: NewEvent, event: Event) -> bool:
         """Whether the words are the same, as far as they are still kept."""
-        place = Place(placed.branch, placed.version)
-        data = self._store.contents([place]).get(place) if placed.sealed is not None else None
-        said, kept = content_of(placed.event), content_of(event)
-        if data is None or placed.sealed is None or said is None or kept is None:
+        place = Place(new.branch, new.version)
+        data = self._store.contents([place]).get(place) if new.sealed is not None else None
+        said, kept = content_of(new.event), content_of(event)
+        if data is None or new.sealed is None or said is None or kept is None:
             return True
         try:
-            words = self._kept.open(self._conversation, *place, Sealed(kept, data))
+            words = self._kept.open(self._conversation, *place, SealedWords(kept, data))
         except SealBroken:
             return True  # which is for the code that shows them to say
-        return words in (None, self._sealing.open(self._conversation, *place, Sealed(said, placed.sealed)))
+        return words in (None, self._sealing.open(self._conversation, *place, SealedWords(said, new.sealed)))
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -186,12 +186,12 @@ def _wordless(event: Event) -> Event:
 class PlainVault:
     """Seals nothing, for who only looks: a key that is not needed is not to be made."""
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
+    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
         """See `application.ports.Vault`."""
         data = (b"m" if isinstance(words, Messages) else b"t") + words.encode()
-        return Sealed(f"sha256:{sha256(data).hexdigest()}", data)
+        return SealedWords(f"sha256:{sha256(data).hexdigest()}", data)
 
-    def open(self, conversation: str, branch: str, version: int, sealed: Sealed) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords) -> str | None:
         """See `application.ports.Vault`."""
         words = sealed.data[1:].decode()
         return Messages(words) if sealed.data[:1] == b"m" else words

@@ -12,10 +12,10 @@ from lastresort import CommandIdReused, Conversations
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.vault.keys import MemoryKeys
 from lastresort.adapters.vault.sealing import AesGcmVault, _place
-from lastresort.application.ports import Sealed, Unmarked
+from lastresort.application.ports import SealedWords, Unmarked
 from lastresort.domain.values import Messages
 from lastresort.projections import transcript
-from lastresort.projections.said import ENDING_CALL, messages_in, readable
+from lastresort.projections.turn_text import ENDING_CALL, messages_in, readable
 
 from .stores import MODEL, opened
 
@@ -26,11 +26,11 @@ AS_JSON = json.dumps(KEPT)
 class FirstForm(AesGcmVault):
     """Seals as the first version did, which did not seal what kind of words they are."""
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> Sealed:
+    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
         name, cipher, _ = self._to_seal_with(conversation)
         nonce = os.urandom(12)
         data = name + nonce + cipher.encrypt(nonce, words.encode(), _place(conversation, branch, version))
-        return Sealed(f"sha256:{hashlib.sha256(data).hexdigest()}", data)
+        return SealedWords(f"sha256:{hashlib.sha256(data).hexdigest()}", data)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def readable(recorded: Recorded, words: str) -> str:
 
 def spoken(content: Sequence[Mapping[str, Any]]) -> str:
     """Return what people read of one message: its text, with a word for what is not text, up to a call to end."""
-    return "".join(map(_told, _shown(content)))
+    return "".join(map(_text_of, _shown(content)))
 
 
 def _shown(content: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
@@ -61,7 +61,7 @@ def _shown(content: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
         yield block
 
 
-def _told(block: Mapping[str, Any]) -> str:
+def _text_of(block: Mapping[str, Any]) -> str:
     if block["type"] == "text":
         return str(block.get("text", ""))
     if block["type"] in ("image", "document", "search_result"):

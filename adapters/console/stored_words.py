@@ -7,7 +7,7 @@ from lastresort.application.ports import SealBroken
 from lastresort.domain.events import Recorded, content_of
 
 
-def kept_words(conversations: Conversations, path: Iterable[Recorded]) -> tuple[dict[str, str], dict[str, str]]:
+def stored_words(conversations: Conversations, path: Iterable[Recorded]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the words that stand on a path by digest, and by digest what is wrong with those that are damaged."""
     events = list(path)
     try:
