@@ -193,11 +193,15 @@ class Vault(Protocol):
         ...
 
     def renew(self, conversation: str) -> None:
-        """Look up the conversation's key again before it is used again: somebody else may have destroyed it."""
+        """Look up the conversation's key again before it is used again: somebody else may have retired it."""
         ...
 
-    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
-        """Destroy the conversation's key, and what `sealed` of its words was sealed under if that is another one."""
+    def retire(self, conversation: str) -> str:
+        """Seal nothing more under the conversation's keys, which still open; return what `forget` knows them by."""
+        ...
+
+    def forget(self, conversation: str, retired: str = "", sealed: Iterable[bytes] = ()) -> None:
+        """Destroy the keys of a conversation that were `retired`, and those that `sealed` of its words need."""
         ...
 
     def close(self) -> None:

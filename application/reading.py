@@ -5,7 +5,7 @@ here writes to a store.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from lastresort.domain.events import BranchOpened, EventBase, Recorded
@@ -92,15 +92,24 @@ class Reading:
             return state
         store, snapshots = self._ports.store, self._ports.snapshots
         if state is None:
-            pieces = pieces_of(store, snapshots, self.tree_of(branch), branch, at_once=FEW)
+            tree = self.tree_of(branch)
+            pieces = pieces_of(store, snapshots, tree, branch, at_once=FEW)
             inherited = fold((one for piece in pieces[:-1] for one in piece.events), pieces[0].state)
-            state = self.hot.fold(branch, pieces[-1].events, inherited)
-        elif new := store.read(state.conversation, branch, after=state.version):
-            state = self.hot.fold(branch, new, state)
+            own = pieces[-1].events
+        elif new := store.read(tree := state.conversation, branch, after=state.version):
+            inherited, own = state, new
         else:
             return state
-        self._ports.vault.renew(state.conversation)  # an erasure may be among what others wrote
-        return state
+        return self.hot.fold(branch, self._with_renewal(tree, own), inherited)
+
+    def _with_renewal(self, tree: str, events: Iterable[Recorded]) -> Iterator[Recorded]:
+        """Yield events that others wrote, and have the key looked up again once they are read: it may be retired.
+
+        That comes before the state after them is hot, or another thread would seal with that key and be right about the
+        state.
+        """
+        yield from events
+        self._ports.vault.renew(tree)
 
     def state_at_fork(self, branch: str, at: int, parent: Conversation) -> Conversation:
         """Return the state at version `at` of a path, and what comes next on it, from the nearest state at hand."""

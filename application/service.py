@@ -148,16 +148,8 @@ class Service:
         return outcome
 
     def _carried_out(
-        self,
-        branch: str,
-        command: Command,
-        words: str | None = None,
-        correlation_id: str | None = None,
-        *,
-        drop: bool = True,
+        self, branch: str, command: Command, words: str | None = None, correlation_id: str | None = None
     ) -> Receipt | Refused:
-        """Carry out a command, and `drop` the words that it erases."""
-
         def attempt(fresh: bool) -> Receipt | Refusal:
             state = self.reading.state(branch, fresh=fresh)
             meant, sealed = self.words.seal(command, state.conversation, branch, state.version + 1, words)
@@ -173,12 +165,12 @@ class Service:
             if shared:
                 tree = self.reading.tree(branch)
                 erased = self.words.places_of(shared, state.conversation, tree)
-                before |= {other: state for other, state in tree.items() if other != branch}
-                written |= {other: shared for other in before if other != branch}
+                before = tree | before
+                written = dict.fromkeys((branch, *tree), shared) | written
                 broken = tuple(b for other in written for b in broken_rules(before[other], written[other]))
                 if broken:
                     return Refusal(Refused(decision.events[0].kind, broken), state)
-            return self._append(meant, before, written, sealed, erased if drop else (), correlation_id)
+            return self._append(meant, before, written, sealed, erased, correlation_id)
 
         return self._until_decided(branch, command, attempt, words, correlation_id)
 
@@ -273,26 +265,40 @@ class Service:
     def erase_conversation(self, branch: str, *, by: Actor, cause: ErasureCause, command_id: str) -> Receipt | Refused:
         """Erase every word of the conversation that `branch` belongs to, and destroy its key.
 
-        The law is asked first, and what it lets through is recorded; then the key is destroyed, and then the sealed
-        words. If that was interrupted, send it again under the same `command_id`: what is left to do is done. What was
-        said since is not meant, though words that were said at that very moment may be lost with the key.
+        The law is asked first. What it lets through is recorded once the conversation's keys are retired, so that what
+        is said later takes a new one; then these keys are destroyed, and then the sealed words. If that was
+        interrupted, send it again under the same `command_id`: what is left to do is done. What was said since is not
+        meant, and stays.
 
         Raises:
             UnknownBranch: the store has no such branch.
             CommandIdReused, Contended: as `execute`.
         """
         command = EraseContents(id=command_id, by=by, contents=(), cause=cause)
-        tree = self.reading.tree_of(branch)
-        outcome = earlier = self._earlier_outcome(command, tree, branch)
-        if outcome is None:
-            said = self.words.said_on(tree, self.reading.tree(branch))
-            outcome = self._carried_out(branch, command.model_copy(update={"contents": tuple(said)}), drop=False)
+        tree, retired = self.reading.tree_of(branch), ""
+
+        def attempt(fresh: bool) -> Receipt | Refusal:
+            nonlocal retired
+            before = self.reading.tree(branch)
+            said = tuple(self.words.said_on(tree, before))  # in this order: what comes later conflicts with the states
+            decision = decide(command.model_copy(update={"contents": said}), before[branch])
+            if isinstance(decision, Refused):
+                return Refusal(decision, before[branch])
+            written = dict.fromkeys((branch, *before), decision.events)
+            broken = tuple(b for other, events in written.items() for b in broken_rules(before[other], events))
+            if broken:
+                return Refusal(Refused(decision.events[0].kind, broken), before[branch])
+            keys = self.ports.vault.retire(tree)
+            receipt = self._append(command, before, written)
+            retired = keys  # only now: if another delivery was first, words may be sealed under these since
+            return receipt
+
+        outcome = self._earlier_outcome(command, tree, branch) or self._until_decided(branch, command, attempt)
         if isinstance(outcome, Refused):
             return outcome
         erased = {digest for one in outcome.events for digest in getattr(one.event, "contents", ())}
         said = self.words.said_on(tree, self.reading.tree(branch))
-        begun = earlier is not None and said.keys() > erased
-        self.words.destroy(tree, {digest: said[digest] for digest in erased}, begun=begun)
+        self.words.destroy(tree, retired, (said[digest] for digest in erased))
         return outcome
 
     def _until_decided(

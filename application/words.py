@@ -10,7 +10,7 @@ from lastresort.domain.commands import Command
 from lastresort.domain.events import ContentErased, Event, Recorded, content_of
 from lastresort.domain.values import Messages, with_content
 
-from .ports import Place, Ports, SealBroken, SealedWords, Unmarked
+from .ports import Place, Ports, SealedWords, Unmarked
 from .reading import Reading
 
 _FORMERLY = "messages:"  # so began the ids of commands that came with messages, before that was sealed with them
@@ -80,24 +80,12 @@ class Words:
             raise ValueError(f"no words of this conversation have the digest {', '.join(sorted(strange))}")
         return tuple(said[digest] for digest in dict.fromkeys(digests))
 
-    def destroy(self, tree: str, said: dict[str, Place], *, begun: bool) -> None:
-        """Destroy the key of a conversation, and then the sealed words that were `said`, by digest.
+    def destroy(self, tree: str, retired: str, places: Iterable[Place]) -> None:
+        """Destroy the keys of a conversation that were `retired`, and then the sealed words at `places`.
 
-        If this may have `begun` before and been interrupted, what is left of the words tells whether their key is left:
-        what was said since is sealed under another one, which stays.
+        If this was interrupted, what is left of the words says which keys are left. What was said since is sealed under
+        another one, which stays.
         """
-        kept = self._ports.store.contents(said.values())
-        left = (
-            self._opens(tree, SealedWords(digest, kept[place]), place)
-            for digest, place in said.items()
-            if place in kept
-        )
-        if not begun or any(left):
-            self._ports.vault.forget(tree, kept.values())
-        self._ports.store.drop(said.values())
-
-    def _opens(self, tree: str, sealed: SealedWords, place: Place) -> bool:
-        try:
-            return self._ports.vault.open(tree, *place, sealed) is not None
-        except SealBroken:
-            return True  # its key may be there
+        places = tuple(places)
+        self._ports.vault.forget(tree, retired, self._ports.store.contents(places).values())
+        self._ports.store.drop(places)

@@ -82,7 +82,10 @@ class _Unsealed:
     def renew(self, conversation: str) -> None:
         """There is no key."""
 
-    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
+    def retire(self, conversation: str) -> str:
+        raise AssertionError("nothing is erased here")
+
+    def forget(self, conversation: str, retired: str = "", sealed: Iterable[bytes] = ()) -> None:
         """There is no key."""
 
     def close(self) -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, CommandIdReused
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, Receipt
 from lastresort.application.ports import Place
 from lastresort.domain import rules
 from lastresort.domain.commands import EraseContents
-from lastresort.domain.events import RiskRaised, content_of
+from lastresort.domain.events import ContentErased, RiskRaised, content_of
 from lastresort.domain.values import AppealOutcome, ErasureCause, Rating, Risk
 
 from .narrow import must_be, present
@@ -164,7 +164,8 @@ def test_words_whose_key_is_gone_are_gone(chats: Conversations, chat: Chat) -> N
     """Wherever a copy of the sealed bytes may have survived."""
     talk(chat, "secret")
     assert chats.words(chat.path) != {}
-    chats.service.ports.vault.forget("root")
+    vault = chats.service.ports.vault
+    vault.forget("root", vault.retire("root"))
     assert chats.words(chat.path) == {}
 
 
@@ -186,19 +187,50 @@ def test_an_erasure_that_bears_the_id_of_another_command(chats: Conversations, c
         chats.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="mine")
 
 
-def test_what_is_said_while_a_conversation_is_erased(chats: Conversations, chat: Chat) -> None:
-    """It may be lost with the key, but must not make unreadable what is said after it."""
+@pytest.mark.parametrize("when", ["retire", "forget"])
+def test_what_is_said_while_a_conversation_is_erased(chats: Conversations, chat: Chat, when: str) -> None:
+    """Before the event it is erased with the rest; after it, it stays, whatever was read of the old words meanwhile."""
     talk(chat, "before")
+    vault = chats.service.ports.vault
+    said: list[Receipt] = []
 
     class SpokenMeanwhile:
         def __getattr__(self, name: str) -> Any:
-            return getattr(chats.service.ports.vault, name)
+            act = getattr(vault, name)
+            if name != when or said:
+                return act
 
-        def forget(self, conversation: str, sealed: Any = ()) -> None:
-            done(another(chats).chat("root").user_turn("meanwhile"))
-            chats.service.ports.vault.forget(conversation, sealed)
+            def meanwhile(*args: Any) -> Any:
+                done_before = act(*args) if when == "retire" else None
+                elsewhere = another(chats).chat("root")
+                assert when == "forget" or transcript(elsewhere) == ["before"]
+                said.append(done(elsewhere.user_turn("meanwhile")))
+                return act(*args) if when == "forget" else done_before
+
+            return meanwhile
 
     erasing = another(chats, vault=SpokenMeanwhile())
     erasing.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
     talk(chat, "after")
-    assert transcript(chat) == [None, None, "after"]
+    assert transcript(chat) == [None, "meanwhile" if when == "forget" else None, "after"]
+    gone = [one.event.contents for one in chat.path if isinstance(one.event, ContentErased)]
+    assert [len(contents) for contents in gone] == [1 if when == "forget" else 2]
+
+
+def test_an_erasure_that_was_delivered_twice_at_once(chats: Conversations, chat: Chat) -> None:
+    """The second to come retires a key that words were sealed under since; it must not destroy it."""
+    talk(chat, "before")
+    vault = chats.service.ports.vault
+    erase: Any = {"by": OPERATOR, "cause": ErasureCause.LEGAL, "command_id": "erase"}
+
+    class Overtaken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(vault, name)
+
+        def retire(self, conversation: str) -> str:
+            another(chats).erase_conversation("root", **erase)
+            talk(another(chats).chat("root"), "after")
+            return vault.retire(conversation)
+
+    another(chats, vault=Overtaken()).erase_conversation("root", **erase)
+    assert transcript(chat) == [None, "after"]

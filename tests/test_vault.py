@@ -19,7 +19,7 @@ from lastresort.application.ports import Place, SealBroken, SealedWords
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import audit, transcript, views
 
-from .narrow import must_be
+from .narrow import must_be, present
 from .service_kit import another, done
 from .stores import OPERATOR, STORES, counting, ended_on_request, log_of, new_url, open_at, opened, started, store_of
 
@@ -126,8 +126,8 @@ def test_the_same_words_are_never_sealed_alike(sealed_in_memory: tuple[AesGcmVau
 def test_without_the_key_nothing_opens(vault: AesGcmVault) -> None:
     """Of that conversation; the others stay. Words that come later are sealed under a new key."""
     sealed, other = vault.seal("c", "b", 7, CANARY), vault.seal("other", "b", 7, "Hello.")
-    vault.forget("c")
-    vault.forget("nobody")
+    for conversation in ("c", "nobody"):
+        vault.forget(conversation, vault.retire(conversation))
     assert vault.open("c", "b", 7, sealed) is None
     assert vault.open("other", "b", 7, other) == "Hello."
     later = vault.seal("c", "b", 8, "Later.")
@@ -184,7 +184,7 @@ def test_a_key_whose_owner_the_power_took_opens_and_is_destroyed(kind: str, requ
     assert after.open("c", "b", 7, sealed) == CANARY
     with pytest.raises(SealBroken):
         after.open("a", "b", 7, sealed)
-    after.forget("c", [sealed.data])
+    after.forget("c", sealed=[sealed.data])
     assert AesGcmVault(vault._keys).open("c", "b", 7, sealed) is None
     vault.close()
     store.close()
@@ -195,10 +195,42 @@ def test_a_destroyed_key_is_in_no_file(tmp_path: Path) -> None:
     keys = SQLiteKeys(tmp_path / "log.db-keys")
     keys.add([(b"one", b"a key of 32 bytes, easy to find."), (b"two", b"this one too is easy to find.")], "c")
     assert files_with(tmp_path, b"easy to find")
-    keys.destroy("c", [b"two"])
+    keys.retire("c", "gone")
+    keys.destroy("c", "gone", [b"two"])
     assert files_with(tmp_path, b"easy to find") == []
     keys.close()
     assert files_with(tmp_path, b"easy to find") == []
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_retired_key_opens_and_seals_nothing_more(kind: str, request: pytest.FixtureRequest) -> None:
+    """Not even where it opened something a moment ago; and only that erasure destroys it by which it was retired."""
+    store, vault, _ = open_store(new_url(kind, request))
+    here, elsewhere = AesGcmVault(vault._keys), AesGcmVault(vault._keys)
+    sealed, neighbour = vault.seal("c", "c", 2, "before"), vault.seal("c!", "c!", 2, "another's")
+    first = elsewhere.retire("c")
+    assert here.open("c", "c", 2, sealed) == "before"
+    later = here.seal("c", "c", 3, "later")
+    assert later.data[:8] != sealed.data[:8]
+    second = elsewhere.retire("c")
+    latest = here.seal("c", "c", 4, "still with it: nobody has told this one")
+    assert latest.data[:8] == later.data[:8]
+    here.renew("c")
+    latest = here.seal("c", "c", 4, "latest")
+    elsewhere.forget("c", first)
+    assert [AesGcmVault(vault._keys).open("c", "c", 2 + n, one) for n, one in enumerate((sealed, later, latest))] == [
+        None,
+        "later",
+        "latest",
+    ]
+    elsewhere.forget("c", second)
+    elsewhere.forget("c")
+    after = AesGcmVault(vault._keys)
+    assert after.open("c", "c", 3, later) is None
+    assert after.open("c", "c", 4, latest) == "latest"
+    assert after.open("c!", "c!", 2, neighbour) == "another's"
+    vault.close()
+    store.close()
 
 
 # --- The master key ---------------------------------------------------------------------------------------------------
@@ -236,8 +268,7 @@ def test_keys_are_kept_wrapped(kind: str, request: pytest.FixtureRequest) -> Non
     store, vault, _ = open_store(url, master_key=lambda: MASTER)
     sealed = vault.seal("c", "b", 7, CANARY)
     keys: Any = vault._keys
-    kept = keys._keys.find("c", sealed.data[:8])
-    assert kept is not None
+    kept = present(keys._keys.find("c", sealed.data[:8])).key
     assert len(kept) == 12 + 32 + 16
     assert keys.of("c") not in kept
     keys._keys.add([(b"of its own", kept)], "d")
@@ -310,7 +341,7 @@ def test_a_key_in_memory_is_looked_up_again_after_a_while() -> None:
     keys, now = MemoryKeys(), [0.0]
     here, elsewhere = AesGcmVault(keys, lambda: now[0]), AesGcmVault(keys)
     here.seal("c", "c", 2, "before")
-    elsewhere.forget("c")
+    elsewhere.forget("c", elsewhere.retire("c"))
     now[0] = 5.0
     lost = here.seal("c", "c", 3, "in the seconds after it")
     now[0] = 5.1

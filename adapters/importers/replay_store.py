@@ -199,7 +199,10 @@ class PlainVault:
     def renew(self, conversation: str) -> None:
         """See `application.ports.Vault`."""
 
-    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
+    def retire(self, conversation: str) -> str:
+        return ""
+
+    def forget(self, conversation: str, retired: str = "", sealed: Iterable[bytes] = ()) -> None:
         """See `application.ports.Vault`."""
 
     def close(self) -> None:

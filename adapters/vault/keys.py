@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -42,12 +42,17 @@ class Keys(Protocol):
         """Give the conversation a key, and return it once it is durable."""
         ...
 
-    def find(self, conversation: str, name: bytes) -> bytes | None:
+    def find(self, conversation: str, name: bytes) -> "OpeningKey | None":
         """Return the key of that name if it is the conversation's, or was given away when the power failed."""
         ...
 
-    def destroy(self, conversation: str, names: Iterable[bytes] = ()) -> None:
-        """Destroy the conversation's keys, those too that are known by name only, so that no file holds them."""
+    def retire(self, conversation: str, retired: str) -> None:
+        """Give the conversation's keys back for opening only, those that are retired too, and mark them `retired`."""
+        ...
+
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+        """Destroy the conversation's keys that bear the mark `retired`, and those of that name, so that no file holds
+        them."""
         ...
 
     def close(self) -> None:
@@ -62,7 +67,7 @@ class KeyStore(Protocol):
         """Return the name of a key of the conversation, and the wrapped key."""
         ...
 
-    def find(self, conversation: str, name: bytes) -> bytes | None:
+    def find(self, conversation: str, name: bytes) -> "OpeningKey | None":
         """Return the wrapped key of that name if it is the conversation's or nobody's."""
         ...
 
@@ -74,8 +79,12 @@ class KeyStore(Protocol):
         """Note whose a key is. That need not be durable at once."""
         ...
 
-    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
-        """Destroy keys, so that no file holds them any more."""
+    def retire(self, conversation: str, retired: str) -> None:
+        """See `Keys.retire`. That is durable no later than what is written to the store after it."""
+        ...
+
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+        """See `Keys.destroy`."""
         ...
 
     def named(self, fingerprint: str) -> str:
@@ -89,6 +98,17 @@ class KeyStore(Protocol):
     def close(self) -> None:
         """Release what is held open."""
         ...
+
+
+class OpeningKey(NamedTuple):
+    """A key that opens, and whether the conversation seals with it: not if it is retired, or nobody's."""
+
+    key: bytes
+    seals: bool
+
+
+RETIRED = "\n"
+"""Between the conversation in a row of a key and what it was retired by: no id has one."""
 
 
 def name_of(key: bytes) -> bytes:
@@ -105,22 +125,43 @@ class MemoryKeys:
 
     def __init__(self) -> None:
         self._keys: dict[str, bytes] = {}
+        self._retired: dict[str, dict[bytes, set[str]]] = {}  # by conversation and name, the marks of a key
+        self._by_name: dict[tuple[str, bytes], bytes] = {}
+        self._lock = Lock()
 
     def of(self, conversation: str) -> bytes | None:
         return self._keys.get(conversation)
 
     def take(self, conversation: str) -> bytes:
-        return self._keys.setdefault(conversation, new_key())
+        with self._lock:
+            key = self._keys.setdefault(conversation, new_key())
+            self._by_name[conversation, name_of(key)] = key
+            return key
 
-    def find(self, conversation: str, name: bytes) -> bytes | None:
-        key = self._keys.get(conversation)
-        return key if key is not None and name_of(key) == name else None
+    def find(self, conversation: str, name: bytes) -> OpeningKey | None:
+        key = self._by_name.get((conversation, name))
+        return None if key is None else OpeningKey(key, key == self._keys.get(conversation))
 
-    def destroy(self, conversation: str, names: Iterable[bytes] = ()) -> None:
-        self._keys.pop(conversation, None)
+    def retire(self, conversation: str, retired: str) -> None:
+        with self._lock:
+            before = self._retired.setdefault(conversation, {})
+            if (key := self._keys.pop(conversation, None)) is not None:
+                before[name_of(key)] = set()
+            for marks in before.values():
+                marks.add(retired)
+
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+        with self._lock:
+            before = self._retired.get(conversation, {})
+            for name in {*names, *(name for name, marks in before.items() if retired in marks)}:
+                before.pop(name, None)
+                key = self._by_name.pop((conversation, name), None)
+                if key is not None and key == self._keys.get(conversation):
+                    del self._keys[conversation]
 
     def close(self) -> None:
         self._keys.clear()
+        self._by_name.clear()
 
 
 class SQLiteKeys:
@@ -156,20 +197,27 @@ class SQLiteKeys:
         )
         return found
 
-    def find(self, conversation: str, name: bytes) -> bytes | None:
-        whose = "(conversation=? OR conversation IS NULL)"
-        row = self._execute(f"SELECT key FROM keys WHERE name=? AND {whose}", name, conversation)
-        return row[0] if row else None
+    def find(self, conversation: str, name: bytes) -> OpeningKey | None:
+        row = self._execute(
+            "SELECT key, conversation IS ?2 FROM keys WHERE name=?1 AND "
+            "(conversation=?2 OR conversation IS NULL OR substr(conversation, 1, length(?3))=?3)",
+            *(name, conversation, conversation + RETIRED),
+        )
+        return OpeningKey(row[0], bool(row[1])) if row else None
 
     def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
         """Keep keys, at FULL whatever the log is written at: one that is lost takes all its words along."""
         owners = [conversation, *[None] * (len(keys) - 1)]
+        rows = [(*key, owner) for key, owner in zip(keys, owners, strict=True)]
+        self._durably("INSERT INTO keys VALUES (?,?,?)", rows)
+
+    def _durably(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement once a row of parameters, in one transaction that is on the disk when it is done."""
         with reached(), self._lock:
             self._connection.execute("PRAGMA synchronous=FULL")
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                rows = [(*key, owner) for key, owner in zip(keys, owners, strict=True)]
-                self._connection.executemany("INSERT INTO keys VALUES (?,?,?)", rows)
+                self._connection.executemany(statement, rows)
                 self._connection.execute("COMMIT")
             finally:
                 if self._connection.in_transaction:
@@ -179,10 +227,21 @@ class SQLiteKeys:
     def assign(self, name: bytes, conversation: str) -> None:
         self._execute("UPDATE keys SET conversation=? WHERE name=?", conversation, name)
 
-    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
+    def retire(self, conversation: str, retired: str) -> None:
+        """Retire keys at FULL: or else what is said under them after an erasure would be lost if the power failed."""
+        self._durably(
+            "UPDATE keys SET conversation=conversation || ? WHERE conversation=? OR conversation>? AND conversation<?",
+            [(RETIRED + retired, conversation, *_retired_of(conversation))],
+        )
+
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
         """Destroy keys, in the write-ahead log too, where deleted rows stay readable until it is truncated."""
         with reached(), self._lock:
-            self._connection.execute("DELETE FROM keys WHERE conversation=?", (conversation,))
+            if retired:
+                self._connection.execute(
+                    "DELETE FROM keys WHERE conversation>? AND conversation<? AND instr(conversation, ?)",
+                    (*_retired_of(conversation), RETIRED + retired),
+                )
             self._connection.executemany("DELETE FROM keys WHERE name=?", [(name,) for name in names])
             truncate_log(self._connection, self._deadline)
 
@@ -196,6 +255,11 @@ class SQLiteKeys:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _retired_of(conversation: str) -> tuple[str, str]:
+    """Return what the rows of a conversation's retired keys stand between: no character comes between the two."""
+    return conversation + RETIRED, conversation + chr(ord(RETIRED) + 1)
 
 
 class WrappedKeys:
@@ -237,9 +301,9 @@ class WrappedKeys:
             self._ready = [(name_of(key), key) for key in keys[1:]]
             return keys[0]
 
-    def find(self, conversation: str, name: bytes) -> bytes | None:
-        wrapped = self._keys.find(conversation, name)
-        return None if wrapped is None else self._unwrapped(name, wrapped)
+    def find(self, conversation: str, name: bytes) -> OpeningKey | None:
+        found = self._keys.find(conversation, name)
+        return None if found is None else found._replace(key=self._unwrapped(name, found.key))
 
     def _wrapped(self, key: bytes) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
@@ -251,8 +315,11 @@ class WrappedKeys:
         except (InvalidTag, ValueError):
             raise StoreError(f"key {name.hex()} is damaged; restore the keys") from None
 
-    def destroy(self, conversation: str, names: Iterable[bytes] = ()) -> None:
-        self._keys.destroy(conversation, names)
+    def retire(self, conversation: str, retired: str) -> None:
+        self._keys.retire(conversation, retired)
+
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+        self._keys.destroy(conversation, retired, names)
 
     def close(self) -> None:
         self._keys.close()

@@ -11,6 +11,8 @@ from lastresort.adapters.databases.postgres import GRACE, connect, migrating
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
 
+from .keys import RETIRED, OpeningKey
+
 _KEYS = "lastresort_keys.keys"
 _TABLES = (
     "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
@@ -68,10 +70,14 @@ class PostgresKeys:
         )
         return (bytes(row[0]), bytes(row[1])) if row else None
 
-    def find(self, conversation: str, name: bytes) -> bytes | None:
-        whose = "(conversation = %s OR conversation IS NULL)"
-        row = self._execute(f"SELECT key FROM {_KEYS} WHERE name = %s AND {whose}", name, conversation, durable=False)
-        return bytes(row[0]) if row else None
+    def find(self, conversation: str, name: bytes) -> OpeningKey | None:
+        row = self._execute(
+            f"SELECT key, conversation IS NOT DISTINCT FROM %s FROM {_KEYS} WHERE name = %s "
+            "AND (conversation = %s OR conversation IS NULL OR starts_with(conversation, %s))",
+            *(conversation, name, conversation, conversation + RETIRED),
+            durable=False,
+        )
+        return OpeningKey(bytes(row[0]), row[1]) if row else None
 
     def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
         owners = [conversation, *[None] * (len(keys) - 1)]
@@ -83,9 +89,19 @@ class PostgresKeys:
     def assign(self, name: bytes, conversation: str) -> None:
         self._execute(f"UPDATE {_KEYS} SET conversation = %s WHERE name = %s", conversation, name, durable=False)
 
-    def destroy(self, conversation: str, names: Iterable[bytes]) -> None:
+    def retire(self, conversation: str, retired: str) -> None:
+        """Retire keys. It reads all of them, since no index knows those that are retired: erasures are rare."""
         self._execute(
-            f"DELETE FROM {_KEYS} WHERE conversation = %s OR name = ANY(%s::bytea[])", conversation, list(names)
+            f"UPDATE {_KEYS} SET conversation = conversation || %s "
+            "WHERE (conversation = %s OR starts_with(conversation, %s)) AND position(%s in conversation) = 0",
+            *(RETIRED + retired, conversation, conversation + RETIRED, RETIRED + retired),
+        )
+
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+        self._execute(
+            f"DELETE FROM {_KEYS} WHERE name = ANY(%s::bytea[]) "
+            "OR %s <> '' AND starts_with(conversation, %s) AND position(%s in conversation) > 0",
+            *(list(names), retired, conversation + RETIRED, RETIRED + retired),
         )
 
     def is_new(self) -> bool:

@@ -79,11 +79,14 @@ class AesGcmVault:
     def _to_open(self, conversation: str, name: bytes) -> AESGCM | None:
         with self._lock:
             ready = self._at_hand.get(conversation)
-            key = self._keys.find(conversation, name)
-            if key is None:
+            found = self._keys.find(conversation, name)
+            if found is None:
                 return None
-            # One of several stays: what a conversation is sealed with is not what each of its words was.
-            return self._have_at_hand(conversation, key)[1] if ready is None else AESGCM(key)
+            # What opens may be retired. And one of several stays: what a conversation is sealed with is not what each
+            # of its words was.
+            return (
+                self._have_at_hand(conversation, found.key)[1] if ready is None and found.seals else AESGCM(found.key)
+            )
 
     def _have_at_hand(self, conversation: str, key: bytes) -> _Ready:
         ready = _Ready(name_of(key), AESGCM(key), self._monotonic())
@@ -96,9 +99,15 @@ class AesGcmVault:
         with self._lock:
             self._at_hand.pop(conversation, None)
 
-    def forget(self, conversation: str, sealed: Iterable[bytes] = ()) -> None:
+    def retire(self, conversation: str) -> str:
+        retired = os.urandom(_NONCE_BYTES).hex()
+        self._keys.retire(conversation, retired)
+        self.renew(conversation)
+        return retired
+
+    def forget(self, conversation: str, retired: str = "", sealed: Iterable[bytes] = ()) -> None:
         try:
-            self._keys.destroy(conversation, {data[:NAME_BYTES] for data in sealed})
+            self._keys.destroy(conversation, retired, {data[:NAME_BYTES] for data in sealed})
         finally:
             self.renew(conversation)
 
