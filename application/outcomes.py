@@ -71,6 +71,7 @@ class BranchRow(Frozen):
     parent: str | None
     at: int | None  # where it opened, on its parent's path
     cause: ForkCause | None
+    first_event_at: str  # when its first event was recorded, in UTC
     ground: Ground | None = None
     category: str | None = None
     policy: str | None = None  # the hash of the one that it ended under
@@ -113,5 +114,6 @@ def listed(found: ListRow, named: Callable[[str], str]) -> BranchRow:
         parent=opened and opened.parent,
         at=opened and opened.at,
         cause=opened and opened.cause,
+        first_event_at=found.began.recorded_at,
         **over,
     )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from lastresort.domain.events import BranchOpened, ConversationEnded, EventBase, Evidence, Recorded, TurnAssessed
+from lastresort.domain.events import BranchOpened, ConversationEnded, Evidence, Recorded, TurnAssessed
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Verdict
 
@@ -32,6 +32,8 @@ class Branch(Frozen):
     failed_redirections: int
     harmful_verdicts: int  # on the branch itself, not on what it inherited
     warned_of: tuple[str, ...]
+    first_event_at: str  # when the first event of the branch itself was recorded, in UTC
+    last_event_at: str
     ground: Ground | None = None
     category: str | None = None
     evidence: Evidence | None = None
@@ -43,7 +45,7 @@ class Branch(Frozen):
         return "active" if self.ground is None else "ended"
 
 
-_OPENED = ("parent", "at", "cause")
+_OPENED = ("parent", "at", "cause", "first_event_at")
 _ENDED = ("policy", "ground", "category", "evidence", "ended_at", "ended_by")
 
 
@@ -62,9 +64,12 @@ def views(log: Iterable[Recorded]) -> Views:
     opened: dict[str, BranchOpened] = {}
     endings: dict[str, ConversationEnded] = {}
     harm: dict[str, int] = {}
+    times: dict[str, tuple[str, str]] = {}
     for recorded in log:
         event = recorded.event
         replay.take(recorded, replay.before(recorded))
+        first, _ = times.get(recorded.branch, (recorded.recorded_at, ""))
+        times[recorded.branch] = first, recorded.recorded_at
         if isinstance(event, BranchOpened):
             opened[recorded.branch] = event
         elif isinstance(event, ConversationEnded):
@@ -72,7 +77,7 @@ def views(log: Iterable[Recorded]) -> Views:
         elif isinstance(event, TurnAssessed) and event.verdict is Verdict.HARMFUL:
             harm[recorded.branch] = harm.get(recorded.branch, 0) + 1
     rows = [
-        _row(branch, state, opened.get(branch), endings.get(branch), harm.get(branch, 0))
+        _row(branch, state, opened.get(branch), endings.get(branch), harm.get(branch, 0), times[branch])
         for branch, state in replay.states.items()
     ]
     return listed(rows)
@@ -89,27 +94,34 @@ def listed(rows: Sequence[Branch]) -> Views:
     )
 
 
-def row_after(before: Branch | None, branch: str, state: Conversation, events: Sequence[EventBase]) -> Branch:
-    """Return the row of a branch after `events`, those of its own stream that follow what `before` shows.
+def row_after(before: Branch | None, branch: str, state: Conversation, recorded: Sequence[Recorded]) -> Branch:
+    """Return the row of a branch after events of its own stream, those that follow what `before` shows.
 
     Args:
         before: the row so far, None if the branch begins with these events.
         branch: its id.
         state: what it adds up to after them, or later.
-        events: in order.
+        recorded: in order, at least one.
     """
+    events = [one.event for one in recorded]
     opened = next((event for event in events if isinstance(event, BranchOpened)), None)
     ending = next((event for event in events if isinstance(event, ConversationEnded)), None)
     harm = sum(isinstance(event, TurnAssessed) and event.verdict is Verdict.HARMFUL for event in events)
+    times = recorded[0].recorded_at, recorded[-1].recorded_at
     if before is None:
-        return _row(branch, state, opened, ending, harm)
-    row = _row(branch, state, opened, ending, before.harmful_verdicts + harm)
+        return _row(branch, state, opened, ending, harm, times)
+    row = _row(branch, state, opened, ending, before.harmful_verdicts + harm, times)
     kept = _OPENED if before.ground is None else _OPENED + _ENDED
     return row.model_copy(update={name: getattr(before, name) for name in kept})
 
 
 def _row(
-    branch: str, state: Conversation, opened: BranchOpened | None, ending: ConversationEnded | None, harm: int
+    branch: str,
+    state: Conversation,
+    opened: BranchOpened | None,
+    ending: ConversationEnded | None,
+    harm: int,
+    times: tuple[str, str],
 ) -> Branch:
     row = Branch(
         branch=branch,
@@ -127,6 +139,8 @@ def _row(
         failed_redirections=state.now.failed,
         harmful_verdicts=harm,
         warned_of=tuple(warned.category for warned in state.now.warnings),
+        first_event_at=times[0],
+        last_event_at=times[1],
     )
     if ending is None or state.ended is None:
         return row

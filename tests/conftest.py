@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
@@ -21,6 +22,9 @@ pytest.register_assert_rewrite("tests.claude_kit", "tests.cli_kit", "tests.opera
 _bench = ModuleSpec("bench", None, is_package=True)
 _bench.submodule_search_locations = [str(ROOT / "bench")]
 sys.modules.setdefault("bench", module_from_spec(_bench))
+
+# A worker of xdist says how wide the terminal is. What a test runs is as wide as the test says.
+os.environ.pop("COLUMNS", None)
 
 # A slow machine is no defect of the law.
 hypothesis.settings.register_profile("lastresort", deadline=None)

@@ -140,6 +140,7 @@ def test_a_transcript_as_json(run: Callable[..., Result], url: str) -> None:
         "speaker": "user",
         "text": "You useless heap of bolts.",
         "gone": None,
+        "recorded_at": "2026-01-31T12:00:01.000000+00:00",
     }
     assert as_json(run("show", "c", "--at", 3, "--store", url, "--json")) == lines[:3]
 
@@ -219,10 +220,14 @@ def test_a_tree_is_drawn(run: Callable[..., Result], url: str) -> None:
     with opened(url, new_id=counting("more-")) as chats:
         chats.chat("d").raise_risk(risk="r")
     assert run("tree", "d", "--store", url).stdout.splitlines() == [
-        "c v24 ended last_resort (abuse) at 22 hold: r",
-        "└── d v12 active hold: r  edit after 9",
+        "c v24 ended last_resort (abuse) at 22",
+        "2026-01-31 12:00",
+        "hold: r",
+        "└── d v12 active  edit after 9",
+        "    2026-01-31 12:00",
+        "    hold: r",
     ]
-    assert run("tree", "other", "--store", url).stdout == "other v9 ended user_request at 9\n"
+    assert run("tree", "other", "--store", url).stdout.startswith("other v9 ended user_request at 9\n")
 
 
 def test_a_transcript_is_printed(run: Callable[..., Result], url: str) -> None:
@@ -230,13 +235,14 @@ def test_a_transcript_is_printed(run: Callable[..., Result], url: str) -> None:
     with opened(url, new_id=counting("more-")) as chats:
         chats.chat("d").erase(2)
     lines = run("show", "d", "--store", url).stdout.splitlines()
-    assert lines[1].startswith("    2  user: [erased at ")
-    assert lines[2:5] == [
+    assert lines[0] == "       2026-01-31 12:00 UTC"
+    assert lines[2].startswith("    2  user: [erased at ")
+    assert lines[3:6] == [
         "    3    · turn 2 judged harmful (abuse, severity 2), risk none, by assessor assessor",
         "    4  assistant: What can I help you with instead?",
         "    5    · turn 4 redirects the harm in turn 2",
     ]
-    assert lines[10] == "   11  user: Shall we start again?"
+    assert lines[11] == "   11  user: Shall we start again?"
 
 
 def test_words_cannot_take_over_a_terminal(run: Callable[..., Result], tmp_path: Path) -> None:
@@ -327,8 +333,8 @@ def test_the_law_is_printed(run: Callable[..., Result]) -> None:
     """All of it, or one rule; and the policies side by side."""
     out = run("rules").stdout
     assert all(rule in out for rule in RULES)
-    out = run("rules", "no-end-at-risk").stdout
-    assert out.startswith("no-end-at-risk\nWhile any risk is open: ")
+    out = " ".join(run("rules", "no-end-at-risk").stdout.split())
+    assert out.startswith("no-end-at-risk While any risk is open: ")
     assert "asked of: WarningGiven, WarningWithheld, HopeExhausted, EndProposed, ConversationEnded" in out
     out = run("policies").stdout
     assert all(name in out for name in PROFILES)

@@ -140,9 +140,9 @@ def test_words_that_are_damaged_are_named_and_not_shown(run: Callable[..., Resul
     wrong = "damaged: branch c, version {}: the kept bytes are not what was sealed"
     assert result.stderr == "".join(f"lastresort: {wrong.format(version)}\n" for version in (2, 24))
     lines = result.stdout.splitlines()
-    assert lines[1] == f"    2  user: [{wrong.format(2)}]"
-    assert lines[3] == "    4  assistant: What can I help you with instead?"
-    assert lines[23] == f"   24    · feedback: down: [{wrong.format(24)}]"
+    assert lines[2] == f"    2  user: [{wrong.format(2)}]"
+    assert lines[4] == "    4  assistant: What can I help you with instead?"
+    assert lines[24] == f"   24    · feedback: down: [{wrong.format(24)}]"
     shown = as_json(run("show", "c", "--store", url, "--json", status=1))
     assert (shown[1]["text"], shown[1]["gone"]) == (None, wrong.format(2))
     assert run("show", "c", "--at", "1", "--store", url).stderr == ""
@@ -154,7 +154,7 @@ def test_a_long_line_is_one_line_when_piped(run: Callable[..., Result], tmp_path
     url = f"sqlite:///{tmp_path}/words.db"
     with opened(url) as chats:
         started(chats).user_turn("word " * 100)
-    assert len(run("show", "c", "--store", url).stdout.splitlines()) == 2
+    assert len(run("show", "c", "--store", url).stdout.splitlines()) == 3
 
 
 def test_the_examples_that_are_shipped_play_lawfully(run: Callable[..., Result]) -> None:

@@ -126,7 +126,7 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
     from lastresort.adapters.importers.simulate import Simulation
     from lastresort.adapters.importers.transcripts import read_transcripts
 
-    from . import display
+    from . import display, listings
 
     if policy == str(STANDARD_INPUT) and STANDARD_INPUT in files:
         raise click.UsageError("standard input is one file: the transcripts, or the policy")
@@ -143,7 +143,7 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
     if as_json:
         display.print_json(figures)
     else:
-        display.show_figures(display.console(), figures)
+        listings.show_figures(display.console(), figures)
 
 
 def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: bool) -> None:
@@ -176,7 +176,7 @@ def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: b
 @json_option
 def rules(id: str | None, as_json: bool) -> None:
     """Print the law, or one rule of it."""
-    from . import display
+    from . import display, listings
 
     if id is not None and id not in RULES:
         near = get_close_matches(id, RULES, n=1)
@@ -191,21 +191,21 @@ def rules(id: str | None, as_json: bool) -> None:
             ]
         )
     elif id:
-        display.show_rule(display.console(), chosen[0])
+        listings.show_rule(display.console(), chosen[0])
     else:
-        display.show_rules(display.console(), chosen)
+        listings.show_rules(display.console(), chosen)
 
 
 @main.command()
 @json_option
 def policies(as_json: bool) -> None:
     """Print the policies that are shipped."""
-    from . import display
+    from . import display, listings
 
     if as_json:
         display.print_json([{**policy.model_dump(mode="json"), "hash": policy.hash} for policy in PROFILES.values()])
     else:
-        display.show_policies(display.console(), PROFILES.values())
+        listings.show_policies(display.console(), PROFILES.values())
 
 
 @main.command()

@@ -1,30 +1,27 @@
-"""What people see: tables, trees and transcripts, in colour on a terminal and plain when piped."""
+"""What people see: trees and transcripts, in colour on a terminal and plain when piped. Lists are in `listings`."""
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from lastresort.adapters.upkeep.checks import Check
-from lastresort.application.outcomes import Page
-from lastresort.domain.law import Broken, Rule
-from lastresort.domain.policy import Policy
-from lastresort.projections import Branch, Finding, Line, Report, Views
-from lastresort.projections.figures import Figures
-from lastresort.projections.transcript import evidence
+from lastresort.projections import Branch, Line
 
-_PIPED_WIDTH = 10_000  # of a table: a row is a line to other programs
+_PIPED_WIDTH = 80  # columns
+_WIDEST = 10_000  # columns
 _MARGIN = "       | "  # of what goes on in the next line: no matter who wrote it, no line of the law begins so
-_NARROWEST = 20  # columns for words, however narrow the terminal is
+NARROWEST = 20  # columns for words, however narrow the terminal is
+_A_WHILE = timedelta(hours=1)
 _SPEAKERS = {"user": "bold cyan", "assistant": "bold green"}
 _MARKED = {
     "ConversationEnded": "bold red",
@@ -36,26 +33,33 @@ _MARKED = {
 }
 
 
-class _Console(Console):
-    """Shows names as they are, whatever markup or emoji they look like, and leaves a broken pipe to its caller."""
+class Screen(Console):
+    """Shows names as they are, whatever markup or emoji they look like, and leaves a broken pipe to its caller.
+
+    It is as wide as COLUMNS says, or else the terminal, or else 80 columns. Only where what is shown goes to a program,
+    and nobody said how wide that is, are the lines of a transcript as long as what was said.
+    """
 
     def __init__(self, *, stderr: bool = False) -> None:
         there = (sys.stderr if stderr else sys.stdout).isatty()
-        width = None if there else _PIPED_WIDTH
+        said = os.environ.get("COLUMNS", "")
+        columns = int(said) if said.isdecimal() and 0 < int(said) <= _WIDEST else None
+        self.endless = columns is None and not there
+        width = columns or (None if there else _PIPED_WIDTH)
         super().__init__(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
         raise  # what is being handled
 
 
-def console() -> Console:
-    """A console on standard output, wide enough to be read by other programs when piped."""
-    return _Console()
+def console() -> Screen:
+    """A console on standard output."""
+    return Screen()
 
 
-def progress() -> Console:
+def progress() -> Screen:
     """A console on standard error, so that progress never mixes with results."""
-    return _Console(stderr=True)
+    return Screen(stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -68,73 +72,38 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
-def show_figures(out: Console, figures: Figures) -> None:
-    """Print how often the law came into play."""
-    table = Table("what", "count", title="What happened")
-    for name, value in figures:
-        if isinstance(value, int):
-            table.add_row(name.replace("_", " "), f"{value:,}")
-            continue
-        table.add_row(name, f"{sum(value.values()):,}" if name != "refusals" else "")
-        for kind, number in value.items():
-            table.add_row(f"  {kind}", f"{number:,}")
-    out.print(table)
-
-
-def show_views(out: Console, views: Views, names: Sequence[str]) -> None:
-    """Print the lists of branches that are called `names`: active, ended, branched."""
-    for name in names:
-        rows: tuple[Branch, ...] = getattr(views, name)
-        table = Table("branch", "conversation", "version", "model", "policy", title=f"{name} ({len(rows):,})")
-        extra = {"active": _active, "ended": _ended, "branched": _branched}[name]
-        for heading in extra(None):
-            table.add_column(heading)
-        for row in rows:
-            cells = row.branch, row.conversation, str(row.version), row.model, row.policy_name, *extra(row)
-            table.add_row(*cells)
-        out.print(table)
-
-
-def _active(row: Branch | None) -> tuple[str, ...]:
-    if row is None:
-        return "failed redirections", "warned of", "open risks"
-    return str(row.failed_redirections), ", ".join(row.warned_of), ", ".join(row.open_risks)
-
-
-def _ended(row: Branch | None) -> tuple[str, ...]:
-    if row is None:
-        return "ground", "category", "evidence"
-    return str(row.ground), row.category or "", evidence(row.evidence) if row.evidence else ""
-
-
-def _branched(row: Branch | None) -> tuple[str, ...]:
-    if row is None:
-        return "status", "opened", "branches from it"
-    opened = f"after {row.at} of {row.parent} ({row.cause})" if row.parent else "root"
-    return row.status, opened, ", ".join(row.children)
-
-
 def show_tree(out: Console, rows: Iterable[Branch], here: str | None = None) -> None:
-    """Draw the branches of a conversation, parents before children; with numbers where one can go from `here`."""
+    """Draw the branches of a conversation, parents before children; with numbers where one can go from `here`.
+
+    A label is whole on its line, and what it is about beneath it. A terminal wraps what is wider than it.
+    """
     nodes: dict[str, Tree] = {}
     for number, row in enumerate(rows, start=1):
         label = Text.assemble((row.branch, "bold"), f" v{row.version} ", (row.status, "red" if row.ground else "green"))
         if row.ground:
             label.append(f" {row.ground}{f' ({row.category})' if row.category else ''} at {row.ended_at}")
-        if row.open_risks:
-            label.append(f" hold: {', '.join(row.open_risks)}", "magenta")
         if row.parent in nodes:
             label.append(f"  {row.cause} after {row.at}", "dim")
         if here is not None:
             label.append(f"  [{number}]", "dim").append(" you are here" if row.branch == here else "", "bold cyan")
-        if row.parent in nodes:
-            nodes[row.branch] = nodes[row.parent].add(label)
-        else:
-            nodes[row.branch] = Tree(label)
-            root = nodes[row.branch]
-    # As wide as the labels are, or those of deep branches would be squeezed: the terminal wraps what is wider than it.
-    for line in out.render_lines(root, out.options.update(width=_PIPED_WIDTH), pad=False):
+        label.append(f"\n{between(row.first_event_at, row.last_event_at)}", "dim")
+        for risk in row.open_risks:
+            label.append(f"\nhold: {risk}", "magenta")
+        nodes[row.branch] = nodes[row.parent].add(label) if row.parent in nodes else Tree(label)
+        root = nodes[next(iter(nodes))]
+    for line in out.render_lines(root, out.options.update(width=_WIDEST), pad=False):
         out.print(Text.assemble(*((part.text, part.style or "") for part in line)), soft_wrap=True)
+
+
+def moment(recorded_at: str) -> str:
+    """Return a time as people read it: the minute, in UTC."""
+    return recorded_at[:16].replace("T", " ")
+
+
+def between(first: str, last: str) -> str:
+    """Return two times as people read them, and the day once if it is one."""
+    begin, end = moment(first), moment(last)
+    return begin if begin == end else f"{begin} to {end[11:] if begin[:10] == end[:10] else end}"
 
 
 class Live:
@@ -158,7 +127,7 @@ class Live:
             self._fitted.column = speaker.cell_len
             self._out.print(speaker, end="", soft_wrap=True)
         self.said += piece
-        self._out.print(Text(self._fitted.more(_harmless(piece), _edge(self._out))), end="", soft_wrap=True)
+        self._out.print(Text(self._fitted.more(harmless(piece), _edge(self._out))), end="", soft_wrap=True)
 
     def close(self) -> None:
         """End the line, if one was begun."""
@@ -211,23 +180,35 @@ class _Fitted:
 
 def _edge(out: Console) -> int:
     """The column that words reach to."""
-    return len(_MARGIN) + max(_NARROWEST, out.width - len(_MARGIN) - 2)
+    return len(_MARGIN) + max(NARROWEST, out.width - len(_MARGIN) - 2)
 
 
-def show_lines(out: Console, lines: Iterable[Line], *, said_above: str = "") -> None:
+def show_lines(
+    out: Console, lines: Iterable[Line], *, said_above: str = "", dates: Mapping[int, str] | None = None
+) -> None:
     """Print a transcript: turns at the margin, the law's events between them.
 
-    `said_above`: words of the assistant that have been printed already: of the turn that holds them only its place is.
+    Args:
+        out: where to.
+        lines: of it.
+        said_above: words of the assistant that have been printed already: of their turn only the place is printed.
+        dates: when each version was recorded, if that is to be shown: once a day, and wherever an hour went by.
     """
+    before = None
     for line in lines:
+        if dates is not None:
+            now = datetime.fromisoformat(dates[line.version])
+            if before is None or now.date() != before.date() or now - before >= _A_WHILE:
+                out.print(Text(f"       {moment(dates[line.version])} UTC", "dim"))
+            before = now
         number = Text(f"{line.version:>5}  ", "dim")
         if line.speaker is None:
-            _show_within(out, number + "  ", Text(f"· {_harmless(line.text)}", _MARKED.get(line.kind, "dim")))
+            _show_within(out, number + "  ", Text(f"· {harmless(line.text)}", _MARKED.get(line.kind, "dim")))
             continue
         if said_above and line.speaker == "assistant" and line.text == said_above:
             out.print(number + Text("assistant, as above", "dim"))
             continue
-        said = Text(f"[{line.gone}]", "dim italic") if line.text is None else Text(_harmless(line.text))
+        said = Text(f"[{line.gone}]", "dim italic") if line.text is None else Text(harmless(line.text))
         _show_within(out, number, Text(f"{line.speaker}: ", _SPEAKERS[line.speaker]) + said)
 
 
@@ -235,61 +216,15 @@ def _show_within(out: Console, number: Text, told: Text) -> None:
     """Print a turn or an event of the law. What goes on in further lines does so behind a margin, so that no words can
     pass for a line of the law; but for the lines that they have themselves, there is one, unless a terminal wraps it.
     """
-    lines = told.split("\n") if out.width >= _PIPED_WIDTH else told.wrap(out, _edge(out) - len(_MARGIN))
+    endless = isinstance(out, Screen) and out.endless
+    lines = told.split("\n") if endless else told.wrap(out, _edge(out) - len(_MARGIN))
     for nth, line in enumerate(lines):
         out.print((number if nth == 0 else Text(_MARGIN, "dim")) + line, soft_wrap=True)
 
 
-def _harmless(text: str | None) -> str:
+def harmless(text: str | None) -> str:
     """What somebody wrote, unable to take over a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text or "")
-
-
-def show_broken(out: Console, title: str, broken: Iterable[Broken]) -> None:
-    """Print each rule that stands in the way of an attempt, and what it lacks."""
-    rows = list(broken)
-    if not rows:
-        out.print(Text.assemble((title, "bold"), ": nothing stands in the way"))
-        return
-    table = Table("rule", "what is missing", title=title, title_justify="left")
-    for one in rows:
-        table.add_row(one.rule, one.missing.text)
-    out.print(table)
-
-
-def show_findings(out: Console, report: Report, findings: Sequence[Finding]) -> None:
-    """Print what an audit found, and of how much."""
-    if findings:
-        table = Table("branch", "version", "rules", "what is wrong", title=f"{len(findings):,} findings")
-        for finding in findings:
-            cells = finding.branch, str(finding.version), ", ".join(finding.rules), finding.detail
-            table.add_row(*map(_harmless, cells))
-        out.print(table)
-    verdict = Text("no finding", "bold green") if not findings else Text(f"{len(findings):,} findings", "bold red")
-    out.print(Text(f"{report.events:,} events on {report.branches:,} branches: ") + verdict)
-    if report.read_twice < report.events:
-        out.print(f"{report.read_twice:,} of them were read twice; `audit --second-reading` reads all")
-
-
-def tell_audit(report: Report, findings: Sequence[Finding], as_json: bool) -> None:
-    """Print what an audit found, for people or for programs."""
-    if as_json:
-        told = {"events": report.events, "branches": report.branches, "read_twice": report.read_twice}
-        print_json({**told, "findings": list(findings)})
-    else:
-        show_findings(console(), report, findings)
-
-
-def show_checks(out: Console, checks: Sequence[Check], allowed: Sequence[str] = ()) -> None:
-    """Print what a doctor found; of what is wrong, the names of the checks whose findings are `allowed`."""
-    table = Table("check", "", "what was found", "what to do")
-    for check in checks:
-        bad = Text("allowed", "yellow") if check.name in allowed else Text("wrong", "bold red")
-        table.add_row(check.name, Text("ok", "green") if check.ok else bad, Text(check.found), Text(check.todo))
-    out.print(table)
-    wrong = sum(not (check.ok or check.name in allowed) for check in checks)
-    but = f", but for what is allowed: {', '.join(allowed)}" if allowed else ""
-    out.print(Text(f"{wrong or 'nothing is'} wrong{but}", "bold red" if wrong else "bold green"))
 
 
 @contextmanager
@@ -299,46 +234,3 @@ def copying(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=out, disable=quiet or not out.is_terminal, transient=True) as bar:
         task = bar.add_task("copying", total=None)
         yield lambda left, total: bar.update(task, total=total, completed=total - left)
-
-
-def show_page(out: Console, page: Page, which: str) -> None:
-    """Print a page of a list, and how to go on."""
-    table = Table("branch", "conversation", "version", "opened", title=which)
-    for heading in ("ground", "category", "policy", "evidence") if which == "ended" else ():
-        table.add_column(heading)
-    for row in page.rows:
-        opened = f"after {row.at} of {row.parent} ({row.cause})" if row.parent else "root"
-        cells = [row.branch, row.conversation, str(row.version), opened]
-        if which == "ended":
-            told = evidence(row.evidence) if row.evidence else ""
-            cells += [str(row.ground), row.category or "", row.policy_name or "", told]
-        table.add_row(*map(Text, cells))
-    out.print(table)
-    out.print("that is all" if page.after is None else f"more: --after {page.after}")
-
-
-def show_rules(out: Console, rules: Iterable[Rule]) -> None:
-    """Print the law."""
-    table = Table("id", "rule", "source", title="The law of last resort", show_lines=True)
-    for rule in rules:
-        table.add_row(rule.id, rule.text, rule.source)
-    out.print(table)
-
-
-def show_rule(out: Console, rule: Rule) -> None:
-    """Print one rule of the law, and the kinds of events that it is asked of."""
-    out.print(Text(rule.id, "bold"))
-    out.print(rule.text)
-    out.print(f"source: {rule.source}")
-    out.print("asked of: " + ", ".join(kind.kind for kind in rule.governs))
-
-
-def show_policies(out: Console, policies: Iterable[Policy]) -> None:
-    """Print policies side by side, field by field."""
-    shown = list(policies)
-    table = Table("", *(policy.name for policy in shown), title="The shipped policies", show_lines=True)
-    for name in Policy.model_fields:
-        values = [getattr(policy, name) for policy in shown]
-        table.add_row(name, *(", ".join(v) if isinstance(v, tuple) else str(v) for v in values))
-    table.add_row("hash", *(policy.hash for policy in shown))
-    out.print(table)

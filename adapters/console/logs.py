@@ -57,14 +57,14 @@ def import_(file: Path, url: str, as_json: bool) -> None:
     """Write an exported log into a store: all of it, or, if it breaks a rule, nothing."""
     from lastresort.adapters.importers.log_file import checked_log, write_log
 
-    from . import display
+    from . import listings
 
     check_apart(url, "imported into", file)
     entries, report = checked_log(file)
     if not report.findings:
         with opened(url, create=True) as conversations:
             write_log(file, entries, conversations.store)
-    display.tell_audit(report, report.findings, as_json)
+    listings.tell_audit(report, report.findings, as_json)
     sys.exit(FINDINGS if report.findings else 0)
 
 

@@ -28,7 +28,7 @@ def views(
     """List the branches that are active, ended, or branched."""
     from lastresort.projections.branches import Branch, listed
 
-    from . import display
+    from . import display, listings
 
     if limit is not None or after is not None:
         if which is None:
@@ -41,7 +41,7 @@ def views(
         if as_json:
             display.print_json({which: page.rows, "after": page.after})
         else:
-            display.show_page(display.console(), page, which)
+            listings.show_page(display.console(), page, which)
         return
     with opened_source(url, file) as conversations:
         found = listed([Branch.model_validate_json(row) for row in conversations.branch_rows()])
@@ -49,7 +49,7 @@ def views(
     if as_json:
         display.print_json({name: getattr(found, name) for name in names})
     else:
-        display.show_views(display.console(), found, names)
+        listings.show_views(display.console(), found, names)
 
 
 @click.command()
@@ -89,10 +89,11 @@ def show(branch: str, at: int | None, url: str | None, file: Path | None, as_jso
         words, damaged = stored_words(conversations, path[:at])
         gone = damaged if file is None else {content_of(one.event) or "": NO_WORDS for one in path}
         lines = transcript(path, words, at, conversations.tree_log(branch), gone)
+        dates = {recorded.version: recorded.recorded_at for recorded in path}
     if as_json:
-        display.print_json([line._asdict() for line in lines])
+        display.print_json([{**line._asdict(), "recorded_at": dates[line.version]} for line in lines])
     else:
-        display.show_lines(display.console(), lines)
+        display.show_lines(display.console(), lines, dates=dates)
     for damage in damaged.values():
         click.echo(f"lastresort: {damage}", err=True)
     sys.exit(FINDINGS if damaged else 0)
@@ -108,11 +109,12 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
 
     Exit status: 0 if nothing stands in the way, on the ground asked or else on one of them; 1 if rules do.
     """
-    from . import display
+    from . import display, listings
 
     with opened_source(url, file) as conversations:
         chat = conversations.chat(branch)
         broken = {asked: chat.why(asked) for asked in ([Ground(ground)] if ground else Ground)}
+        latest = conversations.path(branch)[-1]
     if as_json:
         display.print_json(
             {
@@ -121,8 +123,10 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
             }
         )
     else:
+        as_of = f"branch {branch} as of version {latest.version}, {display.moment(latest.recorded_at)} UTC"
+        click.echo(as_of)
         for ground, standing in broken.items():
-            display.show_broken(display.console(), f"Ending on ground {ground}", standing)
+            listings.show_broken(display.console(), f"Ending on ground {ground}", standing)
     sys.exit(REFUSED if all(broken.values()) else 0)
 
 
@@ -149,7 +153,7 @@ def audit(first: str | None, url: str | None, file: Path | None, second_reading:
     from lastresort.projections import audit as replay
     from lastresort.projections.audit import READ_TWICE, compare_live
 
-    from . import display
+    from . import listings
 
     read_twice = {None: READ_TWICE, True: None, False: 0}[second_reading]
     source = _source(first, url, file)
@@ -168,7 +172,7 @@ def audit(first: str | None, url: str | None, file: Path | None, second_reading:
                 findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})
                 findings += wrong_snapshots(conversations)
             note_audit(conversations, report.events, len(findings))
-    display.tell_audit(report, findings, as_json)
+    listings.tell_audit(report, findings, as_json)
     sys.exit(FINDINGS if findings else 0)
 
 

@@ -23,7 +23,7 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.values import About, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict
 from lastresort.projections import transcript, views
 
-from . import display
+from . import display, listings
 from .partners import NotAnswered, Partner
 from .reading import reading
 from .stored_words import stored_words
@@ -292,7 +292,7 @@ class Terminal:
     def do_why(self) -> None:
         """/why - what stands between this branch and an ending, now"""
         for ground in Ground:
-            display.show_broken(self.out, f"Ending on ground {ground}", self.chat.why(ground))
+            listings.show_broken(self.out, f"Ending on ground {ground}", self.chat.why(ground))
 
     def do_tree(self) -> None:
         """/tree - the branches of this conversation, with the numbers that /switch takes"""
@@ -316,18 +316,19 @@ class Terminal:
         lines = transcript(path, words, None, self.conversations.tree_log(self.chat.branch), damaged)
         news = [line for line in lines if line.version > self._shown]
         if self._as_json:
+            dates = {recorded.version: recorded.recorded_at for recorded in path}
             for line in news:
-                display.print_json(line._asdict())
+                display.print_json({**line._asdict(), "recorded_at": dates[line.version]})
         else:
             display.show_lines(self.out, news, said_above=said_above)
         self._shown = path[-1].version
 
     def _report(self, outcome: Receipt | Refused) -> None:
         if isinstance(outcome, Refused):
-            display.show_broken(self.out, f"{outcome.attempted} refused", outcome.broken)
+            listings.show_broken(self.out, f"{outcome.attempted} refused", outcome.broken)
 
     def _tell(self, words: str) -> None:
-        self.out.print(Text(words, "italic"))
+        self.out.print(Text(words, "italic"), soft_wrap=self.out.endless)
 
 
 def _usage(command: Callable[..., None]) -> str:

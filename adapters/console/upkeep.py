@@ -21,7 +21,7 @@ def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: 
     """
     from lastresort.adapters.upkeep.doctor import examine
 
-    from . import display
+    from . import display, listings
 
     checks = examine(url_of(first, url))
     wrong = [check for check in checks if not (check.ok or check.name in allow)]
@@ -30,7 +30,7 @@ def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: 
         told = {"checks": [check._asdict() for check in checks], "findings": len(wrong), "allowed": allowed}
         display.print_json(told)
     else:
-        display.show_checks(display.console(), checks, allowed)
+        listings.show_checks(display.console(), checks, allowed)
     if unknown := [name for name in allow if name not in {check.name for check in checks}]:
         click.echo(f"lastresort: --allow {unknown[0]}: no check that was made is called that", err=True)
     sys.exit(FINDINGS if wrong else 0)
@@ -96,11 +96,11 @@ def restore(file: Path, url: str, as_json: bool) -> None:
     from lastresort.adapters.upkeep.backup import restore as put_back
     from lastresort.adapters.upkeep.backup import why_closed
 
-    from . import display
+    from . import display, listings
 
     with display.copying(as_json) as progress:
         report = put_back(file, url, progress)
-    display.tell_audit(report, report.findings, as_json)
+    listings.tell_audit(report, report.findings, as_json)
     if report.findings and not as_json:
         click.echo("Nothing was restored.")
     if not report.findings and (why := why_closed(url)) is not None:

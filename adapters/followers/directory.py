@@ -28,7 +28,7 @@ from lastresort.projections.branches import Branch, row_after
 from .follower import Follower
 from .tables import Tables, Transaction
 
-NAME = "directory.1"
+NAME = "directory.2"  # with another number it is made again from the log
 _FILTERS = ("account", "arm", "model", "status")
 _TIMES = ("started", "last_turn")
 _COLUMNS = ", ".join(ConversationRow._fields)
@@ -202,7 +202,7 @@ class _Writing:
             if self._row(tree) is None:
                 continue  # as in `_take`
             before = self._before(branch)
-            row = row_after(before, branch, self._state_of(tree, branch), [one.event for one in own])
+            row = row_after(before, branch, self._state_of(tree, branch), own)
             if before is None:
                 new.append((branch, row.conversation, own[0].position, row.model_dump_json()))
             else:

@@ -104,8 +104,8 @@ class Follower:
         """Write one batch. Return the position once there is nothing more up to `head`, None to go on."""
         with self._view.transaction() as transaction:
             mark = transaction.mark()
-            if mark is not None and not self._is_here(mark):
-                transaction.clear()
+            if mark is None or not self._is_here(mark):
+                transaction.clear()  # a view of that name, or of an earlier form, may have left something there
                 mark = None
             after = mark.position if mark else 0
             events = tuple(self._store.log(after=after, limit=BATCH)) if after < head else ()

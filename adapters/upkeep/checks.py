@@ -118,5 +118,9 @@ def audited(note: str | None) -> Check:
     if note is None:
         return Check("last audit", True, "never; run `lastresort audit URL` now and then")
     last: dict[str, Any] = json.loads(note)
-    found = f"{last['at']}: {last['events']:,} events, {last['findings']:,} findings"
+    found = f"{last['at']}: {_several(last['events'], 'event')}, {_several(last['findings'], 'finding')}"
     return Check("last audit", not last["findings"], found, "run `lastresort audit URL`" if last["findings"] else "")
+
+
+def _several(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
