@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lastresort.application.authority import NotAllowed, Principal, as_actor
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
+    from lastresort.application.directory import ConversationRow, DirectoryPage
     from lastresort.application.outcomes import (
         BranchEnded,
         BranchRow,
@@ -59,6 +60,7 @@ _HOMES = {
     "application.authority": ("NotAllowed", "Principal", "as_actor"),
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
+    "application.directory": ("ConversationRow", "DirectoryPage"),
     "application.outcomes": (
         "BranchEnded", "CommandIdReused", "Receipt", "Contended", "BranchRow", "Page", "UnknownBranch",
     ),
@@ -92,7 +94,9 @@ __all__ = [
     "CommandIdReused",
     "Contended",
     "Conversation",
+    "ConversationRow",
     "Conversations",
+    "DirectoryPage",
     "ErasureCause",
     "Event",
     "ForkCause",

@@ -71,14 +71,12 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
 POSTGRES = ("postgres", "psycopg")
 """The extra and the package of the modules that are named for PostgreSQL, in whichever folder."""
 
-COME_WITH = {"jiter": "anthropic", "pydantic_core": "pydantic", "typing_extensions": "pydantic"}
+COME_WITH = {"httpx2": "anthropic", "jiter": "anthropic", "pydantic_core": "pydantic", "typing_extensions": "pydantic"}
 """Packages that another one is built on: a module that may import that one may import them."""
 UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}
 """What an extra installs though no module imports it."""
 
 EXCEPTIONS = {
-    ("adapters/console/partners.py", "anthropic"): "only the chat with Claude needs it, and names the extra",
-    ("adapters/console/partners.py", "httpx2"): "the errors of a stream that breaks off, which anthropic passes on",
     ("adapters/databases/errors.py", "psycopg"): "knows the errors of the engines that are installed",
     ("adapters/importers/inputs.py", "stores"): "the codec reads the events of files, until it has a room for both",
     ("adapters/importers/log_file.py", "stores"): "the codec reads the events of files, until it has a room for both",

@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "rules.md
 HEAD = """\
 # Rules
 
-<!-- `python -m tests.rules_page` makes this page of `domain/rules.py`. -->
+<!-- `python -m tests.rules_page` makes this page of the rules in `domain/`. -->
 
 May this happen next? Each rule is asked of the events that it governs, in the state before them. A refusal names every
 rule that stands in the way. Ids are stored in the log: they are never renamed and never reused. `lastresort rules`

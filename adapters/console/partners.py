@@ -5,7 +5,6 @@ is being recorded is recorded, so whatever the log says afterwards is what happe
 """
 
 import asyncio
-import json
 import signal
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -112,11 +111,11 @@ class WithClaude:
     waiting: str | None = "waiting for the answer; Ctrl-C cancels"
 
     def __init__(self) -> None:
-        from anthropic import AsyncAnthropic
-
         from lastresort.adapters.claude import AsyncClaude
+        from lastresort.adapters.claude.environment import FAILURES, client_of_the_environment
 
-        self._client = AsyncAnthropic()
+        self._failures = FAILURES
+        self._client = client_of_the_environment()
         self._claude = AsyncClaude(self._client, max_tokens=MAX_TOKENS)
         self._loop = asyncio.new_event_loop()
 
@@ -144,7 +143,7 @@ class WithClaude:
                     async for piece in stream:
                         show(piece)
                     outcome = await stream.reply()
-            except _failures() as error:
+            except self._failures as error:
                 raise NotAnswered(f"no answer: {_explained(error)}. What you said is kept: {AGAIN}") from error
         if outcome is None and not chat.state.answered:
             raise NotAnswered(f"cancelled: nothing of this answer is kept. {AGAIN}")
@@ -154,14 +153,6 @@ class WithClaude:
         """Close the connections."""
         self._loop.run_until_complete(self._client.close())
         self._loop.close()
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What can go wrong on the way. In the middle of a stream the SDK lets through what it is built on."""
-    import httpx2
-    from anthropic import AnthropicError
-
-    return AnthropicError, httpx2.TransportError, json.JSONDecodeError, ConnectionError, AssertionError
 
 
 def _explained(error: Exception) -> str:
