@@ -6,6 +6,7 @@ drive a turn: waiting and awaiting.
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
+from contextlib import closing
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import anthropic
@@ -17,7 +18,7 @@ from lastresort.adapters.assessors.claude import AsyncClaudeAssessor, ClaudeAsse
 from lastresort.adapters.turns.assessor import Assessor, AsyncAssessor, Failure, Opinion, assess, checked
 from lastresort.adapters.turns.ids import command_id
 from lastresort.adapters.turns.replies import Outcome, Pending
-from lastresort.adapters.turns.steps import Ask, Consult, Steps, advance
+from lastresort.adapters.turns.steps import Ask, Consult, Steps, Wait, advance
 from lastresort.application.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import Actor, ActorKind
@@ -121,7 +122,8 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
             content: what the user says.
             asks_to_end, confirms_end: whether the user also asks to end the conversation, or confirms that, by a
                 control of the application.
-            command_id: sent again under the same id, it is said once and has one answer.
+            command_id: sent again under the same id, it is said once and has one answer. Who sends it again in this
+                process before there is one waits for it.
 
         Raises:
             anthropic.APIError: the API failed. What the user said is on record.
@@ -163,8 +165,12 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         confirms_end: bool = False,
         command_id: str | None = None,
     ) -> Pieces:
-        """As `send`; as `resume` without content; as `answer` with `pending`, but in pieces, as they come."""
-        steps = self._start(chat, content, pending, asks_to_end, confirms_end, command_id)
+        """As `send`; as `resume` without content; as `answer` with `pending`, but in pieces, as they come.
+
+        Nobody waits for a stream, which may be left half-read: two of the same `command_id` at once ask twice, and one
+        of them is `Overtaken`.
+        """
+        steps = self._start(chat, content, pending, asks_to_end, confirms_end, command_id, leads=False)
         return self._stream(steps, pending)
 
     def _start(
@@ -175,12 +181,13 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         asks: bool = False,
         confirms: bool = False,
         sent_as: str | None = None,
+        leads: bool = True,
     ) -> Steps:
         if pending is not None:
             return go_on(self.terms, chat, pending, content)
         if content is None:
             return resume(self.terms, chat)
-        return say(self.terms, chat, content, asks=asks, confirms=confirms, sent_as=sent_as)
+        return say(self.terms, chat, content, asks=asks, confirms=confirms, sent_as=sent_as, leads=leads)
 
 
 def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | Refused:
@@ -208,11 +215,12 @@ class Claude(_Claude[anthropic.Anthropic, Assessor, Outcome, Stream]):
         return _edited(chat, turn, content, command_id)
 
     def _run(self, steps: Steps) -> Outcome:
-        step = advance(steps, None)
-        while isinstance(step, Ask | Consult):
-            done = self._create(step) if isinstance(step, Ask) else self._consult(step)
-            step = advance(steps, done)
-        return step
+        with closing(steps):  # an error keeps it, and would keep others waiting
+            step = advance(steps, None)
+            while isinstance(step, Ask | Consult | Wait):
+                done = self._create(step) if isinstance(step, Ask) else self._consult(step)
+                step = advance(steps, done)
+            return step
 
     def _stream(self, steps: Steps, pending: Pending | None) -> Stream:
         return Stream(self._client, self._consult, steps, pending)
@@ -224,7 +232,10 @@ class Claude(_Claude[anthropic.Anthropic, Assessor, Outcome, Stream]):
             return refusal
         return answer
 
-    def _consult(self, step: Consult) -> Opinion | Failure | None:
+    def _consult(self, step: Consult | Wait) -> Opinion | Failure | None:
+        if isinstance(step, Wait):
+            step.until()
+            return None
         return assess(self._assessor, step.case, self._patience)
 
 
@@ -244,11 +255,14 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor, Coroutine[Any
 
     async def _run(self, steps: Steps) -> Outcome:
         turn = InThread(steps)
-        step = await turn.advance(None)
-        while isinstance(step, Ask | Consult):
-            done = await (self._create(step) if isinstance(step, Ask) else self._consult(step))
-            step = await turn.advance(done)
-        return step
+        try:
+            step = await turn.advance(None)
+            while isinstance(step, Ask | Consult | Wait):
+                done = await (self._create(step) if isinstance(step, Ask) else self._consult(step))
+                step = await turn.advance(done)
+            return step
+        finally:
+            await turn.close()
 
     def _stream(self, steps: Steps, pending: Pending | None) -> AsyncStream:
         return AsyncStream(self._client, self._consult, steps, pending)
@@ -260,7 +274,10 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor, Coroutine[Any
             return refusal
         return answer
 
-    async def _consult(self, step: Consult) -> Opinion | Failure | None:
+    async def _consult(self, step: Consult | Wait) -> Opinion | Failure | None:
+        if isinstance(step, Wait):  # in a thread of its own: of those of the loop, the one that goes on needs some
+            await anyio.to_thread.run_sync(step.until, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+            return None
         try:
             with anyio.fail_after(self._patience):
                 return checked(await self._assessor(step.case))

@@ -7,7 +7,7 @@ import anyio
 import anyio.to_thread
 
 from lastresort.adapters.turns.replies import Outcome
-from lastresort.adapters.turns.steps import Ask, Consult, Steps, advance
+from lastresort.adapters.turns.steps import Ask, Consult, Steps, Wait, advance
 
 
 class InThread:
@@ -22,7 +22,7 @@ class InThread:
         self._steps = steps
         self._lock = Lock()
 
-    async def advance(self, value: Any) -> Ask | Consult | Outcome:
+    async def advance(self, value: Any) -> Ask | Consult | Wait | Outcome:
         """Take the next step. If that is cancelled, the turn is over."""
         try:
             return await anyio.to_thread.run_sync(self._advance, value)
@@ -41,7 +41,7 @@ class InThread:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._close)
 
-    def _advance(self, value: Any) -> Ask | Consult | Outcome:
+    def _advance(self, value: Any) -> Ask | Consult | Wait | Outcome:
         with self._lock:
             return advance(self._steps, value)
 

@@ -9,7 +9,7 @@ from anthropic.types import Message
 
 from lastresort.adapters.turns.assessor import Failure, Opinion
 from lastresort.adapters.turns.replies import Outcome, Pending
-from lastresort.adapters.turns.steps import Ask, Consult, Steps, advance
+from lastresort.adapters.turns.steps import Ask, Consult, Steps, Wait, advance
 from lastresort.projections.turn_text import BETWEEN, ENDING_CALL, spoken
 
 from .in_thread import InThread
@@ -73,7 +73,7 @@ class Stream:
     def __init__(
         self,
         client: anthropic.Anthropic,
-        consult: Callable[[Consult], Opinion | Failure | None],
+        consult: Callable[[Consult | Wait], Opinion | Failure | None],
         steps: Steps,
         pending: Pending | None,
     ) -> None:
@@ -123,8 +123,8 @@ class Stream:
 
     def _read(self) -> Generator[Any, None, None]:
         step = advance(self._steps, None)
-        while isinstance(step, Ask | Consult):
-            if isinstance(step, Consult):
+        while isinstance(step, Ask | Consult | Wait):
+            if isinstance(step, Consult | Wait):
                 step = advance(self._steps, self._consult(step))
                 continue
             self._shown.next_message()
@@ -147,7 +147,7 @@ class AsyncStream:
     def __init__(
         self,
         client: anthropic.AsyncAnthropic,
-        consult: Callable[[Consult], Awaitable[Opinion | Failure | None]],
+        consult: Callable[[Consult | Wait], Awaitable[Opinion | Failure | None]],
         steps: Steps,
         pending: Pending | None,
     ) -> None:
@@ -192,8 +192,8 @@ class AsyncStream:
 
     async def _read(self) -> AsyncGenerator[Any, None]:
         step = await self._turn.advance(None)
-        while isinstance(step, Ask | Consult):
-            if isinstance(step, Consult):
+        while isinstance(step, Ask | Consult | Wait):
+            if isinstance(step, Consult | Wait):
                 step = await self._turn.advance(await self._consult(step))
                 continue
             self._shown.next_message()

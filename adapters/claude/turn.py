@@ -21,6 +21,7 @@ from lastresort.adapters.turns.guard import Guard
 from lastresort.adapters.turns.replies import Outcome, Pending, Reply, ToolCall
 from lastresort.adapters.turns.steps import Ask, Steps
 from lastresort.adapters.turns.tools import CALLS, Call, Result, Tool, declarations
+from lastresort.adapters.turns.under_way import Key, Sending
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.events import Recorded, content_of
@@ -64,17 +65,36 @@ class Terms:
 
 
 def say(
-    terms: Terms, chat: Chat, content: Any, *, asks: bool = False, confirms: bool = False, sent_as: str | None = None
+    terms: Terms,
+    chat: Chat,
+    content: Any,
+    *,
+    asks: bool = False,
+    confirms: bool = False,
+    sent_as: str | None = None,
+    leads: bool = True,
 ) -> Steps:
-    """Record what the user said, and answer it. Sent again under the same id, it returns the answer that there is."""
+    """Record what the user said, and answer it. Sent again under the same id, it returns the answer that there is.
+
+    If that is under way in this process, it is waited for; of one that does not lead, nobody does.
+    """
     words = kept_user(content)
-    turn = Turn(terms, chat)
     sent_as = sent_as or chat.conversations.new_id()
-    came = yield from turn.guard.hear(words, sent_as=sent_as, content=content, asks=asks, confirms=confirms)
-    if came is not None:
-        return turn.given_before(came)
-    turn.take_in(words)
-    return (yield from turn.answer())
+    sending = Sending(Key(chat.branch, sent_as, asks, confirms), leads=leads)
+    try:
+        yield from sending.wait()
+        turn = Turn(terms, chat)
+        came = yield from turn.guard.hear(words, sent_as=sent_as, content=content, asks=asks, confirms=confirms)
+        if came is not None:
+            return turn.given_before(came)
+        assert turn.guard.heard is not None
+        if (outcome := sending.joined(turn.guard.heard)) is None:
+            turn.take_in(words)
+            outcome = yield from turn.answer()
+        sending.came(turn.guard.heard, outcome)
+        return outcome
+    finally:
+        sending.over()
 
 
 def resume(terms: Terms, chat: Chat) -> Steps:

@@ -1,6 +1,6 @@
 """What a turn asks of its driver, and how a driver goes on with it."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeVar
 
 from .assessor import Case, Failure, Opinion
@@ -19,7 +19,13 @@ class Consult(NamedTuple):
     case: Case
 
 
-Steps = Generator[Ask | Consult, Any, Outcome]
+class Wait(NamedTuple):
+    """Call this, which waits until somebody else is done. There is no answer."""
+
+    until: Callable[[], object]
+
+
+Steps = Generator[Ask | Consult | Wait, Any, Outcome]
 """A turn: yields what to do, takes what came of it, and returns how it went."""
 
 Answer = TypeVar("Answer")
@@ -27,7 +33,7 @@ Consultation = Generator[Consult, Opinion | Failure | None, Answer]
 """A part of a turn that may ask the assessor, and what it returns."""
 
 
-def advance(steps: Steps, value: Any) -> Ask | Consult | Outcome:
+def advance(steps: Steps, value: Any) -> Ask | Consult | Wait | Outcome:
     """Go on with a turn; return what it asks for next, or what came of it."""
     try:
         return steps.send(value)
