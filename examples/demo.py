@@ -8,9 +8,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
-from lastresort import EVENTS
+from lastresort import EVENTS, Actor, HoldReason, Mode, Refused, Risk, Verdict, open_conversations
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(".demo")
@@ -43,6 +44,8 @@ EXPECTED = {
     "hold-is-lifted": "active",
     "after-the-ending": "last_resort",
     "retry": "active",
+    "words-are-held": "active",
+    "in-the-shadow": "active",
 }
 """What becomes of each conversation, and (`~*`) of the branches opened from it."""
 
@@ -55,6 +58,28 @@ def run(arguments: str, *, stdin: str | None = None, expect: int = 0) -> None:
         done = subprocess.run([LASTRESORT, *words], stdin=source, check=False)
     if done.returncode != expect:
         sys.exit(f"demo: exit status {done.returncode}, expected {expect}")
+
+
+def in_python() -> None:
+    """Do what no command does: hold words from erasure, and run the law in the shadow, where no warning is given."""
+    print("\nAnd in Python: words that are held from erasure, and a conversation in shadow mode", flush=True)
+    with closing(open_conversations(STORE)) as chats:
+        operator = Actor(kind="operator", id="legal-team")
+        held = chats.start(model="claude-opus-4-1", conversation="words-are-held")
+        held.user_turn("My name is Ada.")
+        held.hold("case-12", reason=HoldReason.LITIGATION, by=operator)
+        if not isinstance(held.erase(2), Refused):
+            sys.exit("demo: words were erased that are held")
+        held.release_hold("case-12", by=operator)
+        held.erase(2)
+
+        shadow = chats.start(model="claude-opus-4-1", conversation="in-the-shadow", mode=Mode.SHADOW)
+        for insult in ("You are useless.", "Useless, I say.", "Still useless.", "More useless by the minute."):
+            shadow.user_turn(insult)
+            shadow.judge(Verdict.HARMFUL, category="abuse", severity=2, risk=Risk.NONE)
+            shadow.assistant_turn("I would rather help. What can I do for you?")
+            shadow.redirect()
+        shadow.withhold_warning("abuse")
 
 
 def glob(part: str) -> list[str]:
@@ -101,6 +126,9 @@ def main() -> None:
     after = f"chat --offline --conversation after-the-ending --policy 2026-07 --store {STORE}"
     run(after, stdin="examples/after-the-ending.txt")
     run(f"chat --offline --conversation retry --store {STORE}", stdin="examples/retry.txt")
+    in_python()
+    run(f"show words-are-held --store {STORE}")
+    run(f"show in-the-shadow --store {STORE}")
     run(f"views --store {STORE}")
     run(f"tree nested-branches --store {STORE}")
     run(f"show ends-as-last-resort --store {STORE}")
