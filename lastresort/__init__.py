@@ -75,6 +75,10 @@ _HOMES = {
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HIDDEN = (
+    "in a clone, its folder lastresort/ hides the package that is installed: run Python in another folder, or install "
+    "the clone by pip install -e '.[cli]'"
+)
 
 __all__ = [
     "EVENTS",
@@ -139,6 +143,8 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(f"{__name__}.{home}"), name)
     except ModuleNotFoundError as error:
+        if error.name == f"{__name__}.{home.partition('.')[0]}":
+            raise ModuleNotFoundError(_HIDDEN, name=error.name) from None
         from lastresort.adapters import missing
 
         missing(error, f"lastresort.{name}", "store")

@@ -26,6 +26,17 @@ def test_tests_are_collected_from_anywhere(options: tuple[str, ...], tmp_path: P
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "options", [("-c", "from lastresort import Policy"), ("-m", "lastresort")], ids=["import", "-m"]
+)
+def test_a_clone_that_hides_what_is_installed_says_so(options: tuple[str, ...]) -> None:
+    """`-S`: with no package installed that would be found beside the folder `lastresort/`."""
+    command = [sys.executable, "-S", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2)
+    assert "run Python in another folder, or install the clone by pip install -e" in done.stderr
+
+
 def test_the_front_door_imports_the_standard_library_alone(tmp_path: Path) -> None:
     """Neither pydantic nor any room of ours: what a name needs is imported when the name is used."""
     done = subprocess.run([sys.executable, "-c", LOADED], cwd=tmp_path, capture_output=True, text=True, check=True)
