@@ -14,8 +14,11 @@ def test_a_tally_adds_up() -> None:
     tally.refused("EndConversation", ("warned-first",), 0.5)
     tally.committed("Leave", ("UserLeft",), 0.25)
     assert str(tally) == "2 commands recorded and 1 refused in 1.0 s, the slowest in 500.0 ms"
+    tally.refused("TakeUserTurn", ("ended-is-final",), 0.1)
+    assert (tally.refusals, tally.late) == (1, 1)
+    assert str(tally).endswith("; handed back, as they came after an ending: 1")
     tally.contended("Leave", 1, 0.1)
-    assert str(tally).endswith("; others wrote first 1 times")
+    assert str(tally).endswith("; others wrote first: 1")
 
 
 def test_simulate_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,5 +29,6 @@ def test_simulate_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         with pytest.raises(SystemExit, match=r"^0$"):
             main(["simulate", str(file), "--store", url])
         out, err = capsys.readouterr()
-        assert err.count("commands recorded and") == expected
+        assert err.count("25 commands recorded and 0 refused in ") == expected
+        assert err.count("handed back, as they came after an ending: 1") == expected
         assert "commands recorded" not in out

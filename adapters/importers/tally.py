@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from lastresort.domain.commands import TakeUserTurn
+from lastresort.domain.rules import ENDED_IS_FINAL
+
 
 @dataclass(slots=True)
 class Tally:
@@ -9,6 +12,7 @@ class Tally:
 
     Attributes:
         recorded, refusals: how many commands were recorded, and refused.
+        late: how many turns of users came after an ending, and were handed back. No log tells of them.
         contentions: how often others wrote first.
         seconds: how long the commands took together, those that were refused too.
         slowest: how long the slowest of them took.
@@ -16,6 +20,7 @@ class Tally:
 
     recorded: int = 0
     refusals: int = 0
+    late: int = 0
     contentions: int = 0
     seconds: float = 0.0
     slowest: float = 0.0
@@ -27,7 +32,10 @@ class Tally:
 
     def refused(self, command: str, rules: tuple[str, ...], seconds: float) -> None:
         """See `application.ports.Observer`."""
-        self.refusals += 1
+        if command == TakeUserTurn.__name__ and ENDED_IS_FINAL.id in rules:
+            self.late += 1
+        else:
+            self.refusals += 1
         self._took(seconds)
 
     def contended(self, command: str, conflicts: int, seconds: float) -> None:
@@ -39,8 +47,9 @@ class Tally:
         self.slowest = max(self.slowest, seconds)
 
     def __str__(self) -> str:
-        first = f"; others wrote first {self.contentions:,} times" if self.contentions else ""
+        late = f"; handed back, as they came after an ending: {self.late:,}" if self.late else ""
+        first = f"; others wrote first: {self.contentions:,}" if self.contentions else ""
         return (
             f"{self.recorded:,} commands recorded and {self.refusals:,} refused in {self.seconds:,.1f} s, "
-            f"the slowest in {self.slowest * 1_000:,.1f} ms{first}"
+            f"the slowest in {self.slowest * 1_000:,.1f} ms{late}{first}"
         )
