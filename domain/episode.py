@@ -18,6 +18,10 @@ class Terms(NamedTuple):
     mode: Mode
 
 
+Who = tuple[ActorKind, str]
+"""An actor, as it is compared."""
+
+
 class Warned(NamedTuple):
     """A warning that stands for its category. It is tested once a later unit goes on with the harm it names."""
 
@@ -25,13 +29,13 @@ class Warned(NamedTuple):
     category: str
     complete: bool
     tested_by: int | None = None
-    user: str = ""  # whose turn it answered: from edition 2 on, nobody else's tests it
+    user: Who | None = None  # whose turn it answered: from edition 2 on, nobody else's tests it
 
 
 class Opinion(NamedTuple):
     """The latest word of an actor on a unit."""
 
-    by: tuple[ActorKind, str]
+    by: Who
     turn: int
     verdict: Verdict
     category: str | None
@@ -48,7 +52,7 @@ class Unit(NamedTuple):
     """
 
     turn: int  # the latest user turn, which names the unit
-    user: str = ""  # the id of the user whose turn that is
+    user: Who | None = None  # whose turn that is
     judged: int = 0  # the turn that the latest verdict names
     judgement: Verdict | None = None
     categories: frozenset[str] = frozenset()  # of its verdicts of harm; in edition 1, two are enough
@@ -60,6 +64,8 @@ class Unit(NamedTuple):
     numbers: Numbers | None = None  # what governs an episode that this unit opens, where the policy changed in it
     opinions: tuple[Opinion, ...] = ()  # the latest last
     risk_seen: bool = False  # a risk, or a doubt that nobody can resolve any more, as edition 2 has it
+    shared: bool = False  # its turns are of several users
+    absolved: bool = False  # its harm led to an ending that was wrong: it counts no more
 
     def harmful_in(self, category: str, terms: Terms | None = None) -> bool:
         """Whether the unit as it stands is judged harmful, and every verdict names `category`, or one of its group."""
@@ -119,6 +125,7 @@ def judged(unit: Unit, opinion: Opinion, law: int) -> Unit:
         *unit[8:11],
         opinions,
         unit.risk_seen or opinion.risk in _RISKS,
+        *unit[13:],
     )
 
 
@@ -149,10 +156,16 @@ def weighed(unit: Unit) -> Unit:
     )
 
 
-def joined(unit: Unit, turn: int, user: str) -> Unit:
+def joined(unit: Unit, turn: int, user: Who) -> Unit:
     """Return a unit that goes on with another user turn. What could not be told of the turns before stays in doubt."""
     doubt = any(opinion.risk is Risk.UNKNOWN for opinion in unit.opinions)
-    return unit._replace(turn=turn, user=user, safe_by=NOBODY, risk_seen=unit.risk_seen or doubt)
+    shared = unit.shared or user != unit.user
+    return unit._replace(turn=turn, user=user, safe_by=NOBODY, risk_seen=unit.risk_seen or doubt, shared=shared)
+
+
+def absolved(unit: Unit) -> Unit:
+    """Return a unit whose harm counts no more, nor what was done about it."""
+    return unit._replace(absolved=True, redirection=None, warnings=())
 
 
 # --- What units add up to ---------------------------------------------------------------------------------------------
@@ -195,6 +208,8 @@ def _made_progress(episode: Episode, law: int) -> Episode:
 
 
 def _harm_went_on(episode: Episode, unit: Unit, terms: Terms) -> Episode:
+    if unit.absolved:
+        return episode
     numbers = episode.numbers or unit.numbers or terms.policy.numbers
     failed, failed_at, pending = episode.failed, episode.failed_at, episode.pending
     if pending is not None and (terms.law == 1 or unit.grave(terms.policy, numbers)):
@@ -214,7 +229,7 @@ def _harm_went_on(episode: Episode, unit: Unit, terms: Terms) -> Episode:
 def _tested(warned: Warned, unit: Unit, terms: Terms) -> Warned:
     if warned.tested_by is not None or not unit.harmful_in(warned.category, terms):
         return warned
-    if terms.law > 1 and warned.user != unit.user:
+    if terms.law > 1 and (unit.shared or warned.user != unit.user):
         return warned
     return warned._replace(tested_by=unit.turn)
 
@@ -230,7 +245,7 @@ def settled(episode: Episode, unit: Unit, terms: Terms) -> Episode:
             return _neither(episode, terms.law)
         return _made_progress(episode, terms.law)
     after = counted(episode, unit, terms)
-    if unit.judgement is not Verdict.HARMFUL:
+    if unit.judgement is not Verdict.HARMFUL or unit.absolved:
         return after
     pending = after.pending if unit.redirection is None else unit.redirection
     return after._replace(pending=pending, warnings=standing(after.warnings, unit.warnings))
@@ -253,7 +268,9 @@ def under_new_numbers(episode: Episode, unit: Unit | None, before: Terms, after:
     """
     if after.law > 1:
         if episode.numbers is not None:
-            episode = _neither(episode._replace(numbers=episode.numbers.stricter(after.policy.numbers)), after.law)
+            episode = episode._replace(numbers=episode.numbers.stricter(after.policy.numbers))
+            if unit is None or unit.judgement is not Verdict.HARMFUL:  # which starts the count again
+                episode = _neither(episode, after.law)
         numbers = unit and (unit.numbers or before.policy.numbers).stricter(after.policy.numbers)
         return episode, unit and unit._replace(numbers=numbers)
     now = counted(episode, unit, before) if unit else episode

@@ -317,9 +317,9 @@ def SAME_USER(state: Conversation, event: EndConfirmed) -> Missing | None:
     """A request and its confirmation are by the same user id; a warning is tested only by the user id whose turn it
     answered."""
     wishes = state.wishes
-    if wishes.to_confirm is None or wishes.to_confirm_by == event.by.id:
+    if wishes.to_confirm is None or wishes.to_confirm_by == (event.by.kind, event.by.id):
         return None
-    return Missing(f"the request at {wishes.to_confirm} is not by {event.by.id}", at=wishes.to_confirm)
+    return Missing(f"the request at {wishes.to_confirm} is not by {event.by.kind} {event.by.id}", at=wishes.to_confirm)
 
 
 @rule("true-warnings", "tool, ours", *WARNINGS, since=2)
@@ -343,6 +343,8 @@ def SHADOW_SAYS_NOTHING(state: Conversation, event: Warning) -> Missing | None:
     if state.mode is not Mode.SHADOW:
         return Missing(f"in mode {state.mode} nothing is withheld")
     withheld = state.now.withheld
+    if withheld is None and (state.episode.withheld or 0) > (latest(state) or 0):
+        withheld = state.episode.withheld  # in answer to this very unit, whatever has been said of it since
     return None if withheld is None else Missing(f"a warning was withheld at {withheld} in this episode", at=withheld)
 
 

@@ -18,6 +18,8 @@ from .episode import (
     Terms,
     Unit,
     Warned,
+    Who,
+    absolved,
     counted,
     joined,
     judged,
@@ -74,8 +76,8 @@ class Wishes(NamedTuple):
     confirmed: tuple[int, int] | None = None  # EndRequested, EndConfirmed
     hope: int | None = None  # HopeExhausted
     proposed: tuple[tuple[Ground, Actor], ...] = ()
-    requested_by: str = ""  # whose request that is
-    to_confirm_by: str = ""
+    requested_by: Who | None = None  # whose request that is
+    to_confirm_by: Who | None = None
 
 
 class Ended(NamedTuple):
@@ -179,7 +181,7 @@ def about_to_fork(
         holds: every legal hold that stands on the tree.
         absolved: whether an appeal against the parent's ending was granted.
     """
-    return prefix._replace(fork=ForkPoint(following, risks, holds, absolved))
+    return prefix._replace(fork=ForkPoint(following, risks, holds, absolved and prefix.law > 1))
 
 
 def evolve(state: Conversation, event: Event) -> Conversation:
@@ -187,7 +189,7 @@ def evolve(state: Conversation, event: Event) -> Conversation:
     version = state.version + 1
     match event:
         case UserTurnTaken():
-            return _user_turn(state, version, event.by.id)
+            return _user_turn(state, version, (event.by.kind, event.by.id))
         case AssistantTurnTaken():
             # By position, here and wherever a conversation often comes by: `_replace` costs more than a turn's rules.
             return Conversation(version, state.unit, version, *state[3:])
@@ -252,7 +254,7 @@ def fold(history: Iterable[Recorded], state: Conversation | None = None) -> Conv
     return state
 
 
-def _user_turn(state: Conversation, version: int, user: str) -> Conversation:
+def _user_turn(state: Conversation, version: int, user: Who) -> Conversation:
     unit, wishes = state.unit, state.wishes
     if unit is None or state.answered_by > unit.turn:
         episode = settled(state.episode, unit, state.terms) if unit else state.episode
@@ -298,9 +300,10 @@ def _wished(
     if not state.risks:
         match event:
             case EndRequested():
-                wishes = wishes._replace(requested=version, requested_by=event.by.id)
+                wishes = wishes._replace(requested=version, requested_by=(event.by.kind, event.by.id))
             case EndConfirmed():
-                if wishes.to_confirm is not None and (state.law == 1 or event.by.id == wishes.to_confirm_by):
+                by = event.by.kind, event.by.id
+                if wishes.to_confirm is not None and (state.law == 1 or by == wishes.to_confirm_by):
                     wishes = wishes._replace(confirmed=(wishes.to_confirm, version))
             case HopeExhausted():
                 wishes = wishes._replace(hope=version)
@@ -328,10 +331,9 @@ def _opened_branch(state: Conversation, version: int, event: BranchOpened) -> Co
     if state.law > 1 and event.risks:
         state = _without_warnings(state)  # as if the risk had been raised on it
     if state.law > 1 and event.absolved:
-        episode, unit = Episode(relapses=state.episode.relapses), state.unit
-        if unit is not None:  # what was said of it counts no more, but for a risk
-            unit = Unit(unit.turn, unit.user, at_risk=unit.at_risk, safe_by=unit.safe_by, risk_seen=unit.at_risk)
-        state = state._replace(episode=episode, unit=unit)
+        state = state._replace(
+            episode=Episode(relapses=state.episode.relapses), unit=state.unit and absolved(state.unit)
+        )
     return state._replace(
         version=version,
         conversation=event.conversation,

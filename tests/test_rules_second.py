@@ -141,7 +141,7 @@ def test_same_user__somebody_else_confirms(given: Tell) -> None:
     """Then nothing was confirmed, and no ending stands on it, even if it was recorded."""
     asked = given(STARTED, SAID, ASKED_TO_END, ANSWERED, SAID, PRODUCTIVE)
     asked.when(confirmed(by=SOMEBODY_ELSE)).refused_by(
-        rules.SAME_USER, lacking="the request at 3 is not by somebody-else"
+        rules.SAME_USER, lacking="the request at 3 is not by user somebody-else"
     )
     recorded = evolve(asked.state, EndConfirmed(by=SOMEBODY_ELSE, turn=5))
     assert recorded.wishes.confirmed is None

@@ -208,7 +208,7 @@ def test_a_warning_stands_from_the_next_unit_on(given: Tell) -> None:
     """In the unit that it answers it is a warning given, not a warning ignored."""
     assert given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED).state.warning("abuse") is None
     state = given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, SAID).state
-    assert state.warning("abuse") == Warned(17, "abuse", complete=True, user=USER.id)
+    assert state.warning("abuse") == Warned(17, "abuse", complete=True, user=(USER.kind, USER.id))
     assert state.warning("threats") is None
 
 
@@ -243,9 +243,13 @@ def test_one_warning_a_category_stands(given: Tell) -> None:
     """The first complete one, so that it is not untested by repetition; what is incomplete gives way."""
     incomplete = (ANSWERED, warned(redirects=False))
     twice = (STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, TESTED, WARNED, TESTED)
-    assert given(*twice).state.now.warnings == (Warned(17, "abuse", complete=True, tested_by=18, user=USER.id),)
+    assert given(*twice).state.now.warnings == (
+        Warned(17, "abuse", complete=True, tested_by=18, user=(USER.kind, USER.id)),
+    )
     made_good = (STARTED, *THREE_FAILED_REDIRECTIONS, incomplete, warned(), TESTED)
-    assert given(*made_good).state.now.warnings == (Warned(18, "abuse", complete=True, tested_by=19, user=USER.id),)
+    assert given(*made_good).state.now.warnings == (
+        Warned(18, "abuse", complete=True, tested_by=19, user=(USER.kind, USER.id)),
+    )
 
 
 def test_warnings_of_several_categories_stand_side_by_side(given: Tell) -> None:
