@@ -61,11 +61,12 @@ class Unit(NamedTuple):
     safe_by: frozenset[ActorKind] = frozenset()  # who saw none in the latest turn
     redirection: int | None = None
     warnings: tuple[Warned, ...] = ()
-    numbers: Numbers | None = None  # what governs an episode that this unit opens, where the policy changed in it
+    numbers: Numbers | None = None  # what governs an episode that this unit opened before the policy changed
     opinions: tuple[Opinion, ...] = ()  # the latest last
     risk_seen: bool = False  # a risk, or a doubt that nobody can resolve any more, as edition 2 has it
     shared: bool = False  # its turns are of several users
     absolved: bool = False  # its harm led to an ending that was wrong: it counts no more
+    since_begun: Numbers | None = None  # the strictest since its first turn, where the policy changed in it
 
     def harmful_in(self, category: str, terms: Terms | None = None) -> bool:
         """Whether the unit as it stands is judged harmful, and every verdict names `category`, or one of its group."""
@@ -210,7 +211,8 @@ def _made_progress(episode: Episode, law: int) -> Episode:
 def _harm_went_on(episode: Episode, unit: Unit, terms: Terms) -> Episode:
     if unit.absolved:
         return episode
-    numbers = episode.numbers or unit.numbers or terms.policy.numbers
+    opened_under = unit.numbers if terms.law == 1 else unit.since_begun
+    numbers = episode.numbers or opened_under or terms.policy.numbers
     failed, failed_at, pending = episode.failed, episode.failed_at, episode.pending
     if pending is not None and (terms.law == 1 or unit.grave(terms.policy, numbers)):
         failed, failed_at, pending = failed + 1, (*failed_at, pending)[-RECALLED:], None
@@ -266,18 +268,21 @@ def under_new_numbers(episode: Episode, unit: Unit | None, before: Terms, after:
     An episode that the current unit opens may yet prove to be none, so then the numbers are the unit's to keep. In
     edition 1 an episode begins with its first verdict of harm, from edition 2 on with its first unit.
     """
+    if unit is not None:
+        since_begun = (unit.since_begun or before.policy.numbers).stricter(after.policy.numbers)
+        unit = unit._replace(since_begun=since_begun)
     if after.law > 1:
         if episode.numbers is not None:
             episode = episode._replace(numbers=episode.numbers.stricter(after.policy.numbers))
             if unit is None or unit.judgement is not Verdict.HARMFUL:  # which starts the count again
                 episode = _neither(episode, after.law)
-        numbers = unit and (unit.numbers or before.policy.numbers).stricter(after.policy.numbers)
-        return episode, unit and unit._replace(numbers=numbers)
-    now = counted(episode, unit, before) if unit else episode
-    if now.numbers is None:
         return episode, unit
-    numbers = now.numbers.stricter(after.policy.numbers)
-    if now.productive >= numbers.productive_to_close:
+    now = counted(episode, unit, before) if unit else episode
+    governing = now.numbers or episode.numbers
+    if governing is None:
+        return episode, unit
+    numbers = governing.stricter(after.policy.numbers)
+    if now.numbers is not None and now.productive >= numbers.productive_to_close:
         return NO_EPISODE, unit
     if episode.numbers is not None:
         return episode._replace(numbers=numbers), unit
