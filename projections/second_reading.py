@@ -334,9 +334,11 @@ def proposed_first(path: Path, event: ConversationEnded) -> bool:
     return not path.policy.handshake or (event.ground, event.by.kind, event.by.id, event.seen) in path.proposals
 
 
-@rule(ConversationEnded)
-def evidence_is_true(path: Path, event: ConversationEnded) -> bool:
-    # An ending says what it stands on, and that is so.
+@rule(ConversationEnded, WarningWithheld)
+def evidence_is_true(path: Path, event: ConversationEnded | WarningWithheld) -> bool:
+    # An ending says what it stands on, and that is so. What was withheld is of the policy and the model of now.
+    if isinstance(event, WarningWithheld):
+        return (event.policy_hash, event.model) == (path.policy.hash, path.model)
     told = (event.evidence, event.policy_hash, event.model)
     return told == (evidence(path, event.ground, event.category), path.policy.hash, path.model)
 

@@ -201,7 +201,7 @@ class Episode(NamedTuple):
         """It closes after enough productive units in a row: redirections and warnings are void."""
         if self.terms is None or self.productive < self.terms.to_close(self.relapses):
             return self
-        return Episode(relapses=self.relapses + bool(self.warnings))
+        return Episode(relapses=self.relapses + (self.terms.law >= 2 and bool(self.warnings)))
 
     def going_on_from(self, unit: Unit) -> "Episode":
         """What was done about a unit of harm counts from the next unit on: what was tried is pending, a warning stands.
@@ -212,11 +212,10 @@ class Episode(NamedTuple):
         for warning in unit.warnings:
             if warning.category not in standing or not standing[warning.category].is_complete:
                 standing[warning.category] = warning
+        # (2) What counts toward an ending is grave: one unit of grave harm answers one redirection, the latest.
         tried = () if unit.redirection is None else (unit.redirection,)
         return self._replace(
-            attempted=self.attempted + len(tried),
-            pending=(*self.pending, *tried)[-RECALLED:],
-            warnings=tuple(standing.values()),
+            attempted=self.attempted + len(tried), pending=tried or self.pending, warnings=tuple(standing.values())
         )
 
 

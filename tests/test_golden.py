@@ -211,8 +211,40 @@ def shadow(chats: Conversations) -> None:
     done(chat.leave())
 
 
+def second_edition(chats: Conversations) -> None:
+    """It goes over from the first edition; mild harm, a relapse, a group, a wrong ending that leaves nothing."""
+    chat = started(chats)
+    abused(chat)
+    redirected(chat)
+    done(chat.change_policy(Policy.default(), law=2, by=OPERATOR))
+    abused(chat, severity=1)
+    redirected(chat)
+    abused(chat)
+    redirected(chat)
+    abused(chat)
+    warned(chat)
+    for _ in range(2):
+        thanked(chat)
+        done(chat.assistant_turn("Gladly."))
+    for _ in range(3):
+        abused(chat)
+        redirected(chat)
+    abused(chat)
+    warned(chat)
+    done(chat.user_turn("I shall find you."))
+    done(chat.judge(Verdict.HARMFUL, category="threats", severity=3, risk=Risk.NONE))
+    assert isinstance(chat.end(category="threats"), Refused)
+    done(chat.declare_hope_exhausted())
+    done(chat.end(category="abuse"))
+    chat.appeal("It was a play.")
+    done(chat.decide_appeal(AppealOutcome.GRANTED, by=OPERATOR))
+    child = done(chat.edit(chat.refresh().unit.turn, "As in the play.", child="p"))  # type: ignore[union-attr]
+    done(child.judge(Verdict.AMBIGUOUS, risk=Risk.UNKNOWN))
+    done(child.judge(Verdict.PRODUCTIVE, risk=Risk.NONE))
+
+
 STORIES: dict[str, Callable[[Conversations], None]] = {
-    story.__name__: story for story in (last_resort, request, branches, risks, terms, holds, shadow)
+    story.__name__: story for story in (last_resort, request, branches, risks, terms, holds, shadow, second_edition)
 }
 
 
