@@ -85,6 +85,7 @@ class Refused(NamedTuple):
 
     @property
     def rules(self) -> tuple[str, ...]:
+        """The ids of the rules that are broken, each once, in the order of the law."""
         return tuple(dict.fromkeys(broken.rule for broken in self.broken))
 
     def __str__(self) -> str:

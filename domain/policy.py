@@ -155,6 +155,7 @@ class Policy(Frozen):
 
     @cached_property
     def numbers(self) -> Numbers:
+        """The counts and the severity that it asks for."""
         return Numbers(
             self.min_failed_redirections,
             self.productive_to_close,
@@ -180,11 +181,6 @@ class Policy(Frozen):
         """Whether two categories are one, or in one group."""
         of = self._group_of
         return one == other or of.get(one, one) == of.get(other, other)
-
-    @property
-    def can_end(self) -> bool:
-        """Whether there can be an ending under it at all. One under which there cannot switches endings off."""
-        return bool(self.trusted_for_risk) and bool(self.categories) and bool(self.eligible_models)
 
     @classmethod
     def default(cls) -> Self:

@@ -42,6 +42,7 @@ class Branch(Frozen):
 
     @property
     def status(self) -> str:
+        """`active` or `ended`."""
         return "active" if self.ground is None else "ended"
 
 

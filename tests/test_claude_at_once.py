@@ -112,7 +112,7 @@ def test_an_answer_that_waits_for_tools_is_given_to_all() -> None:
 
 @pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
 def test_where_the_call_fails_the_next_one_is_made(awaits: bool) -> None:
-    """The error is held, as whoever logs it would."""
+    """The error is held, as code that logs it would."""
     gate, chats = Gate([failing(500), "Paid."]), open_conversations("memory:")
     chat = chats.start(model=MODEL)
     with loopback(gate) as api:

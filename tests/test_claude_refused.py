@@ -162,7 +162,7 @@ def test_the_law_counts_a_turn_that_is_left_out(way: Way) -> None:
         assert unlawful(log_of(b.chats)) == []
 
 
-def test_a_branch_before_the_answer_tries_anew() -> None:
+def test_a_branch_before_the_answer_tries_again() -> None:
     """It has not the answer that was given without it."""
     with bench(without_pictures("Hello.", "Hello again.")) as b:
         chat = b.start()
@@ -173,7 +173,7 @@ def test_a_branch_before_the_answer_tries_anew() -> None:
         assert b.reply(branch, None).without == (2,)
 
 
-def test_what_is_kept_in_memory_leaves_it_out_as_what_is_read_anew() -> None:
+def test_what_is_kept_in_memory_leaves_it_out_as_what_is_read_again() -> None:
     requests = []
     for remembered in (0, 256):
         with bench(without_pictures("A.", "B.", "C."), remembered=remembered) as b:

@@ -81,7 +81,7 @@ def test_a_branch_begins_as_its_parent_did(way: Way) -> None:
     assert json.dumps(sent[1]) == json.dumps(parent)
 
 
-def test_reading_it_anew_or_keeping_it_in_memory_is_the_same() -> None:
+def test_reading_it_again_or_keeping_it_in_memory_is_the_same() -> None:
     """What is sent follows from the path alone."""
     requests = []
     for remembered in (0, 256):

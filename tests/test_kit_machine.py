@@ -56,7 +56,7 @@ class HoldsOneBranch(Product):
         self.write(RiskRaised(by=self.chat.user, risk=self.chat.conversations.new_id(), about=about))
 
 
-class SendsTurnsAnew(Product):
+class SendsTurnsAgain(Product):
     """It gives a turn that is sent again an id of its own."""
 
     def user_turn(self, words: str, command_id: str | None = None) -> object:
@@ -66,7 +66,7 @@ class SendsTurnsAnew(Product):
 BUGS = [
     pytest.param(HasAButton, "confirmed-later|warned-first", id="HasAButton"),
     pytest.param(HoldsOneBranch, "structure-risk", id="HoldsOneBranch"),
-    pytest.param(SendsTurnsAnew, "a command that was sent twice took effect twice", id="SendsTurnsAnew"),
+    pytest.param(SendsTurnsAgain, "a command that was sent twice took effect twice", id="SendsTurnsAgain"),
 ]
 QUICK = settings(
     UNHURRIED, max_examples=300, stateful_step_count=30, derandomize=True, phases=[Phase.generate]
@@ -107,7 +107,7 @@ def test_the_machine_marks_what_is_wrong() -> None:
 
 def test_the_machine_tells_the_conversation_when_a_step_finds_a_bug() -> None:
     """As it does when the check after a step does."""
-    assert " user: the user speaks" in found_in(SendsTurnsAnew).history  # type: ignore[attr-defined]
+    assert " user: the user speaks" in found_in(SendsTurnsAgain).history  # type: ignore[attr-defined]
 
 
 def test_the_machine_says_when_a_live_state_is_not_the_replayed_one() -> None:

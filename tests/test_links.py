@@ -6,6 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 
+import lastresort
+
 from .stores import ROOT
 
 REPOSITORY = "https://github.com/lastresort/lastresort"
@@ -78,3 +80,26 @@ def test_every_decision_has_a_number_of_its_own() -> None:
 def test_anchors_are_made_as_github_makes_them() -> None:
     """In lower case, without punctuation, with a number where a heading comes twice."""
     assert "audit---json-import---json" in anchors(ROOT / "docs" / "reference" / "formats.md")
+
+
+_MODULE = re.compile(r"`((?:[\w-]+/)*\w+\.py|lastresort(?:\.[a-z_]+)+)`")
+
+
+def names_a_module(name: str) -> bool:
+    """Whether a file of this name is here, or a folder or a module of the house; or something else that has a dot."""
+    if name.endswith(".py"):
+        return any(
+            (ROOT / folder / name).is_file()
+            for folder in ("", "domain", "projections", "tests", "adapters", "examples", "bench")
+        )
+    room, *rest = name.split(".")[1:]
+    if not (ROOT / room).is_dir():
+        return hasattr(lastresort, room)
+    path = ROOT.joinpath(room, *rest)
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+def test_every_module_that_a_page_names_is_there(page: Path) -> None:
+    """By its file, or by its dotted name; the last part of that may be a function, where it is called."""
+    assert [name for name in _MODULE.findall(prose(page)) if not names_a_module(name)] == []

@@ -111,7 +111,7 @@ def test_conversations_are_kept_apart_by_name() -> None:
     assert [one.calls for one in api.conversations] == [3, 1, 2, 1]
 
 
-def test_what_a_prompt_cache_would_have_is_not_charged_anew() -> None:
+def test_what_a_prompt_cache_would_have_is_not_charged_again() -> None:
     """If the request has a mark for it; the sum is the same."""
     with served(lambda request: "Hello.") as (api, client):
         talk = [HELLO, client.messages.create(**asked(system=[MARKED])).to_param(), user(text("More."))]

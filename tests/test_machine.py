@@ -164,7 +164,7 @@ class Proof(ConversationMachine):
         must_be(FaultyStore, self.conversations.store).fails = kind
 
     @rule(branch=ConversationMachine.branches)
-    def a_process_begins_anew(self, branch: str) -> None:
+    def a_process_begins_again(self, branch: str) -> None:
         """A state that is read from a snapshot and what follows it is what the whole path adds up to."""
         held = self.conversations
         reopened = Conversations(Service(held.service.ports, hot=0))

@@ -116,7 +116,7 @@ def test_tables_that_cannot_be_brought_up_to_date_say_why(url: str, version: str
     assert "migrations" in wrong(url)
 
 
-def test_a_migration_makes_lists_and_snapshots_anew(url: str) -> None:
+def test_a_migration_makes_lists_and_snapshots_again(url: str) -> None:
     """Whatever was wrong with them; the doctor tells before, and nothing after."""
     in_database(
         url,

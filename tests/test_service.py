@@ -55,7 +55,7 @@ def test_a_start_is_the_first_event_of_a_branch_of_that_name(chats: Conversation
     assert chat.user.id == "a"
 
 
-def test_what_is_not_named_is_named_anew(chats: Conversations) -> None:
+def test_what_is_not_named_gets_a_new_name(chats: Conversations) -> None:
     one, other = chats.start(model="m"), chats.start(model="m")
     assert one.branch != other.branch
     assert one.user.id == "user"

@@ -169,7 +169,7 @@ def test_a_user_turn_at_the_moment_of_the_ending(chats: Conversations, chat: Cha
     assert isinstance(speaking.user_turn("wait!"), BranchEnded)
 
 
-def test_a_command_is_decided_anew_while_others_write_first(chats: Conversations, chat: Chat) -> None:
+def test_a_command_is_decided_again_while_others_write_first(chats: Conversations, chat: Chat) -> None:
     """Its words are sealed again, for the place that they take in the end."""
     store = Overtaken(chats.store, lambda: done(chat.leave()), lambda: done(chat.leave()))
     outcome = done(another(chats, store=store).chat("root").user_turn("hello"))

@@ -210,7 +210,7 @@ def test_what_a_transcript_does_not_say_of_a_risk_is_unknown() -> None:
     assert [(event.verdict, event.risk) for event in judged] == [("ambiguous", "unknown"), ("productive", "none")]
 
 
-def test_playing_anew_names_the_same() -> None:
+def test_playing_again_names_the_same() -> None:
     """The same events on the same branches by the same commands; only times and seals differ."""
     turns = [*[user(**HARM)] * 5, user(**FINE, edits=4), user(risk="possible")]
     one, other = Playback(*turns), Playback(*turns)

@@ -83,7 +83,7 @@ def test_an_episode_closes_after_productive_units_in_a_row(given: Tell) -> None:
     assert given(*harm, PRODUCTIVE_UNIT, PRODUCTIVE_UNIT, SAID).state.now == NO_EPISODE
 
 
-def test_harm_starts_the_count_of_productive_units_anew(given: Tell) -> None:
+def test_harm_starts_the_count_of_productive_units_again(given: Tell) -> None:
     story = given(*AN_EPISODE, PRODUCTIVE_UNIT, ABUSED, ANSWERED, PRODUCTIVE_UNIT)
     assert story.state.now.productive == 1
 

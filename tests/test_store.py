@@ -367,7 +367,7 @@ def test_an_append_of_a_megabyte_is_written(url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", DURABLE_STORES)
-def test_a_store_opened_anew_holds_what_it_held(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_store_opened_again_holds_what_it_held(kind: str, request: pytest.FixtureRequest) -> None:
     """Events, commands and words; and the conversation goes on."""
     url = new_url(kind, request)
     with opened(url) as chats:

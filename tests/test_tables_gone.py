@@ -68,7 +68,7 @@ def pages(run: Callable[..., Result], url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("table", ["branches", "snapshots"])
-def test_what_follows_from_the_log_is_made_anew_by_the_command_that_is_named(
+def test_what_follows_from_the_log_is_made_again_by_the_command_that_is_named(
     run: Callable[..., Result], url: str, table: str
 ) -> None:
     """And not by the one who opens the store first, who might be in a hurry."""
@@ -128,7 +128,7 @@ def test_a_store_whose_version_is_gone_is_no_new_one(run: Callable[..., Result],
     run("audit", url)
 
 
-def test_a_log_that_is_gone_is_not_begun_anew(url: str) -> None:
+def test_a_log_that_is_gone_is_not_begun_again(url: str) -> None:
     """Where all else is there. SQLite's file is then taken for that of somebody else."""
     in_database(url, "DROP TABLE stored_events CASCADE" if "postgres" in url else "DROP TABLE stored_events")
     for attempt in (lambda: opened(url).__enter__(), lambda: migrate(url)):

@@ -285,7 +285,7 @@ def test_an_ended_branch_is_left_by_an_edit(chat: Callable[..., Talk]) -> None:
     assert talk.said(fork)[-4:] == ["u: No, go on.", f"a: {REPLY}", "u: Thanks.", f"a: {REPLY}"]
 
 
-def test_an_answer_is_given_anew_on_a_new_branch(chat: Callable[..., Talk]) -> None:
+def test_an_answer_is_given_again_on_a_new_branch(chat: Callable[..., Talk]) -> None:
     """And one goes back to the other branch."""
     talk = chat("One.", "/retry 3", "Two.", "/branch c", "Three.", "/retry", "/switch 1", "Four.", "/switch 2", "Five.")
     first, second = talk.forks()

@@ -89,7 +89,7 @@ class ConversationMachine(RuleBasedStateMachine):
             return None
 
     @rule(branch=branches, other=st.booleans())
-    def look_anew(self, branch: str, other: bool) -> None:
+    def look_again(self, branch: str, other: bool) -> None:
         self.handles.pop((branch, other), None)
 
     @rule(branch=branches, other=st.booleans())
@@ -122,7 +122,7 @@ class ConversationMachine(RuleBasedStateMachine):
             state = self.conversations.state(branch)
             if state.ended:
                 return
-            self.look_anew(branch, other)
+            self.look_again(branch, other)
             self._ask(self.act(branch, other), towards(goal, state))
 
     def _ask(self, chat: Any, command: Command) -> None:
