@@ -55,6 +55,7 @@ from lastresort.domain.values import (
 )
 
 from .outcomes import BranchEnded, Receipt
+from .transcript import TranscriptPage, transcript_page
 
 if TYPE_CHECKING:
     from .conversations import Conversations
@@ -104,6 +105,23 @@ class Chat:
     def why(self, ground: Ground = Ground.LAST_RESORT, category: str | None = None) -> tuple[Broken, ...]:
         """Return every rule that stands between this branch and an ending on `ground`, now. Records nothing."""
         return in_the_way(self.state, ground, category)
+
+    def transcript(self, *, after: int = 0, limit: int | None = None) -> TranscriptPage:
+        """Return what was said, in order: when, by whom, as text and as content blocks. Words that are gone are None.
+
+            page = chat.transcript(limit=50)
+            page = chat.transcript(after=page.after, limit=50)  # unless page.after is None
+
+        Args:
+            after: the version to begin after, where the page before left off.
+            limit: how many turns, 1 to 1,000; all of them, if it is None.
+
+        Raises:
+            SealBroken: kept bytes are not what was sealed there.
+            ValueError: an argument is out of range; it names which.
+        """
+        service = self.conversations.service
+        return transcript_page(service.reading, service.words, self.branch, after, limit)
 
     # --- turns --------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Receipt,
         UnknownBranch,
     )
+    from lastresort.application.transcript import TranscriptPage, TranscriptTurn
     from lastresort.domain.decider import Accepted, Refused, decide, in_the_way
     from lastresort.domain.events import EVENTS, Event, Recorded
     from lastresort.domain.law import RULES, Broken, Missing, Rule, broken_by, broken_rules
@@ -64,6 +65,7 @@ _HOMES = {
     "application.outcomes": (
         "BranchEnded", "CommandIdReused", "Receipt", "Contended", "BranchRow", "Page", "UnknownBranch",
     ),
+    "application.transcript": ("TranscriptPage", "TranscriptTurn"),
     "domain.decider": ("Accepted", "Refused", "decide", "in_the_way"),
     "domain.events": ("EVENTS", "Event", "Recorded"),
     "domain.law": ("RULES", "Broken", "Missing", "Rule", "broken_by", "broken_rules"),
@@ -120,6 +122,8 @@ __all__ = [
     "Risk",
     "Rule",
     "StoreError",
+    "TranscriptPage",
+    "TranscriptTurn",
     "UnknownBranch",
     "Verdict",
     "__version__",

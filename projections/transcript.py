@@ -39,9 +39,8 @@ from lastresort.domain.events import (
     WarningWithheld,
     content_of,
 )
+from lastresort.domain.turn_text import readable
 from lastresort.domain.values import Mode
-
-from .turn_text import readable
 
 
 class Line(NamedTuple):

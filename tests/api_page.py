@@ -26,7 +26,10 @@ Import all of these names from `lastresort`. Three pages describe the rest: [Cla
 SECTIONS = {
     "Conversations and branches": ("open_conversations", "Conversations", "Chat"),
     "The same, awaited": ("open_async_conversations", "AsyncConversations", "AsyncChat"),
-    "What comes back": ("Receipt", "Refused", "BranchEnded", "DirectoryPage", "ConversationRow", "Page", "BranchRow"),
+    "What comes back": (
+        "Receipt", "Refused", "BranchEnded", "TranscriptPage", "TranscriptTurn",
+        "DirectoryPage", "ConversationRow", "Page", "BranchRow",
+    ),
     "Errors": ("StoreError", "NotAllowed", "UnknownBranch", "CommandIdReused", "Contended", "PolicyError"),
     "Values": (
         "Policy", "Principal", "as_actor", "Actor", "ActorKind",

@@ -14,7 +14,7 @@ import pytest
 from lastresort import Chat, Conversations, Policy, Recorded, Risk, Verdict, open_conversations
 from lastresort.adapters.claude import AsyncClaude, Case, Claude, Ended, Opinion, Outcome, Pending, Reply
 from lastresort.adapters.loopback import Answer, Loopback, Script, Scripted, loopback, text, tool_use
-from lastresort.projections.turn_text import spoken
+from lastresort.domain.turn_text import spoken
 
 from .loopback_kit import MODEL
 

@@ -12,9 +12,9 @@ from lastresort.adapters.claude import Claude, SetupChanged
 from lastresort.adapters.claude.words import kept_user, plain
 from lastresort.adapters.loopback import Answer, Scripted, redacted_thinking, text, thinking, tool_use
 from lastresort.adapters.turns import tools as ours
+from lastresort.domain.turn_text import readable
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
-from lastresort.projections.turn_text import readable
 
 from .claude_kit import BOTH, ENDING, REDIRECT, Way, bench, harm, redirecting
 from .loopback_kit import LOOK_UP, MODEL

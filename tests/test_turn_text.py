@@ -13,9 +13,9 @@ from lastresort.adapters.console.cli import main
 from lastresort.adapters.vault.keys import MemoryKeys
 from lastresort.adapters.vault.sealing import AesGcmVault, _place
 from lastresort.application.ports import SealedWords, Unmarked
+from lastresort.domain.turn_text import ENDING_CALL, messages_in, readable
 from lastresort.domain.values import Messages
 from lastresort.projections import transcript
-from lastresort.projections.turn_text import ENDING_CALL, messages_in, readable
 
 from .stores import MODEL, opened
 

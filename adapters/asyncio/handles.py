@@ -115,6 +115,7 @@ class AsyncChat:
 
     refresh = _awaited(Chat.refresh)
     why = _awaited(Chat.why)
+    transcript = _awaited(Chat.transcript)
     user_turn = _awaited(Chat.user_turn)
     assistant_turn = _awaited(Chat.assistant_turn)
     judge = _awaited(Chat.judge)

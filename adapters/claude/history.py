@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from lastresort.application.chat import Chat
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
 from lastresort.domain.state import Conversation
-from lastresort.projections.turn_text import messages_in, readable
+from lastresort.domain.turn_text import messages_in, readable
 
 from .words import Message, sendable
 

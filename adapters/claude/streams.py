@@ -10,7 +10,7 @@ from anthropic.types import Message
 from lastresort.adapters.turns.assessor import Failure, Opinion
 from lastresort.adapters.turns.replies import Outcome, Pending
 from lastresort.adapters.turns.steps import Ask, Consult, Steps, Wait, advance
-from lastresort.projections.turn_text import BETWEEN, ENDING_CALL, spoken
+from lastresort.domain.turn_text import BETWEEN, ENDING_CALL, spoken
 
 from .in_thread import InThread
 from .turn import REFUSES, Interrupted

@@ -25,8 +25,8 @@ from lastresort.adapters.turns.under_way import Key, Sending
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.events import Recorded, content_of
+from lastresort.domain.turn_text import spoken
 from lastresort.domain.values import Actor, Usage
-from lastresort.projections.turn_text import spoken
 
 from .history import REFUSAL, Histories, given_without
 from .setup import OnChange, Setup

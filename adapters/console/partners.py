@@ -16,9 +16,9 @@ from lastresort.adapters.turns.assessor import case_of
 from lastresort.adapters.turns.partner import OfflinePartner
 from lastresort.application.chat import Chat
 from lastresort.domain.events import Recorded, RiskCleared, TurnAssessed
+from lastresort.domain.turn_text import BETWEEN
 from lastresort.domain.values import Risk
 from lastresort.projections import Line, transcript
-from lastresort.projections.turn_text import BETWEEN
 
 from .stored_words import stored_words
 

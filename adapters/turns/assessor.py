@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
+from lastresort.domain.turn_text import BETWEEN
 from lastresort.domain.values import About, Assessment
-from lastresort.projections.turn_text import BETWEEN
 
 RECENT = 20
 """How many turns before the one in question an assessor is shown."""

@@ -26,8 +26,8 @@ from lastresort.application.outcomes import BranchEnded, Receipt
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
 from lastresort.domain.state import Conversation
+from lastresort.domain.turn_text import BETWEEN, messages_in, readable, spoken
 from lastresort.domain.values import Actor, Risk, SecondOpinion, Usage
-from lastresort.projections.turn_text import BETWEEN, messages_in, readable, spoken
 
 from . import notes
 from .acts import Acts

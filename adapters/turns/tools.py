@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import StrictBool, ValidationError
 
+from lastresort.domain.turn_text import ENDING_CALL
 from lastresort.domain.values import About, Category, Frozen, Ground, Severity
-from lastresort.projections.turn_text import ENDING_CALL
 
 HARM = "lastresort_harm"
 REDIRECT = "lastresort_redirect"

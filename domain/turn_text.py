@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lastresort.domain.events import Recorded, UserTurnTaken
-from lastresort.domain.values import Messages
+from .events import Recorded, UserTurnTaken
+from .values import Messages
 
 ENDING_CALL = "lastresort_end"
 """The tool by which a model asks to end. What stands after it in its message is for nobody to read."""

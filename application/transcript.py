@@ -1,0 +1,99 @@
+"""What was said on a branch, page by page: when, by whom, as people read it and as it was kept."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
+from lastresort.domain.turn_text import messages_in, readable
+from lastresort.domain.values import Actor, ErasureCause
+
+from .reading import Reading
+from .words import Words
+
+MOST_TURNS = 1_000
+Block = Mapping[str, Any]
+
+
+class TranscriptTurn(NamedTuple):
+    """A turn that was taken.
+
+    Attributes:
+        version: on the path, as `edit`, `retry` and `erase` take it.
+        branch: the branch that it was recorded on, of whose path this one's begins.
+        at: when it was recorded, ISO 8601 in UTC.
+        speaker: `user` or `assistant`.
+        by: the actor; a model's id is its name.
+        text: what people read of it; None where its words are gone.
+        blocks: its content blocks, as they were kept: thinking and calls of tools too. Plain text is one block.
+        erased: why its words were erased. If they are gone and this is None, the store never had them.
+    """
+
+    version: int
+    branch: str
+    at: str
+    speaker: Literal["user", "assistant"]
+    by: Actor
+    text: str | None
+    blocks: tuple[Block, ...]
+    erased: ErasureCause | None
+
+
+class TranscriptPage(NamedTuple):
+    """A part of a transcript, and where to go on: `after` is None if this is the end of it."""
+
+    turns: tuple[TranscriptTurn, ...]
+    after: int | None
+
+
+def transcript_page(reading: Reading, words: Words, branch: str, after: int, limit: int | None) -> TranscriptPage:
+    """Return the turns on a path after a version, `limit` of them at most.
+
+    Raises:
+        UnknownBranch: the store has no such branch.
+        SealBroken: kept bytes are not what was sealed there.
+        ValueError: `after` or `limit` is out of range.
+    """
+    if after < 0:
+        raise ValueError("after: a version, or 0")
+    if limit is not None and not 1 <= limit <= MOST_TURNS:
+        raise ValueError(f"limit: from 1 to {MOST_TURNS}, or None")
+    path = reading.path(branch)
+    taken = [one for one in path if one.version > after and isinstance(one.event, UserTurnTaken | AssistantTurnTaken)]
+    shown = taken[:limit]
+    said = words.on(shown)
+    gone = any(_digest(one) not in said for one in shown)
+    erased = _erased(reading.tree_log(branch)) if gone else {}
+    turns = tuple(_turn(one, said.get(_digest(one)), erased.get(_digest(one))) for one in shown)
+    return TranscriptPage(turns, shown[-1].version if len(taken) > len(shown) else None)
+
+
+def _digest(recorded: Recorded) -> str:
+    assert isinstance(recorded.event, UserTurnTaken | AssistantTurnTaken)
+    return recorded.event.content
+
+
+def _erased(log: Iterable[Recorded]) -> dict[str, ErasureCause]:
+    """Return why words were erased, by digest."""
+    erasures = (recorded.event for recorded in log if isinstance(recorded.event, ContentErased))
+    return {digest: erasure.cause for erasure in erasures for digest in erasure.contents}
+
+
+def _turn(recorded: Recorded, words: str | None, erased: ErasureCause | None) -> TranscriptTurn:
+    speaker: Literal["user", "assistant"] = "user" if isinstance(recorded.event, UserTurnTaken) else "assistant"
+    return TranscriptTurn(
+        version=recorded.version,
+        branch=recorded.branch,
+        at=recorded.recorded_at,
+        speaker=speaker,
+        by=recorded.event.by,
+        text=None if words is None else readable(recorded, words),
+        blocks=() if words is None else _blocks(words, speaker),
+        erased=erased,
+    )
+
+
+def _blocks(words: str, speaker: str) -> tuple[Block, ...]:
+    kept = messages_in(words)
+    if kept is None:
+        return ({"type": "text", "text": words},)
+    return tuple(block for message in kept["messages"] if message["role"] == speaker for block in message["content"])
