@@ -1,5 +1,6 @@
 """What goes wrong on the command line: wrong usage, bad input, damaged words; one line, and exit status 2."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def test_what_is_wrong_is_said_in_one_line(
 
 @pytest.mark.parametrize(
     "arguments",
+    [["chat", "--offline"], ["simulate", "c.jsonl"], ["import", "log.jsonl"], ["restore", "monday"], ["doctor"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_store_that_was_not_named_is_asked_for(run: Callable[..., Result], arguments: list[str]) -> None:
+    assert re.search("[Nn]ame a store.*LASTRESORT_STORE", run(*arguments, status=2).stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
     [
         ["views"],
         ["views", "all", "--store", "memory:"],
@@ -55,6 +65,7 @@ def test_what_is_wrong_is_said_in_one_line(
         ["show", "c", "--at", "first", "--store", "memory:"],
         ["nonsense"],
         ["audit"],
+        ["backup", "sqlite:///store.db"],
         ["chat", "--offline", "--branch", "z", "--conversation", "w", "--store", "memory:"],
         ["chat", "--offline", "--branch", "z", "--model", "claude-opus-4-1", "--store", "memory:"],
         ["chat", "--offline", "--branch", "z", "--policy", "default", "--store", "memory:"],

@@ -180,7 +180,7 @@ def show_figures(out: Console, figures: Figures) -> None:
         if isinstance(value, int):
             table.add_row(name.replace("_", " "), f"{value:,}")
             continue
-        table.add_row(name, f"{sum(value.values()):,}" if name != "refusals" else "")
+        table.add_row(name, f"{sum(value.values()):,}" if name != "refusals" or not value else "")
         for kind, number in value.items():
             table.add_row(f"  {kind}", f"{number:,}")
     out.print(table)

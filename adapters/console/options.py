@@ -35,6 +35,15 @@ class Name(click.ParamType[str]):
             raise BadInput(f"{value!r} is no name: 1 to 128 printable ASCII characters without spaces") from None
 
 
+class Url(click.ParamType[str]):
+    """The URL of a store, which is looked at where it is opened."""
+
+    name = "url"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return "Name a store, sqlite:///FILE say, or set the environment variable LASTRESORT_STORE."
+
+
 class InputFile(click.ParamType[Path]):
     """A file that is read; `-` is standard input, and `./-` a file of that name."""
 
@@ -51,7 +60,7 @@ policy_option = click.option("--policy", default="default", metavar="NAME|FILE",
 model_option = click.option(
     "--model", type=Name(), default=DEFAULT_MODEL, show_default=True, help="The model that answers."
 )
-_store = partial(click.option, "--store", "url", envvar="LASTRESORT_STORE", metavar="URL", help=_URLS)
+_store = partial(click.option, "--store", "url", type=Url(), envvar="LASTRESORT_STORE", metavar="URL", help=_URLS)
 store_option, store_optional = _store(required=True), _store()
 _file_option = click.option(
     "--file", type=InputFile(), metavar="FILE", help="An exported log, instead of a store; - for standard input."

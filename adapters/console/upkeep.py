@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .options import FINDINGS, json_option, store_named, store_optional, url_of
+from .options import FINDINGS, Url, json_option, store_named, store_optional, url_of
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
@@ -68,8 +68,8 @@ def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
 
     from . import display
 
-    if not 1 <= len(where) <= 2:
-        raise click.UsageError("name the store, and the file to copy it to")
+    if not 1 <= len(where) <= 2 or (len(where) == 1 and "://" in where[0]):
+        raise click.UsageError("name the store, and the file to copy it to: sqlite:///chats.db monday")
     source = url_of(where[0] if len(where) == 2 else None, url)
     with display.copying(as_json) as progress:
         done = back_up(source, Path(where[-1]), progress)
@@ -85,6 +85,7 @@ def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
 @click.option(
     "--store",
     "url",
+    type=Url(),
     required=True,
     envvar="LASTRESORT_STORE",
     metavar="URL",
