@@ -19,8 +19,8 @@ from lastresort.adapters.databases.errors import FAILURES, StoreError, engine_me
 from lastresort.adapters.databases.files import StoreFiles
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.urls import located, shown
+from lastresort.adapters.followers.beside_log import beside
 from lastresort.adapters.followers.directory import STATEMENTS, ConversationDirectory
-from lastresort.adapters.followers.tables import beside
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.stores.sqlite import open_sqlite

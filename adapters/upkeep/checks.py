@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.followers.beside_log import came_to
 from lastresort.adapters.followers.directory import NAME as DIRECTORY
-from lastresort.adapters.followers.tables import came_to
 from lastresort.adapters.opening import stale_snapshots
 from lastresort.adapters.stores.schema import Tables, check_schema, tables_of
 from lastresort.adapters.stores.sql import SQLStore
