@@ -54,6 +54,7 @@ from lastresort.domain.values import (
     Verdict,
 )
 
+from .arguments import checked_id, checked_words, optional_id
 from .outcomes import BranchEnded, Receipt
 from .transcript import TranscriptPage, transcript_page
 
@@ -71,8 +72,7 @@ class Chat:
     Every act takes an optional `command_id`, by which it is carried out once however often it is sent, and
     where several actors may act, an optional `by`. Each returns what was committed, or a refusal as a value.
 
-    Raises, all of them: UnknownBranch, CommandIdReused, Contended; pydantic's ValidationError (a ValueError) for a
-    malformed argument, naming it.
+    Raises, all of them: UnknownBranch, CommandIdReused, Contended; ValueError for a malformed argument, naming it.
     """
 
     def __init__(self, conversations: "Conversations", branch: str, state: Conversation) -> None:
@@ -128,7 +128,7 @@ class Chat:
     def user_turn(self, words: str, *, command_id: str | None = None) -> Receipt | BranchEnded | Refused:
         """Record what the user said."""
         command = TakeUserTurn(id=self._id(command_id), by=self.user)
-        outcome = self.conversations.service.user_turn(self.branch, command, words)
+        outcome = self.conversations.service.user_turn(self.branch, command, checked_words("words", words))
         if isinstance(outcome, Receipt):  # which may have been long ago, if the command was sent before
             self.seen = max(self.seen or 0, outcome.version)
         return outcome
@@ -143,9 +143,12 @@ class Chat:
         command_id: str | None = None,
     ) -> Receipt | Refused:
         """Record what the model answered."""
-        by = by or self.model
         command = TakeAssistantTurn(
-            id=self._id(command_id), by=by, model=self.model.id, stop_reason=stop_reason, usage=usage
+            id=self._id(command_id),
+            by=by or self.model,
+            model=self.model.id,
+            stop_reason=optional_id("stop_reason", stop_reason),
+            usage=usage,
         )
         outcome = self._do(command, words)
         if not isinstance(outcome, Refused):
@@ -226,11 +229,13 @@ class Chat:
     ) -> Receipt | Refused:
         """Say that somebody may be about to harm themselves or others: a hold on every branch of the tree."""
         command_id = self._id(command_id)
-        return self._do(RaiseRisk(id=command_id, by=by, risk=risk or command_id, about=about))
+        return self._do(
+            RaiseRisk(id=command_id, by=by, risk=command_id if risk is None else checked_id("risk", risk), about=about)
+        )
 
     def clear_risk(self, risk: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Say that a risk is over, on every branch of the tree."""
-        return self._do(ClearRisk(id=self._id(command_id), by=by, risk=risk))
+        return self._do(ClearRisk(id=self._id(command_id), by=by, risk=checked_id("risk", risk)))
 
     # --- ending -------------------------------------------------------------------------------------------------
 
@@ -273,7 +278,7 @@ class Chat:
         self, turn: int, words: str, *, child: str | None = None, command_id: str | None = None
     ) -> "Chat | Refused":
         """Open a branch on which `words` stand in place of user turn `turn`, and return it."""
-        return self._fork(turn, ForkCause.EDIT, words, child, command_id)
+        return self._fork(turn, ForkCause.EDIT, checked_words("words", words), child, command_id)
 
     def retry(self, turn: int, *, child: str | None = None, command_id: str | None = None) -> "Chat | Refused":
         """Open a branch on which assistant turn `turn` is yet to be given, and return it."""
@@ -285,7 +290,7 @@ class Chat:
         if turn < 2:
             raise ValueError(f"no turn stands at version {turn} of branch {self.branch}")
         command = OpenBranch(id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause)
-        outcome = self.conversations.service.fork(command, words, child=child)
+        outcome = self.conversations.service.fork(command, words, child=optional_id("child", child))
         if isinstance(outcome, Refused):
             return outcome
         return self.conversations.chat(next(e.branch for e in outcome.events if e.kind == BranchOpened.kind))
@@ -324,7 +329,7 @@ class Chat:
 
     def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Let another model answer from here on."""
-        outcome = self._do(ChangeModel(id=self._id(command_id), by=by, model=model))
+        outcome = self._do(ChangeModel(id=self._id(command_id), by=by, model=checked_id("model", model)))
         if isinstance(outcome, Receipt):  # long ago, perhaps, if the command was sent before
             self.model = Actor(kind=ActorKind.MODEL, id=outcome.state.model)
         return outcome
@@ -370,7 +375,7 @@ class Chat:
         return self.conversations.service.execute(self.branch, command, words)
 
     def _id(self, command_id: str | None) -> str:
-        return self.conversations.new_id() if command_id is None else command_id
+        return self.conversations.new_id() if command_id is None else checked_id("command_id", command_id)
 
     def _seen(self) -> int:
         if self.seen is None:

@@ -12,6 +12,7 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, Mode
 
+from .arguments import checked_id, optional_id
 from .chat import Chat
 from .directory import (
     MOST_ROWS,
@@ -88,6 +89,10 @@ class Conversations:
             CommandIdReused: `command_id` belongs to another command.
             ValueError: a conversation of that id exists, or an argument is malformed.
         """
+        for argument, value in (("account", account), ("conversation", conversation), ("arm", arm)):
+            optional_id(argument, value)
+        checked_id("model", model)
+        optional_id("command_id", command_id)
         named = conversation is not None
         if conversation is None:
             conversation = self.new_id() if command_id is None else uuid5(_STARTED, command_id).hex
@@ -164,7 +169,7 @@ class Conversations:
             UnknownBranch: the store has no such branch.
             CommandIdReused, Contended: as every act.
         """
-        id = self.new_id() if command_id is None else command_id
+        id = self.new_id() if command_id is None else checked_id("command_id", command_id)
         return self.service.erase_conversation(branch, by=by, cause=cause, command_id=id)
 
     def page(self, which: List, *, after: int = 0, limit: int = 50) -> Page:

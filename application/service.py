@@ -232,7 +232,7 @@ class Service:
             UnknownBranch, CommandIdReused, Contended: as `execute`.
             ValueError: a branch `child` exists.
         """
-        branch, opened = command.parent, child or self.ports.new_id()
+        branch, opened = command.parent, self.ports.new_id() if child is None else child
         if words is not None:
             check_words(TakeUserTurn(id=command.id, by=command.by), words)
 

@@ -16,7 +16,7 @@ from anthropic.types import Message
 
 from lastresort.adapters.assessors.claude import AsyncClaudeAssessor, ClaudeAssessor
 from lastresort.adapters.turns.assessor import Assessor, AsyncAssessor, Failure, Opinion, assess, checked
-from lastresort.adapters.turns.ids import command_id
+from lastresort.adapters.turns.ids import command_id, named_as_sent
 from lastresort.adapters.turns.replies import Outcome, Pending
 from lastresort.adapters.turns.steps import Ask, Consult, Steps, Wait, advance
 from lastresort.application.chat import Chat
@@ -193,8 +193,9 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
 def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | Refused:
     """Open a branch on which `content`, text or blocks, stands in place of a user turn."""
     words = kept_user(content)
-    id = command_id("edit", sent_as or chat.conversations.new_id())
-    return chat.edit(turn, words, command_id=id)
+    sent_as = chat.conversations.new_id() if sent_as is None else sent_as
+    with named_as_sent(sent_as):
+        return chat.edit(turn, words, command_id=command_id("edit", sent_as))
 
 
 class Claude(_Claude[anthropic.Anthropic, Assessor, Outcome, Stream]):

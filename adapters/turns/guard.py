@@ -32,7 +32,7 @@ from lastresort.domain.values import Actor, Risk, SecondOpinion, Usage
 from . import notes
 from .acts import Acts
 from .assessor import Case, case_of
-from .ids import command_id
+from .ids import command_id, named_as_sent
 from .replies import NOTICE, SUPPORT, Ended, Outcome, Overtaken, Pending, Reply
 from .steps import Consultation
 from .tools import Call, Result, Tool, declarations
@@ -98,11 +98,12 @@ class Guard:
         Raises:
             RuntimeError: the branch takes no turn of the user.
         """
-        took = self.chat.user_turn(words, command_id=command_id("user", sent_as))
+        with named_as_sent(sent_as):
+            took = self.chat.user_turn(words, command_id=command_id("user", sent_as))
         if isinstance(took, BranchEnded):
             if (kept := messages_in(words)) is not None:  # the screen is to see what the user wrote, not its JSON
                 text = BETWEEN.join(spoken(message["content"]) for message in kept["messages"])
-                again = self.chat.user_turn(text, command_id=command_id("screened", sent_as))
+                again = self.chat.user_turn(text or words, command_id=command_id("screened", sent_as))
                 took = again if isinstance(again, BranchEnded) else took
             return self._ended(handed_back=words if content is None else content, risk=took.risk)
         if isinstance(took, Refused):

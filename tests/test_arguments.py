@@ -1,0 +1,85 @@
+"""What a caller passes is refused under the name that it has there, and what is refused leaves nothing behind."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lastresort import CommandIdReused, Conversations, open_conversations
+from lastresort.adapters.claude import Claude
+from lastresort.adapters.loopback import loopback
+from lastresort.application.chat import Chat
+from lastresort.domain.values import ErasureCause
+
+from .stores import OPERATOR
+
+Act = Callable[[Conversations, Chat], object]
+
+
+@pytest.fixture
+def chats() -> Conversations:
+    return open_conversations("memory:")
+
+
+NO_ID: Any = "two words"
+BYTES: Any = b"kid"
+NOBODY: Any = None
+
+
+@pytest.mark.parametrize(
+    ("argument", "act"),
+    [
+        ("account", lambda chats, chat: chats.start(model="m", account=NO_ID)),
+        ("account", lambda chats, chat: chats.start(model="m", account="")),
+        ("account", lambda chats, chat: chats.start(model="m", account=BYTES)),
+        ("model", lambda chats, chat: chats.start(model=NO_ID)),
+        ("conversation", lambda chats, chat: chats.start(model="m", conversation=NO_ID)),
+        ("arm", lambda chats, chat: chats.start(model="m", arm=NO_ID)),
+        ("command_id", lambda chats, chat: chats.start(model="m", command_id=NO_ID)),
+        ("command_id", lambda chats, chat: chat.user_turn("Hello.", command_id="")),
+        ("command_id", lambda chats, chat: chat.leave(command_id=BYTES)),
+        ("command_id", lambda chats, chat: chats.erase_conversation(
+            "c", by=OPERATOR, cause=ErasureCause.USER_REQUEST, command_id=NO_ID)),
+        ("words", lambda chats, chat: chat.user_turn("")),
+        ("words", lambda chats, chat: chat.user_turn(NOBODY)),
+        ("words", lambda chats, chat: chat.user_turn(BYTES)),
+        ("words", lambda chats, chat: chat.edit(2, "")),
+        ("words", lambda chats, chat: chat.edit(2, NOBODY)),
+        ("child", lambda chats, chat: chat.edit(2, "Hi.", child="")),
+        ("child", lambda chats, chat: chat.edit(2, "Hi.", child=NO_ID)),
+        ("child", lambda chats, chat: chat.edit(2, "Hi.", child=BYTES)),
+        ("child", lambda chats, chat: chat.retry(3, child="")),
+        ("risk", lambda chats, chat: chat.raise_risk(risk="")),
+        ("risk", lambda chats, chat: chat.clear_risk(NO_ID, by=OPERATOR)),
+        ("model", lambda chats, chat: chat.change_model(NO_ID, by=OPERATOR)),
+        ("stop_reason", lambda chats, chat: chat.assistant_turn("Hello.", stop_reason=NO_ID)),
+    ],
+)  # fmt: skip
+def test_a_malformed_argument_is_named_as_the_caller_names_it(chats: Conversations, argument: str, act: Act) -> None:
+    """And not repeated: it may be a word that was passed by mistake. Nothing is recorded."""
+    chat = chats.start(conversation="c", model="m")
+    chat.user_turn("Hello.")
+    chat.assistant_turn("Good morning.")
+    before = chats.store.head()
+    with pytest.raises(ValueError, match=f"^{argument}: ") as raised:
+        act(chats, chat)
+    assert "two words" not in str(raised.value)
+    assert chats.store.head() == before
+    chat.raise_risk()  # the tree can be written to as ever
+
+
+def test_a_command_id_that_was_used_is_named_as_it_was_sent(chats: Conversations) -> None:
+    """By the adapter too, which makes others of it."""
+    import anthropic
+
+    chat = chats.start(model="m", command_id="k1")
+    with pytest.raises(CommandIdReused, match="command id k1 was used"):
+        chat.leave(command_id="k1")
+    with loopback(["Hello.", "Good morning."]) as api:
+        claude = Claude(anthropic.Anthropic(base_url=api.url, api_key="x"), max_tokens=64, assessor=lambda case: None)
+        claude.send(chat, "Hello.", command_id="k2")
+        with pytest.raises(CommandIdReused, match="command id k2 was used for other words"):
+            claude.send(chat, "Goodbye.", command_id="k2")
+        claude.edit(chat, 2, "Good morning.", command_id="k3")
+        with pytest.raises(CommandIdReused, match="command id k3 was used for other words"):
+            claude.edit(chat, 2, "Good night.", command_id="k3")
