@@ -1,6 +1,8 @@
 """One folder, one extra, one list of third parties: an extra installs what its folders import, and nothing else."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -64,3 +66,11 @@ def test_every_package_on_the_lists_is_imported() -> None:
     listed = {(folder, package) for folder, (_, own) in EXTRAS.items() for package in own}
     assert listed <= seen
     assert COME_WITH.keys() <= {top for _, top in seen}
+
+
+def test_the_kit_says_what_it_needs() -> None:
+    """As the command line does, and the stores: see `test_packaging.py`."""
+    without = "import sys; sys.modules['hypothesis'] = None; import lastresort.adapters.testing"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+    told = "needs hypothesis, which is not installed: pip install 'lastresort[testing]'"
+    assert done.stderr.rstrip().endswith(f"ModuleNotFoundError: lastresort.adapters.testing {told}")

@@ -1,10 +1,15 @@
 """The kit: the instruments that prove this project, for an embedder's own code. It needs `lastresort[testing]`."""
 
-from .given import given
-from .lawful import Unlawful, as_text, assert_lawful
-from .machine import ConversationMachine
-from .stores import STORE_CHECKS, check_store
-from .strategies import commands, in_memory, lawful_histories, policies, trees, unlawful_histories
+from lastresort.adapters import missing
+
+try:
+    from .given import given
+    from .lawful import Unlawful, as_text, assert_lawful
+    from .machine import ConversationMachine
+    from .stores import STORE_CHECKS, check_store
+    from .strategies import commands, in_memory, lawful_histories, policies, trees, unlawful_histories
+except ModuleNotFoundError as error:
+    missing(error, __name__, "testing")
 
 __all__ = [
     "STORE_CHECKS",
