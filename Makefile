@@ -49,5 +49,6 @@ $(INSTALLED): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) on the PATH: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; old = sys.version_info < (3, 11); sys.exit("$(PYTHON) is Python %d.%d; lastresort needs 3.11 or later. Name another one: make PYTHON=python3.13" % sys.version_info[:2] if old else 0)'
 	@$(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) cannot make a virtual environment: Debian and Ubuntu keep that in the package python3-venv' >&2; exit 1; }
+	@echo 'installing into $(VENV): a minute, the first time'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
