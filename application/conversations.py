@@ -30,7 +30,6 @@ from .outcomes import Page, Receipt, listed
 from .ports import EventStore, List
 from .service import Service
 
-_MOST_ROWS = 1_000
 _STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
 _LAST_POSITION = 2**63 - 1
 """The last position that a log can have."""
@@ -189,10 +188,10 @@ class Conversations:
         Raises:
             ValueError: an argument is out of range.
         """
-        if which not in get_args(List) or not 1 <= limit <= _MOST_ROWS or not 0 <= after <= _LAST_POSITION:
+        if which not in get_args(List) or not 1 <= limit <= MOST_ROWS or not 0 <= after <= _LAST_POSITION:
             raise ValueError(
                 f"no such page: list {which!r} of {get_args(List)}, after {after} of 0 to {_LAST_POSITION}, "
-                f"limit {limit} of 1 to {_MOST_ROWS}"
+                f"limit {limit} of 1 to {MOST_ROWS}"
             )
         found = self.store.page(which, after=after, limit=limit + 1)
         rows = tuple(listed(one, lambda branch: self.state(branch).policy.name) for one in found[:limit])

@@ -1,4 +1,4 @@
-"""States at hand: in memory those of the branches used last, each at its latest known version and, here and there,
+"""States in memory: those of the branches used last, each at its latest known version and, here and there,
 before.
 
 They spare reads, and are never trusted over the log: a state is valid at its version only, so what was decided on an

@@ -1,4 +1,4 @@
-"""What the domain needs from outside: a store of events, a vault for words, a clock, and new ids."""
+"""What the application needs from outside: a store of events, a vault for words, a clock, and new ids."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ from lastresort.domain.events import (
 from lastresort.domain.holds import Hold, hold_after_ending, hold_after_refusal
 from lastresort.domain.law import broken_rules
 from lastresort.domain.state import Conversation, evolve, fold
-from lastresort.domain.values import Actor, ActorKind, ErasureCause, Id, Risk
+from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
 from .observing import Stopwatch
 from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal
@@ -55,7 +55,6 @@ _FOR_A_HOLD = 20  # times as many attempts as for anything else,
 _LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which is free for a moment now and then
 _HALVES = (BranchOff, OpenBranch)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ErasureHeld, ErasureReleased, ContentErased)
-SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
 
 
 class Service:
@@ -119,9 +118,8 @@ class Service:
         """Carry out `command` on `branch`, once however often it is delivered.
 
         A risk raised or cleared, a legal hold set or released, and words erased, are recorded on every branch of the
-        tree in one append. What a
-        refused verdict saw of a risk holds all the same. What a user says goes through `user_turn`, which screens it if
-        the branch has ended.
+        tree in one append. What a refused verdict saw of a risk holds all the same. What a user says goes through
+        `user_turn`, which screens it if the branch has ended.
 
         Args:
             branch: where.

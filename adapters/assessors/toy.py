@@ -1,4 +1,4 @@
-"""A toy in the place of an assessor, for trying the law out without a model: it hears words and understands nothing.
+"""A toy assessor, for trying the law out without a model: it hears words and understands nothing.
 
 It knows a few English insults, if they are said to somebody (`you`), and the phrases of crisis of the risk screen.
 Of everything else it has no opinion, unless it is asked for one: then it calls productive and free of risk whatever it

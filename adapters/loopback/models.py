@@ -71,16 +71,20 @@ def _rounds(request: Request) -> int:
     return rounds
 
 
+_INVALID = 0.1  # of the calls of an adversary have an input that is spoilt
+_MOST_ROUNDS = 4  # of calls in a turn; after that it only talks
+
+
 class Adversary:
     """A model that calls any of the request's tools at any time, in any order, several in one message; that lies now
     and then; and that, if `faults` is above 0, fails in every way in that share of the answers.
 
     What it does follows from its seed and the words of the request. Equal conversations are equal, so give each its own
-    `metadata.user_id`. After `rounds` of calls in a turn it only talks.
+    `metadata.user_id`. After four rounds of calls in a turn it only talks.
     """
 
-    def __init__(self, seed: int = 0, *, faults: float = 0.0, invalid: float = 0.1, rounds: int = 4) -> None:
-        self.seed, self.faults, self.invalid, self.rounds = seed, faults, invalid, rounds
+    def __init__(self, seed: int = 0, *, faults: float = 0.0) -> None:
+        self.seed, self.faults = seed, faults
 
     def __call__(self, request: Request) -> Scripted:
         chance = Random(f"{self.seed}.{request.seed}")
@@ -92,7 +96,7 @@ class Adversary:
         content: list[Block] = []
         if (thinks and chance.random() < 0.9) or (request.body.get("thinking") or {}).get("type") == "enabled":
             content.append(thinking(chance.choice(TRUE_WORDS)) if chance.random() < 0.9 else redacted_thinking())
-        tools = request.tools if _rounds(request) < self.rounds and _may_call(request) else []
+        tools = request.tools if _rounds(request) < _MOST_ROUNDS and _may_call(request) else []
         calls = chance.choice((0, 0, 1, 1, 2, 4)) if tools else 0
         for _ in range(calls):
             if chance.random() < 0.5:
@@ -107,7 +111,7 @@ class Adversary:
 
     def _call(self, tool: dict[str, Any], chance: Random) -> Block:
         drawn = draw(tool["input_schema"], chance)
-        return tool_use(tool["name"], _spoilt(drawn, chance) if chance.random() < self.invalid else drawn)
+        return tool_use(tool["name"], _spoilt(drawn, chance) if chance.random() < _INVALID else drawn)
 
     def _stopped(self, content: list[Block], calls: bool, request: Request, chance: Random) -> Answer:
         if chance.random() < 0.85:
