@@ -6,6 +6,7 @@ import pytest
 
 from lastresort import Chat, Conversations
 from lastresort.adapters.stores.memory import MemoryStore
+from lastresort.adapters.vault.keys import Keys, name_of
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.application.outcomes import Receipt
 from lastresort.application.ports import Append, NewEvent, Place
@@ -44,8 +45,12 @@ def erased(chats: Conversations) -> Receipt | Refused:
     return chats.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
 
 
+def keys(chats: Conversations) -> Keys:
+    return must_be(AesGcmVault, chats.service.ports.vault)._keys
+
+
 def key(chats: Conversations) -> bytes | None:
-    return must_be(AesGcmVault, chats.service.ports.vault)._keys.of("root")
+    return keys(chats).of("root")
 
 
 def test_it_says_what_it_recorded(chats: Conversations, chat: Chat) -> None:
@@ -95,9 +100,10 @@ def test_what_was_said_since_is_not_meant(chats: Conversations, chat: Chat) -> N
     assert kinds(chat).count("ContentErased") == 1
 
 
-def test_damaged_words_do_not_keep_the_key(chats: Conversations, chat: Chat) -> None:
-    """Nobody can tell whether it sealed them; so it goes, and they do."""
+def test_damaged_words_do_not_keep_their_key(chats: Conversations, chat: Chat) -> None:
+    """They bear its name; so it goes, and they do. What was said since is under another key, and stays."""
     talk(chat, "secret", "answer")
+    before = key(chats)
     with pytest.raises(Killed):
         erased(another(chats, vault=FailsIn(chats.service.ports.vault, "forget")))
     contents = must_be(MemoryStore, chats.store)._contents
@@ -105,7 +111,9 @@ def test_damaged_words_do_not_keep_the_key(chats: Conversations, chat: Chat) -> 
         contents[place] = contents[place][:-1] + b"?"
     talk(chat, "after")
     done(erased(another(chats)))
-    assert (key(chats), chats.store.contents(PLACES)) == (None, {})
+    assert before is not None
+    assert keys(chats).find("root", name_of(before)) is None
+    assert (chats.store.contents(PLACES), transcript(chat)) == ({}, [None, None, "after"])
 
 
 def test_a_conversation_without_words_has_no_key_afterwards(chats: Conversations, chat: Chat) -> None:
