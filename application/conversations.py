@@ -12,6 +12,7 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, Mode
 
+from .accounts import AccountErasure, ExportedConversation, erase_all, export_all
 from .arguments import checked_id, optional_id
 from .chat import Chat
 from .directory import (
@@ -170,6 +171,34 @@ class Conversations:
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
         return self.service.erase_conversation(branch, by=by, cause=cause, command_id=id)
+
+    def erase_account(
+        self, account: str, *, by: Actor, cause: ErasureCause, command_id: str | None = None
+    ) -> AccountErasure:
+        """Erase every word of every conversation of an account, and destroy their keys, one conversation at a time.
+
+        What the law refuses to erase, as under a legal hold, is left whole and named. If this is interrupted, send it
+        again under the same `command_id`, and what is left to do is done. The pseudonym stays in the log: what says who
+        it is must be erased where that is kept.
+
+        Raises:
+            CommandIdReused, Contended: as every act.
+            ValueError: an argument is no id, or these conversations were opened without a directory.
+        """
+        id = self.new_id() if command_id is None else checked_id("command_id", command_id)
+        return erase_all(self, checked_id("account", account), by, cause, id)
+
+    def export_account(self, account: str) -> Iterator[ExportedConversation]:
+        """Yield everything that the store has of an account, words included, a conversation at a time, oldest first.
+
+        What comes out is in plain: keep it as carefully as the words. `lastresort.adapters.exporters` writes it as JSON
+        and as a page.
+
+        Raises:
+            SealBroken: kept bytes are not what was sealed there.
+            ValueError: `account` is no id, or these conversations were opened without a directory.
+        """
+        return export_all(self, checked_id("account", account))
 
     def page(self, which: List, *, after: int = 0, limit: int = 50) -> Page:
         """Return a part of the list of the branches that are `active`, `ended` or `branched`, as they began.

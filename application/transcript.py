@@ -62,7 +62,7 @@ def transcript_page(reading: Reading, words: Words, branch: str, after: int, lim
     shown = taken[:limit]
     said = words.on(shown)
     gone = any(_digest(one) not in said for one in shown)
-    erased = _erased(reading.tree_log(branch)) if gone else {}
+    erased = erasures(reading.tree_log(branch)) if gone else {}
     turns = tuple(_turn(one, said.get(_digest(one)), erased.get(_digest(one))) for one in shown)
     return TranscriptPage(turns, shown[-1].version if len(taken) > len(shown) else None)
 
@@ -72,7 +72,7 @@ def _digest(recorded: Recorded) -> str:
     return recorded.event.content
 
 
-def _erased(log: Iterable[Recorded]) -> dict[str, ErasureCause]:
+def erasures(log: Iterable[Recorded]) -> dict[str, ErasureCause]:
     """Return why words were erased, by digest."""
     erasures = (recorded.event for recorded in log if isinstance(recorded.event, ContentErased))
     return {digest: erasure.cause for erasure in erasures for digest in erasure.contents}
@@ -87,12 +87,14 @@ def _turn(recorded: Recorded, words: str | None, erased: ErasureCause | None) ->
         speaker=speaker,
         by=recorded.event.by,
         text=None if words is None else readable(recorded, words),
-        blocks=() if words is None else _blocks(words, speaker),
+        blocks=() if words is None else blocks_of(recorded, words),
         erased=erased,
     )
 
 
-def _blocks(words: str, speaker: str) -> tuple[Block, ...]:
+def blocks_of(recorded: Recorded, words: str) -> tuple[Block, ...]:
+    """Return the content blocks of an event's words, those of the messages of whoever speaks in it."""
+    speaker = "assistant" if isinstance(recorded.event, AssistantTurnTaken) else "user"
     kept = messages_in(words)
     if kept is None:
         return ({"type": "text", "text": words},)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lastresort.adapters.asyncio import AsyncChat, AsyncConversations, open_async_conversations
     from lastresort.adapters.databases.errors import StoreError
     from lastresort.adapters.opening import open_conversations
+    from lastresort.application.accounts import AccountErasure, ExportedConversation
     from lastresort.application.authority import NotAllowed, Principal, as_actor
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
@@ -58,6 +59,7 @@ _HOMES = {
     "adapters.asyncio": ("AsyncChat", "AsyncConversations", "open_async_conversations"),
     "adapters.databases.errors": ("StoreError",),
     "adapters.opening": ("open_conversations",),
+    "application.accounts": ("AccountErasure", "ExportedConversation"),
     "application.authority": ("NotAllowed", "Principal", "as_actor"),
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
@@ -88,6 +90,7 @@ __all__ = [
     "RULES",
     "About",
     "Accepted",
+    "AccountErasure",
     "Actor",
     "ActorKind",
     "AppealOutcome",
@@ -105,6 +108,7 @@ __all__ = [
     "DirectoryPage",
     "ErasureCause",
     "Event",
+    "ExportedConversation",
     "ForkCause",
     "Ground",
     "HoldReason",

@@ -28,7 +28,7 @@ SECTIONS = {
     "The same, awaited": ("open_async_conversations", "AsyncConversations", "AsyncChat"),
     "What comes back": (
         "Receipt", "Refused", "BranchEnded", "TranscriptPage", "TranscriptTurn",
-        "DirectoryPage", "ConversationRow", "Page", "BranchRow",
+        "DirectoryPage", "ConversationRow", "Page", "BranchRow", "AccountErasure", "ExportedConversation",
     ),
     "Errors": ("StoreError", "NotAllowed", "UnknownBranch", "CommandIdReused", "Contended", "PolicyError"),
     "Values": (

@@ -85,6 +85,7 @@ async def of_each(chats: AsyncConversations) -> None:
     await edited.confirm_end()
     await edited.end(Ground.USER_REQUEST)
     assert isinstance(await edited.user_turn("One more."), BranchEnded)
+    assert [len(one.branches) async for one in chats.export_account("a-17")] == [3]
     await chats.erase_conversation(chat.branch, by=chat.user, cause=ErasureCause.USER_REQUEST)
     assert await chats.words(await chats.tree_log(chat.branch)) == {}
     assert audit(chats.conversations.store.log()).findings == ()

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from lastresort.adapters.opening import open_conversations
+from lastresort.application.accounts import ExportedConversation
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.domain.decider import Refused
@@ -201,6 +202,12 @@ class AsyncConversations:
             for row in some:
                 yield row
 
+    async def export_account(self, account: str) -> AsyncIterator[ExportedConversation]:
+        """Yield everything that the store has of an account. See `Conversations.export_account`."""
+        exported = await self._call(Conversations.export_account, account)
+        while (one := await self._threads.run(next, exported, None)) is not None:
+            yield one
+
     start = _opens(Conversations.start)
     chat = _opens(Conversations.chat)
     state = _awaited(Conversations.state)
@@ -209,6 +216,7 @@ class AsyncConversations:
     tree_log = _awaited(Conversations.tree_log)
     words = _awaited(Conversations.words)
     erase_conversation = _awaited(Conversations.erase_conversation)
+    erase_account = _awaited(Conversations.erase_account)
     page = _awaited(Conversations.page)
     list = _awaited(Conversations.list)
 

@@ -1,0 +1,95 @@
+"""The commands for one person's data: export-account, erase-account."""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.domain.values import Actor, ActorKind, ErasureCause
+
+from .options import REFUSED, Name, check_apart, json_option, opened, store_option
+
+_account = click.argument("account", type=Name(), metavar="ACCOUNT")
+
+
+@click.command("export-account")
+@_account
+@store_option
+@click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new FILE, yours alone.")
+def export_account(account: str, url: str, page: bool, output: Path | None) -> None:
+    """Print everything that a store has of an account, words included, as JSON or as a page."""
+    from lastresort.adapters.exporters import account_json, account_page
+
+    if output is not None:
+        check_apart(url, "exported", output)
+    with opened(url) as conversations:
+        pieces = (account_page if page else account_json)(account, conversations.export_account(account))
+        if output is None:
+            for piece in pieces:
+                click.echo(piece, nl=False)
+        else:
+            _write(output, pieces)
+            click.echo(f"written in plain, for you alone to read: {output}", err=True)
+
+
+def _write(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file that was not there, for its owner alone. What cannot be written whole is taken away."""
+    try:
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        with open(made, "w", encoding="utf-8") as file:
+            file.writelines(pieces)
+    except BaseException:
+        path.unlink()
+        raise
+
+
+@click.command("erase-account")
+@_account
+@store_option
+@click.option(
+    "--cause",
+    type=click.Choice([cause.value for cause in ErasureCause]),
+    default=ErasureCause.USER_REQUEST.value,
+    show_default=True,
+    help="Why, as the log will say.",
+)
+@click.option("--operator", type=Name(), metavar="ID", help="Who erases, if it is not the user.")
+@click.option("--command-id", type=Name(), metavar="ID", help="Of an erasure that was interrupted: go on with it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def erase_account(
+    account: str, url: str, cause: str, operator: str | None, command_id: str | None, yes: bool, as_json: bool
+) -> None:
+    """Erase every word of an account, for good. The events stay, without words.
+
+    What is under a legal hold is left, and named. Exit status: 0 if all is erased; 1 if something was refused.
+    """
+    from . import display
+
+    by = Actor(kind=ActorKind.OPERATOR, id=operator) if operator else Actor(kind=ActorKind.USER, id=account)
+    with opened(url) as conversations:
+        if not yes:
+            found = len(conversations.list(account=account, limit=1_000).rows)
+            many = "1,000 conversations or more" if found == 1_000 else f"{found} conversation{'s' * (found != 1)}"
+            click.confirm(f"Erase the words of {many} of {account}, for good?", abort=True, err=True)
+        id = conversations.new_id() if command_id is None else command_id
+        click.echo(f"if this is interrupted, go on with --command-id {id}", err=True)
+        done = conversations.erase_account(account, by=by, cause=ErasureCause(cause), command_id=id)
+    if as_json:
+        refused = {one: [broken.rule for broken in why.broken] for one, why in done.refused.items()}
+        display.print_json({"account": account, "command_id": id, "erased": done.erased, "refused": refused})
+    else:
+        click.echo(f"{len(done.erased):,} erased, {len(done.refused):,} refused")
+        for one, why in done.refused.items():
+            click.echo(f"{one}: refused under {', '.join(broken.rule for broken in why.broken)}")
+    sys.exit(REFUSED if done.refused else 0)
+
+
+COMMANDS = (export_account, erase_account)

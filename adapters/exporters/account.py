@@ -1,0 +1,72 @@
+"""Everything of an account, for the person behind it: as JSON for programs, and as a page to read.
+
+Both come in pieces, a conversation at a time, so that a long one is never in memory twice.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import Any
+
+from lastresort.application.accounts import ExportedBranch, ExportedConversation, ExportedEvent
+
+FORMAT = {"format": "lastresort-account", "version": 1}
+_SPEAKERS = {"UserTurnTaken": "user", "AssistantTurnTaken": "assistant", "FeedbackGiven": "user", "AppealFiled": "user"}
+_HEAD = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Conversations of {account}</title>
+<style>
+body {{ font: 1rem/1.5 sans-serif; max-width: 45rem; margin: 2rem auto; padding: 0 1rem }}
+dt {{ color: #555; margin-top: 1rem }} dd {{ margin: 0; white-space: pre-wrap }} .law {{ color: #777 }}
+</style>
+<h1>Conversations of {account}</h1>
+"""
+
+
+def account_json(account: str, exported: Iterable[ExportedConversation]) -> Iterator[str]:
+    """Yield a JSON object in pieces: `format`, `version`, `account`, `conversations`."""
+    yield f"{_json(FORMAT | {'account': account})[:-1]}, " + '"conversations": ['
+    for number, one in enumerate(exported):
+        yield (",\n" if number else "\n") + _json(_conversation(one))
+    yield "\n]}\n"
+
+
+def _conversation(one: ExportedConversation) -> dict[str, Any]:
+    return one.row._asdict() | {"branches": [_branch(branch) for branch in one.branches]}
+
+
+def _branch(branch: ExportedBranch) -> dict[str, Any]:
+    return branch._asdict() | {"events": [event._asdict() for event in branch.events]}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def account_page(account: str, exported: Iterable[ExportedConversation]) -> Iterator[str]:
+    """Yield a page of HTML in pieces. It loads nothing, and what was said in it is text, whatever it looks like."""
+    yield _HEAD.format(account=escape(account))
+    for one in exported:
+        row = one.row
+        yield f"<h2>{escape(row.conversation)}</h2>\n"
+        yield f"<p>With {escape(row.model)}, from {_time(row.started)}: {row.status}.</p>\n"
+        for branch in one.branches:
+            if branch.parent is not None:
+                yield f"<h3>A branch, after {branch.forked_at} of {escape(branch.parent)}</h3>\n"
+            yield "<dl>\n" + "".join(map(_told, branch.events)) + "</dl>\n"
+
+
+def _told(event: ExportedEvent) -> str:
+    speaker = _SPEAKERS.get(event.kind)
+    about = f"{event.version}, {_time(event.at)}"
+    if speaker is None or (event.text is None and event.event.get("content") is None):
+        return f'<dt class="law">{about}: {escape(event.kind)}</dt>\n'
+    gone = "erased" if event.erased is not None else "not kept in this store"
+    said = escape(event.text) if event.text is not None else f"<em>{gone}</em>"
+    return f"<dt>{about}, {speaker}</dt>\n<dd>{said}</dd>\n"
+
+
+def _time(at: str) -> str:
+    return escape(f"{at[:10]} {at[11:19]} UTC")

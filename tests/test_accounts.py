@@ -1,0 +1,174 @@
+"""Everything of one account: handed out in plain, and erased."""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from lastresort import Chat, Conversations, ErasureCause, HoldReason, Rating, open_conversations
+from lastresort.adapters.exporters import account_json, account_page
+from lastresort.application.service import Service
+from lastresort.domain.values import Messages
+
+from .cli_kit import run
+from .stores import MODEL as ACTOR
+from .stores import OPERATOR, USER, opened
+
+__all__ = ["run"]
+
+MODEL = ACTOR.id
+WHO = USER.model_copy(update={"id": "a-17"})
+PICTURE = Messages(
+    '{"messages":[{"role":"user","content":[{"type":"image","source":{}},{"type":"text","text":"Here."}]}]}'
+)
+
+
+def told(chats: Conversations) -> dict[str, Chat]:
+    """Three conversations of an account, one with a branch, and one of somebody else."""
+    found = {}
+    for name, account in (("c-1", "a-17"), ("c-2", "a-17"), ("other", "b-3"), ("c-3", "a-17")):
+        found[name] = chat = chats.start(model=MODEL, account=account, conversation=name)
+        chat.user_turn(f"My name is <Zebra> in {name}.")
+        chat.assistant_turn("Hello.")
+    found["c-1"].user_turn(PICTURE)
+    found["c-1"].edit(2, "I am nobody.", child="d-1")
+    found["c-1"].feedback(Rating.UP, "Well done.")
+    return found
+
+
+def exported(chats: Conversations, account: str = "a-17") -> Any:
+    return json.loads("".join(account_json(account, chats.export_account(account))))
+
+
+def test_what_is_handed_out_is_whole() -> None:
+    chats = open_conversations("memory:")
+    told(chats)
+    got = exported(chats)
+    assert (got["format"], got["version"], got["account"]) == ("lastresort-account", 1, "a-17")
+    assert [one["conversation"] for one in got["conversations"]] == ["c-1", "c-2", "c-3"]
+    root, child = got["conversations"][0]["branches"]
+    assert (root["parent"], root["forked_at"], child["parent"], child["forked_at"]) == (None, None, "c-1", 1)
+    assert [event["text"] for event in root["events"]] == [
+        None, "My name is <Zebra> in c-1.", "Hello.", "[image]Here.", None, "Well done.",
+    ]  # fmt: skip
+    assert [block["type"] for block in root["events"][3]["blocks"]] == ["image", "text"]
+    assert root["events"][1]["event"]["by"] == {"kind": "user", "id": "a-17"}
+    assert [event["text"] for event in child["events"]] == [None, "I am nobody."]
+    assert exported(chats, "nobody")["conversations"] == []
+
+
+def test_the_page_shows_words_as_text() -> None:
+    chats = open_conversations("memory:")
+    found = told(chats)
+    found["c-2"].erase(2)
+    page = "".join(account_page("a-17", chats.export_account("a-17")))
+    assert "My name is &lt;Zebra&gt; in c-1." in page
+    assert "<Zebra>" not in page
+    assert "A branch, after 1 of c-1" in page
+    assert "<em>erased</em>" in page
+    assert "b-3" not in page
+
+
+def test_erasing_an_account_erases_all_of_it_and_nothing_else() -> None:
+    chats = open_conversations("memory:")
+    found = told(chats)
+    done = chats.erase_account("a-17", by=WHO, cause=ErasureCause.USER_REQUEST)
+    assert done == (("c-1", "c-2", "c-3"), {})
+    for name, chat in found.items():
+        assert bool(chats.words(chats.tree_log(chat.branch))) == (name == "other")
+    erased = [event for one in exported(chats)["conversations"] for event in one["branches"][0]["events"][1:2]]
+    assert [(event["text"], event["blocks"], event["erased"]) for event in erased] == [(None, [], "user_request")] * 3
+
+
+def test_what_is_under_a_legal_hold_is_left_and_named() -> None:
+    chats = open_conversations("memory:")
+    found = told(chats)
+    found["c-2"].hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+    done = chats.erase_account("a-17", by=WHO, cause=ErasureCause.USER_REQUEST)
+    assert done.erased == ("c-1", "c-3")
+    assert [broken.rule for broken in done.refused["c-2"].broken] == ["held-from-erasure"]
+    assert chats.words(found["c-2"].path)
+
+
+def test_an_account_is_named() -> None:
+    """None would be everybody's."""
+    chats = open_conversations("memory:")
+    told(chats)
+    for call in (chats.export_account, lambda account: chats.erase_account(account, by=WHO, cause=ErasureCause.LEGAL)):
+        with pytest.raises(ValueError, match="account: a str is needed"):
+            call(None)  # type: ignore[arg-type]
+    assert chats.words(chats.chat("c-1").path)
+
+
+def test_an_erasure_that_was_interrupted_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was done before is not done again; what was said since, in a conversation that was erased, stays."""
+    chats = open_conversations("memory:")
+    found = told(chats)
+    erase, left = Service.erase_conversation, iter([True])
+
+    def interrupted(self: Service, branch: str, **how: Any) -> Any:
+        if not next(left, False):
+            raise KeyboardInterrupt
+        return erase(self, branch, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Service, "erase_conversation", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            chats.erase_account("a-17", by=WHO, cause=ErasureCause.USER_REQUEST, command_id="forget")
+    found["c-1"].user_turn("I am back.")
+    done = chats.erase_account("a-17", by=WHO, cause=ErasureCause.USER_REQUEST, command_id="forget")
+    assert done.erased == ("c-1", "c-2", "c-3")
+    assert list(chats.words(chats.tree_log("c-1")).values()) == ["I am back."]
+    assert chats.words(chats.tree_log("c-2")) == chats.words(chats.tree_log("c-3")) == {}
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        told(chats)["c-2"].hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+    return url
+
+
+def test_an_account_is_exported_as_json_and_as_a_page(run: Callable[..., Result], url: str) -> None:
+    assert len(json.loads(run("export-account", "a-17", "--store", url).stdout)["conversations"]) == 3
+    run("export-account", "a-17", "--store", url, "--page", "--output", "a.html")
+    assert "&lt;Zebra&gt;" in Path("a.html").read_text()
+    assert stat.S_IMODE(os.stat("a.html").st_mode) == 0o600
+    again = run("export-account", "a-17", "--store", url, "--output", "a.html", status=2)
+    assert "a.html: cannot be written: File exists" in again.output
+    assert "is part of the store" in run(
+        "export-account", "a-17", "--store", url, "--output", url[10:], status=2
+    ).output  # fmt: skip
+
+
+def test_a_file_that_cannot_be_whole_is_not_there(
+    run: Callable[..., Result], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Any:
+        yield "{"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lastresort.adapters.exporters.account_json", broken)
+    run("export-account", "a-17", "--store", url, "--output", "a.json", status=130)
+    assert not Path("a.json").exists()
+
+
+def test_an_account_is_erased_once_that_is_confirmed(run: Callable[..., Result], url: str) -> None:
+    asked = run("erase-account", "a-17", "--store", url, input="n\n", status=1)
+    assert "Erase the words of 3 conversations of a-17, for good?" in asked.output
+    done = run("erase-account", "a-17", "--store", url, input="y\n", status=1)
+    assert "2 erased, 1 refused" in done.output
+    assert "c-2: refused under held-from-erasure" in done.output
+    with opened(url) as chats:
+        chats.chat("c-2").release_hold("case-1", by=OPERATOR, command_id="release")
+    how = ("--yes", "--operator", "op", "--cause", "legal", "--command-id", "x-1", "--json")
+    said = json.loads(run("erase-account", "a-17", "--store", url, *how).stdout)
+    assert said == {"account": "a-17", "command_id": "x-1", "erased": ["c-1", "c-2", "c-3"], "refused": {}}
+    with opened(url) as chats:
+        assert all(chats.words(chats.tree_log(one)) == {} for one in ("c-1", "c-2", "c-3"))
