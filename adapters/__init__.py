@@ -7,6 +7,7 @@ False
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -35,7 +36,19 @@ def missing(error: ModuleNotFoundError, what: str, extra: str) -> NoReturn:
     Raises:
         ModuleNotFoundError: always.
     """
-    if (error.name or "").partition(".")[0] == "lastresort":
+    package = (error.name or "").partition(".")[0]
+    if package == "lastresort":
         raise error
-    need = f"{what} needs {error.name}, which is not installed: pip install 'lastresort[{extra}]'"
+    need = f"{what} needs {package}, which is not installed: pip install 'lastresort[{extra}]'"
     raise ModuleNotFoundError(need, name=error.name) from None
+
+
+def needs(what: str, extra: str, *packages: str) -> None:
+    """Check that the packages of an extra are there, before a folder that needs them is imported any further.
+
+    Raises:
+        ModuleNotFoundError: one is not; the message says which extra to install.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            missing(ModuleNotFoundError(name=package), what, extra)

@@ -50,6 +50,9 @@ SEES: dict[str, set[str]] = {
 }
 """Each folder, and the others that it may import from."""
 
+FOR_ALL_ADAPTERS = {("lastresort.adapters", "missing"), ("lastresort.adapters", "needs")}
+"""What any adapter may import beside: it says which extra to install."""
+
 CORNERS = tuple(f"adapters/{name}" for name in SEES if name not in (FRONT_DOOR, *ROOMS))
 
 CORE = {"pydantic"}

@@ -68,9 +68,36 @@ def test_every_package_on_the_lists_is_imported() -> None:
     assert COME_WITH.keys() <= {top for _, top in seen}
 
 
-def test_the_kit_says_what_it_needs() -> None:
-    """As the command line does, and the stores: see `test_packaging.py`."""
-    without = "import sys; sys.modules['hypothesis'] = None; import lastresort.adapters.testing"
-    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
-    told = "needs hypothesis, which is not installed: pip install 'lastresort[testing]'"
-    assert done.stderr.rstrip().endswith(f"ModuleNotFoundError: lastresort.adapters.testing {told}")
+LACKING = """
+import importlib, sys
+for package in sys.argv[2:]:
+    sys.modules[package] = None
+try:
+    importlib.import_module(sys.argv[1])
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+BY_ITSELF = {"console", "pytest"}
+"""The command line says it when it runs; the plugin is imported by pytest itself."""
+
+
+@pytest.mark.parametrize(
+    ("folder", "package"),
+    [
+        (folder, package)
+        for folder, (_, own) in EXTRAS.items()
+        for package in sorted(own)
+        if not BY_ITSELF & {folder, package}
+    ],
+)
+def test_what_is_imported_without_its_extra_says_which_to_install(folder: str, package: str) -> None:
+    """Whichever of its packages is lacking."""
+    extra, _ = EXTRAS[folder]
+    module = f"lastresort.adapters.{folder}"
+    module += ".claude" if folder == "assessors" else ""  # the others of that folder need nothing
+    done = subprocess.run(
+        [sys.executable, "-c", LACKING, module, package], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == f"{module} needs {package}, which is not installed: pip install 'lastresort[{extra}]'\n"

@@ -17,6 +17,7 @@ from .house import (
     DRIVERS,
     ENTRY_POINTS,
     EXCEPTIONS,
+    FOR_ALL_ADAPTERS,
     FRONT_DOOR,
     FRONTS,
     INWARD,
@@ -82,6 +83,8 @@ def _forbidden(found: Import, name: str) -> str | None:
         return found.module  # no folder reaches over its own wall by `from ..`
     folder = house_folder(found)
     if folder is not None:
+        if name.startswith("adapters/") and (found.module, found.name) in FOR_ALL_ADAPTERS:
+            return None
         return None if folder in {own, *SEES[own], ENTRY_POINTS.get(name)} else folder
     if top not in sys.stdlib_module_names:
         return None if top in packages(name) else top

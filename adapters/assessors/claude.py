@@ -3,11 +3,16 @@
 import json
 from typing import Any, Literal
 
-import anthropic
 from pydantic import BaseModel, ConfigDict
 
+from lastresort.adapters import missing
 from lastresort.adapters.turns.assessor import Case, Opinion
 from lastresort.domain.values import About, Risk, Verdict
+
+try:
+    import anthropic
+except ModuleNotFoundError as error:
+    missing(error, __name__, "claude")
 
 SMALL = "claude-haiku-4-5"
 """The model to ask if none is named."""

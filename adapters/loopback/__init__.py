@@ -7,29 +7,34 @@ It refuses what the API refuses, answers from a script, and counts. It is our re
 Anthropic's. `python -m lastresort.adapters.loopback` serves it by hand.
 """
 
-from lastresort.adapters.messages_api.wire import Block
+from lastresort.adapters import missing
 
-from .answers import (
-    Answer,
-    Fault,
-    FaultKind,
-    Request,
-    Script,
-    Scripted,
-    dropped,
-    ended,
-    failing,
-    hanging,
-    interrupted,
-    malformed,
-    redacted_thinking,
-    text,
-    thinking,
-    tool_use,
-)
-from .ledger import Conversation, Report, estimate
-from .models import Adversary, always_calls, never_calls
-from .server import Loopback, loopback
+try:
+    from lastresort.adapters.messages_api.wire import Block
+
+    from .answers import (
+        Answer,
+        Fault,
+        FaultKind,
+        Request,
+        Script,
+        Scripted,
+        dropped,
+        ended,
+        failing,
+        hanging,
+        interrupted,
+        malformed,
+        redacted_thinking,
+        text,
+        thinking,
+        tool_use,
+    )
+    from .ledger import Conversation, Report, estimate
+    from .models import Adversary, always_calls, never_calls
+    from .server import Loopback, loopback
+except ModuleNotFoundError as error:
+    missing(error, __name__, "loopback")
 
 __all__ = [
     "Adversary",
