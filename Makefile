@@ -18,7 +18,7 @@ help:  ## list the targets
 demo: $(INSTALLED)  ## a conversation, its last resort, and the proof of it, offline
 	$(BIN)/python examples/demo.py
 
-test: $(INSTALLED)  ## every test, with full branch coverage of the domain and the projections
+test: $(INSTALLED)  ## every test, with full branch coverage of domain, application and projections
 	$(BIN)/python -m pytest -n auto --dist loadgroup --cov $(ARGS)
 
 lint: $(INSTALLED)  ## style, format and types
