@@ -132,6 +132,7 @@ def test_words_after_the_ending_are_handed_back(url: str) -> None:
         assert "/new starts another conversation" in typist.shown
         typist.say("Wait, one more thing.")
         typist.wait_for("`/edit 6` says it on a new branch")
+        assert "> Wait, one more thing." in typist.rows
         typist.wait_until(typist.is_asked)
         assert typist.rows[-1] == "you (ended)>"
         typist.say("/edit 6")

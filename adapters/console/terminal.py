@@ -104,6 +104,8 @@ class Terminal:
         outcome = self.chat.user_turn(words)
         if isinstance(outcome, BranchEnded):
             self._refused = words
+            if self._at_a_terminal:  # the prompt is gone, and no line of the transcript takes its place
+                self.out.print(Text(f"> {words}", "dim"))
             self._tell(
                 f"the branch ended at {outcome.ended.version}, and this was not recorded; "
                 f"`/edit {outcome.turn}` says it on a new branch, in place of your last turn"
@@ -245,6 +247,7 @@ class Terminal:
         outcome = self.chat.feedback(_one_of(Rating, rating), " ".join(words) or None)
         self._report(outcome)
         if not isinstance(outcome, Refused):
+            self._show_news()
             self._tell(f"{_KEPT}; nobody else is told")
 
     def do_appeal(self, *words: str) -> None:
@@ -252,6 +255,7 @@ class Terminal:
         outcome = self.chat.appeal(" ".join(words) or None)
         self._report(outcome)
         if not isinstance(outcome, Refused):
+            self._show_news()
             self._tell(
                 f"{_KEPT}. An operator decides: /decide, here, since you play that part too. The branch stays ended "
                 "either way; /edit and /new go on elsewhere"
