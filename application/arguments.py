@@ -7,6 +7,7 @@ mistake, and messages end up in logs.
 import re
 
 _ID = re.compile(r"[!-~]{1,128}")
+_ADDRESS = re.compile(r"[^@]+@[^@]+\.[^@.]+")
 
 
 def checked_id(argument: str, value: str) -> str:
@@ -30,6 +31,19 @@ def optional_id(argument: str, value: str | None) -> str | None:
         ValueError: it is none.
     """
     return None if value is None else checked_id(argument, value)
+
+
+def checked_account(value: str | None) -> str | None:
+    """Return the pseudonym that was passed as `account`, or None if none was.
+
+    Raises:
+        ValueError: it is no id, or looks like an e-mail address, which would stay in the log for ever.
+    """
+    if (account := optional_id("account", value)) is not None and _ADDRESS.fullmatch(account):
+        raise ValueError(
+            "account: this looks like an e-mail address, and it would stay in the log for ever; pass a pseudonym"
+        )
+    return account
 
 
 def checked_words(argument: str, value: str) -> str:

@@ -13,7 +13,7 @@ from lastresort.domain.state import Conversation
 from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, Mode
 
 from .accounts import AccountErasure, ExportedConversation, erase_all, export_all
-from .arguments import checked_id, optional_id
+from .arguments import checked_account, checked_id, optional_id
 from .chat import Chat
 from .directory import (
     MOST_ROWS,
@@ -76,7 +76,7 @@ class Conversations:
 
         Args:
             model: the name of the model that answers.
-            account: a pseudonym of the user.
+            account: a pseudonym of the user, never a name or an address: it stays in the log for ever.
             policy: the terms; the default profile, if none are given.
             conversation: what to call it; if nothing is given, it follows from `command_id`.
             arm: the arm of an experiment that it is in.
@@ -89,7 +89,8 @@ class Conversations:
             CommandIdReused: `command_id` belongs to another command.
             ValueError: a conversation of that id exists, or an argument is malformed.
         """
-        for argument, value in (("account", account), ("conversation", conversation), ("arm", arm)):
+        checked_account(account)
+        for argument, value in (("conversation", conversation), ("arm", arm)):
             optional_id(argument, value)
         checked_id("model", model)
         optional_id("command_id", command_id)

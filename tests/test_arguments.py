@@ -32,6 +32,8 @@ NOBODY: Any = None
         ("account", lambda chats, chat: chats.start(model="m", account=NO_ID)),
         ("account", lambda chats, chat: chats.start(model="m", account="")),
         ("account", lambda chats, chat: chats.start(model="m", account=BYTES)),
+        ("account", lambda chats, chat: chats.start(model="m", account="zebra@example.org")),
+        ("account", lambda chats, chat: chats.start(model="m", account="Zebra.Jones+x@mail.example.org")),
         ("model", lambda chats, chat: chats.start(model=NO_ID)),
         ("conversation", lambda chats, chat: chats.start(model="m", conversation=NO_ID)),
         ("arm", lambda chats, chat: chats.start(model="m", arm=NO_ID)),
@@ -64,8 +66,14 @@ def test_a_malformed_argument_is_named_as_the_caller_names_it(chats: Conversatio
     with pytest.raises(ValueError, match=f"^{argument}: ") as raised:
         act(chats, chat)
     assert "two words" not in str(raised.value)
+    assert "example.org" not in str(raised.value)
     assert chats.store.head() == before
     chat.raise_risk()  # the tree can be written to as ever
+
+
+@pytest.mark.parametrize("account", ["a-17", "user@tenant", "@17", "a@b@c.d", "17@example.", "tenant/17.x"])
+def test_a_pseudonym_may_look_like_much_but_an_address(chats: Conversations, account: str) -> None:
+    assert chats.start(model="m", account=account).state.account == account
 
 
 def test_a_command_id_that_was_used_is_named_as_it_was_sent(chats: Conversations) -> None:

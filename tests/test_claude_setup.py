@@ -84,14 +84,15 @@ CHANGES = [
 @BOTH
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_conversation_may_keep_to_what_it_began_with(way: Way, change: dict[str, Any]) -> None:
-    """If the embedder says so; else its turns are refused. New conversations begin with the new."""
+    """And does, unless the embedder wants to be told. New conversations begin with the new."""
     with bench(["Hello."] * 3, way, system="Be kind.", tools=[LOOK_UP]) as b:
         chat = b.start()
         b.reply(chat, "Hi.")
         b.params.update(change)
+        b.params["on_setup_change"] = "refuse"
         with pytest.raises(SetupChanged, match='on_setup_change="keep"'):
             b.say(chat, "Hi again.")
-        b.params["on_setup_change"] = "keep"
+        del b.params["on_setup_change"]
         b.reply(chat, "Hi again.")
         began, kept = b.api.requests
         b.reply(b.start(), "Hi.")
@@ -111,7 +112,7 @@ def test_a_change_is_seen_whatever_tools_of_ours_the_conversation_began_with(mon
         older.undo()
         b.params["tools"] = [TURNED]
         b.reply(chat, "Hi again.")
-        b.params["tools"] = []
+        b.params |= {"tools": [], "on_setup_change": "refuse"}
         with pytest.raises(SetupChanged):
             b.say(chat, "Hi again.")
         first, second = (request["tools"] for request in b.api.requests)

@@ -100,9 +100,9 @@ def test_reading_it_again_or_keeping_it_in_memory_is_the_same() -> None:
 
 @BOTH
 @pytest.mark.parametrize("change", [{"system": "Be rude."}, {"tools": []}, {"system": None}])
-def test_the_system_prompt_and_the_tools_cannot_change_within_a_conversation(way: Way, change: dict[str, Any]) -> None:
+def test_a_change_of_the_system_prompt_or_the_tools_is_refused_on_request(way: Way, change: dict[str, Any]) -> None:
     """The mistake is told before anything is recorded."""
-    with bench(["Hello.", "Hello."], way, system="Be kind.", tools=[LOOK_UP]) as b:
+    with bench(["Hello.", "Hello."], way, system="Be kind.", tools=[LOOK_UP], on_setup_change="refuse") as b:
         chat = b.start()
         b.reply(chat, "Hi.")
         b.params.update(change)

@@ -57,7 +57,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         rounds: int = 8,
         notes_as: Literal["user", "system"] = "user",
         remembered: int = 256,
-        on_setup_change: OnChange = "refuse",
+        on_setup_change: OnChange = "keep",
         **params: Any,
     ) -> None:
         """Set how every chat is answered.
@@ -75,7 +75,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
             remembered: for how many branches what was said is kept in memory, in plain, so that it is not read for
                 each turn.
             on_setup_change: what to do with a conversation that began with another system prompt or other tools:
-                `refuse` its turns with SetupChanged, or `keep` to those that it began with.
+                `keep` to those that it began with, or `refuse` its turns with SetupChanged.
             params: the rest of each request, as `messages.create` takes it: `max_tokens`, `thinking`, `metadata`, ...
 
         Raises:
@@ -128,7 +128,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         Raises:
             anthropic.APIError: the API failed. What the user said is on record.
             Interrupted: its answer broke off.
-            SetupChanged: the conversation began with another system prompt or other tools.
+            SetupChanged: the conversation began with another system prompt or other tools, and is not to keep to them.
         """
         return self._run(self._start(chat, content, None, asks_to_end, confirms_end, command_id))
 

@@ -50,7 +50,7 @@ class Setup:
         if self._on_change == "refuse":
             raise SetupChanged(
                 "this conversation began with another system prompt or other tools, and cannot change them; pass those "
-                'it began with, start a new conversation, or keep the old ones with on_setup_change="keep"'
+                'it began with, start a new conversation, or let it keep to them with on_setup_change="keep"'
             )
         return _parameters(stored["system"], stored["tools"])
 

@@ -53,7 +53,7 @@ class Terms:
     rounds: int
     notes_as: str = "user"
     histories: Histories = field(default_factory=Histories)
-    on_setup_change: OnChange = "refuse"
+    on_setup_change: OnChange = "keep"
     _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
     def setup(self, categories: tuple[str, ...]) -> Setup:
