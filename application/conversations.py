@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import get_args
+from types import TracebackType
+from typing import Self, get_args
 from uuid import NAMESPACE_URL, uuid5
 
 from lastresort.domain.commands import StartConversation
@@ -39,12 +40,23 @@ _LAST_POSITION = 2**63 - 1
 class Conversations:
     """The conversations in a store. Get it from `lastresort.open_conversations`. Threads may share it.
 
+        with open_conversations("sqlite:///chats.db") as conversations:
+            chat = conversations.start(model="claude-opus-4-1")
+
     Attributes:
         service: the low-level door, for adapters: carries out any command on any branch, and holds the ports.
     """
 
     def __init__(self, service: Service) -> None:
         self.service = service
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def store(self) -> EventStore:

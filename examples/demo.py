@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 from lastresort import EVENTS, Actor, HoldReason, Mode, Refused, Risk, Verdict, open_conversations
@@ -63,7 +62,7 @@ def run(arguments: str, *, stdin: str | None = None, expect: int = 0) -> None:
 def in_python() -> None:
     """Do what no command does: hold words from erasure, and run the law in the shadow, where no warning is given."""
     print("\nIn Python: words that are held from erasure, and a conversation in shadow mode", flush=True)
-    with closing(open_conversations(STORE)) as chats:
+    with open_conversations(STORE) as chats:
         operator = Actor(kind="operator", id="legal-team")
         held = chats.start(model="claude-opus-4-1", conversation="words-are-held")
         held.user_turn("My name is Ada.")

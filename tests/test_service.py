@@ -1,9 +1,12 @@
 """The service and its handles, over a real store: what starts, what an envelope says, and who acts through a handle."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from eventsourcing.persistence import ConnectionPoolClosedError
 
+from lastresort import open_conversations
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import CommandIdReused, Receipt, UnknownBranch
@@ -60,6 +63,19 @@ def test_what_is_not_named_gets_a_new_name(chats: Conversations) -> None:
     assert one.branch != other.branch
     assert one.user.id == "user"
     assert one.state.policy == Policy.default()
+
+
+def test_what_is_opened_by_with_is_closed_at_the_end(tmp_path: Path) -> None:
+    """Whether the block succeeds or fails."""
+    url = f"sqlite:///{tmp_path / 'chats.db'}"
+    with open_conversations(url) as chats:
+        branch = chats.start(model="m").branch
+    with pytest.raises(ConnectionPoolClosedError):
+        chats.state(branch)
+    with pytest.raises(UnknownBranch), open_conversations(url) as again:
+        again.state("nobody")
+    with pytest.raises(ConnectionPoolClosedError):
+        again.state(branch)
 
 
 def test_a_start_delivered_twice_starts_one_conversation(chats: Conversations) -> None:
