@@ -17,6 +17,7 @@ from click.testing import Result
 from lastresort.adapters.console.cli import main
 
 from .cli_kit import LASTRESORT, run, shell, transcripts
+from .cli_page import helps
 from .stores import ROOT, opened, started
 
 __all__ = ["run"]
@@ -178,6 +179,13 @@ def test_exit_statuses_are_said_where_people_look(run: Callable[..., Result]) ->
     played = run("simulate", path, "--store", "sqlite:///new.db", "--model", "another", "--json")
     assert json.loads(played.stdout)["refusals"] == {"eligible-model": 1}
     assert json.loads(run("why", "t-1", "--store", "sqlite:///new.db", "--json", status=1).stdout)["last_resort"]
+
+
+def test_no_summary_of_a_command_is_cut_off() -> None:
+    """At 80 columns: its first sentence is short."""
+    name, shown = next(helps(main, "lastresort"))
+    assert name == "lastresort"
+    assert "..." not in shown.replace("[ARGS]...", "")
 
 
 def test_help_does_not_wait_for_what_it_does_not_need() -> None:

@@ -119,7 +119,7 @@ for _command in (*looking.COMMANDS, *logs.COMMANDS, *accounts.COMMANDS, *upkeep.
 @model_option
 @json_option
 def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json: bool) -> None:
-    """Play transcripts: the recorded side of the user against the offline partner.
+    """Play the user's side of transcripts against the offline partner.
 
     What was played into the store before is not played again: the same command goes on where it was interrupted.
     """
@@ -219,7 +219,10 @@ def policies(as_json: bool) -> None:
 def chat(
     offline: bool, branch: str | None, conversation: str | None, url: str, policy: str, model: str | None, as_json: bool
 ) -> None:
-    """Talk in the terminal, with Claude by ANTHROPIC_API_KEY; /help tells the commands."""
+    """Talk in the terminal, with Claude or offline.
+
+    Claude needs ANTHROPIC_API_KEY. In the chat, /help tells the commands.
+    """
     from .terminal import Terminal
 
     given = click.get_current_context().get_parameter_source

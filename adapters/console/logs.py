@@ -21,7 +21,10 @@ _PATIENCE = 60.0  # seconds that one wait for new events lasts
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="POSITION", help="Begin after this position.")
 @json_option
 def export_(first: str | None, url: str | None, output: Path | None, follow: bool, after: int, as_json: bool) -> None:
-    """Print a log as JSON lines, with --json or without, or write it to a file."""
+    """Print a log as JSON lines, or write it to a file.
+
+    It is printed as JSON lines with --json or without.
+    """
     from lastresort.adapters.importers.log_file import export_line, write_file
 
     from . import display
@@ -54,7 +57,10 @@ def export_(first: str | None, url: str | None, output: Path | None, follow: boo
 @store_option
 @json_option
 def import_(file: Path, url: str, as_json: bool) -> None:
-    """Write an exported log into a store: all of it, or, if it breaks a rule, nothing."""
+    """Write an exported log into a store, all of it or nothing.
+
+    If it breaks a rule, nothing is written.
+    """
     from lastresort.adapters.importers.log_file import checked_log, write_log
 
     from . import listings

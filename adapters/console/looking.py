@@ -76,7 +76,7 @@ def tree(conversation: str, url: str | None, file: Path | None, as_json: bool) -
 @store_or_file
 @json_option
 def show(branch: str, at: int | None, url: str | None, file: Path | None, as_json: bool) -> None:
-    """Print the transcript of a branch, with the law's events between the lines."""
+    """Print the transcript of a branch, and the law's events in it."""
     from lastresort.projections import transcript
 
     from . import display
@@ -105,7 +105,9 @@ def show(branch: str, at: int | None, url: str | None, file: Path | None, as_jso
 @store_or_file
 @json_option
 def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_json: bool) -> None:
-    """Say which rules stand between a branch and an ending, now, and what each lacks.
+    """Say which rules now stand between a branch and an ending.
+
+    Each is named with what it lacks.
 
     Exit status: 0 if nothing stands in the way, on the ground asked or else on one of them; 1 if rules do.
     """
@@ -141,7 +143,10 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
 )
 @json_option
 def audit(first: str | None, url: str | None, file: Path | None, second_reading: bool | None, as_json: bool) -> None:
-    """Replay a whole log, of a store or in a file, and name each event that breaks a rule."""
+    """Replay a whole log, and name each event that breaks a rule.
+
+    The log is that of a store, or in a file.
+    """
     from lastresort.adapters.importers.log_file import read_log
     from lastresort.adapters.upkeep.audited import (
         note_audit,

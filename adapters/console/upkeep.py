@@ -40,7 +40,10 @@ def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: 
 @store_named
 @json_option
 def migrate(first: str | None, url: str | None, as_json: bool) -> None:
-    """Bring the tables of a store up to date, and make its lists and snapshots again. The log is not touched."""
+    """Bring the tables of a store up to date.
+
+    Its lists and snapshots are made again. The log is not touched.
+    """
     from rich.progress import track
 
     from lastresort.adapters.upkeep.migration import migrate as bring_up_to_date
@@ -93,7 +96,10 @@ def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
 )
 @json_option
 def restore(file: Path, url: str, as_json: bool) -> None:
-    """Make a store from a backup, and audit it: all of it, or, if the audit has findings, nothing."""
+    """Make a store from a backup, and audit it.
+
+    If the audit has findings, nothing is restored.
+    """
     from lastresort.adapters.upkeep.backup import restore as put_back
     from lastresort.adapters.upkeep.backup import why_closed
 
