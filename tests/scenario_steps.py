@@ -1,4 +1,4 @@
-"""What scenarios are told in: short steps in plain words, played through a store in memory with a lawful assistant.
+"""What scenarios are told in: short steps in plain words, played through a store in memory with the offline partner.
 
 A step is a function of a `Play`. Whatever a step takes for granted must be done, or the play fails; what somebody tries
 in vain is said with `tries`, and the rules that stood in the way are kept with the point in the story.
@@ -7,14 +7,13 @@ in vain is said with `tries`, and the rules that stood in the way are kept with 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from lastresort.adapters.turns.partner import OfflinePartner
 from lastresort.application.chat import ASSESSOR, Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded
-from lastresort.domain.commands import UNSEALED, GiveWarning, WithholdWarning
-from lastresort.domain.decider import Accepted, Refused, decide, harm_of
+from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, ConversationEnded, Recorded, UserTurnTaken
 from lastresort.domain.policy import Policy
-from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import (
     About,
     Actor,
@@ -33,6 +32,7 @@ OPERATOR = Actor(kind=ActorKind.OPERATOR, id="on-call")
 SECOND_JUDGE = Actor(kind=ActorKind.ASSESSOR, id="second")
 THE_MODEL = Actor(kind=ActorKind.MODEL, id=MODEL)
 REQUEST = Ground.USER_REQUEST
+PARTNER = OfflinePartner()
 
 
 class Word(NamedTuple):
@@ -291,65 +291,7 @@ def erases(play: Play) -> None:
 
 def answers(play: Play) -> None:
     """Answer as a lawful assistant: support in a hold, else redirect, warn and end as soon as the law allows."""
-    chat = play.chat
-    state = chat.refresh()
-    category = harm_of(state)
-    if state.risks:
-        done(chat.assistant_turn("I am here. Is there somebody near you whom you can call?"))
-    elif _ended(chat, REQUEST, None) or (category and _ended(chat, Ground.LAST_RESORT, category)):
-        return
-    elif category and _may_warn(chat, state, category):
-        done(chat.assistant_turn("Please stop the insults, and let us get on with it. Or I may end this chat."))
-        done(chat.warn(category))
-    elif state.unit is not None and state.unit.judgement is Verdict.HARMFUL:
-        done(chat.assistant_turn("Let us get back to what you came for."))
-        if category and _may_withhold(chat, category):  # where the enforced mode would have warned
-            done(chat.withhold_warning(category))
-        done(chat.redirect())
-    else:
-        done(chat.assistant_turn("For good?" if state.wishes.requested else "Gladly."))
-
-
-def _ended(chat: Chat, ground: Ground, category: str | None) -> bool:
-    state = chat.state
-    if not (state.wishes.confirmed if ground is REQUEST else _despairs(chat, state, category)):
-        return False
-    if state.policy.handshake and isinstance(chat.propose(ground), Refused):
-        return False
-    if chat.why(ground, category):
-        return False
-    done(chat.assistant_turn("I am ending this chat here. You can start another one at any time."))
-    done(chat.end(ground, category=category))
-    return True
-
-
-def _despairs(chat: Chat, state: Conversation, category: str | None) -> bool:
-    """Whether a warning was given and tested, and the harm goes on: then there is no more to hope for."""
-    warned = state.warning(category)
-    if state.unit is None or state.unit.judgement is not Verdict.HARMFUL or warned is None or not warned.tested_by:
-        return False
-    return not isinstance(chat.declare_hope_exhausted(), Refused)
-
-
-def _may_warn(chat: Chat, state: Conversation, category: str) -> bool:
-    """Whether a warning would be lawful in the answer that comes next, and this user has not had it yet."""
-    assert state.unit is not None
-    mine = [warned for warned in state.now.warnings if warned.complete and warned.user == state.unit.user]
-    if any(state.policy.same_harm(warned.category, category) for warned in mine):
-        return False
-    spoken = evolve(
-        state, AssistantTurnTaken(by=chat.model, content=UNSEALED, model=MODEL, stop_reason=None, usage=None)
-    )
-    warning = GiveWarning(
-        id="asked", by=chat.model, turn=spoken.version, seen=chat.seen or 1, category=category,
-        names_behaviour=True, redirects=True, states_consequence=True,
-    )  # fmt: skip
-    return isinstance(decide(warning, spoken), Accepted)
-
-
-def _may_withhold(chat: Chat, category: str) -> bool:
-    withheld = WithholdWarning(id="asked", by=chat.model, seen=chat.seen or 1, category=category)
-    return isinstance(decide(withheld, chat.state), Accepted)
+    PARTNER.answer(play.chat)
 
 
 # --- What came of it ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ SCENARIOS: dict[str, tuple[Scenario, ...]] = {
     "From the first insult to the ending": of_harm.PLAIN,
     "Pauses and relapses": of_harm.PAUSES,
     "Harm over many turns": of_harm.MANY_TURNS,
+    "Under edition 1": of_harm.EDITION_1,
     "Venting": of_words.VENTING,
     "Fiction": of_words.FICTION,
     "Quoted abuse": of_words.QUOTED,

@@ -119,6 +119,27 @@ PLAIN = (
     ),
 )  # fmt: skip
 
+EDITION_1 = (
+    Scenario(
+        "Four jibes and an insult, under edition 1", "Four mild jibes, the last of them warned of, and one insult.",
+        (times(4, JIBE), point("before the insult"), INSULT), "ended at 5, last resort",
+        "warned-first hope-exhausted grave-enough",
+        "Edition 1, as it was written: jibes make redirections fail. Edition 2 put that right.", law=1,
+    ),
+    Scenario(
+        "Every other turn, under edition 1", "Insult and thanks in turn, over 60 turns.",
+        (times(30, INSULT, POLITE),), "active",
+        "redirected-first warned-first still-harmful hope-exhausted grave-enough",
+        "Edition 1: no redirection failed, so nobody is ever warned. Under edition 2 they are.", law=1,
+    ),
+    Scenario(
+        "Relapse again and again, under edition 1", "Four insults and two polite turns, six times over.",
+        (times(6, times(4, INSULT), times(2, POLITE)),), "active",
+        "redirected-first warned-first still-harmful hope-exhausted grave-enough",
+        "Edition 1: two polite turns reset everything for ever. Edition 2 has relapses.", law=1,
+    ),
+)  # fmt: skip
+
 PAUSES = (
     Scenario(
         "Gone after the warning", "Four insults, a warning, and the user leaves for good.",

@@ -301,6 +301,18 @@ JUDGES = (
         "Ruling on groups: one harm under two names.",
     ),
     Scenario(
+        "A kind word for the first line", "The model judges a polite first line, the assessor the insult that follows.",
+        (
+            WARNED, begins("Could you look at line 7?", fine(by=THE_MODEL)), point("after the first line"),
+            says("You cannot even read, you junk.", harm()),
+        ),
+        "ended at 6, last resort", "still-harmful hope-exhausted warned-first grave-enough risk-was-checked",
+        "Ruling on the latest word: a polite first line does not cover abuse that follows in the same unit.",
+        instead="warned",
+        differs="law.md takes the mildest of each judge's latest word on the unit, though one of them was said of the "
+        "first line alone.",
+    ),
+    Scenario(
         "They weigh it differently", "Both hear abuse: one of severity 3, the other one of severity 1.",
         (WARNED, says("You again.", harm(severity=3), harm(severity=1, by=SECOND_JUDGE))), "warned", "grave-enough",
         "grave-enough: every severity that was given.",

@@ -6,7 +6,7 @@ from lastresort.application.chat import ASSESSOR, Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.decider import Refused
 from lastresort.domain.policy import PROFILES, Policy
-from lastresort.domain.values import Actor, ActorKind, AppealOutcome, Ground, HoldReason, Mode, Risk
+from lastresort.domain.values import Actor, ActorKind, AppealOutcome, ErasureCause, Ground, HoldReason, Mode, Risk
 
 from .scenario import ENDED, INSULT, POLITE, WARNED, Scenario
 from .scenario_steps import (
@@ -300,6 +300,11 @@ MODELS = (
     ),
 )  # fmt: skip
 
+
+def _by_retention(chat: Chat) -> Receipt | Refused:
+    return chat.erase(2, cause=ErasureCause.RETENTION, by=Actor(kind=ActorKind.SYSTEM, id="retention"))
+
+
 HOLDS = (
     Scenario(
         "Held from erasure", "The words are held for a lawsuit; the user asks for erasure.",
@@ -310,6 +315,28 @@ HOLDS = (
         "Released, then erased", "Held, refused, released, and then erased.",
         (POLITE, holds, tries("the erasure while it is held", erase_all), releases, erases), "active",
         "held-from-erasure", "A hold is released by an operator; then the user's right is as before.",
+    ),
+    Scenario(
+        "A hold whose day has passed", "Held until a day in the past; the user asks for erasure.",
+        (
+            POLITE,
+            does(lambda chat: chat.hold("old", reason=HoldReason.REGULATOR, until="2020-01-01", by=OPERATOR)),
+            tries("the erasure", erase_all),
+        ),
+        "active", "held-from-erasure", "The day is information: nothing lapses by a clock.",
+    ),
+    Scenario(
+        "Two holds", "Held for a lawsuit and for a regulator; the lawsuit is over.",
+        (
+            POLITE, holds, does(lambda chat: chat.hold("case-8", reason=HoldReason.REGULATOR, by=OPERATOR)), releases,
+            tries("the erasure", erase_all),
+        ),
+        "active", "held-from-erasure", "While any legal hold stands, no words are erased.",
+    ),
+    Scenario(
+        "Retention under a hold", "The words are old enough for the deployer's retention; they are held.",
+        (POLITE, holds, tries("the erasure", _by_retention)), "active", "held-from-erasure",
+        "Erasure of any kind meets the hold.",
     ),
     Scenario(
         "A model sets a hold", "The model tries to hold the words.",

@@ -20,10 +20,10 @@ HEAD = """\
 <!-- `python -m tests.scenarios_page` makes this page of `tests/scenarios.py`. -->
 
 {number} short stories, each with the outcome that the [sources of the law](../reference/rules.md) call right, and why.
-The tests play each of them through a store, with an assistant that redirects, warns and ends as soon as the law
-allows, under edition 2 and the default policy unless the story says otherwise. They check what comes of it, which rules
-stood in the way at one point of the story, and that [both readings](proof.md) of the law find every event lawful. The
-stories are ours.
+The tests play each of them through a store, with the offline partner, which redirects, warns and ends as soon as the
+law allows, under edition 2 and the default policy unless the story says otherwise. They check what comes of it, which
+rules stood in the way at one point of the story, and that [both readings](proof.md) of the law find every event lawful.
+The stories are ours.
 
 *Active*: the conversation goes on. *Warned*: it goes on, and a warning stands. *Held*: a risk is open, and nothing may
 end. *Ended at 5*: in answer to the user's fifth turn on that branch. An outcome is of the branch that the story is on

@@ -1,16 +1,16 @@
 """The offline partner: no model, but what a lawful one would do, turn by turn, and always the same.
 
-It redirects a harmful turn, warns as soon as the law allows, declares hope exhausted and ends when it must, supports
-and never mentions ending while a risk is open, and asks for confirmation of a request to end. It may ask for
-anything; whether it happens is for the law to say.
+It redirects a harmful turn, warns as soon as the law allows (in shadow mode it withholds that warning), declares hope
+exhausted and ends when it must, supports and never mentions ending while a risk is open, and asks for confirmation of a
+request to end. It may ask for anything; whether it happens is for the law to say.
 """
 
 from lastresort.application.chat import Chat
-from lastresort.domain.commands import UNSEALED, GiveWarning
-from lastresort.domain.decider import Accepted, Refused, decide
+from lastresort.domain.commands import UNSEALED, GiveWarning, WithholdWarning
+from lastresort.domain.decider import Accepted, Refused, decide, harm_of
 from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.state import Conversation, evolve
-from lastresort.domain.values import Ground, Verdict
+from lastresort.domain.values import Ground, Mode, Verdict
 
 REPLY = "I see. Tell me more about what you would like to do."
 SUPPORT = (
@@ -45,7 +45,9 @@ class OfflinePartner:
 
     def _lead_away(self, chat: Chat, state: Conversation) -> None:
         assert state.unit is not None
-        category = next(iter(state.unit.categories)) if len(state.unit.categories) == 1 else None
+        category = harm_of(state)
+        if category is not None and not state.unit.harmful_in(category, state.terms):
+            category = None
         warned = state.warning(category)
         if warned is not None and warned.tested_by is not None:
             chat.declare_hope_exhausted()
@@ -54,9 +56,11 @@ class OfflinePartner:
         if category is not None and warned is None and _may_warn(chat, state, category):
             chat.assistant_turn(WARNING.format(category=category))
             chat.warn(category)
-        else:
-            chat.assistant_turn(REDIRECTION)
-            chat.redirect()
+            return
+        chat.assistant_turn(REDIRECTION)
+        if category is not None and state.mode is Mode.SHADOW and _may_withhold(chat, category):
+            chat.withhold_warning(category)  # before the redirection, as the warning would have come in its place
+        chat.redirect()
 
     def _ended(self, chat: Chat, ground: Ground, category: str | None, farewell: str) -> bool:
         """Try to end. The farewell is said only once nothing stands in the way; an attempt in vain is recorded."""
@@ -83,3 +87,11 @@ def _may_warn(chat: Chat, state: Conversation, category: str) -> bool:
         states_consequence=True,
     )
     return isinstance(decide(warning, spoken), Accepted)
+
+
+def _may_withhold(chat: Chat, category: str) -> bool:
+    """Whether the law would allow to withhold a warning about the turn that was just answered."""
+    state = chat.state
+    assert state.unit is not None
+    withheld = WithholdWarning(id="asked", by=chat.model, seen=state.unit.turn, category=category)
+    return isinstance(decide(withheld, state), Accepted)
