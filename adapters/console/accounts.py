@@ -21,7 +21,10 @@ _account = click.argument("account", type=Name(), metavar="ACCOUNT")
 @click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new FILE, yours alone.")
 def export_account(account: str, url: str, page: bool, output: Path | None) -> None:
-    """Print everything that a store has of an account, words included, as JSON or as a page."""
+    """Print everything that a store has of an account.
+
+    Words are included. It is JSON, or a page.
+    """
     from lastresort.adapters.exporters import account_json, account_page
 
     if output is not None:

@@ -119,7 +119,9 @@ for _command in (*looking.COMMANDS, *logs.COMMANDS, *accounts.COMMANDS, *upkeep.
 @model_option
 @json_option
 def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json: bool) -> None:
-    """Play the user's side of transcripts against the offline partner.
+    """Play transcripts against the offline partner.
+
+    What is played of them is the side of the user; the partner answers.
 
     What was played into the store before is not played again: the same command goes on where it was interrupted.
     """

@@ -76,7 +76,7 @@ def tree(conversation: str, url: str | None, file: Path | None, as_json: bool) -
 @store_or_file
 @json_option
 def show(branch: str, at: int | None, url: str | None, file: Path | None, as_json: bool) -> None:
-    """Print the transcript of a branch, and the law's events in it."""
+    """Print what was said on a branch, and the law's events."""
     from lastresort.projections import transcript
 
     from . import display
@@ -143,9 +143,9 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
 )
 @json_option
 def audit(first: str | None, url: str | None, file: Path | None, second_reading: bool | None, as_json: bool) -> None:
-    """Replay a whole log, and name each event that breaks a rule.
+    """Replay a whole log, and name what breaks a rule.
 
-    The log is that of a store, or in a file.
+    The log is that of a store, or in a file. Each event that breaks a rule is named, with the rule.
     """
     from lastresort.adapters.importers.log_file import read_log
     from lastresort.adapters.upkeep.audited import (

@@ -15,7 +15,9 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 @click.option("--allow", multiple=True, metavar="NAME", help="Accept what this check finds. May be repeated.")
 @json_option
 def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: bool) -> None:
-    """Say what is wrong with a store, or about to be, and what to do. It changes nothing.
+    """Say what is wrong with a store, and what to do.
+
+    It looks for what is about to go wrong, too, and changes nothing.
 
     Exit status: 0 if nothing is wrong beside what is allowed; 1 if something is.
     """
@@ -66,7 +68,10 @@ def migrate(first: str | None, url: str | None, as_json: bool) -> None:
 @store_optional
 @json_option
 def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
-    """Copy a store that is in use to FILE, and its keys to FILE-keys. The master key is for you to keep."""
+    """Copy a store that is in use, and its keys.
+
+    The log goes to FILE, the keys to FILE-keys. The master key is for you to keep.
+    """
     from lastresort.adapters.upkeep.backup import backup as back_up
 
     from . import display
