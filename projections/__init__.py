@@ -3,15 +3,20 @@
 from .audit import Finding, Report, audit, audit_global, audit_tree, by_tree, merge
 from .branches import Branch, Views, views
 from .replay import Replay, fork_points
+from .supposed import BranchOutcome, Outcome, WhatIf
 from .transcript import Line, describe, transcript
+from .what_if import what_if
 
 __all__ = [
     "Branch",
+    "BranchOutcome",
     "Finding",
     "Line",
+    "Outcome",
     "Replay",
     "Report",
     "Views",
+    "WhatIf",
     "audit",
     "audit_global",
     "audit_tree",
@@ -21,4 +26,5 @@ __all__ = [
     "merge",
     "transcript",
     "views",
+    "what_if",
 ]

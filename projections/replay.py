@@ -119,6 +119,10 @@ class Replay:
         self._trees.setdefault(root, [root]).append(branch)
         self._forks[branch] = _Fork(root, event.parent, event.at)
 
+    def fork_turn(self, opened: BranchOpened) -> Turn:
+        """Return the turn before which a branch opens, or would if there were one."""
+        return _turn_at(opened, self._forks)
+
     def _prefix(self, opened: BranchOpened) -> tuple[Conversation, type[EventBase] | None]:
         """Return the state at the fork, and the type of turn that follows there on the parent's path.
 
@@ -127,7 +131,7 @@ class Replay:
         head = self.states.get(opened.parent)
         if head is None:
             return Conversation(), None
-        turn = _turn_at(opened, self._forks)
+        turn = self.fork_turn(opened)
         if (found := self._before_turns.get(turn)) is not None:
             return found, AssistantTurnTaken if turn in self._answers else UserTurnTaken
         if opened.at >= head.version:

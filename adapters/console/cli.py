@@ -25,7 +25,7 @@ from lastresort.application.ports import SealBroken
 from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES
 
-from . import INTERRUPTED, accounts, logs, looking, upkeep
+from . import INTERRUPTED, accounts, logs, looking, supposing, upkeep
 from .options import (
     BAD_INPUT,
     DEFAULT_MODEL,
@@ -108,7 +108,7 @@ def main() -> None:
     """End a conversation only as a last resort, and prove it."""
 
 
-for _command in (*looking.COMMANDS, *logs.COMMANDS, *accounts.COMMANDS, *upkeep.COMMANDS):
+for _command in (*looking.COMMANDS, *supposing.COMMANDS, *logs.COMMANDS, *accounts.COMMANDS, *upkeep.COMMANDS):
     main.add_command(_command)
 
 

@@ -1,0 +1,60 @@
+"""What a replay under another policy says: of each branch, and in sum. See `what_if.py`."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from lastresort.domain.values import Frozen
+
+
+class Outcome(StrEnum):
+    """What becomes of a branch under the other policy."""
+
+    SAME = "same"
+    WARNED_ELSEWHERE = "warned elsewhere"  # its ending is the same, a warning is not
+    ENDS_EARLIER = "ends earlier"
+    WOULD_END = "would end"
+    WOULD_NOT_END = "would not end"
+    UNDECIDABLE = "undecidable"
+
+
+class Because(StrEnum):
+    """Why nothing can be told from some point on."""
+
+    WARNING = "warning"  # the user would not have been warned as they were
+    HOLD = "hold"
+    ENDING = "ending"  # it would not have ended there
+    ATTEMPT = "attempt"  # which act was refused cannot be told
+    PROPOSAL = "proposal"  # it may have been the ending, without a handshake
+    REDIRECTION = "redirection"
+    VERDICT = "verdict"  # its category has no name under the other policy
+    BRANCH = "branch"  # another branch of the tree had parted
+
+
+class BranchOutcome(Frozen):
+    """A branch under the other policy. Events are named by their versions in the log."""
+
+    branch: str
+    conversation: str
+    outcome: Outcome
+    ended_at: int | None  # what happened: the ending, and the user turn that it saw
+    ended_turn: int | None
+    ends_at: int | None  # what would happen: the ending, or the attempt that would be one
+    ends_turn: int | None
+    undecidable_from: int | None
+    because: Because | None
+    warnings_added: tuple[int, ...]  # refused attempts that would be warnings
+    warnings_dropped: tuple[int, ...]
+    untried: int | None  # the first user turn after an answer that could have warned, under the other policy alone
+
+
+class WhatIf(NamedTuple):
+    """What another policy makes of a log: branch by branch in the order in which they begin, and in sum."""
+
+    policy: str
+    policy_hash: str
+    edition: int | None  # None: the one that each event was recorded under
+    events: int
+    branches: tuple[BranchOutcome, ...]
+    sum: Mapping[str, int]  # branches by outcome, every outcome
+    untried: int

@@ -1,0 +1,432 @@
+"""What if: every conversation of a log replayed under another policy, and what can be said of it.
+
+A log says what was said and what was decided. Under other terms some of it would have been otherwise, and from there on
+the words of the people in it are answers to something that was never said. So a replay says as much as the log decides,
+and then *undecidable*; it never guesses.
+
+What is taken as it was, up to where the two histories part:
+
+* Facts: turns, verdicts, requests and confirmations, risks that somebody raised, models, branches. A unit that nobody
+  judged is judged by nobody here too, whatever `second_opinion` would have asked. A change of policy is a change still,
+  which voids warnings, and the other policy governs after it as before.
+* The model's acts, as attempts: those that were recorded and those that were refused. The other law is asked of each. A
+  refusal names the kind of act and the rules, and not of which category or on which ground it was: of all that it may
+  have been, those count that the recorded law refuses by the same rules. Where some of them would be allowed and some
+  not, nothing can be told.
+* A hold that a verdict brings follows from the policy: it is raised where the other policy holds, and only there.
+
+Where the histories part:
+
+* A warning that was given would be refused, or one that was refused would be given: undecidable from the user's next
+  turn on, which answers it.
+* A hold is on in only one of the two while the model answers: it is told of it, and answers otherwise. Undecidable from
+  the user's next turn on.
+* An ending that happened would be refused: undecidable from there on, since what would have come after was never said.
+  So nobody can say that a conversation ends *later*. But under a policy that can never end anything it does not end.
+* An ending that was refused would happen: the branch ends there. That is decided, and the turns that followed it are
+  no more.
+* What leaves no trace may have been tried (a statement that hope is exhausted, a redirection that only another edition
+  allows, a risk that only the other policy lets somebody clear; a call to end that a handshake made a proposal):
+  undecidable from where it would count.
+* Branches of a tree share their risks and their user. Once one has parted, what comes later in the log on any branch of
+  its tree is undecidable.
+
+What it cannot say is what a model would have tried that knew the other terms: it warned when it was told that it may.
+`untried` names where the other policy alone would have let it warn, and it did not try, or, in shadow mode, where a
+warning may have been withheld, since a refused withholding leaves no trace. The ground truth is to play the
+other policy with scripted users; this is what a log decides without.
+
+Its memory is that of a replay; see `replay.py`.
+"""
+
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from typing import NamedTuple
+
+from lastresort.domain.decider import harm_of
+from lastresort.domain.events import (
+    AssistantTurnTaken,
+    AttemptRefused,
+    BranchOpened,
+    ConversationEnded,
+    ConversationStarted,
+    EndProposed,
+    Event,
+    EventBase,
+    PolicyChanged,
+    Recorded,
+    RiskCleared,
+    RiskRaised,
+    TurnAssessed,
+    UserTurnTaken,
+    WarningGiven,
+    WarningWithheld,
+)
+from lastresort.domain.law import broken_by
+from lastresort.domain.policy import Policy
+from lastresort.domain.rules_of_conversations import AFTER_THE_END, NAMES_A_TURN
+from lastresort.domain.state import Conversation, evolve
+from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Risk, Verdict
+
+from .attempts import Attempts, ending_of, may_end, may_warn
+from .replay import Replay, Turn, fork_points
+from .supposed import Because, BranchOutcome, Outcome, WhatIf
+
+
+def what_if(
+    log: Iterable[Recorded], policy: Policy, *, edition: int | None = None, forks: Container[Turn] | None = None
+) -> WhatIf:
+    """Replay a log under another policy, which governs every conversation in it from its beginning on.
+
+    Args:
+        log: every event from the beginning, in order; read once if `forks` are given or it is no sequence.
+        policy: the other policy.
+        edition: the edition of the law to ask; None for the one that was in force.
+        forks: the turns at which branches open, as `fork_points` returns them for the same log, to save memory.
+
+    Raises:
+        ValueError: there is no such edition.
+    """
+    if edition is not None and edition not in EDITIONS:
+        raise ValueError(f"edition {edition} is not one of {', '.join(map(str, EDITIONS))}")
+    if forks is None and isinstance(log, Sequence):
+        forks = fork_points(log)
+    play = _Play(policy, edition, forks)
+    for recorded in log:
+        play.take(recorded)
+    branches = tuple(play.outcome(branch, row) for branch, row in play.rows.items())
+    counted = Counter(row.outcome for row in branches)
+    return WhatIf(
+        policy.name,
+        policy.hash,
+        edition,
+        play.events,
+        branches,
+        {outcome.value: counted[outcome] for outcome in Outcome},
+        sum(row.untried is not None for row in branches),
+    )
+
+
+LEAST_REDIRECTIONS = 2
+"""The fewest that any policy asks for before a warning."""
+
+
+class _Ending(NamedTuple):
+    at: int
+    turn: int
+    ground: Ground
+
+
+class _Row:
+    """What is known of a branch so far."""
+
+    __slots__ = (
+        "added", "because", "conversation", "doubt", "dropped", "ended", "ends", "proposed", "root", "undecidable",
+        "untried",
+    )  # fmt: skip
+
+    def __init__(self, root: str, conversation: str) -> None:
+        self.root, self.conversation = root, conversation
+        self.ended: _Ending | None = None  # what happened
+        self.ends: _Ending | None = None  # what would happen
+        self.doubt: Because | None = None  # why the user's next turn answers something else
+        self.proposed: int | None = None  # a proposal that may have been the ending
+        self.undecidable: int | None = None
+        self.because: Because | None = None
+        self.added: tuple[int, ...] = ()
+        self.dropped: tuple[int, ...] = ()
+        self.untried: int | None = None
+
+
+_TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
+_ASKED = frozenset(NAMES_A_TURN) - {TurnAssessed} | {RiskCleared}
+
+
+class _Play:
+    """The log as it was recorded, and beside it the same log under the other policy.
+
+    While nothing has come up that the policies see differently, a branch is *in step*: its other state is the recorded
+    one but for the policy, and is not made. `_apart` has the other states of the branches that are not.
+    """
+
+    def __init__(self, policy: Policy, edition: int | None, forks: Container[Turn] | None) -> None:
+        self.rows: dict[str, _Row] = {}
+        self.events = 0
+        self._policy, self._edition, self._open_at = policy, edition, forks
+        self._named = VOCABULARY | set(policy.categories)
+        self._recorded = Replay(forks=forks)
+        self._apart: dict[str, Conversation] = {}
+        self._apart_before: dict[Turn, Conversation] = {}
+        self._parted: set[str] = set()  # the trees, by root
+        self._saw: dict[str, tuple[str, bool]] = {}  # by root, the last verdict that saw a risk: command, held here
+        self._attempts = Attempts(policy)
+
+    def take(self, recorded: Recorded) -> None:
+        """Take the next event of the log."""
+        self.events += 1
+        branch, event = recorded.branch, recorded.event
+        row = self.rows.get(branch)
+        if row is None:
+            row = self._begun(branch, event)
+        if row.root in self._parted:
+            self._after_parting(row, recorded)
+            return
+        before = self._recorded.before(recorded)
+        kind = type(event)
+        if branch not in self._apart and self._stays_in_step(before, row, event, kind):
+            self._recorded.take(recorded, before)
+            return
+        other = self._apart.get(branch)
+        if other is None:
+            other = self._like(before)
+        self._apart[branch] = self._beside(recorded, row, before, other)
+        after = self._recorded.take(recorded, before)
+        if kind is UserTurnTaken and self._is_in_step(after, self._apart[branch]):
+            del self._apart[branch]
+
+    def _begun(self, branch: str, event: Event) -> _Row:
+        root, conversation = branch, branch
+        if isinstance(event, BranchOpened):
+            parent = self.rows.get(event.parent)
+            root, conversation = parent.root if parent else branch, event.conversation
+        elif isinstance(event, ConversationStarted):
+            conversation = event.conversation
+        row = self.rows[branch] = _Row(root, conversation)
+        return row
+
+    # --- in step --------------------------------------------------------------------------------------------------
+
+    def _stays_in_step(self, before: Conversation, row: _Row, event: Event, kind: type[EventBase]) -> bool:
+        """Whether the policies make the same of an event, so that it need not be asked what the other one does."""
+        if self._edition is not None and self._edition != before.law:
+            return False
+        if kind is AssistantTurnTaken:
+            return not before.risks and row.proposed is None
+        if kind is UserTurnTaken:
+            unit = before.unit
+            calm = before.episode.numbers is None and (unit is None or unit.judgement is not Verdict.HARMFUL)
+            return calm and row.doubt is None and row.proposed is None
+        if isinstance(event, TurnAssessed):
+            return event.risk is Risk.NONE and (event.category is None or event.category in self._named)
+        return kind is ConversationStarted and self._edition is None
+
+    def _like(self, state: Conversation) -> Conversation:
+        return state._replace(policy=self._policy)
+
+    @staticmethod
+    def _is_in_step(state: Conversation, other: Conversation) -> bool:
+        return other[:10] == state[:10] and other[11:] == state[11:]  # all but the policy
+
+    # --- side by side -----------------------------------------------------------------------------------------------
+
+    def _beside(self, recorded: Recorded, row: _Row, state: Conversation, other: Conversation) -> Conversation:
+        """Return the other state after an event, and note in the row what is different."""
+        event, version = recorded.event, recorded.version
+        kind = type(event)
+        if kind in _TAKEN and (self._open_at is None or (recorded.branch, version) in self._open_at):
+            self._apart_before[recorded.branch, version] = other
+        if (kind in _TAKEN or kind is TurnAssessed) and not self._goes_on(row, version):
+            return other
+        passed = other._replace(version=version)
+        match event:
+            case ConversationStarted():
+                return evolve(Conversation(), self._terms(event, self._edition or event.law))
+            case BranchOpened():
+                return self._branch(recorded, row, event, other)
+            case UserTurnTaken() if row.doubt is not None:
+                self._part(row, version, row.doubt)
+            case UserTurnTaken():
+                self._look_for_untried(row, state, other)
+            case AssistantTurnTaken():
+                self._answered(row, state, other)
+            case TurnAssessed():
+                return self._assessed(recorded, row, event, state, other)
+            case RiskRaised() if not self._held_here(recorded, row):
+                return passed
+            case PolicyChanged():
+                return evolve(other, self._terms(event, self._edition or event.law))
+            case ConversationEnded():
+                return self._ended(row, version, event, other)
+            case AttemptRefused() if row.ends is None:
+                return self._attempted(row, version, event, state, other)
+            case _ if kind in _ASKED:
+                return self._asked(row, version, event, state, other)
+            case _:
+                pass
+        return evolve(other, event)
+
+    def _terms(self, event: ConversationStarted | PolicyChanged, law: int) -> ConversationStarted | PolicyChanged:
+        return event.model_copy(update={"policy": self._policy, "policy_hash": self._policy.hash, "law": law})
+
+    def _goes_on(self, row: _Row, version: int) -> bool:
+        """Whether a turn or a verdict comes after all; where the branch would have ended before it, it does not."""
+        if row.ends is not None and row.ended is None:
+            self._parted.add(row.root)
+            return False
+        if row.proposed is not None and row.ended is None:
+            self._part(row, row.proposed, Because.PROPOSAL)
+            return False
+        return True
+
+    def _part(self, row: _Row, version: int, because: Because) -> None:
+        if row.undecidable is None:
+            row.undecidable, row.because = version, because
+        self._parted.add(row.root)
+
+    def _branch(self, recorded: Recorded, row: _Row, event: BranchOpened, other: Conversation) -> Conversation:
+        """A branch opens where it did, unless its user had seen something else on its parent by then."""
+        parent = self.rows.get(event.parent)
+        if parent is not None and (parent.doubt or parent.proposed or (parent.ends and not parent.ended)):
+            self._part(row, recorded.version, Because.BRANCH)
+            return other
+        prefix = self._apart_before.get(self._recorded.fork_turn(event), other)
+        tree = self._recorded.tree_of(event.parent)
+        risks = tuple(dict.fromkeys(risk for branch in tree for risk in self._other(branch).risks))
+        return evolve(prefix._replace(fork=None), event.model_copy(update={"risks": risks}))
+
+    def _other(self, branch: str) -> Conversation:
+        return self._apart.get(branch) or self._like(self._recorded.states[branch])
+
+    # --- verdicts and holds -----------------------------------------------------------------------------------------
+
+    def _assessed(
+        self, recorded: Recorded, row: _Row, event: TurnAssessed, state: Conversation, other: Conversation
+    ) -> Conversation:
+        strange = event.category is not None and event.category not in self._named
+        if strange and broken_by(other, event) and not broken_by(state, event):
+            self._part(row, recorded.version, Because.VERDICT)
+        after = evolve(other, event)
+        about = event.about or About.SELF
+        holds, held = (
+            one.policy.holds_on(event.risk, event.about, one.law) and all(risk.about is not about for risk in one.risks)
+            for one in (other, state)
+        )
+        self._saw[row.root] = recorded.command_id, holds
+        if holds and not held:
+            raised = RiskRaised(by=event.by, risk=recorded.command_id, about=about)
+            for branch in self._recorded.tree_of(recorded.branch):
+                there = self._other(branch)
+                self._apart[branch] = evolve(there, raised)._replace(version=there.version)
+            after = evolve(after, raised)
+        if state.law != other.law:
+            self._doubt_redirections(row, evolve(state, event), after)
+        return after._replace(version=recorded.version, hold_due=after.hold_due if holds and held else -1)
+
+    def _held_here(self, recorded: Recorded, row: _Row) -> bool:
+        """Whether a risk is raised here too: by itself, or by a verdict on which the other policy holds."""
+        command, holds = self._saw.get(row.root, ("", True))
+        return holds or command != recorded.command_id
+
+    def _answered(self, row: _Row, state: Conversation, other: Conversation) -> None:
+        if bool(state.risks) != bool(other.risks) or (other.risks and self._lets_more_clear(state)):
+            row.doubt = row.doubt or Because.HOLD
+        if state.law != other.law:
+            self._doubt_redirections(row, state, other)
+
+    def _doubt_redirections(self, row: _Row, state: Conversation, other: Conversation) -> None:
+        """Note where the answer may redirect in one edition only: that it tried, and was refused, left no trace."""
+        unit, there = state.unit, other.unit
+        if unit is not None and there is not None and there.judgement is Verdict.HARMFUL is not unit.judgement:
+            row.doubt = row.doubt or Because.REDIRECTION
+
+    def _lets_more_clear(self, state: Conversation) -> bool:
+        return not set(self._policy.may_clear_risk) <= set(state.policy.may_clear_risk)
+
+    # --- acts -------------------------------------------------------------------------------------------------------
+
+    def _asked(self, row: _Row, version: int, event: Event, state: Conversation, other: Conversation) -> Conversation:
+        """An act that was recorded happens where the other law allows it too."""
+        if isinstance(event, WarningWithheld):
+            event = event.model_copy(update={"policy_hash": self._policy.hash})
+        if broken_by(other, event):
+            if isinstance(event, WarningGiven | WarningWithheld):
+                row.dropped = (*row.dropped, version)
+            if isinstance(event, WarningGiven):
+                row.doubt = row.doubt or Because.WARNING
+            return other._replace(version=version)
+        ends_at_once = state.policy.handshake and not self._policy.handshake and row.ends is None
+        if ends_at_once and isinstance(event, EndProposed) and may_end(other, event):
+            row.proposed = version
+        return evolve(other, event)
+
+    def _ended(self, row: _Row, version: int, event: ConversationEnded, other: Conversation) -> Conversation:
+        ending = _Ending(version, event.seen, event.ground)
+        row.ended, row.proposed = ending, None
+        if row.ends is not None:  # by an earlier attempt for the same turn
+            return other._replace(version=version)
+        ours = ending_of(other, event.by, event.ground, event.category)
+        if broken_by(other, ours):
+            self._part(row, version, Because.ENDING)
+            return other
+        row.ends = ending
+        return evolve(other, ours)
+
+    def _attempted(
+        self, row: _Row, version: int, event: AttemptRefused, state: Conversation, other: Conversation
+    ) -> Conversation:
+        """An act that was refused happens where the other law allows it."""
+        may = self._attempts.allowed(event, state, other, clears_more=self._lets_more_clear(state))
+        if may is None:
+            self._part(row, version, Because.ATTEMPT)
+        elif isinstance(may, WarningGiven):
+            row.added, row.doubt = (*row.added, version), row.doubt or Because.WARNING
+        elif isinstance(may, ConversationEnded):
+            row.ends = _Ending(version, may.seen, may.ground)
+        after = evolve(other, may) if isinstance(may, EventBase) else other
+        return after._replace(version=version)
+
+    def _look_for_untried(self, row: _Row, state: Conversation, other: Conversation) -> None:
+        """Note where the other policy alone would have let the model warn, before the user went on."""
+        unit = other.unit
+        if row.untried or unit is None or unit.judgement is not Verdict.HARMFUL or not other.answered:
+            return
+        now, harm = other.now, harm_of(other)
+        if harm is None or unit.warnings or now.warnings or max(now.attempted, now.failed) < LEAST_REDIRECTIONS:
+            return
+        if may_warn(other, harm) and not may_warn(state, harm):
+            row.untried = unit.turn
+
+    # --- after that -------------------------------------------------------------------------------------------------
+
+    def _after_parting(self, row: _Row, recorded: Recorded) -> None:
+        event = recorded.event
+        if isinstance(event, ConversationEnded) and row.ended is None:
+            row.ended = _Ending(recorded.version, event.seen, event.ground)
+        if row.ends is None and row.undecidable is None and type(event) not in AFTER_THE_END:
+            row.undecidable, row.because = recorded.version, row.doubt or Because.BRANCH
+
+    def outcome(self, branch: str, row: _Row) -> BranchOutcome:
+        """Return what is to be said of a branch where the log ends."""
+        if row.proposed is not None and row.ended is None:
+            self._part(row, row.proposed, Because.PROPOSAL)
+        return BranchOutcome(
+            branch=branch,
+            conversation=row.conversation,
+            outcome=self._came_of(row),
+            ended_at=row.ended and row.ended.at,
+            ended_turn=row.ended and row.ended.turn,
+            ends_at=row.ends and row.ends.at,
+            ends_turn=row.ends and row.ends.turn,
+            undecidable_from=row.undecidable,
+            because=row.because,
+            warnings_added=row.added,
+            warnings_dropped=row.dropped,
+            untried=row.untried,
+        )
+
+    def _came_of(self, row: _Row) -> Outcome:
+        if row.undecidable is not None:
+            return Outcome.WOULD_NOT_END if row.ended and self._never(row.ended.ground) else Outcome.UNDECIDABLE
+        if row.ends is not None and row.ended is None:
+            return Outcome.WOULD_END
+        if row.ends is not None and row.ended is not None and row.ends[1:] != row.ended[1:]:
+            return Outcome.ENDS_EARLIER
+        return Outcome.WARNED_ELSEWHERE if row.added or row.dropped else Outcome.SAME
+
+    def _never(self, ground: Ground) -> bool:
+        """Whether the other policy ends nothing on a ground, whatever is said."""
+        policy = self._policy
+        can_be_checked = bool(policy.trusted_for_risk)
+        return not can_be_checked or (
+            ground is Ground.LAST_RESORT and not (policy.categories and policy.eligible_models)
+        )

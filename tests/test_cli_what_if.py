@@ -1,0 +1,85 @@
+"""`lastresort what-if`: a table for people, JSON for programs, a sweep with a plot; and nothing is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from .cli_kit import as_json, run, url
+
+__all__ = ["run", "url"]
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def off(tmp_path: Path) -> Path:
+    """A policy that never ends anything."""
+    (tmp_path / "off.toml").write_text('name = "off"\neligible_models = []\n')
+    return tmp_path / "off.toml"
+
+
+def test_a_table_for_people(run: Run, url: str, off: Path) -> None:
+    """The branches that come out otherwise, and how many of each outcome; no wider than 80 columns."""
+    told = run("what-if", url, "--policy", off).stdout
+    assert "Under policy off" in told
+    assert "would not end" in told
+    assert "The model's attempts are taken as they were." in told
+    assert max(map(len, told.splitlines())) <= 80
+    assert "Under policy" not in run("what-if", url, "--policy", "default").stdout
+
+
+def test_json_for_programs(run: Run, url: str, off: Path) -> None:
+    """Every branch, and the sum."""
+    told = as_json(run("what-if", url, "--policy", off, "--json"))
+    assert told["outcomes"]["would not end"] == 1
+    assert len(told["branches"]) == sum(told["outcomes"].values())
+    assert {row["branch"]: row["outcome"] for row in told["branches"]}["c"] == "would not end"
+
+
+def test_it_writes_nothing_and_reads_a_file_too(run: Run, url: str, off: Path, tmp_path: Path) -> None:
+    """What it says of the exported log is what it says of the store, which is as it was."""
+    before = run("export", url).stdout
+    of_store = run("what-if", "--store", url, "--policy", off, "--json").stdout
+    (tmp_path / "log.jsonl").write_text(before)
+    assert run("what-if", tmp_path / "log.jsonl", "--policy", off, "--json").stdout == of_store
+    assert run("what-if", "-", "--policy", off, "--json", input=before).stdout == of_store
+    assert run("export", url).stdout == before
+
+
+def test_another_edition(run: Run, url: str) -> None:
+    """What the law of edition 2 would have made of it; there is no edition 3."""
+    told = as_json(run("what-if", url, "--policy", "default", "--edition", "2", "--json"))
+    assert told["edition"] == 2
+    run("what-if", url, "--policy", "default", "--edition", "3", status=2)
+
+
+def test_a_sweep(run: Run, url: str) -> None:
+    """A row and a bar for each value, at 80 columns."""
+    told = run("what-if", url, "--policy", "default", "--sweep", "min_failed_redirections=2..6").stdout
+    assert "Branches that surely end:" in told
+    assert [line.split()[0] for line in told.splitlines() if "#" in line] == ["2", "3", "4", "5", "6"]
+    assert max(map(len, told.splitlines())) <= 80
+    swept = as_json(run("what-if", url, "--policy", "default", "--sweep", "min_severity=2..3", "--json"))
+    assert [one["value"] for one in swept["values"]] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "why"),
+    [
+        ("name=1..2", "no number of a policy"),
+        ("min_failed_redirections", "write KEY=LOW..HIGH"),
+        ("min_failed_redirections=3..2", "write KEY=LOW..HIGH"),
+        ("min_failed_redirections=1..2", "min_failed_redirections: 1: Input should be greater than or equal to 2"),
+    ],
+)
+def test_a_sweep_that_cannot_be(run: Run, url: str, sweep: str, why: str) -> None:
+    """It says what is wrong."""
+    assert why in run("what-if", url, "--policy", "default", "--sweep", sweep, status=2).stderr
+
+
+def test_many_branches(run: Run, url: str, off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table for people ends somewhere."""
+    monkeypatch.setattr("lastresort.adapters.console.supposing._SHOWN", 0)
+    assert "more; --json has all" in run("what-if", url, "--policy", off).stdout

@@ -1,0 +1,56 @@
+"""What another policy would have made of a log: what is decided agrees with playing it, and nothing else is decided."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lastresort.domain.policy import Policy
+from lastresort.domain.values import Ground, Mode
+from lastresort.projections.supposed import Outcome
+from lastresort.projections.what_if import what_if
+
+from .scripts import Played, Step, pairs, play, scripts, terms
+
+
+def _steps(played: Played, versions: tuple[int, ...]) -> set[int]:
+    return {played.step_of[version] for version in versions}
+
+
+@settings(max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.data(),
+    pairs(),
+    st.sampled_from([(2, None), (2, None), (1, None), (1, 2), (2, 1)]),
+    st.sampled_from([False] * 4 + [True]),
+)
+def test_what_is_decided_is_what_playing_it_gives(
+    data: st.DataObject, policies: tuple[Policy, Policy], editions: tuple[int, int | None], shadow: bool
+) -> None:
+    """A user whose words do not depend on the model, a model that attempts the same acts, and another policy."""
+    script: list[Step] = data.draw(scripts(shadow=shadow))
+    (policy, other), (law, edition) = policies, editions
+    mode = Mode.SHADOW if shadow else Mode.ENFORCED
+    played = play(script, policy, law, mode)
+    really = play(script, other, edition or law, mode)
+    (row,) = what_if(played.log, other, edition=edition).branches
+    until = len(script) if row.undecidable_from is None else played.step_of[row.undecidable_from]
+    if row.undecidable_from is None:
+        assert really.ended == (None if row.ends_at is None else played.step_of[row.ends_at])
+        until = until if really.ended is None else really.ended
+    else:
+        assert really.ended is None or really.ended >= until
+    if row.outcome is Outcome.WOULD_NOT_END:
+        assert really.ground is not Ground.LAST_RESORT
+    dropped, added = _steps(played, row.warnings_dropped), _steps(played, row.warnings_added)
+    warned = set(played.warned) - dropped | added
+    assert {step for step in warned if step < until} == {step for step in really.warned if step < until}
+    assert not dropped & set(really.withheld)  # of what else could be withheld there is no trace
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scripts(), terms(), st.integers(1, 2))
+def test_the_same_policy_gives_the_same(script: list[Step], policy: Policy, law: int) -> None:
+    """Nothing is undecidable where nothing is different."""
+    played = play(script, policy, law)
+    (row,) = what_if(played.log, policy).branches
+    assert row.outcome is Outcome.SAME
+    assert (row.undecidable_from, row.ends_at, row.untried) == (None, row.ended_at, None)
