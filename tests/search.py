@@ -53,6 +53,28 @@ def canonical(state: Conversation, cap: int) -> tuple[Any, ...]:
         state.policy.name,
         state.model,
         state.fork,
+        None if state.law == 1 else _of_the_second_edition(state, cap),
+        frozenset((hold.hold, hold.reason, hold.until) for hold in state.holds),
+        state.mode,
+    )
+
+
+def _of_the_second_edition(state: Conversation, cap: int) -> tuple[Any, ...]:
+    """Who said what of a unit, whose turns it is of, and what an episode has beside its failures."""
+    unit, episode, wishes = state.unit, state.episode, state.wishes
+    return (
+        state.law,
+        state.ended and state.ended.granted,
+        wishes.requested_by,
+        wishes.to_confirm_by,
+        unit
+        and (
+            frozenset(opinion._replace(turn=opinion.turn == unit.turn) for opinion in unit.opinions),
+            (unit.user, unit.shared, unit.absolved, unit.risk_seen, unit.since_begun),
+            frozenset((warned.category, warned.user) for warned in unit.warnings),
+        ),
+        (min(episode.attempted, cap), episode.relapses, frozenset((w.category, w.user) for w in episode.warnings)),
+        episode.withheld is not None and (2 if unit and episode.withheld > unit.turn else 1),
     )
 
 
@@ -118,7 +140,17 @@ def unsound(why: str, past: History, *events: Event) -> Unsound:
 # history, can add that it is no user turn, or that its unit was answered, or that a proposal was for another turn.
 BESIDE_STALE = frozenset({"refers-to-the-path", "redirects-harm", "proposed-first"})
 AFTER_THE_END = frozenset(
-    {"FeedbackGiven", "AppealFiled", "AppealDecided", "RiskRaised", "RiskCleared", "BranchedOff", "ContentErased"}
+    {
+        "FeedbackGiven",
+        "AppealFiled",
+        "AppealDecided",
+        "RiskRaised",
+        "RiskCleared",
+        "BranchedOff",
+        "ContentErased",
+        "ErasureHeld",
+        "ErasureReleased",
+    }
 )
 
 
@@ -163,7 +195,8 @@ def _check_ending(past: History, state: Conversation, ending: ConversationEnded)
         warning, unit = past.at(evidence.warning), oracle.current(past)
         holds = (
             len(set(evidence.redirections)) >= 2
-            and max(evidence.redirections[:2]) < evidence.warning < evidence.tested_by < evidence.hope
+            and (state.law > 1 or max(evidence.redirections[:2]) < present(evidence.warning))
+            and present(evidence.warning) < evidence.tested_by < evidence.hope
             and (warning.names_behaviour and warning.redirects and warning.states_consequence)
             and unit is not None
             and unit.judgement is Verdict.HARMFUL

@@ -20,7 +20,15 @@ from lastresort import Chat, Conversations, Recorded, open_conversations
 from lastresort.adapters.testing import ConversationMachine
 from lastresort.application.ports import Append
 from lastresort.application.service import Service
-from lastresort.domain.events import EVENTS, AppealDecided, AppealFiled, HopeExhausted, RiskCleared, WarningGiven
+from lastresort.domain.events import (
+    EVENTS,
+    AppealDecided,
+    AppealFiled,
+    HopeExhausted,
+    RiskCleared,
+    WarningGiven,
+    WarningWithheld,
+)
 from lastresort.domain.state import fold
 from lastresort.projections import Replay, views
 
@@ -39,7 +47,9 @@ PROFILE = settings(
 MEMORY = Path("/dev/shm")  # where there is one: what is tested here is the law, not the disk
 
 
-SELDOM = {AppealDecided.kind, AppealFiled.kind, HopeExhausted.kind, RiskCleared.kind, WarningGiven.kind}
+SELDOM = {
+    AppealDecided.kind, AppealFiled.kind, HopeExhausted.kind, RiskCleared.kind, WarningGiven.kind, WarningWithheld.kind,
+}  # fmt: skip
 """What a run as short as in development need not reach."""
 
 

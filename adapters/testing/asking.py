@@ -6,7 +6,7 @@ from lastresort.domain import commands as ask
 from lastresort.domain.decider import in_the_way
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import About, Actor, ActorKind, Ground, Risk, Verdict
+from lastresort.domain.values import About, Actor, ActorKind, Ground, Mode, Risk, Verdict
 
 USER = Actor(kind=ActorKind.USER, id="user")
 MODEL = Actor(kind=ActorKind.MODEL, id="claude-opus-4-1")
@@ -157,6 +157,10 @@ def _led_away(goal: Goal, state: Conversation, missing: set[str]) -> ask.Command
     if goal.category is not None and unit.harmful_in(goal.category):
         *redirection, warning = _leading_away(state, _model_of(state))[: 2 + CATEGORIES.index(goal.category)]
         stands = state.warning(goal.category) or unit.warnings
+        if state.mode is Mode.SHADOW and state.now.withheld is None and not missing & {"redirected-first"}:
+            return _command(ask.WithholdWarning, _model_of(state), seen=unit.turn, category=goal.category)
+        if state.mode is Mode.SHADOW and not missing & {"redirected-first"}:  # no ending comes of it
+            return _command(ask.ChangePolicy, OPERATOR, policy=EASY, mode=Mode.ENFORCED)
         if not stands and not missing & {"redirected-first", "stricter-governs"}:
             return warning
         if unit.redirection is None:

@@ -28,7 +28,18 @@ from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import content_of
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import About, AppealOutcome, ErasureCause, Ground, Rating, Risk, Verdict
+from lastresort.domain.values import (
+    EDITIONS,
+    About,
+    AppealOutcome,
+    ErasureCause,
+    Ground,
+    HoldReason,
+    Mode,
+    Rating,
+    Risk,
+    Verdict,
+)
 
 from .asking import ASSESSOR, CATEGORIES, EASY, GOALS, MODEL, OPERATOR, OTHER_MODEL, Goal, towards
 from .lawful import as_text, assert_lawful
@@ -70,9 +81,15 @@ class ConversationMachine(RuleBasedStateMachine):
 
     # --- steps ------------------------------------------------------------------------------------------------
 
-    @initialize(target=branches, policy=st.just(EASY) | policies())
-    def start(self, policy: Policy) -> str:
-        return self.conversations.start(model=MODEL.id, account="account", policy=policy).branch
+    @initialize(
+        target=branches,
+        policy=st.just(EASY) | policies(),
+        law=st.sampled_from(EDITIONS),
+        mode=st.sampled_from([Mode.ENFORCED, Mode.ENFORCED, Mode.SHADOW]),
+    )
+    def start(self, policy: Policy, law: int, mode: Mode) -> str:
+        started = self.conversations.start(model=MODEL.id, account="account", policy=policy, law=law, mode=mode)
+        return started.branch
 
     def act(self, branch: str, other: bool) -> Any:
         """The handle of one of the two processes on a branch. It keeps what it has seen, and so it may be stale."""
@@ -138,6 +155,8 @@ class ConversationMachine(RuleBasedStateMachine):
                 chat.redirect()
             case ask.GiveWarning(category=category):
                 chat.warn(category)
+            case ask.WithholdWarning(category=category):
+                chat.withhold_warning(category)
             case ask.RequestEnd():
                 chat.request_end()
             case ask.ConfirmEnd():
@@ -204,9 +223,22 @@ class ConversationMachine(RuleBasedStateMachine):
         opened = chat.retry(turn) if retries else chat.edit(turn, "other words of the user")
         return multiple() if isinstance(opened, Refused) else opened.branch
 
-    @rule(branch=branches, other=st.booleans(), policy=policies())
-    def policy_changes(self, branch: str, other: bool, policy: Policy) -> None:
-        self.act(branch, other).change_policy(policy, by=OPERATOR)
+    @rule(
+        branch=branches,
+        other=st.booleans(),
+        policy=policies(),
+        law=st.sampled_from([None, *EDITIONS]),
+        mode=st.none() | st.sampled_from(Mode),
+    )
+    def policy_changes(self, branch: str, other: bool, policy: Policy, law: int | None, mode: Mode | None) -> None:
+        self.act(branch, other).change_policy(policy, law=law, mode=mode, by=OPERATOR)
+
+    @rule(branch=branches, other=st.booleans(), by=st.sampled_from([OPERATOR, OPERATOR, MODEL]), lets_go=st.booleans())
+    def words_are_held(self, branch: str, other: bool, by: Any, lets_go: bool) -> None:
+        """And perhaps released again, by whichever process."""
+        self.act(branch, other).hold("case", reason=HoldReason.LITIGATION, by=by)
+        if lets_go:
+            self.act(branch, not other).release_hold("case", by=by)
 
     @rule(branch=branches, other=st.booleans(), model=st.sampled_from([MODEL.id, OTHER_MODEL.id]))
     def model_changes(self, branch: str, other: bool, model: str) -> None:
@@ -233,7 +265,9 @@ class ConversationMachine(RuleBasedStateMachine):
     def a_conversation_is_erased(self, branch: str, other: bool) -> None:
         held = self.others if other else self.conversations
         tree, conversation = held.tree_log(branch), held.state(branch).conversation
-        held.erase_conversation(conversation, by=OPERATOR, cause=ErasureCause.LEGAL, command_id=held.new_id())
+        outcome = held.erase_conversation(conversation, by=OPERATOR, cause=ErasureCause.LEGAL, command_id=held.new_id())
+        if isinstance(outcome, Refused):  # by a legal hold
+            return
         self.erased.update(Place(recorded.branch, recorded.version) for recorded in tree)
 
     @rule(branch=branches)
