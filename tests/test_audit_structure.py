@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lastresort import Conversations, ForkCause
+from lastresort import Conversations, ForkCause, HoldReason
 from lastresort.application.chat import Chat
 from lastresort.domain.events import BranchedOff, BranchOpened, Recorded, RiskCleared, RiskRaised, Unreadable, UserLeft
 from lastresort.domain.values import OpenRisk
@@ -278,3 +278,18 @@ class at_most:
 
         signal.alarm(0)
         signal.signal(signal.SIGALRM, self.before)
+
+
+def test_a_legal_hold_that_is_not_everywhere_is_found(chats: Conversations) -> None:
+    """Set on one branch of two, or released on one of them: words could be erased on the other."""
+    chat = started(chats)
+    chat.user_turn("Hello.")
+    chat.edit(2, "Good evening.", child="d")
+    chat.hold("h", reason=HoldReason.LITIGATION, by=OPERATOR)
+    held = log_of(chats)
+    chat.release_hold("h", by=OPERATOR)
+    for log in (held, log_of(chats)):
+        assert found(log) == []
+        last, before = log[-1], log[-2]
+        assert found(log[:-1]) == [(before.branch, before.version, {"structure-hold"})]
+        assert audit(log[:-1]).findings[0].detail == f"{last.kind} h is not on: {last.branch}"

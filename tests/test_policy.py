@@ -280,3 +280,9 @@ def test_every_profile_is_as_careful_as_the_law_proposes() -> None:
         assert set(policy.hold_on) == {Risk.POSSIBLE, Risk.IMMINENT}
         assert set(policy.trusted_for_risk) == {ActorKind.ASSESSOR, ActorKind.OPERATOR}
         assert policy.may_clear_risk == ()
+
+
+def test_a_category_in_two_groups_is_refused() -> None:
+    """It would be the same harm as both."""
+    with pytest.raises(PolicyError, match="a category is in two groups: name it in one"):
+        Policy.from_toml('name = "x"\n[groups]\none = ["abuse", "hate"]\nother = ["hate"]\n')
