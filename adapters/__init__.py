@@ -39,8 +39,13 @@ def missing(error: ModuleNotFoundError, what: str, extra: str) -> NoReturn:
     package = (error.name or "").partition(".")[0]
     if package == "lastresort":
         raise error
-    need = f"{what} needs {package}, which is not installed: pip install 'lastresort[{extra}]'"
+    need = f"{what} needs {package}, which is not installed: {how_to_install(extra)}"
     raise ModuleNotFoundError(need, name=error.name) from None
+
+
+def how_to_install(extra: str) -> str:
+    """Say how the packages of an extra are installed. Nothing is published yet that pip could find by name."""
+    return f"in a clone, pip install -e '.[{extra}]'"
 
 
 def needs(what: str, extra: str, *packages: str) -> None:

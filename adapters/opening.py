@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from lastresort.adapters import how_to_install
 from lastresort.adapters.assessors.screen import phrase_screen
 from lastresort.adapters.databases.errors import FAILURES, StoreError, engine_message
 from lastresort.adapters.databases.files import StoreFiles
@@ -161,7 +162,7 @@ def _open(address: str, settings: Settings, master_key: MasterKey | None, create
         from lastresort.adapters.stores.postgres import open_postgres
         from lastresort.adapters.vault.postgres_keys import PostgresKeys
     except ImportError as error:
-        raise StoreError(f"PostgreSQL needs `pip install 'lastresort[postgres]'`: {error}") from error
+        raise StoreError(f"PostgreSQL needs the extra postgres ({how_to_install('postgres')}): {error}") from error
     store = open_postgres(address, settings, create=create)
     return store, _wrapped(store, lambda: PostgresKeys(address, settings), None, master_key)
 

@@ -100,4 +100,4 @@ def test_what_is_imported_without_its_extra_says_which_to_install(folder: str, p
     done = subprocess.run(
         [sys.executable, "-c", LACKING, module, package], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout == f"{module} needs {package}, which is not installed: pip install 'lastresort[{extra}]'\n"
+    assert done.stdout == f"{module} needs {package}, which is not installed: in a clone, pip install -e '.[{extra}]'\n"

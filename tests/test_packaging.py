@@ -237,12 +237,12 @@ def test_the_core_works_with_pydantic_alone(from_wheel: Path, tmp_path: Path) ->
     needs, status = done.stdout.splitlines()
     assert re.fullmatch(
         r"lastresort\.adapters\.open_conversations needs \w+, which is not installed: "
-        r"pip install 'lastresort\[store\]'",
+        r"in a clone, pip install -e '\.\[store\]'",
         needs,
     )
     assert (status, done.returncode) == ("2", 0)
     assert done.stderr == (
-        "lastresort: the command line needs click, which is not installed: pip install 'lastresort[cli]'\n"
+        "lastresort: the command line needs click, which is not installed: in a clone, pip install -e '.[cli]'\n"
     )
 
 

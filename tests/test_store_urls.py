@@ -94,5 +94,5 @@ def test_what_is_no_secret_of_a_url_is_shown(url: str, shown: str) -> None:
 def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is an extra."""
     monkeypatch.setitem(sys.modules, "lastresort.adapters.stores.postgres", None)
-    with pytest.raises(StoreError, match=r"pip install 'lastresort\[postgres\]'"):
+    with pytest.raises(StoreError, match=r"pip install -e '\.\[postgres\]'"):
         open_conversations("postgresql://localhost/x")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from lastresort.adapters import StoreError
+from lastresort.adapters import StoreError, how_to_install
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
 from lastresort.application.outcomes import CommandIdReused, Contended, UnknownBranch
 from lastresort.application.ports import SealBroken
@@ -258,7 +258,10 @@ def _partner(offline: bool) -> "Partner":
     if offline:
         return Offline()
     if find_spec("anthropic") is None:
-        raise BadInput("to talk to Claude, install lastresort[claude]; --offline talks to a partner that needs nothing")
+        raise BadInput(
+            f"to talk to Claude, install the extra claude: {how_to_install('claude')}; --offline talks to a partner "
+            "that needs nothing"
+        )
     if not (os.environ.get("ANTHROPIC_API_KEY") or os.environ.get("ANTHROPIC_AUTH_TOKEN")):
         raise BadInput(
             "to talk to Claude, set ANTHROPIC_API_KEY (https://console.anthropic.com gives one); --offline talks to a "

@@ -1,4 +1,4 @@
-"""The kit: the instruments that prove this project, for an embedder's own code. It needs `lastresort[testing]`."""
+"""The kit: the instruments that prove this project, for an embedder's own code. It needs the extra `testing`."""
 
 from lastresort.adapters import missing
 
