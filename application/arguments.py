@@ -4,7 +4,20 @@ A message names the argument and says how long it was, and does not repeat it: i
 mistake, and messages end up in logs.
 """
 
+import json
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lastresort.domain.turn_text import messages_in
+from lastresort.domain.values import Messages
+
+Content = str | Sequence[Mapping[str, Any]]
+"""What somebody said: text, or content blocks, `{"type": ...}`, as an API of a model has them."""
+
+_USERS_BLOCKS = {"text", "image", "document", "search_result", "container_upload"}
+_ROLES = {"user", "assistant"}
+_CALLS, _RESULT = ("tool_use", "server_tool_use", "mcp_tool_use"), "tool_result"
 
 _ID = re.compile(r"[!-~]{1,128}")
 _ADDRESS = re.compile(r"[^@]+@[^@]+\.[^@.]+")
@@ -57,3 +70,80 @@ def checked_words(argument: str, value: str) -> str:
     if not value:
         raise ValueError(f"{argument}: nothing was said; a turn of the user has words")
     return value
+
+
+def users_content(value: Content, foreign_id: str | None = None) -> str:
+    """Return the words to keep of what a user said, text or blocks, with the id that it has elsewhere.
+
+    Raises:
+        ValueError: there is nothing in it, or something that is not the user's to say.
+    """
+    if isinstance(value, str | bytes) or value is None:
+        return _with_id(checked_words("words", value), "user", foreign_id)
+    blocks = _blocks(value)
+    if strange := sorted({str(block["type"]) for block in blocks} - _USERS_BLOCKS):
+        may = ", ".join(sorted(_USERS_BLOCKS))
+        raise ValueError(f"words: {len(strange)} kinds of blocks are not the user's to say; these are: {may}")
+    return _kept([{"role": "user", "content": blocks}], foreign_id)
+
+
+def models_content(value: Content, foreign_id: str | None = None) -> str:
+    """Return the words to keep of what a model answered: text, blocks, or the messages of a turn with calls of tools.
+
+    Raises:
+        ValueError: there is nothing in it, or a call of a tool has no result, which no API would take back.
+    """
+    if isinstance(value, str):
+        return _with_id(value, "assistant", foreign_id)
+    parts = _parts(value)
+    messages: list[Any] = [*parts] if "role" in parts[0] else [{"role": "assistant", "content": _blocks(parts)}]
+    kept = _kept(messages, foreign_id)
+    if messages_in(kept) is None or not {"assistant"} <= {message["role"] for message in messages} <= _ROLES:
+        raise ValueError('words: pass blocks, {"type": ...}, or messages, {"role": ..., "content": [blocks]}')
+    blocks = [block for message in messages for block in message["content"]]
+    called = [str(block.get("id")) for block in blocks if block["type"] in _CALLS]
+    results = [str(block.get("tool_use_id")) for block in blocks if str(block["type"]).endswith(_RESULT)]
+    if sorted(called) != sorted(results):
+        raise ValueError(f"words: {len(called)} calls of tools have {len(results)} results; each needs its own")
+    return kept
+
+
+def _parts(value: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Sequence):
+        raise ValueError(f"words: text or a list of blocks is needed, not {type(value).__name__}")
+    if not value:
+        raise ValueError("words: nothing was said; a turn has words")
+    if not all(isinstance(part, Mapping) for part in value):
+        raise ValueError("words: each block is a mapping")
+    return list(value)
+
+
+def _blocks(value: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    blocks = _parts(value)
+    if not all(isinstance(block.get("type"), str) for block in blocks):
+        raise ValueError('words: each block has a "type"')
+    if not all(isinstance(block.get("text"), str) for block in blocks if block["type"] == "text"):
+        raise ValueError('words: a block of text has a "text"')
+    return blocks
+
+
+def _with_id(words: str, role: str, foreign_id: str | None) -> str:
+    if foreign_id is None:
+        return words
+    if isinstance(words, Messages):
+        raise ValueError("foreign_id: pass it with text or blocks")
+    return _kept([{"role": role, "content": [{"type": "text", "text": words}]}], foreign_id)
+
+
+def _kept(messages: Sequence[Mapping[str, Any]], foreign_id: str | None) -> Messages:
+    """Return messages as they are kept, the id that they have elsewhere beside them: no API would take it in them."""
+    kept: dict[str, Any] = {"messages": messages}
+    if foreign_id is not None:
+        kept["id"] = checked_id("foreign_id", foreign_id)
+    try:
+        words = json.dumps(kept, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        words.encode()
+    except (TypeError, ValueError) as error:
+        why = "it holds half a character" if isinstance(error, UnicodeError) else "it is not JSON"
+        raise ValueError(f"words: {why}") from None
+    return Messages(words)

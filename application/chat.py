@@ -54,7 +54,7 @@ from lastresort.domain.values import (
     Verdict,
 )
 
-from .arguments import checked_id, checked_words, optional_id
+from .arguments import Content, checked_id, checked_words, models_content, optional_id, users_content
 from .outcomes import BranchEnded, Receipt
 from .transcript import TranscriptPage, transcript_page
 
@@ -125,24 +125,44 @@ class Chat:
 
     # --- turns --------------------------------------------------------------------------------------------------
 
-    def user_turn(self, words: str, *, command_id: str | None = None) -> Receipt | BranchEnded | Refused:
-        """Record what the user said."""
+    def user_turn(
+        self, words: Content, *, foreign_id: str | None = None, command_id: str | None = None
+    ) -> Receipt | BranchEnded | Refused:
+        """Record what the user said.
+
+        Args:
+            words: text; or content blocks, `{"type": ...}`: text, pictures, documents, as the model's API has them.
+            foreign_id: the id that it has in another system. It is kept with the words, sealed and erasable.
+            command_id: by which it is said once however often this is sent.
+        """
         command = TakeUserTurn(id=self._id(command_id), by=self.user)
-        outcome = self.conversations.service.user_turn(self.branch, command, checked_words("words", words))
+        said = users_content(words, foreign_id)
+        outcome = self.conversations.service.user_turn(self.branch, command, said)
         if isinstance(outcome, Receipt):  # which may have been long ago, if the command was sent before
             self.seen = max(self.seen or 0, outcome.version)
         return outcome
 
     def assistant_turn(
         self,
-        words: str,
+        words: Content,
         *,
         stop_reason: str | None = None,
         usage: Usage | None = None,
         by: Actor | None = None,
+        foreign_id: str | None = None,
         command_id: str | None = None,
     ) -> Receipt | Refused:
-        """Record what the model answered."""
+        """Record what the model answered.
+
+        Args:
+            words: text; content blocks; or, if it called tools, all messages of the turn, `{"role": ..., "content":
+                [blocks]}`, with a result for each call.
+            stop_reason: why it stopped, in its API's terms.
+            usage: the tokens that it took.
+            by: who answered; the model of the conversation, if nobody is named.
+            foreign_id: the id that the answer has in another system. It is kept with the words, sealed and erasable.
+            command_id: by which it is recorded once however often this is sent.
+        """
         command = TakeAssistantTurn(
             id=self._id(command_id),
             by=by or self.model,
@@ -150,7 +170,7 @@ class Chat:
             stop_reason=optional_id("stop_reason", stop_reason),
             usage=usage,
         )
-        outcome = self._do(command, words)
+        outcome = self._do(command, models_content(words, foreign_id))
         if not isinstance(outcome, Refused):
             self.answered = max(self.answered or 0, outcome.version)
         return outcome

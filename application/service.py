@@ -40,6 +40,7 @@ from lastresort.domain.events import (
 from lastresort.domain.holds import Hold, hold_after_ending, hold_after_refusal
 from lastresort.domain.law import broken_rules
 from lastresort.domain.state import Conversation, evolve, fold
+from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
 from .observing import Stopwatch
@@ -203,7 +204,7 @@ class Service:
 
     def _screened(self, words: str) -> Risk:
         try:
-            return Risk(self.ports.screen(words))
+            return Risk(self.ports.screen(spoken_in(words)))
         except Exception:
             return Risk.POSSIBLE  # whatever ails the screen, the words are handed back, and doubt holds
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
-from lastresort.domain.turn_text import messages_in, readable
+from lastresort.domain.turn_text import foreign_id_in, messages_in, readable
 from lastresort.domain.values import Actor, ErasureCause
 
 from .reading import Reading
@@ -25,6 +25,7 @@ class TranscriptTurn(NamedTuple):
         by: the actor; a model's id is its name.
         text: what people read of it; None where its words are gone.
         blocks: its content blocks, as they were kept: thinking and calls of tools too. Plain text is one block.
+        foreign_id: the id that it has in another system, if it was recorded with one.
         erased: why its words were erased. If they are gone and this is None, the store never had them.
     """
 
@@ -35,6 +36,7 @@ class TranscriptTurn(NamedTuple):
     by: Actor
     text: str | None
     blocks: tuple[Block, ...]
+    foreign_id: str | None
     erased: ErasureCause | None
 
 
@@ -88,6 +90,7 @@ def _turn(recorded: Recorded, words: str | None, erased: ErasureCause | None) ->
         by=recorded.event.by,
         text=None if words is None else readable(recorded, words),
         blocks=() if words is None else blocks_of(recorded, words),
+        foreign_id=None if words is None else foreign_id_in(words),
         erased=erased,
     )
 

@@ -49,6 +49,18 @@ def readable(recorded: Recorded, words: str) -> str:
     return BETWEEN.join(filter(None, said))
 
 
+def spoken_in(words: str) -> str:
+    """Return all text in words, whoever says it."""
+    kept = messages_in(words)
+    return words if kept is None else BETWEEN.join(spoken(message["content"]) for message in kept["messages"])
+
+
+def foreign_id_in(words: str) -> str | None:
+    """Return the id that words have in another system, None if none is kept with them."""
+    found = (messages_in(words) or {}).get("id")
+    return found if isinstance(found, str) else None
+
+
 def spoken(content: Sequence[Mapping[str, Any]]) -> str:
     """Return what people read of one message: its text, with a word for what is not text, up to a call to end."""
     return "".join(map(_text_of, _shown(content)))
