@@ -25,6 +25,7 @@ from .directory import (
     TimeField,
     bound,
     cursor_of,
+    name,
     one_of,
     parsed_cursor,
 )
@@ -230,7 +231,8 @@ class Conversations:
         Raises:
             ValueError: an argument is out of range.
         """
-        if which not in get_args(List) or not 1 <= limit <= MOST_ROWS or not 0 <= after <= _LAST_POSITION:
+        numbers = type(limit) is int and 1 <= limit <= MOST_ROWS and type(after) is int and 0 <= after <= _LAST_POSITION
+        if which not in get_args(List) or not numbers:
             raise ValueError(
                 f"no such page: list {which!r} of {get_args(List)}, after {after} of 0 to {_LAST_POSITION}, "
                 f"limit {limit} of 1 to {MOST_ROWS}"
@@ -278,9 +280,9 @@ class Conversations:
         if self.service.ports.directory is None:
             raise ValueError("these conversations were opened without a directory")
         query = DirectoryQuery(
-            account=account,
-            arm=arm,
-            model=model,
+            account=name("account", account),
+            arm=name("arm", arm),
+            model=name("model", model),
             status=one_of("status", status, Status) if status is not None else None,
             since=bound("since", since),
             until=bound("until", until),
@@ -289,8 +291,8 @@ class Conversations:
             after=None if after is None else parsed_cursor(after),
             limit=limit,
         )
-        if not 1 <= limit <= MOST_ROWS:
-            raise ValueError(f"limit: {limit} is not from 1 to {MOST_ROWS}")
+        if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
+            raise ValueError(f"limit: {limit!r} is not from 1 to {MOST_ROWS}")
         rows = tuple(self.service.ports.directory.select(query._replace(limit=limit + 1)))
         return DirectoryPage(rows[:limit], cursor_of(rows[limit - 1], by) if len(rows) > limit else None)
 

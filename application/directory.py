@@ -4,6 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
+from pydantic import ConfigDict, TypeAdapter
+
+from lastresort.domain.values import Id
+
 Status = Literal["active", "ended"]
 """A conversation is active while one of its branches is; it has ended when all of them have."""
 
@@ -80,6 +84,7 @@ class Directory(Protocol):
 
 Chosen = TypeVar("Chosen")
 MOST_ROWS = 1_000
+_ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _JOINT = "/"  # between the time and the conversation of a cursor; no time has one
 
 
@@ -94,14 +99,25 @@ def parsed_cursor(after: str) -> tuple[str, str]:
     Raises:
         ValueError: it is no cursor.
     """
-    time, joint, conversation = after.partition(_JOINT)
     try:
-        valid = joint and conversation and utc(time) == time
+        time, conversation = after.split(_JOINT, 1)
+        if utc(time) == time:
+            return time, _ID.validate_python(conversation)
+    except (ValueError, AttributeError):
+        pass
+    raise ValueError("after: not a cursor; pass the `after` of the page before")
+
+
+def name(field: str, value: str | None) -> str | None:
+    """Return a name that conversations are looked up by, as they may have one.
+
+    Raises:
+        ValueError: none has that.
+    """
+    try:
+        return None if value is None else _ID.validate_python(value)
     except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("after: not a cursor; pass the `after` of the page before")
-    return time, conversation
+        raise ValueError(f"{field}: no name; use 1 to 128 printable ASCII characters without a space") from None
 
 
 def one_of(name: str, value: Chosen, choices: Any) -> Chosen:
@@ -134,10 +150,10 @@ def utc(time: str | datetime) -> str:
         ValueError: it is no time, or says nothing of its zone.
     """
     try:
-        moment = datetime.fromisoformat(time) if isinstance(time, str) else time
-    except ValueError:
+        moment = time if isinstance(time, datetime) else datetime.fromisoformat(time)
+        offset = moment.utcoffset()
+        if offset is not None:
+            return (moment.replace(tzinfo=None) - offset).isoformat(timespec="microseconds") + "+00:00"
+    except (ValueError, TypeError, OverflowError):
         raise ValueError("not a time; write it as 2026-01-31T12:00:00+00:00") from None
-    offset = moment.utcoffset()
-    if offset is None:
-        raise ValueError("a time without a zone; add one, as +00:00 for UTC")
-    return (moment.replace(tzinfo=None) - offset).isoformat(timespec="microseconds") + "+00:00"
+    raise ValueError("a time without a zone; add one, as +00:00 for UTC")

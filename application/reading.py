@@ -160,11 +160,13 @@ def pieces_of(
     """
     pieces: list[Piece] = []
     kept = upto if kept is None else kept
+    passed: set[str] = set()
     while (piece := _since_kept(store, snapshots, tree, branch, upto, kept)) is None:
         own = store.read(tree, branch, upto=upto, limit=at_once)
         first = own[:1] or store.read(tree, branch, limit=1)
-        if not first:
-            raise _unknown(branch)
+        if not first or branch in passed:  # or else its parents go round in a ring: an audit says so
+            raise _unknown(branch if not first else f"that begins {branch}")
+        passed.add(branch)
         pieces.append(Piece(Conversation(), _from(own, store, tree, branch, upto, at_once)))
         opened = first[0].event
         if not isinstance(opened, BranchOpened):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lastresort.application.directory import ConversationRow, DirectoryQuery, utc
+from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.ports import EventStore
 from lastresort.domain.events import (
     AssistantTurnTaken,
@@ -202,7 +203,11 @@ class _Writing:
             if self._row(tree) is None:
                 continue  # as in `_take`
             before = self._before(branch)
-            row = row_after(before, branch, self._state_of(tree, branch), own)
+            try:
+                state = self._state_of(tree, branch)
+            except UnknownBranch:
+                continue  # one of its parents is missing
+            row = row_after(before, branch, state, own)
             if before is None:
                 new.append((branch, row.conversation, own[0].position, row.model_dump_json()))
             else:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -36,7 +36,8 @@ _BEGINS = ConversationStarted.kind
 _ID_LENGTH = 128
 _ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
 _AS_IN_JSON = re.compile(rf"[!#-\[\]-~]{{1,{_ID_LENGTH}}}")  # without a quotation mark and a backslash
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TOLD = 10  # problems of one line that are named: mending those shows the rest
 _UNKNOWN = "a field that is not known"
 _TOO_MUCH = 1_000  # and where that much is wrong, none of it: pydantic can only tell all, at half a kilobyte each
@@ -78,9 +79,15 @@ class Encoding:
         self._known: dict[tuple[str, int | None, str | None, bytes], Any] = {}  # events by what their rows say of them
 
     def state(self, event: EventBase) -> tuple[bytes, bytes | None]:
-        """Return the state of an event's row, and the digest of the words that the event stands for."""
-        state: bytes = event.__pydantic_serializer__.to_json(event)
+        """Return the state of an event's row, and the digest of the words that the event stands for.
+
+        Raises:
+            ValueError: that is no digest.
+        """
         content = getattr(event, "content", None)
+        if content is not None and not (type(content) is str and _DIGEST.fullmatch(content)):
+            raise ValueError("content is not a digest: sha256: and 64 hexadecimal digits in lower case")
+        state: bytes = event.__pydantic_serializer__.to_json(event)
         if content is None:
             return state, None
         worded = b'"content":"' + content.encode() + b'"'
@@ -230,9 +237,20 @@ def is_id(value: object) -> bool:
     return type(value) is str and _ID.fullmatch(value) is not None
 
 
+def is_time(value: object) -> TypeGuard[str]:
+    """Whether a value may be a time in the log: ISO 8601 with a zone, and one that UTC has too."""
+    if type(value) is not str or not _TIME.fullmatch(value):
+        return False
+    try:
+        datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
 def _time(kept: object) -> str | None:
     """Return a time that is kept as text, None if it is none."""
-    return kept if type(kept) is str and _TIME.fullmatch(kept) else None
+    return kept if is_time(kept) else None
 
 
 def _carries(event: EventBase, digest: object) -> bool:

@@ -20,6 +20,7 @@ from .rows import (
     BranchRow,
     Entry,
     Row,
+    checked_places,
     conflict,
     entries_of,
     head_of,
@@ -53,7 +54,9 @@ class MemoryStore(POPOApplicationRecorder):
     def append(self, *appends: Append) -> tuple[Recorded, ...]:
         """Write appends in one transaction. See `application.ports.EventStore`."""
         entries = [entry for append in appends for entry in entries_of(append, self._encoding)]
-        return recorded_of(appends, self.write(entries, [place for append in appends for place in append.erased]))
+        return recorded_of(
+            appends, self.write(entries, [place for append in appends for place in checked_places(append.erased)])
+        )
 
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write appends, all or none of them. See `application.ports.EventStore`."""
@@ -152,7 +155,7 @@ class MemoryStore(POPOApplicationRecorder):
         most = LAST if upto is None else upto
         with self._database_lock:
             index = self._stored_events_index.get(branch, {})
-            versions = [version for version in sorted(index) if after < version <= most][:limit]
+            versions = [version for version in sorted(index) if after < version <= most][: _count(limit)]
             rows = [self._stored(index[version] + 1)._replace(position=0) for version in versions]
         return readable(self._encoding.entries(rows))
 
@@ -181,7 +184,8 @@ class MemoryStore(POPOApplicationRecorder):
             yield from page
 
     def _pages(self, after: int, limit: int | None) -> Iterator[list[Recorded | Unreadable]]:
-        last = LAST if limit is None else after + limit
+        after = max(0, after)
+        last = LAST if limit is None else after + max(0, limit)
         while after < last:
             with self._database_lock:
                 end = min(after + AT_ONCE, last, len(self._stored_events))
@@ -211,7 +215,7 @@ class MemoryStore(POPOApplicationRecorder):
 
     def drop(self, places: Iterable[Place]) -> None:
         """Erase sealed words. See `application.ports.EventStore`."""
-        self.write([], list(places))
+        self.write([], checked_places(places))
 
     def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[ListRow]:
         """Return branches of a list. See `application.ports.EventStore`."""
@@ -264,6 +268,10 @@ class MemoryStore(POPOApplicationRecorder):
 
     def close(self) -> None:
         """There is nothing to release."""
+
+
+def _count(limit: int | None) -> int | None:
+    return None if limit is None else max(0, limit)
 
 
 class Factory(popo.POPOFactory):

@@ -32,7 +32,7 @@ from .codec import Encoding
 from .derived import Statement, in_postgres
 from .postgres_recorder import PostgresProcessRecorder, PostgresRecorder, datastore_of
 from .postgres_tables import APPEND_LOCK, ARGUMENTS, RECORDED, TAKEN, check_is_ours
-from .rows import Entry, chunks, entries_of
+from .rows import Entry, checked_places, chunks, entries_of
 from .signal import Commits
 from .sql import SQLStore
 
@@ -225,7 +225,9 @@ class PostgresStore(SQLStore, PostgresRecorder):
             for chunk in chunks(appends):
                 entries = [entry for append in chunk for entry in entries_of(append, self._encoding)]
                 with self._watch.over(connection.pgconn.socket, time.monotonic() + _IMPORT + GRACE):
-                    self._inserted(connection, entries, [place for append in chunk for place in append.erased])
+                    self._inserted(
+                        connection, entries, [place for append in chunk for place in checked_places(append.erased)]
+                    )
                 count += len(entries)
         return count
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.application.ports import Append, Head, ListRow, Place, VersionConflict
-from lastresort.domain.events import BranchOpened, ConversationEnded, Recorded, Unreadable
+from lastresort.domain.events import BranchOpened, ConversationEnded, EventBase, Recorded, Unreadable
 
-from .codec import Encoding, is_id
+from .codec import Encoding, is_id, is_time
 
 ENDS = ConversationEnded.kind
 """The kind of event with which a branch goes over from the list of those that are active to those that ended."""
@@ -80,16 +80,24 @@ def entries_of(
         time: returns a time as the engine keeps it.
 
     Raises:
-        ValueError: an id or an event is malformed.
+        ValueError: an id, a time or an event is malformed.
         VersionConflict: a branch does not begin after its prefix.
     """
     command_id, named = append.command_id, append.correlation_id
     if not (is_id(command_id) and (named == command_id or is_id(named))):
         raise ValueError("malformed command_id or correlation_id: use 1 to 128 printable characters without a space")
+    if not is_time(append.recorded_at):
+        raise ValueError("malformed recorded_at: use ISO 8601 with a zone")
     correlation_id = None if named == command_id else named
     recorded_at = time(append.recorded_at)
     entries: list[Entry] = []
     for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
+        if not (is_id(branch) and type(version) is int and isinstance(event, EventBase)):
+            raise ValueError("malformed branch or version, or no event")
+        if not (_is_data(sealed) and _is_data(snapshot)):
+            raise ValueError("sealed words and snapshots are bytes")
+        if not 0 < version < LAST:
+            raise VersionConflict(f"branch {branch}: no version {version} follows another")
         begins, joins = version == 1, None
         if isinstance(event, BranchOpened):
             begins, joins = True, event.conversation
@@ -99,6 +107,23 @@ def entries_of(
         envelope = (recorded_at, command_id, nth, correlation_id)
         entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
     return entries
+
+
+def _is_data(value: object) -> bool:
+    return value is None or type(value) is bytes
+
+
+def checked_places(places: Iterable[Place]) -> list[Place]:
+    """Return places where words can stand.
+
+    Raises:
+        ValueError: one of them is no place.
+    """
+    checked = [Place(*place) for place in places]
+    for branch, version in checked:
+        if not is_id(branch) or type(version) is not int or not 0 < version < LAST:
+            raise ValueError("malformed place of words that are to be erased")
+    return checked
 
 
 def recorded_of(appends: Iterable[Append], position: int) -> tuple[Recorded, ...]:
@@ -150,7 +175,8 @@ def by_branch(places: Iterable[Place]) -> dict[str, dict[int, Place]]:
     grouped: dict[str, dict[int, Place]] = {}
     for place in places:
         branch, version = place
-        grouped.setdefault(branch, {})[version] = place
+        if is_id(branch) and 0 < version < LAST:  # nothing stands elsewhere, and a database cannot be asked for that
+            grouped.setdefault(branch, {})[version] = place
     return grouped
 
 

@@ -8,7 +8,7 @@ from lastresort.adapters.databases.errors import FAILURES, reached, unreached
 from lastresort.application.ports import Append, Head, List, ListRow, Place
 from lastresort.domain.events import Recorded, Unreadable
 
-from .codec import Encoding, unpacked
+from .codec import Encoding, is_id, unpacked
 from .derived import LISTS, REBUILD, STALE_BRANCHES, Statement
 from .rows import (
     AT_ONCE,
@@ -18,6 +18,7 @@ from .rows import (
     BranchRow,
     Entry,
     by_branch,
+    checked_places,
     entries_of,
     head_of,
     list_rows,
@@ -82,7 +83,7 @@ class SQLStore(ABC):
         erased: list[Place] = []
         for append in appends:
             entries += entries_of(append, self._encoding, self._time)
-            erased += append.erased
+            erased += checked_places(append.erased)
         try:
             position = self.write(entries, erased)
         except FAILURES as error:
@@ -97,15 +98,19 @@ class SQLStore(ABC):
         Raises:
             StoreError: one of them cannot be read.
         """
+        if not is_id(branch):
+            return ()
         rows = self._read(
             f"SELECT 0, {READ} FROM {{events}} WHERE originator_id = %s AND originator_version > %s "
             "AND originator_version <= %s ORDER BY originator_version LIMIT %s",
-            *(branch, min(after, LAST), _bounded(upto), _bounded(limit)),
+            *(branch, _bounded(after), _bounded(upto), _bounded(limit)),
         )
         return readable(self._encoding.entries(rows))
 
     def tree_of(self, branch: str) -> str | None:
         """Return the tree that a branch belongs to. See `application.ports.EventStore`."""
+        if not is_id(branch):
+            return None
         rows = self._read(
             "SELECT e.originator_id FROM {schema}branches JOIN {events} e ON e.{position} = root "
             f"WHERE position = {_FIRST}",
@@ -119,6 +124,8 @@ class SQLStore(ABC):
         Raises:
             StoreError: what began one of them cannot be read.
         """
+        if not is_id(tree):
+            return ()
         rows = self._read(
             f"SELECT {_LATEST}, e.{{position}}, {_READ_OF} FROM {{schema}}branches b "
             f"JOIN {{events}} e ON e.{{position}} = b.position WHERE b.root = {_FIRST} ORDER BY b.position",
@@ -146,7 +153,7 @@ class SQLStore(ABC):
         while left > 0:
             rows = self._read(
                 f"SELECT {{position}}, {READ} FROM {{events}} WHERE {{position}} > %s ORDER BY {{position}} LIMIT %s",
-                *(min(after, LAST), min(left, PAGE)),
+                *(_bounded(after), min(left, PAGE)),
             )
             if not rows:
                 return
@@ -163,6 +170,8 @@ class SQLStore(ABC):
 
     def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
         """Return the events that a command wrote. See `application.ports.EventStore`."""
+        if not is_id(command_id):
+            return ()
         rows = self._read(f"SELECT {{position}}, {READ} FROM {{events}} WHERE command_id = %s ORDER BY nth", command_id)
         return readable(self._encoding.entries(rows))
 
@@ -182,7 +191,7 @@ class SQLStore(ABC):
     def drop(self, places: Iterable[Place]) -> None:
         """Erase sealed words. See `application.ports.EventStore`."""
         with reached():
-            self.write([], list(places))
+            self.write([], checked_places(places))
 
     def _read(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query.
@@ -310,4 +319,5 @@ class SQLStore(ABC):
 
 
 def _bounded(number: int | None) -> int:
-    return LAST if number is None else min(number, LAST)
+    """Return a number that a database takes; no count and no place in a log is less than 0."""
+    return LAST if number is None else max(0, min(number, LAST))

@@ -23,7 +23,7 @@ from lastresort.application.ports import Append, CommandRecorded, Place, Version
 from .codec import Encoding, packed
 from .derived import Statement, in_sqlite
 from .groups import GroupCommit, Job
-from .rows import ENDS, WRITTEN, Entry, Row, conflict, entries_of
+from .rows import ENDS, WRITTEN, Entry, Row, checked_places, conflict, entries_of
 from .signal import Commits
 from .sql import SQLStore
 from .sqlite_recorder import Datastore, SQLiteProcessRecorder, SQLiteRecorder
@@ -115,7 +115,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             for append in appends:
                 entries = entries_of(append, self._encoding, self._time)
                 self._insert(execute, entries)
-                for place in append.erased:
+                for place in checked_places(append.erased):
                     execute(self._erase, place)
                 count += len(entries)
             execute("COMMIT")

@@ -1,0 +1,118 @@
+"""What no store writes, since nobody could read it again, and what none is asked for, since it is not there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lastresort import open_conversations
+from lastresort.adapters.opening import Store, open_store
+from lastresort.application.outcomes import UnknownBranch
+from lastresort.application.ports import Append, NewEvent, Place, VersionConflict
+from lastresort.domain.events import BranchOpened, UserLeft, UserTurnTaken
+from lastresort.domain.values import ForkCause
+
+from .stores import STORES, USER, new_url
+
+NOW = "2026-01-31T12:00:00.000000+00:00"
+DIGEST = "sha256:" + "ab" * 32
+ANY: Any = UserTurnTaken.model_construct
+
+
+def append(
+    command: str = "2", branch: Any = "b", version: Any = 2, at: Any = NOW, event: Any = None, **more: Any
+) -> Any:
+    event = event or UserLeft(by=USER)
+    return Append("b", command, command, at, (NewEvent(branch, version, event, more.pop("sealed", None)),), **more)
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    store, vault, _ = open_store(new_url(request.param, request))
+    store.append(append("1", version=1, event=UserTurnTaken(by=USER, content=DIGEST)))
+    yield store
+    vault.close()
+    store.close()
+
+
+MALFORMED = {
+    "digest, empty": append(event=ANY(by=USER, content="sha256:")),
+    "digest, with spaces": append(event=ANY(by=USER, content="sha256:" + "ab " * 32)),
+    "digest, in capitals": append(event=ANY(by=USER, content="sha256:" + "AB" * 32)),
+    "digest, of another type": append(event=ANY(by=USER, content=5)),
+    "no event": append(event={"kind": "UserLeft"}),
+    **{
+        f"time {at!r}": append(at=at)
+        for at in ("now", None, 5, "2026-01-31T12:00:00", "9999-99-99T99:99:99Z", NOW + "\n")
+    },
+    "time before time": append(at="0001-01-01T00:00:00+14:00"),
+    **{f"branch {b!r}": append(branch=b, version=1) for b in ("", "a b", "\0", "\ud800", "x" * 129, None, 7, b"b")},
+    **{f"version {v!r}": append(version=v) for v in (2.0, "2", None, True)},
+    "sealed text": append(sealed="in plain"),
+    "erased nowhere": append(erased=(Place("b", 2**70),)),
+    "erased of nobody": append(erased=(Place("\0", 1),)),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_could_not_be_read_again_is_not_written(store: Store, name: str) -> None:
+    with pytest.raises(ValueError, match=r"malformed|content|bytes"):
+        store.append(MALFORMED[name])
+    with pytest.raises(ValueError, match=r"malformed|content|bytes"):
+        store.import_log([append("3", branch="c", version=1), MALFORMED[name]])
+    assert [one.command_id for one in store.log()] == ["1"]
+
+
+@pytest.mark.parametrize("version", [-1, 0, 2**63, 2**70])
+def test_a_version_that_no_branch_has_is_a_conflict(store: Store, version: int) -> None:
+    with pytest.raises(VersionConflict):
+        store.append(append(version=version))
+
+
+@pytest.mark.parametrize("branch", ["\0", "\ud800", 5, None])
+def test_what_is_no_id_is_not_in_the_log(store: Store, branch: Any) -> None:
+    assert not store.read(branch, branch)
+    assert not store.heads(branch)
+    assert not store.recorded_by(branch, branch)
+    assert store.tree_of(branch) is None
+    assert store.contents([Place(branch, 1), Place("b", 2**70)]) == {}
+
+
+@pytest.mark.parametrize("number", [-1, -(2**70)])
+def test_numbers_below_zero_are_zero(store: Store, number: int) -> None:
+    assert list(store.log(after=number)) == list(store.log())
+    assert list(store.log(limit=number)) == list(store.read("b", "b", limit=number)) == []
+
+
+@pytest.mark.parametrize("parent", ["ring", "nobody"])
+@pytest.mark.parametrize("kind", STORES)
+def test_a_branch_that_never_began_stops_no_list(kind: str, parent: str, request: pytest.FixtureRequest) -> None:
+    """Whoever may write to the log can make a branch its own parent: that is for an audit to say."""
+    chats = open_conversations(new_url(kind, request))
+    chats.start(model="m", conversation="b")
+    opened = BranchOpened.model_construct(
+        by=USER, conversation="b", parent=parent, at=5, cause=ForkCause.EDIT, risks=(), holds=()
+    )
+    chats.store.append(append(branch="ring", version=6, event=opened))
+    with pytest.raises(UnknownBranch):
+        chats.state("ring")
+    assert [row.conversation for row in chats.list().rows] == ["b"]
+    assert len(list(chats.branch_rows())) == 1
+    chats.close()
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_what_no_conversation_has_is_named(kind: str, request: pytest.FixtureRequest) -> None:
+    chats = open_conversations(new_url(kind, request))
+    time, odd = "0001-01-01T00:00:00+14:00", ("\0", "\ud800", 5)
+    asked: list[dict[str, Any]] = [{"since": time}, {"until": 5}, {"after": 5}, {"limit": 2.5}, {"limit": True}]
+    asked += [{name: value} for name in ("account", "arm", "model") for value in odd]
+    for one in asked:
+        with pytest.raises(ValueError, match=f"^{next(iter(one))}: "):
+            chats.list(**one)
+    for numbers in ({"after": 1.5}, {"limit": 1.5}, {"after": True}):
+        with pytest.raises(ValueError, match="no such page"):
+            chats.page("active", **numbers)
+    with pytest.raises(UnknownBranch):
+        chats.state("\0")
+    chats.close()
