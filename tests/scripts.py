@@ -15,6 +15,8 @@ from lastresort.domain.events import ConversationEnded, Event, Recorded, Warning
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import About, Actor, ActorKind, Ground, Mode, Risk, Verdict
+from lastresort.projections.supposed import BranchOutcome, Outcome
+from lastresort.projections.what_if import what_if
 
 Step = tuple[Any, ...]
 ANOTHER = Actor(kind=ActorKind.USER, id="another")
@@ -109,6 +111,37 @@ def _commands(step: Step, state: Conversation, number: int) -> list[ask.Command]
     if kind == "clears":
         return [ask.ClearRisk(id=f"{id}-{place}", by=rest[0], risk=risk.risk) for place, risk in enumerate(state.risks)]
     return [simple[kind]()]
+
+
+def _steps(played: Played, versions: tuple[int, ...]) -> set[int]:
+    return {played.step_of[version] for version in versions}
+
+
+def checked(
+    script: Sequence[Step],
+    was: Policy,
+    other: Policy,
+    law: int = 2,
+    edition: int | None = None,
+    mode: Mode = Mode.ENFORCED,
+) -> BranchOutcome:
+    """Suppose another policy, play it, and return what was supposed once the two agree in all that was decided."""
+    played = play(script, was, law, mode)
+    really = play(script, other, edition or law, mode)
+    (row,) = what_if(played.log, other, edition=edition).branches
+    until = len(script) if row.undecidable_from is None else played.step_of[row.undecidable_from]
+    if row.undecidable_from is None:
+        assert really.ended == (None if row.ends_at is None else played.step_of[row.ends_at])
+        until = until if really.ended is None else really.ended
+    else:
+        assert really.ended is None or really.ended >= until
+    if row.outcome is Outcome.WOULD_NOT_END:
+        assert really.ground is not Ground.LAST_RESORT
+    dropped, added = _steps(played, row.warnings_dropped), _steps(played, row.warnings_added)
+    warned = set(played.warned) - dropped | added
+    assert {step for step in warned if step < until} == {step for step in really.warned if step < until}
+    assert not dropped & set(really.withheld)  # of what else could be withheld there is no trace
+    return row
 
 
 def harm(category: str = "abuse", severity: int = 3, risk: Risk = Risk.NONE) -> Step:

@@ -16,7 +16,7 @@ from lastresort.projections.replay import fork_points
 from lastresort.projections.supposed import Because, BranchOutcome, Outcome
 from lastresort.projections.what_if import what_if
 
-from .scripts import ANOTHER, ANSWERS, REDIRECTS, SAYS, Step, harm, last_resort, play, terms
+from .scripts import ANOTHER, ANSWERS, REDIRECTS, SAYS, Step, checked, harm, last_resort, play, terms
 from .stores import chats, done, ended, started, store_of, thanked
 
 __all__ = ["chats"]
@@ -36,22 +36,16 @@ def policy(**fields: Any) -> Policy:
 LAX, STRICT = policy(min_redirections_to_warn=2), policy(min_failed_redirections=5, min_redirections_to_warn=2)
 
 
-def supposed(script: list[Step], was: Policy, other: Policy, law: int = 2, **options: Any) -> BranchOutcome:
-    """Play a script under one policy, and suppose another."""
-    (row,) = what_if(play(script, was, law).log, other, **options).branches
-    return row
-
-
 def test_the_same() -> None:
     """The ending stands where it stood."""
-    row = supposed([*LADDER, *last_resort()], LAX, policy())
+    row = checked([*LADDER, *last_resort()], LAX, policy())
     assert (row.outcome, row.ends_at, row.ends_turn) == (Outcome.SAME, row.ended_at, row.ended_turn)
     assert row.ended_turn is not None
 
 
 def test_would_end() -> None:
     """An ending that was refused would be allowed; what follows it would not be there."""
-    row = supposed([*LADDER, *last_resort(), *GOES_ON], STRICT, LAX)
+    row = checked([*LADDER, *last_resort(), *GOES_ON], STRICT, LAX)
     assert (row.outcome, row.ended_at, row.undecidable_from) == (Outcome.WOULD_END, None, None)
     assert row.ends_turn == 18
 
@@ -59,14 +53,14 @@ def test_would_end() -> None:
 def test_ends_earlier() -> None:
     """The first attempt would be the ending, and the second was."""
     script = [*LADDER, *last_resort(), ANSWERS, REDIRECTS, *HARM, *last_resort()]
-    row = supposed(script, policy(min_failed_redirections=4, min_redirections_to_warn=2), LAX)
+    row = checked(script, policy(min_failed_redirections=4, min_redirections_to_warn=2), LAX)
     assert (row.outcome, row.ends_turn, row.ended_turn) == (Outcome.ENDS_EARLIER, 18, 24)
 
 
 def test_an_ending_for_the_same_turn_is_the_same() -> None:
     """With a handshake the second call ended it, and without one the first would have."""
     script = [*LADDER, *last_resort(), ("proposes", Ground.LAST_RESORT), ("ends", Ground.LAST_RESORT, "abuse")]
-    row = supposed(script, policy(handshake=True), policy())
+    row = checked(script, policy(handshake=True), policy())
     assert row.outcome is Outcome.SAME
     assert row.ends_at is not None
     assert row.ended_at is not None
@@ -75,36 +69,36 @@ def test_an_ending_for_the_same_turn_is_the_same() -> None:
 
 def test_undecidable_from_an_ending_that_would_not_be() -> None:
     """Nobody knows what would have been said after it, so nobody can say that it ends later."""
-    row = supposed([*LADDER, *last_resort()], LAX, STRICT)
+    row = checked([*LADDER, *last_resort()], LAX, STRICT)
     assert (row.outcome, row.undecidable_from, row.because) == (Outcome.UNDECIDABLE, row.ended_at, Because.ENDING)
 
 
 @pytest.mark.parametrize("off", [{"eligible_models": ()}, {"categories": ()}, {"trusted_for_risk": ()}])
 def test_would_not_end(off: dict[str, Any]) -> None:
     """A policy that can never end anything does not end this, whatever would have been said."""
-    assert supposed([*LADDER, *last_resort()], LAX, policy(**off)).outcome is Outcome.WOULD_NOT_END
+    assert checked([*LADDER, *last_resort()], LAX, policy(**off)).outcome is Outcome.WOULD_NOT_END
 
 
 def test_a_wish_may_end_it_still() -> None:
     """Where no model may end as last resort the user may ask to; where nobody is trusted for risk, not even that."""
     calm = ("judges", ASSESSOR, Verdict.PRODUCTIVE, None, None, Risk.NONE)
     asked = [SAYS, ("asks", USER), ANSWERS, SAYS, ("confirms", USER), calm, ("ends", Ground.USER_REQUEST, None)]
-    assert supposed(asked, LAX, policy(eligible_models=())).outcome is Outcome.SAME
-    assert supposed(asked, LAX, policy(trusted_for_risk=())).outcome is Outcome.WOULD_NOT_END
+    assert checked(asked, LAX, policy(eligible_models=())).outcome is Outcome.SAME
+    assert checked(asked, LAX, policy(trusted_for_risk=())).outcome is Outcome.WOULD_NOT_END
 
 
 def test_a_warning_that_was_refused() -> None:
     """It would have been given: undecidable once the user answers it, and not before."""
     late = policy(min_redirections_to_warn=4)
-    row = supposed([*ABUSE * 3, *WARNED], late, policy())
+    row = checked([*ABUSE * 3, *WARNED], late, policy())
     assert (row.outcome, row.undecidable_from, len(row.warnings_added)) == (Outcome.WARNED_ELSEWHERE, None, 1)
-    row = supposed([*ABUSE * 3, *WARNED, SAYS, ANSWERS], late, policy())
+    row = checked([*ABUSE * 3, *WARNED, SAYS, ANSWERS], late, policy())
     assert (row.outcome, row.because, row.undecidable_from) == (Outcome.UNDECIDABLE, Because.WARNING, 18)
 
 
 def test_a_warning_that_would_be_refused() -> None:
     """The user answered it, and would have answered something else."""
-    row = supposed([*LADDER, *last_resort()], policy(), policy(min_redirections_to_warn=4))
+    row = checked([*LADDER, *last_resort()], policy(), policy(min_redirections_to_warn=4))
     assert (row.outcome, row.because, row.undecidable_from) == (Outcome.UNDECIDABLE, Because.WARNING, 18)
     assert len(row.warnings_dropped) == 1
 
@@ -134,25 +128,25 @@ AT_RISK: list[Step] = [SAYS, harm("abuse", 3, Risk.POSSIBLE), ANSWERS, SAYS, ANS
 @pytest.mark.parametrize(("was", "other"), [(POSSIBLE, IMMINENT), (IMMINENT, POSSIBLE)])
 def test_a_hold_in_one_of_them(was: Policy, other: Policy) -> None:
     """The model is told of it, and answers otherwise: undecidable from the user's next turn."""
-    row = supposed(AT_RISK, was, other)
+    row = checked(AT_RISK, was, other)
     assert (row.outcome, row.because) == (Outcome.UNDECIDABLE, Because.HOLD)
-    assert supposed(AT_RISK[:3], was, other).outcome is Outcome.SAME
-    assert supposed(AT_RISK, was, was).outcome is Outcome.SAME
+    assert checked(AT_RISK[:3], was, other).outcome is Outcome.SAME
+    assert checked(AT_RISK, was, was).outcome is Outcome.SAME
 
 
 def test_who_may_clear_a_risk() -> None:
     """One who may not was refused, and that leaves no trace; one who may no longer would be refused."""
     script: list[Step] = [SAYS, ("raises",), ("clears", ASSESSOR), ANSWERS, SAYS]
     may = policy(may_clear_risk=(ASSESSOR.id,))
-    assert supposed(script, policy(), may).because is Because.HOLD
-    assert supposed(script, may, policy()).because is Because.HOLD
-    assert supposed([SAYS, ("raises",), ("clears", OPERATOR), ANSWERS, SAYS], policy(), may).outcome is Outcome.SAME
+    assert checked(script, policy(), may).because is Because.HOLD
+    assert checked(script, may, policy()).because is Because.HOLD
+    assert checked([SAYS, ("raises",), ("clears", OPERATOR), ANSWERS, SAYS], policy(), may).outcome is Outcome.SAME
 
 
 def test_an_act_that_may_have_been_either() -> None:
     """At risk a proposal is refused on either ground, and nothing says on which it was."""
     script = [SAYS, harm("abuse", 3, Risk.POSSIBLE), ("proposes", Ground.LAST_RESORT)]
-    row = supposed(script, POSSIBLE, IMMINENT)
+    row = checked(script, POSSIBLE, IMMINENT)
     assert (row.outcome, row.because, row.undecidable_from) == (Outcome.UNDECIDABLE, Because.ATTEMPT, 5)
 
 
@@ -180,26 +174,26 @@ def test_a_stale_act_is_refused_by_any_law() -> None:
 def test_a_hope_that_was_refused() -> None:
     """It leaves no trace, so that it may have been all that is missing now."""
     script = [*LADDER, ("ends", Ground.LAST_RESORT, "abuse")]
-    assert supposed(script, STRICT, LAX).because is Because.ATTEMPT
+    assert checked(script, STRICT, LAX).because is Because.ATTEMPT
 
 
 def test_a_proposal_that_may_have_been_the_ending() -> None:
     """Without a handshake the same call ends the conversation; the model may have thought better of it, or not."""
     script: list[Step] = [*LADDER, ("loses hope",), ("proposes", Ground.LAST_RESORT)]
     for goes_on in ([], GOES_ON):
-        row = supposed([*script, *goes_on], policy(handshake=True), policy())
+        row = checked([*script, *goes_on], policy(handshake=True), policy())
         assert (row.outcome, row.because, row.undecidable_from) == (Outcome.UNDECIDABLE, Because.PROPOSAL, 21)
-    assert supposed([*script, ("ends", Ground.LAST_RESORT, "abuse")], policy(handshake=True), policy()).because is None
+    assert checked([*script, ("ends", Ground.LAST_RESORT, "abuse")], policy(handshake=True), policy()).because is None
 
 
 def test_a_redirection_that_only_another_edition_allows() -> None:
     """In edition 1 a polite word covers the abuse after it, and a redirection is refused without a trace."""
     calm = ("judges", ASSESSOR, Verdict.PRODUCTIVE, None, None, Risk.NONE)
     script: list[Step] = [SAYS, calm, harm(), ANSWERS, SAYS]
-    assert supposed(script, policy(), policy(), law=1, edition=2).because is Because.REDIRECTION
+    assert checked(script, policy(), policy(), law=1, edition=2).because is Because.REDIRECTION
     late: list[Step] = [SAYS, calm, ANSWERS, harm(), SAYS]
-    assert supposed(late, policy(), policy(), law=1, edition=2).because is Because.REDIRECTION
-    assert supposed(script, policy(), policy(), law=1).outcome is Outcome.SAME
+    assert checked(late, policy(), policy(), law=1, edition=2).because is Because.REDIRECTION
+    assert checked(script, policy(), policy(), law=1).outcome is Outcome.SAME
 
 
 def test_a_confirmation_by_somebody_else() -> None:
@@ -207,20 +201,20 @@ def test_a_confirmation_by_somebody_else() -> None:
     calm = ("judges", ASSESSOR, Verdict.PRODUCTIVE, None, None, Risk.NONE)
     ends = ("ends", Ground.USER_REQUEST, None)
     script: list[Step] = [SAYS, ("asks", USER), ANSWERS, SAYS, ("confirms", ANOTHER), calm, ends]
-    assert supposed(script, policy(), policy(), edition=1).because is Because.ATTEMPT
+    assert checked(script, policy(), policy(), edition=1).because is Because.ATTEMPT
 
 
 def test_a_verdict_in_a_category_without_a_name() -> None:
     """The other policy does not know it, and its assessor would have said something else."""
     was = policy(categories=("abuse", "mockery"))
-    assert supposed([SAYS, harm("mockery"), ANSWERS], was, policy()).because is Because.VERDICT
-    assert supposed([SAYS, harm("mockery"), ANSWERS], was, policy(categories=("mockery",))).outcome is Outcome.SAME
+    assert checked([SAYS, harm("mockery"), ANSWERS], was, policy()).because is Because.VERDICT
+    assert checked([SAYS, harm("mockery"), ANSWERS], was, policy(categories=("mockery",))).outcome is Outcome.SAME
 
 
 def test_a_change_of_policy() -> None:
     """The other policy governs before it and after it."""
     script = [*LADDER, ("changes mode", Mode.ENFORCED), *last_resort()]
-    assert supposed(script, LAX, policy()).outcome is Outcome.SAME
+    assert checked(script, LAX, policy()).outcome is Outcome.SAME
 
 
 def test_an_unknown_edition() -> None:
