@@ -6,8 +6,10 @@ mistake, and messages end up in logs.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import ValidationError
 
 from lastresort.domain.turn_text import messages_in
 from lastresort.domain.values import Messages
@@ -18,7 +20,12 @@ Content = str | Sequence[Mapping[str, Any]]
 _USERS_BLOCKS = {"text", "image", "document", "search_result", "container_upload"}
 _ROLES = {"user", "assistant"}
 _CALLS, _RESULT = ("tool_use", "server_tool_use", "mcp_tool_use"), "tool_result"
+P = ParamSpec("P")
+T = TypeVar("T")
 
+_FORMS = {"category": "1 to 64 of a-z, 0-9, _ and -, the first a letter", "until": "a day, YYYY-MM-DD"}
+"""What an argument has to look like that must match a pattern; the others are ids."""
+_AN_ID = "1 to 128 printable ASCII characters without spaces"
 _ID = re.compile(r"[!-~]{1,128}")
 _ADDRESS = re.compile(r"[^@]+@[^@]+\.[^@.]+")
 
@@ -32,8 +39,7 @@ def checked_id(argument: str, value: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{argument}: a str is needed, not {type(value).__name__}")
     if not _ID.fullmatch(value):
-        need = "1 to 128 printable ASCII characters without spaces"
-        raise ValueError(f"{argument}: an id is {need}; {len(value):,} characters were passed")
+        raise ValueError(f"{argument}: an id is {_AN_ID}; {len(value):,} characters were passed")
     return value
 
 
@@ -147,3 +153,35 @@ def _kept(messages: Sequence[Mapping[str, Any]], foreign_id: str | None) -> Mess
         why = "it holds half a character" if isinstance(error, UnicodeError) else "it is not JSON"
         raise ValueError(f"words: {why}") from None
     return Messages(words)
+
+
+def checked_version(argument: str, value: int) -> int:
+    """Return the version of a turn that was passed as `argument`.
+
+    Raises:
+        ValueError: it is no int.
+    """
+    if not isinstance(value, int):
+        raise ValueError(f"{argument}: an int is needed, not {type(value).__name__}")
+    return value
+
+
+def checked(make: Callable[P, T], *args: P.args, **fields: P.kwargs) -> T:
+    """Make a command of what was passed, or say in plain words which argument is wrong, and what it needs to be.
+
+    Raises:
+        ValueError: an argument is malformed.
+    """
+    try:
+        return make(*args, **fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=True, include_input=False)[0]
+    argument = ".".join(map(str, first["loc"]))
+    match first["type"]:
+        case "string_pattern_mismatch":
+            need = f"needs to be {_FORMS.get(str(first['loc'][-1]), _AN_ID)}"
+        case "model_type":
+            need = f"needs to be of class {first['ctx']['class_name']}"
+        case _:
+            need = first["msg"].removeprefix("Value error, ").replace("Input should be", "needs to be")
+    raise ValueError(f"{argument}: {need}" if argument else need)

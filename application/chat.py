@@ -54,7 +54,16 @@ from lastresort.domain.values import (
     Verdict,
 )
 
-from .arguments import Content, checked_id, checked_words, models_content, optional_id, users_content
+from .arguments import (
+    Content,
+    checked,
+    checked_id,
+    checked_version,
+    checked_words,
+    models_content,
+    optional_id,
+    users_content,
+)
 from .outcomes import BranchEnded, Receipt
 from .transcript import TranscriptPage, transcript_page
 
@@ -104,7 +113,7 @@ class Chat:
 
     def why(self, ground: Ground = Ground.LAST_RESORT, category: str | None = None) -> tuple[Broken, ...]:
         """Return every rule that stands between this branch and an ending on `ground`, now. Records nothing."""
-        return in_the_way(self.state, ground, category)
+        return checked(in_the_way, self.state, ground, category)
 
     def transcript(self, *, after: int = 0, limit: int | None = None) -> TranscriptPage:
         """Return what was said, in order: when, by whom, as text and as content blocks. Words that are gone are None.
@@ -135,7 +144,7 @@ class Chat:
             foreign_id: the id that it has in another system. It is kept with the words, sealed and erasable.
             command_id: by which it is said once however often this is sent.
         """
-        command = TakeUserTurn(id=self._id(command_id), by=self.user)
+        command = checked(TakeUserTurn, id=self._id(command_id), by=self.user)
         said = users_content(words, foreign_id)
         outcome = self.conversations.service.user_turn(self.branch, command, said)
         if isinstance(outcome, Receipt):  # which may have been long ago, if the command was sent before
@@ -163,7 +172,8 @@ class Chat:
             foreign_id: the id that the answer has in another system. It is kept with the words, sealed and erasable.
             command_id: by which it is recorded once however often this is sent.
         """
-        command = TakeAssistantTurn(
+        command = checked(
+            TakeAssistantTurn,
             id=self._id(command_id),
             by=by or self.model,
             model=self.model.id,
@@ -190,7 +200,8 @@ class Chat:
     ) -> Receipt | Refused:
         """Record a verdict on the latest unit. A risk that the policy holds on is raised across the tree."""
         return self._do(
-            AssessTurn(
+            checked(
+                AssessTurn,
                 id=self._id(command_id),
                 by=by,
                 turn=self._seen(),
@@ -205,8 +216,12 @@ class Chat:
     def redirect(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """State that the latest assistant turn redirected the harm in the latest user turn."""
         return self._do(
-            AttemptRedirection(
-                id=self._id(command_id), by=by or self.model, turn=self._answered(), answers=self._seen()
+            checked(
+                AttemptRedirection,
+                id=self._id(command_id),
+                by=by or self.model,
+                turn=self._answered(),
+                answers=self._seen(),
             )
         )
 
@@ -222,7 +237,8 @@ class Chat:
     ) -> Receipt | Refused:
         """State that the latest assistant turn warned of an ending, and what it said."""
         return self._do(
-            GiveWarning(
+            checked(
+                GiveWarning,
                 id=self._id(command_id),
                 by=by or self.model,
                 turn=self._answered(),
@@ -239,7 +255,7 @@ class Chat:
     ) -> Receipt | Refused:
         """State that in shadow mode a warning was withheld, where in the enforced mode one would have been given."""
         return self._do(
-            WithholdWarning(id=self._id(command_id), by=by or self.model, seen=self._seen(), category=category)
+            checked(WithholdWarning, id=self._id(command_id), by=by or self.model, seen=self._seen(), category=category)
         )
 
     # --- risk ---------------------------------------------------------------------------------------------------
@@ -250,32 +266,40 @@ class Chat:
         """Say that somebody may be about to harm themselves or others: a hold on every branch of the tree."""
         command_id = self._id(command_id)
         return self._do(
-            RaiseRisk(id=command_id, by=by, risk=command_id if risk is None else checked_id("risk", risk), about=about)
+            checked(
+                RaiseRisk,
+                id=command_id,
+                by=by,
+                risk=command_id if risk is None else checked_id("risk", risk),
+                about=about,
+            )
         )
 
     def clear_risk(self, risk: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Say that a risk is over, on every branch of the tree."""
-        return self._do(ClearRisk(id=self._id(command_id), by=by, risk=checked_id("risk", risk)))
+        return self._do(checked(ClearRisk, id=self._id(command_id), by=by, risk=checked_id("risk", risk)))
 
     # --- ending -------------------------------------------------------------------------------------------------
 
     def request_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """Pass on that the user asked, in the latest turn, to end the conversation."""
-        return self._do(RequestEnd(id=self._id(command_id), by=by or self.user, turn=self._seen()))
+        return self._do(checked(RequestEnd, id=self._id(command_id), by=by or self.user, turn=self._seen()))
 
     def confirm_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """Pass on that the user confirmed, in the latest turn, that they know it to be permanent."""
-        return self._do(ConfirmEnd(id=self._id(command_id), by=by or self.user, turn=self._seen()))
+        return self._do(checked(ConfirmEnd, id=self._id(command_id), by=by or self.user, turn=self._seen()))
 
     def declare_hope_exhausted(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """State that no productive interaction is to be hoped for."""
-        return self._do(DeclareHopeExhausted(id=self._id(command_id), by=by or self.model, turn=self._seen()))
+        return self._do(checked(DeclareHopeExhausted, id=self._id(command_id), by=by or self.model, turn=self._seen()))
 
     def propose(
         self, ground: Ground = Ground.LAST_RESORT, *, by: Actor | None = None, command_id: str | None = None
     ) -> Receipt | Refused:
         """Propose to end: the first call of the handshake."""
-        return self._do(ProposeEnding(id=self._id(command_id), by=by or self.model, seen=self._seen(), ground=ground))
+        return self._do(
+            checked(ProposeEnding, id=self._id(command_id), by=by or self.model, seen=self._seen(), ground=ground)
+        )
 
     def end(
         self,
@@ -287,8 +311,13 @@ class Chat:
     ) -> Receipt | Refused:
         """End the branch, for good. `category` is the harm that a last resort is about."""
         return self._do(
-            EndConversation(
-                id=self._id(command_id), by=by or self.model, seen=self._seen(), ground=ground, category=category
+            checked(
+                EndConversation,
+                id=self._id(command_id),
+                by=by or self.model,
+                seen=self._seen(),
+                ground=ground,
+                category=category,
             )
         )
 
@@ -307,9 +336,11 @@ class Chat:
     def _fork(
         self, turn: int, cause: ForkCause, words: str | None, child: str | None, command_id: str | None
     ) -> "Chat | Refused":
-        if turn < 2:
+        if checked_version("turn", turn) < 2:
             raise ValueError(f"no turn stands at version {turn} of branch {self.branch}")
-        command = OpenBranch(id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause)
+        command = checked(
+            OpenBranch, id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause
+        )
         outcome = self.conversations.service.fork(command, words, child=optional_id("child", child))
         if isinstance(outcome, Refused):
             return outcome
@@ -319,21 +350,21 @@ class Chat:
 
     def leave(self, *, command_id: str | None = None) -> Receipt | Refused:
         """Note that the user went away. It locks nothing."""
-        return self._do(Leave(id=self._id(command_id), by=self.user))
+        return self._do(checked(Leave, id=self._id(command_id), by=self.user))
 
     def feedback(
         self, rating: Rating | None = None, words: str | None = None, *, command_id: str | None = None
     ) -> Receipt | Refused:
         """Record what the user thinks of the ending, or of the conversation."""
-        return self._do(GiveFeedback(id=self._id(command_id), by=self.user, rating=rating), words)
+        return self._do(checked(GiveFeedback, id=self._id(command_id), by=self.user, rating=rating), words)
 
     def appeal(self, words: str | None = None, *, command_id: str | None = None) -> Receipt | Refused:
         """Record that the user holds the ending to be wrong."""
-        return self._do(FileAppeal(id=self._id(command_id), by=self.user), words)
+        return self._do(checked(FileAppeal, id=self._id(command_id), by=self.user), words)
 
     def decide_appeal(self, outcome: AppealOutcome, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Decide the appeal. Even granted it reopens nothing: offer the user a branch."""
-        return self._do(DecideAppeal(id=self._id(command_id), by=by, outcome=outcome))
+        return self._do(checked(DecideAppeal, id=self._id(command_id), by=by, outcome=outcome))
 
     def change_policy(
         self,
@@ -345,11 +376,11 @@ class Chat:
         command_id: str | None = None,
     ) -> Receipt | Refused:
         """Let another policy govern from here on, and a later edition of the law or another mode if they are named."""
-        return self._do(ChangePolicy(id=self._id(command_id), by=by, policy=policy, law=law, mode=mode))
+        return self._do(checked(ChangePolicy, id=self._id(command_id), by=by, policy=policy, law=law, mode=mode))
 
     def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Let another model answer from here on."""
-        outcome = self._do(ChangeModel(id=self._id(command_id), by=by, model=checked_id("model", model)))
+        outcome = self._do(checked(ChangeModel, id=self._id(command_id), by=by, model=checked_id("model", model)))
         if isinstance(outcome, Receipt):  # long ago, perhaps, if the command was sent before
             self.model = Actor(kind=ActorKind.MODEL, id=outcome.state.model)
         return outcome
@@ -366,11 +397,11 @@ class Chat:
             by: the operator who sets it.
             command_id: by which it is set once however often this is sent.
         """
-        return self._do(HoldErasure(id=self._id(command_id), by=by, hold=hold, reason=reason, until=until))
+        return self._do(checked(HoldErasure, id=self._id(command_id), by=by, hold=hold, reason=reason, until=until))
 
     def release_hold(self, hold: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Release a legal hold on every branch of the tree. An operator's."""
-        return self._do(ReleaseErasure(id=self._id(command_id), by=by, hold=hold))
+        return self._do(checked(ReleaseErasure, id=self._id(command_id), by=by, hold=hold))
 
     def erase(
         self,
@@ -385,11 +416,13 @@ class Chat:
         Raises:
             ValueError: no words stand there.
         """
-        at = self.conversations.path(self.branch, upto=turn)
+        at = self.conversations.path(self.branch, upto=checked_version("turn", turn))
         digest = content_of(at[-1].event) if at and len(at) == turn else None
         if digest is None:
             raise ValueError(f"no words stand at version {turn} of branch {self.branch}")
-        return self._do(EraseContents(id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause))
+        return self._do(
+            checked(EraseContents, id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause)
+        )
 
     def _do(self, command: Command, words: str | None = None) -> Receipt | Refused:
         return self.conversations.service.execute(self.branch, command, words)

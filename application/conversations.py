@@ -14,7 +14,7 @@ from lastresort.domain.state import Conversation
 from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, Mode
 
 from .accounts import AccountErasure, ExportedConversation, erase_all, export_all
-from .arguments import checked_account, checked_id, optional_id
+from .arguments import checked, checked_account, checked_id, optional_id
 from .chat import Chat
 from .directory import (
     MOST_ROWS,
@@ -110,7 +110,8 @@ class Conversations:
         named = conversation is not None
         if conversation is None:
             conversation = self.new_id() if command_id is None else uuid5(_STARTED, command_id).hex
-        command = StartConversation(
+        command = checked(
+            StartConversation,
             id=self.new_id() if command_id is None else command_id,
             by=by or Actor(kind=ActorKind.USER, id=account or "user"),
             conversation=conversation,

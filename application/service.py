@@ -43,6 +43,7 @@ from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
+from .arguments import checked
 from .observing import Stopwatch
 from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal
 from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
@@ -273,7 +274,7 @@ class Service:
             UnknownBranch: the store has no such branch.
             CommandIdReused, Contended: as `execute`.
         """
-        command = EraseContents(id=command_id, by=by, contents=(), cause=cause)
+        command = checked(EraseContents, id=command_id, by=by, contents=(), cause=cause)
         tree, retired = self.reading.tree_of(branch), ""
 
         def attempt(fresh: bool) -> Receipt | Refusal:

@@ -1,5 +1,6 @@
 """What a caller passes is refused under the name that it has there, and what is refused leaves nothing behind."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from lastresort import CommandIdReused, Conversations, open_conversations
 from lastresort.adapters.claude import Claude
 from lastresort.adapters.loopback import loopback
 from lastresort.application.chat import Chat
-from lastresort.domain.values import ErasureCause
+from lastresort.domain.values import ErasureCause, HoldReason, Verdict
 
 from .stores import OPERATOR
 
@@ -69,6 +70,47 @@ def test_a_malformed_argument_is_named_as_the_caller_names_it(chats: Conversatio
     assert "example.org" not in str(raised.value)
     assert chats.store.head() == before
     chat.raise_risk()  # the tree can be written to as ever
+
+
+WRONG: Any = "zebra"
+
+
+@pytest.mark.parametrize(
+    ("said", "act"),
+    [
+        ("verdict: needs to be 'productive', 'unproductive', 'ambiguous' or 'harmful'", lambda chat: chat.judge(WRONG)),
+        ("risk: needs to be 'none', 'possible', 'imminent' or 'unknown'",
+         lambda chat: chat.judge(Verdict.PRODUCTIVE, risk=WRONG)),
+        ("by: needs to be of class Actor", lambda chat: chat.judge(Verdict.PRODUCTIVE, by=WRONG)),
+        ("a verdict of harmful needs a category and a severity", lambda chat: chat.judge(Verdict.HARMFUL)),
+        ("category: needs to be 1 to 64 of a-z, 0-9, _ and -, the first a letter", lambda chat: chat.warn("Zebra!")),
+        ("severity: needs to be less than or equal to 3",
+         lambda chat: chat.judge(Verdict.HARMFUL, category="abuse", severity=4)),
+        ("ground: needs to be 'last_resort' or 'user_request'", lambda chat: chat.why(WRONG)),
+        ("ground: needs to be 'last_resort' or 'user_request'", lambda chat: chat.end(WRONG)),
+        ("hold: needs to be 1 to 128 printable ASCII characters without spaces",
+         lambda chat: chat.release_hold("a zebra", by=OPERATOR)),
+        ("until: needs to be a day, YYYY-MM-DD",
+         lambda chat: chat.hold("case", reason=HoldReason.LITIGATION, until="zebra", by=OPERATOR)),
+        ("policy: needs to be of class Policy", lambda chat: chat.change_policy(WRONG, by=OPERATOR)),
+        ("mode: needs to be 'enforced' or 'shadow'", lambda chat: chat.conversations.start(model="m", mode=WRONG)),
+        ("cause: needs to be 'user_request', 'retention' or 'legal'",
+         lambda chat: chat.conversations.erase_conversation("c", by=OPERATOR, cause=WRONG)),
+        ("turn: an int is needed, not str", lambda chat: chat.edit(WRONG, "Hi.")),
+        ("turn: an int is needed, not str", lambda chat: chat.erase(WRONG)),
+    ],
+)  # fmt: skip
+def test_what_an_argument_needs_to_be_is_said_in_plain_words(
+    chats: Conversations, said: str, act: Callable[[Chat], object]
+) -> None:
+    """On one line, without the class of a command that the caller never sees, and without what was passed."""
+    chat = chats.start(conversation="c", model="m")
+    chat.user_turn("Hello.")
+    chat.assistant_turn("Good morning.")
+    before = chats.store.head()
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        act(chat)
+    assert chats.store.head() == before
 
 
 @pytest.mark.parametrize("account", ["a-17", "user@tenant", "@17", "a@b@c.d", "17@example.", "tenant/17.x"])
