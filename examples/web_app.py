@@ -7,17 +7,17 @@ the port. docs/tutorials/web-app.md walks through this file.
 import hashlib
 import json
 import os
+import pathlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import uvicorn
 from anyio.to_thread import run_sync
-from fastapi import Body, Cookie, Depends, FastAPI, HTTPException, Response
+from fastapi import Body, Cookie, Depends, FastAPI, HTTPException, Path, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from lastresort import (
     BranchEnded,
@@ -78,12 +78,21 @@ Owned = Annotated[Chat, Depends(owned)]
 # --- A turn -----------------------------------------------------------------------------------------------------------
 
 
+def whole(text: str) -> str:
+    """JSON can hold half of a character, which no answer of ours could hold again."""
+    return text.encode(errors="replace").decode()
+
+
+Text = Annotated[str, AfterValidator(whole)]
+Version = Annotated[int, Path(ge=1, le=1_000_000)]
+
+
 class Turn(BaseModel):
     """What the user does: says something, or (without text) waits for the answer to what they said last."""
 
-    text: str | None = None
+    text: Text | None = None
     end: Literal["request", "confirm"] | None = None  # they pressed "End", or confirmed it
-    id: Annotated[str, StringConstraints(pattern=r"^[\w-]{1,64}$")] | None = None  # made by the browser
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")] | None = None  # made by the browser
 
     def sent_as(self, branch: str) -> str | None:
         """Return the command id: sent again under it, a turn counts once. The branch keeps users' ids apart."""
@@ -152,7 +161,7 @@ async def events(chat: Chat, turn: Turn) -> AsyncIterator[str]:
 
 @app.get("/")
 def page() -> FileResponse:
-    return FileResponse(Path(__file__).with_suffix(".html"))
+    return FileResponse(pathlib.Path(__file__).with_suffix(".html"))
 
 
 @app.post("/chats")
@@ -178,7 +187,7 @@ async def say(chat: Owned, turn: Turn) -> StreamingResponse:
 
 
 @app.put("/chats/{branch}/turns/{version}")
-async def edit(chat: Owned, version: int, text: Annotated[str, Body(embed=True)]) -> dict[str, Any]:
+async def edit(chat: Owned, version: Version, text: Annotated[Text, Body(embed=True)]) -> dict[str, Any]:
     """Open a branch with other words in place of a turn. The page then asks for its answer, by a turn without text."""
     child = await (run_sync(chat.edit, version, text) if claude is None else claude.edit(chat, version, text))
     if isinstance(child, Refused):
@@ -191,16 +200,26 @@ def feedback(chat: Owned, rating: Annotated[Rating, Body(embed=True)]) -> None:
     chat.feedback(rating)
 
 
+def told_if_refused(outcome: object) -> None:
+    """Nobody is to believe that something was erased which the law holds."""
+    if isinstance(outcome, Refused):
+        raise HTTPException(409, str(outcome))
+
+
 @app.delete("/chats/{branch}/turns/{version}", status_code=204)
-def erase_turn(chat: Owned, version: int) -> None:
-    chat.erase(version)
+def erase_turn(chat: Owned, version: Version) -> None:
+    try:
+        told_if_refused(chat.erase(version))
+    except ValueError:
+        raise HTTPException(404) from None
 
 
 @app.delete("/chats/{branch}", status_code=204)
 def erase(chat: Owned) -> None:
     """Erase every word of the conversation, on all of its branches."""
     conversation, id = chat.state.conversation, chats.new_id()
-    chats.erase_conversation(conversation, by=chat.user, cause=ErasureCause.USER_REQUEST, command_id=id)
+    cause = ErasureCause.USER_REQUEST
+    told_if_refused(chats.erase_conversation(conversation, by=chat.user, cause=cause, command_id=id))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx2
 
-from lastresort import Ground, open_conversations
+from lastresort import Ground, HoldReason, open_conversations
 from lastresort.projections import audit, views
 
-from .stores import ROOT
+from .stores import OPERATOR, ROOT, done
 
 USERS = 50
 INSULT = "You are useless, you stupid machine."
@@ -197,6 +197,32 @@ def test_nobody_sees_the_chat_of_somebody_else(tmp_path: Path) -> None:
 
     with serving(tmp_path) as url:
         assert asyncio.run(tried(url)) == {404}
+
+
+def test_requests_that_make_no_sense_are_refused_and_harm_no_chat(tmp_path: Path) -> None:
+    """Half of a character in a message, ids and versions that none has, and an erasure that an operator holds."""
+
+    async def tried(url: str) -> list[int]:
+        async with person(url) as ada:
+            await ada.starts()
+            path = f"/chats/{ada.branch}"
+
+            async def erased(at: str) -> int:
+                return (await ada.client.delete(at)).status_code
+
+            half = json.dumps({"text": "half \ud800"}).encode()
+            await ada.client.post(f"{path}/turns", content=half, headers={"content-type": "application/json"})
+            asked = await ada.client.post(f"{path}/turns", json={"text": "x", "id": "\u00e9"})
+            codes = [asked.status_code, *[await erased(f"{path}/turns/{version}") for version in (0, 1, 10**25)]]
+            with closing(open_conversations(f"sqlite:///{tmp_path}/web.db", create=False)) as chats:
+                done(chats.chat(ada.branch).hold("h", reason=HoldReason.LITIGATION, by=OPERATOR))
+            codes += [await erased(f"{path}{held}") for held in ("", "/turns/2")]
+            said = (await ada.calls("GET", path))["lines"]
+            assert [line["text"] for line in said if line["speaker"] == "user"] == ["half ?"]
+            return codes
+
+    with serving(tmp_path) as url:
+        assert asyncio.run(tried(url)) == [422, 422, 404, 422, 409, 409]
 
 
 def test_with_a_key_claude_answers(tmp_path: Path) -> None:
