@@ -29,6 +29,7 @@ from lastresort.domain.values import (
     ErasureCause,
     ForkCause,
     Ground,
+    HoldReason,
     Risk,
     Verdict,
 )
@@ -207,6 +208,18 @@ def wish(t: Turns) -> tuple[ask.Command, ...]:
     )  # fmt: skip
 
 
+def held(t: Turns) -> tuple[ask.Command, ...]:
+    """Words are held before the ending and after it, in the second edition; an appeal is decided either way."""
+    return (
+        SAY, ANSWER, judge(t), request(t), confirm(t), end(t, None),
+        *(ask.HoldErasure(id="hold", by=by, hold="case", reason=HoldReason.OTHER) for by in (OPERATOR, USER)),
+        *(ask.ReleaseErasure(id="release", by=by, hold="case") for by in (OPERATOR, USER)),
+        ask.EraseContents(id="erase", by=USER, contents=(WORDS,), cause=ErasureCause.LEGAL),
+        ask.FileAppeal(id="appeal", by=USER), decide_appeal(),
+        decide_appeal().model_copy(update={"outcome": AppealOutcome.REJECTED}),
+    )  # fmt: skip
+
+
 class World(NamedTuple):
     """Acts, where they begin, what the search must come across at least, and its pinned size."""
 
@@ -267,6 +280,15 @@ WORLDS = {
         transitions=170_160,
     ),
 }
+
+WORLDS["held"] = World(
+    held,
+    (START.model_copy(update={"law": 2}),),
+    "user_request held-from-erasure ErasureHeld ErasureReleased ContentErased",
+    cap=2,
+    states=118,
+    transitions=1_652,
+)
 
 # --- Worlds of up to three branches, and two who act at once --------------------------------------------------------
 
@@ -411,11 +433,9 @@ SEARCHES: tuple[World | Race, ...] = (*WORLDS.values(), *RACES.values())
 NEVER_PROPOSED = {"risk-holds", "evidence-is-true", "carries-risks", "forks-before-the-end"}
 
 
-NEW = {
-    "WarningWithheld", "ErasureHeld", "ErasureReleased", "true-warnings", "same-user", "shadow-says-nothing",
-    "held-from-erasure", "named-category", "known-edition",
-}  # fmt: skip
-"""What the second edition brought: these worlds play the first. tests/test_rules_second.py has it from both sides."""
+NEW = {"WarningWithheld", "true-warnings", "same-user", "shadow-says-nothing", "named-category", "known-edition"}
+"""What else the second edition brought. tests/test_rules_second.py has it from both sides, and
+tests/test_both_readings.py walks there at random."""
 
 
 def test_together_they_reach_everything() -> None:
