@@ -30,8 +30,9 @@ EDITIONS = (1, 2)
 """The editions that this program knows."""
 
 FIRST: Edition = 1
+"""The edition that a conversation starts in unless it is started in another."""
 LATEST: Edition = EDITIONS[-1]
-"""The edition that new conversations start in, unless somebody says otherwise."""
+"""The newest edition."""
 
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 """A day as ISO 8601 writes it: 2026-07-31."""
