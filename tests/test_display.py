@@ -198,9 +198,9 @@ def test_a_transcript_says_when(tmp_path: Path) -> None:
 def test_times_are_told_once_where_they_are_one() -> None:
     """And the day, where it is."""
     first = "2026-01-31T22:00:00.000000+00:00"
-    assert display.between(first, first) == "2026-01-31 22:00"
-    assert display.between(first, "2026-01-31T22:05:00.000000+00:00") == "2026-01-31 22:00 to 22:05"
-    assert display.between(first, "2026-02-01T22:05:00.000000+00:00") == "2026-01-31 22:00 to 2026-02-01 22:05"
+    assert display.between(first, first) == "2026-01-31 22:00 UTC"
+    assert display.between(first, "2026-01-31T22:05:00.000000+00:00") == "2026-01-31 22:00 to 22:05 UTC"
+    assert display.between(first, "2026-02-01T22:05:00.000000+00:00") == "2026-01-31 22:00 to 2026-02-01 22:05 UTC"
 
 
 @pytest.mark.parametrize("source", ["--store", "--file"])

@@ -101,9 +101,10 @@ def moment(recorded_at: str) -> str:
 
 
 def between(first: str, last: str) -> str:
-    """Return two times as people read them, and the day once if it is one."""
+    """Return two times as people read them, in UTC, and the day once if it is one."""
     begin, end = moment(first), moment(last)
-    return begin if begin == end else f"{begin} to {end[11:] if begin[:10] == end[:10] else end}"
+    until = f" to {end[11:] if begin[:10] == end[:10] else end}" if begin != end else ""
+    return f"{begin}{until} UTC"
 
 
 class Live:

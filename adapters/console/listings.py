@@ -59,7 +59,7 @@ def show_page(out: Console, page: Page, which: str) -> None:
     """Print a page of a list, and how to go on."""
     out.print(Text(which, "bold"))
     for row in page.rows:
-        _entry(out, _name(row, moment(row.first_event_at)), _origin(row), _ending(row))
+        _entry(out, _name(row, f"{moment(row.first_event_at)} UTC"), _origin(row), _ending(row))
     out.print("that is all" if page.after is None else f"more: --after {page.after}")
 
 
