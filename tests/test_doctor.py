@@ -64,6 +64,8 @@ def test_versions_of_sqlite_with_the_bug_are_known(version: tuple[int, ...], wel
     check = looks.engine(version)
     assert check.ok is well
     assert bool(check.todo) is not well
+    assert ("whether the store is whole is said under integrity" in check.found) is not well
+    assert ("accept it: --allow engine" in check.todo) is not well
 
 
 def test_versions_of_postgresql_with_a_bug_are_known() -> None:

@@ -75,8 +75,10 @@ def engine(version: tuple[int, ...]) -> Check:
         "engine",
         False,
         f"SQLite {text} has the WAL-reset bug (3.7.0 to 3.51.2): if two connections write and checkpoint at the same "
-        "moment, the database may be corrupted. It is rare",
-        "run Python with SQLite 3.51.3 or later (or 3.50.7, 3.44.6); until then write from one process",
+        "moment, the database may be corrupted. It is rare. This is about SQLite; whether the store is whole is said "
+        "under integrity",
+        "run Python with SQLite 3.51.3 or later (or 3.50.7, 3.44.6); until then write from one process, or accept it: "
+        "--allow engine",
     )
 
 
