@@ -90,6 +90,9 @@ class Chat:
         self.user = Actor(kind=ActorKind.USER, id=state.account or "user")
         self._see(state)
 
+    def __repr__(self) -> str:
+        return f"<Chat {self.branch} with {self.model.id}>"
+
     def _see(self, state: Conversation) -> None:
         self.model = Actor(kind=ActorKind.MODEL, id=state.model)
         self.seen: int | None = state.unit.turn if state.unit else None

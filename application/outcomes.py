@@ -38,6 +38,10 @@ class Receipt(NamedTuple):
         """The version of the command's first event."""
         return self.events[0].version
 
+    def __repr__(self) -> str:
+        first = self.events[0]
+        return f"<Receipt {first.branch} v{first.version}: {', '.join(one.event.kind for one in self.events)}>"
+
 
 class Refusal(NamedTuple):
     """A refusal, and the state that it was given in."""

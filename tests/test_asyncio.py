@@ -59,6 +59,7 @@ async def of_each(chats: AsyncConversations) -> None:
     assert (chat.user.id, chat.model.id, chat.seen, chat.answered) == ("a-17", MODEL, None, None)
     heard = await chat.user_turn("You are useless.", command_id="u")
     assert isinstance(heard, Receipt)
+    assert repr(chat) == f"<AsyncChat {chat.branch} with {MODEL}>"
     assert chat.seen == heard.version == 2
     await chat.judge(Verdict.HARMFUL, category="abuse", severity=2, risk=Risk.NONE)
     await chat.assistant_turn("Shall we plan a garden?")

@@ -78,6 +78,14 @@ def test_what_is_opened_by_with_is_closed_at_the_end(tmp_path: Path) -> None:
         again.state(branch)
 
 
+def test_what_comes_back_is_shown_in_short_and_without_words(chats: Conversations) -> None:
+    """In a debugger, and in a log."""
+    chat = chats.start(model="m", conversation="c")
+    assert repr(chat) == "<Chat c with m>"
+    assert str(chat.user_turn("Nobody logs this.")) == "<Receipt c v2: UserTurnTaken>"
+    assert repr(chat.feedback(words="Nor this.")) == "<Receipt c v3: FeedbackGiven>"
+
+
 def test_a_start_delivered_twice_starts_one_conversation(chats: Conversations) -> None:
     """Whether or not the caller names the conversation."""
     one = chats.start(model="m", command_id="once")

@@ -67,6 +67,9 @@ class AsyncChat:
         self._threads = threads
         self._turn = Lock()
 
+    def __repr__(self) -> str:
+        return f"<AsyncChat {self.branch} with {self.model.id}>"
+
     async def _call(self, function: Callable[Concatenate[Chat, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         async with self._turn:
             return await self._threads.run(function, self.handle, *args, **kwargs)
