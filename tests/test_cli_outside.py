@@ -181,6 +181,13 @@ def test_exit_statuses_are_said_where_people_look(run: Callable[..., Result]) ->
     assert json.loads(run("why", "t-1", "--store", "sqlite:///new.db", "--json", status=1).stdout)["last_resort"]
 
 
+@pytest.mark.parametrize("command", ["show", "tree", "views", "why"])
+def test_a_store_that_stands_where_a_branch_should_is_named(run: Callable[..., Result], command: str) -> None:
+    """As other commands take it there."""
+    told = run(command, "sqlite:///log.db", "c", status=2).output
+    assert f"`{command}` takes its store by the option: --store URL, or LASTRESORT_STORE" in told
+
+
 def test_no_summary_of_a_command_is_cut_off() -> None:
     """At 80 columns: its first sentence is short."""
     name, shown = next(helps(main, "lastresort"))

@@ -52,6 +52,9 @@ STATUS = (
 )
 CLAUDE = "claude-opus-5-5"
 
+_BY_OPTION = {"show", "tree", "views", "why"}
+"""The commands whose first argument is something else than a store."""
+
 
 class _Group(click.Group):
     """Turns what can go wrong into one line on standard error and an exit status."""
@@ -78,6 +81,14 @@ class _Group(click.Group):
             return super().make_context(*args, **options)
         except KeyboardInterrupt:
             _give_up("interrupted", INTERRUPTED)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in _BY_OPTION and rest and rest[0].startswith(("sqlite:///", "postgresql://")):
+            raise click.UsageError(f"`{name}` takes its store by the option: --store URL, or LASTRESORT_STORE")
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
