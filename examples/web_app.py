@@ -189,9 +189,12 @@ async def say(chat: Owned, turn: Turn) -> StreamingResponse:
 @app.put("/chats/{branch}/turns/{version}")
 async def edit(chat: Owned, version: Version, text: Annotated[Text, Body(embed=True)]) -> dict[str, Any]:
     """Open a branch with other words in place of a turn. The page then asks for its answer, by a turn without text."""
-    child = await (run_sync(chat.edit, version, text) if claude is None else claude.edit(chat, version, text))
+    try:
+        child = await (run_sync(chat.edit, version, text) if claude is None else claude.edit(chat, version, text))
+    except ValueError:
+        raise HTTPException(404) from None
     if isinstance(child, Refused):
-        raise HTTPException(409, str(child))
+        raise HTTPException(409, "Only a message that you wrote yourself can be edited.")
     return await run_sync(seen, child)
 
 
@@ -203,7 +206,7 @@ def feedback(chat: Owned, rating: Annotated[Rating, Body(embed=True)]) -> None:
 def told_if_refused(outcome: object) -> None:
     """Nobody is to believe that something was erased which the law holds."""
     if isinstance(outcome, Refused):
-        raise HTTPException(409, str(outcome))
+        raise HTTPException(409, "These words have to be kept for now. Nothing was erased.")
 
 
 @app.delete("/chats/{branch}/turns/{version}", status_code=204)

@@ -225,6 +225,23 @@ def test_requests_that_make_no_sense_are_refused_and_harm_no_chat(tmp_path: Path
         assert asyncio.run(tried(url)) == [422, 422, 404, 422, 409, 409]
 
 
+def test_what_cannot_be_edited_is_said_for_a_user(tmp_path: Path) -> None:
+    """Without rules, versions and events."""
+
+    async def tried(url: str) -> list[tuple[int, str]]:
+        async with person(url) as ada:
+            await ada.starts()
+            path = f"/chats/{ada.branch}/turns"
+            await ada.client.post(path, json={"text": "Hello."})
+            answers = [await ada.client.put(f"{path}/{version}", json={"text": "x"}) for version in (1, 3, 4)]
+            return [(answer.status_code, answer.json()["detail"]) for answer in answers]
+
+    with serving(tmp_path) as url:
+        missing, *wrong = asyncio.run(tried(url))
+    assert missing == (404, "Not Found")
+    assert wrong == [(409, "Only a message that you wrote yourself can be edited.")] * 2
+
+
 def test_with_a_key_claude_answers(tmp_path: Path) -> None:
     """Here it is the loopback that answers, over the real SDK."""
     from lastresort.adapters.loopback import loopback
