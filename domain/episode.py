@@ -278,11 +278,10 @@ def under_new_numbers(episode: Episode, unit: Unit | None, before: Terms, after:
                 episode = _neither(episode, after.law)
         return episode, unit
     now = counted(episode, unit, before) if unit else episode
-    governing = now.numbers or episode.numbers
-    if governing is None:
+    if now.numbers is None:
         return episode, unit
-    numbers = governing.stricter(after.policy.numbers)
-    if now.numbers is not None and now.productive >= numbers.productive_to_close:
+    numbers = now.numbers.stricter(after.policy.numbers)
+    if now.productive >= numbers.productive_to_close:
         return NO_EPISODE, unit
     if episode.numbers is not None:
         return episode._replace(numbers=numbers), unit
