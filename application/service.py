@@ -37,8 +37,8 @@ from lastresort.domain.events import (
     RiskCleared,
     RiskRaised,
 )
-from lastresort.domain.holds import Hold, hold_after_ending, hold_after_refusal
 from lastresort.domain.law import broken_rules
+from lastresort.domain.rules import Hold, hold_after_ending, hold_after_refusal
 from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk

@@ -64,7 +64,9 @@ Sources:
 """
 
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
+from .commands import AssessTurn
 from .events import (
     AppealDecided,
     AppealFiled,
@@ -116,7 +118,7 @@ from .rules_of_conversations import (
     unchecked,
 )
 from .state import Conversation
-from .values import EDITIONS, VOCABULARY, Actor, ActorKind, ForkCause, Ground, Mode
+from .values import EDITIONS, VOCABULARY, About, Actor, ActorKind, ForkCause, Ground, Mode, Risk
 
 __all__ = [
     "ANSWERS_AN_APPEAL",
@@ -149,9 +151,13 @@ __all__ = [
     "SHADOW_SAYS_NOTHING",
     "STILL_HARMFUL",
     "STRICTER_GOVERNS",
+    "SYSTEM",
     "TRUE_WARNINGS",
     "WARNED_FIRST",
+    "Hold",
     "evidence_for",
+    "hold_after_ending",
+    "hold_after_refusal",
 ]
 
 # --- Who may end, and on what terms --------------------------------------------------------------------------------
@@ -384,3 +390,30 @@ def KNOWN_EDITION(state: Conversation, event: Event) -> Missing | None:
     if isinstance(event, PolicyChanged) and edition < state.law:
         return Missing(f"edition {edition} is earlier than {state.law}, which is in force")
     return None
+
+
+# --- What holds though it is no event -------------------------------------------------------------------------------
+#
+# A verdict that is recorded raises the risk that it saw in the same append, as `risk-holds` asks. But a verdict may be
+# refused, for being late say, and what a user writes after the ending is no event at all. What either shows of a risk
+# holds all the same: doubt resolves to holding.
+
+SYSTEM = Actor(kind=ActorKind.SYSTEM, id="lastresort")
+
+
+class Hold(NamedTuple):
+    """A risk that has to be raised: by whom, and about whom it is."""
+
+    by: Actor
+    about: About
+
+
+def hold_after_refusal(state: Conversation, verdict: AssessTurn) -> Hold | None:
+    """Return the risk to raise after `verdict` was refused; None if it saw none that the policy holds on."""
+    holds = state.policy.holds_on(verdict.risk, verdict.about, state.law)
+    return Hold(verdict.by, verdict.about) if holds else None
+
+
+def hold_after_ending(state: Conversation, screened: Risk) -> Hold | None:
+    """Return the risk to raise for what was written after the ending, where the screen says what it shows."""
+    return Hold(SYSTEM, About.SELF) if state.policy.holds_on(screened, None, state.law) else None

@@ -8,7 +8,7 @@ from lastresort import Chat, Conversations
 from lastresort.application.outcomes import BranchEnded
 from lastresort.domain.commands import AssessTurn
 from lastresort.domain.decider import Refused, propose
-from lastresort.domain.holds import SYSTEM, Hold, hold_after_ending, hold_after_refusal
+from lastresort.domain.rules import SYSTEM, Hold, hold_after_ending, hold_after_refusal
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import About, Risk, Verdict
 
