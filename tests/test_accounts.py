@@ -172,3 +172,17 @@ def test_an_account_is_erased_once_that_is_confirmed(run: Callable[..., Result],
     assert said == {"account": "a-17", "command_id": "x-1", "erased": ["c-1", "c-2", "c-3"], "refused": {}}
     with opened(url) as chats:
         assert all(chats.words(chats.tree_log(one)) == {} for one in ("c-1", "c-2", "c-3"))
+
+
+def test_an_account_with_more_conversations_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page after page, the oldest first."""
+    monkeypatch.setattr("lastresort.application.accounts.MOST_ROWS", 2)
+    with opened("memory:") as chats:
+        told(chats)
+        assert [one["conversation"] for one in exported(chats)["conversations"]] == ["c-1", "c-2", "c-3"]
+        assert chats.erase_account("a-17", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase").refused == {}
+        assert {text for one in exported(chats)["conversations"] for text in words_in(one)} == set()
+
+
+def words_in(conversation: Any) -> list[str]:
+    return [event["text"] for branch in conversation["branches"] for event in branch["events"] if event["text"]]

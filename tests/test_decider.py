@@ -1,6 +1,7 @@
 """Propose, then check: what a command becomes, and what a refusal says."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -381,3 +382,16 @@ def test_anybody_may_leave_whatever_they_are(given: Tell) -> None:
     """No rule asks who leaves, so no rule can keep anybody."""
     for actor in (USER, SYSTEM):
         given(STARTED, AT_RISK).when(ask.Leave(id="leave", by=actor)).accepted()
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "lacking"),
+    [
+        (ask.TakeUserTurn(id="x", by=USER), 7, "words: a str is needed, not int"),
+        (ask.TakeUserTurn(id="x", by=USER), None, "words: TakeUserTurn needs them"),
+        (ask.Leave(id="x", by=USER), "Bye.", "words: Leave takes none"),
+    ],
+)
+def test_words_come_with_what_says_something_alone(command: ask.Command, words: Any, lacking: str) -> None:
+    with pytest.raises(ValueError, match=f"^{lacking}$"):
+        ask.check_words(command, words)

@@ -275,6 +275,7 @@ def test_what_cannot_be_listed_is_an_error_that_names_it() -> None:
             ({"limit": 1_001}, "limit"),
             ({"after": "nonsense"}, "after"),
             ({"after": "2026-01-01/c"}, "after"),
+            ({"after": "2026-01-31T12:00:00Z/c"}, "after"),  # a time, and not as the directory writes it
             ({"since": "yesterday"}, "since"),
             ({"until": "2026-01-01T00:00:00"}, "until"),
         ]

@@ -189,6 +189,17 @@ def test_shadow_says_nothing__once_an_episode(given: Tell) -> None:
     later.when(withheld()).accepted()
 
 
+def test_shadow_says_nothing__once_a_unit_too(given: Tell) -> None:
+    """Not even if the judge takes back what was said of it, so that the episode is over for now."""
+    hasty = started(policy(productive_to_close=1), law=2, mode=Mode.SHADOW)
+    taken_back = given(hasty, *THREE_REDIRECTIONS, WITHHELD, PRODUCTIVE)
+    assert taken_back.state.now.withheld is None
+    taken_back.when(withheld()).refused_by(
+        *(rules.STILL_HARMFUL, rules.REDIRECTED_FIRST, rules.TRUE_WARNINGS, rules.SHADOW_SAYS_NOTHING),
+        lacking="a warning was withheld at 17 in this episode",
+    )
+
+
 def test_shadow_says_nothing__where_no_warning_would_have_been_lawful(given: Tell) -> None:
     """Each rule that a warning is asked, so is one that is withheld, but for what only words have."""
     given(SHADOWED, ABUSED, REDIRECTED).when(withheld()).refused_by(rules.REDIRECTED_FIRST)

@@ -12,8 +12,8 @@ from lastresort.application.outcomes import Receipt
 from lastresort.application.ports import Append, NewEvent, Place
 from lastresort.domain import rules
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import TurnAssessed
-from lastresort.domain.values import ErasureCause, Risk, Verdict
+from lastresort.domain.events import ErasureHeld, TurnAssessed
+from lastresort.domain.values import ErasureCause, HoldReason, Risk, Verdict
 
 from .narrow import must_be
 from .service_kit import NOON, another, chat, chats, done, kinds, refused_by, talk, transcript
@@ -123,3 +123,17 @@ def test_a_conversation_without_words_has_no_key_afterwards(chats: Conversations
     assert key(chats) is not None
     done(erased(chats))
     assert key(chats) is None
+
+
+def test_a_hold_on_another_branch_alone_is_in_the_way(chats: Conversations, chat: Chat) -> None:
+    """As a log from elsewhere may have it: an audit finds that, and no word of the tree is erased meanwhile."""
+    talk(chat, "Hello.", "Hello to you.")
+    child = done(chat.edit(2, "Good evening.", child="child"))
+    held = ErasureHeld(by=OPERATOR, hold="h", reason=HoldReason.LITIGATION)
+    at = child.state.version + 1
+    chats.store.append(Append("root", "foreign", "foreign", NOON.isoformat(), (NewEvent("child", at, held),)))
+    before = chats.words(chat.path)
+    outcome = erased(chats)
+    refused_by(outcome, rules.HELD_FROM_ERASURE)
+    assert chats.words(chat.path) == before
+    assert before
