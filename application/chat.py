@@ -34,7 +34,7 @@ from lastresort.domain.commands import (
     WithholdWarning,
 )
 from lastresort.domain.decider import Refused, in_the_way
-from lastresort.domain.events import BranchOpened, Recorded, content_of
+from lastresort.domain.events import BranchOpened, RecordedEvent, content_of
 from lastresort.domain.law import Broken
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
@@ -110,7 +110,7 @@ class Chat:
         return self.conversations.state(self.branch)
 
     @property
-    def path(self) -> list[Recorded]:
+    def path(self) -> list[RecordedEvent]:
         """The events on the path, the inherited prefix first."""
         return self.conversations.path(self.branch)
 

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from lastresort.domain.commands import StartConversation
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, Mode
@@ -140,7 +140,7 @@ class Conversations:
         """
         return self.service.reading.state(branch)
 
-    def path(self, branch: str, upto: int | None = None) -> list[Recorded]:
+    def path(self, branch: str, upto: int | None = None) -> list[RecordedEvent]:
         """Return the events on the path of a branch, the inherited prefix first, up to version `upto`.
 
         Raises:
@@ -156,7 +156,7 @@ class Conversations:
         """
         return self.service.reading.tree(branch)
 
-    def tree_log(self, branch: str) -> list[Recorded]:
+    def tree_log(self, branch: str) -> list[RecordedEvent]:
         """Return the events of every branch of the tree that `branch` belongs to, parents before children.
 
         Raises:
@@ -164,7 +164,7 @@ class Conversations:
         """
         return self.service.reading.tree_log(branch)
 
-    def words(self, path: Iterable[Recorded]) -> dict[str, str]:
+    def words(self, path: Iterable[RecordedEvent]) -> dict[str, str]:
         """Return the words that stand on a path, by digest, those that are still kept: text, or `Messages`.
 
         Raises:

@@ -13,7 +13,7 @@ from itertools import islice
 from operator import attrgetter
 from threading import Lock
 
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.state import Conversation, fold
 
 APART = 16
@@ -60,7 +60,7 @@ class HotStates:
             if len(self._states) > self._size:
                 self._states.popitem(last=False)
 
-    def fold(self, branch: str, history: Iterable[Recorded], state: Conversation) -> Conversation:
+    def fold(self, branch: str, history: Iterable[RecordedEvent], state: Conversation) -> Conversation:
         """Return the state after `history`, a branch's own from `state` on, and keep it and some on the way."""
         rest = iter(history)
         while some := tuple(islice(rest, APART)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, Recorded
+from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, RecordedEvent
 from lastresort.domain.state import Conversation, Ended
 from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Risk
 
@@ -30,7 +30,7 @@ class Contended(RuntimeError):
 class Receipt(NamedTuple):
     """What a command recorded, and the state of its branch after that."""
 
-    events: tuple[Recorded, ...]
+    events: tuple[RecordedEvent, ...]
     state: Conversation
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
-from lastresort.domain.events import Event, Recorded, Unreadable
+from lastresort.domain.events import Event, RecordedEvent, Unreadable
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Risk
 
@@ -64,9 +64,9 @@ class ListRow(NamedTuple):
     """A branch as a list finds it: its version, what began it, what began its conversation, and its ending."""
 
     version: int
-    began: Recorded
-    started: Recorded
-    ending: Recorded | None
+    began: RecordedEvent
+    started: RecordedEvent
+    ending: RecordedEvent | None
 
 
 class VersionConflict(Exception):
@@ -88,7 +88,7 @@ class EventStore(Protocol):
     ids are unique within it. A store may hold them to be unique altogether, as it may find a branch without its tree.
     """
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         """Write `appends`, each about one tree, in one transaction and return their events as recorded.
 
         Raises:
@@ -111,7 +111,7 @@ class EventStore(Protocol):
 
     def read(
         self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
-    ) -> Sequence[Recorded]:
+    ) -> Sequence[RecordedEvent]:
         """Return the events of a branch's own stream with `after` < version <= `upto`, the first `limit` of them.
 
         Their position is 0: only `append`, `log` and `entries` know an event's place among all branches. None are
@@ -131,18 +131,18 @@ class EventStore(Protocol):
         """Have the sealed words that are kept of what stands at `places` erased for good, as an append does."""
         ...
 
-    def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
+    def recorded_by(self, tree: str, command_id: str) -> Sequence[RecordedEvent]:
         """Return the events that a command wrote, in log order; none if it is not in the log.
 
         Where command ids are unique in the whole store they may be events of another tree.
         """
         ...
 
-    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """Yield the events after position `after` in log order, the first `limit` of them."""
         ...
 
-    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded | Unreadable]:
+    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent | Unreadable]:
         """Yield entries as `log` does, those too that this program cannot read: for the audit."""
         ...
 

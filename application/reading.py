@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from lastresort.domain.events import BranchOpened, EventBase, Recorded
+from lastresort.domain.events import BranchOpened, EventBase, RecordedEvent
 from lastresort.domain.state import Conversation, about_to_fork, fold
 
 from .hot_states import HotStates
@@ -43,7 +43,7 @@ class Reading:
             raise _unknown(branch)
         return tree
 
-    def path(self, branch: str, upto: int | None = None) -> list[Recorded]:
+    def path(self, branch: str, upto: int | None = None) -> list[RecordedEvent]:
         """Return the events on the path of a branch, the inherited prefix first, up to version `upto`.
 
         Raises:
@@ -72,7 +72,7 @@ class Reading:
         state = self.hot.get(branch)
         return self.state(branch) if state is None or version is None or state.version < version else state
 
-    def tree_log(self, branch: str) -> list[Recorded]:
+    def tree_log(self, branch: str) -> list[RecordedEvent]:
         """Return the events of every branch of the tree that `branch` belongs to, parents before children.
 
         Raises:
@@ -102,7 +102,7 @@ class Reading:
             return state
         return self.hot.fold(branch, self._with_renewal(tree, own), inherited)
 
-    def _with_renewal(self, tree: str, events: Iterable[Recorded]) -> Iterator[Recorded]:
+    def _with_renewal(self, tree: str, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
         """Yield events that others wrote, and have the key looked up again once they are read: it may be retired.
 
         That comes before the state after them is hot, or another thread would seal with that key and be right about the
@@ -139,7 +139,7 @@ class Piece(NamedTuple):
     """A stretch of a path in one stream; of the first, the state before it too."""
 
     state: Conversation
-    events: Iterable[Recorded]  # to be gone through once
+    events: Iterable[RecordedEvent]  # to be gone through once
 
 
 def pieces_of(
@@ -187,8 +187,8 @@ def state_of(store: EventStore, snapshots: Snapshots | None, tree: str, branch: 
 
 
 def _from(
-    events: Sequence[Recorded], store: EventStore, tree: str, branch: str, upto: int | None, at_once: int | None
-) -> Iterable[Recorded]:
+    events: Sequence[RecordedEvent], store: EventStore, tree: str, branch: str, upto: int | None, at_once: int | None
+) -> Iterable[RecordedEvent]:
     """Yield events of a branch, and those that follow them."""
     while events:
         yield from events

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 
 from lastresort.domain.commands import AssessTurn, Command, OpenBranch
 from lastresort.domain.decider import Refused, decide, propose
-from lastresort.domain.events import AttemptRefused, BranchedOff, Event, Recorded, RiskRaised, TurnAssessed, content_of
+from lastresort.domain.events import (
+    AttemptRefused,
+    BranchedOff,
+    Event,
+    RecordedEvent,
+    RiskRaised,
+    TurnAssessed,
+    content_of,
+)
 from lastresort.domain.law import Broken, Missing
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Messages
@@ -22,7 +30,7 @@ _LEFT_OPEN = {"law", "mode"}
 """Fields of a command that says nothing of them where things are to stay as they are."""
 
 
-def check_same(command: Command, branch: str | None, events: Sequence[Recorded]) -> None:
+def check_same(command: Command, branch: str | None, events: Sequence[RecordedEvent]) -> None:
     """Check that `events`, recorded under the id of `command`, are what it does on `branch` (None: wherever that was).
 
     Raises:
@@ -36,7 +44,9 @@ def check_same(command: Command, branch: str | None, events: Sequence[Recorded])
         raise reused(command, events)
 
 
-def check_same_words(command: Command, words: str | None, events: Sequence[Recorded], kept: dict[str, str]) -> None:
+def check_same_words(
+    command: Command, words: str | None, events: Sequence[RecordedEvent], kept: dict[str, str]
+) -> None:
     """Check that a command came with the same words before, as far as those are still `kept`, by digest.
 
     Raises:
@@ -51,7 +61,7 @@ def check_same_words(command: Command, words: str | None, events: Sequence[Recor
         raise reused(command, events)
 
 
-def check_same_child(command: OpenBranch, child: str | None, events: Sequence[Recorded]) -> None:
+def check_same_child(command: OpenBranch, child: str | None, events: Sequence[RecordedEvent]) -> None:
     """Check that a branch was opened under the name that the caller chose for it, if one was chosen.
 
     Raises:
@@ -61,7 +71,7 @@ def check_same_child(command: OpenBranch, child: str | None, events: Sequence[Re
         raise reused(command, events)
 
 
-def reused(command: Command, events: Sequence[Recorded]) -> CommandIdReused:
+def reused(command: Command, events: Sequence[RecordedEvent]) -> CommandIdReused:
     """Say what the id of a command was used for."""
     first = events[0]
     kind = first.event.attempted if isinstance(first.event, AttemptRefused) else first.kind

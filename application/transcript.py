@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
+from lastresort.domain.events import AssistantTurnTaken, ContentErased, RecordedEvent, UserTurnTaken
 from lastresort.domain.turn_text import foreign_id_in, messages_in, readable
 from lastresort.domain.values import Actor, ErasureCause
 
@@ -69,18 +69,18 @@ def transcript_page(reading: Reading, words: Words, branch: str, after: int, lim
     return TranscriptPage(turns, shown[-1].version if len(taken) > len(shown) else None)
 
 
-def _digest(recorded: Recorded) -> str:
+def _digest(recorded: RecordedEvent) -> str:
     assert isinstance(recorded.event, UserTurnTaken | AssistantTurnTaken)
     return recorded.event.content
 
 
-def erasures(log: Iterable[Recorded]) -> dict[str, ErasureCause]:
+def erasures(log: Iterable[RecordedEvent]) -> dict[str, ErasureCause]:
     """Return why words were erased, by digest."""
     erasures = (recorded.event for recorded in log if isinstance(recorded.event, ContentErased))
     return {digest: erasure.cause for erasure in erasures for digest in erasure.contents}
 
 
-def _turn(recorded: Recorded, words: str | None, erased: ErasureCause | None) -> TranscriptTurn:
+def _turn(recorded: RecordedEvent, words: str | None, erased: ErasureCause | None) -> TranscriptTurn:
     speaker: Literal["user", "assistant"] = "user" if isinstance(recorded.event, UserTurnTaken) else "assistant"
     return TranscriptTurn(
         version=recorded.version,
@@ -95,7 +95,7 @@ def _turn(recorded: Recorded, words: str | None, erased: ErasureCause | None) ->
     )
 
 
-def blocks_of(recorded: Recorded, words: str) -> tuple[Block, ...]:
+def blocks_of(recorded: RecordedEvent, words: str) -> tuple[Block, ...]:
     """Return the content blocks of an event's words, those of the messages of whoever speaks in it."""
     speaker = "assistant" if isinstance(recorded.event, AssistantTurnTaken) else "user"
     kept = messages_in(words)

@@ -7,7 +7,7 @@ stays as it is.
 from collections.abc import Iterable
 
 from lastresort.domain.commands import Command
-from lastresort.domain.events import ContentErased, Event, Recorded, content_of
+from lastresort.domain.events import ContentErased, Event, RecordedEvent, content_of
 from lastresort.domain.values import Messages, with_content
 
 from .ports import Place, Ports, SealedWords, Unmarked
@@ -32,13 +32,13 @@ class Words:
         sealed = self._ports.vault.seal(conversation, branch, version, words)
         return with_content(command, sealed.digest), sealed
 
-    def on(self, path: Iterable[Recorded]) -> dict[str, str]:
+    def on(self, path: Iterable[RecordedEvent]) -> dict[str, str]:
         """Return the words that stand on a path, by digest, those that are still kept: text, or `Messages`.
 
         Raises:
             SealBroken: kept bytes are not what was sealed there.
         """
-        said: dict[Place, tuple[Recorded, str]] = {}
+        said: dict[Place, tuple[RecordedEvent, str]] = {}
         for one in path:
             if digest := content_of(one.event):
                 said[Place(one.branch, one.version)] = one, digest

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 
-from lastresort import Recorded, open_conversations
+from lastresort import RecordedEvent, open_conversations
 from lastresort.application.ports import Append, EventStore
 
 from .contenders import MODEL, WORDS
@@ -26,7 +26,7 @@ class _Timed:
         self.seconds = 0.0
         self._store = store
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         start = perf_counter()
         try:
             return self._store.append(*appends)

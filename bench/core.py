@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from time import perf_counter
 
-from lastresort import Accepted, Actor, ActorKind, Conversation, Policy, Recorded, Risk, Verdict
+from lastresort import Accepted, Actor, ActorKind, Conversation, Policy, RecordedEvent, Risk, Verdict
 from lastresort.domain.commands import (
     AssessTurn,
     AttemptRedirection,
@@ -73,7 +73,7 @@ def _decisions() -> Contender:
 
 def _folds() -> Contender:
     """A log in which every user turn was judged, and one in five of them was harmful and met by a redirection."""
-    log: list[Recorded] = []
+    log: list[RecordedEvent] = []
     state = Conversation()
     for command in _judged_conversation():
         decision = decide(command, state)
@@ -81,7 +81,7 @@ def _folds() -> Contender:
         for event in decision.events:
             state = evolve(state, event)
             at = state.version
-            log.append(Recorded(at, "b", at, event.kind, "2025-08-15T00:00:00.000000+00:00", "c", event, "c"))
+            log.append(RecordedEvent(at, "b", at, event.kind, "2025-08-15T00:00:00.000000+00:00", "c", event, "c"))
         if len(log) >= EVENTS:
             break
 

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from pydantic_core import from_json
 
-from lastresort import Recorded, open_conversations
+from lastresort import RecordedEvent, open_conversations
 from lastresort.adapters.upkeep.audited import without_collector
 from lastresort.domain.events import Unreadable
 from lastresort.projections import audit
@@ -32,7 +32,7 @@ def work(place: Place, events: int, open_ones: ExitStack) -> Work:
     open_ones.callback(library.close)
     _fill(library, len(log))
 
-    def audited(entries: Callable[[], Iterable[Recorded | Unreadable]], read_twice: int | None = 0) -> int:
+    def audited(entries: Callable[[], Iterable[RecordedEvent | Unreadable]], read_twice: int | None = 0) -> int:
         report = audit(entries(), read_twice=read_twice)
         assert not report.findings, report.findings[:3]
         return report.events
@@ -68,7 +68,7 @@ def work(place: Place, events: int, open_ones: ExitStack) -> Work:
     )
 
 
-def _plain(place: Place, log: Iterable[Recorded], open_ones: ExitStack) -> sqlite3.Connection:
+def _plain(place: Place, log: Iterable[RecordedEvent], open_ones: ExitStack) -> sqlite3.Connection:
     """Write the same log as a plain table of JSON."""
     connection = sqlite3.connect(place.new_file(), isolation_level=None)
     open_ones.callback(connection.close)

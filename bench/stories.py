@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from lastresort import Chat, Conversations, Event, Ground, Recorded, Refused, Risk, Verdict, open_conversations
+from lastresort import Chat, Conversations, Event, Ground, RecordedEvent, Refused, Risk, Verdict, open_conversations
 from lastresort.application.ports import Append, EventStore, NewEvent
 
 from .contenders import MODEL, WORDS
@@ -20,7 +20,7 @@ class _Overheard:
         self.appends: list[Append] = []
         self._store = store
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         recorded = self._store.append(*appends)
         self.appends += appends
         return recorded

@@ -5,7 +5,7 @@ here with all the rest, so that the law is whole wherever any of it is.
 """
 
 from .decider import Accepted, Refused, decide, in_the_way
-from .events import EVENTS, Event, Recorded
+from .events import EVENTS, Event, RecordedEvent
 from .law import RULES, Broken, Missing, Rule, broken_by, broken_rules
 from .policy import PROFILES, Policy, PolicyError
 from .state import Conversation, evolve, fold
@@ -45,7 +45,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "Rating",
-    "Recorded",
+    "RecordedEvent",
     "Refused",
     "Risk",
     "Rule",

@@ -20,7 +20,7 @@ recorded before must keep its form.
 import json
 from typing import Any
 
-from .events import EventBase, Recorded
+from .events import EventBase, RecordedEvent
 from .policy import USUAL
 
 FIELDS = {
@@ -74,7 +74,7 @@ ADDED: dict[str, dict[str, object]] = {
 """The fields that were added since, in their order, behind the others, with what their absence means."""
 
 
-def canonical(recorded: Recorded) -> bytes:
+def canonical(recorded: RecordedEvent) -> bytes:
     """Return the canonical form of a recorded event.
 
     Raises:

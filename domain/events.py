@@ -374,7 +374,7 @@ def content_of(event: Event) -> str | None:
 _EVENT_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/events")
 
 
-class Recorded(NamedTuple):
+class RecordedEvent(NamedTuple):
     """An event in its envelope.
 
     `position` is the event's place in the whole log, from 1 and rising, or 0 where only its branch was read;

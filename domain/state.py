@@ -49,7 +49,7 @@ from .events import (
     HopeExhausted,
     ModelChanged,
     PolicyChanged,
-    Recorded,
+    RecordedEvent,
     RedirectionAttempted,
     RiskCleared,
     RiskRaised,
@@ -246,7 +246,7 @@ def evolve(state: Conversation, event: Event) -> Conversation:
     assert_never(event)
 
 
-def fold(history: Iterable[Recorded], state: Conversation | None = None) -> Conversation:
+def fold(history: Iterable[RecordedEvent], state: Conversation | None = None) -> Conversation:
     """Return the state after `history`, from `state` or from the beginning."""
     state = state or Conversation()
     for recorded in history:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .events import Recorded, UserTurnTaken
+from .events import RecordedEvent, UserTurnTaken
 from .values import Messages
 
 ENDING_CALL = "lastresort_end"
@@ -39,7 +39,7 @@ def _is_message(message: Any) -> bool:
     return isinstance(content, list) and all(isinstance(block, dict) and "type" in block for block in content)
 
 
-def readable(recorded: Recorded, words: str) -> str:
+def readable(recorded: RecordedEvent, words: str) -> str:
     """Return what people read of the words of a turn."""
     kept = messages_in(words)
     if kept is None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from lastresort.application.transcript import TranscriptPage, TranscriptTurn
     from lastresort.domain.decider import Accepted, Refused, decide, in_the_way
-    from lastresort.domain.events import EVENTS, Event, Recorded
+    from lastresort.domain.events import EVENTS, Event, RecordedEvent
     from lastresort.domain.law import RULES, Broken, Missing, Rule, broken_by, broken_rules
     from lastresort.domain.policy import PROFILES, Policy, PolicyError
     from lastresort.domain.state import Conversation, evolve, fold
@@ -69,7 +69,7 @@ _HOMES = {
     ),
     "application.transcript": ("TranscriptPage", "TranscriptTurn"),
     "domain.decider": ("Accepted", "Refused", "decide", "in_the_way"),
-    "domain.events": ("EVENTS", "Event", "Recorded"),
+    "domain.events": ("EVENTS", "Event", "RecordedEvent"),
     "domain.law": ("RULES", "Broken", "Missing", "Rule", "broken_by", "broken_rules"),
     "domain.policy": ("PROFILES", "Policy", "PolicyError"),
     "domain.state": ("Conversation", "evolve", "fold"),
@@ -121,7 +121,7 @@ __all__ = [
     "Principal",
     "Rating",
     "Receipt",
-    "Recorded",
+    "RecordedEvent",
     "Refused",
     "Risk",
     "Rule",

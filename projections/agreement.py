@@ -9,7 +9,7 @@ a tree in which the audit has found something is compared no further: it has fin
 
 from collections.abc import Collection, Container, Mapping
 
-from lastresort.domain.events import Recorded, Unreadable
+from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .second_log import SecondReading
 
@@ -39,7 +39,7 @@ class Agreement:
         self._second = SecondReading(forks)
         self._damaged: set[str] = set()  # roots of trees
 
-    def take(self, entry: Recorded | Unreadable, found: Collection[str], damaged: Collection[str]) -> str | None:
+    def take(self, entry: RecordedEvent | Unreadable, found: Collection[str], damaged: Collection[str]) -> str | None:
         """Read one more entry, and return what the readings disagree on, if they do.
 
         Args:

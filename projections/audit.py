@@ -36,7 +36,7 @@ from lastresort.domain.events import (
     ErasureHeld,
     ErasureReleased,
     EventBase,
-    Recorded,
+    RecordedEvent,
     RiskCleared,
     RiskRaised,
     Unreadable,
@@ -56,7 +56,7 @@ READ_TWICE = 100_000
 OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskCleared, ErasureHeld, ErasureReleased})
 """What is recorded on more than one branch by one append."""
 
-Entry = Recorded | Unreadable
+Entry = RecordedEvent | Unreadable
 
 
 class PlacedEntry(NamedTuple):
@@ -183,7 +183,7 @@ def by_tree(log: Iterable[Entry]) -> tuple[tuple[PlacedEntry, ...], ...]:
         return branch
 
     for _, _, entry in entries:
-        if isinstance(entry, Recorded):
+        if isinstance(entry, RecordedEvent):
             if isinstance(entry.event, BranchOpened):
                 joined[root_of(entry.branch)] = root_of(entry.event.parent)
             elif isinstance(entry.event, BranchedOff):
@@ -210,7 +210,7 @@ class _WholeLog:
         if entry.position != self._position:
             self._find(place, entry, "gap", f"position {entry.position} where {self._position} was to come")
             self._position = entry.position
-        if isinstance(entry, Recorded) and entry.command_id != self._command:
+        if isinstance(entry, RecordedEvent) and entry.command_id != self._command:
             self._append += 1
             self._command = entry.command_id
             if self._command in self._commands:
@@ -236,7 +236,9 @@ class _Trees:
         self._place = 0
         self._law = law
         self._append = 0
-        self._shared: list[tuple[int, Recorded]] = []  # the events that the append being read has for several branches
+        self._shared: list[
+            tuple[int, RecordedEvent]
+        ] = []  # the events that the append being read has for several branches
         self._lacks = {
             edition: {kind: tuple(rule.lacks for rule in rules) for kind, rules in book.items()}
             for edition, book in law.items()
@@ -290,14 +292,14 @@ class _Trees:
         if not usual and after.version != version:  # said above; from here on the log is counted as it counts itself
             self.replay.states[entry.branch] = after._replace(version=version)
 
-    def _breaks(self, entry: Recorded, before: Conversation) -> None:
+    def _breaks(self, entry: RecordedEvent, before: Conversation) -> None:
         broken = broken_by(before, entry.event, self._law)
         rules = tuple(dict.fromkeys(one.rule for one in broken))
         detail = "; ".join(map(str, broken))
         finding = Finding(branch=entry.branch, version=entry.version, rules=rules, detail=detail)
         self._locate(finding)
 
-    def _whole(self, entry: Recorded, before: Conversation) -> Conversation:
+    def _whole(self, entry: RecordedEvent, before: Conversation) -> Conversation:
         """Check that the event is the next on its branch, and return the state with the version that it follows."""
         event = entry.event
         if isinstance(event, BranchOpened) and event.parent not in self.replay.states:
@@ -311,7 +313,7 @@ class _Trees:
         self._find(entry, "gap", f"version {entry.version} follows version {follows}")
         return before if isinstance(event, BranchOpened) else before._replace(version=entry.version - 1)
 
-    def _one_conversation(self, entry: Recorded) -> None:
+    def _one_conversation(self, entry: RecordedEvent) -> None:
         """Words are sealed by conversation, so one that is not what it seems would be erased with another."""
         event = entry.event
         if isinstance(event, ConversationStarted):

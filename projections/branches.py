@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from lastresort.domain.events import BranchOpened, ConversationEnded, Evidence, Recorded, TurnAssessed
+from lastresort.domain.events import BranchOpened, ConversationEnded, Evidence, RecordedEvent, TurnAssessed
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Verdict
 
@@ -59,7 +59,7 @@ class Views(NamedTuple):
     branched: tuple[Branch, ...]
 
 
-def views(log: Iterable[Recorded]) -> Views:
+def views(log: Iterable[RecordedEvent]) -> Views:
     """Fold a log, or the streams of a tree with parents before children, into its views."""
     replay = Replay()
     opened: dict[str, BranchOpened] = {}
@@ -95,7 +95,7 @@ def listed(rows: Sequence[Branch]) -> Views:
     )
 
 
-def row_after(before: Branch | None, branch: str, state: Conversation, recorded: Sequence[Recorded]) -> Branch:
+def row_after(before: Branch | None, branch: str, state: Conversation, recorded: Sequence[RecordedEvent]) -> Branch:
     """Return the row of a branch after events of its own stream, those that follow what `before` shows.
 
     Args:

@@ -11,7 +11,7 @@ from lastresort.domain.events import (
     ConversationStarted,
     EndConfirmed,
     EndRequested,
-    Recorded,
+    RecordedEvent,
     RedirectionAttempted,
     RiskRaised,
     TurnAssessed,
@@ -38,7 +38,7 @@ class Figures(Frozen):
     holds: int  # risks raised, each counted once, on however many branches
 
 
-def figures(log: Iterable[Recorded]) -> Figures:
+def figures(log: Iterable[RecordedEvent]) -> Figures:
     """Count the events of a log."""
     kinds: Counter[str] = Counter()
     verdicts: Counter[str] = Counter()

@@ -8,7 +8,14 @@ kept, and memory is proportional to the number of branches.
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
-from lastresort.domain.events import AssistantTurnTaken, BranchOpened, EventBase, Recorded, Unreadable, UserTurnTaken
+from lastresort.domain.events import (
+    AssistantTurnTaken,
+    BranchOpened,
+    EventBase,
+    RecordedEvent,
+    Unreadable,
+    UserTurnTaken,
+)
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import LegalHold, OpenRisk
 
@@ -34,7 +41,7 @@ def _turn_at(opened: BranchOpened, forks: Mapping[str, _Fork]) -> Turn:
     return owner, opened.at + 1
 
 
-def fork_points(log: Iterable[Recorded | Unreadable]) -> frozenset[Turn]:
+def fork_points(log: Iterable[RecordedEvent | Unreadable]) -> frozenset[Turn]:
     """Return the turns of a log at which its branches open: the only ones before which a replay needs the state."""
     turns, forks, begun = set[Turn](), dict[str, _Fork](), set[str]()
     for entry in log:
@@ -57,7 +64,7 @@ class Replay:
         forks: the turns at which branches will open, as `fork_points` returns them; None if nobody knows.
     """
 
-    def __init__(self, log: Iterable[Recorded] = (), forks: Container[Turn] | None = None) -> None:
+    def __init__(self, log: Iterable[RecordedEvent] = (), forks: Container[Turn] | None = None) -> None:
         self._open_at = forks
         self.states: dict[str, Conversation] = {}
         # By branch and version, since a dictionary for each branch would weigh more than what is in it.
@@ -68,7 +75,7 @@ class Replay:
         for recorded in log:
             self.take(recorded, self.before(recorded))
 
-    def before(self, recorded: Recorded) -> Conversation:
+    def before(self, recorded: RecordedEvent) -> Conversation:
         """Return the state in which the law asks of an event: of its branch, or of the fork where it opens."""
         state = self.states.get(recorded.branch)
         if state is not None:
@@ -80,7 +87,7 @@ class Replay:
         absolved = event.parent in self.states and self.states[event.parent].absolved
         return about_to_fork(prefix, following, self.open_risks(event.parent), self.open_holds(event.parent), absolved)
 
-    def take(self, recorded: Recorded, before: Conversation) -> Conversation:
+    def take(self, recorded: RecordedEvent, before: Conversation) -> Conversation:
         """Record that the event happened in the state `before`, and return the state after it."""
         branch, event = recorded.branch, recorded.event
         kind = type(event)

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable
 
-from lastresort.domain.events import AssistantTurnTaken, BranchOpened, Event, Recorded, UserTurnTaken
+from lastresort.domain.events import AssistantTurnTaken, BranchOpened, Event, RecordedEvent, UserTurnTaken
 
 from .second_path import Fork, Holds, Path, Risks
 from .second_reading import broken
@@ -25,7 +25,7 @@ class SecondReading:
         self._forks: dict[str, BranchOpened] = {}
         self._before_turns: dict[tuple[str, int], tuple[Path, type[Event]]] = {}
 
-    def take(self, entry: Recorded) -> tuple[str, ...]:
+    def take(self, entry: RecordedEvent) -> tuple[str, ...]:
         """Return the ids of the rules that an event breaks, in the order of the law, and go on from it."""
         branch, event = entry.branch, entry.event
         path = self.before(branch, event)

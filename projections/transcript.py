@@ -28,7 +28,7 @@ from lastresort.domain.events import (
     HopeExhausted,
     ModelChanged,
     PolicyChanged,
-    Recorded,
+    RecordedEvent,
     RedirectionAttempted,
     RiskCleared,
     RiskRaised,
@@ -62,10 +62,10 @@ _SPEAKERS: Mapping[type[EventBase], str] = {UserTurnTaken: "user", AssistantTurn
 
 
 def transcript(
-    path: Iterable[Recorded],
+    path: Iterable[RecordedEvent],
     words: Mapping[str, str],
     upto: int | None = None,
-    tree: Iterable[Recorded] = (),
+    tree: Iterable[RecordedEvent] = (),
     damaged: Mapping[str, str] | None = None,
 ) -> tuple[Line, ...]:
     """Return the lines of a path up to version `upto`.
@@ -87,7 +87,7 @@ def transcript(
     return tuple(_line(recorded, words, gone) for recorded in events if upto is None or recorded.version <= upto)
 
 
-def _line(recorded: Recorded, words: Mapping[str, str], gone: Mapping[str, str]) -> Line:
+def _line(recorded: RecordedEvent, words: Mapping[str, str], gone: Mapping[str, str]) -> Line:
     _, branch, version, kind, _, _, event, _ = recorded
     speaker = _SPEAKERS.get(type(event))
     digest = content_of(event)

@@ -54,7 +54,7 @@ from lastresort.domain.events import (
     Event,
     EventBase,
     PolicyChanged,
-    Recorded,
+    RecordedEvent,
     RiskCleared,
     RiskRaised,
     TurnAssessed,
@@ -74,7 +74,7 @@ from .supposed import Because, BranchOutcome, Outcome, WhatIf
 
 
 def what_if(
-    log: Iterable[Recorded], policy: Policy, *, edition: int | None = None, forks: Container[Turn] | None = None
+    log: Iterable[RecordedEvent], policy: Policy, *, edition: int | None = None, forks: Container[Turn] | None = None
 ) -> WhatIf:
     """Replay a log under another policy, which governs every conversation in it from its beginning on.
 
@@ -161,7 +161,7 @@ class _Play:
         self._saw: dict[str, tuple[str, bool]] = {}  # by root, the last verdict that saw a risk: command, held here
         self._attempts = Attempts(policy)
 
-    def take(self, recorded: Recorded) -> None:
+    def take(self, recorded: RecordedEvent) -> None:
         """Take the next event of the log."""
         self.events += 1
         branch, event = recorded.branch, recorded.event
@@ -219,7 +219,7 @@ class _Play:
 
     # --- side by side -----------------------------------------------------------------------------------------------
 
-    def _beside(self, recorded: Recorded, row: _Row, state: Conversation, other: Conversation) -> Conversation:
+    def _beside(self, recorded: RecordedEvent, row: _Row, state: Conversation, other: Conversation) -> Conversation:
         """Return the other state after an event, and note in the row what is different."""
         event, version = recorded.event, recorded.version
         kind = type(event)
@@ -273,7 +273,7 @@ class _Play:
             row.undecidable, row.because = version, because
         self._parted.add(row.root)
 
-    def _branch(self, recorded: Recorded, row: _Row, event: BranchOpened, other: Conversation) -> Conversation:
+    def _branch(self, recorded: RecordedEvent, row: _Row, event: BranchOpened, other: Conversation) -> Conversation:
         """A branch opens where it did, unless its user had seen something else on its parent by then."""
         parent = self.rows.get(event.parent)
         if parent is not None and (parent.doubt or parent.proposed or (parent.ends and not parent.ended)):
@@ -290,7 +290,7 @@ class _Play:
     # --- verdicts and holds -----------------------------------------------------------------------------------------
 
     def _assessed(
-        self, recorded: Recorded, row: _Row, event: TurnAssessed, state: Conversation, other: Conversation
+        self, recorded: RecordedEvent, row: _Row, event: TurnAssessed, state: Conversation, other: Conversation
     ) -> Conversation:
         strange = event.category is not None and event.category not in self._named
         if strange and broken_by(other, event) and not broken_by(state, event):
@@ -312,7 +312,7 @@ class _Play:
             self._doubt_redirections(row, evolve(state, event), after)
         return after._replace(version=recorded.version, hold_due=after.hold_due if holds and held else -1)
 
-    def _held_here(self, recorded: Recorded, row: _Row) -> bool:
+    def _held_here(self, recorded: RecordedEvent, row: _Row) -> bool:
         """Whether a risk is raised here too: by itself, or by a verdict on which the other policy holds."""
         command, holds = self._saw.get(row.root, ("", True))
         return holds or command != recorded.command_id
@@ -388,7 +388,7 @@ class _Play:
 
     # --- after that -------------------------------------------------------------------------------------------------
 
-    def _after_parting(self, row: _Row, recorded: Recorded) -> None:
+    def _after_parting(self, row: _Row, recorded: RecordedEvent) -> None:
         event = recorded.event
         if isinstance(event, ConversationEnded) and row.ended is None:
             row.ended = _Ending(recorded.version, event.seen, event.ground)

@@ -37,8 +37,8 @@ SECTIONS = {
         "AppealOutcome",
     ),
     "The law as functions": (
-        "RULES", "Rule", "Broken", "Missing", "EVENTS", "Event", "Recorded", "PROFILES", "Conversation", "Accepted",
-        "decide", "evolve", "fold", "broken_by", "broken_rules", "in_the_way",
+        "RULES", "Rule", "Broken", "Missing", "EVENTS", "Event", "RecordedEvent", "PROFILES", "Conversation",
+        "Accepted", "decide", "evolve", "fold", "broken_by", "broken_rules", "in_the_way",
     ),
 }  # fmt: skip
 DESCRIPTIONS = {

@@ -11,7 +11,7 @@ import anthropic
 import anyio
 import pytest
 
-from lastresort import Chat, Conversations, Policy, Recorded, Risk, Verdict, open_conversations
+from lastresort import Chat, Conversations, Policy, RecordedEvent, Risk, Verdict, open_conversations
 from lastresort.adapters.claude import AsyncClaude, Case, Claude, Ended, Opinion, Outcome, Pending, Reply
 from lastresort.adapters.loopback import Answer, Loopback, Script, Scripted, loopback, text, tool_use
 from lastresort.domain.turn_text import spoken
@@ -168,7 +168,7 @@ def bench(
         chats.close()
 
 
-def kinds(events: tuple[Recorded, ...] | list[Recorded]) -> list[str]:
+def kinds(events: tuple[RecordedEvent, ...] | list[RecordedEvent]) -> list[str]:
     return [recorded.kind for recorded in events]
 
 

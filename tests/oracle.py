@@ -10,7 +10,7 @@ is known of it, so that a counterexample can be told from its first event.
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
-from lastresort.domain.events import BranchOpened, Event, Evidence, Recorded
+from lastresort.domain.events import BranchOpened, Event, Evidence, RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Ground
 from lastresort.projections import second_reading
@@ -136,7 +136,7 @@ class Forest:
         self.branches[branch] = past.then(event)
 
 
-def unlawful(log: Sequence[Recorded]) -> list[Unlawful]:
+def unlawful(log: Sequence[RecordedEvent]) -> list[Unlawful]:
     """Return every event of a log, in log order, that the law forbade when it was recorded, and under which rules.
 
     Raises:
@@ -163,7 +163,7 @@ def unlawful_path(events: Iterable[Event]) -> list[tuple[int, tuple[str, ...]]]:
     return found
 
 
-def divided_on_risk(log: Sequence[Recorded]) -> list[str]:
+def divided_on_risk(log: Sequence[RecordedEvent]) -> list[str]:
     """Return the branches that do not know every risk open in their tree. Raising is on all of them in one append."""
     reading = SecondReading()
     for recorded in log:

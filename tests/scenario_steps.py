@@ -12,7 +12,7 @@ from lastresort.application.chat import ASSESSOR, Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import AssistantTurnTaken, ConversationEnded, Recorded, UserTurnTaken
+from lastresort.domain.events import AssistantTurnTaken, ConversationEnded, RecordedEvent, UserTurnTaken
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import (
     About,
@@ -297,7 +297,7 @@ def answers(play: Play) -> None:
 # --- What came of it ------------------------------------------------------------------------------------------------
 
 
-def _user_turns(path: list[Recorded]) -> list[int]:
+def _user_turns(path: list[RecordedEvent]) -> list[int]:
     return [recorded.version for recorded in path if isinstance(recorded.event, UserTurnTaken)]
 
 

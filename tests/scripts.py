@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lastresort.adapters.testing.asking import ASSESSOR, MODEL, OPERATOR, OTHER_MODEL, USER
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Accepted, decide
-from lastresort.domain.events import ConversationEnded, Event, Recorded, WarningGiven, WarningWithheld
+from lastresort.domain.events import ConversationEnded, Event, RecordedEvent, WarningGiven, WarningWithheld
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import About, Actor, ActorKind, Ground, Mode, Risk, Verdict
@@ -26,7 +26,7 @@ _SAID = {"names_behaviour": True, "redirects": True, "states_consequence": True}
 class Played(NamedTuple):
     """What became of a script: the log, and by step what was said to the user and where it ended."""
 
-    log: tuple[Recorded, ...]
+    log: tuple[RecordedEvent, ...]
     step_of: dict[int, int]  # by version
     warned: tuple[int, ...]  # steps
     withheld: tuple[int, ...]
@@ -54,7 +54,7 @@ def play(script: Sequence[Step], policy: Policy, law: int = 2, mode: Mode = Mode
 class _Stage:
     def __init__(self) -> None:
         self.state = Conversation()
-        self.log: list[Recorded] = []
+        self.log: list[RecordedEvent] = []
         self.step_of: dict[int, int] = {}
         self.warned: list[int] = []
         self.withheld: list[int] = []
@@ -69,7 +69,9 @@ class _Stage:
             version = self.state.version
             self.step_of[version] = number
             self.log.append(
-                Recorded(version, "c", version, event.kind, "2026-01-01T00:00:00+00:00", command.id, event, command.id)
+                RecordedEvent(
+                    version, "c", version, event.kind, "2026-01-01T00:00:00+00:00", command.id, event, command.id
+                )
             )
             if accepted:
                 self._note(number, event)

@@ -17,7 +17,7 @@ from lastresort import (
     Conversations,
     Ground,
     Policy,
-    Recorded,
+    RecordedEvent,
     Refused,
     Risk,
     Verdict,
@@ -209,11 +209,11 @@ def long(conversations: Conversations, turns: int = 30, name: str = "c") -> Chat
     return chat
 
 
-def log_of(chats: Conversations) -> list[Recorded]:
+def log_of(chats: Conversations) -> list[RecordedEvent]:
     return list(chats.store.log())
 
 
-def numbered(log: Iterable[Recorded]) -> list[Recorded]:
+def numbered(log: Iterable[RecordedEvent]) -> list[RecordedEvent]:
     """Give the entries the positions that they have in the order of `log`."""
     return [recorded._replace(position=position) for position, recorded in enumerate(log, start=1)]
 

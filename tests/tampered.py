@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from lastresort import Conversations
-from lastresort.domain.events import Event, Recorded, Unreadable
+from lastresort.domain.events import Event, RecordedEvent, Unreadable
 from lastresort.projections import audit
 
 from .stores import ended, log_of, opened, started
 
-Log = list[Recorded]
+Log = list[RecordedEvent]
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def forked(chats: Conversations) -> Log:
     return log_of(chats)
 
 
-def found(log: Iterable[Recorded | Unreadable]) -> list[tuple[str, int, set[str]]]:
+def found(log: Iterable[RecordedEvent | Unreadable]) -> list[tuple[str, int, set[str]]]:
     return [(finding.branch, finding.version, set(finding.rules)) for finding in audit(log).findings]
 
 
-def breaches(log: Iterable[Recorded | Unreadable]) -> dict[int, set[str]]:
+def breaches(log: Iterable[RecordedEvent | Unreadable]) -> dict[int, set[str]]:
     """The rules that were found broken on the only branch, by version."""
     return {version: rules for _, version, rules in found(log)}
 
@@ -64,7 +64,9 @@ def then(log: Log, *events: Event) -> Log:
     """The log with `events` at the end of its last branch, each by a command of its own."""
     last = log[-1]
     more = [
-        Recorded(last.position + n, last.branch, last.version + n, event.kind, "t", f"then-{n}", event, f"then-{n}")
+        RecordedEvent(
+            last.position + n, last.branch, last.version + n, event.kind, "t", f"then-{n}", event, f"then-{n}"
+        )
         for n, event in enumerate(events, start=1)
     ]
     return [*log, *more]

@@ -13,7 +13,7 @@ from lastresort import Conversations
 from lastresort.adapters.importers.log_file import checked_log
 from lastresort.adapters.upkeep.audited import replayed
 from lastresort.application import ports as application
-from lastresort.domain.events import BranchedOff, BranchOpened, HopeExhausted, Recorded, RiskRaised, Unreadable
+from lastresort.domain.events import BranchedOff, BranchOpened, HopeExhausted, RecordedEvent, RiskRaised, Unreadable
 from lastresort.domain.law import governing
 from lastresort.projections.audit import Entry, Report, audit, audit_global, audit_tree, by_tree, merge
 from lastresort.projections.replay import fork_points
@@ -173,7 +173,7 @@ def _with(name: str) -> Callable[[list[Entry], int, int], None]:
 
     def mutated(log: list[Entry], at: int, to: int) -> None:
         fields: dict[str, Any] = {name: getattr(log[to], name, getattr(log[at], name, None))}
-        if isinstance(log[at], Recorded):
+        if isinstance(log[at], RecordedEvent):
             log[at] = log[at]._replace(**fields)  # of the same field
 
     return mutated
@@ -182,7 +182,7 @@ def _with(name: str) -> Callable[[list[Entry], int, int], None]:
 def _forked_elsewhere(log: list[Entry], at: int, to: int) -> None:
     """A fork from another branch, or of another."""
     entry, other = log[at], log[to].branch
-    if isinstance(entry, Recorded):
+    if isinstance(entry, RecordedEvent):
         if isinstance(entry.event, BranchOpened):
             event: Any = entry.event.model_copy(update={"parent": other})
         elif isinstance(entry.event, BranchedOff):

@@ -6,7 +6,15 @@ import pytest
 
 from lastresort import Conversations, ForkCause, HoldReason
 from lastresort.application.chat import Chat
-from lastresort.domain.events import BranchedOff, BranchOpened, Recorded, RiskCleared, RiskRaised, Unreadable, UserLeft
+from lastresort.domain.events import (
+    BranchedOff,
+    BranchOpened,
+    RecordedEvent,
+    RiskCleared,
+    RiskRaised,
+    Unreadable,
+    UserLeft,
+)
 from lastresort.domain.values import OpenRisk
 from lastresort.projections import audit
 
@@ -53,7 +61,7 @@ def test_a_log_out_of_order_is_found(ending: Log) -> None:
 def test_a_branch_that_does_not_begin_at_one_is_found() -> None:
     """Whatever it begins with."""
     event = UserLeft(by=USER)
-    assert found([Recorded(1, "c", 3, event.kind, "t", "one", event, "one")]) == [
+    assert found([RecordedEvent(1, "c", 3, event.kind, "t", "one", event, "one")]) == [
         ("c", 3, {"structure-gap"}),
         ("c", 3, {"begins-once"}),
     ]
@@ -62,7 +70,7 @@ def test_a_branch_that_does_not_begin_at_one_is_found() -> None:
 def test_an_unreadable_entry_is_found_and_takes_its_place(ending: Log) -> None:
     """What follows it is no gap; an unreadable branch does not stop the audit."""
     gone = ending[19]
-    log: list[Recorded | Unreadable] = [
+    log: list[RecordedEvent | Unreadable] = [
         *ending[:19],
         Unreadable(20, "c", 20, "Future", "kind: Future is no kind of event"),
         *ending[20:],
@@ -177,7 +185,7 @@ def test_a_fork_at_the_fork_of_its_parent_replaces_no_turn(forked: Log) -> None:
     event = BranchOpened(by=USER, conversation="c", parent="d", at=3, cause=ForkCause.EDIT, risks=())
     note = BranchedOff(by=USER, child="e", at=3)
     log = then(forked, note)
-    log.append(Recorded(10, "e", 4, event.kind, "t", log[-1].command_id, event, "t"))
+    log.append(RecordedEvent(10, "e", 4, event.kind, "t", log[-1].command_id, event, "t"))
     assert found(log) == [("e", 4, {"forks-at-a-turn"})]
 
 
@@ -198,13 +206,13 @@ def test_a_fork_behind_the_ending_is_found(ending: Log) -> None:
         (17, {"structure-fork"}),
     ):
         event = BranchOpened(by=USER, conversation="c", parent="c", at=at, cause="edit", risks=())
-        log = [*ending, Recorded(23, "d", at + 1, event.kind, "t", "fork", event, "fork")]
+        log = [*ending, RecordedEvent(23, "d", at + 1, event.kind, "t", "fork", event, "fork")]
         assert {rule for _, _, found_rules in found(log) for rule in found_rules} == rules, at
     later = then(ending, RiskRaised(by=USER, risk="r", about="self"))
     event = BranchOpened(
         by=USER, conversation="c", parent="c", at=22, cause="edit", risks=(OpenRisk(risk="r", about="self"),)
     )
-    log = [*later, Recorded(24, "d", 23, event.kind, "t", "fork", event, "fork")]
+    log = [*later, RecordedEvent(24, "d", 23, event.kind, "t", "fork", event, "fork")]
     assert "forks-before-the-end" in found(log)[0][2]
 
 
@@ -217,7 +225,7 @@ def test_a_risk_that_is_not_everywhere_is_found(forked: Log) -> None:
     assert audit(log).findings[0].detail == "RiskRaised r is not on: c"
     cleared = RiskCleared(by=OPERATOR, risk="r")
     for on_c, findings in ((raised, []), (other, [6, 7]), (LEFT, [6]), (cleared, [6, 7])):
-        both = [*log, Recorded(10, "c", 7, on_c.kind, "t", log[-1].command_id, on_c, "t")]
+        both = [*log, RecordedEvent(10, "c", 7, on_c.kind, "t", log[-1].command_id, on_c, "t")]
         assert [version for _, version, rules in found(both) if rules == {"structure-risk"}] == findings
 
 
@@ -250,10 +258,10 @@ def test_a_fork_carries_the_risks_of_its_tree(chats: Conversations) -> None:
 @pytest.mark.parametrize("parents", [{"x": "x"}, {"x": "y", "y": "x"}], ids=["of itself", "of each other"])
 def test_branches_that_are_forks_of_themselves_are_found(parents: dict[str, str]) -> None:
     """Someone who tampers with a log must not be able to keep the audit from ending."""
-    log: list[Recorded] = []
+    log: list[RecordedEvent] = []
     for branch, parent, at in (*((b, p, 9) for b, p in parents.items()), ("z", "x", 3)):
         event = BranchOpened(by=USER, conversation="c", parent=parent, at=at, cause="edit", risks=())
-        log.append(Recorded(len(log) + 1, branch, at + 1, event.kind, "t", f"fork-{branch}", event, "fork"))
+        log.append(RecordedEvent(len(log) + 1, branch, at + 1, event.kind, "t", f"fork-{branch}", event, "fork"))
     with at_most(seconds=2):
         assert {rule for _, _, rules in found(log) for rule in rules} >= {"structure-fork"}
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from lastresort import EVENTS, Actor, ActorKind, Conversations, Event, Recorded, Risk, Verdict
+from lastresort import EVENTS, Actor, ActorKind, Conversations, Event, RecordedEvent, Risk, Verdict
 from lastresort.adapters.importers.log_file import checked_log, read_log, write_log
 from lastresort.domain.canonical import ADDED, FIELDS, canonical, canonical_event
 from lastresort.domain.events import BranchOpened, Evidence, TurnAssessed, Unreadable, UserLeft, UserTurnTaken
@@ -38,7 +38,7 @@ ABSENT: dict[str, dict[str, Any]] = {
 """What the absence of a field means that was added later."""
 
 
-def by_hand(recorded: Recorded) -> bytes:
+def by_hand(recorded: RecordedEvent) -> bytes:
     """Another writer: the standard library's, of plain fields, with options that stand in docs/reference/formats.md."""
     plain = recorded.event.model_dump(mode="json")
     event = json.dumps(_in_order(type(recorded.event), plain), separators=(",", ":"), ensure_ascii=True)
@@ -70,7 +70,7 @@ def _in_order(kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
 
 ids = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 envelopes = st.builds(
-    lambda event, position, branch, version, command, correlation: Recorded(
+    lambda event, position, branch, version, command, correlation: RecordedEvent(
         position, branch, version, event.kind, TIME, command, event, correlation or command
     ),
     any_event,
@@ -83,7 +83,7 @@ envelopes = st.builds(
 
 
 @given(envelopes)
-def test_two_writers_write_the_same(recorded: Recorded) -> None:
+def test_two_writers_write_the_same(recorded: RecordedEvent) -> None:
     """Of any event in any envelope; and it is JSON that says the same."""
     written = canonical(recorded)
     assert written == by_hand(recorded)
@@ -100,7 +100,7 @@ def test_of_every_kind_two_writers_write_the_same(kind: str) -> None:
 
     @given(events_of(kind))
     def of_a_kind(event: Event) -> None:
-        recorded = Recorded(1, "c", 1, kind, TIME, "k", event, "k")
+        recorded = RecordedEvent(1, "c", 1, kind, TIME, "k", event, "k")
         assert canonical(recorded) == by_hand(recorded)
         assert json.loads(canonical_event(event)) == _in_order(type(event), event.model_dump(mode="json"))
 
@@ -117,13 +117,13 @@ def test_every_field_of_every_kind_has_its_place() -> None:
 USER = Actor(kind=ActorKind.USER, id='"a\\b/c<')
 PINNED = [
     (
-        Recorded(7, "c", 3, "UserLeft", TIME, "k-1", UserLeft(by=USER), "k-1"),
+        RecordedEvent(7, "c", 3, "UserLeft", TIME, "k-1", UserLeft(by=USER), "k-1"),
         b'{"position": 7, "branch": "c", "version": 3, "kind": "UserLeft", '
         b'"recorded_at": "2026-01-31T12:00:00.000000+00:00", "command_id": "k-1", '
         b'"event": {"by":{"kind":"user","id":"\\"a\\\\b/c<"}}}',
     ),
     (
-        Recorded(
+        RecordedEvent(
             9007199254740992,
             "d",
             4,
@@ -139,7 +139,7 @@ PINNED = [
         b'"by":{"kind":"user","id":"\\"a\\\\b/c<"},"turn":2}}',
     ),
     (
-        Recorded(
+        RecordedEvent(
             8,
             "e",
             2,
@@ -158,7 +158,7 @@ PINNED = [
 
 
 @pytest.mark.parametrize(("recorded", "written"), PINNED, ids=[recorded.kind for recorded, _ in PINNED])
-def test_the_form_is_this_to_the_byte(recorded: Recorded, written: bytes) -> None:
+def test_the_form_is_this_to_the_byte(recorded: RecordedEvent, written: bytes) -> None:
     """Written out, so that no change of any library goes unseen."""
     assert canonical(recorded) == written
 
@@ -168,7 +168,7 @@ def test_a_later_schema_version_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(UserTurnTaken, "schema_version", 2)
     event = UserTurnTaken(by=USER, content="sha256:" + "0" * 64)
     assert b'"command_id": "k", "schema_version": 2, "event": {' in canonical(
-        Recorded(1, "c", 2, "UserTurnTaken", TIME, "k", event, "k")
+        RecordedEvent(1, "c", 2, "UserTurnTaken", TIME, "k", event, "k")
     )
 
 

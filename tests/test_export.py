@@ -15,7 +15,7 @@ from click.testing import Result
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import write_file
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 
 from .at_terminal import heed_interrupts
 from .cli_kit import LASTRESORT, as_json, run, url
@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_leaves_nothing(url: str, tmp_path: Path) -> None:
 def test_control_c_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
     """The draft is taken away as well."""
 
-    def interrupted() -> Iterator[Recorded]:
+    def interrupted() -> Iterator[RecordedEvent]:
         assert names(tmp_path) == {f".log.jsonl.{os.getpid()}"}
         raise KeyboardInterrupt
         yield

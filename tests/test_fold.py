@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from lastresort import Actor, ActorKind, Ground, Policy, Risk, Verdict
 from lastresort.adapters.importers.log_file import read_log
 from lastresort.domain import events as happened
-from lastresort.domain.events import Event, Evidence, Recorded
+from lastresort.domain.events import Event, Evidence, RecordedEvent
 from lastresort.domain.state import FOLD, Conversation, evolve
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, ForkCause, OpenRisk, Rating
 
@@ -61,7 +61,7 @@ def golden() -> Iterator[list[Event]]:
     for path in sorted(Path(__file__).parent.glob("golden/**/*.jsonl")):
         branches: dict[str, list[Event]] = {}
         for _, recorded in read_log(path):
-            if isinstance(recorded, Recorded):
+            if isinstance(recorded, RecordedEvent):
                 branches.setdefault(recorded.branch, []).append(recorded.event)
         yield from branches.values()
 

@@ -27,7 +27,7 @@ from lastresort.domain.events import (
     Event,
     EventBase,
     PolicyChanged,
-    Recorded,
+    RecordedEvent,
     TurnAssessed,
     Unreadable,
     Upcast,
@@ -185,7 +185,7 @@ def old_rows() -> list[StoredEvent]:
 
 def read(
     encoding: Encoding, state: bytes, version: int | None = NOW, kind: str = TurnAssessed.kind
-) -> Recorded | Unreadable:
+) -> RecordedEvent | Unreadable:
     return read_all(
         encoding, [StoredEvent(1, "c", 3, kind, state, None, version, "2026-01-31T12:00:00+00:00", "one", None)]
     )[0]
@@ -199,12 +199,12 @@ def as_written(event: Event) -> StoredEvent:
     )
 
 
-def read_all(encoding: Encoding, rows: list[StoredEvent]) -> list[Recorded | Unreadable]:
+def read_all(encoding: Encoding, rows: list[StoredEvent]) -> list[RecordedEvent | Unreadable]:
     return encoding.entries(rows)
 
 
-def event_in(entry: Recorded | Unreadable) -> Event:
-    assert isinstance(entry, Recorded), entry
+def event_in(entry: RecordedEvent | Unreadable) -> Event:
+    assert isinstance(entry, RecordedEvent), entry
     return entry.event
 
 
@@ -216,8 +216,8 @@ def test_a_log_of_version_1_is_read_by_a_later_program() -> None:
     verdicts = [entry.kind == TurnAssessed.kind for entry in today]
     assert step.calls == sum(verdicts) > 1
     for old, new, is_verdict in zip(today, later, verdicts, strict=True):
-        assert isinstance(old, Recorded)
-        assert isinstance(new, Recorded)
+        assert isinstance(old, RecordedEvent)
+        assert isinstance(new, RecordedEvent)
         if is_verdict:
             assert isinstance(new.event, SurerTurnAssessed)
             assert new.event.model_dump() == {**old.event.model_dump(), "assurance": None}
@@ -340,9 +340,9 @@ def test_the_outcome_of_an_appeal_says_now_what_it_meant(then: str, now: str | N
     by = json.dumps({"kind": "operator", "id": "operator"})
     state = f'{{"by": {by}, "outcome": "{then}"}}'.encode()
     entry = read(Encoding(), state, 1, AppealDecided.kind)
-    assert (entry.event.outcome if isinstance(entry, Recorded) else None) == now  # type: ignore[union-attr]
+    assert (entry.event.outcome if isinstance(entry, RecordedEvent) else None) == now  # type: ignore[union-attr]
     today = read(Encoding(), state, 2, AppealDecided.kind)
-    assert isinstance(today, Recorded) is (now is None)
+    assert isinstance(today, RecordedEvent) is (now is None)
 
 
 # --- The pin itself ---------------------------------------------------------------------------------------------------

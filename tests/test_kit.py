@@ -14,7 +14,7 @@ from hypothesis import given as holds_for
 from hypothesis import seed, settings
 from hypothesis import strategies as st
 
-from lastresort import Ground, Policy, Recorded, Refused
+from lastresort import Ground, Policy, RecordedEvent, Refused
 from lastresort.adapters.testing import (
     Unlawful,
     as_text,
@@ -76,7 +76,7 @@ def drawn(strategy: st.SearchStrategy[Any], check: Callable[[Any], object], runs
 
 
 @cache
-def lawful() -> list[tuple[Recorded, ...]]:
+def lawful() -> list[tuple[RecordedEvent, ...]]:
     return drawn(lawful_histories(), assert_lawful)
 
 
@@ -103,7 +103,7 @@ def unlawful() -> list[Any]:
 
 
 @cache
-def grown() -> list[tuple[Recorded, ...]]:
+def grown() -> list[tuple[RecordedEvent, ...]]:
     return drawn(trees(), assert_lawful, DRAWN // 4)
 
 

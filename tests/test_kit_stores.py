@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lastresort import Recorded
+from lastresort import RecordedEvent
 from lastresort.adapters.opening import open_store
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.rows import Entry
@@ -61,8 +61,8 @@ class AcceptsGaps(Broken):
 class TakesVersionsTwice(Broken):
     """Who comes late is put behind, instead of being told."""
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
-        recorded: list[Recorded] = []
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
+        recorded: list[RecordedEvent] = []
         for append in appends:
             ends = {event.branch: len(self.store.read(append.tree, event.branch)) for event in append.events}
             late = [e for e in append.events if e.version <= ends[e.branch]]
@@ -84,8 +84,8 @@ class ForgetsCommands(Broken):
 class WritesBranchByBranch(Broken):
     """An append to two branches is two appends, of which the first stays when the second fails."""
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
-        recorded: list[Recorded] = []
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
+        recorded: list[RecordedEvent] = []
         for number, append in enumerate(appends):
             for branch in dict.fromkeys(event.branch for event in append.events):
                 events = tuple(event for event in append.events if event.branch == branch)
@@ -97,7 +97,7 @@ class WritesBranchByBranch(Broken):
 class WritesWordsFirst(Broken):
     """Words are kept before the events are, and stay when these are refused."""
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         contents = self.store._contents
         for append in appends:
             for event in append.events:
@@ -107,12 +107,12 @@ class WritesWordsFirst(Broken):
 
 
 class KeepsErasedWords(Broken):
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         return self.store.append(*(append._replace(erased=()) for append in appends))
 
 
 class LosesWords(Broken):
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         return self.store.append(
             *(append._replace(events=tuple(e._replace(sealed=None) for e in append.events)) for append in appends)
         )
@@ -121,19 +121,19 @@ class LosesWords(Broken):
 class SortsByBranch(Broken):
     """As a table does that is read without ORDER BY."""
 
-    def log(self, **part: Any) -> list[Recorded]:
+    def log(self, **part: Any) -> list[RecordedEvent]:
         return sorted(self.store.log(**part), key=lambda recorded: recorded.branch)
 
     entries = log
 
 
 class SortsCommandsByBranch(Broken):
-    def recorded_by(self, tree: str, command_id: str) -> list[Recorded]:
+    def recorded_by(self, tree: str, command_id: str) -> list[RecordedEvent]:
         return sorted(self.store.recorded_by(tree, command_id), key=lambda recorded: recorded.branch)
 
 
 class LosesCorrelations(Broken):
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         return self.store.append(*(append._replace(correlation_id=append.command_id) for append in appends))
 
 
@@ -166,9 +166,9 @@ class BeginsForksAnywhere(Broken):
 class AnswersBeforeItWrites(Broken):
     """It says that it wrote what another writer overtook."""
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         said = tuple(
-            Recorded(1, branch, version, event.kind, a.recorded_at, a.command_id, event, a.correlation_id)
+            RecordedEvent(1, branch, version, event.kind, a.recorded_at, a.command_id, event, a.correlation_id)
             for a in appends
             for branch, version, event, *_ in a.events
         )
@@ -191,7 +191,7 @@ class ImportsOneByOne(Broken):
 class LosesBranches(Broken):
     """What a command wrote is found on the first of its branches only."""
 
-    def recorded_by(self, tree: str, command_id: str) -> list[Recorded]:
+    def recorded_by(self, tree: str, command_id: str) -> list[RecordedEvent]:
         found = self.store.recorded_by(tree, command_id)
         return [one for one in found if one.branch == found[0].branch]
 
@@ -206,7 +206,7 @@ class FindsTheRootOnly(Broken):
 class ReadsTheWholeLog(Broken):
     """It cannot read on from a position."""
 
-    def log(self, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+    def log(self, *, after: int = 0, limit: int | None = None) -> list[RecordedEvent]:
         return list(self.store.log())
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lastresort import BranchRow, Conversations, Policy, Recorded, open_conversations
+from lastresort import BranchRow, Conversations, Policy, RecordedEvent, open_conversations
 from lastresort.adapters.importers.log_file import _appends
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.testing.strategies import trees
@@ -62,7 +62,7 @@ def names(chats: Conversations, which: List) -> list[str]:
     return [row.branch for row in rows(chats, which)]
 
 
-def assert_as_rebuilt(chats: Conversations, log: tuple[Recorded, ...], limit: int = 3) -> None:
+def assert_as_rebuilt(chats: Conversations, log: tuple[RecordedEvent, ...], limit: int = 3) -> None:
     """Every list has the rows of the view of that name, in its order, and says the same of each."""
     rebuilt = views(log)
     for which in LISTS:
@@ -159,7 +159,7 @@ def test_lists_of_any_log_are_its_views(kind: str, request: pytest.FixtureReques
 
     @settings(RUNS, max_examples=5 if kind == "postgresql" else 25)  # a database for each takes its time
     @given(log=trees(max_steps=25), together=st.booleans(), limit=st.integers(1, 4))
-    def run(log: tuple[Recorded, ...], together: bool, limit: int) -> None:
+    def run(log: tuple[RecordedEvent, ...], together: bool, limit: int) -> None:
         url = new_url(kind, request) if kind != "sqlite" else f"{new_url(kind, request)}-{next(numbers)}"
         with opened(url) as chats:
             for appends in [list(_appends(log))] if together else [[one] for one in _appends(log)]:

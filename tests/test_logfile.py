@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from lastresort import Conversations, Event, Risk, Verdict
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import checked_log, export_line, read_log, write_log
-from lastresort.domain.events import Recorded, Unreadable
+from lastresort.domain.events import RecordedEvent, Unreadable
 from lastresort.projections import audit
 
 from .narrow import present
@@ -120,7 +120,7 @@ def test_a_correlation_is_exported_only_where_it_is_not_the_command(chats: Conve
 @given(any_event)
 def test_any_event_is_exported_and_read_without_loss(tmp_path_factory: pytest.TempPathFactory, event: Event) -> None:
     """Of every kind, lawful or not."""
-    recorded = Recorded(3, "b", 2, event.kind, "2026-01-31T12:00:00+00:00", "command", event, "act")
+    recorded = RecordedEvent(3, "b", 2, event.kind, "2026-01-31T12:00:00+00:00", "command", event, "act")
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     path.write_text(export_line(recorded) + "\n")
     assert list(read_log(path)) == [(1, recorded)]

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
-from lastresort import Chat, Conversations, Recorded, open_conversations
+from lastresort import Chat, Conversations, RecordedEvent, open_conversations
 from lastresort.adapters.testing import ConversationMachine
 from lastresort.application.ports import Append
 from lastresort.application.service import Service
@@ -64,11 +64,11 @@ class FaultyStore:
         self.store = store
         self.fails: str | None = None
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         fails, self.fails = self.fails, None
         if fails == "before":
             raise Fault
-        recorded: tuple[Recorded, ...] = self.store.append(*appends)
+        recorded: tuple[RecordedEvent, ...] = self.store.append(*appends)
         if fails == "after":
             raise Fault
         return recorded
@@ -142,21 +142,21 @@ class Proof(ConversationMachine):
         self._views_cover(log)
         self.told = len(log)
 
-    def _any_prefix_will_do(self, log: tuple[Recorded, ...]) -> None:
+    def _any_prefix_will_do(self, log: tuple[RecordedEvent, ...]) -> None:
         """A state at any version, and the events since then, add up to what the whole path adds up to."""
         for branch in {recorded.branch for recorded in log[self.told :]}:
             path, now = self.conversations.path(branch), self.conversations.state(branch)
             cut = self.told % (len(path) + 1)
             assert fold(path[cut:], fold(path[:cut])) == now, f"{branch} adds up to something else from {cut} on"
 
-    def _oracle_agrees(self, log: tuple[Recorded, ...]) -> None:
+    def _oracle_agrees(self, log: tuple[RecordedEvent, ...]) -> None:
         for recorded in log[self.told :]:
             past = self.forest.before(recorded.branch, recorded.event)
             assert not broken(past, recorded.event), f"the oracle forbids {recorded.kind} on {recorded.branch}"
             self.forest.record(recorded.branch, recorded.event)
             self.happened[recorded.kind] += 1
 
-    def _views_cover(self, log: tuple[Recorded, ...]) -> None:
+    def _views_cover(self, log: tuple[RecordedEvent, ...]) -> None:
         for recorded in log[self.told :]:
             self.live.take(recorded, self.live.before(recorded))
         assert self.live.states == Replay(log).states, "what was taken as it came is not what is replayed"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lastresort.domain import events as log
-from lastresort.domain.events import BranchOpened, Event, Recorded
+from lastresort.domain.events import BranchOpened, Event, RecordedEvent
 from lastresort.domain.law import FORMS
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, ForkCause, Ground, OpenRisk, Risk, Verdict
@@ -274,14 +274,14 @@ def test_evidence_is_what_the_log_says() -> None:
 # --- Trees ----------------------------------------------------------------------------------------------------------
 
 
-def recorded(*entries: tuple[str, Event]) -> list[Recorded]:
+def recorded(*entries: tuple[str, Event]) -> list[RecordedEvent]:
     """A log; each branch goes on where it is, a fork after its prefix."""
     versions: dict[str, int] = {}
     found = []
     for position, (branch, event) in enumerate(entries, 1):
         before = event.at if type(event) is log.BranchOpened else versions.get(branch, 0)
         versions[branch] = before + 1
-        found.append(Recorded(position, branch, before + 1, event.kind, "", f"c{position}", event, f"c{position}"))
+        found.append(RecordedEvent(position, branch, before + 1, event.kind, "", f"c{position}", event, f"c{position}"))
     return found
 
 

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from lastresort.adapters.testing import Unlawful, assert_lawful
 from lastresort.adapters.testing.vocabulary import Story
-from lastresort.domain.events import AppealFiled, BranchOpened, Event, Recorded, RiskRaised, Unreadable
+from lastresort.domain.events import AppealFiled, BranchOpened, Event, RecordedEvent, RiskRaised, Unreadable
 from lastresort.domain.law import RULES, governing
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import About, Risk, Verdict
@@ -181,8 +181,8 @@ def test_it_reads_a_log_whatever_is_in_it() -> None:
     assert reading.take(at(AppealFiled(by=USER, content=None), "e", 1)) == ("begins-once", "answers-an-appeal")
 
 
-def at(event: Any, branch: str, version: int) -> Recorded:
-    return Recorded(version, branch, version, event.kind, "t", "command", event, "command")
+def at(event: Any, branch: str, version: int) -> RecordedEvent:
+    return RecordedEvent(version, branch, version, event.kind, "t", "command", event, "command")
 
 
 # --- On the command line ----------------------------------------------------------------------------------------------

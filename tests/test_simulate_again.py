@@ -16,7 +16,7 @@ from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import write_log
 from lastresort.adapters.importers.simulate import Progress, Simulation
 from lastresort.adapters.importers.transcripts import Transcript
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.values import Rating
 from lastresort.projections import audit
 
@@ -63,9 +63,9 @@ def log_lines(simulation: Simulation) -> list[tuple[str, int, str, str]]:
     return [(e.branch, e.version, e.kind, e.command_id) for e in simulation.conversations.store.log()]
 
 
-def commands(simulation: Simulation) -> list[list[Recorded]]:
+def commands(simulation: Simulation) -> list[list[RecordedEvent]]:
     """The log, by what wrote it."""
-    found: list[list[Recorded]] = []
+    found: list[list[RecordedEvent]] = []
     for entry in simulation.conversations.store.log():
         if not found or found[-1][-1].command_id != entry.command_id:
             found.append([])
@@ -73,7 +73,7 @@ def commands(simulation: Simulation) -> list[list[Recorded]]:
     return found
 
 
-def interrupted(whole: list[list[Recorded]], after: int, model: str) -> Simulation:
+def interrupted(whole: list[list[RecordedEvent]], after: int, model: str) -> Simulation:
     """A simulation into a store in which the first commands of another have been carried out."""
     made = new(model=model)
     write_log(Path("log"), [entry for command in whole[:after] for entry in command], made.conversations.store)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from lastresort import Conversations, Recorded, Refused
+from lastresort import Conversations, RecordedEvent, Refused
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.testing.strategies import lawful_histories, trees, unlawful_histories
@@ -105,7 +105,7 @@ def kept(url: str) -> Iterator[Conversations]:
     | lawful_histories(OTHER)
     | unlawful_histories().map(lambda far: far.history)
 )
-def test_every_state_is_read_as_it_was_written(history: tuple[Recorded, ...]) -> None:
+def test_every_state_is_read_as_it_was_written(history: tuple[RecordedEvent, ...]) -> None:
     """Whatever events led to it, and of the very same types, since rules compare and count."""
     state = Conversation()
     for recorded in history:
@@ -118,7 +118,7 @@ def test_every_state_is_read_as_it_was_written(history: tuple[Recorded, ...]) ->
 
 @RUNS
 @given(log=trees())
-def test_every_state_of_a_tree_is_read_as_it_was_written(log: tuple[Recorded, ...]) -> None:
+def test_every_state_of_a_tree_is_read_as_it_was_written(log: tuple[RecordedEvent, ...]) -> None:
     for recorded in log:
         state = fold(one for one in log if one.branch == recorded.branch)
         assert loaded(dumped(state, "x")).state == state

@@ -11,7 +11,7 @@ from lastresort.domain import events as log
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Accepted, decide, in_the_way
 from lastresort.domain.episode import NO_EPISODE
-from lastresort.domain.events import EVENTS, Event, Recorded
+from lastresort.domain.events import EVENTS, Event, RecordedEvent
 from lastresort.domain.law import broken_by, broken_rules
 from lastresort.domain.policy import RECALLED
 from lastresort.domain.state import NO_WISHES, Conversation, evolve, fold
@@ -149,7 +149,7 @@ def test_a_fold_goes_on_from_any_state(given: Tell) -> None:
     """A history may be folded in pieces."""
     story = given(STARTED, *UP_TO_THE_END, END).story
     recorded = [
-        Recorded(n, "c", n, event.kind, "2026-07-01T00:00:00+00:00", "command", event, "command")
+        RecordedEvent(n, "c", n, event.kind, "2026-07-01T00:00:00+00:00", "command", event, "command")
         for n, event in enumerate(story.events, start=1)
     ]
     assert fold([]) == Conversation()

@@ -18,7 +18,7 @@ from lastresort.domain.events import (
     BranchOpened,
     ContentErased,
     Event,
-    Recorded,
+    RecordedEvent,
     RiskRaised,
     Unreadable,
     UserTurnTaken,
@@ -64,7 +64,7 @@ def append(
     return Append("b", command_id, correlation_id or command_id, "2026-01-31T12:00:00+00:00", events, erased)
 
 
-def places(entries: Iterable[Recorded | Unreadable]) -> list[tuple[int, str, int]]:
+def places(entries: Iterable[RecordedEvent | Unreadable]) -> list[tuple[int, str, int]]:
     return [(entry.position, entry.branch, entry.version) for entry in entries]
 
 
@@ -75,8 +75,8 @@ def test_an_append_is_read_back_as_it_was_written(store: Store) -> None:
     """Envelope and event, from the stream and from the log, and as `append` returned it."""
     wrote = store.append(append("one", *placed("b", 1), NewEvent("b", 2, said()), correlation_id="act"))
     assert wrote == (
-        Recorded(1, "b", 1, "UserLeft", "2026-01-31T12:00:00+00:00", "one", LEFT, "act"),
-        Recorded(2, "b", 2, "UserTurnTaken", "2026-01-31T12:00:00+00:00", "one", said(), "act"),
+        RecordedEvent(1, "b", 1, "UserLeft", "2026-01-31T12:00:00+00:00", "one", LEFT, "act"),
+        RecordedEvent(2, "b", 2, "UserTurnTaken", "2026-01-31T12:00:00+00:00", "one", said(), "act"),
     )
     assert tuple(store.log()) == tuple(store.entries()) == wrote
     assert [read._replace(position=0) for read in store.read("b", "b")] == [one._replace(position=0) for one in wrote]

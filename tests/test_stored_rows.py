@@ -11,7 +11,7 @@ from lastresort.domain.events import (
     ContentErased,
     ConversationStarted,
     Event,
-    Recorded,
+    RecordedEvent,
     TurnAssessed,
     Unreadable,
     UserTurnTaken,
@@ -43,7 +43,7 @@ def row_of(event: Event, branch: str = "c", version: int = 1, **columns: Any) ->
     )
 
 
-def read_after(first: StoredEvent, then: StoredEvent) -> Recorded | Unreadable:
+def read_after(first: StoredEvent, then: StoredEvent) -> RecordedEvent | Unreadable:
     """Read a row where another one was read before: alone, it must be read as the same thing."""
     encoding = Encoding()
     together = encoding.entries([first, first, first, then])[-1]
@@ -98,7 +98,7 @@ def test_an_event_that_is_not_written_as_we_write_it_stands_for_itself_alone(sta
 def test_a_conversation_that_is_not_its_branch_is_read_as_it_says(branch: Any) -> None:
     """Whatever stands in the column, and after one that is as it should be."""
     read = read_after(row_of(STARTED), row_of(STARTED)._replace(branch=branch))
-    if isinstance(read, Recorded):
+    if isinstance(read, RecordedEvent):
         assert read.event == STARTED
     else:
         assert read.why == "branch or version: no such thing"
@@ -136,7 +136,7 @@ def test_one_id_that_is_none_is_told_from_those_beside_it(column: str, wrong: An
         rows[place] = good._replace(**{column: wrong})
         read = Encoding().entries(rows)
         fine = column == "correlation_id" and wrong is None
-        assert [isinstance(entry, Recorded) for entry in read] == [fine or number != place for number in range(3)]
+        assert [isinstance(entry, RecordedEvent) for entry in read] == [fine or number != place for number in range(3)]
 
 
 def test_times_are_told_apart_by_what_they_are() -> None:
@@ -145,7 +145,7 @@ def test_times_are_told_apart_by_what_they_are() -> None:
     assert isinstance(number, int)
     kept: list[Any] = [number, number, float(number), number, "2026-01-31T12:00:00Z", number + 1, "noon", number]
     read = Encoding().entries([row_of(SAID)._replace(recorded_at=one) for one in kept])
-    assert [entry.recorded_at if isinstance(entry, Recorded) else None for entry in read] == [
+    assert [entry.recorded_at if isinstance(entry, RecordedEvent) else None for entry in read] == [
         *["2026-01-31T12:00:00.000000+00:00"] * 2,
         None,
         "2026-01-31T12:00:00.000000+00:00",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lastresort import Conversations
 from lastresort.adapters.testing.asking import ASSESSOR, OPERATOR, USER
 from lastresort.adapters.testing.strategies import trees
-from lastresort.domain.events import PolicyChanged, Recorded
+from lastresort.domain.events import PolicyChanged, RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Ground, Mode, Risk, Verdict
 from lastresort.projections.replay import fork_points
@@ -226,11 +226,11 @@ def test_an_unknown_edition() -> None:
 # --- Trees ------------------------------------------------------------------------------------------------------------
 
 
-def log_of(chats: Conversations) -> list[Recorded]:
+def log_of(chats: Conversations) -> list[RecordedEvent]:
     return list(store_of(chats).log())
 
 
-def outcomes(log: list[Recorded], other: Policy) -> dict[str, BranchOutcome]:
+def outcomes(log: list[RecordedEvent], other: Policy) -> dict[str, BranchOutcome]:
     rows = what_if(log, other).branches
     assert rows == what_if(iter(log), other).branches  # every state is kept, where nobody knows which are needed
     return {row.branch: row for row in rows}
@@ -325,7 +325,7 @@ def test_a_branch_from_nowhere() -> None:
 
 @settings(max_examples=60, derandomize=True)
 @given(trees(max_steps=30), terms(), st.sampled_from([None, 1, 2]))
-def test_trees(log: tuple[Recorded, ...], other: Policy, edition: int | None) -> None:
+def test_trees(log: tuple[RecordedEvent, ...], other: Policy, edition: int | None) -> None:
     """Total, the same with fork points or without, and the same as it was under the policy that it had."""
     found = what_if(iter(log), other, edition=edition)
     assert found == what_if(iter(log), other, edition=edition, forks=fork_points(log))

@@ -17,7 +17,7 @@ from lastresort.application.accounts import ExportedConversation
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor
 
@@ -98,7 +98,7 @@ class AsyncChat:
         """Return the state of the branch as the log has it now."""
         return await self._call(lambda handle: handle.state)
 
-    async def path(self) -> list[Recorded]:
+    async def path(self) -> list[RecordedEvent]:
         """Return the events on the path, the inherited prefix first."""
         return await self._call(lambda handle: handle.path)
 

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from lastresort.application.chat import Chat
-from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded, UserTurnTaken
+from lastresort.domain.events import AssistantTurnTaken, ContentErased, RecordedEvent, UserTurnTaken
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import messages_in, readable
 
@@ -53,7 +53,7 @@ class History:
         """Return the messages to send, except the user's turns `without`, by version."""
         return [*self.answered, *_sent(self.waiting, without)]
 
-    def after(self, events: Iterable[Recorded], words: Mapping[str, str]) -> "History":
+    def after(self, events: Iterable[RecordedEvent], words: Mapping[str, str]) -> "History":
         """Return the history after `events`, given the `words` that are still kept, by digest."""
         answered, turns, waiting = list(self.answered), list(self.turns), list(self.waiting)
         version, setup = self.version, self.setup
@@ -84,7 +84,7 @@ def given_without(words: str) -> tuple[int, ...]:
     return tuple((messages_in(words) or {}).get("without", ()))
 
 
-def _kept(role: str, recorded: Recorded, words: str | None) -> tuple[dict[str, Any], str]:
+def _kept(role: str, recorded: RecordedEvent, words: str | None) -> tuple[dict[str, Any], str]:
     """Return what is kept of a turn, and what people read of it."""
     messages = messages_in(words) if words else None
     if words is None or messages is None:
@@ -107,7 +107,7 @@ class Histories:
             history = self._kept.get(chat.branch)
         if history is not None and history.version == state.version:
             return history
-        new: Sequence[Recorded] = ()
+        new: Sequence[RecordedEvent] = ()
         if history is not None:
             new = chat.conversations.store.read(state.conversation, chat.branch, after=history.version)
         if history is None or any(isinstance(recorded.event, ContentErased) for recorded in new):

@@ -24,7 +24,7 @@ from lastresort.adapters.turns.tools import CALLS, Call, Result, Tool, declarati
 from lastresort.adapters.turns.under_way import Key, Sending
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
-from lastresort.domain.events import Recorded, content_of
+from lastresort.domain.events import RecordedEvent, content_of
 from lastresort.domain.turn_text import spoken
 from lastresort.domain.values import Actor, Usage
 
@@ -171,7 +171,7 @@ class Turn:
         if not self._remember(heard.events, heard, words):
             self.history = self.terms.histories.upto(self.chat, heard.state)
 
-    def _remember(self, events: Sequence[Recorded], turn: Receipt, words: str) -> bool:
+    def _remember(self, events: Sequence[RecordedEvent], turn: Receipt, words: str) -> bool:
         """Take in events of this turn, the `turn` of user or model with its `words` last. Return False if others wrote
         in between."""
         expected = range(self.history.version + 1, self.history.version + 1 + len(events))

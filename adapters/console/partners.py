@@ -15,7 +15,7 @@ from lastresort.adapters.assessors.toy import TOY, toy_assessor
 from lastresort.adapters.turns.assessor import case_of
 from lastresort.adapters.turns.partner import OfflinePartner
 from lastresort.application.chat import Chat
-from lastresort.domain.events import Recorded, RiskCleared, TurnAssessed
+from lastresort.domain.events import RecordedEvent, RiskCleared, TurnAssessed
 from lastresort.domain.turn_text import BETWEEN
 from lastresort.domain.values import Risk
 from lastresort.projections import Line, transcript
@@ -93,7 +93,7 @@ class Offline:
         """Nothing is held."""
 
 
-def _unheard(path: Iterable[Recorded], lines: Iterable[Line]) -> Iterable[Line]:
+def _unheard(path: Iterable[RecordedEvent], lines: Iterable[Line]) -> Iterable[Line]:
     """Return the turns of the user of which nobody said that they are free of risk, since a risk was cleared last."""
     cleared, free = 0, set[int]()
     for recorded in path:

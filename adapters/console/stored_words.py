@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from lastresort.application.conversations import Conversations
 from lastresort.application.ports import SealBroken
-from lastresort.domain.events import Recorded, content_of
+from lastresort.domain.events import RecordedEvent, content_of
 
 
-def stored_words(conversations: Conversations, path: Iterable[Recorded]) -> tuple[dict[str, str], dict[str, str]]:
+def stored_words(conversations: Conversations, path: Iterable[RecordedEvent]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the words that stand on a path by digest, and by digest what is wrong with those that are damaged."""
     events = list(path)
     try:

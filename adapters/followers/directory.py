@@ -20,7 +20,7 @@ from lastresort.domain.events import (
     ConversationEnded,
     ConversationStarted,
     ModelChanged,
-    Recorded,
+    RecordedEvent,
     UserTurnTaken,
 )
 from lastresort.domain.state import Conversation
@@ -137,15 +137,15 @@ class _Writing:
     def clear(self) -> None:
         self._transaction.clear("directory", "directory_branches")
 
-    def apply(self, events: Sequence[Recorded]) -> None:
-        branches: dict[str, list[Recorded]] = {}
+    def apply(self, events: Sequence[RecordedEvent]) -> None:
+        branches: dict[str, list[RecordedEvent]] = {}
         for one in events:
             self._take(one)
             branches.setdefault(one.branch, []).append(one)
         self._write_conversations()
         self._write_branches(branches)
 
-    def _take(self, one: Recorded) -> None:
+    def _take(self, one: RecordedEvent) -> None:
         """Bring the row of a conversation up to one event."""
         event = one.event
         if isinstance(event, ConversationStarted):
@@ -196,7 +196,7 @@ class _Writing:
         )
         self._transaction.write(statement, list(self._rows.values()))
 
-    def _write_branches(self, branches: Mapping[str, list[Recorded]]) -> None:
+    def _write_branches(self, branches: Mapping[str, list[RecordedEvent]]) -> None:
         new, known = [], []
         for branch, own in branches.items():
             tree = self._tree_of(branch)

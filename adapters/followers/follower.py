@@ -15,7 +15,7 @@ from threading import Lock
 from typing import NamedTuple, Protocol
 
 from lastresort.application.ports import EventStore
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 
 BATCH = 1_000
 """How many events are read and written at a time: bounds memory, and how long a transaction holds its locks."""
@@ -41,7 +41,7 @@ class ViewTransaction(Protocol):
         """Drop what the view holds, so that it begins again."""
         ...
 
-    def apply(self, events: Sequence[Recorded]) -> None:
+    def apply(self, events: Sequence[RecordedEvent]) -> None:
         """Write what follows from `events`, which come after the mark."""
         ...
 
@@ -120,6 +120,6 @@ class Follower:
         return any(mark_of(recorded) == mark for recorded in self._store.log(after=mark.position - 1, limit=1))
 
 
-def mark_of(recorded: Recorded) -> Mark:
+def mark_of(recorded: RecordedEvent) -> Mark:
     """Return the mark of a view that has come to an event of the log."""
     return Mark(recorded.position, recorded.branch, recorded.version, recorded.command_id)

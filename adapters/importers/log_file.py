@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from lastresort.adapters.stores.codec import Encoding
 from lastresort.application.ports import Append, CommandRecorded, EventStore, NewEvent, VersionConflict
 from lastresort.domain.canonical import canonical
-from lastresort.domain.events import EVENTS, BranchOpened, Recorded, Unreadable
+from lastresort.domain.events import EVENTS, BranchOpened, RecordedEvent, Unreadable
 from lastresort.domain.values import Frozen, Id, Version
 from lastresort.projections import Report, audit
 
@@ -53,12 +53,12 @@ class LogLine(Frozen):
         return value
 
 
-def export_line(recorded: Recorded) -> str:
+def export_line(recorded: RecordedEvent) -> str:
     """Return the canonical form of a recorded event, which is a line of JSON, without the line's end."""
     return canonical(recorded).decode("ascii")
 
 
-def write_file(log: Iterable[Recorded], path: Path) -> int:
+def write_file(log: Iterable[RecordedEvent], path: Path) -> int:
     """Export a log to a file, in place of the one that is there, and return how many events are in it.
 
     It is written under another name beside it, and takes its own when it is complete.
@@ -88,7 +88,7 @@ def _behind_links(path: Path) -> Path:
         raise BadInput(f"{path}: cannot be written: its links form a loop") from None
 
 
-def _written(log: Iterable[Recorded], path: Path) -> int:
+def _written(log: Iterable[RecordedEvent], path: Path) -> int:
     events = 0
     with path.open("w", encoding="utf-8") as file:
         for recorded in log:
@@ -99,7 +99,7 @@ def _written(log: Iterable[Recorded], path: Path) -> int:
     return events
 
 
-def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:
+def read_log(path: Path) -> Iterator[tuple[int, RecordedEvent | Unreadable]]:
     """Yield the entries of an exported log, each with its line number; an event that is none as Unreadable.
 
     Raises:
@@ -109,7 +109,7 @@ def read_log(path: Path) -> Iterator[tuple[int, Recorded | Unreadable]]:
         yield number, _entry(line)
 
 
-def _entry(line: LogLine) -> Recorded | Unreadable:
+def _entry(line: LogLine) -> RecordedEvent | Unreadable:
     state = to_json(line.event, inf_nan_mode="constants")  # so that what is no number is not taken for null
     envelope = (None, line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
     entry = _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
@@ -118,7 +118,7 @@ def _entry(line: LogLine) -> Recorded | Unreadable:
     return entry
 
 
-def checked_log(path: Path) -> tuple[list[Recorded], Report]:
+def checked_log(path: Path) -> tuple[list[RecordedEvent], Report]:
     """Read a whole log and audit it.
 
     Raises:
@@ -143,8 +143,8 @@ def load_log(path: Path, store: EventStore) -> None:
     store.import_log(_appends(entries))
 
 
-def _whole_log(path: Path) -> list[Recorded]:
-    entries: list[Recorded] = []
+def _whole_log(path: Path) -> list[RecordedEvent]:
+    entries: list[RecordedEvent] = []
     for number, entry in read_log(path):
         if isinstance(entry, Unreadable):
             raise BadInput(f"{shown_path(path)}:{number}: {entry.why}")
@@ -154,11 +154,11 @@ def _whole_log(path: Path) -> list[Recorded]:
     return entries
 
 
-def _envelope(entry: Recorded) -> tuple[str, str]:
+def _envelope(entry: RecordedEvent) -> tuple[str, str]:
     return entry.recorded_at, entry.correlation_id
 
 
-def write_log(path: Path, entries: Iterable[Recorded], store: EventStore) -> None:
+def write_log(path: Path, entries: Iterable[RecordedEvent], store: EventStore) -> None:
     """Write a log that was read from `path` into `store`, in one transaction.
 
     Raises:
@@ -172,10 +172,10 @@ def write_log(path: Path, entries: Iterable[Recorded], store: EventStore) -> Non
         ) from None
 
 
-def _appends(entries: Iterable[Recorded]) -> Iterator[Append]:
+def _appends(entries: Iterable[RecordedEvent]) -> Iterator[Append]:
     trees: dict[str, str] = {}
 
-    def act(recorded: Recorded) -> tuple[str, str]:
+    def act(recorded: RecordedEvent) -> tuple[str, str]:
         event = recorded.event
         tree = event.conversation if isinstance(event, BranchOpened) else recorded.branch
         return trees.setdefault(recorded.branch, tree), recorded.command_id

@@ -25,7 +25,7 @@ from lastresort.application.ports import (
     VersionConflict,
 )
 from lastresort.domain.commands import UNSEALED
-from lastresort.domain.events import Event, Recorded, Unreadable, content_of
+from lastresort.domain.events import Event, RecordedEvent, Unreadable, content_of
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Messages, with_content
 
@@ -58,7 +58,7 @@ class ReplayStore:
         self._looking = looking
         self._heads: dict[str, int] = {}  # by branch, the last version that has been played
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         """Write what is not written yet. See `application.ports.EventStore`.
 
         Raises:
@@ -70,13 +70,13 @@ class ReplayStore:
         """See `append`."""
         return len(self.append(*appends))
 
-    def _take(self, append: Append) -> Sequence[Recorded]:
+    def _take(self, append: Append) -> Sequence[RecordedEvent]:
         recorded = self._look(append) if self._looking else self._write(append)
         for one in recorded:
             self._heads[one.branch] = one.version
         return recorded
 
-    def _look(self, append: Append) -> Sequence[Recorded]:
+    def _look(self, append: Append) -> Sequence[RecordedEvent]:
         # In this order, since another process may be about to play the same.
         goes_on = any(
             self._store.read(append.tree, new.branch, after=self._heads.get(new.branch, 0), limit=1)
@@ -91,7 +91,7 @@ class ReplayStore:
             raise NotPlayed
         return recorded
 
-    def _write(self, append: Append) -> Sequence[Recorded]:
+    def _write(self, append: Append) -> Sequence[RecordedEvent]:
         try:
             return self._store.append(append)
         except (CommandRecorded, VersionConflict):
@@ -101,7 +101,7 @@ class ReplayStore:
             self._check_same(append, recorded)
             return recorded
 
-    def _check_same(self, append: Append, recorded: Sequence[Recorded]) -> None:
+    def _check_same(self, append: Append, recorded: Sequence[RecordedEvent]) -> None:
         meant = [(new.branch, new.version, _wordless(new.event)) for new in append.events]
         if meant != [(one.branch, one.version, _wordless(one.event)) for one in recorded]:
             raise PlayedOtherwise
@@ -126,7 +126,7 @@ class ReplayStore:
 
     def read(
         self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
-    ) -> Sequence[Recorded]:
+    ) -> Sequence[RecordedEvent]:
         """Return what has been played of a branch. See `application.ports.EventStore`."""
         head = self._heads.get(branch, 0)
         if head <= after:
@@ -146,16 +146,16 @@ class ReplayStore:
         """See `application.ports.EventStore`."""
         self._store.drop(places)
 
-    def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
+    def recorded_by(self, tree: str, command_id: str) -> Sequence[RecordedEvent]:
         """Return what a command wrote, if it has been played. See `application.ports.EventStore`."""
         recorded = self._store.recorded_by(tree, command_id)
         return recorded if all(one.version <= self._heads.get(one.branch, 0) for one in recorded) else ()
 
-    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """See `application.ports.EventStore`."""
         return self._store.log(after=after, limit=limit)
 
-    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded | Unreadable]:
+    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent | Unreadable]:
         """See `application.ports.EventStore`."""
         return self._store.entries(after=after, limit=limit)
 

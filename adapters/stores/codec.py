@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeGuard
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from lastresort.domain.events import EVENTS, UPCASTS, ConversationStarted, EventBase, Recorded, Unreadable, Upcast
+from lastresort.domain.events import EVENTS, UPCASTS, ConversationStarted, EventBase, RecordedEvent, Unreadable, Upcast
 from lastresort.domain.values import with_field
 
 _PREFIX = "sha256:"
@@ -111,11 +111,11 @@ class Encoding:
                 self._readable.add(key)
         return row
 
-    def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded | Unreadable]:
+    def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[RecordedEvent | Unreadable]:
         """Read rows, each with the fields of `StoredEvent`."""
-        known, make = self._known.get, tuple.__new__  # by the way of `Recorded._make` it takes half as long again
+        known, make = self._known.get, tuple.__new__  # by the way of `RecordedEvent._make` it takes half as long again
         ids_are_fine = _are_ids([row[_COMMAND_ID] for row in rows])
-        entries: list[Recorded | Unreadable] = []
+        entries: list[RecordedEvent | Unreadable] = []
         last, time = None, None
         for row in rows:
             position, branch, version, kind, state, digest, schema, recorded_at, command_id, correlation_id = row
@@ -140,7 +140,7 @@ class Encoding:
                 entries.append(self._otherwise(StoredEvent._make(row), event))
             else:
                 named = correlation_id or command_id
-                entries.append(make(Recorded, (position, branch, version, kind, time, command_id, event, named)))
+                entries.append(make(RecordedEvent, (position, branch, version, kind, time, command_id, event, named)))
         return entries
 
     def _event(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None, branch: str) -> Any:
@@ -174,7 +174,7 @@ class Encoding:
         elif self.state(event) == row:  # only what we wrote says the same with another digest, or another id, in it
             self._known[key] = event
 
-    def _otherwise(self, row: StoredEvent, read: Any) -> Recorded | Unreadable:
+    def _otherwise(self, row: StoredEvent, read: Any) -> RecordedEvent | Unreadable:
         """Read a row that is no event of the current version: an earlier one, or say what is wrong with it.
 
         Args:

@@ -10,7 +10,7 @@ from eventsourcing.persistence import StoredEvent as LibraryEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
 from lastresort.application.ports import Append, CommandRecorded, Head, List, ListRow, Place, VersionConflict
-from lastresort.domain.events import Recorded, Unreadable
+from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, StoredEvent
 from .rows import (
@@ -51,7 +51,7 @@ class MemoryStore(POPOApplicationRecorder):
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         """Write appends in one transaction. See `application.ports.EventStore`."""
         entries = [entry for append in appends for entry in entries_of(append, self._encoding)]
         return recorded_of(
@@ -145,12 +145,12 @@ class MemoryStore(POPOApplicationRecorder):
             return StoredEvent(position, branch, version, event.topic, event.state, None, 1, None, None, None)
         return StoredEvent(position, *row[:8], row.correlation_id)
 
-    def _read(self, *positions: int) -> list[Recorded]:
+    def _read(self, *positions: int) -> list[RecordedEvent]:
         return readable(self._encoding.entries([self._stored(position) for position in positions]))
 
     def read(
         self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
-    ) -> Sequence[Recorded]:
+    ) -> Sequence[RecordedEvent]:
         """Return events of a branch's own stream. See `application.ports.EventStore`."""
         most = LAST if upto is None else upto
         with self._database_lock:
@@ -173,17 +173,17 @@ class MemoryStore(POPOApplicationRecorder):
             began = self._read(*(row.position for row in rows))
         return [head_of(row.version, event) for row, event in zip(rows, began, strict=True)]
 
-    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """Yield events in log order. See `application.ports.EventStore`."""
         for page in self._pages(after, limit):
             yield from readable(page)
 
-    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded | Unreadable]:
+    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent | Unreadable]:
         """Yield entries in log order, what cannot be read as Unreadable. See `application.ports.EventStore`."""
         for page in self._pages(after, limit):
             yield from page
 
-    def _pages(self, after: int, limit: int | None) -> Iterator[list[Recorded | Unreadable]]:
+    def _pages(self, after: int, limit: int | None) -> Iterator[list[RecordedEvent | Unreadable]]:
         after = max(0, after)
         last = LAST if limit is None else after + max(0, limit)
         while after < last:
@@ -203,7 +203,7 @@ class MemoryStore(POPOApplicationRecorder):
         """Wait for an event after a position. See `application.ports.EventStore`."""
         return self._commits.wait_for(lambda: self.head() > after, timeout)
 
-    def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
+    def recorded_by(self, tree: str, command_id: str) -> Sequence[RecordedEvent]:
         """Return the events that a command wrote. See `application.ports.EventStore`."""
         with self._database_lock:
             return self._read(*self._commands.get(command_id, ()))

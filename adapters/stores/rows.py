@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.application.ports import Append, Head, ListRow, Place, VersionConflict
-from lastresort.domain.events import BranchOpened, ConversationEnded, EventBase, Recorded, Unreadable
+from lastresort.domain.events import BranchOpened, ConversationEnded, EventBase, RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, is_time
 
@@ -126,19 +126,19 @@ def checked_places(places: Iterable[Place]) -> list[Place]:
     return checked
 
 
-def recorded_of(appends: Iterable[Append], position: int) -> tuple[Recorded, ...]:
+def recorded_of(appends: Iterable[Append], position: int) -> tuple[RecordedEvent, ...]:
     """Return the events of appends as they were recorded, the first of them at `position`."""
-    make = tuple.__new__  # by the way of `Recorded._make` it takes twice as long
-    recorded: list[Recorded] = []
+    make = tuple.__new__  # by the way of `RecordedEvent._make` it takes twice as long
+    recorded: list[RecordedEvent] = []
     for append in appends:
         for branch, version, event, *_ in append.events:
             envelope = (append.recorded_at, append.command_id, event, append.correlation_id)
-            recorded.append(make(Recorded, (position, branch, version, event.kind, *envelope)))
+            recorded.append(make(RecordedEvent, (position, branch, version, event.kind, *envelope)))
             position += 1
     return tuple(recorded)
 
 
-def readable(entries: list[Recorded | Unreadable]) -> list[Recorded]:
+def readable(entries: list[RecordedEvent | Unreadable]) -> list[RecordedEvent]:
     """Return entries that are all events.
 
     Raises:
@@ -155,7 +155,7 @@ def positions_of(branches: Iterable[BranchRow]) -> list[int]:
     return sorted({at for one in branches for at in (one.position, one.root, one.ended) if at})
 
 
-def list_rows(branches: Iterable[BranchRow], events: Mapping[int, Recorded]) -> list[ListRow]:
+def list_rows(branches: Iterable[BranchRow], events: Mapping[int, RecordedEvent]) -> list[ListRow]:
     """Return branches with the events that stand at their positions."""
     return [
         ListRow(one.version, events[one.position], events[one.root or one.position], events.get(one.ended or 0))
@@ -163,7 +163,7 @@ def list_rows(branches: Iterable[BranchRow], events: Mapping[int, Recorded]) -> 
     ]
 
 
-def head_of(version: int, began: Recorded) -> Head:
+def head_of(version: int, began: RecordedEvent) -> Head:
     """Return the head of a branch at `version` that an event began."""
     event = began.event
     parent, at = (event.parent, event.at) if isinstance(event, BranchOpened) else (None, None)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lastresort.adapters.databases.errors import FAILURES, reached, unreached
 from lastresort.application.ports import Append, Head, List, ListRow, Place
-from lastresort.domain.events import Recorded, Unreadable
+from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, unpacked
 from .derived import LISTS, REBUILD, STALE_BRANCHES, Statement
@@ -77,7 +77,7 @@ class SQLStore(ABC):
 
     # --- the log --------------------------------------------------------------------------------------------------
 
-    def append(self, *appends: Append) -> tuple[Recorded, ...]:
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         """Write appends in one transaction. See `application.ports.EventStore`."""
         entries: list[Entry] = []
         erased: list[Place] = []
@@ -92,7 +92,7 @@ class SQLStore(ABC):
 
     def read(
         self, tree: str, branch: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
-    ) -> Sequence[Recorded]:
+    ) -> Sequence[RecordedEvent]:
         """Return events of a branch's own stream. See `application.ports.EventStore`.
 
         Raises:
@@ -134,7 +134,7 @@ class SQLStore(ABC):
         began = readable(self._encoding.entries([row[1:] for row in rows]))
         return [head_of(row[0], event) for row, event in zip(rows, began, strict=True)]
 
-    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+    def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """Yield events in log order. See `application.ports.EventStore`.
 
         Raises:
@@ -143,12 +143,12 @@ class SQLStore(ABC):
         for page in self._pages(after, limit):
             yield from readable(page)
 
-    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded | Unreadable]:
+    def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent | Unreadable]:
         """Yield entries in log order, what cannot be read as Unreadable. See `application.ports.EventStore`."""
         for page in self._pages(after, limit):
             yield from page
 
-    def _pages(self, after: int, limit: int | None) -> Iterator[list[Recorded | Unreadable]]:
+    def _pages(self, after: int, limit: int | None) -> Iterator[list[RecordedEvent | Unreadable]]:
         left = _bounded(limit)
         while left > 0:
             rows = self._read(
@@ -168,7 +168,7 @@ class SQLStore(ABC):
         """Return the position of the newest event. See `application.ports.EventStore`."""
         return self._read("SELECT max({position}) FROM {events}")[0][0] or 0
 
-    def recorded_by(self, tree: str, command_id: str) -> Sequence[Recorded]:
+    def recorded_by(self, tree: str, command_id: str) -> Sequence[RecordedEvent]:
         """Return the events that a command wrote. See `application.ports.EventStore`."""
         if not is_id(command_id):
             return ()
@@ -227,7 +227,7 @@ class SQLStore(ABC):
         )
         return [BranchRow._make(row) for row in rows]
 
-    def _at(self, positions: Sequence[int]) -> Iterator[Recorded]:
+    def _at(self, positions: Sequence[int]) -> Iterator[RecordedEvent]:
         """Yield the events at positions."""
         for start in range(0, len(positions), _MOST_AT_ONCE):
             some = positions[start : start + _MOST_AT_ONCE]

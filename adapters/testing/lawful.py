@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.state import Conversation
 from lastresort.projections import Finding, audit, describe
 
@@ -16,7 +16,7 @@ class Unlawful(AssertionError):
         super().__init__("; ".join(_tell(finding) for finding in findings))
 
 
-def assert_lawful(log: Iterable[Recorded]) -> Mapping[str, Conversation]:
+def assert_lawful(log: Iterable[RecordedEvent]) -> Mapping[str, Conversation]:
     """Audit a whole log, in its order, and return the state that each branch is in at its end.
 
     Both readings of the law are asked of each event.
@@ -31,7 +31,7 @@ def assert_lawful(log: Iterable[Recorded]) -> Mapping[str, Conversation]:
     return report.states
 
 
-def as_text(log: Iterable[Recorded], findings: Iterable[Finding] = ()) -> str:
+def as_text(log: Iterable[RecordedEvent], findings: Iterable[Finding] = ()) -> str:
     """Return a log as a transcript without words, a line an event, with `findings` below the events they are about."""
     about: dict[tuple[str, int], list[Finding]] = {}
     for finding in findings:

@@ -20,7 +20,7 @@ from lastresort.application.ports import (
     SealedWords,
     VersionConflict,
 )
-from lastresort.domain.events import BranchedOff, BranchOpened, Event, Recorded, UserLeft, UserTurnTaken
+from lastresort.domain.events import BranchedOff, BranchOpened, Event, RecordedEvent, UserLeft, UserTurnTaken
 from lastresort.domain.values import ForkCause
 
 from .asking import USER
@@ -86,7 +86,7 @@ def what_is_appended_is_read_again(store: EventStore) -> None:
     assert list(returned) == logged, "append returns other events than the log holds"
     assert _places(logged) == [("a", 1), ("a", 2)], "the log holds other events than were appended"
     for one in logged:
-        assert isinstance(one, Recorded)
+        assert isinstance(one, RecordedEvent)
         assert (one.kind, one.event, one.recorded_at) == ("UserLeft", LEFT, THEN.isoformat()), "an event was changed"
         assert (one.command_id, one.correlation_id) == ("one", "wider"), "an envelope was changed"
     assert _places(list(store.read("a", "a"))) == [("a", 1), ("a", 2)], "a branch reads otherwise than it was written"

@@ -1,8 +1,8 @@
 """Hypothesis strategies: policies, commands, lawful histories, unlawful ones a single event away, and trees.
 
-A history is a tuple of Recorded, as a store would hold it. Most are after something, an ending on one of the grounds,
-and take the next step towards it, but for some that go astray. So they reach every rung of the ladder (redirections, a
-warning, its test, an ending and what comes after it), and on each of them holds and other terms.
+A history is a tuple of RecordedEvent, as a store would hold it. Most are after something, an ending on one of the
+grounds, and take the next step towards it, but for some that go astray. So they reach every rung of the ladder
+(redirections, a warning, its test, an ending and what comes after it), and on each of them holds and other terms.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from lastresort.domain.events import (
     ConversationEnded,
     Event,
     Evidence,
-    Recorded,
+    RecordedEvent,
     UserTurnTaken,
 )
 from lastresort.domain.law import broken_by
@@ -89,7 +89,7 @@ _astray = st.integers(0, 6).map(lambda chance: chance == 6)
 
 
 @st.composite
-def lawful_histories(draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40) -> tuple[Recorded, ...]:
+def lawful_histories(draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40) -> tuple[RecordedEvent, ...]:
     """Histories of one branch, `c`, each event of which the law allows."""
     goal = draw(_goals)
     history, state = _recorded((), propose(start(policy or draw(policies())), Conversation()), Conversation())
@@ -116,11 +116,11 @@ def _next(draw: st.DrawFn, goal: Goal | None, state: Conversation) -> tuple[Even
 class OneEventAway(NamedTuple):
     """A history whose last event breaks `rules`; without the command that wrote it, the history is lawful."""
 
-    history: tuple[Recorded, ...]
+    history: tuple[RecordedEvent, ...]
     rules: tuple[str, ...]
 
     @property
-    def before(self) -> tuple[Recorded, ...]:
+    def before(self) -> tuple[RecordedEvent, ...]:
         """The history before the command whose event it is."""
         return tuple(recorded for recorded in self.history if recorded.command_id != self.history[-1].command_id)
 
@@ -169,14 +169,14 @@ def _strange_events(state: Conversation) -> Iterator[_Unlawful]:
             yield tuple(dict.fromkeys(rules)), (event,)
 
 
-def _cuts(history: tuple[Recorded, ...]) -> st.SearchStrategy[int]:
+def _cuts(history: tuple[RecordedEvent, ...]) -> st.SearchStrategy[int]:
     """Where to open a branch: after any event that another follows, or at an ending, if there is one."""
     places = range(1, len(history))
     endings = [recorded.version for recorded in history[:-1] if isinstance(recorded.event, ConversationEnded)]
     return st.sampled_from(endings or places or [0]) | st.sampled_from(places or [0])
 
 
-def _strange_forks(at: int, history: tuple[Recorded, ...], state: Conversation) -> Iterator[_Unlawful]:
+def _strange_forks(at: int, history: tuple[RecordedEvent, ...], state: Conversation) -> Iterator[_Unlawful]:
     """Branches that open at `at`, for either cause, with the risks that are open or others."""
     noted = BranchedOff(by=USER, child="d", at=max(at, 1))
     if at == 0 or broken_by(state, noted):
@@ -193,14 +193,14 @@ def _strange_forks(at: int, history: tuple[Recorded, ...], state: Conversation) 
 
 
 def _recorded(
-    history: tuple[Recorded, ...], events: Sequence[Any], state: Conversation
-) -> tuple[tuple[Recorded, ...], Conversation]:
+    history: tuple[RecordedEvent, ...], events: Sequence[Any], state: Conversation
+) -> tuple[tuple[RecordedEvent, ...], Conversation]:
     """Put the events of one command at the end of a history."""
     command_id = f"command-{len(history) + 1}"
     for event in events:
         state = evolve(state, event)
         place = len(history) + 1, "c", state.version, event.kind
-        history = (*history, Recorded(*place, THEN.isoformat(), command_id, event, command_id))
+        history = (*history, RecordedEvent(*place, THEN.isoformat(), command_id, event, command_id))
     return history, state
 
 
@@ -211,7 +211,7 @@ def in_memory() -> Conversations:
 
 
 @st.composite
-def trees(draw: st.DrawFn, max_steps: int = 40, max_branches: int = 4) -> tuple[Recorded, ...]:
+def trees(draw: st.DrawFn, max_steps: int = 40, max_branches: int = 4) -> tuple[RecordedEvent, ...]:
     """Logs of one conversation with branches, each with a goal of its own, in log order, played through the service."""
     conversations = in_memory()
     root = conversations.start(model=MODEL.id, conversation="c", policy=draw(policies()))

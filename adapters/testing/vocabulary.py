@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Accepted, decide
-from lastresort.domain.events import Event, EventBase, Recorded
+from lastresort.domain.events import Event, EventBase, RecordedEvent
 from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
@@ -142,10 +142,10 @@ class Story(NamedTuple):
     state: Conversation = Conversation()
 
     @property
-    def log(self) -> tuple[Recorded, ...]:
+    def log(self) -> tuple[RecordedEvent, ...]:
         """The history as a store would hold it, on a branch `c`, each event by a command of its own."""
         return tuple(
-            Recorded(at, "c", at, event.kind, THEN.isoformat(), f"command-{at}", event, f"command-{at}")
+            RecordedEvent(at, "c", at, event.kind, THEN.isoformat(), f"command-{at}", event, f"command-{at}")
             for at, event in enumerate(self.events, start=1)
         )
 

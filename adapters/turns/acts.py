@@ -11,7 +11,7 @@ from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning
 from lastresort.domain.decider import Refused, decide
-from lastresort.domain.events import AssistantTurnTaken, Recorded
+from lastresort.domain.events import AssistantTurnTaken, RecordedEvent
 from lastresort.domain.rules import PROPOSED_FIRST, RISK_WAS_CHECKED
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import About, Actor, Ground, Risk, SecondOpinion, Verdict
@@ -30,7 +30,7 @@ class Acts:
     def __init__(self, chat: Chat, state: Conversation, assessor: Actor, case: Callable[[], Case]) -> None:
         self.chat = chat
         self.state = state  # of the branch, as it was last seen
-        self.recorded: list[Recorded] = []
+        self.recorded: list[RecordedEvent] = []
         self.refusals: list[Refused] = []
         self.ending: EndConversation | None = None  # accepted, to be recorded after the assistant turn
         self._assessor = assessor

@@ -24,7 +24,7 @@ from typing import Any
 from lastresort.application.chat import ASSESSOR, Chat
 from lastresort.application.outcomes import BranchEnded, Receipt
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import AssistantTurnTaken, Recorded, UserTurnTaken, content_of
+from lastresort.domain.events import AssistantTurnTaken, RecordedEvent, UserTurnTaken, content_of
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import BETWEEN, messages_in, readable, spoken
 from lastresort.domain.values import Actor, Risk, SecondOpinion, Usage
@@ -72,7 +72,7 @@ class Guard:
         return self._acts.state
 
     @property
-    def recorded(self) -> Sequence[Recorded]:
+    def recorded(self) -> Sequence[RecordedEvent]:
         """What the law recorded in this turn so far, beside the turns."""
         return self._acts.recorded
 

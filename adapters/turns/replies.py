@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.values import Category, Frozen, Ground, Id, Risk, Usage, Version
 
 NOTICE = (
@@ -83,7 +83,7 @@ class Reply:
     stop_reason: str | None
     messages: tuple[dict[str, Any], ...] = field(repr=False)
     version: int | None
-    recorded: tuple[Recorded, ...] = ()
+    recorded: tuple[RecordedEvent, ...] = ()
     refusals: tuple[Refused, ...] = ()
     holding: bool = False
     usage: Usage | None = None
@@ -115,7 +115,7 @@ class Ended:
     notice: str = NOTICE
     options: tuple[str, ...] = (NEW_CONVERSATION, BRANCH, FEEDBACK)
     turn: int | None = None
-    recorded: tuple[Recorded, ...] = ()
+    recorded: tuple[RecordedEvent, ...] = ()
     handed_back: Any = field(default=None, repr=False)
     risk: Risk | None = None
     usage: Usage | None = None
@@ -130,7 +130,7 @@ class Overtaken:
     """
 
     text: str
-    recorded: tuple[Recorded, ...] = ()
+    recorded: tuple[RecordedEvent, ...] = ()
     refusals: tuple[Refused, ...] = ()
     usage: Usage | None = None
 

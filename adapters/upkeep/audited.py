@@ -14,7 +14,7 @@ from lastresort.adapters.stores.rows import LAST
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.application.conversations import Conversations
 from lastresort.application.ports import EventStore, Snapshots
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.state import Conversation, evolve
 from lastresort.projections import Finding, Report, audit, fork_points
 from lastresort.projections.audit import READ_TWICE
@@ -79,7 +79,7 @@ def wrong_snapshots(conversations: Conversations) -> tuple[Finding, ...]:
     )
 
 
-def wrong_versions(snapshots: Snapshots, branch: str, path: Iterable[Recorded]) -> list[int]:
+def wrong_versions(snapshots: Snapshots, branch: str, path: Iterable[RecordedEvent]) -> list[int]:
     """Return the versions of the snapshots of a branch, of those in use, that are not what its path adds up to."""
     in_use: dict[int, Conversation] = {}
     found = snapshots.latest(branch)

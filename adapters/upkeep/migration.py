@@ -18,7 +18,7 @@ from lastresort.adapters.stores.sqlite import sqlite_store
 from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
 from lastresort.application.ports import EventStore
 from lastresort.application.reading import pieces_of
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 
 _DEADLINE = 600.0  # seconds for a statement here: nobody waits for an answer to a turn
 
@@ -59,7 +59,7 @@ def migrate(
     return Migration(before, SCHEMA, count)
 
 
-def _path(store: EventStore, branch: str) -> list[Recorded]:
+def _path(store: EventStore, branch: str) -> list[RecordedEvent]:
     return [one for piece in pieces_of(store, None, store.tree_of(branch) or branch, branch) for one in piece.events]
 
 

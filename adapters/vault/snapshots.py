@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.application.ports import Snapshot
-from lastresort.domain.events import Recorded
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.state import FOLD, Conversation, evolve
 
 from .keys import Keys
@@ -126,7 +126,7 @@ class SealedSnapshots:
             most = version - 1
         return None
 
-    def renew(self, branch: str, path: Iterable[Recorded]) -> int:
+    def renew(self, branch: str, path: Iterable[RecordedEvent]) -> int:
         """Make the snapshots of a branch again, from its path; return how many there are now."""
         taken: dict[int, bytes] = {}
         state = Conversation()

@@ -14,7 +14,7 @@ from lastresort import (
     Chat,
     Conversations,
     Ground,
-    Recorded,
+    RecordedEvent,
     Refused,
     Risk,
     Verdict,
@@ -123,16 +123,16 @@ def _asked(chats: Conversations, act: Act) -> object:
     return getattr(chat, act.name)(command_id=act.id, **arguments)
 
 
-def lost(log: Iterable[Recorded], told: Iterable[Answer]) -> list[str]:
+def lost(log: Iterable[RecordedEvent], told: Iterable[Answer]) -> list[str]:
     """Return the commands that were acknowledged and are not in the log as they were told, whole."""
     there: dict[str, list[list[Any]]] = defaultdict(list)
     for entry in log:
-        if isinstance(entry, Recorded):  # and not Unreadable
+        if isinstance(entry, RecordedEvent):  # and not Unreadable
             there[entry.command_id].append([entry.branch, entry.version, entry.kind])
     return [one.id for one in told if one.what == "committed" and there[one.id] != one.events]
 
 
-def check(url: str, told: Iterable[Answer], again: Iterable[Act] = ()) -> list[Recorded]:
+def check(url: str, told: Iterable[Answer], again: Iterable[Act] = ()) -> list[RecordedEvent]:
     """Hold the store at `url`, opened again, to everything that was acknowledged; return its log.
 
     Args:
@@ -152,7 +152,7 @@ def check(url: str, told: Iterable[Answer], again: Iterable[Act] = ()) -> list[R
         chats.close()
 
 
-def check_log(chats: Conversations, log: list[Recorded]) -> None:
+def check_log(chats: Conversations, log: list[RecordedEvent]) -> None:
     """The audit is clean; versions have no gaps and commands one append each, as counted without the audit."""
     report = audit(log)
     assert report.findings == (), report.findings
@@ -168,7 +168,7 @@ def check_log(chats: Conversations, log: list[Recorded]) -> None:
         assert chats.state(branch) == state, f"the state of {branch} is not what the log adds up to"
 
 
-def check_words(chats: Conversations, log: list[Recorded], told: Iterable[Answer]) -> None:
+def check_words(chats: Conversations, log: list[RecordedEvent], told: Iterable[Answer]) -> None:
     """What was acknowledged can be read, word for word, unless it was erased; then it is not kept."""
     erased = {digest for entry in log if isinstance(entry.event, ContentErased) for digest in entry.event.contents}
     said = {digest: words for one in told for digest, words in one.words.items()}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lastresort import Recorded, StoreError
+from lastresort import RecordedEvent, StoreError
 from lastresort.domain.events import ContentErased
 
 from .acts import check, check_log, lost, open_at
@@ -79,7 +79,7 @@ def test_nothing_acknowledged_is_lost_with_the_power(zygote: Zygote, tmp_path: P
     assert erased
 
 
-def erased_in(log: list[Recorded], image: Image) -> list[bytes]:
+def erased_in(log: list[RecordedEvent], image: Image) -> list[bytes]:
     """Return what was sealed of the words whose erasure was acknowledged."""
     known = {one.id for one in image.told}
     events = [entry.event for entry in log if entry.command_id in known and isinstance(entry.event, ContentErased)]

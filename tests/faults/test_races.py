@@ -16,7 +16,7 @@ from lastresort.domain.events import (
     AttemptRefused,
     ConversationEnded,
     FeedbackGiven,
-    Recorded,
+    RecordedEvent,
     RiskRaised,
     UserTurnTaken,
 )
@@ -112,7 +112,7 @@ def test_a_user_turn_against_an_ending(
     assert min(first.values()) > 0
 
 
-def winner(raced: list[Recorded], told: dict[str, list[list[Any]]]) -> str:
+def winner(raced: list[RecordedEvent], told: dict[str, list[list[Any]]]) -> str:
     """Hold what came of a race to the law and to what the racers were told; return who came first."""
     wrote = {one.command_id: one for one in raced}
     assert len(wrote) == len(raced), "a command was carried out twice"
