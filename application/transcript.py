@@ -96,7 +96,7 @@ def _turn(recorded: RecordedEvent, words: str | None, erased: ErasureCause | Non
 
 
 def blocks_of(recorded: RecordedEvent, words: str) -> tuple[Block, ...]:
-    """Return the content blocks of an event's words, those of the messages of whoever speaks in it."""
+    """Return the content blocks of an event's words, those of the messages of the one who speaks in it."""
     speaker = "assistant" if isinstance(recorded.event, AssistantTurnTaken) else "user"
     kept = messages_in(words)
     if kept is None:

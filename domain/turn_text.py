@@ -50,7 +50,7 @@ def readable(recorded: RecordedEvent, words: str) -> str:
 
 
 def spoken_in(words: str) -> str:
-    """Return all text in words, whoever says it."""
+    """Return all text in words, of every speaker."""
     kept = messages_in(words)
     return words if kept is None else BETWEEN.join(spoken(message["content"]) for message in kept["messages"])
 

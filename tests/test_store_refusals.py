@@ -87,7 +87,7 @@ def test_numbers_below_zero_are_zero(store: Store, number: int) -> None:
 @pytest.mark.parametrize("parent", ["ring", "nobody"])
 @pytest.mark.parametrize("kind", STORES)
 def test_a_branch_that_never_began_stops_no_list(kind: str, parent: str, request: pytest.FixtureRequest) -> None:
-    """Whoever may write to the log can make a branch its own parent: that is for an audit to say."""
+    """Someone who may write to the log can make a branch its own parent: that is for an audit to say."""
     chats = open_conversations(new_url(kind, request))
     chats.start(model="m", conversation="b")
     opened = BranchOpened.model_construct(

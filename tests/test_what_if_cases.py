@@ -151,7 +151,7 @@ def test_an_act_that_may_have_been_either() -> None:
 
 
 def test_an_act_that_no_law_refuses_so() -> None:
-    """A refusal under rules that refuse nothing of the kind: whoever wrote it knew another law."""
+    """A refusal under rules that refuse nothing of the kind: the program that wrote it knew another law."""
     log = play([*LADDER, *last_resort()], STRICT).log
     strange = [
         e._replace(event=e.event.model_copy(update={"rules": ("no-such-rule",)})) if e.kind == "AttemptRefused" else e

@@ -59,7 +59,7 @@ class OfflinePartner:
             return
         chat.assistant_turn(REDIRECTION)
         if category is not None and state.mode is Mode.SHADOW and _may_withhold(chat, category):
-            chat.withhold_warning(category)  # before the redirection, as the warning would have come in its place
+            chat.withhold_warning(category)  # before the redirection, as the warning would have come
         chat.redirect()
 
     def _ended(self, chat: Chat, ground: Ground, category: str | None, farewell: str) -> bool:
