@@ -1,7 +1,8 @@
 """Views of the log: pure folds over recorded events. The same log gives the same views, byte for byte."""
 
-from .audit import Finding, Report, audit, audit_global, audit_tree, by_tree, merge
+from .audit import audit, audit_global, audit_tree, by_tree, merge
 from .branches import Branch, Views, views
+from .findings import EditionReport, Finding, Report
 from .replay import Replay, fork_points
 from .supposed import BranchOutcome, Outcome, WhatIf
 from .transcript import Line, describe, transcript
@@ -10,6 +11,7 @@ from .what_if import what_if
 __all__ = [
     "Branch",
     "BranchOutcome",
+    "EditionReport",
     "Finding",
     "Line",
     "Outcome",

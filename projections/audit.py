@@ -23,7 +23,10 @@ before each turn, since a branch may open at any of them. Where it is known befo
 in docs/explanation/performance.md.
 
 Its first events are read twice: `disagreement` says where the second reading of the law, which shares no code with the
-rules and with what they are asked of, says something else (see `agreement`).
+rules and with what they are asked of, says something else (see `second_log`).
+
+Asked for an edition, it also says what that one would say of what earlier editions judged, apart from the findings (see
+`findings.Hindsight`).
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -44,10 +47,10 @@ from lastresort.domain.events import (
 from lastresort.domain.law import GOVERNING, UNKNOWN, Law, broken_by
 from lastresort.domain.rules import BEGINNINGS
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Frozen
 
-from .agreement import Agreement
+from .findings import Finding, Findings, Hindsight, HindsightOfTree, LocatedFinding, Report, TreeAudit, breach, in_sum
 from .replay import Replay, Turn
+from .second_log import Agreement
 
 DISAGREEMENT = "disagreement"
 READ_TWICE = 100_000
@@ -67,47 +70,8 @@ class PlacedEntry(NamedTuple):
     entry: Entry
 
 
-class Finding(Frozen):
-    """An event that breaks a rule, a place where the log is not whole, or where the two readings disagree."""
-
-    branch: str
-    version: int
-    rules: tuple[str, ...]
-    detail: str
-
-
-class LocatedFinding(NamedTuple):
-    """A finding, and what orders it in the whole log: append by append, each with what is about it as a whole last."""
-
-    append: int
-    stage: int
-    place: int
-    finding: Finding
-
-
-Findings = tuple[LocatedFinding, ...]
-
 _ENTRIES, _FORKS, _RISKS = range(3)  # the stages of what is found in one append
 _END = 2**63  # the place, and the append, of what is found where the log ends
-
-
-class Report(NamedTuple):
-    """What an audit found: nothing, if `findings` is empty. `read_twice` of its events had a second reading."""
-
-    events: int
-    branches: int
-    findings: tuple[Finding, ...]
-    states: Mapping[str, Conversation]
-    read_twice: int
-
-
-class TreeAudit(NamedTuple):
-    """What the audit of one tree found, and the state of each of its branches."""
-
-    events: int
-    findings: Findings
-    states: Mapping[str, Conversation]
-    read_twice: int
 
 
 def audit(
@@ -115,6 +79,7 @@ def audit(
     law: Law = GOVERNING,
     forks: Container[Turn] | None = None,
     read_twice: int | None = READ_TWICE,
+    edition: int | None = None,
 ) -> Report:
     """Replay a whole log in its order and return every finding, in that order.
 
@@ -123,8 +88,12 @@ def audit(
         law: what to ask of each event. Under any but the whole law nothing is read twice.
         forks: the turns at which branches open, as `fork_points` returns them for the same log, to save memory.
         read_twice: how many events of the log, from the first, have a second reading; None: all of them.
+        edition: also say, in `hindsight`, what this edition would say of events that earlier ones judged.
+
+    Raises:
+        ValueError: this program knows no such edition.
     """
-    whole, trees = _WholeLog(), _Trees(law, forks, read_twice)
+    whole, trees = _WholeLog(), _Trees(law, forks, read_twice, edition)
     for place, entry in enumerate(log, 1):
         trees.take(place, whole.take(place, entry), entry)
     return merge(tuple(whole.findings), [trees.audited()])
@@ -138,9 +107,11 @@ def audit_global(log: Iterable[Entry]) -> Findings:
     return tuple(whole.findings)
 
 
-def audit_tree(tree: Iterable[PlacedEntry], law: Law = GOVERNING, read_twice: int | None = READ_TWICE) -> TreeAudit:
+def audit_tree(
+    tree: Iterable[PlacedEntry], law: Law = GOVERNING, read_twice: int | None = READ_TWICE, edition: int | None = None
+) -> TreeAudit:
     """Audit the entries of one tree, or of several, in the order of the log; `read_twice` is of the whole log too."""
-    trees = _Trees(law, None, read_twice)
+    trees = _Trees(law, None, read_twice, edition)
     for place, append, entry in tree:
         trees.take(place, append, entry)
     return trees.audited()
@@ -153,6 +124,7 @@ def merge(whole: Findings, trees: Iterable[TreeAudit]) -> Report:
         ValueError: a branch is in two trees, so the log was not split by tree.
     """
     events, read_twice, findings, states = 0, 0, list(whole), dict[str, Conversation]()
+    hindsight: list[HindsightOfTree] = []
     for tree in trees:
         if twice := states.keys() & tree.states.keys():
             raise ValueError(f"branch {min(twice)} is in two trees: split a log by `by_tree`")
@@ -160,8 +132,9 @@ def merge(whole: Findings, trees: Iterable[TreeAudit]) -> Report:
         read_twice += tree.read_twice
         findings += tree.findings
         states.update(tree.states)
+        hindsight += [tree.hindsight] if tree.hindsight else []
     ordered = tuple(located.finding for located in sorted(findings, key=_order))
-    return Report(events, len(states), ordered, states, read_twice)
+    return Report(events, len(states), ordered, states, read_twice, in_sum(hindsight))
 
 
 def _order(located: LocatedFinding) -> tuple[int, int, int, str]:
@@ -226,8 +199,11 @@ class _WholeLog:
 class _Trees:
     """What can be checked tree by tree: here of one, or of as many as come."""
 
-    def __init__(self, law: Law, forks: Container[Turn] | None, read_twice: int | None) -> None:
+    def __init__(
+        self, law: Law, forks: Container[Turn] | None, read_twice: int | None, edition: int | None = None
+    ) -> None:
         self.replay = Replay(forks=forks)
+        self._hindsight = None if edition is None else Hindsight(edition, forks)
         self._agreement = Agreement(forks)
         self._twice_until = 0 if law is not GOVERNING else _END if read_twice is None else read_twice
         self._read_twice = 0
@@ -286,18 +262,13 @@ class _Trees:
         edition = event.law if isinstance(event, ConversationStarted) else before.law
         for lacks in self._lacks.get(edition, self._lacks[UNKNOWN])[kind]:
             if lacks(before, event) is not None:
-                self._breaks(entry, before)
+                self._locate(breach(entry, broken_by(before, event, self._law)))
                 break
+        if self._hindsight is not None:
+            self._hindsight.take(place, entry, edition)
         after = self.replay.take(entry, before)
         if not usual and after.version != version:  # said above; from here on the log is counted as it counts itself
             self.replay.states[entry.branch] = after._replace(version=version)
-
-    def _breaks(self, entry: RecordedEvent, before: Conversation) -> None:
-        broken = broken_by(before, entry.event, self._law)
-        rules = tuple(dict.fromkeys(one.rule for one in broken))
-        detail = "; ".join(map(str, broken))
-        finding = Finding(branch=entry.branch, version=entry.version, rules=rules, detail=detail)
-        self._locate(finding)
 
     def _whole(self, entry: RecordedEvent, before: Conversation) -> Conversation:
         """Check that the event is the next on its branch, and return the state with the version that it follows."""
@@ -388,7 +359,8 @@ class _Trees:
         ends = {branch: state.version for branch, state in states.items()} if self._read_twice else {}
         at_the_end += [_disagreement(*place) for place in self._agreement.end(unheld, damaged, ends)]
         self.findings += [LocatedFinding(_END, _ENTRIES, _END, finding) for finding in at_the_end]
-        return TreeAudit(self._events, tuple(self.findings), states, self._read_twice)
+        hindsight = None if self._hindsight is None else self._hindsight.found()
+        return TreeAudit(self._events, tuple(self.findings), states, self._read_twice, hindsight)
 
 
 def _lacks_its_hold(state: Conversation) -> bool:

@@ -42,9 +42,8 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.values import Actor, ActorKind, ForkCause, Ground, Mode, Verdict
 
-from .second_names import is_named, same_model, undressed
 from .second_path import Fork, Path
-from .second_words import WarningRecord
+from .second_words import WarningRecord, is_named, same_model, undressed
 
 Answer = Callable[[Path, Any], bool]
 LAW: dict[str, Answer] = {}

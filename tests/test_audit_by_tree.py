@@ -15,7 +15,8 @@ from lastresort.adapters.upkeep.audited import replayed
 from lastresort.application import ports as application
 from lastresort.domain.events import BranchedOff, BranchOpened, HopeExhausted, RecordedEvent, RiskRaised, Unreadable
 from lastresort.domain.law import governing
-from lastresort.projections.audit import Entry, Report, audit, audit_global, audit_tree, by_tree, merge
+from lastresort.projections import Report
+from lastresort.projections.audit import Entry, audit, audit_global, audit_tree, by_tree, merge
 from lastresort.projections.replay import fork_points
 
 from .drawing import UNHURRIED, examples

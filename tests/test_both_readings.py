@@ -18,7 +18,7 @@ from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import EDITIONS, Actor, ActorKind, HoldReason, Mode, Risk, SecondOpinion
-from lastresort.projections.agreement import agree
+from lastresort.projections.second_log import agree
 from lastresort.projections.second_path import Path
 from lastresort.projections.second_reading import broken
 

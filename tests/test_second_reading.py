@@ -19,8 +19,7 @@ from lastresort.domain.law import RULES, governing
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import About, Risk, Verdict
 from lastresort.projections import audit
-from lastresort.projections.agreement import Agreement
-from lastresort.projections.second_log import SecondReading
+from lastresort.projections.second_log import Agreement, SecondReading
 
 from .cli_kit import run, write
 from .stores import LEFT, opened, started

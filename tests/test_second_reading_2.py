@@ -22,7 +22,7 @@ from lastresort.domain.values import (
     SecondOpinion,
     Verdict,
 )
-from lastresort.projections.second_names import VOCABULARY, same_model
+from lastresort.projections.second_words import VOCABULARY, same_model
 
 from . import oracle
 from .oracle import History, broken

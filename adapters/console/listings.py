@@ -11,7 +11,7 @@ from lastresort.adapters.upkeep.checks import Check
 from lastresort.application.outcomes import BranchRow, Page
 from lastresort.domain.law import Broken, Rule
 from lastresort.domain.policy import Policy
-from lastresort.projections import Branch, Finding, Report, Views
+from lastresort.projections import Branch, EditionReport, Finding, Report, Views
 from lastresort.projections.figures import Figures
 from lastresort.projections.transcript import evidence
 
@@ -126,13 +126,25 @@ def show_findings(out: Console, report: Report, findings: Sequence[Finding]) -> 
     out.print(Text(of) + verdict, soft_wrap=True)
     if report.read_twice < report.events:
         _within(out, f"{report.read_twice:,} of them were read twice; `audit --second-reading` reads all")
+    if report.hindsight is not None:
+        _show_hindsight(out, report.hindsight)
+
+
+def _show_hindsight(out: Console, hindsight: EditionReport) -> None:
+    edition, asked, would_say = hindsight
+    for one in would_say:
+        name = Text.assemble((harmless(one.branch), "cyan"), f" at {one.version}, edition {edition} would say")
+        _entry(out, name, harmless(", ".join(one.rules)), harmless(one.detail))
+    of = f"For information: edition {edition} would refuse {len(would_say):,}"
+    _within(out, f"{of} of {_counted(asked, 'event')} recorded under an earlier edition")
 
 
 def tell_audit(report: Report, findings: Sequence[Finding], as_json: bool) -> None:
     """Print what an audit found, for people or for programs."""
     if as_json:
         told = {"events": report.events, "branches": report.branches, "read_twice": report.read_twice}
-        print_json({**told, "findings": list(findings)})
+        hindsight = {} if report.hindsight is None else {"hindsight": report.hindsight._asdict()}
+        print_json({**told, "findings": list(findings), **hindsight})
     else:
         show_findings(console(), report, findings)
 

@@ -10,7 +10,18 @@ from lastresort.application.ports import List
 from lastresort.domain.events import content_of
 from lastresort.domain.values import Ground
 
-from .options import FINDINGS, REFUSED, InputFile, check_one, json_option, opened, opened_source, store_or_file, url_of
+from .options import (
+    FINDINGS,
+    REFUSED,
+    InputFile,
+    check_one,
+    edition_option,
+    json_option,
+    opened,
+    opened_source,
+    store_or_file,
+    url_of,
+)
 
 NO_WORDS = "a log holds no words"
 """What is told of words where a file is looked at."""
@@ -141,11 +152,23 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
     help="Read the log twice: ask a second statement of the law, which shares no code with the first, and name each "
     "event on which the two disagree. Without the option, the first 100,000 events.",
 )
+@edition_option(
+    help="Also say what this edition of the law would say of events recorded under an earlier one. For information: it "
+    "is no finding."
+)
 @json_option
-def audit(first: str | None, url: str | None, file: Path | None, second_reading: bool | None, as_json: bool) -> None:
+def audit(
+    first: str | None,
+    url: str | None,
+    file: Path | None,
+    second_reading: bool | None,
+    edition: int | None,
+    as_json: bool,
+) -> None:
     """Replay a whole log, and name what breaks a rule.
 
-    The log is that of a store, or in a file. Each event that breaks a rule is named, with the rule.
+    The log is that of a store, or in a file. Each event that breaks a rule is named, with the rule. It is judged by the
+    edition of the law under which it was recorded.
     """
     from lastresort.adapters.importers.log_file import read_log
     from lastresort.adapters.upkeep.audited import (
@@ -164,14 +187,14 @@ def audit(first: str | None, url: str | None, file: Path | None, second_reading:
     source = _source(first, url, file)
     if isinstance(source, Path):
         with without_collector():
-            report = replay((entry for _, entry in read_log(source)), read_twice=read_twice)
+            report = replay((entry for _, entry in read_log(source)), read_twice=read_twice, edition=edition)
         findings = report.findings
     else:
         if source == "memory:":
             raise BadInput("memory: holds nothing yet; audit a store that is kept, or a file")
         with opened(source) as conversations:
             with without_collector():
-                report = replayed(conversations.store, read_twice)
+                report = replayed(conversations.store, read_twice, edition=edition)
             findings = report.findings + wrong_counts(conversations)
             if not findings:
                 findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})

@@ -14,7 +14,7 @@ from lastresort.adapters import open_conversations
 from lastresort.adapters.databases.files import StoreFiles
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
 from lastresort.application.conversations import Conversations
-from lastresort.domain.values import Id
+from lastresort.domain.values import EDITIONS, Id
 
 FINDINGS = REFUSED = 1
 BAD_INPUT = 2
@@ -54,12 +54,17 @@ class InputFile(click.ParamType[Path]):
         return path.absolute() if path == STANDARD_INPUT and str(value) != "-" else path
 
 
+def _number(_: click.Context, __: click.Parameter, edition: str | None) -> int | None:
+    return None if edition is None else int(edition)
+
+
 _URLS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE; also from LASTRESORT_STORE."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 policy_option = click.option("--policy", default="default", metavar="NAME|FILE", help="A profile, or a policy in TOML.")
 model_option = click.option(
     "--model", type=Name(), default=DEFAULT_MODEL, show_default=True, help="The model that answers."
 )
+edition_option = partial(click.option, "--edition", type=click.Choice([str(one) for one in EDITIONS]), callback=_number)
 _store = partial(click.option, "--store", "url", type=Url(), envvar="LASTRESORT_STORE", metavar="URL", help=_URLS)
 store_option, store_optional = _store(required=True), _store()
 _file_option = click.option(

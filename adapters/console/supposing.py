@@ -9,9 +9,8 @@ from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import BadInput, load_policy
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import EDITIONS
 
-from .options import json_option, opened_source, store_optional, url_of
+from .options import edition_option, json_option, opened_source, store_optional, url_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,11 +28,11 @@ _PLOTTED = 40  # characters of the longest bar
 @click.argument("log", required=False, metavar="[LOG|URL]")
 @store_optional
 @click.option("--policy", required=True, metavar="NAME|FILE", help="The other policy: a profile, or one in TOML.")
-@click.option("--edition", type=click.Choice([str(one) for one in EDITIONS]), help="Ask this edition of the law.")
+@edition_option(help="Ask this edition of the law.")
 @click.option("--sweep", metavar="KEY=LOW..HIGH", help="Suppose each value of a number of the policy in turn.")
 @json_option
 def what_if(
-    log: str | None, url: str | None, policy: str, edition: str | None, sweep: str | None, as_json: bool
+    log: str | None, url: str | None, policy: str, edition: int | None, sweep: str | None, as_json: bool
 ) -> None:
     """Say what another policy would have made of a log.
 
@@ -51,8 +50,7 @@ def what_if(
     with opened_source(None if file else source, file) as conversations:
         store, head = conversations.store, conversations.store.head()
         forks = fork_points(store.log(limit=head))
-        asked = int(edition) if edition else None
-        found = [(value, suppose(store.log(limit=head), one, edition=asked, forks=forks)) for value, one in supposed]
+        found = [(value, suppose(store.log(limit=head), one, edition=edition, forks=forks)) for value, one in supposed]
     if sweep is None:
         _, one = found[0]
         if as_json:

@@ -41,13 +41,15 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def replayed(store: EventStore, read_twice: int | None = READ_TWICE, long: int = LONG) -> Report:
+def replayed(
+    store: EventStore, read_twice: int | None = READ_TWICE, long: int = LONG, edition: int | None = None
+) -> Report:
     """Audit the log of a store; one of more than `long` events is scanned before, to keep memory to its branches."""
     head = store.head()
     if head <= long:
-        return audit(store.entries(), read_twice=read_twice)
+        return audit(store.entries(), read_twice=read_twice, edition=edition)
     forks = fork_points(store.entries(limit=head))
-    return audit(store.entries(limit=head), forks=forks, read_twice=read_twice)
+    return audit(store.entries(limit=head), forks=forks, read_twice=read_twice, edition=edition)
 
 
 def wrong_counts(conversations: Conversations) -> tuple[Finding, ...]:

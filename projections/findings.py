@@ -1,0 +1,126 @@
+"""What an audit says: its findings, of a tree and of the whole log, and what another edition would say."""
+
+from collections.abc import Container, Iterable, Mapping
+from typing import NamedTuple
+
+from lastresort.domain.events import BranchOpened, ConversationStarted, PolicyChanged, RecordedEvent
+from lastresort.domain.law import Broken, broken_by
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import EDITIONS, Frozen
+
+from .replay import Replay, Turn
+
+
+class Finding(Frozen):
+    """An event that breaks a rule, a place where the log is not whole, or where the two readings disagree."""
+
+    branch: str
+    version: int
+    rules: tuple[str, ...]
+    detail: str
+
+
+class LocatedFinding(NamedTuple):
+    """A finding, and what orders it in the whole log: append by append, each with what is about it as a whole last."""
+
+    append: int
+    stage: int
+    place: int
+    finding: Finding
+
+
+Findings = tuple[LocatedFinding, ...]
+
+
+class HindsightOfTree(NamedTuple):
+    """What an edition would say of the `asked` events of a tree that earlier ones judged, by place in the log."""
+
+    edition: int
+    asked: int
+    would_say: tuple[tuple[int, Finding], ...]
+
+
+class EditionReport(NamedTuple):
+    """For information, and no findings: what an edition would say of the `asked` events that earlier ones judged."""
+
+    edition: int
+    asked: int
+    would_say: tuple[Finding, ...]
+
+
+class Report(NamedTuple):
+    """What an audit found: nothing, if `findings` is empty. `read_twice` of its events had a second reading.
+
+    `hindsight` is what another edition would say, if one was asked.
+    """
+
+    events: int
+    branches: int
+    findings: tuple[Finding, ...]
+    states: Mapping[str, Conversation]
+    read_twice: int
+    hindsight: EditionReport | None = None
+
+
+class TreeAudit(NamedTuple):
+    """What the audit of one tree found, and the state of each of its branches."""
+
+    events: int
+    findings: Findings
+    states: Mapping[str, Conversation]
+    read_twice: int
+    hindsight: HindsightOfTree | None = None
+
+
+def breach(recorded: RecordedEvent, broken: tuple[Broken, ...]) -> Finding:
+    """Return the finding that an event breaks rules."""
+    rules = tuple(dict.fromkeys(one.rule for one in broken))
+    return Finding(branch=recorded.branch, version=recorded.version, rules=rules, detail="; ".join(map(str, broken)))
+
+
+def in_sum(trees: Iterable[HindsightOfTree]) -> EditionReport | None:
+    """Put together what an edition says of all trees of a log; None if it was asked of none."""
+    asked = list(trees)
+    if not asked:
+        return None
+    said = sorted((one for tree in asked for one in tree.would_say), key=lambda one: one[0])
+    return EditionReport(asked[0].edition, sum(tree.asked for tree in asked), tuple(finding for _, finding in said))
+
+
+class Hindsight:
+    """What a later edition of the law would say of events that were recorded under earlier ones. For information.
+
+    The log is folded once more, as if it had been under the later edition from the beginning, and its rules are asked
+    of each event that an earlier edition judged. So the people in it are held to a law that nobody had told them: read
+    it as what would be different today, and not as what was wrong. What names an edition that this program does not
+    know is a finding of the audit, and nothing is said of it here.
+
+    Raises:
+        ValueError: there is no such edition.
+    """
+
+    def __init__(self, edition: int, forks: Container[Turn] | None = None) -> None:
+        if edition not in EDITIONS:
+            raise ValueError(f"edition {edition} is not one of {', '.join(map(str, EDITIONS))}")
+        self._edition = edition
+        self._replay = Replay(forks=forks)
+        self._asked = 0
+        self._said: list[tuple[int, Finding]] = []
+
+    def take(self, place: int, recorded: RecordedEvent, judged_by: int) -> None:
+        """Take the next event of the log, which the edition `judged_by` has judged."""
+        event = recorded.event
+        if isinstance(event, ConversationStarted | PolicyChanged) and event.law < self._edition:
+            recorded = recorded._replace(event=event.model_copy(update={"law": self._edition}))
+        before = self._replay.before(recorded)
+        if not isinstance(event, BranchOpened):  # a gap is the audit's to name
+            before = before._replace(version=recorded.version - 1)
+        if judged_by in EDITIONS and judged_by < self._edition:
+            self._asked += 1
+            if broken := broken_by(before, recorded.event):
+                self._said.append((place, breach(recorded, broken)))
+        self._replay.take(recorded, before)
+
+    def found(self) -> HindsightOfTree:
+        """Return what the edition says of the events that were taken."""
+        return HindsightOfTree(self._edition, self._asked, tuple(self._said))
