@@ -48,6 +48,10 @@ def unreached(error: Exception) -> StoreError:
         return StoreError(f"this is no store: {said}; name the file of one")
     if "malformed" in said:
         return StoreError(f"the store is damaged: {said}; keep a copy of it, and restore the latest backup")
+    if "not authorized" in said or "is prohibited" in said:
+        return StoreError(
+            "a trigger or a view was planted in the store while it was open: nothing was written; stop it"
+        )
     return StoreError(f"the store cannot be read or written now: {said}; try again")
 
 

@@ -1,9 +1,19 @@
-"""Connections to an SQLite file that delete for good and survive power loss."""
+"""Connections to an SQLite file that delete for good, survive power loss, and obey nothing that was planted in it.
+
+Triggers and views are code, and they travel in the file: whoever can write it could have words kept that were erased,
+or dropped that were acknowledged. This program makes none, so a file that has one is refused, and what is planted while
+it is open is not carried out.
+"""
 
 import sqlite3
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 from .errors import StoreError
+from .files import uri as uri_of
 from .settings import LEVELS, Settings
 
 _PAGE_BYTES = 2_048  # an append touches four pages, and each of them is written whole
@@ -12,22 +22,83 @@ _PAGE_BYTES = 2_048  # an append touches four pages, and each of them is written
 _DEFAULT = Settings()
 
 
-def connect(path: str, settings: Settings = _DEFAULT, *, uri: bool = False) -> sqlite3.Connection:
+def connect(
+    path: str, settings: Settings = _DEFAULT, *, uri: bool = False, named_queries: bool = False
+) -> sqlite3.Connection:
     """Open a connection that deletes for good, and that survives power loss (with a WAL only `FULL` does).
 
+    Args:
+        path: of the file, or its URI.
+        settings: how durable, and how long to wait.
+        uri: whether `path` is a URI.
+        named_queries: whether statements may read from a query by name (WITH): SQLite shows those as it shows views.
+
     Raises:
-        StoreError: SQLite does not accept a setting.
+        StoreError: SQLite does not accept a setting, or the file holds code.
         sqlite3.Error: the file cannot be opened, or is no database.
     """
     connection = sqlite3.connect(
         path, uri=uri, isolation_level=None, check_same_thread=False, timeout=settings.deadline, cached_statements=128
     )
     try:
+        _distrust(connection, named_queries)
         _set_up(connection, settings)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def looking_into(path: Path, timeout: float = 2.0) -> Iterator[sqlite3.Connection]:
+    """Open a file as it is, and close it: to look at it or to copy it, whatever it is."""
+    opened = sqlite3.connect(uri_of(path), uri=True, isolation_level=None, timeout=timeout)
+    with closing(opened) as connection:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        yield connection
+
+
+def code_in(connection: sqlite3.Connection) -> list[str]:
+    """Return the kinds of code that a file holds, `trigger` or `view`, once for each that there is."""
+    found = connection.execute("SELECT type FROM sqlite_master WHERE type NOT IN ('table', 'index') ORDER BY name")
+    return [kind for (kind,) in found]
+
+
+def check_has_no_code(connection: sqlite3.Connection) -> None:
+    """Check that a file holds tables and indexes alone.
+
+    Raises:
+        StoreError: it has a trigger or a view. Their names are not repeated: somebody else chose them.
+    """
+    if code := code_in(connection):
+        raise StoreError(
+            f"somebody planted code in it that this program did not make ({', '.join(sorted(set(code)))}): what it did "
+            "to the log or the words is not known. Keep a copy, and restore a backup from before; "
+            "`SELECT type, name, sql FROM sqlite_master` shows it"
+        )
+
+
+def _distrust(connection: sqlite3.Connection, named_queries: bool) -> None:
+    connection.execute("PRAGMA trusted_schema=OFF")
+    check_has_no_code(connection)
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+    connection.set_authorizer(_direct_or_read if named_queries else _direct)
+
+
+def _direct(action: int, one: str | None, other: str | None, schema: str | None, source: str | None) -> int:
+    """Allow what a statement of ours does itself, and nothing that a trigger or a view does in its course."""
+    return sqlite3.SQLITE_OK if source is None else sqlite3.SQLITE_DENY
+
+
+def _direct_or_read(action: int, one: str | None, other: str | None, schema: str | None, source: str | None) -> int:
+    """Allow what `_direct` does, and reading by way of a query that has a name."""
+    return sqlite3.SQLITE_OK if source is None or action in _READING else sqlite3.SQLITE_DENY
+
+
+_READING = {sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION}
 
 
 def _set_up(connection: sqlite3.Connection, settings: Settings) -> None:

@@ -96,9 +96,12 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
                         execute("ROLLBACK TO append")
                     job.error = error
             execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if writer.in_transaction:
                 execute("ROLLBACK")
+            if "not authorized" in str(error):  # it goes on knowing the trigger, though that may be gone by now
+                self._writer = None
+                writer.close()
             raise
         self._commits.set()
 

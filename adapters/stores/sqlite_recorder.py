@@ -9,7 +9,7 @@ meta            the version of these tables, and notes
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +25,9 @@ from eventsourcing.sqlite import (
     SQLiteTransaction,
 )
 
-from lastresort.adapters.databases import files
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.settings import Settings
-from lastresort.adapters.databases.sqlite import connect
+from lastresort.adapters.databases.sqlite import check_has_no_code, connect, looking_into
 
 from .derived import INDEX, REBUILD, TABLES, in_sqlite
 from .rows import WRITTEN
@@ -68,7 +67,7 @@ class _Pool(SQLiteConnectionPool):
     settings = _DEFAULT
 
     def _create_connection(self) -> SQLiteConnection:
-        connection = connect(self.db_name, self.settings, uri=True)
+        connection = connect(self.db_name, self.settings, uri=True, named_queries=True)
         connection.row_factory = sqlite3.Row
         return _Connection(connection, max_age=self.max_age)
 
@@ -176,12 +175,12 @@ def check_is_a_log(path: Path, settings: Settings) -> "Contents | None":
     Raises:
         StoreError: it is the database of something else.
     """
-    uri = files.uri(path)
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=settings.deadline)) as connection:
+    with looking_into(path, settings.deadline) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         columns = {row[1] for row in connection.execute("PRAGMA table_info(stored_events)")}
         if tables and not columns >= _OURS:
             raise StoreError("not a lastresort store, but the database of something else; nothing was written to it")
+        check_has_no_code(connection)
         words = "contents" in tables and connection.execute("SELECT 1 FROM contents LIMIT 1").fetchone() is not None
     return Contents(words) if tables else None
 

@@ -13,10 +13,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lastresort.adapters.databases import files
 from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.files import StoreFiles, named
 from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.databases.sqlite import check_has_no_code, looking_into
 from lastresort.adapters.databases.urls import located
 from lastresort.adapters.opening import open_store
 from lastresort.adapters.stores.schema import SCHEMA, check_migration
@@ -152,31 +152,25 @@ def _of_sqlite(own: StoreFiles, log: Path, keys: Path, progress: Progress) -> in
         raise StoreError(f"no keys at {own.keys}: the words in the backup could never be read; restore them first")
     _copy(own.log, log, progress)
     _copy(own.keys, keys, lambda left, total: None)
-    file = sqlite3.connect(files.uri(log), uri=True)
-    try:
+    with looking_into(log) as file:
         check_migration(tables_in(file))  # a backup of what has lost something would hide the loss
         (events,) = file.execute("SELECT count(*) FROM stored_events").fetchone()
-    finally:
-        file.close()
     return int(events)
 
 
 def _copy(path: Path, to: Path, progress: Progress) -> None:
     """Copy a database as it is at one moment, however others write meanwhile, to a file that is whole by itself."""
-    source = sqlite3.connect(files.uri(path), uri=True, isolation_level=None, timeout=60)
-    copy = sqlite3.connect(files.uri(to), uri=True, isolation_level=None)
     try:
-        source.execute("BEGIN")
-        source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on it stands still for this reader
-        source.backup(copy, pages=_PAGES, progress=lambda _, left, total: progress(left, total))
-        source.execute("COMMIT")
-        copy.execute("PRAGMA journal_mode=DELETE")
-        (said,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+        with looking_into(path, 60) as source, looking_into(to) as copy:
+            source.execute("BEGIN")
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on it stands still
+            source.backup(copy, pages=_PAGES, progress=lambda _, left, total: progress(left, total))
+            source.execute("COMMIT")
+            copy.execute("PRAGMA journal_mode=DELETE")
+            check_has_no_code(copy)
+            (said,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{path} is no whole database: {error}") from error
-    finally:
-        copy.close()
-        source.close()
     if said != "ok":
         raise StoreError(f"{path} is damaged: {said}")
 
@@ -206,12 +200,9 @@ def _to_sqlite(backed_up: StoreFiles, place: StoreFiles, settings: Settings, pro
 
 def _settled(path: Path) -> None:
     """Have all that is in a database's write-ahead log in its file: who closes it last does so."""
-    file = sqlite3.connect(files.uri(path), uri=True, isolation_level=None)
-    try:
+    with looking_into(path) as file:
         file.execute("PRAGMA journal_mode=WAL")
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        file.close()
     assert not path.with_name(path.name + "-wal").exists()
 
 

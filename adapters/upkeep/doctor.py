@@ -9,10 +9,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from lastresort.adapters.databases import files
 from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.files import StoreFiles, named
 from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.databases.sqlite import code_in, looking_into
 from lastresort.adapters.databases.urls import located
 from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.sqlite import open_sqlite
@@ -54,13 +54,14 @@ def _of_sqlite(own: StoreFiles, settings: Settings) -> Iterator[Check]:
     yield engine(sqlite3.sqlite_version_info)
     yield from _files(own)
     yield space(own.log)
-    file = sqlite3.connect(files.uri(own.log), uri=True, timeout=2)
-    try:
+    with looking_into(own.log) as file:
         yield _durability(file, settings)
         yield _whole(file)
         tables = tables_in(file)
-    finally:
-        file.close()
+    code = [check for path in (own.log, own.keys) if path.exists() for check in _code(path)]
+    yield from code or [Check("planted code", True, "no trigger and no view in the log and the keys")]
+    if code:
+        return  # what it shows may be what the code makes of it
     yield from of_tables(tables, lambda: open_sqlite(own.log, settings))
 
 
@@ -123,6 +124,15 @@ def _durability(file: sqlite3.Connection, settings: Settings) -> Check:
         found = f"synchronous={settings.synchronous}: when the power fails, the latest turns may be lost"
         return Check("durability", False, found, "leave `synchronous` out of the URL, unless you mean it")
     return Check("durability", True, "journal_mode=wal, synchronous=FULL")
+
+
+def _code(path: Path) -> Iterator[Check]:
+    """Look for what this program never makes, and obeys in no case."""
+    with looking_into(path) as file:
+        if code := code_in(file):
+            found = f"{path.name} holds code that this program did not make: {', '.join(sorted(set(code)))}"
+            todo = "keep a copy, and restore a backup from before; see SECURITY.md"
+            yield Check("planted code", False, found, todo)
 
 
 def _whole(file: sqlite3.Connection) -> Check:

@@ -1,0 +1,98 @@
+"""Triggers and views travel in a database's file, and are code: a store with any is refused, and none is obeyed."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lastresort import StoreError, open_conversations
+from lastresort.adapters.upkeep.backup import backup, restore
+from lastresort.adapters.upkeep.doctor import examine
+from lastresort.adapters.upkeep.migration import migrate
+
+from .operations_kit import opened
+from .stores import done, started
+
+DROPS_WORDS = "CREATE TRIGGER x BEFORE INSERT ON contents BEGIN SELECT RAISE(IGNORE); END"
+KEEPS_ERASED = "CREATE TRIGGER x BEFORE DELETE ON contents BEGIN INSERT INTO meta VALUES (hex(old.data), ''); END"
+SHOWS_ANOTHER_LOG = "CREATE VIEW x AS SELECT * FROM stored_events"
+KEEPS_KEYS = "CREATE TRIGGER x BEFORE DELETE ON keys BEGIN INSERT INTO master VALUES (hex(old.key)); END"
+IN_A_FILE = [
+    pytest.param("log.db", DROPS_WORDS, id="words-dropped"),
+    pytest.param("log.db", KEEPS_ERASED, id="erased-words-kept"),
+    pytest.param("log.db", SHOWS_ANOTHER_LOG, id="view"),
+    pytest.param("log.db-keys", KEEPS_KEYS, id="destroyed-keys-kept"),
+]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    found = f"sqlite:///{tmp_path}/log.db"
+    with opened(found) as chats:
+        done(started(chats, "c").user_turn("Hello."))
+    return found
+
+
+def plant(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        file.execute(statement)
+        file.commit()
+
+
+@pytest.mark.parametrize(("name", "statement"), IN_A_FILE)
+def test_a_store_with_planted_code_is_not_opened(url: str, tmp_path: Path, name: str, statement: str) -> None:
+    plant(tmp_path / name, statement)
+    for act in (open_conversations, migrate):
+        if act is migrate and name.endswith("-keys"):
+            continue  # which opens no keys but for snapshots
+        with pytest.raises(StoreError, match="planted code") as said:
+            act(url)
+        assert "x" not in str(said.value).split()
+
+
+@pytest.mark.parametrize(("name", "statement"), IN_A_FILE)
+def test_the_doctor_says_so_and_looks_no_further(url: str, tmp_path: Path, name: str, statement: str) -> None:
+    assert next(check for check in examine(url) if check.name == "planted code").ok
+    plant(tmp_path / name, statement)
+    checks = {check.name: check for check in examine(url)}
+    assert not checks["planted code"].ok
+    assert name in checks["planted code"].found
+    assert "lists" not in checks
+
+
+@pytest.mark.parametrize(("name", "statement"), IN_A_FILE)
+def test_it_is_neither_backed_up_nor_restored(url: str, tmp_path: Path, name: str, statement: str) -> None:
+    """Or else it would live on in the copies."""
+    backup(url, tmp_path / "well")
+    plant(tmp_path / name.replace("log.db", "well"), statement)
+    with pytest.raises(StoreError, match="planted code"):
+        restore(tmp_path / "well", f"sqlite:///{tmp_path}/again.db")
+    assert not (tmp_path / "again.db").exists()
+    plant(tmp_path / name, statement)
+    with pytest.raises(StoreError, match="planted code"):
+        backup(url, tmp_path / "ill")
+    assert not (tmp_path / "ill").exists()
+
+
+@pytest.mark.parametrize("statement", [DROPS_WORDS, DROPS_WORDS.replace("contents", "stored_events")])
+def test_what_is_planted_while_a_store_is_open_is_not_obeyed(url: str, tmp_path: Path, statement: str) -> None:
+    """The turn fails, and is not acknowledged without its words."""
+    with opened(url) as chats:
+        chat = chats.chat("c")
+        done(chat.assistant_turn("Hello."))
+        plant(tmp_path / "log.db", statement)
+        with pytest.raises(StoreError, match="planted"):
+            chat.user_turn("Are you there?")
+        plant(tmp_path / "log.db", "DROP TRIGGER x")
+        done(chat.user_turn("Are you there?"))
+        assert list(chats.words(chat.path).values()) == ["Hello.", "Hello.", "Are you there?"]
+
+
+def test_erased_words_are_not_kept_by_what_was_planted(url: str, tmp_path: Path) -> None:
+    with opened(url) as chats:
+        plant(tmp_path / "log.db", KEEPS_ERASED)
+        with pytest.raises(StoreError, match="planted"):
+            chats.chat("c").erase(2)
+    with closing(sqlite3.connect(tmp_path / "log.db")) as file:
+        assert file.execute("SELECT count(*) FROM meta WHERE name <> 'schema'").fetchone() == (0,)
