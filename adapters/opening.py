@@ -20,6 +20,7 @@ from lastresort.adapters.databases.errors import FAILURES, StoreError, engine_me
 from lastresort.adapters.databases.files import StoreFiles
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.urls import located, shown
+from lastresort.adapters.followers import holds
 from lastresort.adapters.followers.beside_log import beside
 from lastresort.adapters.followers.directory import STATEMENTS, ConversationDirectory
 from lastresort.adapters.stores.memory import MemoryStore
@@ -107,6 +108,7 @@ def open_conversations(
         observer=observer,
         monotonic=monotonic,
         directory=directory,
+        holds=holds.StandingHolds(store, partial(beside, store, holds.STATEMENTS), partial(state_of, store, snapshots)),
     )
     return Conversations(Service(ports))
 

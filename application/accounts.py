@@ -1,22 +1,32 @@
-"""Everything that a store has of one account: to hand it out, and to erase it."""
+"""Everything that a store has of one account: to hand it out, to erase it, and to hold it from erasure.
+
+A legal hold is of one conversation: of its whole tree, under whichever edition of the law. A hold on an account is one
+on each conversation that it has by then, each an event of its own, so that the log of a conversation says by itself
+what was held. A conversation that is begun later is not held: hold the account again, which passes over what is held.
+"""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import content_of
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import readable
-from lastresort.domain.values import Actor, ErasureCause
+from lastresort.domain.values import Actor, ErasureCause, LegalHold
 
-from .directory import MOST_ROWS, ConversationRow
+from .arguments import checked_id
+from .directory import MOST_ROWS, ConversationRow, HoldList, HoldPage
+from .outcomes import Receipt
 from .transcript import Block, blocks_of, erasures
 
 if TYPE_CHECKING:
     from .conversations import Conversations
 
-_ERASED = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/erase-account")
+_ERASED, _HELD = (
+    uuid.uuid5(uuid.NAMESPACE_URL, f"https://github.com/lastresort/{act}-account") for act in ("erase", "hold")
+)
+_JOINT = " "  # between the conversation and the hold of a cursor; no id has one
 
 
 class AccountErasure(NamedTuple):
@@ -28,6 +38,20 @@ class AccountErasure(NamedTuple):
     """
 
     erased: tuple[str, ...]
+    refused: Mapping[str, Refused]
+
+
+class AccountHold(NamedTuple):
+    """What became of the conversations of an account when it was held, or released.
+
+    Attributes:
+        changed: the conversations on which the hold was set, or from which it was taken.
+        unchanged: those that were held so already, or not held.
+        refused: those on which the law let nobody change it, and why.
+    """
+
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
     refused: Mapping[str, Refused]
 
 
@@ -92,6 +116,64 @@ def erase_all(
         else:
             erased.append(row.conversation)
     return AccountErasure(tuple(erased), refused)
+
+
+def hold_all(conversations: "Conversations", account: str, hold: LegalHold, by: Actor, command_id: str) -> AccountHold:
+    """Hold the words of every conversation of an account, in the order in which they began."""
+
+    def act(conversation: str, id: str) -> Receipt | Refused | None:
+        if all(hold in state.holds for state in conversations.tree(conversation).values()):
+            return None
+        chat = conversations.chat(conversation)
+        return chat.hold(hold.hold, reason=hold.reason, until=hold.until, by=by, command_id=id)
+
+    return _on_each(conversations, account, command_id, act)
+
+
+def release_all(conversations: "Conversations", account: str, hold: str, by: Actor, command_id: str) -> AccountHold:
+    """Release a hold on every conversation of an account on which it stands."""
+
+    def act(conversation: str, id: str) -> Receipt | Refused | None:
+        states = conversations.tree(conversation).values()
+        if all(one.hold != hold for state in states for one in state.holds):
+            return None
+        return conversations.chat(conversation).release_hold(hold, by=by, command_id=id)
+
+    return _on_each(conversations, account, command_id, act)
+
+
+def _on_each(
+    conversations: "Conversations", account: str, command_id: str, act: Callable[[str, str], Receipt | Refused | None]
+) -> AccountHold:
+    """Act on each conversation of an account, under an id that follows from `command_id`; None: nothing to do."""
+    changed, unchanged, refused = [], [], {}
+    for row in conversations_of(conversations, account):
+        outcome = act(row.conversation, uuid.uuid5(_HELD, f"{command_id} {row.conversation}").hex)
+        if outcome is None:
+            unchanged.append(row.conversation)
+        elif isinstance(outcome, Refused):
+            refused[row.conversation] = outcome
+        else:
+            changed.append(row.conversation)
+    return AccountHold(tuple(changed), tuple(unchanged), refused)
+
+
+def holds_page(listed: HoldList, account: str | None, after: str | None, limit: int) -> HoldPage:
+    """Return a page of the holds that stand.
+
+    Raises:
+        ValueError: `after` is no cursor, or `limit` out of range.
+    """
+    if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
+        raise ValueError(f"limit: {limit!r} is not from 1 to {MOST_ROWS}")
+    try:
+        begin = ("", "") if after is None else tuple(checked_id("after", one) for one in after.split(_JOINT))
+        conversation, hold = begin
+    except (ValueError, AttributeError):
+        raise ValueError("after: not a cursor; pass the `after` of the page before") from None
+    rows = tuple(listed.select(account, (conversation, hold), limit + 1))
+    last = rows[limit - 1] if len(rows) > limit else None
+    return HoldPage(rows[:limit], last and f"{last.conversation}{_JOINT}{last.hold}")
 
 
 def export_all(conversations: "Conversations", account: str) -> Iterator[ExportedConversation]:

@@ -11,15 +11,25 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.events import RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, Mode
+from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, HoldReason, LegalHold, Mode
 
-from .accounts import AccountErasure, ExportedConversation, erase_all, export_all
+from .accounts import (
+    AccountErasure,
+    AccountHold,
+    ExportedConversation,
+    erase_all,
+    export_all,
+    hold_all,
+    holds_page,
+    release_all,
+)
 from .arguments import checked, checked_account, checked_id, optional_id
 from .chat import Chat
 from .directory import (
     MOST_ROWS,
     DirectoryPage,
     DirectoryQuery,
+    HoldPage,
     Order,
     Status,
     TimeField,
@@ -202,6 +212,62 @@ class Conversations:
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
         return erase_all(self, checked_id("account", account), by, cause, id)
+
+    def hold_account(
+        self,
+        account: str,
+        hold: str,
+        *,
+        reason: HoldReason,
+        until: str | None = None,
+        by: Actor,
+        command_id: str | None = None,
+    ) -> AccountHold:
+        """Hold the words of every conversation that an account has now from erasure. An operator's.
+
+        It is the `hold` of each conversation, in whichever edition of the law. Conversations that are begun later are
+        not held: call this again, and what is held so already is passed over. If it is interrupted, the same is true.
+
+        Args:
+            account: the pseudonym of the user.
+            hold, reason, until, by: as `Chat.hold` has them.
+            command_id: by which it is set once on each however often this is sent.
+
+        Raises:
+            CommandIdReused, Contended: as every act.
+            ValueError: an argument is malformed, or these conversations were opened without a directory.
+        """
+        id = self.new_id() if command_id is None else checked_id("command_id", command_id)
+        meant = checked(LegalHold, hold=hold, reason=reason, until=until)
+        return hold_all(self, checked_id("account", account), meant, by, id)
+
+    def release_account(self, account: str, hold: str, *, by: Actor, command_id: str | None = None) -> AccountHold:
+        """Release a legal hold on every conversation of an account on which it stands. An operator's.
+
+        Raises:
+            CommandIdReused, Contended: as every act.
+            ValueError: an argument is malformed, or these conversations were opened without a directory.
+        """
+        id = self.new_id() if command_id is None else checked_id("command_id", command_id)
+        return release_all(self, checked_id("account", account), checked_id("hold", hold), by, id)
+
+    def holds(self, *, account: str | None = None, after: str | None = None, limit: int = 50) -> HoldPage:
+        """Return a page of the legal holds that stand, by conversation.
+
+            page = conversations.holds()
+            page = conversations.holds(after=page.after)  # unless it is None
+
+        Args:
+            account: of this account alone.
+            after: where the page before left off.
+            limit: how many, 1 to 1,000.
+
+        Raises:
+            ValueError: an argument is out of range, or these conversations were opened without a list of holds.
+        """
+        if self.service.ports.holds is None:
+            raise ValueError("these conversations were opened without a list of legal holds")
+        return holds_page(self.service.ports.holds, optional_id("account", account), after, limit)
 
     def export_account(self, account: str) -> Iterator[ExportedConversation]:
         """Yield everything that the store has of an account, words included, a conversation at a time, oldest first.

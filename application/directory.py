@@ -1,4 +1,4 @@
-"""The directory: which conversations there are, by account, arm, model, status and time, page by page."""
+"""The directory: the conversations by account, arm, model, status and time, page by page; and the legal holds."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -79,6 +79,41 @@ class Directory(Protocol):
 
     def branches(self) -> Iterator[str]:
         """Yield the row of every branch as JSON, in the order in which the branches began."""
+        ...
+
+
+class HoldRow(NamedTuple):
+    """A legal hold that stands on a conversation.
+
+    Attributes:
+        conversation: its id.
+        account: the pseudonym of its user, None if it was started without one.
+        hold, reason, until: what it is called, why, and the day that was named for information.
+        by: the id of the operator who set it.
+        since: when, ISO 8601 in UTC.
+    """
+
+    conversation: str
+    account: str | None
+    hold: str
+    reason: str
+    until: str | None
+    by: str
+    since: str
+
+
+class HoldPage(NamedTuple):
+    """A part of the list of holds, and where to go on: `after` is None if this is the end of it."""
+
+    rows: tuple[HoldRow, ...]
+    after: str | None
+
+
+class HoldList(Protocol):
+    """Lists the legal holds that stand. It follows the log, and is brought up to date before it answers."""
+
+    def select(self, account: str | None, after: tuple[str, str], limit: int) -> Sequence[HoldRow]:
+        """Return holds, by conversation and name, that come after those of `after`."""
         ...
 
 

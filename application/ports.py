@@ -9,7 +9,7 @@ from lastresort.domain.events import Event, RecordedEvent, Unreadable
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Risk
 
-from .directory import Directory
+from .directory import Directory, HoldList
 
 
 class Place(NamedTuple):
@@ -283,6 +283,7 @@ class Ports:
         observer: is told what becomes of commands.
         monotonic: measures how long they take, for the observer.
         directory: lists conversations; it follows the log.
+        holds: lists legal holds; it follows the log.
     """
 
     store: EventStore
@@ -295,3 +296,4 @@ class Ports:
     observer: Observer | None = None
     monotonic: Monotonic = lambda: 0.0
     directory: Directory | None = None
+    holds: HoldList | None = None

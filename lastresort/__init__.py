@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from lastresort.adapters.asyncio import AsyncChat, AsyncConversations, open_async_conversations
     from lastresort.adapters.databases.errors import StoreError
     from lastresort.adapters.opening import open_conversations
-    from lastresort.application.accounts import AccountErasure, ExportedConversation
+    from lastresort.application.accounts import AccountErasure, AccountHold, ExportedConversation
     from lastresort.application.authority import NotAllowed, Principal, as_actor
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
-    from lastresort.application.directory import ConversationRow, DirectoryPage
+    from lastresort.application.directory import ConversationRow, DirectoryPage, HoldPage, HoldRow
     from lastresort.application.outcomes import (
         BranchEnded,
         BranchRow,
@@ -59,11 +59,11 @@ _HOMES = {
     "adapters.asyncio": ("AsyncChat", "AsyncConversations", "open_async_conversations"),
     "adapters.databases.errors": ("StoreError",),
     "adapters.opening": ("open_conversations",),
-    "application.accounts": ("AccountErasure", "ExportedConversation"),
+    "application.accounts": ("AccountErasure", "AccountHold", "ExportedConversation"),
     "application.authority": ("NotAllowed", "Principal", "as_actor"),
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
-    "application.directory": ("ConversationRow", "DirectoryPage"),
+    "application.directory": ("ConversationRow", "DirectoryPage", "HoldPage", "HoldRow"),
     "application.outcomes": (
         "BranchEnded", "CommandIdReused", "Receipt", "Contended", "BranchRow", "Page", "UnknownBranch",
     ),
@@ -91,6 +91,7 @@ __all__ = [
     "About",
     "Accepted",
     "AccountErasure",
+    "AccountHold",
     "Actor",
     "ActorKind",
     "AppealOutcome",
@@ -111,7 +112,9 @@ __all__ = [
     "ExportedConversation",
     "ForkCause",
     "Ground",
+    "HoldPage",
     "HoldReason",
+    "HoldRow",
     "Missing",
     "Mode",
     "NotAllowed",

@@ -28,7 +28,8 @@ SECTIONS = {
     "The same, awaited": ("open_async_conversations", "AsyncConversations", "AsyncChat"),
     "What comes back": (
         "Receipt", "Refused", "BranchEnded", "TranscriptPage", "TranscriptTurn",
-        "DirectoryPage", "ConversationRow", "Page", "BranchRow", "AccountErasure", "ExportedConversation",
+        "DirectoryPage", "ConversationRow", "Page", "BranchRow", "AccountErasure", "AccountHold", "HoldPage", "HoldRow",
+        "ExportedConversation",
     ),
     "Errors": ("StoreError", "NotAllowed", "UnknownBranch", "CommandIdReused", "Contended", "PolicyError"),
     "Values": (

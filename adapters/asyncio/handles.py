@@ -220,6 +220,9 @@ class AsyncConversations:
     words = _awaited(Conversations.words)
     erase_conversation = _awaited(Conversations.erase_conversation)
     erase_account = _awaited(Conversations.erase_account)
+    hold_account = _awaited(Conversations.hold_account)
+    release_account = _awaited(Conversations.release_account)
+    holds = _awaited(Conversations.holds)
     page = _awaited(Conversations.page)
     list = _awaited(Conversations.list)
 

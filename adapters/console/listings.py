@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lastresort.adapters.upkeep.checks import Check
+from lastresort.application.directory import HoldRow
 from lastresort.application.outcomes import BranchRow, Page
 from lastresort.domain.law import Broken, Rule
 from lastresort.domain.policy import Policy
@@ -99,6 +100,16 @@ def _status(row: Branch) -> str:
 
 def _children(row: Branch) -> str:
     return f"branches from it: {', '.join(row.children)}" if row.children else ""
+
+
+def show_holds(out: Console, rows: Sequence[HoldRow]) -> None:
+    """Print the legal holds that stand, conversation by conversation."""
+    for row in rows:
+        whose = f"account {row.account}" if row.account else "no account"
+        until = f"until {row.until}, for information" if row.until else ""
+        set_at = f"{row.reason}, set by {row.by}, {moment(row.since)} UTC"
+        _entry(out, Text.assemble((row.conversation, "cyan"), "  ", (row.hold, "bold")), whose, set_at, until)
+    out.print(f"{_counted(len(rows), 'legal hold')} in force")
 
 
 # --- What the law says ------------------------------------------------------------------------------------------------

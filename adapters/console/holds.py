@@ -1,0 +1,173 @@
+"""The commands for what is kept and for how long: hold, release, holds."""
+
+import sys
+from collections.abc import Mapping
+
+import click
+
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.application.accounts import AccountHold
+from lastresort.application.conversations import Conversations
+from lastresort.application.directory import MOST_ROWS, HoldRow
+from lastresort.domain.decider import Refused
+from lastresort.domain.values import Actor, ActorKind, HoldReason
+
+from .options import REFUSED, F, Name, json_option, opened, store_option
+
+_hold = click.argument("hold", type=Name(), metavar="HOLD")
+_operator = click.option(
+    "--operator",
+    type=Name(),
+    metavar="ID",
+    default="operator",
+    show_default=True,
+    help="Who does it, as the log will say.",
+)
+_command_id = click.option(
+    "--command-id", type=Name(), metavar="ID", help="By which it is done once however often it is sent."
+)
+
+
+def _whose(command: F) -> F:
+    """Give a command what it is about: a conversation, or an account."""
+    of_one = click.option("--conversation", type=Name(), metavar="ID", help="Of this conversation: all its branches.")
+    of_all = click.option("--account", type=Name(), metavar="ACCOUNT", help="Of all conversations of this account.")
+    return of_one(of_all(command))
+
+
+@click.command()
+@_hold
+@_whose
+@click.option(
+    "--reason",
+    type=click.Choice([reason.value for reason in HoldReason]),
+    required=True,
+    help="Why, as the log will say.",
+)
+@click.option("--until", metavar="DATE", help="A day, YYYY-MM-DD, for information: nothing lapses by a clock.")
+@_operator
+@_command_id
+@store_option
+@json_option
+def hold(
+    hold: str,
+    conversation: str | None,
+    account: str | None,
+    reason: str,
+    until: str | None,
+    operator: str,
+    command_id: str | None,
+    url: str,
+    as_json: bool,
+) -> None:
+    """Hold words from being erased, until HOLD is released.
+
+    HOLD is what you call it: a case, say. An account is held as it is now: run this again for conversations that are
+    begun later. What is held so already is passed over.
+
+    Exit status: 0 if all is held; 1 if something was refused.
+    """
+    _check_one(conversation, account)
+    by = Actor(kind=ActorKind.OPERATOR, id=operator)
+    with opened(url) as conversations:
+        try:
+            if account is not None:
+                done = conversations.hold_account(
+                    account, hold, reason=HoldReason(reason), until=until, by=by, command_id=command_id
+                )
+            else:
+                chat = conversations.chat(conversation or "")
+                outcome = chat.hold(hold, reason=HoldReason(reason), until=until, by=by, command_id=command_id)
+                done = _of_one(chat.state.conversation, outcome)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+    _tell(hold, done, "held", "held already", as_json)
+
+
+@click.command()
+@_hold
+@_whose
+@_operator
+@_command_id
+@store_option
+@json_option
+def release(
+    hold: str,
+    conversation: str | None,
+    account: str | None,
+    operator: str,
+    command_id: str | None,
+    url: str,
+    as_json: bool,
+) -> None:
+    """Release a legal hold.
+
+    Words that were to be erased meanwhile are not erased by this: send that again.
+
+    Exit status: 0 if it is released; 1 if something was refused.
+    """
+    _check_one(conversation, account)
+    by = Actor(kind=ActorKind.OPERATOR, id=operator)
+    with opened(url) as conversations:
+        if account is not None:
+            done = conversations.release_account(account, hold, by=by, command_id=command_id)
+        else:
+            chat = conversations.chat(conversation or "")
+            done = _of_one(chat.state.conversation, chat.release_hold(hold, by=by, command_id=command_id))
+    _tell(hold, done, "released", "not held", as_json)
+
+
+@click.command()
+@click.option("--account", type=Name(), metavar="ACCOUNT", help="Of this account alone.")
+@store_option
+@json_option
+def holds(account: str | None, url: str, as_json: bool) -> None:
+    """List the legal holds that stand."""
+    from . import display, listings
+
+    with opened(url) as conversations:
+        rows = _all(conversations, account)
+    if as_json:
+        display.print_json([row._asdict() for row in rows])
+    else:
+        listings.show_holds(display.console(), rows)
+
+
+def _all(conversations: Conversations, account: str | None) -> list[HoldRow]:
+    page = conversations.holds(account=account, limit=MOST_ROWS)
+    rows = [*page.rows]
+    while page.after is not None:
+        page = conversations.holds(account=account, after=page.after, limit=MOST_ROWS)
+        rows += page.rows
+    return rows
+
+
+def _check_one(conversation: str | None, account: str | None) -> None:
+    if (conversation is None) == (account is None):
+        raise click.UsageError("name one of them: --conversation ID, or --account ACCOUNT")
+
+
+def _of_one(conversation: str, outcome: object) -> AccountHold:
+    refused: Mapping[str, Refused] = {conversation: outcome} if isinstance(outcome, Refused) else {}
+    return AccountHold(() if refused else (conversation,), (), refused)
+
+
+def _tell(hold: str, done: AccountHold, changed: str, unchanged: str, as_json: bool) -> None:
+    from . import display
+
+    if not any(done):
+        raise BadInput("no conversation of this account is in the store")
+
+    if as_json:
+        refused = {one: [broken.rule for broken in why.broken] for one, why in done.refused.items()}
+        display.print_json({"hold": hold, "changed": done.changed, "unchanged": done.unchanged, "refused": refused})
+    else:
+        click.echo(
+            f"{len(done.changed):,} {changed}, {len(done.unchanged):,} {unchanged}, {len(done.refused):,} refused"
+        )
+        for one, why in done.refused.items():
+            click.echo(f"{one}: {'; '.join(map(str, why.broken))}")
+    sys.exit(REFUSED if done.refused else 0)
+
+
+COMMANDS = (hold, release, holds)
