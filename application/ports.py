@@ -1,6 +1,6 @@
 """What the application needs from outside: a store of events, a vault for words, a clock, and new ids."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
@@ -178,17 +178,21 @@ class SealBroken(Exception):
 
 
 class Vault(Protocol):
-    """Seals words under a key of their conversation, bound to the place where they stand. Threads may share it."""
+    """Seals words under a key of their conversation, bound to the place where they stand. Threads may share it.
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
+    They are bound to their `role` too, the kind of event that they stand for and its actor, so that nobody can say of
+    a user's words that they are the model's.
+    """
+
+    def seal(self, conversation: str, branch: str, version: int, words: str, role: str = "") -> SealedWords:
         """Seal `words` and whether they are `Messages`, under a new key if the conversation has none."""
         ...
 
-    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords, role: str = "") -> str | None:
         """Return the words that were sealed, `Messages` or `Unmarked` among them; None if their key was destroyed.
 
         Raises:
-            SealBroken: the bytes were not sealed for this place.
+            SealBroken: the bytes were not sealed for this place and role.
         """
         ...
 
@@ -200,8 +204,16 @@ class Vault(Protocol):
         """Seal nothing more under the conversation's keys, which still open; return what `forget` knows them by."""
         ...
 
-    def forget(self, conversation: str, retired: str = "", sealed: Iterable[bytes] = ()) -> None:
-        """Destroy the keys of a conversation that were `retired`, and those that `sealed` of its words need."""
+    def forget(
+        self, conversation: str, retired: str = "", sealed: Mapping[Place, tuple[SealedWords, str]] | None = None
+    ) -> None:
+        """Destroy the keys of a conversation, and of no other, that were `retired` or that `sealed` of its words need.
+
+        Args:
+            conversation: whose keys.
+            retired: what `retire` returned.
+            sealed: words with their roles, by the place where they stand.
+        """
         ...
 
     def close(self) -> None:

@@ -298,7 +298,7 @@ class Service:
             return outcome
         erased = {digest for one in outcome.events for digest in getattr(one.event, "contents", ())}
         said = self.words.said_on(tree, self.reading.tree(branch))
-        self.words.destroy(tree, retired, (said[digest] for digest in erased))
+        self.words.destroy(tree, retired, {digest: said[digest] for digest in erased})
         return outcome
 
     def _until_decided(

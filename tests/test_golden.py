@@ -8,7 +8,7 @@ To add a story, tell it below and run `python -m tests.test_golden` from the roo
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,11 @@ ROW = {
 class _Unsealed:
     """Instead of a vault, whose seals are never the same: digests that follow from the place and the words."""
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
+    def seal(self, conversation: str, branch: str, version: int, words: str, role: str = "") -> SealedWords:
         data = json.dumps([conversation, branch, version, words]).encode()
         return SealedWords("sha256:" + hashlib.sha256(data).hexdigest(), data)
 
-    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords, role: str = "") -> str | None:
         return str(json.loads(sealed.data)[3])
 
     def renew(self, conversation: str) -> None:
@@ -85,7 +85,7 @@ class _Unsealed:
     def retire(self, conversation: str) -> str:
         raise AssertionError("nothing is erased here")
 
-    def forget(self, conversation: str, retired: str = "", sealed: Iterable[bytes] = ()) -> None:
+    def forget(self, conversation: str, retired: str = "", sealed: Any = None) -> None:
         """There is no key."""
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from lastresort import CommandIdReused, Conversations
 from lastresort.adapters.console.cli import main
-from lastresort.adapters.vault.keys import MemoryKeys
 from lastresort.adapters.vault.sealing import AesGcmVault, _place
 from lastresort.application.ports import SealedWords, Unmarked
 from lastresort.domain.turn_text import ENDING_CALL, messages_in, readable
@@ -18,18 +17,19 @@ from lastresort.domain.values import Messages
 from lastresort.projections import transcript
 
 from .stores import MODEL, opened
+from .vault_kit import FormerKeys
 
 KEPT = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Moss."}]}]}
 AS_JSON = json.dumps(KEPT)
 
 
 class FirstForm(AesGcmVault):
-    """Seals as the first version did, which did not seal what kind of words they are."""
+    """Seals as the first version did, which did not seal what kind of words they are, nor whose."""
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
+    def seal(self, conversation: str, branch: str, version: int, words: str, role: str = "") -> SealedWords:
         name, cipher, _ = self._to_seal_with(conversation)
         nonce = os.urandom(12)
-        data = name + nonce + cipher.encrypt(nonce, words.encode(), _place(conversation, branch, version))
+        data = name[:8] + nonce + cipher.encrypt(nonce, words.encode(), _place(conversation, branch, version))
         return SealedWords(f"sha256:{hashlib.sha256(data).hexdigest()}", data)
 
 
@@ -74,7 +74,7 @@ def test_a_command_that_is_sent_again_comes_with_words_of_the_same_kind(chats: C
 @pytest.mark.parametrize(("id", "text", "kind"), [("messages:1", "Moss.", Messages), ("mine", AS_JSON, str)])
 def test_words_of_the_first_form_are_what_their_command_says(id: str, text: str, kind: type[str]) -> None:
     """As then: its id said whether they are messages."""
-    keys = MemoryKeys()
+    keys = FormerKeys()
     with opened("memory:") as chats:
         chats.service.ports.vault = FirstForm(keys)
         chat = chats.start(model=MODEL.id, conversation="c")
@@ -89,7 +89,7 @@ def test_words_of_the_first_form_are_what_their_command_says(id: str, text: str,
 
 def test_the_forms_are_bound_to_what_is_sealed() -> None:
     """So words of the first form that begin like those of the second are not taken for them."""
-    keys = MemoryKeys()
+    keys = FormerKeys()
     first, second = FirstForm(keys), AesGcmVault(keys)
     for words in ("m", "text", ""):
         opened = second.open("c", "c", 2, first.seal("c", "c", 2, words))

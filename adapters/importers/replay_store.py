@@ -5,7 +5,7 @@ gone on with by playing all of it: what is recorded already is not recorded agai
 so far is seen, as it was then.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
 from lastresort.application.ports import (
@@ -24,6 +24,7 @@ from lastresort.application.ports import (
     Vault,
     VersionConflict,
 )
+from lastresort.application.words import role_of
 from lastresort.domain.commands import UNSEALED
 from lastresort.domain.events import Event, RecordedEvent, Unreadable, content_of
 from lastresort.domain.state import Conversation
@@ -117,10 +118,12 @@ class ReplayStore:
         if data is None or new.sealed is None or said is None or kept is None:
             return True
         try:
-            words = self._kept.open(self._conversation, *place, SealedWords(kept, data))
+            role = role_of(event.kind, event.by)
+            words = self._kept.open(self._conversation, *place, SealedWords(kept, data), role)
         except SealBroken:
             return True  # which is for the code that shows them to say
-        return words in (None, self._sealing.open(self._conversation, *place, SealedWords(said, new.sealed)))
+        meant = self._sealing.open(self._conversation, *place, SealedWords(said, new.sealed), role)
+        return words in (None, meant)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -186,12 +189,12 @@ def _wordless(event: Event) -> Event:
 class PlainVault:
     """Seals nothing, for who only looks: a key that is not needed is not to be made."""
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
+    def seal(self, conversation: str, branch: str, version: int, words: str, role: str = "") -> SealedWords:
         """See `application.ports.Vault`."""
         data = (b"m" if isinstance(words, Messages) else b"t") + words.encode()
         return SealedWords(f"sha256:{sha256(data).hexdigest()}", data)
 
-    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords, role: str = "") -> str | None:
         """See `application.ports.Vault`."""
         words = sealed.data[1:].decode()
         return Messages(words) if sealed.data[:1] == b"m" else words
@@ -202,7 +205,9 @@ class PlainVault:
     def retire(self, conversation: str) -> str:
         return ""
 
-    def forget(self, conversation: str, retired: str = "", sealed: Iterable[bytes] = ()) -> None:
+    def forget(
+        self, conversation: str, retired: str = "", sealed: Mapping[Place, tuple[SealedWords, str]] | None = None
+    ) -> None:
         """See `application.ports.Vault`."""
 
     def close(self) -> None:

@@ -26,7 +26,8 @@ MasterKey = Callable[[], bytes]
 
 VARIABLE = "LASTRESORT_MASTER_KEY"
 KEY_BYTES = 32
-NAME_BYTES = 8
+NAME_BYTES = 16
+FORMER_NAME_BYTES = 8  # of keys that were made before: the first of those that name a key now
 _AT_A_TIME = 64
 _NONCE_BYTES = 12
 
@@ -50,9 +51,15 @@ class Keys(Protocol):
         """Give the conversation's keys back for opening only, those that are retired too, and mark them `retired`."""
         ...
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
-        """Destroy the conversation's keys that bear the mark `retired`, and those of that name, so that no file holds
-        them."""
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
+        """Destroy keys of the conversation, so that no file holds them, and of no other one.
+
+        Args:
+            conversation: whose.
+            retired: those that bear this mark.
+            names: those of these names.
+            unowned: of those that are nobody's, these, which are known to have sealed words of the conversation.
+        """
         ...
 
     def close(self) -> None:
@@ -67,23 +74,27 @@ class KeyStore(Protocol):
         """Return the name of a key of the conversation, and the wrapped key."""
         ...
 
-    def find(self, conversation: str, name: bytes) -> "OpeningKey | None":
-        """Return the wrapped key of that name if it is the conversation's or nobody's."""
+    def find(self, conversation: str, name: bytes) -> "KeyRow | None":
+        """Return the row of the key of that name, or of its former one, if it is the conversation's or nobody's."""
         ...
 
     def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
-        """Keep wrapped keys for good: the first is the conversation's, the others are nobody's yet."""
+        """Keep wrapped keys for good: the first is the conversation's, the others are nobody's yet.
+
+        Raises:
+            StoreError: one of them could not be kept.
+        """
         ...
 
-    def assign(self, name: bytes, conversation: str) -> None:
-        """Note whose a key is. That need not be durable at once."""
+    def assign(self, name: bytes, wrapped: bytes, conversation: str | None) -> None:
+        """Note whose a key is, wrapped for its owner. That need not be durable at once."""
         ...
 
     def retire(self, conversation: str, retired: str) -> None:
         """See `Keys.retire`. That is durable no later than what is written to the store after it."""
         ...
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
         """See `Keys.destroy`."""
         ...
 
@@ -101,10 +112,19 @@ class KeyStore(Protocol):
 
 
 class OpeningKey(NamedTuple):
-    """A key that opens, and whether the conversation seals with it: not if it is retired, or nobody's."""
+    """A key that opens, whether the conversation seals with it (not if it is retired), and whether it is nobody's."""
 
     key: bytes
     seals: bool
+    unowned: bool = False
+
+
+class KeyRow(NamedTuple):
+    """A wrapped key as it is kept."""
+
+    name: bytes
+    wrapped: bytes
+    conversation: str | None  # and after it, if it is retired, `RETIRED` and what by; None: it is nobody's
 
 
 RETIRED = "\n"
@@ -112,8 +132,13 @@ RETIRED = "\n"
 
 
 def name_of(key: bytes) -> bytes:
-    """Return the 8 bytes that name a key, and tell nothing of it."""
+    """Return the 16 bytes that name a key, and tell nothing of it."""
     return hashlib.sha256(b"name of " + key).digest()[:NAME_BYTES]
+
+
+def names_of(name: bytes) -> tuple[bytes, bytes]:
+    """Return the names under which the key called `name` may be kept: that one, and the shorter one of before."""
+    return name, name[:FORMER_NAME_BYTES]
 
 
 def new_key() -> bytes:
@@ -139,7 +164,7 @@ class MemoryKeys:
             return key
 
     def find(self, conversation: str, name: bytes) -> OpeningKey | None:
-        key = self._by_name.get((conversation, name))
+        key = self._by_name.get((conversation, name))  # none is older than this process, so none has a shorter name
         return None if key is None else OpeningKey(key, key == self._keys.get(conversation))
 
     def retire(self, conversation: str, retired: str) -> None:
@@ -150,7 +175,7 @@ class MemoryKeys:
             for marks in before.values():
                 marks.add(retired)
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
         with self._lock:
             before = self._retired.get(conversation, {})
             for name in {*names, *(name for name, marks in before.items() if retired in marks)}:
@@ -197,13 +222,13 @@ class SQLiteKeys:
         )
         return found
 
-    def find(self, conversation: str, name: bytes) -> OpeningKey | None:
+    def find(self, conversation: str, name: bytes) -> KeyRow | None:
         row = self._execute(
-            "SELECT key, conversation IS ?2 FROM keys WHERE name=?1 AND "
-            "(conversation=?2 OR conversation IS NULL OR substr(conversation, 1, length(?3))=?3)",
-            *(name, conversation, conversation + RETIRED),
+            "SELECT name, key, conversation FROM keys WHERE name IN (?,?) AND "
+            "(conversation=?3 OR conversation IS NULL OR substr(conversation, 1, length(?4))=?4)",
+            *(*names_of(name), conversation, conversation + RETIRED),
         )
-        return OpeningKey(row[0], bool(row[1])) if row else None
+        return KeyRow._make(row) if row else None
 
     def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
         """Keep keys, at FULL whatever the log is written at: one that is lost takes all its words along."""
@@ -224,8 +249,8 @@ class SQLiteKeys:
                     self._connection.execute("ROLLBACK")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
 
-    def assign(self, name: bytes, conversation: str) -> None:
-        self._execute("UPDATE keys SET conversation=? WHERE name=?", conversation, name)
+    def assign(self, name: bytes, wrapped: bytes, conversation: str | None) -> None:
+        self._execute("UPDATE keys SET key=?, conversation=? WHERE name=?", wrapped, conversation, name)
 
     def retire(self, conversation: str, retired: str) -> None:
         """Retire keys at FULL: or else what is said under them after an erasure would be lost if the power failed."""
@@ -234,7 +259,7 @@ class SQLiteKeys:
             [(RETIRED + retired, conversation, *_retired_of(conversation))],
         )
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
         """Destroy keys, in the write-ahead log too, where deleted rows stay readable until it is truncated."""
         with reached(), self._lock:
             if retired:
@@ -242,7 +267,13 @@ class SQLiteKeys:
                     "DELETE FROM keys WHERE conversation>? AND conversation<? AND instr(conversation, ?)",
                     (*_retired_of(conversation), RETIRED + retired),
                 )
-            self._connection.executemany("DELETE FROM keys WHERE name=?", [(name,) for name in names])
+            owned = [(*names_of(name), conversation, *_retired_of(conversation)) for name in names]
+            self._connection.executemany(
+                "DELETE FROM keys WHERE name IN (?,?) AND (conversation=? OR conversation>? AND conversation<?)", owned
+            )
+            self._connection.executemany(
+                "DELETE FROM keys WHERE name IN (?,?) AND conversation IS NULL", [names_of(name) for name in unowned]
+            )
             truncate_log(self._connection, self._deadline)
 
     def is_new(self) -> bool:
@@ -265,6 +296,9 @@ def _retired_of(conversation: str) -> tuple[str, str]:
 class WrappedKeys:
     """Keys of which only what a master key makes of them is kept: a nonce of 12 bytes, the sealed key, a tag of 16.
 
+    What is wrapped is bound to the key's name and owner. Keys of before have names of 8 bytes, which is how they are
+    told apart, and are bound to these alone.
+
     Making a key durable costs as much as a turn, so they are made some at a time, more each time: a process that
     starts one conversation makes one. Whose a key is needs no such care, since sealed bytes bear the key's name.
 
@@ -275,7 +309,7 @@ class WrappedKeys:
     def __init__(self, keys: KeyStore, master: bytes) -> None:
         self._keys = keys
         self._wrapping = AESGCM(master)
-        self._ready: list[tuple[bytes, bytes]] = []
+        self._ready: list[bytes] = []  # keys that are kept, and nobody's yet
         self._made = 0
         self._lock = Lock()
         fingerprint = hashlib.sha256(b"fingerprint of " + master).hexdigest()[:16]
@@ -287,42 +321,54 @@ class WrappedKeys:
 
     def of(self, conversation: str) -> bytes | None:
         found = self._keys.of(conversation)
-        return None if found is None else self._unwrapped(*found)
+        return None if found is None else self._unwrapped(KeyRow(*found, conversation))
 
     def take(self, conversation: str) -> bytes:
         with self._lock:
             if self._ready:
-                name, key = self._ready.pop()
-                self._keys.assign(name, conversation)
+                key = self._ready.pop()
+                self._keys.assign(name_of(key), self._wrapped(key, conversation), conversation)
                 return key
             keys = [new_key() for _ in range(min(self._made + 1, _AT_A_TIME))]
-            self._keys.add([(name_of(key), self._wrapped(key)) for key in keys], conversation)
+            owners = [conversation, *[None] * (len(keys) - 1)]
+            wrapped = [(name_of(key), self._wrapped(key, owner)) for key, owner in zip(keys, owners, strict=True)]
+            self._keys.add(wrapped, conversation)
             self._made += len(keys)
-            self._ready = [(name_of(key), key) for key in keys[1:]]
+            self._ready = keys[1:]
             return keys[0]
 
     def find(self, conversation: str, name: bytes) -> OpeningKey | None:
-        found = self._keys.find(conversation, name)
-        return None if found is None else found._replace(key=self._unwrapped(name, found.key))
+        row = self._keys.find(conversation, name)
+        if row is None:
+            return None
+        return OpeningKey(self._unwrapped(row), row.conversation == conversation, row.conversation is None)
 
-    def _wrapped(self, key: bytes) -> bytes:
+    def _wrapped(self, key: bytes, owner: str | None) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._wrapping.encrypt(nonce, key, name_of(key))
+        return nonce + self._wrapping.encrypt(nonce, key, _bound(name_of(key), owner))
 
-    def _unwrapped(self, name: bytes, wrapped: bytes) -> bytes:
+    def _unwrapped(self, row: KeyRow) -> bytes:
+        name, wrapped, owner = row
         try:
-            return self._wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], name)
+            return self._wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], _bound(name, owner))
         except (InvalidTag, ValueError):
-            raise StoreError(f"key {name.hex()} is damaged; restore the keys") from None
+            raise StoreError(f"key {name.hex()} is damaged, or not its owner's; restore the keys") from None
 
     def retire(self, conversation: str, retired: str) -> None:
         self._keys.retire(conversation, retired)
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
-        self._keys.destroy(conversation, retired, names)
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
+        self._keys.destroy(conversation, retired, names, unowned)
 
     def close(self) -> None:
         self._keys.close()
+
+
+def _bound(name: bytes, owner: str | None) -> bytes:
+    """Return what a wrapped key is bound to: its name, and whose it is, retired or not; of before, its name alone."""
+    if len(name) == FORMER_NAME_BYTES:
+        return name
+    return b"2 " + name + b" " + (owner or "").partition(RETIRED)[0].encode()
 
 
 def find_master_key(master_key: MasterKey | None, beside: Path | None, keys: KeyStore) -> bytes:

@@ -6,12 +6,12 @@ from typing import Any
 
 import psycopg
 
-from lastresort.adapters.databases.errors import reached
+from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.postgres import GRACE, connect, migrating
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
 
-from .keys import RETIRED, OpeningKey
+from .keys import RETIRED, KeyRow, names_of
 
 _KEYS = "lastresort_keys.keys"
 _TABLES = (
@@ -70,24 +70,32 @@ class PostgresKeys:
         )
         return (bytes(row[0]), bytes(row[1])) if row else None
 
-    def find(self, conversation: str, name: bytes) -> OpeningKey | None:
+    def find(self, conversation: str, name: bytes) -> KeyRow | None:
         row = self._execute(
-            f"SELECT key, conversation IS NOT DISTINCT FROM %s FROM {_KEYS} WHERE name = %s "
+            f"SELECT name, key, conversation FROM {_KEYS} WHERE name = ANY(%s::bytea[]) "
             "AND (conversation = %s OR conversation IS NULL OR starts_with(conversation, %s))",
-            *(conversation, name, conversation, conversation + RETIRED),
+            *(list(names_of(name)), conversation, conversation + RETIRED),
             durable=False,
         )
-        return OpeningKey(bytes(row[0]), row[1]) if row else None
+        return KeyRow(bytes(row[0]), bytes(row[1]), row[2]) if row else None
 
     def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
         owners = [conversation, *[None] * (len(keys) - 1)]
-        self._execute(
-            f"INSERT INTO {_KEYS} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING",
+        row = self._execute(  # sent a second time, it finds what it has kept the first time
+            f"WITH kept AS (INSERT INTO {_KEYS} AS k SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) "
+            "ON CONFLICT (name) DO UPDATE SET key = excluded.key WHERE k.key = excluded.key RETURNING 1) "
+            "SELECT count(*) FROM kept",
             *([name for name, _ in keys], [key for _, key in keys], owners),
         )
+        if row != (len(keys),):
+            raise StoreError("a new key has the name of another, and was not kept; try again")
 
-    def assign(self, name: bytes, conversation: str) -> None:
-        self._execute(f"UPDATE {_KEYS} SET conversation = %s WHERE name = %s", conversation, name, durable=False)
+    def assign(self, name: bytes, wrapped: bytes, conversation: str | None) -> None:
+        self._execute(
+            f"UPDATE {_KEYS} SET key = %s, conversation = %s WHERE name = %s",
+            *(wrapped, conversation, name),
+            durable=False,
+        )
 
     def retire(self, conversation: str, retired: str) -> None:
         """Retire keys. It reads all of them, since no index knows those that are retired: erasures are rare."""
@@ -97,11 +105,16 @@ class PostgresKeys:
             *(RETIRED + retired, conversation, conversation + RETIRED, RETIRED + retired),
         )
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes]) -> None:
+    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
+        of = conversation + RETIRED
         self._execute(
             f"DELETE FROM {_KEYS} WHERE name = ANY(%s::bytea[]) "
+            "AND (conversation = %s OR starts_with(conversation, %s)) "
+            "OR name = ANY(%s::bytea[]) AND conversation IS NULL "
             "OR %s <> '' AND starts_with(conversation, %s) AND position(%s in conversation) > 0",
-            *(list(names), retired, conversation + RETIRED, RETIRED + retired),
+            *([one for name in names for one in names_of(name)], conversation, of),
+            [one for name in unowned for one in names_of(name)],
+            *(retired, of, RETIRED + retired),
         )
 
     def is_new(self) -> bool:

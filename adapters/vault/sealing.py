@@ -1,14 +1,19 @@
 """The vault: words sealed with AES-GCM, under a key of their conversation that is kept elsewhere.
 
-The associated data binds sealed bytes to conversation, branch, version and the form of what is sealed: moved to another
-place they do not open. What is sealed is one byte for the kind of the words, and the words; in the first form, which is
-still opened, it was the words alone. Without the key nobody reads them, so destroying the key erases a conversation.
+The associated data binds sealed bytes to conversation, branch, version, the kind of event and its actor, and the form
+of what is sealed: moved to another place, or said to be somebody else's, they do not open. What is sealed is one byte
+for the kind of the words, the words, and padding if it is asked for. Without the key nobody reads them, so destroying
+the key erases a conversation.
+
+Two earlier forms are still opened: the second was not bound to kind and actor, and the first had the words alone. Both
+begin with the 8 bytes that named a key then.
 """
 
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from threading import Lock
 from time import monotonic
 from typing import NamedTuple
@@ -16,16 +21,18 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lastresort.application.ports import SealBroken, SealedWords, Unmarked
+from lastresort.application.ports import Place, SealBroken, SealedWords, Unmarked
 from lastresort.domain.values import Messages
 
-from .keys import NAME_BYTES, Keys, name_of
+from .keys import FORMER_NAME_BYTES, NAME_BYTES, Keys, name_of
 
 _ANY = "surrogatepass"  # what JSON lets through: half of a character is kept as it came, and no reason to lose a turn
-_FORM = b" 2"  # of what is sealed; the first had nothing here
+_SECOND, _FORM = b" 2", b" 3 "  # of what is sealed; the first had nothing here
+_BEGINS = b"\x03"  # sealed bytes of this form, as one in 256 of the earlier ones do
 _TEXT, _MESSAGES = b"t", b"m"
+_PADDED = {b"T": _TEXT, b"M": _MESSAGES}
+_END = b"\x80"  # before padding; in UTF-8 no character begins with it
 _NONCE_BYTES = 12
-_HEAD_BYTES = NAME_BYTES + _NONCE_BYTES
 _TRUSTED = 5.0  # seconds for which a key in memory is sealed with before it is looked up again
 _AT_HAND = 10_000  # keys that are kept in memory, ready to use
 
@@ -38,38 +45,63 @@ class _Ready(NamedTuple):
     since: float
 
 
-class AesGcmVault:
-    """Seals words with AES-256-GCM: 8 bytes that name the key, a random nonce of 12, the ciphertext, a tag of 16."""
+class _Sealed(NamedTuple):
+    """Sealed bytes taken apart, as of one form."""
 
-    def __init__(self, keys: Keys, monotonic: Callable[[], float] = monotonic) -> None:
+    name: bytes
+    nonce: bytes
+    ciphertext: bytes
+    former: bool
+
+
+class AesGcmVault:
+    """Seals words with AES-256-GCM: a byte 3, 16 bytes that name the key, a random nonce of 12, the ciphertext, a tag.
+
+    Args:
+        keys: where they are kept.
+        monotonic: tells seconds.
+        pad_words: what is sealed is made a multiple of so many bytes long, so that its length tells less; 0: as it is.
+    """
+
+    def __init__(self, keys: Keys, monotonic: Callable[[], float] = monotonic, *, pad_words: int = 0) -> None:
         self._keys = keys
         self._monotonic = monotonic
+        self._pad = pad_words
         self._at_hand: OrderedDict[str, _Ready] = OrderedDict()  # by conversation, what to seal with
         self._lock = Lock()
 
-    def seal(self, conversation: str, branch: str, version: int, words: str) -> SealedWords:
+    def seal(self, conversation: str, branch: str, version: int, words: str, role: str = "") -> SealedWords:
         ready = self._at_hand.get(conversation)
         if ready is None or self._monotonic() - ready.since > _TRUSTED:  # somebody else may have destroyed it
             ready = self._to_seal_with(conversation)
         name, cipher, _ = ready
         nonce = os.urandom(_NONCE_BYTES)
         marked = (_MESSAGES if isinstance(words, Messages) else _TEXT) + words.encode(errors=_ANY)
-        data = name + nonce + cipher.encrypt(nonce, marked, _place(conversation, branch, version) + _FORM)
+        if self._pad:
+            marked = _padded(marked, self._pad)
+        bound = _place(conversation, branch, version) + _FORM + role.encode()
+        data = _BEGINS + name + nonce + cipher.encrypt(nonce, marked, bound)
         return SealedWords(_digest(data), data)
 
-    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords) -> str | None:
+    def open(self, conversation: str, branch: str, version: int, sealed: SealedWords, role: str = "") -> str | None:
         digest, data = sealed
         if _digest(data) != digest:
             raise _broken(branch, version)
-        name = data[:NAME_BYTES]
+        place, found = _place(conversation, branch, version), False
+        for one in _forms(data):
+            if (cipher := self._cipher(conversation, one)) is None:
+                continue  # the key that sealed it was destroyed, or it is not of this form
+            found = True
+            with suppress(InvalidTag, ValueError):
+                return _opened(cipher, one, place, role)
+        if found:
+            raise _broken(branch, version)
+        return None
+
+    def _cipher(self, conversation: str, sealed: _Sealed) -> AESGCM | None:
         ready = self._at_hand.get(conversation)
-        cipher = ready[1] if ready is not None and ready[0] == name else self._to_open(conversation, name)
-        if cipher is None:
-            return None  # the key that sealed it was destroyed
-        try:
-            return _opened(cipher, data, _place(conversation, branch, version))
-        except (InvalidTag, ValueError):
-            raise _broken(branch, version) from None
+        at_hand = ready is not None and ready.name[: len(sealed.name)] == sealed.name
+        return ready.cipher if ready is not None and at_hand else self._to_open(conversation, sealed.name)
 
     def _to_seal_with(self, conversation: str) -> _Ready:
         with self._lock:  # while it is read too: a renewal comes either before that or after it is at hand
@@ -105,11 +137,30 @@ class AesGcmVault:
         self.renew(conversation)
         return retired
 
-    def forget(self, conversation: str, retired: str = "", sealed: Iterable[bytes] = ()) -> None:
+    def forget(
+        self, conversation: str, retired: str = "", sealed: Mapping[Place, tuple[SealedWords, str]] | None = None
+    ) -> None:
+        """Destroy keys. See `application.ports.Vault`.
+
+        The rows that `sealed` comes from say which keys, and whoever can write these could name another's. So a key
+        goes only if it is the conversation's; and one that is nobody's, if it does open words of this conversation.
+        """
+        names, unowned = set(), set()
+        for place, (words, role) in (sealed or {}).items():
+            for one in _forms(words.data):
+                names.add(one.name)
+                found = self._keys.find(conversation, one.name)
+                if found is not None and found.unowned and self._opens(conversation, place, words, role):
+                    unowned.add(one.name)
         try:
-            self._keys.destroy(conversation, retired, {data[:NAME_BYTES] for data in sealed})
+            self._keys.destroy(conversation, retired, names, unowned)
         finally:
             self.renew(conversation)
+
+    def _opens(self, conversation: str, place: Place, words: SealedWords, role: str) -> bool:
+        with suppress(SealBroken):
+            return self.open(conversation, *place, words, role) is not None
+        return False
 
     def close(self) -> None:
         self._keys.close()
@@ -124,15 +175,38 @@ def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _opened(cipher: AESGCM, data: bytes, place: bytes) -> str:
-    """Return the words in sealed bytes, of the form that is written now or of the first."""
-    nonce, sealed = data[NAME_BYTES:_HEAD_BYTES], data[_HEAD_BYTES:]
-    try:
-        marked = cipher.decrypt(nonce, sealed, place + _FORM)
-    except InvalidTag:
-        return Unmarked(cipher.decrypt(nonce, sealed, place).decode(errors=_ANY))
-    words = marked[1:].decode(errors=_ANY)
-    return Messages(words) if marked[:1] == _MESSAGES else words
+def _forms(data: bytes) -> Iterator[_Sealed]:
+    """Yield what sealed bytes are made of: as of this form if they begin so, and as of the former ones."""
+    if data[:1] == _BEGINS:
+        yield _taken_apart(data[1:], NAME_BYTES, former=False)
+    yield _taken_apart(data, FORMER_NAME_BYTES, former=True)
+
+
+def _taken_apart(data: bytes, name_bytes: int, *, former: bool) -> _Sealed:
+    head = name_bytes + _NONCE_BYTES
+    return _Sealed(data[:name_bytes], data[name_bytes:head], data[head:], former)
+
+
+def _opened(cipher: AESGCM, sealed: _Sealed, place: bytes, role: str) -> str:
+    """Return the words in sealed bytes, of the form that is written now or of an earlier one."""
+    _, nonce, ciphertext, former = sealed
+    if not former:
+        marked = cipher.decrypt(nonce, ciphertext, place + _FORM + role.encode())
+    else:
+        try:
+            marked = cipher.decrypt(nonce, ciphertext, place + _SECOND)
+        except InvalidTag:
+            return Unmarked(cipher.decrypt(nonce, ciphertext, place).decode(errors=_ANY))
+    kind, said = marked[:1], marked[1:]
+    if kind in _PADDED:
+        kind, said = _PADDED[kind], said.rstrip(b"\0")[:-1]
+    words = said.decode(errors=_ANY)
+    return Messages(words) if kind == _MESSAGES else words
+
+
+def _padded(marked: bytes, multiple: int) -> bytes:
+    marked = marked[:1].upper() + marked[1:] + _END
+    return marked + bytes(-len(marked) % multiple)
 
 
 def _place(conversation: str, branch: str, version: int) -> bytes:

@@ -1,0 +1,124 @@
+"""Sealed words are bound to who said them, and keys to whose they are; what was sealed before opens as ever."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lastresort import StoreError
+from lastresort.adapters.opening import open_store
+from lastresort.adapters.vault.keys import MemoryKeys, name_of, new_key
+from lastresort.adapters.vault.sealing import AesGcmVault
+from lastresort.application.ports import Place, SealBroken
+from lastresort.domain.values import Messages
+
+from .narrow import present
+from .stores import STORES, new_url
+from .vault_kit import FormerKeys, forged
+
+CANARY = "xylophone-canary"
+
+
+@pytest.fixture(params=STORES)
+def vault(request: pytest.FixtureRequest) -> Iterator[AesGcmVault]:
+    store, vault, _ = open_store(new_url(request.param, request))
+    yield vault
+    vault.close()
+    store.close()
+
+
+def test_sealed_words_open_as_nobody_elses(vault: AesGcmVault) -> None:
+    """What a user said cannot be made what the model said, nor another user's, by whoever writes the log."""
+    user = "UserTurnTaken user:ann"
+    sealed = vault.seal("c", "b", 7, CANARY, user)
+    assert vault.open("c", "b", 7, sealed, user) == CANARY
+    for other in ("AssistantTurnTaken model:m", "UserTurnTaken user:bob", "FeedbackGiven user:ann", ""):
+        with pytest.raises(SealBroken):
+            vault.open("c", "b", 7, sealed, other)
+
+
+@pytest.mark.parametrize("form", [b"", b" 2"])
+def test_words_of_the_earlier_forms_open_as_ever(form: bytes) -> None:
+    """Under a key that was named by 8 bytes, also where the bytes begin as those of this form do."""
+    keys = FormerKeys()
+    vault = AesGcmVault(keys)
+    name, cipher, _ = vault._to_seal_with("c")
+    marked = b"t" + CANARY.encode() if form else CANARY.encode()
+    for _ in range(2):
+        data = name[:8] + b"n" * 12 + cipher.encrypt(b"n" * 12, marked, b"c b 7" + form)
+        assert vault.open("c", "b", 7, forged(data), "UserTurnTaken user:ann") == CANARY
+        with pytest.raises(SealBroken):
+            vault.open("c", "b", 8, forged(data))
+        while not name.startswith(b"\x03"):
+            name = name_of(key := new_key())
+        keys.have("c", key)
+        cipher = AESGCM(key)
+
+
+def test_padding_makes_lengths_alike() -> None:
+    """And leaves the words as they are, whatever they end in."""
+    keys = MemoryKeys()
+    vault, other = AesGcmVault(keys, pad_words=64), AesGcmVault(keys)
+    said = ["", "x" * 62, "ends in nothing\0\0", "\x80", "\udc80", Messages("{}")]
+    sealed = [vault.seal("c", "b", 7, words) for words in said]
+    assert {len(one.data) - len(sealed[0].data) for one in sealed} == {0}
+    for words, one in zip(said, sealed, strict=True):
+        opened = other.open("c", "b", 7, one)
+        assert (type(opened), opened) == (type(words), words)
+    assert len(vault.seal("c", "b", 7, "x" * 63).data) == len(sealed[0].data) + 64
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_key_is_destroyed_for_its_owner_alone(kind: str, request: pytest.FixtureRequest) -> None:
+    """Whatever key the rows of a conversation name: whoever can write the log can put another's bytes there."""
+    store, vault, _ = open_store(new_url(kind, request))
+    mine, theirs = vault.seal("c", "c", 2, "mine"), vault.seal("d", "d", 2, "theirs")
+    vault.forget("c", vault.retire("c"), {Place("c", 2): (mine, ""), Place("c", 3): (theirs, "")})
+    after = AesGcmVault(vault._keys)
+    assert after.open("c", "c", 2, mine) is None
+    assert after.open("d", "d", 2, theirs) == "theirs"
+    retired = vault.retire("d")
+    vault.forget("c", sealed={Place("c", 3): (theirs, "")})
+    assert AesGcmVault(vault._keys).open("d", "d", 2, theirs) == "theirs"
+    vault.forget("d", retired)
+    assert AesGcmVault(vault._keys).open("d", "d", 2, theirs) is None
+    vault.close()
+    store.close()
+
+
+@pytest.mark.parametrize("kind", STORES[1:])
+def test_a_wrapped_key_is_bound_to_its_owner(kind: str, request: pytest.FixtureRequest) -> None:
+    """Whoever can write the keys' file cannot give a conversation another's key; a retired one is still its owner's."""
+    store, vault, _ = open_store(new_url(kind, request))
+    sealed = vault.seal("c", "c", 2, "mine")
+    keys: Any = vault._keys
+    name, wrapped = present(keys._keys.of("c"))
+    assert len(name) == 16
+    keys._keys.assign(name, wrapped, "d")
+    with pytest.raises(StoreError, match="damaged, or not its owner's"):
+        AesGcmVault(vault._keys).seal("d", "d", 2, "theirs")
+    keys._keys.assign(name, wrapped, "c")
+    vault.retire("c")
+    assert AesGcmVault(vault._keys).open("c", "c", 2, sealed) == "mine"
+    vault.close()
+    store.close()
+
+
+@pytest.mark.parametrize("kind", STORES[1:])
+def test_keys_of_before_open_and_go_as_ever(kind: str, request: pytest.FixtureRequest) -> None:
+    """They have names of 8 bytes, which alone they are bound to."""
+    store, vault, _ = open_store(new_url(kind, request))
+    keys: Any = vault._keys
+    key = new_key()
+    name, nonce = name_of(key)[:8], b"n" * 12
+    keys._keys.add([(name, nonce + keys._wrapping.encrypt(nonce, key, name))], "c")
+    sealed = vault.seal("c", "c", 2, "new words")
+    former = forged(name + nonce + AESGCM(key).encrypt(nonce, b"t" + b"old words", b"c c 3 2"))
+    assert sealed.data[1:9] == name
+    for opening in (vault, AesGcmVault(vault._keys)):
+        assert (opening.open("c", "c", 2, sealed), opening.open("c", "c", 3, former)) == ("new words", "old words")
+    vault.forget("c", sealed={Place("c", 2): (sealed, "")})
+    assert AesGcmVault(vault._keys).open("c", "c", 3, former) is None
+    vault.close()
+    store.close()
