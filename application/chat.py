@@ -39,6 +39,7 @@ from lastresort.domain.law import Broken
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import (
+    MOST_VERSIONS,
     About,
     Actor,
     ActorKind,
@@ -64,7 +65,7 @@ from .arguments import (
     optional_id,
     users_content,
 )
-from .outcomes import BranchEnded, Receipt
+from .outcomes import BranchEnded, Receipt, UnknownTurn
 from .transcript import TranscriptPage, transcript_page
 
 if TYPE_CHECKING:
@@ -329,7 +330,11 @@ class Chat:
     def edit(
         self, turn: int, words: str, *, child: str | None = None, command_id: str | None = None
     ) -> "Chat | Refused":
-        """Open a branch on which `words` stand in place of user turn `turn`, and return it."""
+        """Open a branch on which `words` stand in place of user turn `turn`, and return it.
+
+        Raises:
+            UnknownTurn: `turn` is none that a branch can have: the first is at version 2.
+        """
         return self._fork(turn, ForkCause.EDIT, checked_words("words", words), child, command_id)
 
     def retry(self, turn: int, *, child: str | None = None, command_id: str | None = None) -> "Chat | Refused":
@@ -339,8 +344,8 @@ class Chat:
     def _fork(
         self, turn: int, cause: ForkCause, words: str | None, child: str | None, command_id: str | None
     ) -> "Chat | Refused":
-        if checked_version("turn", turn) < 2:
-            raise ValueError(f"no turn stands at version {turn} of branch {self.branch}")
+        if not 2 <= checked_version("turn", turn) <= MOST_VERSIONS:
+            raise UnknownTurn(f"no turn stands at version {turn} of branch {self.branch}")
         command = checked(
             OpenBranch, id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause
         )
@@ -417,12 +422,12 @@ class Chat:
         """Erase the words at version `turn` of the path, on every branch that inherits them.
 
         Raises:
-            ValueError: no words stand there.
+            UnknownTurn: no words stand there.
         """
         at = self.conversations.path(self.branch, upto=checked_version("turn", turn))
         digest = content_of(at[-1].event) if at and len(at) == turn else None
         if digest is None:
-            raise ValueError(f"no words stand at version {turn} of branch {self.branch}")
+            raise UnknownTurn(f"no words stand at version {turn} of branch {self.branch}")
         return self._do(
             checked(EraseContents, id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause)
         )

@@ -41,6 +41,7 @@ from .directory import (
 )
 from .outcomes import Page, Receipt, listed
 from .ports import EventStore, List
+from .reading import unknown
 from .service import Service
 
 _STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
@@ -134,13 +135,21 @@ class Conversations:
         )
         return self.chat(self.service.begin(command, named=named))
 
-    def chat(self, branch: str) -> Chat:
+    def chat(self, branch: str, *, account: str | None = None) -> Chat:
         """Return a handle on a branch as it stands now.
 
+        Args:
+            branch: which.
+            account: whose it has to be, if it matters: a branch of somebody else is then as unknown as one that does
+                not exist.
+
         Raises:
-            UnknownBranch: the store has no such branch.
+            UnknownBranch: the store has no such branch, or it is not of that account.
         """
-        return Chat(self, branch, self.state(branch))
+        state = self.state(branch)
+        if account is not None and state.account != account:
+            raise unknown(branch)
+        return Chat(self, branch, state)
 
     def state(self, branch: str) -> Conversation:
         """Return the state of a branch as the log has it now.

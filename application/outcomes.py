@@ -19,6 +19,10 @@ class UnknownBranch(LookupError):
     """No branch of that id is in the store."""
 
 
+class UnknownTurn(ValueError):
+    """No turn stands at that version of the branch, or no words do."""
+
+
 class CommandIdReused(ValueError):
     """A command id was given to two different commands."""
 

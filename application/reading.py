@@ -40,7 +40,7 @@ class Reading:
         state = self.hot.get(branch)
         tree = state.conversation if state else self._ports.store.tree_of(branch)
         if tree is None:
-            raise _unknown(branch)
+            raise unknown(branch)
         return tree
 
     def path(self, branch: str, upto: int | None = None) -> list[RecordedEvent]:
@@ -165,7 +165,7 @@ def pieces_of(
         own = store.read(tree, branch, upto=upto, limit=at_once)
         first = own[:1] or store.read(tree, branch, limit=1)
         if not first or branch in passed:  # or else its parents go round in a ring: an audit says so
-            raise _unknown(branch if not first else f"that begins {branch}")
+            raise unknown(branch if not first else f"that begins {branch}")
         passed.add(branch)
         pieces.append(Piece(Conversation(), _from(own, store, tree, branch, upto, at_once)))
         opened = first[0].event
@@ -210,5 +210,6 @@ def _since_kept(
     return None
 
 
-def _unknown(branch: str) -> UnknownBranch:
+def unknown(branch: str) -> UnknownBranch:
+    """Return the error that says that the store has no such branch."""
     return UnknownBranch(f"no branch {branch} in the store")

@@ -20,7 +20,9 @@ Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """SHA-256 of sealed bytes (a digest of plain words could be guessed) or of a policy's canonical form."""
 
-Version = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+MOST_VERSIONS = 2**53
+"""The last version that a branch can have."""
+Version = Annotated[int, Field(strict=True, ge=1, le=MOST_VERSIONS)]
 """A position on a branch's path, from 1."""
 
 Edition = Annotated[int, Field(strict=True, ge=1, le=2**53)]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Page,
         Receipt,
         UnknownBranch,
+        UnknownTurn,
     )
     from lastresort.application.transcript import TranscriptPage, TranscriptTurn
     from lastresort.domain.decider import Accepted, Refused, decide, in_the_way
@@ -66,6 +67,7 @@ _HOMES = {
     "application.directory": ("ConversationRow", "DirectoryPage", "HoldPage", "HoldRow"),
     "application.outcomes": (
         "BranchEnded", "CommandIdReused", "Receipt", "Contended", "BranchRow", "Page", "UnknownBranch",
+        "UnknownTurn",
     ),
     "application.transcript": ("TranscriptPage", "TranscriptTurn"),
     "domain.decider": ("Accepted", "Refused", "decide", "in_the_way"),
@@ -132,6 +134,7 @@ __all__ = [
     "TranscriptPage",
     "TranscriptTurn",
     "UnknownBranch",
+    "UnknownTurn",
     "Verdict",
     "__version__",
     "as_actor",

@@ -21,7 +21,7 @@ INWARD = {"domain", "application", "projections"}
 
 FRONTS = {"console", "web", "gateway", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
-DRIVERS = {"claude", "gateway", "integrations"}
+DRIVERS = {"claude", "gateway", "integrations", "offline"}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
 
@@ -42,6 +42,7 @@ SEES: dict[str, set[str]] = {
     "loopback": {"messages_api"},
     "messages_api": set(),
     "followers": INWARD | {"databases"},
+    "offline": INWARD | {"assessors", "turns"},
     "stores": INWARD | {"databases"},
     "testing": INWARD | {"adapters"},
     "turns": INWARD,

@@ -137,6 +137,13 @@ def test_an_unknown_branch(chats: Conversations, chat: Chat, ask: Callable[[Conv
         ask(chats)
 
 
+def test_a_branch_of_somebody_else_is_unknown(chats: Conversations) -> None:
+    branch = chats.start(model=MODEL.id, account="ada").branch
+    assert chats.chat(branch, account="ada").branch == chats.chat(branch).branch
+    with pytest.raises(UnknownBranch, match=f"no branch {branch} in the store"):
+        chats.chat(branch, account="bob")
+
+
 # --- envelopes -------------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, CommandIdReused
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, UnknownTurn
 from lastresort.domain import rules
 from lastresort.domain.commands import BranchOff, OpenBranch
 from lastresort.domain.episode import NO_EPISODE
@@ -307,7 +307,8 @@ def test_half_a_fork_is_no_command(chats: Conversations, chat: Chat) -> None:
     assert len(chats.tree("root")) == 1
 
 
-def test_before_the_first_turn_there_is_nothing_to_edit(chat: Chat) -> None:
+@pytest.mark.parametrize("turn", [-1, 1, 2**53 + 1])
+def test_where_no_turn_can_be_there_is_nothing_to_edit(chat: Chat, turn: int) -> None:
     """Version 1 is the start of the conversation."""
-    with pytest.raises(ValueError, match="no turn stands at version 1 of branch root"):
-        chat.edit(1, "words")
+    with pytest.raises(UnknownTurn, match=f"no turn stands at version {turn} of branch root"):
+        chat.edit(turn, "words")

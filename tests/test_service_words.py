@@ -6,7 +6,7 @@ import pytest
 
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, CommandIdReused, Receipt
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, Receipt, UnknownTurn
 from lastresort.application.ports import Place
 from lastresort.domain import rules
 from lastresort.domain.commands import EraseContents
@@ -126,12 +126,12 @@ def test_words_of_an_ended_branch_are_erased(chats: Conversations, chat: Chat) -
 def test_where_no_words_stand_there_is_nothing_to_erase(chats: Conversations, chat: Chat, version: int) -> None:
     talk(chat, "hello", "hello")
     done(chat.leave())
-    with pytest.raises(ValueError, match=f"no words stand at version {version} of branch root"):
+    with pytest.raises(UnknownTurn, match=f"no words stand at version {version} of branch root"):
         chat.erase(version)
 
 
 def test_where_no_version_is_there_is_nothing_to_erase(chats: Conversations, chat: Chat) -> None:
-    with pytest.raises(ValueError, match="no words stand at version 0 of branch root"):
+    with pytest.raises(UnknownTurn, match="no words stand at version 0 of branch root"):
         chat.erase(0)
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import httpx2
@@ -22,6 +22,7 @@ from .stores import OPERATOR, ROOT, done
 
 USERS = 50
 INSULT = "You are useless, you stupid machine."
+JSON = {"content-type": "application/json"}
 PATHS = ("talks", "edits", "asks_to_end", "is_in_a_crisis", "insults", "erases")
 
 
@@ -94,14 +95,14 @@ class Person:
                     told = json.loads(value)
         return words, told
 
-    async def lines(self) -> list[dict[str, Any]]:
-        return list((await self.calls("GET", f"/chats/{self.branch}"))["lines"])
+    async def turns(self) -> list[dict[str, Any]]:
+        return list((await self.calls("GET", f"/chats/{self.branch}"))["turns"])
 
     async def talks(self) -> None:
         once = await self.says("Hello.", id="1")
         assert "Tell me more" in once[0]
         assert await self.says("Hello.", id="1") == once  # sent again, as a browser does that lost the answer
-        assert [line["speaker"] for line in await self.lines()] == ["user", "assistant"]
+        assert [turn["speaker"] for turn in await self.turns()] == ["user", "assistant"]
         assert [row["conversation"] for row in await self.calls("GET", "/chats")] == [self.branch]
 
     async def edits(self) -> None:
@@ -110,9 +111,9 @@ class Person:
         opened = await self.calls("PUT", f"/chats/{before}/turns/2", {"text": "Good morning."})
         self.branch = opened["branch"]
         assert "Tell me more" in (await self.says(None))[0]
-        assert (await self.lines())[0]["text"] == "Good morning."
+        assert (await self.turns())[0]["text"] == "Good morning."
         self.branch = before
-        assert (await self.lines())[0]["text"] == "Hello."
+        assert (await self.turns())[0]["text"] == "Hello."
 
     async def asks_to_end(self) -> None:
         await self.says("Hello.")
@@ -142,9 +143,9 @@ class Person:
         await self.says("My name is Ada.")
         await self.says("I live in Paris.")
         await self.calls("DELETE", f"/chats/{self.branch}/turns/2")
-        assert (await self.lines())[0]["text"] is None
+        assert (await self.turns())[0]["text"] is None
         await self.calls("DELETE", f"/chats/{self.branch}")
-        assert {line["text"] for line in await self.lines()} == {None}
+        assert {turn["text"] for turn in await self.turns()} == {None}
 
 
 @asynccontextmanager
@@ -211,18 +212,21 @@ def test_requests_that_make_no_sense_are_refused_and_harm_no_chat(tmp_path: Path
                 return (await ada.client.delete(at)).status_code
 
             half = json.dumps({"text": "half \ud800"}).encode()
-            await ada.client.post(f"{path}/turns", content=half, headers={"content-type": "application/json"})
-            asked = await ada.client.post(f"{path}/turns", json={"text": "x", "id": "\u00e9"})
-            codes = [asked.status_code, *[await erased(f"{path}/turns/{version}") for version in (0, 1, 10**25)]]
+            await ada.client.post(f"{path}/turns", content=half, headers=JSON)
+            codes = []
+            for turn in (b'{"text": "x", "id": "\\ud800"}', b'{"text": ""}'):
+                asked = await ada.client.post(f"{path}/turns", content=turn, headers=JSON)
+                codes.append(asked.status_code)
+            codes += [await erased(f"{path}/turns/{version}") for version in (0, 1, 10**25)]
             with closing(open_conversations(f"sqlite:///{tmp_path}/web.db", create=False)) as chats:
                 done(chats.chat(ada.branch).hold("h", reason=HoldReason.LITIGATION, by=OPERATOR))
             codes += [await erased(f"{path}{held}") for held in ("", "/turns/2")]
-            said = (await ada.calls("GET", path))["lines"]
-            assert [line["text"] for line in said if line["speaker"] == "user"] == ["half ?"]
+            said = (await ada.calls("GET", path))["turns"]
+            assert [turn["text"] for turn in said if turn["speaker"] == "user"] == ["half ?"]
             return codes
 
     with serving(tmp_path) as url:
-        assert asyncio.run(tried(url)) == [422, 422, 404, 422, 409, 409]
+        assert asyncio.run(tried(url)) == [422, 422, 404, 404, 404, 409, 409]
 
 
 def test_what_cannot_be_edited_is_said_for_a_user(tmp_path: Path) -> None:
@@ -233,13 +237,55 @@ def test_what_cannot_be_edited_is_said_for_a_user(tmp_path: Path) -> None:
             await ada.starts()
             path = f"/chats/{ada.branch}/turns"
             await ada.client.post(path, json={"text": "Hello."})
-            answers = [await ada.client.put(f"{path}/{version}", json={"text": "x"}) for version in (1, 3, 4)]
+            versions = (-1, 0, 1, 3, 4, 10**25)
+            answers = [await ada.client.put(f"{path}/{version}", json={"text": "x"}) for version in versions]
             return [(answer.status_code, answer.json()["detail"]) for answer in answers]
 
     with serving(tmp_path) as url:
-        missing, *wrong = asyncio.run(tried(url))
-    assert missing == (404, "Not Found")
-    assert wrong == [(409, "Only a message that you wrote yourself can be edited.")] * 2
+        answers = asyncio.run(tried(url))
+    missing, wrong = (404, "Not Found"), (409, "Only a message that you wrote yourself can be edited.")
+    assert answers == [missing, missing, missing, wrong, wrong, missing]
+
+
+def test_a_confirmation_that_is_sent_twice_at_once_ends_it_once(tmp_path: Path) -> None:
+    """The other one is told that it has ended."""
+
+    async def tried(url: str) -> list[tuple[str, dict[str, Any]]]:
+        async with person(url) as ada:
+            await ada.starts()
+            await ada.says("Please end this.", end="request")
+            return await asyncio.gather(*[ada.says("Yes.", end="confirm") for _ in range(2)])
+
+    with serving(tmp_path) as url:
+        answers = asyncio.run(tried(url))
+    assert [told["ended"] for _, told in answers] == ["user_request"] * 2
+    assert sum("This conversation has ended" in words for words, _ in answers) == 1
+
+
+def test_an_erasure_while_claude_answers_leaves_no_words_from_before_it(tmp_path: Path) -> None:
+    """The stream goes on to its end, and what the model says after the erasure is the only thing left to read."""
+    from lastresort.adapters.loopback import Request, loopback
+
+    asked, erased = Event(), Event()
+
+    def script(request: Request) -> str:
+        asked.set()
+        assert erased.wait(60)
+        return "Gladly."
+
+    async def tried(url: str) -> tuple[tuple[str, dict[str, Any]], list[dict[str, Any]]]:
+        async with person(url) as ada:
+            await ada.starts()
+            stream = asyncio.create_task(ada.says("My name is Ada."))
+            await asyncio.to_thread(asked.wait, 60)
+            await ada.calls("DELETE", f"/chats/{ada.branch}")
+            erased.set()
+            return await stream, await ada.turns()
+
+    with loopback(script) as api, serving(tmp_path, ANTHROPIC_API_KEY="x", ANTHROPIC_BASE_URL=api.url) as url:
+        said, turns = asyncio.run(tried(url))
+    assert said[0] == "Gladly."
+    assert [turn["text"] for turn in turns] == [None, "Gladly."]
 
 
 def test_with_a_key_claude_answers(tmp_path: Path) -> None:

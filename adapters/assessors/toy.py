@@ -7,9 +7,14 @@ name, `toy-assessor`.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 
-from lastresort.adapters.turns.assessor import Case, Opinion
+from lastresort.adapters.turns.assessor import Case, Opinion, case_of
+from lastresort.application.chat import Chat
+from lastresort.domain.events import RecordedEvent, RiskCleared, TurnAssessed
+from lastresort.domain.turn_text import BETWEEN
 from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
+from lastresort.projections import Line, transcript
 
 from .screen import phrase_screen
 
@@ -41,3 +46,35 @@ def toy_assessor(case: Case, *, unheard: str = "", asked: bool = False) -> Opini
     if _INSULTS.search(case.turn):
         return Opinion(verdict=Verdict.HARMFUL, category="abuse", severity=SEVERITY, risk=Risk.NONE)
     return Opinion(verdict=Verdict.PRODUCTIVE, risk=Risk.NONE) if asked else None
+
+
+def judge_by_toy(chat: Chat, words: Mapping[str, str], *, wish: bool) -> None:
+    """Have the toy judge all that was said since the last answer; of words that are gone it hears nothing.
+
+    Args:
+        chat: where.
+        words: those that stand on its path, by digest.
+        wish: whether an ending is wished for. Then the toy is asked for an opinion, since nothing ends without one, and
+            hears what nobody has judged so far.
+    """
+    path = chat.path
+    lines = [line for line in transcript(path, words) if line.speaker]
+    if chat.seen is None or not lines or lines[-1].text is None:
+        return
+    said = [(line.speaker or "", line.text or "") for line in lines]
+    unheard = BETWEEN.join(line.text or "" for line in _unheard(path, lines)) if wish else ""
+    case = case_of(chat.branch, chat.seen, said, chat.state.policy.categories)
+    opinion = toy_assessor(case, unheard=unheard, asked=wish)
+    if opinion is not None:
+        chat.judge(**dict(opinion), by=TOY)
+
+
+def _unheard(path: Iterable[RecordedEvent], lines: Iterable[Line]) -> Iterable[Line]:
+    """Return the turns of the user of which nobody said that they are free of risk, since a risk was cleared last."""
+    cleared, free = 0, set[int]()
+    for recorded in path:
+        if isinstance(recorded.event, RiskCleared):
+            cleared = recorded.version
+        elif isinstance(recorded.event, TurnAssessed) and recorded.event.risk is Risk.NONE:
+            free.add(recorded.event.turn)
+    return [line for line in lines if line.speaker == "user" and line.version > cleared and line.version not in free]

@@ -6,19 +6,14 @@ is being recorded is recorded, so whatever the log says afterwards is what happe
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import anyio
 
-from lastresort.adapters.assessors.toy import TOY, toy_assessor
-from lastresort.adapters.turns.assessor import case_of
+from lastresort.adapters.assessors.toy import judge_by_toy
 from lastresort.adapters.turns.partner import OfflinePartner
 from lastresort.application.chat import Chat
-from lastresort.domain.events import RecordedEvent, RiskCleared, TurnAssessed
-from lastresort.domain.turn_text import BETWEEN
-from lastresort.domain.values import Risk
-from lastresort.projections import Line, transcript
 
 from .stored_words import stored_words
 
@@ -67,22 +62,9 @@ class Offline:
         self._partner = OfflinePartner()
 
     def hear(self, chat: Chat, *, wish: bool) -> None:
-        """Have the toy judge all that was said since the last answer; of words that are gone it hears nothing.
-
-        Where an ending is wished for it is asked for an opinion, since nothing ends without one, and hears what nobody
-        has judged so far.
-        """
-        path = chat.path
-        words, _ = stored_words(chat.conversations, path)
-        lines = [line for line in transcript(path, words) if line.speaker]
-        if chat.seen is None or not lines or lines[-1].text is None:
-            return
-        said = [(line.speaker or "", line.text or "") for line in lines]
-        unheard = BETWEEN.join(line.text or "" for line in _unheard(path, lines)) if wish else ""
-        case = case_of(chat.branch, chat.seen, said, chat.state.policy.categories)
-        opinion = toy_assessor(case, unheard=unheard, asked=wish)
-        if opinion is not None:
-            chat.judge(**dict(opinion), by=TOY)
+        """Have the toy judge all that was said since the last answer; of words that are damaged it hears nothing."""
+        words, _ = stored_words(chat.conversations, chat.path)
+        judge_by_toy(chat, words, wish=wish)
 
     def answer(self, chat: Chat, show: Show) -> str | None:
         """Answer, lawfully and always the same."""
@@ -91,17 +73,6 @@ class Offline:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def _unheard(path: Iterable[RecordedEvent], lines: Iterable[Line]) -> Iterable[Line]:
-    """Return the turns of the user of which nobody said that they are free of risk, since a risk was cleared last."""
-    cleared, free = 0, set[int]()
-    for recorded in path:
-        if isinstance(recorded.event, RiskCleared):
-            cleared = recorded.version
-        elif isinstance(recorded.event, TurnAssessed) and recorded.event.risk is Risk.NONE:
-            free.add(recorded.event.turn)
-    return [line for line in lines if line.speaker == "user" and line.version > cleared and line.version not in free]
 
 
 class WithClaude:

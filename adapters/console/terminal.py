@@ -20,7 +20,17 @@ from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, Receipt, UnknownBranch
 from lastresort.domain.decider import Refused
-from lastresort.domain.values import About, ActorKind, AppealOutcome, Assessment, Ground, Rating, Risk, Verdict
+from lastresort.domain.values import (
+    MOST_VERSIONS,
+    About,
+    ActorKind,
+    AppealOutcome,
+    Assessment,
+    Ground,
+    Rating,
+    Risk,
+    Verdict,
+)
 from lastresort.projections import transcript, views
 
 from . import display, listings
@@ -32,7 +42,6 @@ SITTER = Principal(id="terminal", may=frozenset({ActorKind.ASSESSOR, ActorKind.O
 """The person at the terminal plays every part but the model's."""
 
 ASSESSOR, OPERATOR = (as_actor(SITTER, kind) for kind in (ActorKind.ASSESSOR, ActorKind.OPERATOR))
-_MOST_VERSIONS = 2**53
 _KEPT = "it is kept in this store, with the branch, for its operators to read (`lastresort show BRANCH`)"
 E = TypeVar("E", bound=StrEnum)
 
@@ -340,7 +349,7 @@ def _usage(command: Callable[..., None]) -> str:
 
 
 def _version(word: str) -> int:
-    if not (word.isascii() and word.isdecimal() and 2 <= int(word) <= _MOST_VERSIONS):
+    if not (word.isascii() and word.isdecimal() and 2 <= int(word) <= MOST_VERSIONS):
         raise ValueError(f"{word} is not the version of a turn, which stands at the left of its line")
     return int(word)
 
