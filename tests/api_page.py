@@ -31,7 +31,9 @@ SECTIONS = {
         "DirectoryPage", "ConversationRow", "Page", "BranchRow", "AccountErasure", "AccountHold", "HoldPage", "HoldRow",
         "ExportedConversation",
     ),
-    "Errors": ("StoreError", "NotAllowed", "UnknownBranch", "UnknownTurn", "CommandIdReused", "Contended", "PolicyError"),
+    "Errors": (
+        "StoreError", "NotAllowed", "UnknownBranch", "UnknownTurn", "CommandIdReused", "Contended", "PolicyError",
+    ),
     "Values": (
         "Policy", "Principal", "as_actor", "Actor", "ActorKind",
         "Verdict", "Risk", "About", "Ground", "Rating", "ForkCause", "ErasureCause", "HoldReason", "Mode",

@@ -190,7 +190,7 @@ def without(*ids: str) -> Law:
 SINCE_EDITION_2 = {
     "known-edition", "same-user", "true-warnings", "shadow-says-nothing", "held-from-erasure", "named-category",
 }  # fmt: skip
-"""Rules for which there is no world yet: tests/test_second_reading_2.py has each from both sides."""
+"""Rules for which there is no world yet: tests/test_second_reading_*.py have each from both sides."""
 
 
 @pytest.mark.parametrize("id", [id for id in oracle.LAW if id not in SINCE_EDITION_2])
