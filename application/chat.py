@@ -162,6 +162,7 @@ class Chat:
         stop_reason: str | None = None,
         usage: Usage | None = None,
         by: Actor | None = None,
+        model: str | None = None,
         foreign_id: str | None = None,
         command_id: str | None = None,
     ) -> Receipt | Refused:
@@ -173,14 +174,18 @@ class Chat:
             stop_reason: why it stopped, in its API's terms.
             usage: the tokens that it took.
             by: who answered; the model of the conversation, if nobody is named.
+            model: the name that it answered under, its snapshot and platform included; that of `by`, or of the
+                conversation, if it is None.
             foreign_id: the id that the answer has in another system. It is kept with the words, sealed and erasable.
             command_id: by which it is recorded once however often this is sent.
         """
+        by = by or self.model
+        answered = optional_id("model", model) or (by.id if by.kind is ActorKind.MODEL else self.model.id)
         command = checked(
             TakeAssistantTurn,
             id=self._id(command_id),
-            by=by or self.model,
-            model=self.model.id,
+            by=by,
+            model=answered,
             stop_reason=optional_id("stop_reason", stop_reason),
             usage=usage,
         )

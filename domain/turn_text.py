@@ -62,15 +62,24 @@ def foreign_id_in(words: str) -> str | None:
 
 
 def spoken(content: Sequence[Mapping[str, Any]]) -> str:
-    """Return what people read of one message: its text, with a word for what is not text, up to a call to end."""
+    """Return what people read of one message: its text, with a word for what is not text, up to a call to end. If
+    another model took over after that call, it had not called, and its words are read."""
     return "".join(map(_text_of, _shown(content)))
 
 
 def _shown(content: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    muted = False
     for block in content:
-        if block["type"] == "tool_use" and block.get("name") == ENDING_CALL:
-            return
-        yield block
+        muted = not_shown_from(block, muted)
+        if not muted:
+            yield block
+
+
+def not_shown_from(block: Mapping[str, Any], muted: bool) -> bool:
+    """Return whether nothing is shown from a block of a message on, if so far nothing was (`muted`) or all was."""
+    if block["type"] == "fallback":
+        return False
+    return muted or (block["type"] == "tool_use" and block.get("name") == ENDING_CALL)
 
 
 def _text_of(block: Mapping[str, Any]) -> str:

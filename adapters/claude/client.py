@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import anthropic
 import anyio
 import anyio.to_thread
-from anthropic.types import Message
 
 from lastresort.adapters.assessors.claude import AsyncClaudeAssessor, ClaudeAssessor
 from lastresort.adapters.turns.assessor import Assessor, AsyncAssessor, Failure, Opinion, assess, checked
@@ -23,9 +22,10 @@ from lastresort.application.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import Actor, ActorKind
 
+from .answered import Answered
 from .history import Histories
 from .in_thread import InThread
-from .params import check_client, check_params, check_tools
+from .params import check_client, check_params, check_tools, messages_of
 from .setup import OnChange
 from .streams import AsyncStream, Stream
 from .turn import REFUSES, Terms, go_on, resume, say
@@ -84,10 +84,10 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
                 is missing.
         """
         check_client(client, awaits=self._awaits)
-        check_params(client, params)
+        self._messages = messages_of(client, params)
+        check_params(self._messages, params)
         theirs = plain(list(tools))
         check_tools(theirs)
-        self._client = client
         self._assessor = assessor or self._small(client)
         self._patience = patience
         actor = Actor(kind=ActorKind.ASSESSOR, id=getattr(self._assessor, "name", "assessor"))
@@ -224,14 +224,14 @@ class Claude(_Claude[anthropic.Anthropic, Assessor, Outcome, Stream]):
             return step
 
     def _stream(self, steps: Steps, pending: Pending | None) -> Stream:
-        return Stream(self._client, self._consult, steps, pending)
+        return Stream(self._messages, self._consult, steps, pending)
 
-    def _create(self, ask: Ask) -> Message | anthropic.APIStatusError:
+    def _create(self, ask: Ask) -> Answered | anthropic.APIStatusError:
         try:
-            answer: Message = self._client.messages.create(**ask.request)
+            answer = self._messages.create(**ask.request)
         except REFUSES as refusal:
             return refusal
-        return answer
+        return Answered(answer, answer._request_id)
 
     def _consult(self, step: Consult | Wait) -> Opinion | Failure | None:
         if isinstance(step, Wait):
@@ -266,14 +266,14 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor, Coroutine[Any
             await turn.close()
 
     def _stream(self, steps: Steps, pending: Pending | None) -> AsyncStream:
-        return AsyncStream(self._client, self._consult, steps, pending)
+        return AsyncStream(self._messages, self._consult, steps, pending)
 
-    async def _create(self, ask: Ask) -> Message | anthropic.APIStatusError:
+    async def _create(self, ask: Ask) -> Answered | anthropic.APIStatusError:
         try:
-            answer: Message = await self._client.messages.create(**ask.request)
+            answer = await self._messages.create(**ask.request)
         except REFUSES as refusal:
             return refusal
-        return answer
+        return Answered(answer, answer._request_id)
 
     async def _consult(self, step: Consult | Wait) -> Opinion | Failure | None:
         if isinstance(step, Wait):  # in a thread of its own: of those of the loop, the one that goes on needs some

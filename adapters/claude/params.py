@@ -31,8 +31,21 @@ def check_tools(tools: Iterable[Block]) -> None:
         raise ValueError(f"the tool {taken[0]} is this adapter's; give yours another name")
 
 
-def check_params(client: Any, params: Mapping[str, Any]) -> None:
-    """Check the other parameters of a request.
+def messages_of(client: Any, params: Mapping[str, Any]) -> Any:
+    """Return the resource of the SDK to ask for messages: the beta one, if a beta is asked for.
+
+    Only that one knows the blocks, stop reasons and pieces of a stream that betas bring. A beta is asked for by
+    `betas`, by another parameter that only it takes, or by a header, of each request or of the client.
+    """
+    headers = {**client.default_headers, **(params.get("extra_headers") or {})}
+    plain, beta = (inspect.signature(one.create).parameters for one in (client.messages, client.beta.messages))
+    by_header = any(name.lower() == "anthropic-beta" for name in headers)
+    by_name = any(name in beta and name not in plain for name in params)
+    return client.beta.messages if by_header or by_name else client.messages
+
+
+def check_params(messages: Any, params: Mapping[str, Any]) -> None:
+    """Check the other parameters of a request to a resource of the SDK.
 
     Raises:
         ValueError: a parameter is not the embedder's to pass.
@@ -42,7 +55,7 @@ def check_params(client: Any, params: Mapping[str, Any]) -> None:
         if name in _OURS:
             raise ValueError(f"{name} is not passed here: {_OURS[name]}")
     for method in ("create", "stream"):
-        known = inspect.signature(getattr(client.messages, method)).parameters.values()
+        known = inspect.signature(getattr(messages, method)).parameters.values()
         needed = {one.name for one in known if one.default is one.empty and one.kind is one.KEYWORD_ONLY}
         if missing := sorted(needed - _OURS.keys() - params.keys()):
             raise TypeError(f"{missing[0]} is missing: messages.{method} of the installed anthropic SDK has to have it")

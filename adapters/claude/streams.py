@@ -5,19 +5,20 @@ from types import TracebackType
 from typing import Any, Self
 
 import anthropic
-from anthropic.types import Message
 
 from lastresort.adapters.turns.assessor import Failure, Opinion
 from lastresort.adapters.turns.replies import Outcome, Pending
 from lastresort.adapters.turns.steps import Ask, Consult, Steps, Wait, advance
-from lastresort.domain.turn_text import BETWEEN, ENDING_CALL, spoken
+from lastresort.domain.turn_text import BETWEEN, not_shown_from, spoken
 
+from .answered import Answered
 from .in_thread import InThread
 from .turn import REFUSES, Interrupted
 
 
 class _Shown:
-    """The part of a stream that is shown: of each message, what comes before a call to end, and the message's close.
+    """The part of a stream that is shown: of each message, what comes before a call to end, what another model wrote
+    that took over after it, and the message's close.
 
     A turn that waited for tools has several streams, which continue each other.
     """
@@ -26,23 +27,25 @@ class _Shown:
         before = pending.messages if pending is not None else ()
         self.nothing = not any(spoken(message["content"]) for message in before if message["role"] == "assistant")
         self._between = ""
-        self._muted_from: int | None = None  # by the place of the call in its message
+        self._muted = False
+        self._hidden: set[int] = set()  # blocks, by their places in the message
         self._begun = False
 
     def next_message(self) -> None:
-        self._muted_from, self._begun = None, False
+        self._muted, self._hidden, self._begun = False, set(), False
         self._between = "" if self.nothing else BETWEEN
 
     def passing(self, event: Any) -> Iterator[Any]:
         """Yield what is shown of an event: the event itself or nothing, or the end of a message without its rest."""
         self._begun = self._begun or event.type == "message_start"
-        if self._muted_from is None and _begins_to_end(event):
-            self._muted_from = event.index
-        if self._muted_from is None or event.type == "message_delta":
+        if event.type == "content_block_start":
+            self._muted = not_shown_from(_as_block(event.content_block), self._muted)
+            self._hidden |= {event.index} if self._muted else set()
+        if event.type == "message_stop" and self._hidden:
+            shown = [block for n, block in enumerate(event.message.content) if n not in self._hidden]
+            yield event.model_copy(update={"message": event.message.model_copy(update={"content": shown})})
+        elif not self._muted or event.type in ("message_delta", "message_stop"):
             yield event
-        elif event.type == "message_stop":
-            said = event.message.model_copy(update={"content": event.message.content[: self._muted_from]})
-            yield event.model_copy(update={"message": said})
 
     def check(self) -> None:
         """Raise Interrupted if nothing came: the SDK has no error of its own for that."""
@@ -58,10 +61,8 @@ class _Shown:
         return text
 
 
-def _begins_to_end(event: Any) -> bool:
-    """Whether an event begins a call to end."""
-    block = event.content_block if event.type == "content_block_start" else None
-    return block is not None and block.type == "tool_use" and block.name == ENDING_CALL
+def _as_block(block: Any) -> dict[str, Any]:
+    return {"type": block.type, "name": getattr(block, "name", None)}
 
 
 class Stream:
@@ -72,12 +73,12 @@ class Stream:
 
     def __init__(
         self,
-        client: anthropic.Anthropic,
+        messages: Any,
         consult: Callable[[Consult | Wait], Opinion | Failure | None],
         steps: Steps,
         pending: Pending | None,
     ) -> None:
-        self._client = client
+        self._messages = messages
         self._consult = consult
         self._steps = steps
         self._reply: Outcome | None = None
@@ -128,13 +129,13 @@ class Stream:
                 step = advance(self._steps, self._consult(step))
                 continue
             self._shown.next_message()
-            answer: Message | anthropic.APIStatusError
+            answer: Answered | anthropic.APIStatusError
             try:
-                with self._client.messages.stream(**step.request) as stream:
+                with self._messages.stream(**step.request) as stream:
                     for event in stream:
                         yield from self._shown.passing(event)
                     self._shown.check()
-                    answer = stream.get_final_message()
+                    answer = Answered(stream.get_final_message(), stream.request_id)
             except REFUSES as refusal:
                 answer = refusal
             step = advance(self._steps, answer)
@@ -146,12 +147,12 @@ class AsyncStream:
 
     def __init__(
         self,
-        client: anthropic.AsyncAnthropic,
+        messages: Any,
         consult: Callable[[Consult | Wait], Awaitable[Opinion | Failure | None]],
         steps: Steps,
         pending: Pending | None,
     ) -> None:
-        self._client = client
+        self._messages = messages
         self._consult = consult
         self._turn = InThread(steps)
         self._reply: Outcome | None = None
@@ -197,14 +198,14 @@ class AsyncStream:
                 step = await self._turn.advance(await self._consult(step))
                 continue
             self._shown.next_message()
-            answer: Message | anthropic.APIStatusError
+            answer: Answered | anthropic.APIStatusError
             try:
-                async with self._client.messages.stream(**step.request) as stream:
+                async with self._messages.stream(**step.request) as stream:
                     async for event in stream:
                         for passing in self._shown.passing(event):
                             yield passing
                     self._shown.check()
-                    answer = await stream.get_final_message()
+                    answer = Answered(await stream.get_final_message(), stream.request_id)
             except REFUSES as refusal:
                 answer = refusal
             step = await self._turn.advance(answer)

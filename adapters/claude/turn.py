@@ -8,12 +8,11 @@ messages, and how a turn is kept.
 Only `tool_use` blocks of the answer to the very request that was sent have effect; no text is ever looked at.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anthropic import APIStatusError, BadRequestError, RequestTooLargeError
-from anthropic.types import Message as Answer
 
 from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Case, case_of
@@ -26,8 +25,9 @@ from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.events import RecordedEvent, content_of
 from lastresort.domain.turn_text import spoken
-from lastresort.domain.values import Actor, Usage
+from lastresort.domain.values import Actor
 
+from .answered import Answered, calls_of, model_of, usage_of
 from .history import REFUSAL, Histories, given_without
 from .setup import OnChange, Setup
 from .words import Block, carried, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
@@ -131,23 +131,13 @@ def _declared(tool: Tool) -> Block:
     return {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
 
 
-def _called(calls: Sequence[Block]) -> list[Call]:
-    return [Call(call["id"], call["name"], call["input"]) for call in calls]
-
-
-def _told(results: Sequence[Result]) -> list[Block]:
+def _told(results: Iterable[Result]) -> list[Block]:
     return [_result(one.call, one.text, error=one.error) for one in results]
 
 
 def _result(call: str, text: str, *, error: bool) -> Block:
     block: Block = {"type": "tool_result", "tool_use_id": call, "content": text}
     return block | ({"is_error": True} if error else {})
-
-
-def _usage(answer: Answer) -> Usage:
-    used = answer.usage
-    read = used.input_tokens + (used.cache_creation_input_tokens or 0) + (used.cache_read_input_tokens or 0)
-    return Usage(input_tokens=read, output_tokens=used.output_tokens)
 
 
 class Turn:
@@ -201,25 +191,30 @@ class Turn:
             if self.rounds and (over := self.guard.look()) is not None:
                 return over
             self._note()
-            answer: Answer | APIStatusError = yield Ask(self._request(last))
-            if isinstance(answer, APIStatusError):
-                self._do_without(answer)
+            answered: Answered | APIStatusError = yield Ask(self._request(last))
+            if isinstance(answered, APIStatusError):
+                self._do_without(answered)
                 continue
+            answer = answered.message
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
             self.rounds += 1
             content: list[Block] = plain(answer.content)
-            self.guard.spoke(spoken(content), _usage(answer))
-            if last or answer.stop_reason not in GOES_ON:
-                return self._stopped(answer, content)
+            model = model_of(answer, content)
+            calls = list(calls_of(content, model))
+            self.guard.spoke(spoken(content), usage_of(answer), model=model)
+            stopped = last or answer.stop_reason not in GOES_ON
+            ours = [call for call in calls if call.name in CALLS and (call.broke_off or not stopped)]
+            told = yield from self.guard.carry_out(answer.id, ours)
+            calls = [call for call in calls if not call.broke_off]  # the API takes no result for one that did
+            if stopped or (answer.stop_reason == "tool_use" and not calls):
+                return self._stopped(answer.id, answer.stop_reason, content, calls)
             if content:
                 self.messages.append({"role": "assistant", "content": content})
-            calls = [block for block in content if block["type"] == "tool_use"]
-            ours = _called([call for call in calls if call["name"] in CALLS])
-            results = _told((yield from self.guard.carry_out(answer.id, ours)))
-            theirs = [call for call in calls if call["name"] not in CALLS]
+            results = _told(one for one in told if any(one.call == call.id for call in calls))
+            theirs = [call for call in calls if call.name not in CALLS]
             if self.guard.is_ending:
-                results += [_result(call["id"], notes.NOT_RUN, error=True) for call in theirs]
+                results += [_result(call.id, notes.NOT_RUN, error=True) for call in theirs]
             elif theirs:
                 return self._waiting(theirs, results)
             if results:
@@ -241,20 +236,19 @@ class Turn:
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
-    def _stopped(self, answer: Answer, content: list[Block]) -> Outcome:
+    def _stopped(self, message: str, stop_reason: str, content: list[Block], calls: Sequence[Call]) -> Outcome:
         """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
-        calls = [block for block in content if block["type"] == "tool_use"]
-        results = self.guard.cut_off(answer.id, _called(calls))
+        results = self.guard.cut_off(message, calls)
         if said := finished(content):
             self.messages.append({"role": "assistant", "content": said})
         if results:
             self.messages.append({"role": "user", "content": _told(results)})
-        if not self.guard.text.strip() and answer.stop_reason not in (WHOLE, REFUSAL):
-            return self._replied(self.guard.reply(answer.stop_reason))  # nothing was said: the user's turn waits
-        return self._recorded(answer.id, answer.stop_reason)
+        if not self.guard.text.strip() and stop_reason not in (WHOLE, REFUSAL):
+            return self._replied(self.guard.reply(stop_reason))  # nothing was said: the user's turn waits
+        return self._recorded(message, stop_reason)
 
-    def _waiting(self, theirs: list[Block], results: list[Block]) -> Outcome:
-        calls = tuple(ToolCall(id=call["id"], name=call["name"], input=call["input"]) for call in theirs)
+    def _waiting(self, theirs: Sequence[Call], results: list[Block]) -> Outcome:
+        calls = tuple(ToolCall(id=call.id, name=call.name, input=call.input) for call in theirs)
         pending = Pending(
             calls=calls,
             results=tuple(results),

@@ -11,7 +11,7 @@ what its parent has.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -117,18 +117,45 @@ def finished(content: Sequence[Block]) -> list[Block]:
     """Return the blocks of a message that was cut off, without those that the API never takes back: a call of its own
     tools that has no result, and thinking that nothing follows."""
     answered = {block.get("tool_use_id") for block in content}
-    blocks = [block for block in content if block["type"] != "server_tool_use" or block["id"] in answered]
+    blocks = [block for block in content if not _is_open_call(block, answered)]
     while blocks and blocks[-1]["type"] in _HIDDEN:
         blocks.pop()
     return blocks
 
 
+def last_fallback(content: Sequence[Block]) -> int:
+    """Return the place of the block after which the model wrote that served the message; -1 if only one wrote."""
+    return max((place for place, block in enumerate(content) if block["type"] == "fallback"), default=-1)
+
+
+def _handed_over(content: list[Block]) -> list[Block]:
+    """Return a message without what the API does not take back of a model that another one took over from: its
+    thinking, its calls, and those of the server's tools that have no result."""
+    last = last_fallback(content)
+    answered = {block.get("tool_use_id") for block in content}
+    return [
+        block
+        for place, block in enumerate(content)
+        if place >= last
+        or not (block["type"] in (*_HIDDEN, "connector_text", "tool_use") or _is_open_call(block, answered))
+    ]
+
+
+def _is_open_call(block: Block, answered: Container[Any]) -> bool:
+    """Whether a block is a call of a tool that runs at the server, and has no result."""
+    return block["type"] != "tool_use" and block["type"].endswith("_tool_use") and block["id"] not in answered
+
+
 def sendable(messages: Iterable[Message]) -> list[Message]:
-    """Return `messages` without blank text, which the API sends and does not take back, and without thinking that
-    nothing follows then. What is kept and what people read still has all of it."""
+    """Return `messages` without what the API sends and does not take back: blank text, thinking that nothing follows
+    then, and what a model had begun that another one took over from. What is kept and what people read still has all
+    of it."""
     sent = []
     for message in messages:
         content = message["content"]
+        if last_fallback(content) > 0:
+            content = _handed_over(content)
+            message = {**message, "content": content}
         if any(map(_is_blank, content)):
             content = [block for block in content if not _is_blank(block)]
             while content and content[-1]["type"] in _HIDDEN:

@@ -12,6 +12,8 @@ from jiter import from_json
 from lastresort.adapters.messages_api.wire import Block
 
 STOP_REASONS: tuple[str, ...] = get_args(StopReason)
+AFTER_COMPACTION = "compaction"
+"""The stop reason that a beta adds."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,30 @@ class Answer:
 
     Without a stop reason it stops for `tool_use` if it calls a tool, else at `end_turn`. Cut off by `max_tokens` while
     it writes the input of a tool, as its last block, it sends the first half of that input, as the API may.
+
+    It is by the model that was asked, unless it names another `model`. One that another model took over from has a
+    `fallback` block there, and an entry of `iterations` for each attempt. `container` is where code ran,
+    `applied_edits` what was done to the context; both stand on the wire as the API has them.
     """
 
     content: list[Block]
     stop_reason: str | None = None
     stop_sequence: str | None = None
     stop_details: dict[str, Any] | None = None
+    model: str | None = None
+    iterations: list[dict[str, Any]] | None = None
+    container: dict[str, Any] | None = None
+    applied_edits: list[dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         calls = any(block["type"] == "tool_use" for block in self.content)
         reason = self.stop_reason or ("tool_use" if calls else "end_turn")
-        if reason not in STOP_REASONS:
+        if reason not in (*STOP_REASONS, AFTER_COMPACTION):
             raise ValueError(f"unknown stop reason {reason!r}; use one of: {', '.join(STOP_REASONS)}")
         if reason == "tool_use" and not calls:
             raise ValueError("an answer that stops for tool_use calls a tool: add a block by tool_use(...)")
-        if reason in ("end_turn", "stop_sequence", "pause_turn") and calls:
+        taken_over = any(block["type"] == "fallback" for block in self.content)
+        if reason in ("end_turn", "stop_sequence", "pause_turn") and calls and not taken_over:
             raise ValueError(f"an answer that calls a tool does not stop at {reason}")
         if (reason == "stop_sequence") != (self.stop_sequence is not None):
             raise ValueError("stop_sequence is given with the stop reason stop_sequence, and only with it")
@@ -141,6 +152,33 @@ def redacted_thinking(words: str = "hidden") -> Block:
 def tool_use(name: str, input: dict[str, Any] | None = None, *, id: str | None = None) -> Block:
     """Return a call of a tool. If no id is given, it gets one from the request when it is sent."""
     return {"type": "tool_use", "name": name, "input": input or {}, **({"id": id} if id else {})}
+
+
+def fallback(declined: str, served: str, *, category: str | None = None) -> Block:
+    """Return the block where the words of a model that `declined` give way to those of the one that `served`."""
+    trigger = {"type": "refusal", "category": category}
+    return {"type": "fallback", "from": {"model": declined}, "to": {"model": served}, "trigger": trigger}
+
+
+def iteration(kind: str, model: str, input_tokens: int = 10, output_tokens: int = 5) -> dict[str, Any]:
+    """Return an entry of `usage.iterations`: `message` of an attempt that was declined, `fallback_message` of the one
+    that served the answer."""
+    cached = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "cache_creation": None}
+    return {
+        "type": kind, "model": model, "input_tokens": input_tokens, "output_tokens": output_tokens, **cached
+    }  # fmt: skip
+
+
+def compaction(summary: str | None) -> Block:
+    """Return a block that stands for all before it."""
+    return {"type": "compaction", "content": summary}
+
+
+def server_tool(name: str, input: dict[str, Any], id: str, *, server: str | None = None) -> Block:
+    """Return a call of a tool that runs at the server: one of the API's own, or one of an MCP `server`."""
+    if server is not None:
+        return {"type": "mcp_tool_use", "id": id, "name": name, "input": input, "server_name": server}
+    return {"type": "server_tool_use", "id": id, "name": name, "input": input}
 
 
 def failing(status: int, *, retry_after: float | None = None, message: str | None = None) -> Fault:

@@ -17,7 +17,7 @@ from lastresort.adapters.messages_api.wire import Block
 
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")
 _NO_LATE_SYSTEM = re.compile(r"claude-(3|(opus|sonnet|haiku)-4(-[0-7])?(-\d{8})?$)")
-_OF_THE_MODEL = {"tool_use", "thinking", "redacted_thinking", "server_tool_use"}
+_OF_THE_MODEL = {"tool_use", "thinking", "redacted_thinking", "server_tool_use", "mcp_tool_use", "fallback"}
 _OF_THE_USER = {"tool_result", "image", "document", "search_result", "container_upload"}
 _MOST_MARKS = 4
 
@@ -34,7 +34,11 @@ class Sent(Protocol):
         ...
 
     def paused(self, body: dict[str, Any]) -> bool:
-        """Whether a request ends with an answer that was sent and stopped at `pause_turn`."""
+        """Whether a request ends with an answer that was sent and stopped at `pause_turn`, or after a compaction."""
+        ...
+
+    def container(self, body: dict[str, Any]) -> str | None:
+        """Return the container that an answer in a request ran its code in, by id, None if none did."""
         ...
 
 
@@ -57,6 +61,8 @@ def check_messages(body: dict[str, Any], sent: Sent) -> None:
     _check_thinking(messages, body.get("thinking") or {}, sent)
     _check_marks(body)
     _check_prefill(body, sent)
+    _check_handed_over(messages)
+    _check_container(body, sent)
 
 
 def _placed(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -91,6 +97,42 @@ def _check_prefill(body: dict[str, Any], sent: Sent) -> None:
             f"messages.{len(messages) - 1}: This model does not support assistant message prefill. "
             "The conversation must end with a user message."
         )
+
+
+def handed_over(content: list[Block]) -> list[Block]:
+    """Return a message as the API takes it back: of a model that another one took over from, no thinking, no calls, and
+    none of the server's tools without its result."""
+    last = max((n for n, block in enumerate(content) if block["type"] == "fallback"), default=0)
+    answered = {block.get("tool_use_id") for block in content}
+    unwanted = {"thinking", "redacted_thinking", "connector_text", "tool_use"}
+    return [
+        block
+        for n, block in enumerate(content)
+        if n >= last or not (block["type"] in unwanted or (_at_the_server(block) and block["id"] not in answered))
+    ]
+
+
+def _at_the_server(block: Block) -> bool:
+    return block["type"] in ("server_tool_use", "mcp_tool_use")
+
+
+def _check_handed_over(messages: list[dict[str, Any]]) -> None:
+    for n, message in enumerate(messages):
+        blocks = _blocks(message)
+        if len(handed_over(blocks)) < len(blocks):
+            raise Invalid(f"messages.{n}: blocks of a model that declined cannot come before the last `fallback` block")
+        answered = {block.get("tool_use_id") for block in blocks}
+        open_calls = [block for block in blocks if _at_the_server(block) and block["id"] not in answered]
+        if open_calls and n + 1 < len(messages):
+            kind, id = open_calls[0]["type"], open_calls[0]["id"]
+            raise Invalid(f"messages.{n}: `{kind}` ids were found without a result block in the same message: {id}")
+
+
+def _check_container(body: dict[str, Any], sent: Sent) -> None:
+    passed = body.get("container")
+    passed = passed.get("id") if isinstance(passed, dict) else passed
+    if (ran_in := sent.container(body)) is not None and passed != ran_in:
+        raise Invalid(f"container: the code of this conversation ran in {ran_in}, which the request has to name")
 
 
 def _check_content(place: str, message: dict[str, Any]) -> None:

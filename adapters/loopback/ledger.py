@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from lastresort.adapters.messages_api.wire import Block
 
 from .answers import Answer
-from .checks import marks
+from .checks import handed_over, marks
 
 
 class Report(NamedTuple):
@@ -87,6 +87,7 @@ class Ledger:
         self._asked: dict[str, int] = {}
         self._signed: set[str] = set()
         self._paused: set[str] = set()
+        self._containers: dict[str, str] = {}
         self._lock = Lock()
 
     # --- before the answer --------------------------------------------------------------------------------------
@@ -145,8 +146,13 @@ class Ledger:
         return _digest(_canonical(block)) in self._signed
 
     def paused(self, body: dict[str, Any]) -> bool:
-        """Whether a request ends with an answer that was sent and stopped at `pause_turn`."""
+        """Whether a request ends with an answer that was sent and stopped at `pause_turn`, or after a compaction."""
         return _items(body)[-1].link in self._paused
+
+    def container(self, body: dict[str, Any]) -> str | None:
+        """Return the container that the latest answer in a request that ran code ran it in, by id; None if none did."""
+        ran = (self._containers[item.link] for item in reversed(_items(body)) if item.link in self._containers)
+        return next(ran, None)
 
     # --- after the answer ---------------------------------------------------------------------------------------
 
@@ -160,12 +166,15 @@ class Ledger:
 
     def leave(self, body: dict[str, Any], place: Place, content: list[Block], answer: Answer) -> int:
         """Remember what was answered; return its tokens."""
-        said = _continued(place.link, len(body["messages"]), {"role": "assistant", "content": content})
+        taken_back = {"role": "assistant", "content": handed_over(content)}
+        said = _continued(place.link, len(body["messages"]), taken_back)
         tokens, head = estimate(content), _head(body)
         with self._lock:
             self._learn(said, place.conversation, head)
-            if answer.stop_reason == "pause_turn" and said:
+            if answer.stop_reason in ("pause_turn", "compaction") and said:
                 self._paused.add(said[-1].link)
+            if answer.container is not None and said:
+                self._containers[said[-1].link] = answer.container["id"]
             self.conversations[place.conversation].output_tokens += tokens
         return tokens
 

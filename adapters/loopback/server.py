@@ -137,7 +137,7 @@ class Loopback:
         return JSONResponse({"input_tokens": tokens}, headers={"request-id": self._request_id()})
 
     async def _messages(self, http: HttpRequest) -> Response:
-        body = await _body(http)
+        body = await _body(http, beta=_asks_for_beta(http))
         check(body, self.ledger)
         place = self.ledger.enter(body)
         if place.reports and self._enforce:
@@ -165,16 +165,19 @@ class Loopback:
         if answer.half_a_call is not None:
             content[-1] = {**content[-1], "input": answer.half_a_call[1]}
         tokens = self.ledger.leave(body, place, content, answer)
-        usage = {
+        usage: dict[str, Any] = {
             "input_tokens": place.input_tokens - place.cached_tokens,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": place.cached_tokens,
             "output_tokens": tokens,
             "service_tier": "standard",
         }
+        if answer.iterations is not None:
+            usage["iterations"] = answer.iterations
         return wire.message(
-            f"msg_{_id(place.seed)}", body["model"], content, usage, stop_reason=answer.stop_reason,
-            stop_sequence=answer.stop_sequence, stop_details=answer.stop_details,
+            f"msg_{_id(place.seed)}", answer.model or body["model"], content, usage, stop_reason=answer.stop_reason,
+            stop_sequence=answer.stop_sequence, stop_details=answer.stop_details, container=answer.container,
+            applied_edits=answer.applied_edits,
         )  # fmt: skip
 
     def _finished(self, block: Block, seed: str, n: int) -> Block:
@@ -263,7 +266,11 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _body(http: HttpRequest, *, counting: bool = False) -> dict[str, Any]:
+def _asks_for_beta(http: HttpRequest) -> bool:
+    return http.query_params.get("beta") == "true" or "anthropic-beta" in http.headers
+
+
+async def _body(http: HttpRequest, *, counting: bool = False, beta: bool = False) -> dict[str, Any]:
     """Return the body of a request, once its headers and its shape are right."""
     if "x-api-key" not in http.headers and "authorization" not in http.headers:
         raise _Status(401)
@@ -276,7 +283,7 @@ async def _body(http: HttpRequest, *, counting: bool = False) -> dict[str, Any]:
         body = json.loads(raw)
     except ValueError as error:
         raise Invalid(f"The request body is not valid JSON: {error}") from None
-    if wrong := misshapen(body, counting=counting):
+    if wrong := misshapen(body, counting=counting, beta=beta):
         raise Invalid(wrong)
     assert isinstance(body, dict)
     return body

@@ -11,6 +11,7 @@ from operator import or_
 from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
 from anthropic._types import SequenceNotStr
+from anthropic.types.beta.message_create_params import MessageCreateParamsBase as BetaMessageCreateParamsBase
 from anthropic.types.message_count_tokens_params import MessageCountTokensParams
 from anthropic.types.message_create_params import MessageCreateParamsBase
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, create_model
@@ -18,7 +19,7 @@ from typing_extensions import is_typeddict
 
 _INNER = "\N{MIDDLE DOT}"  # marks the parts of a place that pydantic adds and the API does not show
 _STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
-_NO_BODY = {"workspace_id", "user_profile_id"}  # travel as headers
+_NO_BODY = {"workspace_id", "user_profile_id", "betas"}  # travel as headers
 
 
 @cache
@@ -27,14 +28,19 @@ def _create() -> TypeAdapter[Any]:
 
 
 @cache
+def _beta() -> TypeAdapter[Any]:
+    return TypeAdapter(_model(BetaMessageCreateParamsBase, {"stream": (bool | None, None)}))
+
+
+@cache
 def _count() -> TypeAdapter[Any]:
     return TypeAdapter(_model(MessageCountTokensParams, {}))
 
 
-def misshapen(body: Any, *, counting: bool = False) -> str | None:
+def misshapen(body: Any, *, counting: bool = False, beta: bool = False) -> str | None:
     """Return where and how a request is not of the shape that the SDK describes, or None if it is."""
     try:
-        (_count() if counting else _create()).validate_python(body)
+        (_count() if counting else _beta() if beta else _create()).validate_python(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(_INNER))

@@ -51,15 +51,28 @@ def message(
     stop_reason: str | None,
     stop_sequence: str | None = None,
     stop_details: dict[str, Any] | None = None,
+    container: dict[str, Any] | None = None,
+    applied_edits: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return a message of the model, whole. A refusal has details, which are empty if none are given."""
+    """Return a message of the model, whole. A refusal has details, which are empty if none are given.
+
+    Args:
+        id, model, content, usage, stop_reason, stop_sequence, stop_details: as the API has them.
+        container: that the code of the model ran in, its id and when it expires.
+        applied_edits: what was done to the context.
+    """
     if stop_reason == "refusal" and stop_details is None:
         stop_details = {"type": "refusal", "category": None, "explanation": None}
-    return {
+    whole = {
         "id": id, "type": "message", "role": "assistant", "model": model, "content": content,
         "stop_reason": stop_reason, "stop_sequence": stop_sequence, "stop_details": stop_details,
         "usage": usage,
     }  # fmt: skip
+    if container is not None:
+        whole["container"] = container
+    if applied_edits is not None:
+        whole["context_management"] = {"applied_edits": applied_edits}
+    return whole
 
 
 def events(whole: dict[str, Any], written: str | None = None) -> Iterator[dict[str, Any]]:
@@ -70,8 +83,11 @@ def events(whole: dict[str, Any], written: str | None = None) -> Iterator[dict[s
         written: how far the JSON of the last block's input came, if the model was cut off while it wrote it.
     """
     usage = whole["usage"]
-    start = {**whole, "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
-    yield {"type": "message_start", "message": {**start, "usage": {**usage, "output_tokens": 1}}}
+    begun = {**usage, "output_tokens": 1}
+    begun.pop("iterations", None)
+    start = {**whole, "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None, "usage": begun}
+    start.update({name: None for name in ("container", "context_management") if name in whole})
+    yield {"type": "message_start", "message": {**start, "model": _begun_by(whole)}}
     for index, block in enumerate(whole["content"]):
         last = index == len(whole["content"]) - 1
         yield {"type": "content_block_start", "index": index, "content_block": _begun(block)}
@@ -80,9 +96,19 @@ def events(whole: dict[str, Any], written: str | None = None) -> Iterator[dict[s
         for delta in _deltas(block, written if last else None):
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
-    ending = {name: whole[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
-    yield {"type": "message_delta", "delta": ending, "usage": usage}
+    ending = {
+        name: whole[name] for name in ("stop_reason", "stop_sequence", "stop_details", "container") if name in whole
+    }
+    edits = {name: whole[name] for name in ("context_management",) if name in whole}
+    yield {"type": "message_delta", "delta": ending, "usage": usage, **edits}
     yield {"type": "message_stop"}
+
+
+def _begun_by(whole: dict[str, Any]) -> str:
+    """Return the model that a stream begins with: not the one that took over in the middle."""
+    handed_over = (block["from"]["model"] for block in whole["content"][1:] if block["type"] == "fallback")
+    first = whole["content"][:1]
+    return str(whole["model"] if first and first[0]["type"] == "fallback" else next(handed_over, whole["model"]))
 
 
 def _begun(block: Block) -> Block:
@@ -91,8 +117,10 @@ def _begun(block: Block) -> Block:
             return {**block, "text": "", **({"citations": []} if "citations" in block else {})}
         case "thinking":
             return {**block, "thinking": "", "signature": ""}
-        case "tool_use" | "server_tool_use":
+        case "tool_use" | "server_tool_use" | "mcp_tool_use":
             return {**block, "input": {}}
+        case "compaction":
+            return {**block, "content": None}
         case _:
             return block
 
@@ -108,7 +136,9 @@ def _deltas(block: Block, written: str | None) -> Iterator[dict[str, Any]]:
             for piece in _pieces(block["thinking"]):
                 yield {"type": "thinking_delta", "thinking": piece}
             yield {"type": "signature_delta", "signature": block["signature"]}
-        case "tool_use" | "server_tool_use":
+        case "compaction":
+            yield {"type": "compaction_delta", **{name: block.get(name) for name in ("content", "encrypted_content")}}
+        case "tool_use" | "server_tool_use" | "mcp_tool_use":
             yield {"type": "input_json_delta", "partial_json": ""}
             for piece in _pieces(json.dumps(block["input"], ensure_ascii=False) if written is None else written):
                 yield {"type": "input_json_delta", "partial_json": piece}

@@ -19,7 +19,8 @@ from lastresort.domain.values import About, Actor, Ground, Risk, SecondOpinion, 
 from . import notes
 from .assessor import Case, Failure, Opinion
 from .ids import command_id
-from .replies import Pending, StatedWarning
+from .replies import Pending, StatedRedirection, StatedWarning
+from .speakers import speaker
 from .steps import Consult, Consultation
 from .tools import END, HARM, RISK, AtRisk, Call, End, Harm, Hopeless, NotUnderstood, Redirect, Result, Warn, read
 
@@ -35,7 +36,8 @@ class Acts:
         self.ending: EndConversation | None = None  # accepted, to be recorded after the assistant turn
         self._assessor = assessor
         self._case = case
-        self._redirects: str | None = None  # by command id
+        self.by = chat.model  # who speaks: the model that answered, whichever was asked
+        self._redirects: StatedRedirection | None = None
         self._warns: StatedWarning | None = None
         self._proposed_in = ""  # the message that proposed last
         self._consulted = False
@@ -75,11 +77,14 @@ class Acts:
         """Carry out the calls of one message, and return their results in the order of the calls."""
         calls = list(calls)
         results: dict[str, Result] = {}
+        writes = self.by
         for call in _in_order(calls):
+            self.by = writes if call.model is None else self.speaker(call.model)
             if self.ending is not None:
                 results[call.id] = Result(call.id, notes.TOO_LATE, error=True)
                 continue
             results[call.id] = yield from self._carry_out(message, call)
+        self.by = writes
         return [results[call.id] for call in calls]
 
     def _carry_out(self, message: str, call: Call) -> Consultation[Result]:
@@ -87,20 +92,22 @@ class Acts:
             act = read(call)
         except NotUnderstood as error:
             return Result(call.id, f"Not understood: {error}", error=True)
+        if call.broke_off and not isinstance(act, Harm | AtRisk):
+            return Result(call.id, notes.CUT_OFF, error=True)
         id = self._call_id(message, call)
         match act:
             case Harm():
                 done = self.note(self._judged(act, id))
                 told = notes.standing(self.state) if done else self._refused()
             case AtRisk():
-                self.note(self.chat.raise_risk(act.about, by=self.chat.model, command_id=id))
+                self.note(self.chat.raise_risk(act.about, by=self.by, command_id=id))
                 told = notes.AT_RISK
             case Redirect():
                 told = self._redirect(id)
             case Warn():
                 told = yield from self._warn(act, id)
             case Hopeless():
-                done = self.note(self.chat.declare_hope_exhausted(command_id=id))
+                done = self.note(self.chat.declare_hope_exhausted(by=self.by, command_id=id))
                 told = "Recorded, for this turn." if done else self._refused()
             case End():
                 told = yield from self._end(act, id, message)
@@ -112,7 +119,7 @@ class Acts:
             category=harm.category,
             severity=harm.severity,
             risk=Risk(harm.risk),
-            by=self.chat.model,
+            by=self.by,
             command_id=id,
         )
 
@@ -125,9 +132,13 @@ class Acts:
                 said = call.input.get("about") if isinstance(call.input, dict) else None
                 about = About.OTHERS if said == About.OTHERS else About.SELF
                 id = self._call_id(message, call)
-                self.note(self.chat.raise_risk(about, by=self.chat.model, command_id=id))
+                self.note(self.chat.raise_risk(about, by=self.speaker(call.model), command_id=id))
             results.append(Result(call.id, notes.CUT_OFF, error=True))
         return results
+
+    def speaker(self, answered: str | None) -> Actor:
+        """Return who answered, by the name that an answer has; who speaks, if it has none."""
+        return self.by if answered is None else speaker(self.chat.model.id, answered)
 
     def _call_id(self, message: str, call: Call) -> str:
         return command_id("call", self.chat.branch, self.chat.seen, message, call.id)
@@ -141,9 +152,9 @@ class Acts:
         if self._redirects is not None:
             return notes.TWICE
         seen = self._seen()
-        if not self._will_stand(AttemptRedirection(id=id, by=self.chat.model, turn=seen, answers=seen)):
+        if not self._will_stand(AttemptRedirection(id=id, by=self.by, turn=seen, answers=seen)):
             return self._refused()
-        self._redirects = id
+        self._redirects = StatedRedirection(command_id=id, by=self.by)
         return notes.COUNTS
 
     def _warn(self, warn: Warn, id: str) -> Consultation[str]:
@@ -154,12 +165,12 @@ class Acts:
             if not self._will_stand(self._warning(warn, id)):
                 return self._refused()
         # An answer is one warning. What the model stated last of it counts: it may have put more into it since.
-        self._warns = StatedWarning(command_id=id, category=self._category(), **warn.model_dump())
+        self._warns = StatedWarning(command_id=id, by=self.by, category=self._category(), **warn.model_dump())
         return notes.COUNTS
 
     def _warning(self, warn: Warn, id: str) -> GiveWarning:
         self.look()
-        seen, by = self._seen(), self.chat.model
+        seen, by = self._seen(), self.by
         return GiveWarning(id=id, by=by, turn=seen, seen=seen, category=self._category(), **warn.model_dump())
 
     def _will_stand(self, command: AttemptRedirection | GiveWarning) -> bool:
@@ -167,7 +178,7 @@ class Acts:
 
         A warning that it would not take is recorded as refused.
         """
-        by = self.chat.model
+        by = command.by
         coming = AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None)
         refusal = self.chat.conversations.service.foresee(self.chat.branch, command, coming)
         if refusal is not None:
@@ -175,11 +186,12 @@ class Acts:
         return refusal is None
 
     def lead_away(self) -> None:
-        """Record what the assistant turn that was just recorded redirects and warns of."""
-        if self._redirects is not None:
-            self.note(self.chat.redirect(command_id=self._redirects))
-        if self._warns is not None:
-            self.note(self.chat.warn(**self._warns.model_dump()))
+        """Record what the assistant turn that was just recorded redirects and warns of. What one model stated of an
+        answer that another one wrote to the end is not known to be true of it."""
+        if self._redirects is not None and self._redirects.by == self.by:
+            self.note(self.chat.redirect(by=self.by, command_id=self._redirects.command_id))
+        if self._warns is not None and self._warns.by == self.by:
+            self.note(self.chat.warn(**{**self._warns.model_dump(), "by": self.by}))
 
     # --- a second opinion ---------------------------------------------------------------------------------------
 
@@ -216,10 +228,10 @@ class Acts:
 
     def _end(self, end: End, id: str, message: str) -> Consultation[str]:
         category = self._category() if end.ground is Ground.LAST_RESORT else None
-        command = self._ending(id, self.chat.model, end.ground, category)
+        command = self._ending(id, self.by, end.ground, category)
         lacks = yield from self._lacking(command)
         if lacks == {PROPOSED_FIRST.id}:
-            if self.note(self.chat.propose(end.ground, command_id=id)):
+            if self.note(self.chat.propose(end.ground, by=self.by, command_id=id)):
                 self._proposed_in = message
                 return notes.PROPOSED
             return self._refused()

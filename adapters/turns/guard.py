@@ -34,6 +34,7 @@ from .acts import Acts
 from .assessor import Case, case_of
 from .ids import command_id, named_as_sent
 from .replies import NOTICE, SUPPORT, Ended, Outcome, Overtaken, Pending, Reply
+from .speakers import name_of
 from .steps import Consultation
 from .tools import Call, Result, Tool, declarations
 
@@ -52,6 +53,7 @@ class Guard:
         chat: this turn's own handle.
         text: what people read of the turn so far.
         usage: of all messages of the turn so far.
+        model: the name of the model that wrote the latest message.
         heard: the user's turn as `hear` recorded it.
         taken: the assistant turn as `answered` recorded it.
     """
@@ -59,7 +61,7 @@ class Guard:
     def __init__(self, chat: Chat, *, assessor: Actor = ASSESSOR, case: Callable[[], Case] | None = None) -> None:
         state = chat.conversations.state(chat.branch)
         self.chat = Chat(chat.conversations, chat.branch, state)
-        self.text, self.usage = "", _NOTHING
+        self.text, self.usage, self.model = "", _NOTHING, chat.model.id
         self.heard: Receipt | None = None
         self.taken: Receipt | None = None
         self._theirs = chat
@@ -181,8 +183,16 @@ class Guard:
 
     # --- what the model says ------------------------------------------------------------------------------------
 
-    def spoke(self, text: str, usage: Usage | None = None) -> None:
-        """Take in the text of one message, as people read it: up to a call to end."""
+    def spoke(self, text: str, usage: Usage | None = None, *, model: str | None = None) -> None:
+        """Take in the text of one message, as people read it: up to a call to end.
+
+        Args:
+            text: what people read of it.
+            usage: what it took.
+            model: the name of the model that wrote it, to its end, as the answer has it; the conversation's, if None.
+        """
+        self.model = name_of(self.chat.model.id, model)
+        self._acts.by = self._acts.speaker(self.model)
         self.text = BETWEEN.join(filter(None, (self.text, text)))
         if usage is not None:
             self.usage = usage if self.usage is _NOTHING else _sum(self.usage, usage)
@@ -219,7 +229,9 @@ class Guard:
         state = self._acts.look()
         if not self._is_overtaken():
             id = command_id("assistant", self.chat.branch, self.chat.seen, message)
-            took = self.chat.assistant_turn(words, stop_reason=stop_reason, usage=self.usage, command_id=id)
+            took = self.chat.assistant_turn(
+                words, stop_reason=stop_reason, usage=self.usage, by=self._acts.by, model=self.model, command_id=id
+            )
             if isinstance(took, Receipt):
                 self.taken, self._acts.state, self._theirs.answered = took, took.state, self.chat.answered
                 if whole and self.text.strip():  # what was not said leads nobody away
@@ -245,6 +257,7 @@ class Guard:
             refusals=tuple(self._acts.refusals),
             holding=bool(self.state.risks),
             usage=self.usage,
+            model=self.model,
         )
 
     # --- how it went --------------------------------------------------------------------------------------------
@@ -310,6 +323,7 @@ class Guard:
             recorded=tuple(r for r in later if content_of(r.event) is None and (until is None or r.version < until)),
             holding=bool(self.state.risks),
             usage=answer.event.usage,
+            model=answer.event.model,
         )
 
     def _read_case(self) -> Case:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import RecordedEvent
-from lastresort.domain.values import Category, Frozen, Ground, Id, Risk, Usage, Version
+from lastresort.domain.values import Actor, Category, Frozen, Ground, Id, Risk, Usage, Version
 
 NOTICE = (
     "This conversation has ended and takes no more messages. You can start a new one, go back and edit an earlier "
@@ -31,10 +31,18 @@ class ToolCall(Frozen):
     input: dict[str, Any]
 
 
-class StatedWarning(Frozen):
-    """A warning that the model stated its answer to be. It is recorded once the answer is."""
+class StatedRedirection(Frozen):
+    """A redirection that a model stated its answer to be. It is recorded once the answer is."""
 
     command_id: Id
+    by: Actor
+
+
+class StatedWarning(Frozen):
+    """A warning that a model stated its answer to be. It is recorded once the answer is."""
+
+    command_id: Id
+    by: Actor
     category: Category
     names_behaviour: bool
     redirects: bool
@@ -52,7 +60,7 @@ class Pending(Frozen):
     calls: tuple[ToolCall, ...] = ()
     results: tuple[dict[str, Any], ...] = ()  # of our tools, called in the same message, in the API's form
     messages: tuple[dict[str, Any], ...] = ()  # of this turn so far, after the user's, in the API's form
-    redirects: str | None = None  # the command that a redirection will be recorded under
+    redirects: StatedRedirection | None = None
     warns: StatedWarning | None = None
     consulted: bool = False
     opinion_failed: bool = False
@@ -75,6 +83,7 @@ class Reply:
         refusals: what the model, or the user, asked for in vain.
         holding: whether a risk is open, so that nothing may end.
         usage: of all calls of the turn.
+        model: the name of the model that answered, which may be another than was asked.
         without: earlier turns of the user that waited for an answer too, by version. The API refused to take them, so
             the model has not seen them.
     """
@@ -87,6 +96,7 @@ class Reply:
     refusals: tuple[Refused, ...] = ()
     holding: bool = False
     usage: Usage | None = None
+    model: str | None = None
     tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     pending: Pending | None = field(default=None, repr=False)
     without: tuple[int, ...] = ()

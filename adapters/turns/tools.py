@@ -30,11 +30,15 @@ class Tool(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A model's call of one of our tools. `id` tells it from the other calls of its message."""
+    """A model's call of one of our tools. `id` tells it from the other calls of its message. `model` names who called:
+    the model that wrote the message, if it is None. If somebody else took the message over from them (`broke_off`),
+    only what they said of the user counts."""
 
     id: str
     name: str
     input: Any
+    model: str | None = None
+    broke_off: bool = False
 
 
 class Result(NamedTuple):

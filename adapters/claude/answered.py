@@ -1,0 +1,58 @@
+"""An answer of the API: who wrote which part of it, and what it says beside its words.
+
+The model that is asked is not always the one that answers: a server may fall back to another one in place of a refused
+answer, even in the middle of it, and a router or a proxy may ask another one from the beginning. An answer says so in
+three places: its `model`, a `fallback` block where one model's words give way to the next one's, and the entry of
+`usage.iterations` for the attempt that served it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from anthropic.types import Message
+from anthropic.types.beta import BetaMessage
+
+from lastresort.adapters.turns.tools import Call
+from lastresort.domain.values import Usage
+
+from .words import Block, last_fallback
+
+Answer = Message | BetaMessage
+
+
+class Answered(NamedTuple):
+    """A message of the API, and the id of the request that it answers."""
+
+    message: Answer
+    request_id: str | None
+
+
+def model_of(answer: Answer, content: Sequence[Block]) -> str:
+    """Return the name of the model that wrote an answer to its end; empty if the answer has none."""
+    iterations = getattr(answer.usage, "iterations", None) or ()
+    served = [one.model for one in iterations if one.type == "fallback_message"]
+    taken_over = [_named(block, "to") for block in content if block["type"] == "fallback"]
+    named = [*taken_over, *served] or [answer.model]
+    return str(named[-1] or "")
+
+
+def calls_of(content: Sequence[Block], model: str) -> Iterator[Call]:
+    """Yield the calls of a message that `model` wrote to its end, each with the name of the model that made it."""
+    last = last_fallback(content)
+    writes = [*(_named(block, "from") for block in content if block["type"] == "fallback"), model]
+    for place, block in enumerate(content):
+        if block["type"] == "fallback":
+            writes.pop(0)
+        elif block["type"] == "tool_use":
+            yield Call(block["id"], block["name"], block["input"], writes[0], place < last)
+
+
+def usage_of(answer: Answer) -> Usage:
+    """Return what an answer took, cached or not."""
+    used = answer.usage
+    read = used.input_tokens + (used.cache_creation_input_tokens or 0) + (used.cache_read_input_tokens or 0)
+    return Usage(input_tokens=read, output_tokens=used.output_tokens)
+
+
+def _named(block: Block, side: str) -> str:
+    return str((block.get(side) or {}).get("model") or "")
