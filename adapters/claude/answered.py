@@ -7,7 +7,6 @@ three places: its `model`, a `fallback` block where one model's words give way t
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from anthropic.types import Message
 from anthropic.types.beta import BetaMessage
@@ -20,11 +19,10 @@ from .words import Block, last_fallback
 Answer = Message | BetaMessage
 
 
-class Answered(NamedTuple):
-    """A message of the API, and the id of the request that it answers."""
-
-    message: Answer
-    request_id: str | None
+def with_request_id(answer: Answer, request_id: str | None) -> Answer:
+    """Return an answer that came in pieces with the id of its request, as the SDK sets it of one that came whole."""
+    answer._request_id = request_id
+    return answer
 
 
 def model_of(answer: Answer, content: Sequence[Block]) -> str:

@@ -22,7 +22,7 @@ from lastresort.application.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import Actor, ActorKind
 
-from .answered import Answered
+from .answered import Answer
 from .history import Histories
 from .in_thread import InThread
 from .params import check_client, check_params, check_tools, messages_of
@@ -226,12 +226,12 @@ class Claude(_Claude[anthropic.Anthropic, Assessor, Outcome, Stream]):
     def _stream(self, steps: Steps, pending: Pending | None) -> Stream:
         return Stream(self._messages, self._consult, steps, pending)
 
-    def _create(self, ask: Ask) -> Answered | anthropic.APIStatusError:
+    def _create(self, ask: Ask) -> Answer | anthropic.APIStatusError:
         try:
-            answer = self._messages.create(**ask.request)
+            answer: Answer = self._messages.create(**ask.request)
         except REFUSES as refusal:
             return refusal
-        return Answered(answer, answer._request_id)
+        return answer
 
     def _consult(self, step: Consult | Wait) -> Opinion | Failure | None:
         if isinstance(step, Wait):
@@ -268,12 +268,12 @@ class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor, Coroutine[Any
     def _stream(self, steps: Steps, pending: Pending | None) -> AsyncStream:
         return AsyncStream(self._messages, self._consult, steps, pending)
 
-    async def _create(self, ask: Ask) -> Answered | anthropic.APIStatusError:
+    async def _create(self, ask: Ask) -> Answer | anthropic.APIStatusError:
         try:
-            answer = await self._messages.create(**ask.request)
+            answer: Answer = await self._messages.create(**ask.request)
         except REFUSES as refusal:
             return refusal
-        return Answered(answer, answer._request_id)
+        return answer
 
     async def _consult(self, step: Consult | Wait) -> Opinion | Failure | None:
         if isinstance(step, Wait):  # in a thread of its own: of those of the loop, the one that goes on needs some

@@ -11,7 +11,7 @@ from lastresort.adapters.turns.replies import Outcome, Pending
 from lastresort.adapters.turns.steps import Ask, Consult, Steps, Wait, advance
 from lastresort.domain.turn_text import BETWEEN, not_shown_from, spoken
 
-from .answered import Answered
+from .answered import Answer, with_request_id
 from .in_thread import InThread
 from .turn import REFUSES, Interrupted
 
@@ -129,13 +129,13 @@ class Stream:
                 step = advance(self._steps, self._consult(step))
                 continue
             self._shown.next_message()
-            answer: Answered | anthropic.APIStatusError
+            answer: Answer | anthropic.APIStatusError
             try:
                 with self._messages.stream(**step.request) as stream:
                     for event in stream:
                         yield from self._shown.passing(event)
                     self._shown.check()
-                    answer = Answered(stream.get_final_message(), stream.request_id)
+                    answer = with_request_id(stream.get_final_message(), stream.request_id)
             except REFUSES as refusal:
                 answer = refusal
             step = advance(self._steps, answer)
@@ -198,14 +198,14 @@ class AsyncStream:
                 step = await self._turn.advance(await self._consult(step))
                 continue
             self._shown.next_message()
-            answer: Answered | anthropic.APIStatusError
+            answer: Answer | anthropic.APIStatusError
             try:
                 async with self._messages.stream(**step.request) as stream:
                     async for event in stream:
                         for passing in self._shown.passing(event):
                             yield passing
                     self._shown.check()
-                    answer = Answered(await stream.get_final_message(), stream.request_id)
+                    answer = with_request_id(await stream.get_final_message(), stream.request_id)
             except REFUSES as refusal:
                 answer = refusal
             step = await self._turn.advance(answer)

@@ -27,7 +27,7 @@ from lastresort.domain.events import RecordedEvent, content_of
 from lastresort.domain.turn_text import spoken
 from lastresort.domain.values import Actor
 
-from .answered import Answered, calls_of, model_of, usage_of
+from .answered import Answer, calls_of, model_of, usage_of
 from .history import REFUSAL, Histories, given_without
 from .setup import OnChange, Setup
 from .words import Block, carried, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
@@ -191,11 +191,10 @@ class Turn:
             if self.rounds and (over := self.guard.look()) is not None:
                 return over
             self._note()
-            answered: Answered | APIStatusError = yield Ask(self._request(last))
-            if isinstance(answered, APIStatusError):
-                self._do_without(answered)
+            answer: Answer | APIStatusError = yield Ask(self._request(last))
+            if isinstance(answer, APIStatusError):
+                self._do_without(answer)
                 continue
-            answer = answered.message
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
             self.rounds += 1
