@@ -39,6 +39,7 @@ from .directory import (
     one_of,
     parsed_cursor,
 )
+from .experiments import Experiment
 from .outcomes import Page, Receipt, listed
 from .ports import EventStore, List
 from .reading import unknown
@@ -93,6 +94,7 @@ class Conversations:
         arm: str | None = None,
         law: int = FIRST,
         mode: Mode = Mode.ENFORCED,
+        experiment: Experiment | None = None,
         by: Actor | None = None,
         command_id: str | None = None,
     ) -> Chat:
@@ -106,14 +108,18 @@ class Conversations:
             arm: the arm of an experiment that it is in.
             law: the edition of the law that governs it.
             mode: whether the law is enforced, or runs in the shadow, where nothing is said to the user.
+            experiment: the experiment that it is part of, whose arm for this account says the policy and the mode.
             by: who starts it; the user, if nobody is named.
             command_id: by which it is started once however often this is sent.
 
         Raises:
             CommandIdReused: `command_id` belongs to another command.
-            ValueError: a conversation of that id exists, or an argument is malformed.
+            ValueError: a conversation of that id exists, or an argument is malformed; or it is to be part of an
+                experiment, and has no account, or says what its arm says.
         """
         checked_account(account)
+        if experiment is not None:
+            policy, mode, arm = _allocated(experiment, account, (policy, mode, arm))
         for argument, value in (("conversation", conversation), ("arm", arm)):
             optional_id(argument, value)
         checked_id("model", model)
@@ -377,3 +383,17 @@ class Conversations:
         if self.service.ports.directory is None:
             raise ValueError("these conversations were opened without a directory")
         return self.service.ports.directory.branches()
+
+
+def _allocated(
+    experiment: Experiment, account: str | None, beside: tuple[Policy | None, Mode, str | None]
+) -> tuple[Policy, Mode, str]:
+    if beside != (None, Mode.ENFORCED, None):
+        raise ValueError("experiment: its arm says the policy and the mode; pass no policy, mode or arm beside it")
+    if account is None:
+        raise ValueError(
+            "experiment: an arm follows from the account, and none was passed; pass a pseudonym that stays with the "
+            "person, or start it outside the experiment"
+        )
+    arm = experiment.arm_of(account)
+    return arm.policy, arm.mode, experiment.recorded_as(arm)

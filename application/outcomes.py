@@ -1,18 +1,22 @@
 """What the service answers: what was committed, that a branch has ended, why a command could not be carried out.
 
+What an observer is told of it, and how long it took.
+
 And lists of branches, page by page.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, RecordedEvent
 from lastresort.domain.state import Conversation, Ended
 from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Risk
 
-from .ports import ListRow
+from .ports import ListRow, Ports
 
 
 class UnknownBranch(LookupError):
@@ -125,3 +129,36 @@ def listed(found: ListRow, named: Callable[[str], str]) -> BranchRow:
         first_event_at=found.began.recorded_at,
         **over,
     )
+
+
+class Stopwatch:
+    """Measures from now on for an observer, if there is one. It belongs to one thread, and to one command."""
+
+    __slots__ = ("_began", "_command", "_monotonic", "_observer")
+
+    def __init__(self, ports: Ports, command: Command) -> None:
+        self._observer, self._monotonic = ports.observer, ports.monotonic
+        self._command = type(command).__name__
+        self._began = 0.0 if self._observer is None else self._monotonic()
+
+    def committed(self, outcome: Receipt) -> None:
+        """Tell what was recorded; nothing if that is nothing."""
+        if self._observer is not None and outcome.events:
+            with suppress(Exception):
+                kinds = tuple(recorded.kind for recorded in outcome.events)
+                self._observer.committed(self._command, kinds, self._seconds())
+
+    def refused(self, refused: Refused) -> None:
+        """Tell under which rules it was refused."""
+        if self._observer is not None:
+            with suppress(Exception):
+                self._observer.refused(self._command, tuple(refused.rules), self._seconds())
+
+    def contended(self, conflicts: int) -> None:
+        """Tell how often others wrote first."""
+        if self._observer is not None:
+            with suppress(Exception):
+                self._observer.contended(self._command, conflicts, self._seconds())
+
+    def _seconds(self) -> float:
+        return self._monotonic() - self._began

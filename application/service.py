@@ -44,8 +44,7 @@ from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
 from .arguments import checked
-from .observing import Stopwatch
-from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal
+from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal, Stopwatch
 from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again

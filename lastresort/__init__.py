@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
     from lastresort.application.directory import ConversationRow, DirectoryPage, HoldPage, HoldRow
+    from lastresort.application.experiments import Arm, Experiment
     from lastresort.application.outcomes import (
         BranchEnded,
         BranchRow,
@@ -65,6 +66,7 @@ _HOMES = {
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
     "application.directory": ("ConversationRow", "DirectoryPage", "HoldPage", "HoldRow"),
+    "application.experiments": ("Arm", "Experiment"),
     "application.outcomes": (
         "BranchEnded", "CommandIdReused", "Receipt", "Contended", "BranchRow", "Page", "UnknownBranch",
         "UnknownTurn",
@@ -97,6 +99,7 @@ __all__ = [
     "Actor",
     "ActorKind",
     "AppealOutcome",
+    "Arm",
     "AsyncChat",
     "AsyncConversations",
     "BranchEnded",
@@ -111,6 +114,7 @@ __all__ = [
     "DirectoryPage",
     "ErasureCause",
     "Event",
+    "Experiment",
     "ExportedConversation",
     "ForkCause",
     "Ground",

@@ -2,6 +2,7 @@
 
 from .audit import audit, audit_global, audit_tree, by_tree, merge
 from .branches import Branch, Views, views
+from .experiment import ArmReport, ExperimentReport, experiment
 from .findings import EditionReport, Finding, Report
 from .replay import Replay, fork_points
 from .supposed import BranchOutcome, Outcome, WhatIf
@@ -9,9 +10,11 @@ from .transcript import Line, describe, transcript
 from .what_if import what_if
 
 __all__ = [
+    "ArmReport",
     "Branch",
     "BranchOutcome",
     "EditionReport",
+    "ExperimentReport",
     "Finding",
     "Line",
     "Outcome",
@@ -24,6 +27,7 @@ __all__ = [
     "audit_tree",
     "by_tree",
     "describe",
+    "experiment",
     "fork_points",
     "merge",
     "transcript",

@@ -57,7 +57,11 @@ ONLY = {
 """Modules of which the pure part may be used."""
 
 ONLY_OF = dict.fromkeys(PURE, ONLY) | {
-    "application": ONLY | {"threading": {"Lock"}}  # guards the states that the service keeps in memory
+    "application": ONLY
+    | {
+        "hmac": {"digest"},  # allocates accounts to the arms of an experiment
+        "threading": {"Lock"},  # guards the states that the service keeps in memory
+    }
 }
 
 READS_THE_CLOCK = {"now", "utcnow", "today"}

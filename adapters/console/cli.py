@@ -25,7 +25,7 @@ from lastresort.application.ports import SealBroken
 from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES
 
-from . import INTERRUPTED, accounts, holds, logs, looking, supposing, upkeep
+from . import INTERRUPTED, accounts, comparing, holds, logs, looking, supposing, upkeep
 from .options import (
     BAD_INPUT,
     DEFAULT_MODEL,
@@ -119,7 +119,7 @@ def main() -> None:
     """End a conversation only as a last resort, and prove it."""
 
 
-_ROOMS = (looking, supposing, logs, accounts, holds, upkeep)
+_ROOMS = (looking, supposing, comparing, logs, accounts, holds, upkeep)
 for _command in (command for room in _ROOMS for command in room.COMMANDS):
     main.add_command(_command)
 

@@ -25,10 +25,10 @@ def _entry(out: Console, name: Text, *details: str, style: str = "") -> None:
     """Print one entry of a list; details that are empty are left out."""
     out.print(name, soft_wrap=True)
     for detail in filter(None, details):
-        _within(out, detail, _INDENT, style)
+        show_paragraph(out, detail, _INDENT, style)
 
 
-def _within(out: Console, told: str, indent: int = 0, style: str = "") -> None:
+def show_paragraph(out: Console, told: str, indent: int = 0, style: str = "") -> None:
     """Print a text in lines that fit, of whole words: an id that is too long for one has it to itself."""
     width = max(NARROWEST, out.width - indent)
     for line in wrap(told, width, break_long_words=False, break_on_hyphens=False):
@@ -136,7 +136,7 @@ def show_findings(out: Console, report: Report, findings: Sequence[Finding]) -> 
     of = f"{_counted(report.events, 'event')} on {_counted(report.branches, 'branch')}: "
     out.print(Text(of) + verdict, soft_wrap=True)
     if report.read_twice < report.events:
-        _within(out, f"{report.read_twice:,} of them were read twice; `audit --second-reading` reads all")
+        show_paragraph(out, f"{report.read_twice:,} of them were read twice; `audit --second-reading` reads all")
     if report.hindsight is not None:
         _show_hindsight(out, report.hindsight)
 
@@ -147,7 +147,7 @@ def _show_hindsight(out: Console, hindsight: EditionReport) -> None:
         name = Text.assemble((harmless(one.branch), "cyan"), f" at {one.version}, edition {edition} would say")
         _entry(out, name, harmless(", ".join(one.rules)), harmless(one.detail))
     of = f"For information: edition {edition} would refuse {len(would_say):,}"
-    _within(out, f"{of} of {_counted(asked, 'event')} recorded under an earlier edition")
+    show_paragraph(out, f"{of} of {_counted(asked, 'event')} recorded under an earlier edition")
 
 
 def tell_audit(report: Report, findings: Sequence[Finding], as_json: bool) -> None:
@@ -170,7 +170,7 @@ def show_rule(out: Console, rule: Rule) -> None:
     """Print one rule of the law, and the kinds of events that it is asked of."""
     out.print(Text(rule.id, "bold"))
     for told in (rule.text, f"source: {rule.source}", "asked of: " + ", ".join(kind.kind for kind in rule.governs)):
-        _within(out, told)
+        show_paragraph(out, told)
 
 
 def show_policies(out: Console, policies: Iterable[Policy]) -> None:
@@ -180,7 +180,7 @@ def show_policies(out: Console, policies: Iterable[Policy]) -> None:
     for name in (*(field for field in Policy.model_fields if field != "name"), "hash"):
         values = [_told(getattr(policy, name)) for policy in shown]
         if len(set(values)) == 1:
-            _within(out, f"{name}: {values[0]}")
+            show_paragraph(out, f"{name}: {values[0]}")
         else:
             _entry(out, Text(name, "cyan"), *(f"{one.name}: {value}" for one, value in zip(shown, values, strict=True)))
 
@@ -218,4 +218,4 @@ def show_checks(out: Console, checks: Sequence[Check], allowed: Sequence[str] = 
         _entry(out, Text.assemble((check.name, "cyan"), "  ", state), check.found, todo)
     wrong = sum(not (check.ok or check.name in allowed) for check in checks)
     but = f", but for what is allowed: {', '.join(allowed)}" if allowed else ""
-    _within(out, f"{wrong or 'nothing is'} wrong{but}", style="bold red" if wrong else "bold green")
+    show_paragraph(out, f"{wrong or 'nothing is'} wrong{but}", style="bold red" if wrong else "bold green")

@@ -1,0 +1,198 @@
+"""The command that compares the arms of an experiment. It looks at a log, and writes nothing."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lastresort.adapters.importers.inputs import BadInput
+
+from .options import json_option, opened_source, store_optional, url_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lastresort.projections import ArmReport, ExperimentReport
+    from lastresort.projections.experiment import Median, Share
+
+_HEADINGS = {"warned": "warned, or would have been in shadow mode"}
+_SIDE_BY_SIDE = 3  # arms in a table, at 80 columns
+
+
+@click.command("experiment")
+@click.argument("log", required=False, metavar="[LOG|URL]")
+@store_optional
+@click.option("--name", metavar="NAME", help="The experiment, if the log has several.")
+@click.option("--weights", metavar="ARM=N,...", help="The weights of the arms; all alike, if none are given.")
+@click.option("--base", metavar="ARM", help="The arm to compare the others with; the first, if none is named.")
+@json_option
+def experiment(
+    log: str | None, url: str | None, name: str | None, weights: str | None, base: str | None, as_json: bool
+) -> None:
+    """Compare the arms of an experiment.
+
+    LOG is an exported log, - for standard input. What is compared is accounts: several conversations of one are not
+    independent of each other.
+    """
+    from lastresort.projections import experiment as compare
+    from lastresort.projections import fork_points
+
+    from . import display
+
+    source = url_of(log, url)
+    file = None if "://" in source else Path(source)
+    weighed = None if weights is None else dict(_weights(weights))
+    with opened_source(None if file else source, file) as conversations:
+        store, head = conversations.store, conversations.store.head()
+        forks = fork_points(store.log(limit=head))
+        try:
+            report = compare(store.log(limit=head), name, weights=weighed, base=base, forks=forks)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+    if as_json:
+        display.print_json(report.model_dump(mode="json"))
+    else:
+        _show(display.console(), report)
+
+
+def _weights(told: str) -> Iterator[tuple[str, int]]:
+    for one in told.split(","):
+        arm, _, weight = one.rpartition("=")
+        if not arm or not weight.isdecimal() or int(weight) < 1:
+            raise BadInput(f"--weights {told}: write ARM=N,ARM=N, each N a whole number from 1")
+        yield arm, int(weight)
+
+
+# --- For people -------------------------------------------------------------------------------------------------------
+
+
+def _show(out: "Console", report: "ExperimentReport") -> None:
+    from .listings import show_paragraph
+
+    for caution in _cautions(report):
+        show_paragraph(out, caution, style="yellow")
+    _show_arms(out, report)
+    for start in range(0, len(report.arms), _SIDE_BY_SIDE):
+        _show_totals(out, report.arms[start : start + _SIDE_BY_SIDE])
+    base, *others = report.arms
+    for measure in base.shares:
+        rows = [(_short(arm), *_share_cells(arm.shares[measure])) for arm in report.arms]
+        compared = [f"{_short(arm)}: {told}" for arm in others if (told := _share_compared(arm.shares[measure]))]
+        _show_measure(out, _HEADINGS.get(measure, measure.replace("_", " ")), rows, compared)
+    rows = [(_short(arm), *_median_cells(arm.turns_to_ending)) for arm in report.arms]
+    compared = [f"{_short(arm)}: {told}" for arm in others if (told := _median_compared(arm.turns_to_ending))]
+    _show_measure(out, "turns to the ending as last resort, median", rows, compared)
+    show_paragraph(out, f"Compared with {_short(base)}. {_READING}")
+
+
+_READING = (
+    "Shares are of accounts, each counted once; of what happened several times, the first. Intervals are of 95 %, one "
+    "by one: of twenty differences that are none, one may well be shown. Decide before you look when you will look."
+)
+
+
+def _cautions(report: "ExperimentReport") -> Iterator[str]:
+    if report.mismatch:
+        yield (
+            f"The split is not as meant: p = {report.p_value:.2g}. Something decides who is in which arm, or who is "
+            "seen; find out what before you read on."
+        )
+    elif report.p_value is None:
+        yield "There are too few accounts to say whether the split is as meant."
+    if report.in_several_arms:
+        yield (
+            f"Accounts in more than one arm, left out: {report.in_several_arms:,}. Was the experiment changed while it "
+            "ran?"
+        )
+    if report.without_account:
+        yield f"Conversations without an account, left out: {report.without_account:,}."
+    for arm in report.arms:
+        if len(arm.terms) > 1:
+            yield f"Conversations of {_short(arm)} began under {len(arm.terms)} different terms: is it one treatment?"
+    if len({one.mode for arm in report.arms for one in arm.terms}) > 1:
+        yield "In shadow mode nobody is warned and nothing ends as last resort: compare what comes up to a warning."
+
+
+def _show_arms(out: "Console", report: "ExperimentReport") -> None:
+    from rich.table import Table
+
+    named = f"Experiment {report.experiment}" if report.experiment else "Experiment without a name"
+    title = f"{named}, {report.events:,} events"
+    table = Table("arm", "weight", "accounts", "policy", "law", "mode", title=title)
+    for column in (1, 2):
+        table.columns[column].justify = "right"
+    for arm in report.arms:
+        told = [(one.policy, str(one.law), one.mode.value) for one in arm.terms] or [("", "", "")]
+        terms = (", ".join(dict.fromkeys(each)) for each in zip(*told, strict=True))
+        table.add_row(_short(arm), f"{arm.weight:,}", f"{arm.totals['accounts']:,}", *terms)
+    out.print(table)
+
+
+def _show_totals(out: "Console", arms: "tuple[ArmReport, ...]") -> None:
+    from rich.table import Table
+
+    table = Table("totals", *map(_short, arms))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in arms[0].totals:
+        table.add_row(name.replace("_", " "), *(f"{arm.totals[name]:,}" for arm in arms))
+    out.print(table)
+
+
+def _show_measure(out: "Console", measure: str, rows: Sequence[tuple[str, ...]], compared: Sequence[str]) -> None:
+    """Print what a measure is in each arm, and beneath that how the others compare with the base."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from .listings import show_paragraph
+
+    out.print(Text(measure, "bold"))
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    for _ in rows[0][1:]:
+        table.add_column(justify="right")
+    for name, *cells in rows:
+        table.add_row(f"  {name}", *cells)
+    out.print(table)
+    for told in compared:
+        show_paragraph(out, told, indent=4)
+
+
+def _share_cells(one: "Share") -> tuple[str, str, str]:
+    if one.share is None or one.interval is None:
+        return "of none", "", ""
+    low, high = one.interval
+    return f"{one.count:,} of {one.of:,}", f"{one.share:.1%}", f"{low:.1%} to {high:.1%}"
+
+
+def _share_compared(one: "Share") -> str:
+    if one.difference is None or one.difference_interval is None or one.detectable is None:
+        return ""
+    low, high = (f"{100 * bound:+.1f}" for bound in one.difference_interval)
+    told = f"{100 * one.difference:+.1f} points ({low} to {high})"
+    if one.apart:
+        return f"{told}: they differ"
+    return f"{told}: not told apart; {100 * one.detectable:.1f} points would be"
+
+
+def _median_cells(one: "Median") -> tuple[str, str, str]:
+    if one.median is None or one.interval is None:
+        return "of none", "", ""
+    low, high = one.interval
+    return f"of {one.of:,}", f"{one.median:,}", f"{low:,.0f} to {high:,.0f}"
+
+
+def _median_compared(one: "Median") -> str:
+    if one.difference is None or one.difference_interval is None:
+        return ""
+    low, high = one.difference_interval
+    apart = "they differ" if one.apart else "not told apart"
+    return f"{one.difference:+,} turns ({low:+,.0f} to {high:+,.0f}): {apart}"
+
+
+def _short(arm: "ArmReport") -> str:
+    return arm.arm.rpartition(":")[2]
+
+
+COMMANDS = (experiment,)
