@@ -35,7 +35,7 @@ SECTIONS = {
         "StoreError", "NotAllowed", "UnknownBranch", "UnknownTurn", "CommandIdReused", "Contended", "PolicyError",
     ),
     "Values": (
-        "Policy", "Principal", "as_actor", "Actor", "ActorKind",
+        "Policy", "Experiment", "Arm", "Principal", "as_actor", "Actor", "ActorKind",
         "Verdict", "Risk", "About", "Ground", "Rating", "ForkCause", "ErasureCause", "HoldReason", "Mode",
         "AppealOutcome",
     ),
