@@ -104,7 +104,8 @@ NOT_ANSWERED: tuple[type[Exception], ...] = (*FAILURES, CommandIdReused, Contend
 async def events(chat: Chat, turn: Turn) -> AsyncIterator[str]:
     """Yield the answer as server-sent events: its text in pieces, then what the page needs to know.
 
-    After an error of the API, what the user said is on record: a turn without text has it answered.
+    After an error of the API, what the user said is on record, and what they saw of the answer. If they saw nothing, a
+    turn without text has it answered.
     """
 
     def event(name: str, data: Any) -> str:

@@ -78,8 +78,10 @@ def run(
     ids=["the user's turn", "a verdict", "the answer", "the redirection"],
 )
 def test_cancelled_in_the_middle_of_a_commit(commit: int, at_once: list[str], streams: bool) -> None:
-    """The step is waited for, and is recorded whole; an answer that was recorded is given again."""
+    """The step is waited for, and is recorded whole; an answer that was recorded is given again. So is what was shown
+    of one that was streamed: at the verdict, that is its first message."""
     gate = Gate()
+    broken_off = streams and commit == 2
 
     async def play(claude: AsyncClaude, chat: Chat) -> None:
         loop, reached = asyncio.get_running_loop(), asyncio.Event()
@@ -94,12 +96,16 @@ def test_cancelled_in_the_middle_of_a_commit(commit: int, at_once: list[str], st
         gate.go.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert kinds(chat.path)[1:] == at_once
+        assert kinds(chat.path)[1:] == at_once + (ANSWERED[:1] if broken_off else [])
         reply = await claude.resume(chat)
         assert isinstance(reply, Reply)
-        assert reply.text.endswith("A garden, say?")
+        assert reply.text.endswith("Let us do something else." if broken_off else "A garden, say?")
+        assert reply.stop_reason == ("stopped" if broken_off else "end_turn")
 
     def check(chat: Chat) -> None:
+        if broken_off:
+            assert kinds(chat.path)[1:] == JUDGED + ANSWERED[:1]
+            return
         judged_again = JUDGED[1:] if commit == 2 else []
         assert kinds(chat.path)[1:] == JUDGED + judged_again + ANSWERED
 

@@ -193,21 +193,34 @@ def test_an_ending_in_vain_is_shown(url: str) -> None:
         ([failing(529, retry_after=0.01)] * 3, "no answer: OverloadedError: Overloaded. What you said is kept"),
         ([failing(401)], "no answer: the API does not know this key; see ANTHROPIC_API_KEY"),
         ([failing(404, message="model: x")], "no answer: NotFoundError: model: x. What you said is kept"),
-        ([dropped(LONG, events=6)], "no answer: "),
-        ([malformed(LONG, events=6)], "no answer: "),
-        ([interrupted(LONG, events=6)], "no answer: "),
-        ([ended(LONG, events=6)], "no answer: "),
+        ([dropped(LONG, events=2)], "no answer: "),
+        ([malformed(LONG, events=2)], "no answer: "),
+        ([interrupted(LONG, events=2)], "no answer: "),
+        ([ended(LONG, events=2)], "no answer: "),
         ([ended(LONG)], "no answer: "),
         ([Answer([], "max_tokens")], "no answer came: the model stopped at max_tokens"),
     ],
 )
 def test_what_went_wrong_is_told_and_can_be_tried_again(url: str, fault: list[Scripted], told: str) -> None:
-    """The user's turn is kept, and no half answer is."""
+    """The user's turn is kept, and nothing of an answer that nobody saw."""
     result, _ = piped(url, [*fault, "Here I am."], "Hello.", "/answer", "/answer")
     assert f"{told}" in result.stdout
     assert "/answer asks again; /edit changes what you said" in result.stdout
     assert "not done: nothing waits for an answer" in result.stdout
     assert said(url) == ["u: Hello.", "a: Here I am."]
+
+
+@pytest.mark.parametrize("fault", [dropped, malformed, interrupted, ended])
+def test_an_answer_that_broke_off_is_kept_as_far_as_it_was_shown(url: str, fault: Callable[..., Scripted]) -> None:
+    """And the model sees it when the user goes on; `/retry` has another."""
+    result, api = piped(url, [fault(LONG, events=6), "Gladly.", "Another."], "Hello.", "/answer", "Go on.", "/retry 3")
+    assert "the answer broke off: " in result.stdout
+    assert "What you saw of the answer is kept" in result.stdout
+    assert "not done: nothing waits for an answer" in result.stdout
+    (hello, shown, *rest) = said(url)
+    assert (hello, rest) == ("u: Hello.", ["u: Go on.", "a: Gladly."])
+    assert f"a: {LONG.content[0]['text']}".startswith(shown)
+    assert api.requests[1]["messages"][1]["content"][0]["text"] == shown.removeprefix("a: ")
 
 
 def test_a_server_that_is_not_there_is_told_in_one_sentence(url: str) -> None:
@@ -249,21 +262,25 @@ def test_the_person_there_judges_and_operates(url: str) -> None:
 # --- In a real terminal -----------------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_seen_as_it_comes_and_control_c_cancels_it(url: str) -> None:
-    """It, and not the chat: what was said is kept, and answered when asked again."""
-    with chatting(url, [hanging(LONG, events=6), "So here it is.", "Of course."]) as (typist, _):
+def test_an_answer_is_seen_as_it_comes_and_control_c_stops_it(url: str) -> None:
+    """It, and not the chat: what was seen is kept, and the model sees it too."""
+    with chatting(url, [hanging(LONG, events=6), "Of course.", "So here it is."]) as (typist, api):
         typist.say("Tell me all.")
         typist.wait_for("       assistant: This is an answer that is")
         assert "    2  user: Tell me all.\n" in typist.shown
         typist.type("\x03")
-        typist.wait_for("cancelled: nothing of this answer is kept. /answer asks again; /edit changes what you said")
-        assert said(url) == ["u: Tell me all."]
-        typist.say("/answer")
-        typist.wait_for("       assistant: So here it is.\n    3  assistant, as above\n")
+        typist.wait_for("    3  assistant, as above\n")
+        typist.wait_for("stopped. What you saw of the answer is kept")
+        typist.wait_until(typist.is_asked)
         typist.say("Go on.")
         typist.wait_for("Of course.")
-    assert said(url) == ["u: Tell me all.", "a: So here it is.", "u: Go on.", "a: Of course."]
-    assert kinds(url)[-1] == "UserLeft"
+        typist.wait_until(typist.is_asked)
+        typist.say("/retry 3")
+        typist.wait_for("So here it is.")
+    tell, seen, *rest = said(url)
+    assert (tell, rest) == ("u: Tell me all.", ["u: Go on.", "a: Of course."])
+    assert f"a: {LONG.content[0]['text']}".startswith(seen)
+    assert api.requests[1]["messages"][1]["content"][0]["text"] == seen.removeprefix("a: ")
 
 
 def test_control_c_cancels_before_the_first_word(url: str) -> None:
@@ -293,7 +310,7 @@ def test_what_is_typed_while_an_answer_comes_waits_for_the_prompt(url: str) -> N
         typist.wait_for("This is an answer")
         typist.type("typed ahead")
         typist.type("\x03")
-        typist.wait_for("cancelled")
+        typist.wait_for("stopped")
         typist.wait_until(typist.is_asked)
         typist.type("and after")
         typist.wait_for("you> ")
@@ -380,8 +397,9 @@ def test_a_window_is_resized_while_an_answer_comes(url: str) -> None:
         typist.wait_for("This is an answer that")
         typist.resize(30, 60)
         typist.type("\x03")
-        typist.wait_for("cancelled")
-        typist.say("/answer")
+        typist.wait_for("stopped")
+        typist.wait_until(typist.is_asked)
+        typist.say("Shorter?")
         typist.wait_for("Short.")
         typist.wait_until(typist.is_asked)
     assert whole.startswith("This is an answer that")

@@ -7,8 +7,8 @@ from typing import Any, Self
 import anthropic
 
 from lastresort.adapters.turns.assessor import Failure, Opinion
-from lastresort.adapters.turns.replies import Outcome, Pending
-from lastresort.adapters.turns.steps import Ask, Consult, Steps, Wait, advance
+from lastresort.adapters.turns.replies import DROPPED, STOPPED, Outcome, Pending
+from lastresort.adapters.turns.steps import Ask, BrokenOff, Consult, Steps, Wait, advance, break_off
 from lastresort.domain.turn_text import BETWEEN, not_shown_from, spoken
 
 from .answered import Answer, with_request_id
@@ -29,15 +29,16 @@ class _Shown:
         self._between = ""
         self._muted = False
         self._hidden: set[int] = set()  # blocks, by their places in the message
-        self._begun = False
+        self.coming: Any = None  # the SDK's stream of the message under way
+        self.begun = False  # something of that message has come
 
     def next_message(self) -> None:
-        self._muted, self._hidden, self._begun = False, set(), False
+        self._muted, self._hidden, self.begun = False, set(), False
         self._between = "" if self.nothing else BETWEEN
 
     def passing(self, event: Any) -> Iterator[Any]:
         """Yield what is shown of an event: the event itself or nothing, or the end of a message without its rest."""
-        self._begun = self._begun or event.type == "message_start"
+        self.begun = self.begun or event.type == "message_start"
         if event.type == "content_block_start":
             self._muted = not_shown_from(_as_block(event.content_block), self._muted)
             self._hidden |= {event.index} if self._muted else set()
@@ -48,9 +49,16 @@ class _Shown:
             yield event
 
     def check(self) -> None:
-        """Raise Interrupted if nothing came: the SDK has no error of its own for that."""
-        if not self._begun:
+        """Raise Interrupted if the message did not come whole: the SDK has no error of its own for that."""
+        if not self.begun:
             raise Interrupted("the answer of the API ended before it began; ask again")
+        if self.coming.current_message_snapshot.stop_reason is None:
+            raise Interrupted("the answer of the API ended before the model had stopped")
+
+    def broken_off(self, reason: str) -> BrokenOff:
+        """Return what tells a turn that it breaks off here, with what has come of the message under way."""
+        coming = self.coming is not None and self.begun
+        return BrokenOff(reason, self.coming.current_message_snapshot if coming else None)
 
     def text(self, event: Any) -> str:
         """Return what people read of an event that passes."""
@@ -66,9 +74,11 @@ def _as_block(block: Any) -> dict[str, Any]:
 
 
 class Stream:
-    """A turn whose text comes in pieces. Read all of it: only then is it recorded.
+    """A turn whose text comes in pieces.
 
-    Leaving the `with` block before that cancels the answer, and keeps what the user said.
+    Leaving the `with` block before all of it was read cancels the answer. What was shown is recorded all the same, with
+    the stop reason `stopped`, or `dropped` where it broke off on its way; and then `reply` has it. It counts as no
+    redirection and no warning. If nothing was shown, the user's turn waits for its answer.
     """
 
     def __init__(
@@ -114,13 +124,18 @@ class Stream:
         for _ in self._events:
             pass
         if self._reply is None:
-            raise RuntimeError("the stream was closed before it ended: this turn has no reply")
+            raise RuntimeError("the stream was closed before it showed anything: this turn has no reply")
         return self._reply
 
     def close(self) -> None:
         """Close the connection, if the answer is still coming."""
         self._events.close()
+        if self._reply is None:
+            self._broke_off(STOPPED)
         self._steps.close()
+
+    def _broke_off(self, reason: str) -> None:
+        self._reply = break_off(self._steps, self._shown.broken_off(reason))
 
     def _read(self) -> Generator[Any, None, None]:
         step = advance(self._steps, None)
@@ -132,12 +147,17 @@ class Stream:
             answer: Answer | anthropic.APIStatusError
             try:
                 with self._messages.stream(**step.request) as stream:
+                    self._shown.coming = stream
                     for event in stream:
                         yield from self._shown.passing(event)
                     self._shown.check()
                     answer = with_request_id(stream.get_final_message(), stream.request_id)
-            except REFUSES as refusal:
-                answer = refusal
+            except Exception as error:
+                if self._shown.begun or not isinstance(error, REFUSES):
+                    self._broke_off(DROPPED)
+                    raise
+                answer = error
+            self._shown.coming = None
             step = advance(self._steps, answer)
         self._reply = step
 
@@ -183,13 +203,20 @@ class AsyncStream:
         async for _ in self._events:
             pass
         if self._reply is None:
-            raise RuntimeError("the stream was closed before it ended: this turn has no reply")
+            raise RuntimeError("the stream was closed before it showed anything: this turn has no reply")
         return self._reply
 
     async def close(self) -> None:
         """Close the connection, if the answer is still coming."""
-        await self._events.aclose()
-        await self._turn.close()
+        try:
+            await self._events.aclose()
+        finally:
+            if self._reply is None:
+                await self._broke_off(STOPPED)
+            await self._turn.close()
+
+    async def _broke_off(self, reason: str) -> None:
+        self._reply = await self._turn.break_off(self._shown.broken_off(reason))
 
     async def _read(self) -> AsyncGenerator[Any, None]:
         step = await self._turn.advance(None)
@@ -201,12 +228,17 @@ class AsyncStream:
             answer: Answer | anthropic.APIStatusError
             try:
                 async with self._messages.stream(**step.request) as stream:
+                    self._shown.coming = stream
                     async for event in stream:
                         for passing in self._shown.passing(event):
                             yield passing
                     self._shown.check()
                     answer = with_request_id(await stream.get_final_message(), stream.request_id)
-            except REFUSES as refusal:
-                answer = refusal
+            except Exception as error:
+                if self._shown.begun or not isinstance(error, REFUSES):
+                    await self._broke_off(DROPPED)
+                    raise
+                answer = error
+            self._shown.coming = None
             step = await self._turn.advance(answer)
         self._reply = step

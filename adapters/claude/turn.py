@@ -18,7 +18,7 @@ from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Case, case_of
 from lastresort.adapters.turns.guard import Guard
 from lastresort.adapters.turns.replies import Outcome, Pending, Reply, ToolCall
-from lastresort.adapters.turns.steps import Ask, Steps
+from lastresort.adapters.turns.steps import Ask, BrokenOff, Steps
 from lastresort.adapters.turns.tools import CALLS, Call, Result, Tool, declarations
 from lastresort.adapters.turns.under_way import Key, Sending
 from lastresort.application.chat import Chat
@@ -39,7 +39,8 @@ REFUSES = (BadRequestError, RequestTooLargeError)
 
 
 class Interrupted(ConnectionError):
-    """The answer broke off before the model had stopped. Nothing of it is recorded; ask again."""
+    """The answer broke off before the model had stopped. What was shown of it is kept; of nothing, `resume` asks
+    again."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ class Turn:
         self.messages: list[dict[str, Any]] = []
         self.without: tuple[int, ...] = ()
         self.rounds = 0
+        self.message = ""  # the id of the latest
+        self.heard: tuple[list[Block], list[Call]] | None = None  # its blocks and calls, while these are carried out
 
     def take_in(self, words: str) -> None:
         """Take in what the user has just said."""
@@ -185,6 +188,13 @@ class Turn:
             self.messages.append({"role": self.terms.notes_as, "content": [{"type": "text", "text": note}]})
 
     def converse(self) -> Steps:
+        """Let the model speak, until it stops, calls a tool that is not ours, or is broken off."""
+        try:
+            return (yield from self._converse())
+        except BrokenOff as cut:
+            return self._broken_off(cut)
+
+    def _converse(self) -> Steps:
         """Let the model speak, and carry out what it calls for, until it stops or calls a tool that is not ours."""
         while True:
             last = self.rounds >= self.terms.rounds
@@ -198,16 +208,14 @@ class Turn:
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
             self.rounds += 1
-            content: list[Block] = plain(answer.content)
-            model = model_of(answer, content)
-            calls = list(calls_of(content, model))
-            self.guard.spoke(spoken(content), usage_of(answer), model=model)
+            content, calls = self.heard = self._take_message(answer)
             stopped = last or answer.stop_reason not in GOES_ON
             ours = [call for call in calls if call.name in CALLS and (call.broke_off or not stopped)]
             told = yield from self.guard.carry_out(answer.id, ours)
+            self.heard = None
             calls = [call for call in calls if not call.broke_off]  # the API takes no result for one that did
             if stopped or (answer.stop_reason == "tool_use" and not calls):
-                return self._stopped(answer.id, answer.stop_reason, content, calls)
+                return self._stopped(answer.stop_reason, content, calls)
             if content:
                 self.messages.append({"role": "assistant", "content": content})
             results = _told(one for one in told if any(one.call == call.id for call in calls))
@@ -220,6 +228,14 @@ class Turn:
                 self.messages.append({"role": "user", "content": results})
             if self.guard.is_ending:
                 return self._recorded(answer.id, answer.stop_reason)
+
+    def _take_message(self, answer: Answer) -> tuple[list[Block], list[Call]]:
+        """Take in what a message says; return its blocks and calls."""
+        content: list[Block] = plain(answer.content)
+        model = model_of(answer, content)
+        self.message = answer.id
+        self.guard.spoke(spoken(content), usage_of(answer), model=model)
+        return content, list(calls_of(content, model))
 
     def _do_without(self, refusal: APIStatusError) -> None:
         """Leave out what waits before the user's latest turn, so that a request can be made that the API takes. Raise
@@ -235,16 +251,34 @@ class Turn:
         request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
         return request | ({"tool_choice": {"type": "none"}} if last else {})
 
-    def _stopped(self, message: str, stop_reason: str, content: list[Block], calls: Sequence[Call]) -> Outcome:
+    def _stopped(self, stop_reason: str, content: list[Block], calls: Sequence[Call]) -> Outcome:
         """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
-        results = self.guard.cut_off(message, calls)
-        if said := finished(content):
-            self.messages.append({"role": "assistant", "content": said})
-        if results:
-            self.messages.append({"role": "user", "content": _told(results)})
+        self._cut_off(content, calls)
         if not self.guard.text.strip() and stop_reason not in (WHOLE, REFUSAL):
             return self._replied(self.guard.reply(stop_reason))  # nothing was said: the user's turn waits
-        return self._recorded(message, stop_reason)
+        return self._recorded(self.message, stop_reason)
+
+    def _cut_off(self, content: list[Block], calls: Sequence[Call]) -> None:
+        results = self.guard.cut_off(self.message, calls)
+        if said := finished(content):
+            self.messages.append({"role": "assistant", "content": said})
+        if taken := {call.id for call in calls if not call.broke_off}:
+            self.messages.append({"role": "user", "content": _told(one for one in results if one.call in taken)})
+
+    def _broken_off(self, cut: BrokenOff) -> Outcome:
+        """Keep what was shown of an answer that broke off. Raise what broke it off if that is nothing.
+
+        It ends nothing: a call to end that was accepted is recorded in the same step.
+        """
+        if cut.message is not None:
+            self.heard = self._take_message(cut.message)
+        elif self.heard is None and self.messages and self.messages[-1]["role"] == "assistant":
+            self.heard = self.messages.pop()["content"], []  # it was paused, and is not gone on with
+        if self.heard is not None:
+            self._cut_off(*self.heard)
+        if not self.guard.text.strip():
+            raise cut
+        return self._recorded(self.message, cut.reason)
 
     def _waiting(self, theirs: Sequence[Call], results: list[Block]) -> Outcome:
         calls = tuple(ToolCall(id=call.id, name=call.name, input=call.input) for call in theirs)

@@ -7,17 +7,20 @@ is being recorded is recorded, so whatever the log says afterwards is what happe
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
 
 from lastresort.adapters.assessors.toy import judge_by_toy
 from lastresort.adapters.turns.partner import OfflinePartner
+from lastresort.adapters.turns.replies import STOPPED
 from lastresort.application.chat import Chat
 
 from .stored_words import stored_words
 
 AGAIN = "/answer asks again; /edit changes what you said"
+ANOTHER = "What you saw of the answer is kept, and the model will see it: go on, or /retry for another"
 MAX_TOKENS = 4096  # of an answer
 
 Show = Callable[[str], None]
@@ -106,18 +109,23 @@ class WithClaude:
         return _told(outcome)
 
     async def _streamed(self, chat: Chat, show: Show) -> Any:
-        outcome = None
+        outcome, stream = None, self._claude.stream(chat)
         with anyio.CancelScope() as scope:
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, scope.cancel)
             try:
-                async with self._claude.stream(chat) as stream:
+                async with stream:
                     async for piece in stream:
                         show(piece)
                     outcome = await stream.reply()
             except self._failures as error:
+                if chat.state.answered:
+                    raise NotAnswered(f"the answer broke off: {_explained(error)}. {ANOTHER}") from error
                 raise NotAnswered(f"no answer: {_explained(error)}. What you said is kept: {AGAIN}") from error
         if outcome is None and not chat.state.answered:
-            raise NotAnswered(f"cancelled: nothing of this answer is kept. {AGAIN}")
+            raise NotAnswered(f"cancelled before anything was shown. {AGAIN}")
+        if outcome is None:
+            with suppress(RuntimeError):  # it was being recorded, whole
+                outcome = await stream.reply()
         return outcome
 
     def close(self) -> None:
@@ -152,6 +160,8 @@ def _told(outcome: Any) -> str | None:
         return "somebody else wrote on this branch first: this answer is not recorded"
     if isinstance(outcome, Reply) and outcome.version is None:
         return f"no answer came: the model stopped at {outcome.stop_reason}. {AGAIN}"
+    if isinstance(outcome, Reply) and outcome.stop_reason == STOPPED:
+        return f"stopped. {ANOTHER}"
     if isinstance(outcome, Reply) and outcome.stop_reason != "end_turn":
         return f"this answer is not whole: the model stopped at {outcome.stop_reason}"
     return None

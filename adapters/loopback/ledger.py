@@ -9,7 +9,8 @@ and what the model said comes back as it was said, after all that came before it
 was sent before plus new blocks at its end: each branch has its parent's prefix. As with the API, some things make no
 difference: how blocks are spread over messages of one role, a string in place of a block of text, blank text (which the
 API sends and does not take back), marks for the prompt cache, fields that are null, and the order of keys outside the
-input of a tool.
+input of a tool. Of an answer that was streamed, a text may come back as far as it came: how much of a stream its reader
+has seen, nobody else knows.
 """
 
 import json
@@ -60,6 +61,7 @@ class _Item(NamedTuple):
     place: str
     role: str
     link: str
+    text: str = ""
 
 
 class Place(NamedTuple):
@@ -87,6 +89,7 @@ class Ledger:
         self._asked: dict[str, int] = {}
         self._signed: set[str] = set()
         self._paused: set[str] = set()
+        self._streamed: dict[str, tuple[str, ...]] = {}  # texts, by what they came after
         self._containers: dict[str, str] = {}
         self._lock = Lock()
 
@@ -100,6 +103,9 @@ class Ledger:
             self.calls += 1
             self.requests.append(body)
             known = next((n for n in range(len(items), 0, -1) if items[n - 1].link in self._prefixes), 0)
+            if known and known < len(items) and self._came(items[known - 1].link, items[known]):
+                self._learn(items[known : known + 1], self._prefixes[items[known - 1].link].conversation, head)
+                known += 1
             conversation = self._conversation(root, items, known)
             reports = [report._replace(conversation=conversation) for report in self._broken(items, known, head)]
             self.reports += reports
@@ -109,6 +115,12 @@ class Ledger:
             self.conversations[conversation].calls += 1
             self.conversations[conversation].input_tokens += tokens
         return Place(conversation, f"{link[:24]}.{asked}", link, tokens, cached if known else 0, reports)
+
+    def _came(self, after: str, item: _Item) -> bool:
+        """Whether a block is the beginning of a text that was streamed there."""
+        return item.role == "assistant" and any(
+            item.text and text.startswith(item.text) for text in self._streamed.get(after, ())
+        )
 
     def _learn(self, items: list[_Item], conversation: int, head: tuple[str, str]) -> None:
         head = self._heads.setdefault(head, head)  # one for all, since there are few
@@ -171,6 +183,9 @@ class Ledger:
         tokens, head = estimate(content), _head(body)
         with self._lock:
             self._learn(said, place.conversation, head)
+            if body.get("stream"):
+                for before, item in zip([place.link, *(one.link for one in said)], said, strict=False):
+                    self._streamed[before] = (*self._streamed.get(before, ()), item.text)
             if answer.stop_reason in ("pause_turn", "compaction") and said:
                 self._paused.add(said[-1].link)
             if answer.container is not None and said:
@@ -224,7 +239,7 @@ def _continued(link: str, n: int, message: dict[str, Any]) -> list[_Item]:
         if block["type"] == "text" and not block["text"].strip():
             continue
         link = _digest(f"{link}{role}{_canonical(block)}")
-        items.append(_Item(f"messages.{n}.content.{at}", role, link))
+        items.append(_Item(f"messages.{n}.content.{at}", role, link, block.get("text", "")))
     return items
 
 

@@ -20,6 +20,9 @@ SUPPORT = (
 )
 """What a user is told if a conversation has ended and somebody may be at risk: no model answers there."""
 
+STOPPED, DROPPED = "stopped", "dropped"
+"""Why an answer is not whole, beside the reasons of a model's API: its reader stopped it, or it broke off."""
+
 NEW_CONVERSATION, BRANCH, FEEDBACK = "new_conversation", "branch", "feedback"
 
 
@@ -76,7 +79,9 @@ class Reply:
     Attributes:
         text: what the user is to read.
         stop_reason: why the model stopped, in the API's terms. Only after `end_turn` is the answer whole; after
-            `tool_use` it waits for the results of `tool_calls`: pass them to `answer`, with `pending`.
+            `tool_use` it waits for the results of `tool_calls`: pass them to `answer`, with `pending`. `stopped` and
+            `dropped` say that a stream was not read to its end: what was shown is kept, and counts as no redirection
+            and no warning.
         messages: the turn as messages of the API, thinking and tool calls included.
         version: of the assistant turn; None if it is not recorded, as while it waits for tools.
         recorded: the events that the law recorded in this turn, beside the two turns.

@@ -33,6 +33,33 @@ Consultation = Generator[Consult, Opinion | Failure | None, Answer]
 """A part of a turn that may ask the assessor, and what it returns."""
 
 
+class BrokenOff(Exception):
+    """Is thrown into a turn that breaks off while people read it.
+
+    Attributes:
+        reason: why, as the record will say: `STOPPED` or `DROPPED`.
+        message: what has come of the message under way, None if none is.
+    """
+
+    def __init__(self, reason: str, message: Any = None) -> None:
+        super().__init__(reason)
+        self.reason, self.message = reason, message
+
+
+def break_off(steps: Steps, cut: BrokenOff) -> Outcome | None:
+    """Break off a turn; return what it keeps of what was shown, None if nothing was shown."""
+    try:
+        steps.throw(cut)
+    except BrokenOff as thrown:
+        if thrown is cut:
+            return None
+        raise
+    except StopIteration as done:
+        outcome: Outcome = done.value
+        return outcome
+    raise AssertionError("a turn that breaks off asks for nothing more")
+
+
 def advance(steps: Steps, value: Any) -> Ask | Consult | Wait | Outcome:
     """Go on with a turn; return what it asks for next, or what came of it."""
     try:
