@@ -1,4 +1,4 @@
-"""Everything that a store has of one account: to hand it out, to erase it, and to hold it from erasure.
+"""What is done with many conversations: those of an account are handed out, erased and held; those of an age, erased.
 
 A legal hold is of one conversation: of its whole tree, under whichever edition of the law. A hold on an account is one
 on each conversation that it has by then, each an event of its own, so that the log of a conversation says by itself
@@ -17,14 +17,16 @@ from lastresort.domain.values import Actor, ErasureCause, LegalHold
 
 from .arguments import checked_id
 from .directory import MOST_ROWS, ConversationRow, HoldList, HoldPage
-from .outcomes import Receipt
+from .outcomes import Receipt, SpokenSince
 from .transcript import Block, blocks_of, erasures
 
 if TYPE_CHECKING:
     from .conversations import Conversations
+    from .service import Service
 
-_ERASED, _HELD = (
-    uuid.uuid5(uuid.NAMESPACE_URL, f"https://github.com/lastresort/{act}-account") for act in ("erase", "hold")
+_ERASED, _HELD, _RETAINED = (
+    uuid.uuid5(uuid.NAMESPACE_URL, f"https://github.com/lastresort/{act}")
+    for act in ("erase-account", "hold-account", "retain")
 )
 _JOINT = " "  # between the conversation and the hold of a cursor; no id has one
 
@@ -52,6 +54,20 @@ class AccountHold(NamedTuple):
 
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
+    refused: Mapping[str, Refused]
+
+
+class Retention(NamedTuple):
+    """What became of the conversations in which nobody spoke since a time.
+
+    Attributes:
+        before: that time, ISO 8601 in UTC.
+        erased: the conversations whose words are gone; after a dry run, would be. Not those that had none before.
+        refused: those that the law let nobody erase, as under a legal hold, and why. Their words are all there.
+    """
+
+    before: str
+    erased: tuple[str, ...]
     refused: Mapping[str, Refused]
 
 
@@ -116,6 +132,56 @@ def erase_all(
         else:
             erased.append(row.conversation)
     return AccountErasure(tuple(erased), refused)
+
+
+def erase_older(
+    conversations: "Conversations", before: str, by: Actor, *, dry_run: bool, progress: Callable[[int], None]
+) -> Retention:
+    """Erase every conversation in which nobody spoke since a time, those first that are silent for longest.
+
+    What is left of an erasure that was interrupted is erased too: a conversation is done when neither words nor a key
+    of it are kept.
+    """
+    service, looked_at = conversations.service, 0
+    erased: list[str] = []
+    refused: dict[str, Refused] = {}
+    for rows in _silent_since(conversations, before):
+        words = service.ports.store.with_words(row.conversation for row in rows)
+        for conversation in (row.conversation for row in rows):
+            if conversation in words or service.ports.vault.has_key(conversation):
+                outcome = _erase_old(service, conversation, before, by, dry_run=dry_run)
+                if isinstance(outcome, Refused):
+                    refused[conversation] = outcome
+                elif outcome:
+                    erased.append(conversation)
+            looked_at += 1
+            progress(looked_at)
+    return Retention(before, tuple(erased), refused)
+
+
+def _silent_since(conversations: "Conversations", before: str) -> Iterator[tuple[ConversationRow, ...]]:
+    """Yield the conversations in which nobody spoke since a time, in pages."""
+    after: str | None = None
+    while True:
+        page = conversations.list(until=before, by="last_turn", order="oldest", after=after, limit=MOST_ROWS)
+        yield page.rows
+        if (after := page.after) is None:
+            return
+
+
+def _erase_old(service: "Service", conversation: str, before: str, by: Actor, *, dry_run: bool) -> Refused | bool:
+    """Erase a conversation; False if somebody spoke meanwhile. The same words are erased by the same command."""
+    if dry_run:
+        return service.refusal_to_erase(conversation, by=by, cause=ErasureCause.RETENTION) or True
+    said = sorted(service.words.said_on(conversation, service.reading.tree(conversation)))
+    id = uuid.uuid5(_RETAINED, " ".join((by.kind, by.id, conversation, *said))).hex
+    try:
+        outcome = service.erase_conversation(
+            conversation, by=by, cause=ErasureCause.RETENTION, command_id=id, spoken_before=before
+        )
+    except SpokenSince:
+        return False
+    return outcome if isinstance(outcome, Refused) else True
 
 
 def hold_all(conversations: "Conversations", account: str, hold: LegalHold, by: Actor, command_id: str) -> AccountHold:

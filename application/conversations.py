@@ -1,7 +1,7 @@
 """What an embedder holds first: the conversations in a store, with lists of them and of their branches."""
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, get_args
 from uuid import NAMESPACE_URL, uuid5
@@ -17,7 +17,9 @@ from .accounts import (
     AccountErasure,
     AccountHold,
     ExportedConversation,
+    Retention,
     erase_all,
+    erase_older,
     export_all,
     hold_all,
     holds_page,
@@ -38,6 +40,7 @@ from .directory import (
     name,
     one_of,
     parsed_cursor,
+    utc,
 )
 from .experiments import Experiment
 from .outcomes import Page, Receipt, listed
@@ -48,6 +51,11 @@ from .service import Service
 _STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
 _LAST_POSITION = 2**63 - 1
 """The last position that a log can have."""
+
+
+RETENTION = Actor(kind=ActorKind.SYSTEM, id="retention")
+"""Who erases by age, where nobody is named."""
+_LONGEST = timedelta(days=36_500)
 
 
 class Conversations:
@@ -227,6 +235,34 @@ class Conversations:
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
         return erase_all(self, checked_id("account", account), by, cause, id)
+
+    def retain(
+        self,
+        older_than: timedelta,
+        *,
+        by: Actor = RETENTION,
+        dry_run: bool = False,
+        progress: Callable[[int], None] = lambda looked_at: None,
+    ) -> Retention:
+        """Erase every word of the conversations in which nobody spoke for that long, and destroy their keys.
+
+        What the law refuses to erase, as under a legal hold, is left whole and named. If this is interrupted, send it
+        again, and what is left to do is done. Meant to be sent again and again: a conversation that is erased already
+        costs a look.
+
+        Args:
+            older_than: how long ago, by the clock, somebody has to have spoken last on any branch.
+            by: who erases, as the log will say; the system, if nobody is named.
+            dry_run: whether to say only what would be erased, and what would not.
+            progress: is told after each conversation how many were looked at.
+
+        Raises:
+            Contended: as every act.
+            ValueError: `older_than` is out of range, or these conversations were opened without a directory.
+        """
+        if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= _LONGEST:
+            raise ValueError(f"older_than: a timedelta is needed, from nothing to {_LONGEST.days:,} days")
+        return erase_older(self, utc(self.service.ports.clock() - older_than), by, dry_run=dry_run, progress=progress)
 
     def hold_account(
         self,

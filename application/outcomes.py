@@ -35,6 +35,10 @@ class Contended(RuntimeError):
     """Others kept writing first. Nothing was recorded; the command may be sent again."""
 
 
+class SpokenSince(Exception):
+    """Somebody spoke in a conversation that was to be erased by its age. Nothing was recorded."""
+
+
 class Receipt(NamedTuple):
     """What a command recorded, and the state of its branch after that."""
 

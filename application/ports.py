@@ -158,6 +158,10 @@ class EventStore(Protocol):
         """Return the sealed words that are kept of what stands at `places`."""
         ...
 
+    def with_words(self, trees: Iterable[str]) -> set[str]:
+        """Return those of `trees` of which sealed words are kept, on any branch."""
+        ...
+
     def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[ListRow]:
         """Return up to `limit` branches of a list, in the order in which they began, after position `after`."""
         ...
@@ -194,6 +198,10 @@ class Vault(Protocol):
         Raises:
             SealBroken: the bytes were not sealed for this place and role.
         """
+        ...
+
+    def has_key(self, conversation: str) -> bool:
+        """Whether the conversation has a key that its words are sealed with."""
         ...
 
     def renew(self, conversation: str) -> None:

@@ -5,7 +5,7 @@ given only on a fresh one. Nothing but the log is trusted.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC
 
 from pydantic import ConfigDict, TypeAdapter
@@ -36,6 +36,7 @@ from lastresort.domain.events import (
     Event,
     RiskCleared,
     RiskRaised,
+    UserTurnTaken,
 )
 from lastresort.domain.law import broken_rules
 from lastresort.domain.rules import Hold, hold_after_ending, hold_after_refusal
@@ -44,7 +45,8 @@ from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
 from .arguments import checked
-from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal, Stopwatch
+from .directory import utc
+from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal, SpokenSince, Stopwatch
 from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
@@ -55,6 +57,7 @@ _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
 _LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which is free for a moment now and then
 _HALVES = (BranchOff, OpenBranch)
+_TURNS = (UserTurnTaken, AssistantTurnTaken)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ErasureHeld, ErasureReleased, ContentErased)
 
 
@@ -261,7 +264,9 @@ class Service:
             check_same_child(command, child, outcome.events)
         return outcome
 
-    def erase_conversation(self, branch: str, *, by: Actor, cause: ErasureCause, command_id: str) -> Receipt | Refused:
+    def erase_conversation(
+        self, branch: str, *, by: Actor, cause: ErasureCause, command_id: str, spoken_before: str | None = None
+    ) -> Receipt | Refused:
         """Erase every word of the conversation that `branch` belongs to, and destroy its key.
 
         The law is asked first. What it lets through is recorded once the conversation's keys are retired, so that what
@@ -269,8 +274,13 @@ class Service:
         interrupted, send it again under the same `command_id`: what is left to do is done. What was said since is not
         meant, and stays.
 
+        Args:
+            branch, by, cause, command_id: as `EraseContents` has them.
+            spoken_before: a time, ISO 8601 in UTC: nothing is erased if somebody spoke then or later.
+
         Raises:
             UnknownBranch: the store has no such branch.
+            SpokenSince: somebody spoke, on one of its branches.
             CommandIdReused, Contended: as `execute`.
         """
         command = checked(EraseContents, id=command_id, by=by, contents=(), cause=cause)
@@ -279,14 +289,11 @@ class Service:
         def attempt(fresh: bool) -> Receipt | Refusal:
             nonlocal retired
             before = self.reading.tree(branch)
-            said = tuple(self.words.said_on(tree, before))  # in this order: what comes later conflicts with the states
-            decision = decide(command.model_copy(update={"contents": said}), before[branch])
-            if isinstance(decision, Refused):
-                return Refusal(decision, before[branch])
-            written = dict.fromkeys((branch, *before), decision.events)
-            broken = tuple(b for other, events in written.items() for b in broken_rules(before[other], events))
-            if broken:
-                return Refusal(Refused(decision.events[0].kind, broken), before[branch])
+            written = self._erasure(command, branch, before)
+            if isinstance(written, Refusal):
+                return written
+            if spoken_before is not None and self._last_turn(tree, before) >= spoken_before:
+                raise SpokenSince(tree)
             keys = self.ports.vault.retire(tree)
             receipt = self._append(command, before, written)
             retired = keys  # only now: if another delivery was first, words may be sealed under these since
@@ -299,6 +306,32 @@ class Service:
         said = self.words.said_on(tree, self.reading.tree(branch))
         self.words.destroy(tree, retired, {digest: said[digest] for digest in erased})
         return outcome
+
+    def refusal_to_erase(self, branch: str, *, by: Actor, cause: ErasureCause) -> Refused | None:
+        """Ask what would stand in the way of `erase_conversation`, now; None if nothing. Records nothing."""
+        command = checked(EraseContents, id="asked", by=by, contents=(), cause=cause)
+        found = self._erasure(command, branch, self.reading.tree(branch))
+        return found.refused if isinstance(found, Refusal) else None
+
+    def _erasure(
+        self, command: EraseContents, branch: str, before: dict[str, Conversation]
+    ) -> dict[str, tuple[Event, ...]] | Refusal:
+        """Return what is to be recorded on each branch of a tree to erase all that was said on them."""
+        state = before[branch]
+        said = tuple(self.words.said_on(state.conversation, before))  # now: what comes later conflicts with the states
+        decision = decide(command.model_copy(update={"contents": said}), state)
+        if isinstance(decision, Refused):
+            return Refusal(decision, state)
+        written: dict[str, tuple[Event, ...]] = dict.fromkeys((branch, *before), decision.events)
+        broken = tuple(one for other, events in written.items() for one in broken_rules(before[other], events))
+        return Refusal(Refused(decision.events[0].kind, broken), state) if broken else written
+
+    def _last_turn(self, tree: str, branches: Iterable[str]) -> str:
+        """Return when somebody last spoke on branches, ISO 8601 in UTC; nothing, if nobody did."""
+        turns = (
+            one for branch in branches for one in self.ports.store.read(tree, branch) if isinstance(one.event, _TURNS)
+        )
+        return max((utc(one.recorded_at) for one in turns), default="")
 
     def _until_decided(
         self,

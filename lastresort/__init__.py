@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lastresort.adapters.asyncio import AsyncChat, AsyncConversations, open_async_conversations
     from lastresort.adapters.databases.errors import StoreError
     from lastresort.adapters.opening import open_conversations
-    from lastresort.application.accounts import AccountErasure, AccountHold, ExportedConversation
+    from lastresort.application.accounts import AccountErasure, AccountHold, ExportedConversation, Retention
     from lastresort.application.authority import NotAllowed, Principal, as_actor
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
@@ -61,7 +61,7 @@ _HOMES = {
     "adapters.asyncio": ("AsyncChat", "AsyncConversations", "open_async_conversations"),
     "adapters.databases.errors": ("StoreError",),
     "adapters.opening": ("open_conversations",),
-    "application.accounts": ("AccountErasure", "AccountHold", "ExportedConversation"),
+    "application.accounts": ("AccountErasure", "AccountHold", "ExportedConversation", "Retention"),
     "application.authority": ("NotAllowed", "Principal", "as_actor"),
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
@@ -132,6 +132,7 @@ __all__ = [
     "Receipt",
     "RecordedEvent",
     "Refused",
+    "Retention",
     "Risk",
     "Rule",
     "StoreError",

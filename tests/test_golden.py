@@ -79,6 +79,9 @@ class _Unsealed:
     def open(self, conversation: str, branch: str, version: int, sealed: SealedWords, role: str = "") -> str | None:
         return str(json.loads(sealed.data)[3])
 
+    def has_key(self, conversation: str) -> bool:
+        raise AssertionError
+
     def renew(self, conversation: str) -> None:
         """There is no key."""
 

@@ -215,6 +215,13 @@ class NeverWakes(Broken):
         return False
 
 
+class FindsWordsOfRootsOnly(Broken):
+    """It looks for words on the root of a tree alone."""
+
+    def with_words(self, trees: Iterable[str]) -> set[str]:
+        return {tree for tree in trees if self.store.contents([Place(tree, version) for version in range(1, 9)])}
+
+
 SEEDED = {
     AcceptsGaps: "versions_have_no_gaps",
     TakesVersionsTwice: "a_version_is_taken_once",
@@ -233,6 +240,7 @@ SEEDED = {
     FindsTheRootOnly: "a_tree_is_known_by_each_of_its_branches",
     ReadsTheWholeLog: "the_log_is_followed_from_anywhere",
     NeverWakes: "the_log_is_followed_from_anywhere",
+    FindsWordsOfRootsOnly: "trees_with_words_are_known",
     ImportsOneByOne: "an_import_is_seen_as_a_whole",
     LosesBranches: "a_command_is_found_in_log_order",
 }

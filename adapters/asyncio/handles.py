@@ -220,6 +220,7 @@ class AsyncConversations:
     words = _awaited(Conversations.words)
     erase_conversation = _awaited(Conversations.erase_conversation)
     erase_account = _awaited(Conversations.erase_account)
+    retain = _awaited(Conversations.retain)
     hold_account = _awaited(Conversations.hold_account)
     release_account = _awaited(Conversations.release_account)
     holds = _awaited(Conversations.holds)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 from rich.tree import Tree
 
@@ -235,3 +235,13 @@ def copying(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=out, disable=quiet or not out.is_terminal, transient=True) as bar:
         task = bar.add_task("copying", total=None)
         yield lambda left, total: bar.update(task, total=total, completed=total - left)
+
+
+@contextmanager
+def counting(what: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show how far something has come that nobody knows the length of; yields what is to be told."""
+    out = progress()
+    columns = SpinnerColumn(), TextColumn("{task.completed:,} {task.description}")
+    with Progress(*columns, console=out, disable=quiet or not out.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done: bar.update(task, completed=done)

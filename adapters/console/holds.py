@@ -1,19 +1,23 @@
-"""The commands for what is kept and for how long: hold, release, holds."""
+"""The commands for what is kept, and for how long: hold, release, holds, retain."""
 
+import re
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 
 import click
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.accounts import AccountHold
-from lastresort.application.conversations import Conversations
+from lastresort.application.conversations import RETENTION, Conversations
 from lastresort.application.directory import MOST_ROWS, HoldRow
 from lastresort.domain.decider import Refused
+from lastresort.domain.rules import HELD_FROM_ERASURE
 from lastresort.domain.values import Actor, ActorKind, HoldReason
 
 from .options import REFUSED, F, Name, json_option, opened, store_option
 
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _hold = click.argument("hold", type=Name(), metavar="HOLD")
 _operator = click.option(
     "--operator",
@@ -170,4 +174,56 @@ def _tell(hold: str, done: AccountHold, changed: str, unchanged: str, as_json: b
     sys.exit(REFUSED if done.refused else 0)
 
 
-COMMANDS = (hold, release, holds)
+class Age(click.ParamType[timedelta]):
+    """How long ago: a number, and `h`, `d` or `w` for hours, days or weeks."""
+
+    name = "age"
+
+    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,6})([hdw])", value)
+        if found is None:
+            raise BadInput(f"{value!r} is no age: a number and h, d or w for hours, days or weeks, as 180d")
+        return int(found[1]) * _UNITS[found[2]]
+
+
+@click.command()
+@click.option(
+    "--older-than", type=Age(), required=True, metavar="AGE", help="When somebody spoke last: 180d, 26w or 12h ago."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be erased, and erase nothing.")
+@click.option(
+    "--operator", type=Name(), metavar="ID", help="Who erases, for the log, if it is not a job of the system."
+)
+@store_option
+@json_option
+def retain(older_than: timedelta, dry_run: bool, operator: str | None, url: str, as_json: bool) -> None:
+    """Erase the words of old conversations, for good. The events stay, without words.
+
+    A conversation is as old as what was last said on any of its branches. What is under a legal hold is left, and
+    named. Run it every day; if it is interrupted, run it again.
+
+    Exit status: 0 if all is erased that is not held; 1 if something else was in the way.
+    """
+    from . import display
+
+    by = Actor(kind=ActorKind.OPERATOR, id=operator) if operator else RETENTION
+    with opened(url) as conversations, display.counting("looked at", as_json) as progress:
+        try:
+            done = conversations.retain(older_than, by=by, dry_run=dry_run, progress=progress)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+    refused = {one: [broken.rule for broken in why.broken] for one, why in done.refused.items()}
+    if as_json:
+        told = {"before": done.before, "dry_run": dry_run, "erased": done.erased, "refused": refused}
+        display.print_json(told)
+    else:
+        would = "would be erased" if dry_run else "erased"
+        click.echo(f"{len(done.erased):,} {would}, {len(refused):,} kept; nobody spoke in them since {done.before}")
+        for one, why in done.refused.items():
+            click.echo(f"{one}: {'; '.join(map(str, why.broken))}")
+    sys.exit(REFUSED if any(set(why) != {HELD_FROM_ERASURE.id} for why in refused.values()) else 0)
+
+
+COMMANDS = (hold, release, holds, retain)

@@ -174,6 +174,10 @@ class ReplayStore:
         """See `application.ports.EventStore`."""
         return self._store.contents(places)
 
+    def with_words(self, trees: Iterable[str]) -> set[str]:
+        """See `application.ports.EventStore`."""
+        return self._store.with_words(trees)
+
     def page(self, which: List, *, after: int = 0, limit: int = 50) -> Sequence[ListRow]:
         """See `application.ports.EventStore`."""
         return self._store.page(which, after=after, limit=limit)
@@ -198,6 +202,10 @@ class PlainVault:
         """See `application.ports.Vault`."""
         words = sealed.data[1:].decode()
         return Messages(words) if sealed.data[:1] == b"m" else words
+
+    def has_key(self, conversation: str) -> bool:
+        """See `application.ports.Vault`."""
+        return False
 
     def renew(self, conversation: str) -> None:
         """See `application.ports.Vault`."""

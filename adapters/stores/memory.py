@@ -213,6 +213,12 @@ class MemoryStore(POPOApplicationRecorder):
         with self._database_lock:
             return {place: self._contents[place] for place in places if place in self._contents}
 
+    def with_words(self, trees: Iterable[str]) -> set[str]:
+        """Return trees of which words are kept. See `application.ports.EventStore`."""
+        with self._database_lock:
+            wanted, held = set(trees), {place.branch for place in self._contents}
+            return wanted & {tree for branch in held if (tree := self.tree_of(branch)) is not None}
+
     def drop(self, places: Iterable[Place]) -> None:
         """Erase sealed words. See `application.ports.EventStore`."""
         self.write([], checked_places(places))

@@ -188,6 +188,23 @@ class SQLStore(ABC):
                     found[place] = data
         return found
 
+    def with_words(self, trees: Iterable[str]) -> set[str]:
+        """Return trees of which words are kept. See `application.ports.EventStore`."""
+        wanted = [tree for tree in dict.fromkeys(trees) if is_id(tree)]
+        found: set[str] = set()
+        for start in range(0, len(wanted), _MOST_AT_ONCE):
+            some = wanted[start : start + _MOST_AT_ONCE]
+            marks = ", ".join(["%s"] * len(some))
+            rows = self._read(
+                f"SELECT r.originator_id FROM {{events}} r WHERE r.originator_id IN ({marks}) AND EXISTS "
+                "(SELECT 1 FROM {schema}branches b JOIN {events} f ON f.{position} = b.position "
+                "JOIN {events} e ON e.originator_id = f.originator_id JOIN {schema}contents c "
+                "ON c.position = e.{position} WHERE b.root = r.{position})",
+                *some,
+            )
+            found.update(str(tree) for (tree,) in rows)
+        return found
+
     def drop(self, places: Iterable[Place]) -> None:
         """Erase sealed words. See `application.ports.EventStore`."""
         with reached():

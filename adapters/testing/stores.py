@@ -242,6 +242,20 @@ def words_come_and_go_with_their_events(store: EventStore) -> None:
 
 
 @_promise
+def trees_with_words_are_known(store: EventStore) -> None:
+    said = (NewEvent("a", 1, SAID, SEALED.data),)
+    store.append(Append("a", "one", "one", THEN.isoformat(), said))
+    store.append(_append("two", ("b", 1)))
+    opened = BranchOpened(by=LEFT.by, conversation="b", parent="b", at=1, cause=ForkCause.EDIT, risks=())
+    of_a_child = (NewEvent("b2", 2, opened), NewEvent("b2", 3, SAID, SEALED.data))
+    store.append(Append("b", "three", "three", THEN.isoformat(), of_a_child))
+    assert store.with_words(["a", "b", "c", "b2"]) == {"a", "b"}, "a tree whose words are kept is not known as one"
+    assert store.with_words([]) == set(), "trees come that nobody asked for"
+    store.append(_append("four", ("a", 2), erased=(Place("a", 1),)))
+    assert store.with_words(["a", "b"]) == {"b"}, "a tree is known as one whose words are kept, and they are erased"
+
+
+@_promise
 def of_several_writers_one_comes_first(store: EventStore) -> None:
     writers, rounds = 4, 8
     outcomes: list[tuple[int, bool]] = []

@@ -127,6 +127,9 @@ class AesGcmVault:
             self._at_hand.popitem(last=False)
         return ready
 
+    def has_key(self, conversation: str) -> bool:
+        return self._keys.of(conversation) is not None
+
     def renew(self, conversation: str) -> None:
         with self._lock:
             self._at_hand.pop(conversation, None)

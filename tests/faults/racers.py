@@ -1,19 +1,20 @@
 """What runs in the processes that race each other."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
-from lastresort import Chat, Ground, Refused
+from lastresort import Chat, ErasureCause, Ground, HoldReason, Refused
 from lastresort.application.outcomes import Receipt
 
-from .acts import open_at
+from .acts import OPERATOR, open_at
 from .zygote import Link
 
 
 def race(link: Link, url: str) -> None:
     """Take part in race after race: get ready with what is seen by then, act at the word, say what came of it.
 
-    A race is [conversation, `user` or `end`, command id, seconds that are given to the others].
+    A race is [branch, one of `ROLES`, command id, seconds that are given to the others].
     """
     chats = open_at(url)
     while (race := link.hear()) is not None:
@@ -28,12 +29,19 @@ def race(link: Link, url: str) -> None:
     chats.close()
 
 
+ROLES: dict[str, Callable[[Chat, str], object]] = {
+    "user": lambda chat, id: chat.user_turn("wait", command_id=id),
+    "end": lambda chat, id: chat.end(Ground.USER_REQUEST, command_id=id),
+    "hold": lambda chat, id: chat.hold("case", reason=HoldReason.LITIGATION, by=OPERATOR, command_id=id),
+    "erase a turn": lambda chat, id: chat.erase(2, by=OPERATOR, command_id=id),
+    "erase all": lambda chat, id: chat.conversations.erase_conversation(
+        chat.branch, by=OPERATOR, cause=ErasureCause.RETENTION, command_id=id
+    ),
+}
+
+
 def _outcome(chat: Chat, role: str, command_id: str) -> list[Any]:
-    outcome: object
-    if role == "user":
-        outcome = chat.user_turn("wait", command_id=command_id)
-    else:
-        outcome = chat.end(Ground.USER_REQUEST, command_id=command_id)
+    outcome = ROLES[role](chat, command_id)
     if isinstance(outcome, Receipt):
         return ["committed", outcome.version]
     return ["refused", *outcome.rules] if isinstance(outcome, Refused) else ["ended"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lastresort import Chat, Risk, Verdict
+from lastresort import Chat, Conversations, Risk, Verdict
+from lastresort.application.ports import Place
 from lastresort.domain.events import (
     AppealDecided,
     AppealFiled,
@@ -19,6 +20,7 @@ from lastresort.domain.events import (
     RecordedEvent,
     RiskRaised,
     UserTurnTaken,
+    content_of,
 )
 
 from ..stores import done
@@ -137,6 +139,52 @@ def winner(raced: list[RecordedEvent], told: dict[str, list[list[Any]]]) -> str:
     refused = [answers[0] for command, answers in told.items() if command[-1] in "ef"]
     assert all("judges-the-latest" in rules for rules in refused), refused
     return "user"
+
+
+@pytest.mark.parametrize("erasing", ["erase all", "erase a turn"])
+def test_a_legal_hold_against_an_erasure(new_url: Callable[[], str], racers: Any, erasing: str) -> None:
+    """On two branches of a conversation. Whichever is recorded first wins, and words are never half gone."""
+    url, random, rounds = new_url(), Random(3), size(40, 10_000)
+    workers = racers(race, [[url]] * 2)
+    first = {"hold": 0, "erase": 0}
+    with closing(open_at(url)) as chats:
+        for number in range(rounds):
+            name = f"c-{number}"
+            chat = chats.start(model="m", conversation=name, law=1 + number % 2)
+            done(chat.user_turn("Keep this, or erase it."))
+            done(chat.assistant_turn("One of the two."))
+            done(chat.edit(2, "Or this.", child=f"{name}-child"))
+            branches, roles = random.sample([name, f"{name}-child"], 2), ["hold", erasing]
+            if erasing == "erase a turn":
+                branches = [f"{name}-child", name]  # where that turn stands
+            ahead = [random.uniform(0, most) for most in (0.012, 0.004)]  # to erase takes longer
+            parts = [[b, r, f"{name}-{r[:5]}", a] for b, r, a in zip(branches, roles, ahead, strict=True)]
+            outcomes = run(workers, parts, random)
+            first[first_of_the_two(chats, name, outcomes, 3 if erasing == "erase all" else 1)] += 1
+            if number % 1_000 == 999:
+                print(f"{erasing}: {number + 1} of {rounds}, {first}", flush=True)
+        check_log(chats, list(chats.store.log()))
+    print(f"a hold against {erasing}, {rounds} conversations: came first: {first}")
+    assert min(first.values()) > 0
+
+
+def first_of_the_two(chats: Conversations, name: str, outcomes: list[list[Any]], meant: int) -> str:
+    """Hold the words of a conversation to the log of the race, and return who came first.
+
+    Both are there, in that order on every branch, where words were erased and there was no more to hold.
+    """
+    (held, *_), (erased, *why) = outcomes
+    assert held == "committed"
+    log = chats.tree_log(name)
+    for branch in (name, f"{name}-child"):
+        kinds = [one.kind for one in log if one.branch == branch and one.kind in ("ErasureHeld", "ContentErased")]
+        assert kinds == (["ContentErased", "ErasureHeld"] if erased == "committed" else ["ErasureHeld"])
+    said = [Place(one.branch, one.version) for one in log if content_of(one.event)]
+    words, sealed = chats.words(log), chats.store.contents(said)
+    assert len(said) == 3
+    assert len(words) == len(sealed) == (3 - meant if erased == "committed" else 3)
+    assert why == ([outcomes[1][1]] if erased == "committed" else ["held-from-erasure"])
+    return "erase" if erased == "committed" else "hold"
 
 
 def test_a_command_that_is_delivered_several_times_at_once(new_url: Callable[[], str], racers: Any) -> None:

@@ -1,0 +1,261 @@
+"""Words are erased by the age of what was last said; what is held stays, and is named."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from lastresort import Chat, Conversations, ErasureCause, HoldReason, Rating, Risk, Verdict
+from lastresort.application.service import Service
+from lastresort.domain.events import ContentErased, TurnAssessed
+from lastresort.projections import audit
+
+from .cli_kit import LASTRESORT, run
+from .service_kit import another, done, talk
+from .stores import ASSESSOR, DURABLE_STORES, MODEL, OPERATOR, STORES, new_url, opened
+
+__all__ = ["run"]
+
+YEAR, DAY = 2020, timedelta(days=1)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = datetime(YEAR, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=STORES)
+def chats(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Conversations]:
+    with opened(new_url(request.param, request), clock=clock) as conversations:
+        yield conversations
+
+
+def told(chats: Conversations, *names: str) -> list[Chat]:
+    found = [chats.start(model=MODEL.id, account="a-17", conversation=name) for name in names]
+    for chat in found:
+        talk(chat, f"This is said in {chat.branch}.", "So it is.")
+    return found
+
+
+def kept(chats: Conversations, *names: str) -> list[str]:
+    return [name for name in names if chats.words(chats.tree_log(name))]
+
+
+def erasures(chats: Conversations) -> list[str]:
+    return [one.branch for one in chats.store.log() if isinstance(one.event, ContentErased)]
+
+
+def test_the_old_go_and_the_young_stay(chats: Conversations, clock: Clock) -> None:
+    """By what was last said on any branch. The system erases, by way of retention; a second time it finds nothing."""
+    old, revived, branched = told(chats, "old", "revived", "branched")
+    clock.now += 100 * DAY
+    talk(revived, "I am back.")
+    done(branched.edit(2, "I am back, too.", child="child"))
+    told(chats, "young")
+    clock.now += 100 * DAY
+    done(old.feedback(Rating.UP))  # nobody spoke by that
+    looked_at: list[int] = []
+    what = chats.retain(180 * DAY, progress=looked_at.append)
+    assert what == ("2020-01-21T00:00:00.000000+00:00", ("old",), {})
+    assert looked_at == [1]
+    assert kept(chats, "old", "revived", "branched", "young") == ["revived", "branched", "young"]
+    event: Any = next(one.event for one in chats.store.log() if isinstance(one.event, ContentErased))
+    assert (event.cause, event.by.kind, event.by.id) == (ErasureCause.RETENTION, "system", "retention")
+    assert chats.retain(180 * DAY).erased == ()
+    assert chats.retain(100 * DAY).erased == ()  # since then means before then
+    assert chats.retain(99 * DAY, by=OPERATOR).erased == ("branched", "revived", "young")
+    assert kept(chats, "old", "revived", "branched", "young") == []
+    assert erasures(chats) == ["old", "branched", "child", "revived", "young"]
+    assert audit(chats.store.entries()).findings == ()
+
+
+def test_what_is_held_is_left_and_named(chats: Conversations, clock: Clock) -> None:
+    """Until it is released. A dry run says the same and erases nothing."""
+    told(chats, "a", "held", "z")
+    done(chats.chat("held").hold("case-12", reason=HoldReason.LITIGATION, by=OPERATOR))
+    clock.now += 2 * DAY
+    would = chats.retain(DAY, dry_run=True)
+    assert (would.erased, list(would.refused)) == (("a", "z"), ["held"])
+    assert kept(chats, "a", "held", "z") == ["a", "held", "z"]
+    assert erasures(chats) == []
+    assert chats.retain(DAY) == would
+    assert [one.rule for one in would.refused["held"].broken] == ["held-from-erasure"]
+    assert kept(chats, "a", "held", "z") == ["held"]
+    done(chats.chat("held").release_hold("case-12", by=OPERATOR))
+    assert chats.retain(DAY).erased == ("held",)
+
+
+def test_words_that_came_after_an_erasure_grow_old_too(chats: Conversations, clock: Clock) -> None:
+    """Turns, and what is no turn; each erasure is recorded once."""
+    (chat,) = told(chats, "c")
+    clock.now += 2 * DAY
+    assert chats.retain(DAY).erased == ("c",)
+    done(chat.feedback(Rating.DOWN, "You forgot me."))
+    assert chats.retain(DAY).erased == ("c",)
+    talk(chat, "And again.")
+    assert chats.retain(DAY).erased == ()
+    clock.now += 2 * DAY
+    assert chats.retain(DAY).erased == ("c",)
+    assert kept(chats, "c") == []
+    assert len(erasures(chats)) == 3
+
+
+def test_a_key_without_words_is_destroyed(chats: Conversations, clock: Clock) -> None:
+    """They were erased one by one, and copies of them may be in a backup, which the key opens."""
+    (chat,) = told(chats, "c")
+    chats.start(model=MODEL.id, conversation="silent")  # nothing was said: there is nothing to erase
+    done(chat.erase(2))
+    done(chat.erase(3))
+    vault = chats.service.ports.vault
+    clock.now += 2 * DAY
+    assert vault.has_key("c")
+    assert chats.retain(DAY).erased == ("c",)
+    assert not vault.has_key("c")
+    assert chats.retain(DAY).erased == ()
+
+
+def test_someone_who_speaks_meanwhile_is_heard(
+    chats: Conversations, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the directory and the erasure, and between the decision and the append."""
+    first, second = told(chats, "first", "second")
+    clock.now += 2 * DAY
+    erasure, last_turn = Service._erasure, Service._last_turn
+
+    def overtaken(self: Service, command: Any, branch: str, before: Any) -> Any:
+        if branch == "first":
+            monkeypatch.setattr(Service, "_erasure", erasure)
+            talk(first, "Wait.")
+        return erasure(self, command, branch, before)
+
+    def overtaken_later(self: Service, tree: str, branches: Any) -> str:
+        found = last_turn(self, tree, branches)
+        if tree == "second":
+            monkeypatch.setattr(Service, "_last_turn", last_turn)
+            talk(second, "Wait, too.")
+        return found
+
+    monkeypatch.setattr(Service, "_erasure", overtaken)
+    monkeypatch.setattr(Service, "_last_turn", overtaken_later)
+    assert chats.retain(DAY) == ("2020-01-02T00:00:00.000000+00:00", (), {})
+    assert len(chats.words(chats.tree_log("first"))) == len(chats.words(chats.tree_log("second"))) == 3
+    assert erasures(chats) == []
+
+
+def test_an_age_is_a_time(chats: Conversations) -> None:
+    for wrong in (180, -DAY, 36_501 * DAY, None):
+        with pytest.raises(ValueError, match="older_than: a timedelta is needed, from nothing to 36,500 days"):
+            chats.retain(wrong)  # type: ignore[arg-type]
+
+
+def test_there_may_be_more_than_a_page(chats: Conversations, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lastresort.application.accounts.MOST_ROWS", 2)
+    told(chats, "a", "b", "c", "d", "e")
+    clock.now += 2 * DAY
+    assert chats.retain(DAY).erased == ("a", "b", "c", "d", "e")
+
+
+# --- On the command line ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def url(tmp_path: Path, clock: Clock) -> str:
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url, clock=clock) as chats:
+        told(chats, "c-1", "c-2", "c-3")
+        chats.chat("c-2").hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+    return url
+
+
+def test_retention_on_the_command_line(run: Callable[..., Result], url: str) -> None:
+    would = run("retain", "--older-than", "30d", "--dry-run", "--store", url).output
+    assert "2 would be erased, 1 kept; nobody spoke in them since 2" in would
+    assert "c-2: held-from-erasure: legal holds: case-1" in would
+    did = json.loads(run("retain", "--older-than", "4w", "--operator", "op", "--json", "--store", url).output)
+    assert {name: did[name] for name in ("erased", "refused", "dry_run")} == {
+        "erased": ["c-1", "c-3"], "refused": {"c-2": ["held-from-erasure"]}, "dry_run": False,
+    }  # fmt: skip
+    with opened(url) as chats:
+        assert kept(chats, "c-1", "c-2", "c-3") == ["c-2"]
+    assert run("retain", "--older-than", "700h", "--store", url).output.startswith("0 erased, 1 kept")
+
+
+@pytest.mark.parametrize(
+    ("age", "why"),
+    [("180", "is no age: a number and h, d or w"), ("d", "is no age"), ("99999d", "older_than: a timedelta is needed")],
+)
+def test_an_age_that_is_none_is_refused(run: Callable[..., Result], url: str, age: str, why: str) -> None:
+    assert why in run("retain", "--older-than", age, "--store", url, status=2).output
+
+
+def test_what_else_is_in_the_way_shows_in_the_status(run: Callable[..., Result], url: str) -> None:
+    """As a verdict that saw a risk, in a log from elsewhere, and no hold after it."""
+    from lastresort.application.ports import Append, NewEvent
+
+    with opened(url) as chats:
+        verdict = TurnAssessed(by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT)
+        chats.store.append(Append("c-1", "x", "x", f"{YEAR}-01-02T00:00:00+00:00", (NewEvent("c-1", 4, verdict),)))
+    assert "c-1: risk-holds" in run("retain", "--older-than", "30d", "--store", url, status=1).output
+
+
+# --- A kill -----------------------------------------------------------------------------------------------------------
+
+MANY, KILLS = 16, 4
+
+
+@pytest.mark.parametrize("kind", DURABLE_STORES)
+def test_retention_that_was_killed_goes_on(kind: str, request: pytest.FixtureRequest, clock: Clock) -> None:
+    """By SIGKILL, again and again, at any moment: each conversation is whole or erased or goes on being erased."""
+    url, names = new_url(kind, request), [f"c-{number}" for number in range(MANY)]
+    with opened(url, clock=clock) as chats:
+        told(chats, *names)
+        done(chats.chat(names[7]).hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR))
+    random, kills = Random(kind), 0
+    while _killed(url, names, random.uniform(0, 0.05) if kills < KILLS else 60):
+        kills += 1
+    with opened(url) as chats:
+        assert kept(chats, *names) == [names[7]]
+        assert sorted(erasures(chats)) == sorted(name for name in names if name != names[7])
+        assert [name for name in names if chats.service.ports.vault.has_key(name)] == [names[7]]
+        assert another(chats).retain(30 * DAY).erased == ()
+        assert audit(chats.store.entries()).findings == ()
+    print(f"{kind}: {kills} kills")
+    assert kills
+
+
+def _killed(url: str, names: list[str], after: float) -> bool:
+    """Run a retention, and kill it some seconds after its first erasure; return whether that was before its end."""
+    command: list[str | Path] = [LASTRESORT, "retain", "--older-than", "30d", "--json", "--store", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process, opened(url) as chats:
+        erased = len(erasures(chats))
+        while process.poll() is None and len(erasures(chats)) == erased:
+            chats.store.wait(chats.store.head(), 0.05)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(after)
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            return False
+        assert process.returncode == -signal.SIGKILL
+        recorded = set(erasures(chats))
+        for name in names:
+            words = chats.words(chats.tree_log(name))
+            assert len(words) in ((0, 2) if name in recorded else (2,)), "words are half gone"
+        return True
