@@ -73,7 +73,6 @@ def test_another_model_may_be_asked() -> None:
         ("{}", pydantic.ValidationError),
         (json.dumps({**HARMFUL, "severity": 4}), pydantic.ValidationError),
         (json.dumps({**HARMFUL, "severity": None}), pydantic.ValidationError),
-        (json.dumps({**HARMFUL, "category": "No Such Thing"}), pydantic.ValidationError),
         (json.dumps({**HARMFUL, "verdict": "productive"}), pydantic.ValidationError),
         (Answer([text(json.dumps(HARMFUL))], "refusal"), NoOpinion),
         (Answer([text(json.dumps(HARMFUL))], "max_tokens"), NoOpinion),
@@ -84,6 +83,15 @@ def test_another_model_may_be_asked() -> None:
 def test_what_is_no_opinion_is_an_error(answer: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         judged(answer)
+
+
+@pytest.mark.parametrize("category", ["No Such Thing", "kill-ann-tomorrow", "harassment"])
+def test_a_category_is_one_of_those_given(category: str) -> None:
+    """The form has a list of them. Whatever else is named is `other`: no word of a turn enters the log there."""
+    opinion, requests = judged(json.dumps({**HARMFUL, "category": category}))
+    assert opinion.category == "other"
+    form = requests[0]["output_config"]["format"]["schema"]["properties"]["category"]
+    assert [one.get("enum") for one in form["anyOf"]] == [["abuse", "other"], None]
 
 
 def test_what_is_thought_of_a_turn_is_in_no_error() -> None:

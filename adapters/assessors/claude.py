@@ -1,12 +1,14 @@
 """A small Claude that gives a second opinion on a turn."""
 
 import json
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema, create_model
 
 from lastresort.adapters import missing
 from lastresort.adapters.turns.assessor import Case, Opinion
+from lastresort.adapters.turns.tools import OTHER
 from lastresort.domain.values import About, Risk, Verdict
 
 try:
@@ -45,6 +47,17 @@ class Finding(BaseModel):
     about: About
 
 
+@cache
+def _finding(categories: tuple[str, ...]) -> type[Finding]:
+    """Return the form of an answer that names one of `categories` or `other`, and no word of its own: any other one is
+    `other`."""
+    known = (*categories, OTHER)
+    schema = {"anyOf": [{"type": "string", "enum": list(known)}, {"type": "null"}]}
+    one_of_them = AfterValidator(lambda said: said if said is None or said in known else OTHER)
+    named: Any = Annotated[str | None, one_of_them, WithJsonSchema(schema)]
+    return create_model("Finding", __base__=Finding, category=(named, ...))
+
+
 class NoOpinion(Exception):
     """The model gave no answer in the form that was asked for."""
 
@@ -57,7 +70,7 @@ class _Asks:
 
     def _request(self, case: Case) -> dict[str, Any]:
         told = {
-            "categories": [*case.categories, "other"],
+            "categories": [*case.categories, OTHER],
             "before": [{"role": role, "text": text} for role, text in case.before],
             "turn": case.turn,
         }
@@ -66,7 +79,7 @@ class _Asks:
             "max_tokens": self._max_tokens,
             "system": TASK,
             "messages": [{"role": "user", "content": json.dumps(told, ensure_ascii=False)}],
-            "output_format": Finding,
+            "output_format": _finding(case.categories),
             "timeout": self._timeout,
         }
 

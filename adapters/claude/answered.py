@@ -7,14 +7,16 @@ three places: its `model`, a `fallback` block where one model's words give way t
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from anthropic.types import Message
 from anthropic.types.beta import BetaMessage
 
+from lastresort.adapters.turns.replies import Cached
 from lastresort.adapters.turns.tools import Call
 from lastresort.domain.values import Usage
 
-from .words import Block, last_fallback
+from .words import Block, last_fallback, plain
 
 Answer = Message | BetaMessage
 
@@ -43,6 +45,39 @@ def calls_of(content: Sequence[Block], model: str) -> Iterator[Call]:
             writes.pop(0)
         elif block["type"] == "tool_use":
             yield Call(block["id"], block["name"], block["input"], writes[0], place < last)
+
+
+class Details(NamedTuple):
+    """What the answers of a turn say beside its words. It has the names that a `Reply` has for it."""
+
+    message_id: str | None = None
+    request_id: str | None = None
+    refusal_category: str | None = None
+    cached: Cached = Cached()
+    applied_edits: tuple[dict[str, Any], ...] = ()
+
+    def after(self, answer: Answer) -> "Details":
+        """Return what they say with another one."""
+        used, why = answer.usage, answer.stop_details
+        edits = getattr(answer, "context_management", None)
+        return Details(
+            answer.id,
+            getattr(answer, "_request_id", None),
+            why.category if why is not None else None,
+            Cached(
+                self.cached.read + (used.cache_read_input_tokens or 0),
+                self.cached.written + (used.cache_creation_input_tokens or 0),
+            ),
+            (*self.applied_edits, *(plain(edits.applied_edits) if edits is not None else ())),
+        )
+
+
+def container_of(answer: Answer) -> dict[str, Any] | None:
+    """Return the container that the code of an answer ran in, None if there is none."""
+    if answer.container is None:
+        return None
+    kept: dict[str, Any] = plain(answer.container)
+    return {name: kept[name] for name in ("id", "expires_at") if name in kept}
 
 
 def usage_of(answer: Answer) -> Usage:

@@ -41,6 +41,7 @@ class History:
         waiting: what the user said since. A turn that came while the model was answering an earlier one is on the path
             before that answer, and sent after it, as the model saw it.
         setup: what the conversation began with, None if no turn has been kept with it.
+        container: that the latest code of the model ran in, None if there was none.
     """
 
     version: int = 0
@@ -48,6 +49,7 @@ class History:
     turns: tuple[tuple[str, str], ...] = ()
     waiting: tuple[WaitingTurn, ...] = ()
     setup: Mapping[str, Any] | None = None
+    container: Mapping[str, Any] | None = None
 
     def messages(self, without: Sequence[int] = ()) -> list[Message]:
         """Return the messages to send, except the user's turns `without`, by version."""
@@ -56,7 +58,7 @@ class History:
     def after(self, events: Iterable[RecordedEvent], words: Mapping[str, str]) -> "History":
         """Return the history after `events`, given the `words` that are still kept, by digest."""
         answered, turns, waiting = list(self.answered), list(self.turns), list(self.waiting)
-        version, setup = self.version, self.setup
+        version, setup, container = self.version, self.setup, self.container
         for recorded in events:
             event, version = recorded.event, recorded.version
             if isinstance(event, UserTurnTaken):
@@ -65,6 +67,7 @@ class History:
             elif isinstance(event, AssistantTurnTaken):
                 kept, text = _kept("assistant", recorded, words.get(event.content))
                 setup = setup or kept.get("setup")
+                container = kept.get("container", container)
                 seen = kept.get("answers", version)
                 if event.stop_reason != REFUSAL:
                     answered += _sent((said for said in waiting if said.version <= seen), kept.get("without", ()))
@@ -72,7 +75,7 @@ class History:
                 turns += [("user", said.text) for said in waiting if said.version <= seen]
                 turns.append(("assistant", text))
                 waiting = [said for said in waiting if said.version > seen]
-        return History(version, tuple(answered), tuple(turns), tuple(waiting), setup)
+        return History(version, tuple(answered), tuple(turns), tuple(waiting), setup, container)
 
 
 def _sent(waiting: Iterable[WaitingTurn], without: Sequence[int]) -> Iterator[Message]:

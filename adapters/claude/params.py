@@ -3,6 +3,7 @@ be on record already."""
 
 import inspect
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from lastresort.adapters.turns.tools import CALLS
@@ -13,6 +14,8 @@ _OURS = {
     "model": "start the conversation with that model",
     "messages": "they are the chat's",
     "stream": "call `stream`",
+    "compaction": "each request would compact again, and answer nothing; ask for an edit in context_management",
+    "thread": "the conversation is kept here, and sent whole",
 }
 
 
@@ -23,6 +26,36 @@ def check_client(client: Any, *, awaits: bool) -> None:
         name = type(client).__name__
         told = f"{name} is not awaited: pass it to Claude" if awaits else f"{name} is awaited: pass it to AsyncClaude"
         raise TypeError(told)
+
+
+def chosen(params: Mapping[str, Any], *, first: bool, last: bool) -> dict[str, Any]:
+    """Return the choice among the tools for one request of a turn, as a parameter.
+
+    What makes the model call is passed in the first one only: it would have to call for ever. In the last one it may
+    not call.
+    """
+    choice = params.get("tool_choice") or {}
+    if last:
+        return {"tool_choice": {"type": "none"}}
+    if first or choice.get("type") not in ("any", "tool"):
+        return {}
+    return {"tool_choice": {"type": "auto"} | {name: choice[name] for name in (_PARALLEL,) if name in choice}}
+
+
+def container(params: Mapping[str, Any], ran_in: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the container to go on in, as a parameter: the one that earlier code ran in, unless the embedder names one
+    or it has expired."""
+    passed = params.get("container")
+    if ran_in is None or isinstance(passed, str) or (passed or {}).get("id") or _is_over(ran_in.get("expires_at")):
+        return {}
+    return {"container": {**passed, "id": ran_in["id"]} if passed else ran_in["id"]}
+
+
+def _is_over(expires_at: str | None) -> bool:
+    return expires_at is not None and datetime.fromisoformat(expires_at) <= datetime.now(UTC)
+
+
+_PARALLEL = "disable_parallel_tool_use"
 
 
 def check_tools(tools: Iterable[Block]) -> None:

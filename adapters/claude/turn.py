@@ -27,12 +27,25 @@ from lastresort.domain.events import RecordedEvent, content_of
 from lastresort.domain.turn_text import spoken
 from lastresort.domain.values import Actor
 
-from .answered import Answer, calls_of, model_of, usage_of
+from .answered import Answer, Details, calls_of, container_of, model_of, usage_of
 from .history import REFUSAL, Histories, given_without
+from .params import chosen, container
 from .setup import OnChange, Setup
-from .words import Block, carried, finished, kept_assistant, kept_user, marked_last, merged, plain, sendable
+from .words import (
+    Block,
+    carried,
+    finished,
+    kept_assistant,
+    kept_user,
+    marked_last,
+    merged,
+    plain,
+    sendable,
+    well_formed,
+)
 
 WHOLE = "end_turn"
+COMPACTION = "compaction"
 GOES_ON = ("tool_use", "pause_turn")
 REFUSES = (BadRequestError, RequestTooLargeError)
 """What the API says of a request that it will never take; a driver sends it to the turn."""
@@ -110,6 +123,8 @@ def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
     told = _results(pending, results)
     turn = Turn(terms, chat)
     turn.messages, turn.without = list(pending.messages), pending.without
+    turn.details = Details(cached=pending.cached)
+    turn.container = pending.container or turn.container
     said = (spoken(message["content"]) for message in pending.messages if message["role"] == "assistant")
     if (came := turn.guard.go_on(pending, said)) is not None:
         return came
@@ -153,7 +168,9 @@ class Turn:
         self.params = self.setup.resumed(self.history.setup)
         self.messages: list[dict[str, Any]] = []
         self.without: tuple[int, ...] = ()
-        self.rounds = 0
+        self.container = self.history.container
+        self.details = Details()
+        self.rounds = self.compactions = 0
         self.message = ""  # the id of the latest
         self.heard: tuple[list[Block], list[Call]] | None = None  # its blocks and calls, while these are carried out
 
@@ -207,6 +224,9 @@ class Turn:
                 continue
             if answer.stop_reason is None:
                 raise Interrupted("the answer of the API ended before the model had stopped; ask again")
+            if answer.stop_reason == COMPACTION:
+                self._compacted(answer)
+                continue
             self.rounds += 1
             content, calls = self.heard = self._take_message(answer)
             stopped = last or answer.stop_reason not in GOES_ON
@@ -231,11 +251,21 @@ class Turn:
 
     def _take_message(self, answer: Answer) -> tuple[list[Block], list[Call]]:
         """Take in what a message says; return its blocks and calls."""
-        content: list[Block] = plain(answer.content)
+        content: list[Block] = well_formed(plain(answer.content))
         model = model_of(answer, content)
         self.message = answer.id
+        self.details = self.details.after(answer)
+        self.container = container_of(answer) or self.container
         self.guard.spoke(spoken(content), usage_of(answer), model=model)
         return content, list(calls_of(content, model))
+
+    def _compacted(self, answer: Answer) -> None:
+        """Take in a summary, after which the API has paused: the model has not answered yet."""
+        self.compactions += 1
+        if self.compactions > self.terms.rounds:
+            raise Interrupted("the API has only summarized the conversation, again and again; nothing was answered")
+        content, _ = self._take_message(answer)
+        self.messages.append({"role": "assistant", "content": content})
 
     def _do_without(self, refusal: APIStatusError) -> None:
         """Leave out what waits before the user's latest turn, so that a request can be made that the API takes. Raise
@@ -248,8 +278,9 @@ class Turn:
 
     def _request(self, last: bool) -> dict[str, Any]:
         messages = merged(marked_last([*self.history.messages(self.without), *sendable(self.messages)]))
-        request = {**self.terms.params, "model": self.chat.model.id, **self.params, "messages": messages}
-        return request | ({"tool_choice": {"type": "none"}} if last else {})
+        params, first = self.terms.params, not any(message["role"] == "assistant" for message in self.messages)
+        request = {**params, "model": self.chat.model.id, **self.params, "messages": messages}
+        return request | chosen(params, first=first, last=last) | container(params, self.container)
 
     def _stopped(self, stop_reason: str, content: list[Block], calls: Sequence[Call]) -> Outcome:
         """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
@@ -287,6 +318,8 @@ class Turn:
             results=tuple(results),
             messages=tuple(self.messages),
             without=self.without,
+            cached=self.details.cached,
+            container=dict(self.container) if self.container else None,
             **self.guard.waiting(),
         )
         return self._replied(replace(self.guard.reply("tool_use"), tool_calls=calls, pending=pending))
@@ -296,7 +329,8 @@ class Turn:
         setup = self.setup.stored() if self.history.setup is None else None
         # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
         said = [message for message in self.messages if message["role"] == "assistant"]
-        words = kept_assistant(self.messages if sendable(said) else said, self.guard.seen, setup, self.without)
+        kept = self.messages if sendable(said) else said
+        words = kept_assistant(kept, self.guard.seen, setup, self.without, self.container)
         outcome = self.guard.answered(words, message=message, stop_reason=stop_reason, whole=stop_reason == WHOLE)
         if (taken := self.guard.taken) is not None:
             before = [recorded for recorded in self.guard.recorded if recorded.version < taken.version]
@@ -307,7 +341,13 @@ class Turn:
     def _replied(self, outcome: Outcome) -> Outcome:
         """Add to a reply what is of the API."""
         if isinstance(outcome, Reply):
-            return replace(outcome, messages=tuple(self.messages), without=self.without)
+            return replace(
+                outcome,
+                messages=tuple(self.messages),
+                without=self.without,
+                container=self.container["id"] if self.container else None,
+                **self.details._asdict(),
+            )
         return outcome
 
     def given_before(self, outcome: Outcome) -> Outcome:

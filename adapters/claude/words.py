@@ -68,13 +68,19 @@ def carried(value: T) -> T:
 
 
 def kept_assistant(
-    messages: Sequence[Message], answers: int, setup: Mapping[str, Any] | None, without: Sequence[int] = ()
+    messages: Sequence[Message],
+    answers: int,
+    setup: Mapping[str, Any] | None,
+    without: Sequence[int] = (),
+    container: Mapping[str, Any] | None = None,
 ) -> Messages:
     """Return the words to keep of an assistant turn: what it answers, by version, the user's turns that it was given
-    `without`, and in the first one the `setup`."""
+    `without`, the `container` that its code ran in, and in the first one the `setup`."""
     kept: dict[str, Any] = {"messages": messages, "answers": answers}
     if without:
         kept["without"] = without
+    if container is not None:
+        kept["container"] = container
     return Messages(_json(kept if setup is None else kept | {"setup": setup}))
 
 
@@ -181,6 +187,19 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     raise TypeError(f"a {type(value).__name__} is not JSON: pass text, or bytes in base64, as the API takes them")
+
+
+def well_formed(value: Any) -> Any:
+    """Return JSON that a request can carry: half a character (a lone surrogate) becomes U+FFFD."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return value
+    if isinstance(value, dict):
+        return {well_formed(name): well_formed(item) for name, item in value.items()}
+    return [well_formed(item) for item in value] if isinstance(value, list) else value
 
 
 def _json(value: Any) -> str:

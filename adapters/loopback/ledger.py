@@ -8,15 +8,16 @@ Two promises of this project are checked of each request: system prompt and tool
 and what the model said comes back as it was said, after all that came before it then. In other words, a request is what
 was sent before plus new blocks at its end: each branch has its parent's prefix. As with the API, some things make no
 difference: how blocks are spread over messages of one role, a string in place of a block of text, blank text (which the
-API sends and does not take back), marks for the prompt cache, fields that are null, and the order of keys outside the
-input of a tool. Of an answer that was streamed, a text may come back as far as it came: how much of a stream its reader
-has seen, nobody else knows.
+API sends and does not take back), marks for the prompt cache, fields that are null, half a character, and the order of
+keys outside the input of a tool. Of an answer that was streamed, a text may come back as far as it came: how much of a
+stream its reader has seen, nobody else knows.
 """
 
 import json
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from threading import Lock
 from typing import Any, NamedTuple
@@ -90,7 +91,7 @@ class Ledger:
         self._signed: set[str] = set()
         self._paused: set[str] = set()
         self._streamed: dict[str, tuple[str, ...]] = {}  # texts, by what they came after
-        self._containers: dict[str, str] = {}
+        self._containers: dict[str, dict[str, Any]] = {}
         self._lock = Lock()
 
     # --- before the answer --------------------------------------------------------------------------------------
@@ -162,9 +163,12 @@ class Ledger:
         return _items(body)[-1].link in self._paused
 
     def container(self, body: dict[str, Any]) -> str | None:
-        """Return the container that the latest answer in a request that ran code ran it in, by id; None if none did."""
+        """Return the container that the latest answer in a request that ran code ran it in, by id; None if none did, or
+        it has expired."""
         ran = (self._containers[item.link] for item in reversed(_items(body)) if item.link in self._containers)
-        return next(ran, None)
+        latest = next(ran, None)
+        expired = latest is not None and datetime.fromisoformat(latest["expires_at"]) <= datetime.now(UTC)
+        return None if latest is None or expired else str(latest["id"])
 
     # --- after the answer ---------------------------------------------------------------------------------------
 
@@ -189,7 +193,7 @@ class Ledger:
             if answer.stop_reason in ("pause_turn", "compaction") and said:
                 self._paused.add(said[-1].link)
             if answer.container is not None and said:
-                self._containers[said[-1].link] = answer.container["id"]
+                self._containers[said[-1].link] = answer.container
             self.conversations[place.conversation].output_tokens += tokens
         return tokens
 
@@ -201,7 +205,7 @@ class Ledger:
 
 def estimate(value: Any) -> int:
     """Return what something costs in tokens: its bytes as JSON in UTF-8, by four, rounded up."""
-    return -(-len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) // 4)
+    return -(-len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")) // 4)
 
 
 def _cost(body: dict[str, Any], new: str | None) -> tuple[int, int]:
@@ -256,4 +260,4 @@ def _plain(value: Any) -> Any:
 
 
 def _digest(words: str) -> str:
-    return sha256(words.encode()).hexdigest()
+    return sha256(words.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()).hexdigest()

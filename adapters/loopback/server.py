@@ -237,13 +237,14 @@ class _Sent(Response):
     async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault, headers = self._fault, {"request-id": self._id}
         if fault is None:
-            await JSONResponse(self._whole, headers=headers)(scope, receive, send)
+            body = wire.as_json(self._whole)
+            await Response(body, headers=headers, media_type="application/json")(scope, receive, send)
             return
         if fault.kind not in (FaultKind.HANG, FaultKind.DROP):
             status = fault.status if fault.kind is FaultKind.ERROR_EVENT else 500
             await JSONResponse(wire.error(status, fault.message, self._id), status, headers)(scope, receive, send)
             return
-        body = json.dumps(self._whole).encode()
+        body = wire.as_json(self._whole)
         start = [*self._named, (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": start})
         if fault.bytes:

@@ -150,4 +150,12 @@ def _pieces(words: str) -> Iterator[str]:
 
 def line(event: dict[str, Any]) -> bytes:
     """Return an event as server-sent events carry it."""
-    return f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), as_json(event))
+
+
+def as_json(value: Any) -> bytes:
+    """Return a value as JSON in UTF-8; half a character, which has no form there, escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()

@@ -14,15 +14,30 @@ from lastresort.domain.decider import Refused, decide
 from lastresort.domain.events import AssistantTurnTaken, RecordedEvent
 from lastresort.domain.rules import PROPOSED_FIRST, RISK_WAS_CHECKED
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import About, Actor, Ground, Risk, SecondOpinion, Verdict
+from lastresort.domain.values import VOCABULARY, About, Actor, Ground, Risk, SecondOpinion, Verdict
 
 from . import notes
 from .assessor import Case, Failure, Opinion
 from .ids import command_id
-from .replies import Pending, StatedRedirection, StatedWarning
+from .replies import MalformedCall, Pending, StatedRedirection, StatedWarning
 from .speakers import speaker
 from .steps import Consult, Consultation
-from .tools import END, HARM, RISK, AtRisk, Call, End, Harm, Hopeless, NotUnderstood, Redirect, Result, Warn, read
+from .tools import (
+    END,
+    HARM,
+    OTHER,
+    RISK,
+    AtRisk,
+    Call,
+    End,
+    Harm,
+    Hopeless,
+    NotUnderstood,
+    Redirect,
+    Result,
+    Warn,
+    read,
+)
 
 
 class Acts:
@@ -33,6 +48,8 @@ class Acts:
         self.state = state  # of the branch, as it was last seen
         self.recorded: list[RecordedEvent] = []
         self.refusals: list[Refused] = []
+        self.malformed: list[MalformedCall] = []
+        self.assessor_error: Exception | None = None
         self.ending: EndConversation | None = None  # accepted, to be recorded after the assistant turn
         self._assessor = assessor
         self._case = case
@@ -91,6 +108,7 @@ class Acts:
         try:
             act = read(call)
         except NotUnderstood as error:
+            self.malformed.append(MalformedCall(call.id, call.name, call.input, str(error)))
             return Result(call.id, f"Not understood: {error}", error=True)
         if call.broke_off and not isinstance(act, Harm | AtRisk):
             return Result(call.id, notes.CUT_OFF, error=True)
@@ -116,7 +134,7 @@ class Acts:
     def _judged(self, harm: Harm, id: str) -> Receipt | Refused:
         return self.chat.judge(
             Verdict.HARMFUL,
-            category=harm.category,
+            category=harm.category if harm.category in self.state.policy.categories else OTHER,
             severity=harm.severity,
             risk=Risk(harm.risk),
             by=self.by,
@@ -214,8 +232,10 @@ class Acts:
             self._no_opinion = True
             return
         if isinstance(said, Failure):
-            self._opinion_failed = True
+            self._opinion_failed, self.assessor_error = True, said.error
             said = Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.UNKNOWN)
+        elif said.category is not None and said.category not in VOCABULARY.union(self.state.policy.categories):
+            said = said.model_copy(update={"category": OTHER})
         self.note(
             self.chat.judge(
                 **said.model_dump(),

@@ -258,6 +258,8 @@ class Guard:
             holding=bool(self.state.risks),
             usage=self.usage,
             model=self.model,
+            malformed_calls=tuple(self._acts.malformed),
+            assessor_error=self._acts.assessor_error,
         )
 
     # --- how it went --------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 tools."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -34,6 +34,15 @@ class ToolCall(Frozen):
     input: dict[str, Any]
 
 
+class MalformedCall(NamedTuple):
+    """A call of one of our tools whose input is not what the tool takes. It has no effect, and the model is told."""
+
+    id: str
+    name: str
+    input: Any
+    reason: str
+
+
 class StatedRedirection(Frozen):
     """A redirection that a model stated its answer to be. It is recorded once the answer is."""
 
@@ -50,6 +59,13 @@ class StatedWarning(Frozen):
     names_behaviour: bool
     redirects: bool
     states_consequence: bool
+
+
+class Cached(NamedTuple):
+    """The tokens of `usage.input_tokens` that a prompt cache gave, and those that were written to it."""
+
+    read: int = 0
+    written: int = 0
 
 
 class Pending(Frozen):
@@ -70,6 +86,8 @@ class Pending(Frozen):
     told_of_hold: bool = False
     without: tuple[Version, ...] = ()  # turns of the user that the API refused
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
+    cached: Cached = Cached()
+    container: dict[str, Any] | None = None  # that the code of the turn ran in
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +107,13 @@ class Reply:
         holding: whether a risk is open, so that nothing may end.
         usage: of all calls of the turn.
         model: the name of the model that answered, which may be another than was asked.
+        message_id, request_id: of the last message of the turn, as its API names it and the request for it.
+        refusal_category: why the model refused to answer, in its API's terms, after `refusal`.
+        cached: how much of `usage` a prompt cache gave, or took in.
+        container: that the code of the model ran in, by id. The next turn goes on in it.
+        applied_edits: what the API did to the context, as it was asked to, in its own form.
+        malformed_calls: of our tools, which had no effect.
+        assessor_error: why there is no second opinion, if the assessor failed: then nothing may end.
         without: earlier turns of the user that waited for an answer too, by version. The API refused to take them, so
             the model has not seen them.
     """
@@ -102,6 +127,14 @@ class Reply:
     holding: bool = False
     usage: Usage | None = None
     model: str | None = None
+    message_id: str | None = None
+    request_id: str | None = None
+    refusal_category: str | None = None
+    cached: Cached = field(default_factory=Cached)
+    container: str | None = None
+    applied_edits: tuple[dict[str, Any], ...] = ()
+    malformed_calls: tuple[MalformedCall, ...] = field(default=(), repr=False)
+    assessor_error: Exception | None = field(default=None, repr=False)
     tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     pending: Pending | None = field(default=None, repr=False)
     without: tuple[int, ...] = ()

@@ -8,10 +8,10 @@ a conversation, so put them first, where a cache of the prompt covers them. The 
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-from pydantic import StrictBool, ValidationError
+from pydantic import StrictBool, StrictStr, ValidationError
 
 from lastresort.domain.turn_text import ENDING_CALL
-from lastresort.domain.values import About, Category, Frozen, Ground, Severity
+from lastresort.domain.values import About, Frozen, Ground, Severity
 
 HARM = "lastresort_harm"
 REDIRECT = "lastresort_redirect"
@@ -50,9 +50,9 @@ class Result(NamedTuple):
 
 
 class Harm(Frozen):
-    """The latest user turn is harmful."""
+    """The latest user turn is harmful. The category is as the model wrote it: no word for a log."""
 
-    category: Category
+    category: StrictStr
     severity: Severity
     risk: Literal["none", "possible", "imminent"]
 
@@ -84,6 +84,9 @@ class End(Frozen):
 
     ground: Ground
 
+
+OTHER = "other"
+"""The category of a harm that is none of those that a tool or an assessor is given."""
 
 Statement = Harm | Redirect | Warn | AtRisk | Hopeless | End
 
@@ -124,7 +127,7 @@ def declarations(categories: Iterable[str]) -> list[Tool]:
             "harm. Anger, profanity, disagreement, correcting you, a task that fails are not. severity: 1 mild, 2 "
             "grave, 3 extreme. risk: may anybody come to harm? Most conversations need none of the lastresort tools; "
             "do not speak of them.",
-            category={"type": "string", "enum": [*categories, "other"]},
+            category={"type": "string", "enum": [*categories, OTHER]},
             severity={"type": "integer", "enum": [1, 2, 3]},
             risk={"type": "string", "enum": ["none", "possible", "imminent"]},
         ),
