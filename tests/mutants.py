@@ -184,7 +184,7 @@ def tests_fail(module: str) -> bool:
     files = sorted({str(path) for name in TESTS for path in Path("tests").glob(f"{name}.py")})
     own = sorted(map(str, Path("tests").glob(f"test_{module}*.py")))
     rounds = ((own, False), ([file for file in files if file not in own], False), (files, True))
-    return any(pytest.main([*OPTIONS, *some], [Only(properties)]) not in PASSED for some, properties in rounds)
+    return any(some and pytest.main([*OPTIONS, *some], [Only(properties)]) not in PASSED for some, properties in rounds)
 
 
 def run_tests(module: str, code: str) -> str:
@@ -260,8 +260,8 @@ def main() -> int:
         copy_of_the_tree(Path(folder).resolve())
         for name in AHEAD:
             importlib.import_module(name)
-        if run_tests(modules[0], source_of(modules[0])) != "survived":
-            print("the tests fail without any mutant: mend that first", file=sys.stderr)
+        if failing := [name for name in modules if run_tests(name, source_of(name)) != "survived"]:
+            print(f"the tests fail without any mutant in {', '.join(failing)}: mend that first", file=sys.stderr)
             return 2
         made = [mistake for module in modules for mistake in mistakes(module)]
         outcomes, killed = [], killed_before()
