@@ -300,8 +300,7 @@ class _Trees:
     def _close_append(self) -> None:
         """Check what holds of an append as a whole."""
         self._forks_are_mutual()
-        self._risks_are_everywhere()
-        self._holds_are_everywhere()
+        self._what_a_tree_shares_is_everywhere()
         self._shared = []
 
     def _forks_are_mutual(self) -> None:
@@ -317,27 +316,18 @@ class _Trees:
                 detail = f"branch {event.parent} does not note this fork in the same append"
                 self.findings.append(LocatedFinding(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
 
-    def _risks_are_everywhere(self) -> None:
+    def _what_a_tree_shares_is_everywhere(self) -> None:
+        """Risks and legal holds begin and end on every branch of a tree in one append."""
+        on = {(e.branch, shared) for _, e in self._shared if (shared := _shared_by_a_tree(e.event)) is not None}
         for place, entry in self._shared:
-            if isinstance(entry.event, RiskRaised | RiskCleared):
-                same = {e.branch for _, e in self._shared if _same_risk(e.event, entry.event)}
-                missing = [branch for branch in self.replay.tree_of(entry.branch) if branch not in same]
-                if missing:
-                    detail = f"{entry.kind} {entry.event.risk} is not on: {', '.join(missing)}"
-                    self.findings.append(
-                        LocatedFinding(self._append, _RISKS, place, _of_structure(entry, "risk", detail))
-                    )
-
-    def _holds_are_everywhere(self) -> None:
-        for place, entry in self._shared:
-            if isinstance(entry.event, ErasureHeld | ErasureReleased):
-                same = {e.branch for _, e in self._shared if _same_hold(e.event, entry.event)}
-                missing = [branch for branch in self.replay.tree_of(entry.branch) if branch not in same]
-                if missing:
-                    detail = f"{entry.kind} {entry.event.hold} is not on: {', '.join(missing)}"
-                    self.findings.append(
-                        LocatedFinding(self._append, _RISKS, place, _of_structure(entry, "hold", detail))
-                    )
+            shared = _shared_by_a_tree(entry.event)
+            if shared is None:
+                continue
+            missing = [branch for branch in self.replay.tree_of(entry.branch) if (branch, shared) not in on]
+            if missing:
+                detail = f"{entry.kind} {shared.name} is not on: {', '.join(missing)}"
+                found = _of_structure(entry, shared.what, detail)
+                self.findings.append(LocatedFinding(self._append, _RISKS, place, found))
 
     def _find(self, entry: Entry, what: str, detail: str) -> None:
         self._locate(_of_structure(entry, what, detail))
@@ -375,18 +365,25 @@ def _of_structure(entry: Entry, what: str, detail: str) -> Finding:
     return Finding(branch=entry.branch, version=entry.version, rules=(f"structure-{what}",), detail=detail)
 
 
-def _same_risk(one: EventBase, other: RiskRaised | RiskCleared) -> bool:
-    if isinstance(one, RiskRaised) and isinstance(other, RiskRaised):
-        return (one.risk, one.about) == (other.risk, other.about)
-    return isinstance(one, RiskCleared) and isinstance(other, RiskCleared) and one.risk == other.risk
+class _Shared(NamedTuple):
+    """What an event says of a whole tree: of a risk or a hold, which one, and all that has to be alike."""
+
+    what: str
+    name: str
+    alike: tuple[object, ...]
 
 
-def _same_hold(one: EventBase, other: ErasureHeld | ErasureReleased) -> bool:
-    return (
-        isinstance(one, ErasureHeld | ErasureReleased)
-        and type(one) is type(other)
-        and (one.hold, one.reason, one.until) == (other.hold, other.reason, other.until)
-    )
+def _shared_by_a_tree(event: EventBase) -> _Shared | None:
+    """Return what an event says of its whole tree; None if it speaks of its branch alone."""
+    match event:
+        case RiskRaised():
+            return _Shared("risk", event.risk, (RiskRaised, event.about))
+        case RiskCleared():
+            return _Shared("risk", event.risk, (RiskCleared,))
+        case ErasureHeld() | ErasureReleased():
+            return _Shared("hold", event.hold, (type(event), event.reason, event.until))
+        case _:
+            return None
 
 
 def compare_live(report: Report, live: Mapping[str, Conversation]) -> tuple[Finding, ...]:

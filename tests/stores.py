@@ -23,6 +23,7 @@ from lastresort import (
     Verdict,
     open_conversations,
 )
+from lastresort.adapters.opening import Store, open_store
 from lastresort.application.hot_states import HotStates
 from lastresort.domain.events import UserLeft
 from lastresort.domain.state import fold
@@ -85,6 +86,15 @@ def new_url(kind: str, request: pytest.FixtureRequest) -> str:
         return f"sqlite:///{request.getfixturevalue('tmp_path')}/log.db"
     url: str = request.getfixturevalue("postgresql")()
     return url
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """The store that a test's fixture `url` names."""
+    store, vault, _ = open_store(url)
+    yield store
+    vault.close()
+    store.close()
 
 
 # --- A clock and ids that are always the same ------------------------------------------------------------------------

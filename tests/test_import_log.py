@@ -12,7 +12,9 @@ from lastresort import StoreError
 from lastresort.adapters.opening import Store, open_store
 from lastresort.application.ports import Append, CommandRecorded, Locked, NewEvent, Place, VersionConflict
 
-from .stores import DURABLE_STORES, LEFT, ROOT, STORES, new_url
+from .stores import DURABLE_STORES, LEFT, ROOT, STORES, new_url, store
+
+__all__ = ["store"]
 
 THEN = "2026-01-31T12:00:00.000000+00:00"
 
@@ -25,14 +27,6 @@ def left(tree: str, versions: range) -> Iterator[Append]:
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest) -> str:
     return new_url(request.param, request)
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store, vault, _ = open_store(url)
-    yield store
-    vault.close()
-    store.close()
 
 
 def test_it_is_written_as_appends_are(store: Store) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from lastresort.domain.events import UserTurnTaken
 from lastresort.projections import audit
 
 from .narrow import must_be, present
-from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, started, store_of
+from .stores import DURABLE_STORES, LEFT, counting, log_of, new_url, opened, started, store, store_of
+
+__all__ = ["store"]
 
 
 def leave(command_id: str, branch: str, version: int) -> Append:
@@ -38,14 +40,6 @@ def leave(command_id: str, branch: str, version: int) -> Append:
 @pytest.fixture(params=DURABLE_STORES)
 def url(request: pytest.FixtureRequest) -> str:
     return new_url(request.param, request)
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store, vault, _ = open_store(url)
-    yield store
-    vault.close()
-    store.close()
 
 
 def within(seconds: float, act: Callable[[], Any]) -> Any:

@@ -9,6 +9,7 @@ be more than the follower has read: what comes later writes it again.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from lastresort.application.directory import ConversationRow, DirectoryQuery, utc
@@ -71,7 +72,6 @@ class ConversationDirectory:
 
     def __init__(self, store: EventStore, tables: Callable[[], Tables], state_of: StateOf) -> None:
         self._make = tables
-        self._made: Tables | None = None
         self._state_of = state_of
         self._follower = Follower(store, self)
 
@@ -111,11 +111,9 @@ class ConversationDirectory:
             yield from (row["shown"] for row in rows)
             after = rows[-1]["position"]
 
-    @property
+    @cached_property
     def _tables(self) -> Tables:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
+        return self._make()
 
     @contextmanager
     def transaction(self) -> Iterator["_Writing"]:

@@ -8,6 +8,7 @@ on the root takes it off the list, and one that stands on any branch is on it.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from lastresort.application.directory import HoldRow, utc
@@ -45,7 +46,6 @@ class StandingHolds:
     def __init__(self, store: EventStore, tables: Callable[[], Tables], state_of: StateOf) -> None:
         self._store = store
         self._make = tables
-        self._made: Tables | None = None
         self._state_of = state_of
         self._follower = Follower(store, self)
 
@@ -58,11 +58,9 @@ class StandingHolds:
         )
         return [HoldRow(**row) for row in self._tables.rows(statement, *params, *after, limit)]
 
-    @property
+    @cached_property
     def _tables(self) -> Tables:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
+        return self._make()
 
     @contextmanager
     def transaction(self) -> Iterator["_Writing"]:
