@@ -5,14 +5,14 @@ It knows the store, the vault and the clock by the ports in `ports` alone.
 
 from .chat import Chat
 from .conversations import Conversations
-from .outcomes import BranchEnded, BranchRow, CommandIdReused, Contended, Page, Receipt, UnknownBranch
+from .outcomes import BranchEnded, BranchRow, CommandIdReused, Contention, Page, Receipt, UnknownBranch
 
 __all__ = [
     "BranchEnded",
     "BranchRow",
     "Chat",
     "CommandIdReused",
-    "Contended",
+    "Contention",
     "Conversations",
     "Page",
     "Receipt",

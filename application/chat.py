@@ -82,7 +82,7 @@ class Chat:
     Every act takes an optional `command_id`, by which it is carried out once however often it is sent, and
     where several actors may act, an optional `by`. Each returns what was committed, or a refusal as a value.
 
-    Raises, all of them: UnknownBranch, CommandIdReused, Contended; ValueError for a malformed argument, naming it.
+    Raises, all of them: UnknownBranch, CommandIdReused, Contention; ValueError for a malformed argument, naming it.
     """
 
     def __init__(self, conversations: "Conversations", branch: str, state: Conversation) -> None:

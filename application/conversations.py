@@ -215,7 +215,7 @@ class Conversations:
 
         Raises:
             UnknownBranch: the store has no such branch.
-            CommandIdReused, Contended: as every act.
+            CommandIdReused, Contention: as every act.
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
         return self.service.erase_conversation(branch, by=by, cause=cause, command_id=id)
@@ -230,7 +230,7 @@ class Conversations:
         it is must be erased where that is kept.
 
         Raises:
-            CommandIdReused, Contended: as every act.
+            CommandIdReused, Contention: as every act.
             ValueError: an argument is no id, or these conversations were opened without a directory.
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
@@ -257,7 +257,7 @@ class Conversations:
             progress: is told after each conversation how many were looked at.
 
         Raises:
-            Contended: as every act.
+            Contention: as every act.
             ValueError: `older_than` is out of range, or these conversations were opened without a directory.
         """
         if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= _LONGEST:
@@ -285,7 +285,7 @@ class Conversations:
             command_id: by which it is set once on each however often this is sent.
 
         Raises:
-            CommandIdReused, Contended: as every act.
+            CommandIdReused, Contention: as every act.
             ValueError: an argument is malformed, or these conversations were opened without a directory.
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
@@ -296,7 +296,7 @@ class Conversations:
         """Release a legal hold on every conversation of an account on which it stands. An operator's.
 
         Raises:
-            CommandIdReused, Contended: as every act.
+            CommandIdReused, Contention: as every act.
             ValueError: an argument is malformed, or these conversations were opened without a directory.
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)

@@ -31,7 +31,7 @@ class CommandIdReused(ValueError):
     """A command id was given to two different commands."""
 
 
-class Contended(RuntimeError):
+class Contention(RuntimeError):
     """Others kept writing first. Nothing was recorded; the command may be sent again."""
 
 

@@ -46,7 +46,7 @@ from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
 from .arguments import checked
 from .directory import utc
-from .outcomes import BranchEnded, CommandIdReused, Contended, Receipt, Refusal, SpokenSince, Stopwatch
+from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch
 from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
@@ -134,7 +134,7 @@ class Service:
         Raises:
             UnknownBranch: the store has no such branch.
             CommandIdReused: the command's id belongs to another command.
-            Contended: others wrote first, again and again.
+            Contention: others wrote first, again and again.
             ValueError: words are to be erased that were not said in this conversation, a turn has no words or an act
                 has that needs none, or the command is one half of a fork, which `fork` does whole.
         """
@@ -231,7 +231,7 @@ class Service:
             child: what to call the new branch.
 
         Raises:
-            UnknownBranch, CommandIdReused, Contended: as `execute`.
+            UnknownBranch, CommandIdReused, Contention: as `execute`.
             ValueError: a branch `child` exists.
         """
         branch, opened = command.parent, self.ports.new_id() if child is None else child
@@ -281,7 +281,7 @@ class Service:
         Raises:
             UnknownBranch: the store has no such branch.
             SpokenSince: somebody spoke, on one of its branches.
-            CommandIdReused, Contended: as `execute`.
+            CommandIdReused, Contention: as `execute`.
         """
         command = checked(EraseContents, id=command_id, by=by, contents=(), cause=cause)
         tree, retired = self.reading.tree_of(branch), ""
@@ -372,7 +372,7 @@ class Service:
                     raise
             fresh = True
         why = f"others wrote first {conflicts} times; send it again"
-        raise Contended(f"command {command.id} on branch {branch}: {why}")
+        raise Contention(f"command {command.id} on branch {branch}: {why}")
 
     def _leave_trace(self, command: Command, branch: str, refusal: Refusal, correlation_id: str | None) -> None:
         if refusal.refused.trace:

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from lastresort import (
     Chat,
     CommandIdReused,
-    Contended,
+    Contention,
     ErasureCause,
     Rating,
     Refused,
@@ -98,7 +98,7 @@ def seen(chat: Chat) -> dict[str, Any]:
     return {"branch": chat.branch, "ended": state.ended and state.ended.ground, "holding": bool(state.risks)}
 
 
-NOT_ANSWERED: tuple[type[Exception], ...] = (*FAILURES, CommandIdReused, Contended)
+NOT_ANSWERED: tuple[type[Exception], ...] = (*FAILURES, CommandIdReused, Contention)
 
 
 async def events(chat: Chat, turn: Turn) -> AsyncIterator[str]:

@@ -32,7 +32,7 @@ SECTIONS = {
         "Retention", "ExportedConversation",
     ),
     "Errors": (
-        "StoreError", "NotAllowed", "UnknownBranch", "UnknownTurn", "CommandIdReused", "Contended", "PolicyError",
+        "StoreError", "NotAllowed", "UnknownBranch", "UnknownTurn", "CommandIdReused", "Contention", "PolicyError",
     ),
     "Values": (
         "Policy", "Experiment", "Arm", "Principal", "as_actor", "Actor", "ActorKind",

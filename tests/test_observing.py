@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lastresort import Chat, Conversations, open_conversations
-from lastresort.application.outcomes import Contended
+from lastresort.application.outcomes import Contention
 from lastresort.domain import rules
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import ErasureCause, Verdict
@@ -69,7 +69,7 @@ def test_it_is_told_each_time_that_others_wrote_first(chats: Conversations, chat
     done(seen.chat("root").leave())
     assert [one[:3] for one in notes.told] == [("contended", "Leave", 1), ("committed", "Leave", ("UserLeft",))]
     seen, notes = observed(chats, store=Overtaken(chats.store, *writes), attempts=2)
-    with pytest.raises(Contended):
+    with pytest.raises(Contention):
         seen.chat("root").leave()
     assert [one[:3] for one in notes.told] == [("contended", "Leave", 1), ("contended", "Leave", 2)]
 

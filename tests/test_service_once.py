@@ -8,7 +8,7 @@ import pytest
 
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, CommandIdReused, Contended
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, Contention
 from lastresort.application.ports import Append, NewEvent
 from lastresort.domain import rules
 from lastresort.domain.decider import Refused
@@ -181,7 +181,7 @@ def test_a_command_that_never_comes_first(chats: Conversations, chat: Chat) -> N
     """Nothing was recorded, and it may be sent again."""
     writes = [lambda: done(chat.leave())] * 3
     elsewhere = another(chats, store=Overtaken(chats.store, *writes), attempts=3)
-    with pytest.raises(Contended, match="command mine on branch root: others wrote first 3 times; send it again"):
+    with pytest.raises(Contention, match="command mine on branch root: others wrote first 3 times; send it again"):
         elsewhere.chat("root").user_turn("hello", command_id="mine")
     assert kinds(chat) == ["ConversationStarted", "UserLeft", "UserLeft", "UserLeft"]
     done(elsewhere.chat("root").user_turn("hello", command_id="mine"))

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,9 @@ from lastresort.projections import audit
 
 from .narrow import must_be
 from .service_kit import done
-from .stores import DURABLE_STORES, LEFT, OPERATOR, STORES, USER, log_of, new_url, opened, started, thanked
+from .stores import DURABLE_STORES, LEFT, OPERATOR, STORES, USER, log_of, new_url, opened, started, store, thanked
+
+__all__ = ["store"]
 
 SEALED = [SealedWords("sha256:" + digit * 64, f"sealed {digit}".encode()) for digit in "abc"]
 
@@ -36,14 +38,6 @@ SEALED = [SealedWords("sha256:" + digit * 64, f"sealed {digit}".encode()) for di
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest) -> str:
     return new_url(request.param, request)
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store, vault, _ = open_store(url)
-    yield store
-    vault.close()
-    store.close()
 
 
 def said(sealed: SealedWords = SEALED[0]) -> UserTurnTaken:
@@ -289,7 +283,7 @@ def test_of_two_writers_on_a_branch_exactly_one_wins(url: str) -> None:
 
 SPEAK = """
 import sys
-from lastresort import Contended, open_conversations
+from lastresort import Contention, open_conversations
 chats = open_conversations(sys.argv[1], create=False)
 chat = chats.chat("c")
 sys.stdin.readline()
@@ -297,7 +291,7 @@ number = 0
 while number < 15:
     try:
         chat.user_turn(f"{sys.argv[2]} {number}", command_id=f"{sys.argv[2]}-{number}")
-    except Contended:
+    except Contention:
         continue
     number += 1
 chats.close()

@@ -20,7 +20,7 @@ import click
 
 from lastresort.adapters import StoreError, how_to_install
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
-from lastresort.application.outcomes import CommandIdReused, Contended, UnknownBranch
+from lastresort.application.outcomes import CommandIdReused, Contention, UnknownBranch
 from lastresort.application.ports import SealBroken
 from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES
@@ -93,7 +93,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (BadInput, CommandIdReused, Contended, SealBroken, StoreError, UnknownBranch) as error:
+        except (BadInput, CommandIdReused, Contention, SealBroken, StoreError, UnknownBranch) as error:
             _give_up(str(error), BAD_INPUT)
         except KeyboardInterrupt:
             _give_up("interrupted", INTERRUPTED)

@@ -20,7 +20,7 @@ from lastresort import (
     Verdict,
     open_conversations,
 )
-from lastresort.application.outcomes import Contended, Receipt
+from lastresort.application.outcomes import Contention, Receipt
 from lastresort.application.ports import Place
 from lastresort.domain.events import BranchOpened, ContentErased, content_of
 from lastresort.projections import audit
@@ -95,7 +95,7 @@ def carry_out(chats: Conversations, act: Act) -> Answer:
     """Carry out an act, and tell what the caller learns of it."""
     try:
         outcome = _asked(chats, act)
-    except (ValueError, Contended) as error:  # no turn stands there; others wrote first
+    except (ValueError, Contention) as error:  # no turn stands there; others wrote first
         return Answer(act.id, type(error).__name__, [], {})
     if isinstance(outcome, Chat):  # a branch, without the events that opened it
         events = list(chats.store.recorded_by(outcome.state.conversation, act.id))
