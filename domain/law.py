@@ -50,9 +50,9 @@ class Rule(NamedTuple):
     source: str
     governs: tuple[type[EventBase], ...]
     lacks: Predicate
-    on: Ground | None = None
-    since: int = 1
-    asked_since: int = 1
+    on: Ground | None
+    since: int
+    asked_since: int
 
 
 class Broken(NamedTuple):

@@ -10,7 +10,7 @@ from lastresort.domain.events import EVENTS, ConversationEnded
 from lastresort.domain.law import FORMS, GOVERNING, RULES, Rule, broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Ground
+from lastresort.domain.values import EDITIONS, FIRST, Ground
 
 from .vocabulary import MODEL
 
@@ -53,6 +53,17 @@ def test_the_law_has_31_rules() -> None:
     asked_first = {rule.id for rules in GOVERNING[1].values() for rule in rules}
     assert asked_first == set(LAW[:25]) | {"shadow-says-nothing", "held-from-erasure", "known-edition"}
     assert {id: getattr(rules, constant(id)) for id in RULES} == RULES
+
+
+def test_every_form_stands_since_an_edition_that_there_is() -> None:
+    """And is asked in no later one than it stands in."""
+    assert {form.since for form in FORMS} == {form.asked_since for form in FORMS} == set(EDITIONS)
+    assert all(form.asked_since <= form.since for form in FORMS)
+
+
+def test_before_anything_is_recorded_the_first_edition_is_in_force() -> None:
+    """A log that names no edition is of the first."""
+    assert Conversation().law == FIRST
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)

@@ -3,6 +3,7 @@
 import pytest
 
 from lastresort.domain import rules
+from lastresort.domain.commands import AssessTurn
 from lastresort.domain.events import RiskRaised, TurnAssessed, UserLeft
 from lastresort.domain.values import About, Actor, ActorKind, Ground, Risk, Verdict
 
@@ -273,3 +274,18 @@ def test_cleared_by_authority__raising_is_open_to_all(given: Tell, by: Actor) ->
     """Anybody may raise a risk, at any time, after the ending too, and again while it is open."""
     for history in ((), (SAID, ANSWERED), (AT_RISK,), ENDED):
         given(STARTED, history).when(risk_raised(by=by)).accepted().then(lambda state: len(state.risks) == 1)
+
+
+def test_risk_holds__after_a_verdict_that_was_refused(given: Tell) -> None:
+    """What it saw of a risk holds all the same, by whoever saw it; where it saw none, nothing does."""
+    state = given(STARTED, SAID).state
+    late = AssessTurn(id="late", by=MODEL, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=About.OTHERS)
+    assert rules.hold_after_refusal(state, late) == rules.Hold(MODEL, About.OTHERS)
+    assert rules.hold_after_refusal(state, late.model_copy(update={"risk": Risk.NONE})) is None
+
+
+def test_risk_holds__of_what_is_written_after_the_ending(given: Tell) -> None:
+    """What the user writes then is no event; where the screen sees a risk, it is the system that raises it."""
+    state = given(STARTED, SAID).state
+    assert rules.hold_after_ending(state, Risk.IMMINENT) == rules.Hold(rules.SYSTEM, About.SELF)
+    assert rules.hold_after_ending(state, Risk.UNKNOWN) is None

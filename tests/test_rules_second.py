@@ -1,44 +1,27 @@
-"""The rules of the second edition, and those that it changed, from both sides."""
+"""The rules that are new in the second edition, from both sides."""
+
+from itertools import permutations
 
 import pytest
 
 from lastresort.adapters.testing.given import Given
 from lastresort.domain import rules
 from lastresort.domain.commands import GiveWarning
-from lastresort.domain.events import (
-    BranchOpened,
-    EndConfirmed,
-    ErasureReleased,
-    HopeExhausted,
-    PolicyChanged,
-    WarningWithheld,
-)
-from lastresort.domain.law import GOVERNING, UNKNOWN
+from lastresort.domain.decider import Refused
+from lastresort.domain.events import EndConfirmed, ErasureReleased, PolicyChanged, WarningWithheld
+from lastresort.domain.law import GOVERNING, UNKNOWN, governing
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import evolve
-from lastresort.domain.values import (
-    Actor,
-    ActorKind,
-    AppealOutcome,
-    ForkCause,
-    Ground,
-    HoldReason,
-    LegalHold,
-    Mode,
-    Risk,
-)
+from lastresort.domain.values import Actor, ActorKind, HoldReason, LegalHold, Mode, Risk
 
 from .narrow import must_be, present
 from .vocabulary import (
     ABUSED,
     ANOTHER_MODEL,
     ANSWERED,
-    APPEALED,
     ASKED_TO_END,
     ASSESSOR,
     CONFIRMED,
-    EDITED,
-    END,
     END_ON_REQUEST,
     ENDED,
     ERASED,
@@ -50,7 +33,6 @@ from .vocabulary import (
     OPERATOR,
     PRODUCTIVE,
     PRODUCTIVE_UNIT,
-    PROPOSED,
     REDIRECTED,
     RELEASED,
     SAID,
@@ -63,21 +45,17 @@ from .vocabulary import (
     Step,
     Story,
     Tell,
-    appeal_decided,
     asked_to_end,
     confirmed,
     end,
     failed_redirections,
     harmful,
     held,
-    model_changed,
     policy,
     policy_changed,
-    proposed,
     released,
     resolve,
     started,
-    up_to_the_end,
     warned,
     withheld,
 )
@@ -150,6 +128,16 @@ def test_same_user__somebody_else_confirms(given: Tell) -> None:
     )
 
 
+@pytest.mark.parametrize("id", ["a", "z"])
+def test_same_user__whatever_their_ids_are(given: Tell, id: str) -> None:
+    """Neither the earlier nor the later in the alphabet is the same."""
+    other = confirmed(by=Actor(kind=ActorKind.USER, id=id))
+    asked = (STARTED, SAID, ASKED_TO_END, ANSWERED, SAID, PRODUCTIVE)
+    given(*asked).when(other).refused_by(rules.SAME_USER)
+    confirmation = EndConfirmed(by=Actor(kind=ActorKind.USER, id=id), turn=5)
+    assert evolve(given(*asked).state, confirmation).wishes.confirmed is None
+
+
 def test_same_user__nobody_asked(given: Tell) -> None:
     """A confirmation of nothing is recorded, and has no effect."""
     given(STARTED, SAID).when(CONFIRMED).accepted().then(lambda state: state.wishes.confirmed is None)
@@ -198,6 +186,13 @@ def test_shadow_says_nothing__once_a_unit_too(given: Tell) -> None:
         *(rules.STILL_HARMFUL, rules.REDIRECTED_FIRST, rules.TRUE_WARNINGS, rules.SHADOW_SAYS_NOTHING),
         lacking="a warning was withheld at 17 in this episode",
     )
+
+
+def test_shadow_says_nothing__of_an_episode_that_is_over(given: Tell) -> None:
+    """What was withheld in it stands in the way of nothing, though the unit that closes it may be judged again."""
+    closed = given(SHADOWED, *THREE_REDIRECTIONS, WITHHELD, PRODUCTIVE_UNIT, SAID, PRODUCTIVE, ANSWERED)
+    assert (closed.state.episode.withheld, closed.state.now.withheld) == (17, None)
+    closed.when(withheld()).refused_by(rules.STILL_HARMFUL, rules.REDIRECTED_FIRST, rules.TRUE_WARNINGS)
 
 
 def test_shadow_says_nothing__where_no_warning_would_have_been_lawful(given: Tell) -> None:
@@ -270,6 +265,23 @@ def test_held_from_erasure__by_an_operator(given: Tell) -> None:
     given(STARTED, SAID).when(RELEASED).refused_by(rules.HELD_FROM_ERASURE, lacking="legal hold case-7 does not stand")
 
 
+@pytest.mark.parametrize("name", ["case-1", "case-8", "case-99"])
+def test_held_from_erasure__of_several_holds_only_one_that_stands_is_released(given: Tell, name: str) -> None:
+    """By all of its name, whatever others stand before and behind it."""
+    standing = given(STARTED, held("case-1"), held("case-8"), held("case-99"))
+    standing.when(released("".join(name))).accepted()
+    given(STARTED, held("case-10"), held("case-7"), held("case-9")).when(released(name)).refused_by(
+        rules.HELD_FROM_ERASURE, lacking=f"legal hold {name} does not stand"
+    )
+
+
+def test_held_from_erasure__says_how_many_have_to_go(given: Tell) -> None:
+    """All of them."""
+    refused = given(STARTED, SAID, HELD, held("case-8")).when(ERASED).decision
+    missing = must_be(Refused, refused).broken[0].missing
+    assert (missing.have, missing.need) == (2, 0)
+
+
 def test_held_from_erasure__what_is_released_says_what_it_was(given: Tell) -> None:
     """And one that is set again says what it is now."""
     twice = given(STARTED, held(until="2026-12-31"), held(reason=HoldReason.REGULATOR, until="2027-12-31"))
@@ -336,6 +348,17 @@ def test_known_edition__another(given: Tell) -> None:
     for step in (SAID, HARMFUL, ANSWERED, policy_changed(Policy.default(), law=2), ERASED):
         unknown.when(step).refused_by(rules.KNOWN_EDITION)
     assert set(GOVERNING[UNKNOWN].values()) == {(rules.KNOWN_EDITION,)}
+    known = PolicyChanged(
+        by=OPERATOR, policy=Policy.default(), policy_hash=Policy.default().hash, law=2, mode=Mode.ENFORCED
+    )
+    unknown.when(known).refused_by(rules.KNOWN_EDITION, lacking="edition 3 is not one of 1, 2")
+
+
+def test_known_edition__is_the_only_rule_of_an_unknown_one_in_whatever_order_they_are_enacted() -> None:
+    """The earlier and the later in the alphabet too."""
+    forms = [rules.ENDED_IS_FINAL, rules.KNOWN_EDITION, rules.NAMED_CATEGORY]
+    for order in permutations(forms):
+        assert set(governing(order)[UNKNOWN].values()) == {(rules.KNOWN_EDITION,)}
 
 
 def test_known_edition__an_earlier_one(given: Tell) -> None:
@@ -345,136 +368,3 @@ def test_known_edition__an_earlier_one(given: Tell) -> None:
     )
     of_version_1 = PolicyChanged(by=OPERATOR, policy=Policy.default(), policy_hash=Policy.default().hash)
     given(STARTED).when(of_version_1).refused_by(rules.KNOWN_EDITION)
-
-
-# --- What it changed -------------------------------------------------------------------------------------------------
-
-
-def test_redirected_first__warned_after_attempts_ended_after_failures(given: Tell) -> None:
-    """Someone who is abusive in every other turn is warned at least."""
-    by_turns = (ABUSED, REDIRECTED, PRODUCTIVE_UNIT) * 3
-    given(STARTED, by_turns, ABUSED, ANSWERED).when(warned()).accepted()
-    given(started(law=1), by_turns, ABUSED, ANSWERED).when(warned()).refused_by(rules.REDIRECTED_FIRST)
-    warned_so = (STARTED, by_turns, ABUSED, WARNED, TESTED, HOPELESS)
-    given(*warned_so).when(END).refused_by(
-        rules.REDIRECTED_FIRST, lacking="failed redirections: 0 of 3 in this episode"
-    )
-
-
-def test_redirected_first__the_redirection_of_the_latest_turn_counts(given: Tell) -> None:
-    """It was attempted, and in the same answer the model may warn."""
-    given(STARTED, (ABUSED, REDIRECTED) * 3).when(warned()).accepted()
-    given(STARTED, (ABUSED, REDIRECTED) * 2, ABUSED, ANSWERED).when(warned()).refused_by(
-        rules.REDIRECTED_FIRST, lacking="redirections: 2 of 3 in this episode"
-    )
-    patient = policy(min_redirections_to_warn=4)
-    given(started(patient, law=2), (ABUSED, REDIRECTED) * 3).when(warned()).refused_by(rules.REDIRECTED_FIRST)
-
-
-def test_still_harmful__in_a_category_of_the_group(given: Tell) -> None:
-    """Someone who goes on with threats where abuse was warned of goes on; an ending names the warning's category."""
-    threatened = (SAID, harmful("threats"))
-    changed = (STARTED, *THREE_REDIRECTIONS, WARNED, threatened, HOPELESS)
-    given(*changed).when(end("abuse")).accepted()
-    given(*changed).when(end("threats")).refused_by(
-        rules.WARNED_FIRST, lacking="no warning of threats stands, but one of abuse, which the ending is to name"
-    )
-    alone = policy(groups={})
-    given(started(alone, law=2), *THREE_REDIRECTIONS, WARNED, threatened).when(HOPELESS).refused_by(
-        rules.HOPE_EXHAUSTED
-    )
-    given(started(law=1), *THREE_REDIRECTIONS, WARNED, threatened).when(HOPELESS).refused_by(rules.HOPE_EXHAUSTED)
-    given(STARTED, *THREE_REDIRECTIONS, WARNED, SAID, harmful("mass-violence")).when(HOPELESS).refused_by(
-        rules.HOPE_EXHAUSTED
-    )
-
-
-@pytest.mark.parametrize("by", [ANOTHER_MODEL, ASSESSOR, USER])
-def test_eligible_model__no_hope_and_no_proposal_by_another(given: Tell, by: Actor) -> None:
-    """What leads to an ending as last resort is by the conversation's model, and so is the ending."""
-    tested = given(STARTED, *THREE_REDIRECTIONS, WARNED, TESTED)
-    statement = HopeExhausted(by=by, turn=present(tested.state.unit).turn)
-    tested.when(statement).refused_by(
-        rules.ELIGIBLE_MODEL, lacking=f"the conversation's model is {MODEL.id}, not {by.kind} {by.id}"
-    )
-    tested.when(proposed(by=by)).refused_by(rules.ELIGIBLE_MODEL)
-    tested.when(proposed(Ground.USER_REQUEST, by=by)).accepted()
-    given(STARTED, *UP_TO_THE_END).when(end(by=by)).refused_by(rules.ELIGIBLE_MODEL)
-    first = given(started(law=1), *THREE_REDIRECTIONS, WARNED, TESTED)
-    first.when(statement).accepted()
-    first.when(proposed(by=by)).accepted()
-
-
-def test_eligible_model__by_any_of_its_names(given: Tell) -> None:
-    """The model that answered is the conversation's where only a snapshot or a platform's dress differs."""
-    dated = HopeExhausted(by=DATED, turn=18)
-    given(STARTED, *THREE_REDIRECTIONS, WARNED, TESTED, dated).when(end(by=DATED)).accepted()
-    ended_by = (started(model=DATED.id, law=1), *UP_TO_THE_END)
-    given(*ended_by).when(END).refused_by(rules.ELIGIBLE_MODEL)
-    given(STARTED, model_changed(INELIGIBLE.id), *THREE_REDIRECTIONS).when(PROPOSED).refused_by(rules.ELIGIBLE_MODEL)
-
-
-def test_eligible_model__patterns_meet_the_plain_name_too(given: Tell) -> None:
-    """A pattern need not know how a platform dresses a name."""
-    plain = policy(eligible_models=("claude-opus-4-1",))
-    given(started(plain, model=DATED.id, law=2), *up_to_the_end()).when(END).accepted()
-    other = policy(eligible_models=("claude-opus-4-0",))
-    given(started(other, model=DATED.id, law=2), SAID).when(PROPOSED).refused_by(rules.ELIGIBLE_MODEL)
-
-
-def test_stricter_governs__from_the_first_turn_on(given: Tell) -> None:
-    """A weaker policy that is set between a turn and its verdict does not govern what the turn began."""
-    strict, weak = policy(min_redirections_to_warn=5, min_failed_redirections=5), policy(min_redirections_to_warn=2)
-    begun = (started(strict, law=2), SAID, policy_changed(weak), HARMFUL, REDIRECTED)
-    given(*begun, (ABUSED, REDIRECTED) * 2).when(warned()).refused_by(
-        rules.STRICTER_GOVERNS,
-        lacking="redirections: 3 of 5 in this episode, as the stricter policy of this episode asks",
-    )
-    later = (started(strict, law=2), SAID, ANSWERED, policy_changed(weak), ABUSED, REDIRECTED)
-    given(*later, (ABUSED, REDIRECTED) * 2).when(warned()).accepted()
-    first = (started(policy(min_failed_redirections=5), law=1), SAID, policy_changed(weak), HARMFUL, REDIRECTED)
-    given(*first, (ABUSED, REDIRECTED) * 2, ABUSED, ANSWERED).when(warned()).accepted()
-
-
-def test_stricter_governs__of_a_warning_too(given: Tell) -> None:
-    """The severity that the stricter policy asks for is asked of a warning, and the failures of an ending."""
-    strict, weak = policy(min_severity=3, min_failed_redirections=4), policy(min_severity=1)
-    grave = (SAID, harmful(severity=3))
-    begun = (started(strict, law=2), grave, REDIRECTED, policy_changed(weak), (grave, REDIRECTED) * 2)
-    given(*begun).when(warned()).accepted()
-    given(*begun, ABUSED, REDIRECTED).when(warned()).refused_by(
-        rules.STRICTER_GOVERNS,
-        lacking="lowest severity of the unit: 2 of 3, as the stricter policy of this episode asks",
-    )
-    up_to = (*begun, grave, WARNED, grave)
-    given(*up_to, HOPELESS).when(END).refused_by(
-        rules.STRICTER_GOVERNS,
-        lacking="failed redirections: 3 of 4 in this episode, as the stricter policy of this episode asks",
-    )
-
-
-def test_carries_risks__and_holds(given: Tell) -> None:
-    """A branch of a tree that is held is held."""
-    hold = LegalHold(hold="case-7", reason=HoldReason.LITIGATION)
-    held_at_2 = given(STARTED, SAID, HELD).cut_at(1)
-    held_at_2.when(EDITED).accepted().then(lambda state: state.holds == (hold,))
-    opened = {"by": USER, "conversation": "c", "parent": "c", "at": 1, "cause": ForkCause.EDIT, "risks": ()}
-    held_at_2.when(BranchOpened(**opened, holds=(hold,))).accepted()
-    held_at_2.when(BranchOpened(**opened)).refused_by(rules.CARRIES_RISKS, lacking="carries 0 of 1 legal holds")
-    given(STARTED, SAID).cut_at(1).when(BranchOpened(**opened, holds=(hold,))).refused_by(rules.CARRIES_RISKS)
-
-
-def test_carries_risks__absolved_as_the_appeal_was_decided(given: Tell) -> None:
-    """Where an ending was wrong, and nowhere else."""
-    opened = {"by": USER, "conversation": "c", "parent": "c", "at": 1, "cause": ForkCause.EDIT, "risks": ()}
-    for decided, absolved in (
-        ((), False),
-        ((APPEALED, appeal_decided(AppealOutcome.REJECTED)), False),
-        ((APPEALED, appeal_decided(AppealOutcome.GRANTED)), True),
-    ):
-        at_fork = given(STARTED, ENDED, *decided).cut_at(1)
-        at_fork.when(BranchOpened(**opened, absolved=absolved)).accepted()
-        at_fork.when(BranchOpened(**opened, absolved=not absolved)).refused_by(
-            rules.CARRIES_RISKS, lacking=f"absolved: {not absolved}, which is not how the appeal was decided"
-        )
-        at_fork.when(EDITED).accepted()

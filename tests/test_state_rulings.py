@@ -3,8 +3,10 @@
 import pytest
 
 from lastresort.domain.episode import NO_EPISODE
+from lastresort.domain.events import BranchOpened
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import About, ActorKind, AppealOutcome, Risk, Verdict
+from lastresort.domain.state import about_to_fork, evolve
+from lastresort.domain.values import About, ActorKind, AppealOutcome, ForkCause, Risk, Verdict
 
 from .narrow import present
 from .vocabulary import (
@@ -25,6 +27,7 @@ from .vocabulary import (
     RETRIED,
     SAID,
     UP_TO_THE_END,
+    USER,
     WARNED,
     Step,
     Tell,
@@ -124,6 +127,28 @@ def test_a_wrong_ending_leaves_no_strikes(given: Tell) -> None:
         opened.then(lambda state: (state.now.numbers, state.now.failed, state.now.warnings) == (None, 0, ()))
     rejected = given(STARTED, *UP_TO_THE_END, END, APPEALED, appeal_decided(AppealOutcome.REJECTED))
     rejected.cut_at(last - 1).when(EDITED).accepted().then(lambda state: state.now.numbers is not None)
+
+
+@pytest.mark.parametrize(("law", "so"), [(1, False), (2, True)])
+def test_nobody_is_absolved_in_the_first_edition(given: Tell, law: int, so: bool) -> None:
+    """Whatever became of the appeal, and whatever an event says that should not have been recorded."""
+    wrong = given(started(law=law), *UP_TO_THE_END, END, APPEALED, appeal_decided(AppealOutcome.GRANTED)).state
+    assert wrong.absolved is so
+    assert present(about_to_fork(wrong, None, (), absolved=True).fork).absolved is so
+    prefix = given(started(law=law), ABUSED, ANSWERED).state
+    opened = BranchOpened(by=USER, conversation="c", parent="c", at=4, cause=ForkCause.RETRY, risks=(), absolved=True)
+    assert (evolve(prefix, opened).now.numbers is None) is so
+
+
+def test_going_over_to_the_second_edition_weighs_the_latest_unit_again(given: Tell) -> None:
+    """By each judge's latest word; what was weighed so before stays."""
+    polite = (started(law=1), SAID, PRODUCTIVE, SAID, HARMFUL)
+    over = given(*polite, policy_changed(Policy.default(), law=2))
+    assert present(given(*polite).state.unit).judgement is Verdict.PRODUCTIVE
+    assert present(over.state.unit).judgement is Verdict.HARMFUL
+    assert present(given(*polite, policy_changed(Policy.default())).state.unit).judgement is Verdict.PRODUCTIVE
+    again = given(*polite, policy_changed(Policy.default(), law=2), policy_changed(Policy.default(), law=2))
+    assert again.state.unit == over.state.unit
 
 
 @pytest.mark.parametrize(("law", "standing"), [(1, 1), (2, 0)])
