@@ -7,32 +7,7 @@ looks again.
 
 from typing import TYPE_CHECKING
 
-from lastresort.domain.commands import (
-    AssessTurn,
-    AttemptRedirection,
-    ChangeModel,
-    ChangePolicy,
-    ClearRisk,
-    Command,
-    ConfirmEnd,
-    DecideAppeal,
-    DeclareHopeExhausted,
-    EndConversation,
-    EraseContents,
-    FileAppeal,
-    GiveFeedback,
-    GiveWarning,
-    HoldErasure,
-    Leave,
-    OpenBranch,
-    ProposeEnding,
-    RaiseRisk,
-    ReleaseErasure,
-    RequestEnd,
-    TakeAssistantTurn,
-    TakeUserTurn,
-    WithholdWarning,
-)
+from lastresort.domain import commands as ask
 from lastresort.domain.decider import Refused, in_the_way
 from lastresort.domain.events import BranchOpened, RecordedEvent, content_of
 from lastresort.domain.law import Broken
@@ -148,7 +123,7 @@ class Chat:
             foreign_id: the id that it has in another system. It is kept with the words, sealed and erasable.
             command_id: by which it is said once however often this is sent.
         """
-        command = checked(TakeUserTurn, id=self._id(command_id), by=self.user)
+        command = checked(ask.TakeUserTurn, id=self._id(command_id), by=self.user)
         said = users_content(words, foreign_id)
         outcome = self.conversations.service.user_turn(self.branch, command, said)
         if isinstance(outcome, Receipt):  # which may have been long ago, if the command was sent before
@@ -182,7 +157,7 @@ class Chat:
         by = by or self.model
         answered = optional_id("model", model) or (by.id if by.kind is ActorKind.MODEL else self.model.id)
         command = checked(
-            TakeAssistantTurn,
+            ask.TakeAssistantTurn,
             id=self._id(command_id),
             by=by,
             model=answered,
@@ -210,7 +185,7 @@ class Chat:
         """Record a verdict on the latest unit. A risk that the policy holds on is raised across the tree."""
         return self._do(
             checked(
-                AssessTurn,
+                ask.AssessTurn,
                 id=self._id(command_id),
                 by=by,
                 turn=self._seen(),
@@ -226,7 +201,7 @@ class Chat:
         """State that the latest assistant turn redirected the harm in the latest user turn."""
         return self._do(
             checked(
-                AttemptRedirection,
+                ask.AttemptRedirection,
                 id=self._id(command_id),
                 by=by or self.model,
                 turn=self._answered(),
@@ -247,7 +222,7 @@ class Chat:
         """State that the latest assistant turn warned of an ending, and what it said."""
         return self._do(
             checked(
-                GiveWarning,
+                ask.GiveWarning,
                 id=self._id(command_id),
                 by=by or self.model,
                 turn=self._answered(),
@@ -264,7 +239,9 @@ class Chat:
     ) -> Receipt | Refused:
         """State that in shadow mode a warning was withheld, where in the enforced mode one would have been given."""
         return self._do(
-            checked(WithholdWarning, id=self._id(command_id), by=by or self.model, seen=self._seen(), category=category)
+            checked(
+                ask.WithholdWarning, id=self._id(command_id), by=by or self.model, seen=self._seen(), category=category
+            )
         )
 
     # --- risk ---------------------------------------------------------------------------------------------------
@@ -276,7 +253,7 @@ class Chat:
         command_id = self._id(command_id)
         return self._do(
             checked(
-                RaiseRisk,
+                ask.RaiseRisk,
                 id=command_id,
                 by=by,
                 risk=command_id if risk is None else checked_id("risk", risk),
@@ -286,28 +263,30 @@ class Chat:
 
     def clear_risk(self, risk: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Say that a risk is over, on every branch of the tree."""
-        return self._do(checked(ClearRisk, id=self._id(command_id), by=by, risk=checked_id("risk", risk)))
+        return self._do(checked(ask.ClearRisk, id=self._id(command_id), by=by, risk=checked_id("risk", risk)))
 
     # --- ending -------------------------------------------------------------------------------------------------
 
     def request_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """Pass on that the user asked, in the latest turn, to end the conversation."""
-        return self._do(checked(RequestEnd, id=self._id(command_id), by=by or self.user, turn=self._seen()))
+        return self._do(checked(ask.RequestEnd, id=self._id(command_id), by=by or self.user, turn=self._seen()))
 
     def confirm_end(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """Pass on that the user confirmed, in the latest turn, that they know it to be permanent."""
-        return self._do(checked(ConfirmEnd, id=self._id(command_id), by=by or self.user, turn=self._seen()))
+        return self._do(checked(ask.ConfirmEnd, id=self._id(command_id), by=by or self.user, turn=self._seen()))
 
     def declare_hope_exhausted(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """State that no productive interaction is to be hoped for."""
-        return self._do(checked(DeclareHopeExhausted, id=self._id(command_id), by=by or self.model, turn=self._seen()))
+        return self._do(
+            checked(ask.DeclareHopeExhausted, id=self._id(command_id), by=by or self.model, turn=self._seen())
+        )
 
     def propose(
         self, ground: Ground = Ground.LAST_RESORT, *, by: Actor | None = None, command_id: str | None = None
     ) -> Receipt | Refused:
         """Propose to end: the first call of the handshake."""
         return self._do(
-            checked(ProposeEnding, id=self._id(command_id), by=by or self.model, seen=self._seen(), ground=ground)
+            checked(ask.ProposeEnding, id=self._id(command_id), by=by or self.model, seen=self._seen(), ground=ground)
         )
 
     def end(
@@ -321,7 +300,7 @@ class Chat:
         """End the branch, for good. `category` is the harm that a last resort is about."""
         return self._do(
             checked(
-                EndConversation,
+                ask.EndConversation,
                 id=self._id(command_id),
                 by=by or self.model,
                 seen=self._seen(),
@@ -352,7 +331,7 @@ class Chat:
         if not 2 <= checked_version("turn", turn) <= MOST_VERSIONS:
             raise UnknownTurn(f"no turn stands at version {turn} of branch {self.branch}")
         command = checked(
-            OpenBranch, id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause
+            ask.OpenBranch, id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause
         )
         outcome = self.conversations.service.fork(command, words, child=optional_id("child", child))
         if isinstance(outcome, Refused):
@@ -363,21 +342,21 @@ class Chat:
 
     def leave(self, *, command_id: str | None = None) -> Receipt | Refused:
         """Note that the user went away. It locks nothing."""
-        return self._do(checked(Leave, id=self._id(command_id), by=self.user))
+        return self._do(checked(ask.Leave, id=self._id(command_id), by=self.user))
 
     def feedback(
         self, rating: Rating | None = None, words: str | None = None, *, command_id: str | None = None
     ) -> Receipt | Refused:
         """Record what the user thinks of the ending, or of the conversation."""
-        return self._do(checked(GiveFeedback, id=self._id(command_id), by=self.user, rating=rating), words)
+        return self._do(checked(ask.GiveFeedback, id=self._id(command_id), by=self.user, rating=rating), words)
 
     def appeal(self, words: str | None = None, *, command_id: str | None = None) -> Receipt | Refused:
         """Record that the user holds the ending to be wrong."""
-        return self._do(checked(FileAppeal, id=self._id(command_id), by=self.user), words)
+        return self._do(checked(ask.FileAppeal, id=self._id(command_id), by=self.user), words)
 
     def decide_appeal(self, outcome: AppealOutcome, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Decide the appeal. Even granted it reopens nothing: offer the user a branch."""
-        return self._do(checked(DecideAppeal, id=self._id(command_id), by=by, outcome=outcome))
+        return self._do(checked(ask.DecideAppeal, id=self._id(command_id), by=by, outcome=outcome))
 
     def change_policy(
         self,
@@ -389,11 +368,11 @@ class Chat:
         command_id: str | None = None,
     ) -> Receipt | Refused:
         """Let another policy govern from here on, and a later edition of the law or another mode if they are named."""
-        return self._do(checked(ChangePolicy, id=self._id(command_id), by=by, policy=policy, law=law, mode=mode))
+        return self._do(checked(ask.ChangePolicy, id=self._id(command_id), by=by, policy=policy, law=law, mode=mode))
 
     def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Let another model answer from here on."""
-        outcome = self._do(checked(ChangeModel, id=self._id(command_id), by=by, model=checked_id("model", model)))
+        outcome = self._do(checked(ask.ChangeModel, id=self._id(command_id), by=by, model=checked_id("model", model)))
         if isinstance(outcome, Receipt):  # long ago, perhaps, if the command was sent before
             self.model = Actor(kind=ActorKind.MODEL, id=outcome.state.model)
         return outcome
@@ -410,11 +389,11 @@ class Chat:
             by: the operator who sets it.
             command_id: by which it is set once however often this is sent.
         """
-        return self._do(checked(HoldErasure, id=self._id(command_id), by=by, hold=hold, reason=reason, until=until))
+        return self._do(checked(ask.HoldErasure, id=self._id(command_id), by=by, hold=hold, reason=reason, until=until))
 
     def release_hold(self, hold: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Release a legal hold on every branch of the tree. An operator's."""
-        return self._do(checked(ReleaseErasure, id=self._id(command_id), by=by, hold=hold))
+        return self._do(checked(ask.ReleaseErasure, id=self._id(command_id), by=by, hold=hold))
 
     def erase(
         self,
@@ -434,10 +413,10 @@ class Chat:
         if digest is None:
             raise UnknownTurn(f"no words stand at version {turn} of branch {self.branch}")
         return self._do(
-            checked(EraseContents, id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause)
+            checked(ask.EraseContents, id=self._id(command_id), by=by or self.user, contents=(digest,), cause=cause)
         )
 
-    def _do(self, command: Command, words: str | None = None) -> Receipt | Refused:
+    def _do(self, command: ask.Command, words: str | None = None) -> Receipt | Refused:
         return self.conversations.service.execute(self.branch, command, words)
 
     def _id(self, command_id: str | None) -> str:
