@@ -27,16 +27,8 @@ from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.stores.sqlite import open_sqlite
 from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
-from lastresort.adapters.vault.keys import (
-    VARIABLE,
-    Keys,
-    KeyStore,
-    MasterKey,
-    MemoryKeys,
-    SQLiteKeys,
-    WrappedKeys,
-    find_master_key,
-)
+from lastresort.adapters.vault.keys import Keys, KeyStore, MemoryKeys, SQLiteKeys, WrappedKeys
+from lastresort.adapters.vault.master_key import VARIABLE, MasterKey, find_master_key, known
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.adapters.vault.snapshots import EVERY, SealedSnapshots, mark
 from lastresort.application.conversations import Conversations
@@ -167,6 +159,11 @@ def _open(address: str, settings: Settings, master_key: MasterKey | None, create
         raise StoreError(f"PostgreSQL needs the extra postgres ({how_to_install('postgres')}): {error}") from error
     store = open_postgres(address, settings, create=create)
     return store, _wrapped(store, lambda: PostgresKeys(address, settings), None, master_key)
+
+
+def known_master_key(master_key: MasterKey | None, beside: Path | None) -> bytes | None:
+    """Return the master key that was given, is in the environment or in a file; None if there is none. Makes none."""
+    return known(master_key, beside)
 
 
 def stale_snapshots(store: SQLStore) -> int:

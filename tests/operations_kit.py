@@ -15,7 +15,7 @@ from lastresort import Conversations
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.upkeep.checks import Check
 from lastresort.adapters.upkeep.doctor import examine
-from lastresort.adapters.vault.keys import VARIABLE
+from lastresort.adapters.vault.master_key import VARIABLE
 from lastresort.domain.events import content_of
 from lastresort.projections import views
 

@@ -14,7 +14,7 @@ import pytest
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.upkeep import backup as backups
 from lastresort.adapters.upkeep.backup import backup, restore
-from lastresort.adapters.vault.keys import VARIABLE
+from lastresort.adapters.vault.master_key import VARIABLE
 from lastresort.domain.values import ErasureCause
 
 from .operations_kit import _apart, another, in_database, kind, logged, opened, run, said, story, turns, url, wrong
@@ -65,12 +65,14 @@ def test_a_backup_while_others_write_is_of_one_moment(url: str, another: Callabl
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        made = [backup(url, tmp_path / f"backup-{number}") for number in range(3)]
+        made = [backup(url, tmp_path / "backup-0")]
+        while len(made) < 3 or (made[0].events == made[-1].events and len(made) < 100):
+            made.append(backup(url, tmp_path / f"backup-{len(made)}"))
     finally:
         stop.set()
         writer.join()
     assert made[0].events < made[-1].events, "or else nobody wrote meanwhile"
-    for number in range(3):
+    for number in (0, len(made) // 2, len(made) - 1):
         place = another()
         report = restore(tmp_path / f"backup-{number}", place)
         assert report.findings == ()
@@ -154,7 +156,9 @@ def test_a_restoring_that_is_killed_leaves_no_store(tmp_path: Path, monkeypatch:
     with opened(f"sqlite:///{tmp_path}/log.db") as chats:
         story(chats)
     backup(f"sqlite:///{tmp_path}/log.db", tmp_path / "backup")
-    place = tmp_path / "place.db"
+    place = tmp_path / "place" / "log.db"
+    place.parent.mkdir()
+    shutil.copy(tmp_path / "log.db-master", place.parent)
 
     def killed(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -162,7 +166,7 @@ def test_a_restoring_that_is_killed_leaves_no_store(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(backups, "audit", killed)
     with pytest.raises(KeyboardInterrupt):
         restore(tmp_path / "backup", f"sqlite:///{place}")
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(("place", ".place"))]
+    assert [path.name for path in place.parent.iterdir()] == ["log.db-master"]
     monkeypatch.undo()
     assert restore(tmp_path / "backup", f"sqlite:///{place}").findings == ()
 
@@ -195,32 +199,70 @@ def test_an_interrupted_restoring_is_no_store_of_postgresql(
     assert logged(place) == logged(url)
 
 
-def test_a_backup_needs_a_program_of_the_servers_version(
-    postgresql: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["backup", "backup-keys"])
+def test_a_backup_that_somebody_changed_is_refused(
+    url: str, another: Callable[[], str], tmp_path: Path, name: str
 ) -> None:
-    """If there is none it says which, and leaves no file; the server's own programs are found where it runs."""
-    from lastresort.adapters.upkeep import postgres_backup
+    """In any part of it, be what results a backup or not; and one file does not pass for the other."""
+    backup(url, tmp_path / "backup")
+    file = tmp_path / name
+    good = file.read_bytes()
+    places = [0, 30, 61, 70, 99, len(good) // 2, len(good) - 80, len(good) - 40, len(good) - 1]
+    edited = [good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :] for place in places]
+    for data in (
+        *edited,
+        good + b"\n",
+        good[:-1],
+        b"",
+        (tmp_path / f"{'backup' if 'keys' in name else 'backup-keys'}").read_bytes(),
+    ):
+        file.write_bytes(data)
+        with pytest.raises(StoreError, match=f"{name} is not as a backup was written under this master key"):
+            restore(tmp_path / "backup", another())
+    file.write_bytes(good)
+    assert restore(tmp_path / "backup", another()).findings == ()
 
-    url = postgresql()
+
+def test_a_backup_under_another_master_key_is_refused(
+    url: str, another: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And taken by someone who says so."""
+    assert backup(url, tmp_path / "backup", master_key=lambda: bytes(32)).sealed
+    with pytest.raises(StoreError, match="is not as a backup was written under this master key"):
+        restore(tmp_path / "backup", another())
+    assert restore(tmp_path / "backup", another(), master_key=lambda: bytes(32)).findings == ()
+    assert restore(tmp_path / "backup", another(), unauthenticated=True).findings == ()
+
+
+COMMANDS = "\\\\! touch pwned\n\\\\copy meta to program 'touch pwned'\nCOPY meta FROM PROGRAM 'touch pwned';\n"
+
+
+@pytest.mark.parametrize("where", ["before", "between", "in the rows", "after"])
+def test_a_backup_of_postgresql_is_data(
+    postgresql: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Whoever wrote it: nothing in it is a command, and no program is run on it."""
+    monkeypatch.chdir(tmp_path)
+    url, place = postgresql(), postgresql()
     with opened(url) as chats:
-        started(chats)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    old = tmp_path / "pg_dump"
-    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.1'\n")
-    old.chmod(0o755)
-    assert backup(url, tmp_path / "fine").events == 1
-    asked = postgres_backup._asked
-    monkeypatch.setattr(
-        postgres_backup,
-        "_asked",
-        lambda c, statement, *p: None if "pg_config" in statement else asked(c, statement, *p),
-    )
-    with pytest.raises(StoreError, match=r"no pg_dump of version \d+ or later .* only .*9\.6\.1"):
-        backup(url, tmp_path / "not")
-    old.unlink()
-    with pytest.raises(StoreError, match=r"no pg_dump of version .* install the client programs"):
-        backup(url, tmp_path / "not")
-    assert not list(tmp_path.glob("*not*"))
+        story(chats)
+    backup(url, tmp_path / "backup")
+    good = (tmp_path / "backup").read_text()
+    head, rows = good.split("\n", 2)[:2], good.split("\n", 2)[2]
+    bad = {
+        "before": COMMANDS + good,
+        "between": "\n".join([head[0], COMMANDS + head[1], rows]),
+        "in the rows": "\n".join([*head, COMMANDS + rows]),
+        "after": good.replace("\\.\ncontents\n", "\\.\n" + COMMANDS + "contents\n"),
+    }[where]
+    assert bad != good
+    (tmp_path / "backup").write_text(bad)
+    with pytest.raises(StoreError):
+        restore(tmp_path / "backup", place, unauthenticated=True)
+    assert not (tmp_path / "pwned").exists()
+    (tmp_path / "backup").write_text(good)
+    assert restore(tmp_path / "backup", place).findings == ()
+    assert logged(place) == logged(url)
 
 
 @pytest.mark.parametrize("there", ["none", "another"])
@@ -236,6 +278,12 @@ def test_who_restores_without_the_master_key_is_told(
     place = tmp_path / "place.db"
     if there == "another":
         (tmp_path / "place.db-master").write_bytes(bytes(32))
+        (tmp_path / "place.db-master").chmod(0o600)
+    result = run("restore", tmp_path / "backup", "--store", f"sqlite:///{place}", *form)
+    assert (result.exit_code, place.exists()) == (2, False)
+    said = "without the master key nobody knows" if there == "none" else "is not as a backup was written under this"
+    assert said in result.stderr
+    form = [*form, "--unauthenticated"]
     result = run("restore", tmp_path / "backup", "--store", f"sqlite:///{place}", *form)
     assert result.exit_code == 0
     assert result.stderr.startswith("lastresort: all of it was restored, and it cannot be opened yet: ")

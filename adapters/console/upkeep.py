@@ -86,6 +86,8 @@ def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
     else:
         click.echo(f"{done.events:,} events, {done.bytes:,} bytes: {done.log} and {done.keys}")
         click.echo("Without the master key the words in it cannot be read: keep that elsewhere.")
+        if not done.sealed:
+            click.echo("lastresort: there is no master key here, so nobody will know whether it was changed", err=True)
 
 
 @click.command()
@@ -99,11 +101,17 @@ def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
     metavar="URL",
     help="Where to: there must be no store, or an empty database.",
 )
+@click.option(
+    "--unauthenticated",
+    is_flag=True,
+    help="Take a backup that bears no seal of the master key. Whoever wrote it decides what the log and the words are.",
+)
 @json_option
-def restore(file: Path, url: str, as_json: bool) -> None:
+def restore(file: Path, url: str, unauthenticated: bool, as_json: bool) -> None:
     """Make a store from a backup, and audit it.
 
-    If the audit has findings, nothing is restored.
+    The backup has to bear the seal of the master key, which has to be there: it says that nobody changed the files. If
+    the audit has findings, nothing is restored.
     """
     from lastresort.adapters.upkeep.backup import restore as put_back
     from lastresort.adapters.upkeep.backup import why_closed
@@ -111,7 +119,7 @@ def restore(file: Path, url: str, as_json: bool) -> None:
     from . import display, listings
 
     with display.copying(as_json) as progress:
-        report = put_back(file, url, progress)
+        report = put_back(file, url, progress, unauthenticated=unauthenticated)
     listings.tell_audit(report, report.findings, as_json)
     if report.findings and not as_json:
         click.echo("Nothing was restored.")

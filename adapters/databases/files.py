@@ -1,6 +1,8 @@
 """The files of an SQLite store: where each lies, and what names them to SQLite."""
 
 import os
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,6 +78,45 @@ def named() -> Iterator[None]:
         if error.filename is None:
             raise
         raise StoreError(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that its owner alone can read and write, unless there is one; check the one that there is.
+
+    Raises:
+        StoreError: that one is open to others, see `check_private`.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        check_private(path)
+
+
+def check_private(path: Path, *, secret: bool = False) -> None:
+    """Check that nobody else can have written a file of a store, nor read it, if it is `secret`.
+
+    Raises:
+        StoreError: others can, or the file is another user's; the message has the command that mends it.
+    """
+    found = path.stat()
+    mode, closed = stat.S_IMODE(found.st_mode), 0o077 if secret else 0o002
+    if mode & closed:
+        can = "read" if mode & closed & 0o044 else "write"
+        raise StoreError(f"{path} has mode {mode:04o}, so others can {can} it; if they did not, run: chmod 600 {path}")
+    if secret and os.geteuid() not in (0, found.st_uid) and found.st_uid != 0:
+        raise StoreError(
+            f"{path} belongs to another user, who may have planted it; if it is yours, run: chown $USER {path}"
+        )
+
+
+def new_draft(path: Path) -> Path:
+    """Make an empty file beside `path`, which its owner alone can read, to be written and renamed when it is complete.
+
+    Its name cannot be guessed, and it follows no link: nobody can have prepared what is written into.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    return draft
 
 
 def _beside(path: Path, end: str) -> Path:

@@ -5,6 +5,7 @@ The format is fixed, since others read and write it: see docs/reference/formats.
 """
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -70,7 +71,7 @@ def write_file(log: Iterable[RecordedEvent], path: Path) -> int:
         path = _behind_links(path)
         if path.exists() and not path.is_file():
             raise BadInput(f"{path}: is there, and is not a file")
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             events = _written(log, draft)
             draft.replace(path)
@@ -90,13 +91,18 @@ def _behind_links(path: Path) -> Path:
 
 def _written(log: Iterable[RecordedEvent], path: Path) -> int:
     events = 0
-    with path.open("w", encoding="utf-8") as file:
+    with open(path, "x", encoding="utf-8", opener=_private) as file:
         for recorded in log:
             file.write(f"{export_line(recorded)}\n")
             events += 1
         file.flush()
         os.fsync(file.fileno())
     return events
+
+
+def _private(path: str, flags: int) -> int:
+    """Make a file that its owner alone can read, where nobody can have prepared one."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def read_log(path: Path) -> Iterator[tuple[int, RecordedEvent | Unreadable]]:

@@ -16,6 +16,7 @@ from eventsourcing import sqlite as library  # its factory is not named here: th
 from eventsourcing.sqlite import SQLiteDatastore
 
 from lastresort.adapters.databases.errors import StoreError, reached
+from lastresort.adapters.databases.files import make_private
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import connect, truncate_log
 from lastresort.application.ports import Append, CommandRecorded, Place, VersionConflict
@@ -236,7 +237,8 @@ class Factory(library.SQLiteFactory):
 
 
 def open_sqlite(path: Path, settings: Settings) -> SQLiteStore:
-    """Open the store in the file at `path`, and make what is missing in it."""
+    """Open the store in the file at `path`, which its owner alone can read if it is new; make what is missing in it."""
+    make_private(path)
     store = sqlite_store(path, settings)
     store.create_table()
     return store

@@ -1,7 +1,8 @@
 """Backups: the log in one file, the keys in another, taken while the store is in use; and stores made from them.
 
-A backup of an SQLite store is an SQLite file, one of a PostgreSQL database what `pg_dump` writes. The keys lie beside
-it in a file of the same name with `-keys` after it. The master key is in neither: without it a backup's words are lost.
+A backup of an SQLite store is an SQLite file, one of a PostgreSQL database a file of ours with its rows. The keys lie
+beside it in a file of the same name with `-keys` after it. The master key is in neither: without it a backup's words
+are lost. Both files are sealed under it, so that a backup that somebody else wrote is not taken for one.
 
 The log is copied first and the keys after it, so that no word in the copy lacks its key for having been said meanwhile.
 """
@@ -14,15 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError, reached
-from lastresort.adapters.databases.files import StoreFiles, named
+from lastresort.adapters.databases.files import StoreFiles, named, new_draft
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import check_has_no_code, looking_into
 from lastresort.adapters.databases.urls import located
-from lastresort.adapters.opening import open_store
+from lastresort.adapters.opening import MASTER_KEY_VARIABLE, known_master_key, open_store
 from lastresort.adapters.stores.schema import SCHEMA, check_migration
 from lastresort.adapters.stores.sqlite import open_sqlite
 from lastresort.projections import Report, audit
 
+from . import seals
 from .checks import tables_in
 
 Progress = Callable[[int, int], None]
@@ -39,11 +41,24 @@ class BackedUp(NamedTuple):
     keys: Path
     events: int
     bytes: int
+    sealed: bool  # or else there was no master key, and whoever restores it cannot know whether it is as it was
 
 
 @named()
-def backup(url: str, file: Path, progress: Progress = lambda left, total: None) -> BackedUp:
+def backup(
+    url: str,
+    file: Path,
+    progress: Progress = lambda left, total: None,
+    *,
+    master_key: Callable[[], bytes] | None = None,
+) -> BackedUp:
     """Write a backup of the store at `url` to `file`, and of its keys to the same name with `-keys` after it.
+
+    Args:
+        url: of the store.
+        file: where to.
+        progress: is told how far it has come.
+        master_key: returns the store's; if it is not given, it is looked for where a store that is opened finds it.
 
     Raises:
         StoreError: there is no store, one of the files exists, or it cannot be written. Nothing is left half done.
@@ -68,13 +83,32 @@ def backup(url: str, file: Path, progress: Progress = lambda left, total: None) 
             from . import postgres_backup
 
             events = postgres_backup.dump(address, log_draft, keys_draft)
+        master = known_master_key(master_key, own and own.master)
+        if master is not None:
+            seals.seal(log_draft, master, "log")
+            seals.seal(keys_draft, master, "keys")
         size = log_draft.stat().st_size + keys_draft.stat().st_size
-    return BackedUp(file, keys, events, size)
+    return BackedUp(file, keys, events, size, master is not None)
 
 
 @named()
-def restore(file: Path, url: str, progress: Progress = lambda left, total: None) -> Report:
+def restore(
+    file: Path,
+    url: str,
+    progress: Progress = lambda left, total: None,
+    *,
+    master_key: Callable[[], bytes] | None = None,
+    unauthenticated: bool = False,
+) -> Report:
     """Make a store at `url`, where there must be none, from a backup, and audit it. If it has findings, none is made.
+
+    Args:
+        file: the backup.
+        url: where to.
+        progress: is told how far it has come.
+        master_key: returns the master key; if it is not given, it is looked for where a store at `url` would find it.
+        unauthenticated: whether to take the backup though nobody can know that it is as it was written. What somebody
+            else put into it is then in the store: whatever log is lawful, words that are not what was said, no words.
 
     Returns:
         What the audit found.
@@ -90,12 +124,45 @@ def restore(file: Path, url: str, progress: Progress = lambda left, total: None)
             raise StoreError(f"no backup at {path}")
     if address == "memory:":
         raise StoreError("memory: is gone with its process; restore into a store that is kept")
+    if (own := StoreFiles.at(address)) is not None:
+        _check_is_empty(own)
+    if not unauthenticated:
+        _check_seals(StoreFiles(file), known_master_key(master_key, own and own.master), own)
     with reached():
-        if (own := StoreFiles.at(address)) is not None:
+        if own is not None:
             return _to_sqlite(StoreFiles(file), own, settings, progress)
         from . import postgres_backup
 
         return postgres_backup.load(file, keys, address, settings)
+
+
+def _check_is_empty(place: StoreFiles) -> None:
+    if not place.log.parent.is_dir():
+        raise StoreError(f"no folder {place.log.parent} for the store {place.log.name}; create it first")
+    for there in (place.log, place.keys, *place.leftovers):
+        if there.exists():
+            raise StoreError(f"{there} exists; a backup is restored into an empty place only")
+
+
+def _check_seals(backed_up: StoreFiles, master: bytes | None, place: StoreFiles | None) -> None:
+    """Check that a backup is as it was written.
+
+    Raises:
+        StoreError: it is not, or nobody can know without the master key.
+    """
+    otherwise = "or pass --unauthenticated if you know that nobody could change the files"
+    if master is None:
+        where = f"put a copy at {place.master}, or set {MASTER_KEY_VARIABLE}" if place else f"set {MASTER_KEY_VARIABLE}"
+        raise StoreError(
+            f"without the master key nobody knows whether the backup is as it was written: {where}, {otherwise}"
+        )
+    roles: tuple[tuple[Path, seals.Role], ...] = ((backed_up.log, "log"), (backed_up.keys, "keys"))
+    for path, role in roles:
+        if not seals.is_sealed(path, master, role):
+            raise StoreError(
+                f"{path} is not as a backup was written under this master key: it was changed since, or is damaged, or "
+                f"it is of another master key, or of a version that did not seal; restore another one, {otherwise}"
+            )
 
 
 def why_closed(url: str) -> str | None:
@@ -118,10 +185,9 @@ def _drafts(*paths: Path) -> Iterator[list[Path]]:
 
     The last takes its name first: a store is there once its log is.
     """
-    drafts = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
+    drafts: list[Path] = []
     try:
-        for draft in drafts:
-            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        drafts.extend(map(new_draft, paths))
         yield drafts
         for path, draft in [*zip(paths, drafts, strict=True)][::-1]:
             _synced(draft)
@@ -167,6 +233,8 @@ def _copy(path: Path, to: Path, progress: Progress) -> None:
             source.backup(copy, pages=_PAGES, progress=lambda _, left, total: progress(left, total))
             source.execute("COMMIT")
             copy.execute("PRAGMA journal_mode=DELETE")
+            copy.execute("PRAGMA user_version=0")  # where its seal stood, if it is a backup
+            copy.execute("PRAGMA application_id=0")
             check_has_no_code(copy)
             (said,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
@@ -178,11 +246,6 @@ def _copy(path: Path, to: Path, progress: Progress) -> None:
 def _to_sqlite(backed_up: StoreFiles, place: StoreFiles, settings: Settings, progress: Progress) -> Report:
     from .migration import migrate_tables
 
-    if not place.log.parent.is_dir():
-        raise StoreError(f"no folder {place.log.parent} for the store {place.log.name}; create it first")
-    for there in (place.log, place.keys, *place.leftovers):
-        if there.exists():
-            raise StoreError(f"{there} exists; a backup is restored into an empty place only")
     try:
         with _drafts(place.log, place.keys) as (log_draft, keys_draft):
             _copy(backed_up.log, log_draft, progress)

@@ -1,20 +1,20 @@
-"""Backups of a PostgreSQL database, by `pg_dump` and `psql`: the rows of the log and the words, and those of the keys.
+"""Backups of a PostgreSQL database: the rows of the log and the words in one file, those of the keys in another.
+
+A file is text: a line that says what it is, then for each table its name, the rows in PostgreSQL's own text form (what
+`COPY` writes), and a line `\\.`. It is read as that and nothing else: the names of tables and columns are this
+program's, and the rows are handed to `COPY ... FROM STDIN`, which takes them for data. No program of PostgreSQL's is
+run.
 
 What can be made from the log again is not in a backup, nor are tables: those that it is restored into are of this
 program.
 """
 
-import os
-import re
-import shutil
-import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, LiteralString
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Composed, Identifier
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.settings import Settings
@@ -22,26 +22,53 @@ from lastresort.adapters.opening import open_log
 from lastresort.adapters.stores.schema import RESTORING, SCHEMA
 from lastresort.projections import Report, audit
 
-_LOG = ("stored_events", "contents")
-_KEYS = ("lastresort_keys.keys", "lastresort_keys.master")
+_LOG: Mapping[str, tuple[str, ...]] = {
+    "stored_events": (
+        "notification_id", "originator_id", "originator_version", "topic", "state", "digest", "schema_version",
+        "recorded_at", "command_id", "nth", "correlation_id",
+    ),
+    "contents": ("position", "data"),
+}  # fmt: skip
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "lastresort_keys.keys": ("name", "key", "conversation"),
+    "lastresort_keys.master": ("fingerprint",),
+}
+_ROLES = {"log": _LOG, "keys": _KEYS}
+_END = b"\\.\n"
+_AT_A_TIME = 2**16
 
 
 def dump(url: str, log: Path, keys: Path) -> int:
-    """Write the rows of the log, then those of the keys, and return how many events there are.
+    """Write the rows of the log as they are at one moment, then those of the keys; return how many events there are.
 
     Raises:
-        StoreError: there is no store, no `pg_dump` that knows the server's version, or it failed.
+        StoreError: there is no store, or not all of one.
     """
     with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
         for table in (*_LOG, *_KEYS):
             if _asked(connection, "SELECT to_regclass(%s)", table) is None:
                 raise StoreError(f"it has no table {table}: this is no store, or not all of one")
-        schema = str(_asked(connection, "SELECT current_schema()"))
-        program = _program("pg_dump", connection)
-        for tables, path in (([f"{schema}.{name}" for name in _LOG], log), (list(_KEYS), keys)):
-            named = [f"--table={table}" for table in tables]
-            _run(url, [program, "--data-only", "--no-owner", *named, f"--file={path}"])
-    return _events_in(log)
+        events = _dumped(connection, "log", log)
+        _dumped(connection, "keys", keys)
+    return events
+
+
+def _dumped(connection: psycopg.Connection[Any], role: str, path: Path) -> int:
+    """Write the tables of a file, as they are at one moment; return how many rows the first has."""
+    counts = []
+    with path.open("wb") as file, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        file.write(_first_line(role))
+        for table, columns in _ROLES[role].items():
+            file.write(f"{table}\n".encode())
+            with connection.cursor().copy(_copying("COPY {} ({}) TO STDOUT", table, columns)) as copy:
+                rows = 0
+                for some in copy:
+                    rows += bytes(some).count(b"\n")  # within a row a line's end is written as two characters
+                    file.write(some)
+            counts.append(rows)
+            file.write(_END)
+    return counts[0]
 
 
 def load(log: Path, keys: Path, url: str, settings: Settings) -> Report:
@@ -50,24 +77,23 @@ def load(log: Path, keys: Path, url: str, settings: Settings) -> Report:
     Until the audit is done the tables say that a backup is being restored, and nobody can open them as a store.
 
     Raises:
-        StoreError: the tables are not empty, there is no `psql`, or it failed. The tables are left empty.
+        StoreError: the tables are not empty, or a file is no backup. The tables are left empty.
     """
     with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
         _resumed(connection)
     store = open_log(url, settings)
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-            for table in (*_LOG, _KEYS[0]):  # which master key it is for is noted when a store is opened
+            for table in (*_LOG, "lastresort_keys.keys"):  # which master key it is for is noted when a store is opened
                 if _asked(connection, f"SELECT EXISTS (SELECT 1 FROM {table})"):
                     raise StoreError(f"table {table} is not empty; a backup is restored into an empty place only")
-            program = _program("psql", connection)
             _marked(connection, RESTORING)
             report = None
             try:
                 _emptied(connection)
-                files = [f"--file={path}" for path in (log, keys)]
-                options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
-                _run(url, [program, *options, *files])
+                with connection.transaction():
+                    for role, path in (("log", log), ("keys", keys)):
+                        _loaded(connection, role, path)
                 report = audit(store.entries())
             finally:
                 if report is None or report.findings:
@@ -78,6 +104,44 @@ def load(log: Path, keys: Path, url: str, settings: Settings) -> Report:
     finally:
         store.close()
     return report
+
+
+def _loaded(connection: psycopg.Connection[Any], role: str, path: Path) -> None:
+    """Load the tables of a file."""
+    with path.open("rb") as file:
+        if file.readline() != _first_line(role):
+            raise StoreError(f"{path.name} is no backup of the {role} of a PostgreSQL store by this program")
+        for table, columns in _ROLES[role].items():
+            if file.readline() != f"{table}\n".encode():
+                raise StoreError(
+                    f"{path.name} is damaged: where the table {table} should begin there is something else"
+                )
+            with connection.cursor().copy(_copying("COPY {} ({}) FROM STDIN", table, columns)) as copy:
+                for rows in _rows(file, path):
+                    copy.write(rows)
+
+
+def _rows(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Yield rows up to the line that ends a table, some at a time. No row that `COPY` writes looks like that line."""
+    some: list[bytes] = []
+    size = 0
+    while (line := file.readline()) != _END:
+        if not line.endswith(b"\n"):
+            raise StoreError(f"{path.name} is damaged: it ends within a table")
+        some.append(line)
+        size += len(line)
+        if size > _AT_A_TIME:
+            yield b"".join(some)
+            some, size = [], 0
+    yield b"".join(some)
+
+
+def _first_line(role: str) -> bytes:
+    return f"lastresort backup, form 1: {role}\n".encode()
+
+
+def _copying(statement: LiteralString, table: str, columns: tuple[str, ...]) -> Composed:
+    return SQL(statement).format(Identifier(*table.split(".")), SQL(", ").join(map(Identifier, columns)))
 
 
 def _resumed(connection: psycopg.Connection[Any]) -> None:
@@ -100,49 +164,3 @@ def _marked(connection: psycopg.Connection[Any], version: str) -> None:
 def _asked(connection: psycopg.Connection[Any], statement: str, *params: Any) -> Any:
     row = connection.execute(statement, params).fetchone()
     return row[0] if row else None
-
-
-def _program(name: str, connection: psycopg.Connection[Any]) -> str:
-    """Find a program of PostgreSQL's, on the PATH or beside the server, that is no older than the server."""
-    server = connection.info.server_version // 10_000
-    beside = None
-    with suppress(psycopg.Error):  # not everybody may ask
-        beside = _asked(connection, "SELECT setting FROM pg_config WHERE name = 'BINDIR'")
-    seen = []
-    for path in filter(None, (shutil.which(name), beside and shutil.which(name, path=beside))):
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-        found = re.search(r"(\d+)", said.split(")")[-1])
-        if found and int(found[1]) >= server:
-            return str(path)
-        seen.append(f"{path} ({said.strip() or 'does not run'})")
-    raise StoreError(
-        f"no {name} of version {server} or later on the PATH or beside the server"
-        + (f", only {', '.join(seen)}" if seen else "")
-        + f"; install the client programs of PostgreSQL {server}"
-    )
-
-
-def _run(url: str, command: Sequence[str]) -> None:
-    """Run a program of PostgreSQL's on a database. A password is handed over where other users cannot see it."""
-    at: dict[str, Any] = dict(conninfo_to_dict(url))
-    password = at.pop("password", None)
-    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
-    done = subprocess.run(
-        [*command, f"--dbname={make_conninfo(**at)}"], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise StoreError(f"{Path(command[0]).name} failed: {said[0] if said else f'exit status {done.returncode}'}")
-
-
-def _events_in(path: Path) -> int:
-    """Count the rows of the log in a dump: the lines between `COPY ... stored_events` and a backslash with a dot."""
-    count, inside = 0, False
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if inside:
-                inside = line != "\\.\n"
-                count += inside
-            elif line.startswith("COPY ") and ".stored_events " in line:
-                inside = True
-    return count

@@ -5,11 +5,9 @@ erase its words, wherever a copy of the sealed bytes may be. The master key come
 from the environment, or from a file that only its owner can read.
 """
 
-import base64
-import binascii
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
@@ -18,13 +16,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort.adapters.databases.errors import StoreError, reached
+from lastresort.adapters.databases.files import make_private
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import connect, truncate_log
 
-MasterKey = Callable[[], bytes]
-"""Returns the 32 bytes of the master key."""
-
-VARIABLE = "LASTRESORT_MASTER_KEY"
 KEY_BYTES = 32
 NAME_BYTES = 16
 FORMER_NAME_BYTES = 8  # of keys that were made before: the first of those that name a key now
@@ -193,7 +188,7 @@ class SQLiteKeys:
     """Wrapped keys in an SQLite file of their own, readable by its owner only."""
 
     def __init__(self, path: Path, settings: Settings | None = None) -> None:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        make_private(path)
         self._deadline = (settings or Settings()).deadline
         self._connection = connect(str(path.absolute()), Settings("NORMAL", self._deadline))
         self._lock = Lock()
@@ -316,7 +311,7 @@ class WrappedKeys:
         if (noted := keys.named(fingerprint)) != fingerprint:
             raise StoreError(
                 f"its keys were wrapped by another master key than this one (fingerprint {noted}, not {fingerprint}); "
-                f"give it the one that it was made with: {VARIABLE}, the -master file, or `master_key`"
+                f"give it the one that it was made with: LASTRESORT_MASTER_KEY, the -master file, or `master_key`"
             )
 
     def of(self, conversation: str) -> bytes | None:
@@ -369,66 +364,3 @@ def _bound(name: bytes, owner: str | None) -> bytes:
     if len(name) == FORMER_NAME_BYTES:
         return name
     return b"2 " + name + b" " + (owner or "").partition(RETIRED)[0].encode()
-
-
-def find_master_key(master_key: MasterKey | None, beside: Path | None, keys: KeyStore) -> bytes:
-    """Return the master key that was given, or is in the environment, or in a file, which is made if need be.
-
-    Args:
-        master_key: what was given.
-        beside: the file, where the store is one; a server has none that every machine sees.
-        keys: what it is to wrap.
-
-    Raises:
-        StoreError: there is none, or it is not 32 bytes, or the file is gone and there are keys that it wrapped.
-    """
-    given = _given(master_key)
-    if given is not None:
-        return given
-    if beside is None:
-        raise StoreError(
-            f"its keys need a master key that every machine has: set {VARIABLE} to 32 random bytes in base64 "
-            "(`head -c 32 /dev/urandom | base64`), or pass `master_key`"
-        )
-    new = keys.is_new()  # before the look at the file, which another process may be making: it notes the key after that
-    if not beside.exists():
-        if not new:
-            raise StoreError(f"no master key at {beside}, and keys here need it; restore it or set {VARIABLE}")
-        _make(beside)
-    return _checked(beside.read_bytes(), str(beside))
-
-
-def _given(master_key: MasterKey | None) -> bytes | None:
-    if master_key is not None:
-        return _checked(master_key(), "what `master_key` returns")
-    text = os.environ.get(VARIABLE)
-    if text is None:
-        return None
-    try:
-        return _checked(base64.b64decode(text, validate=True), VARIABLE)
-    except binascii.Error:
-        raise StoreError(f"{VARIABLE} is not base64") from None
-
-
-def _checked(key: bytes, where: str) -> bytes:
-    if len(key) != KEY_BYTES:
-        raise StoreError(f"{where} has {len(key)} bytes; a master key has {KEY_BYTES}")
-    return key
-
-
-def _make(path: Path) -> None:
-    """Make a master key. Of several processes that do so at once one is first, and no file is seen half done."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(file, new_key())
-        os.fsync(file)
-        os.link(draft, path)
-    except FileExistsError:
-        pass  # another process was first
-    finally:
-        os.close(file)
-        draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)

@@ -1,0 +1,96 @@
+"""The master key, which wraps the keys of conversations: given by the caller, in the environment, or in a file."""
+
+import base64
+import binascii
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.databases.files import check_private, new_draft
+
+from .keys import KEY_BYTES, KeyStore, new_key
+
+MasterKey = Callable[[], bytes]
+"""Returns the 32 bytes of the master key."""
+
+VARIABLE = "LASTRESORT_MASTER_KEY"
+
+
+def find_master_key(master_key: MasterKey | None, beside: Path | None, keys: KeyStore) -> bytes:
+    """Return the master key that was given, or is in the environment, or in a file, which is made if need be.
+
+    Args:
+        master_key: what was given.
+        beside: the file, where the store is one; a server has none that every machine sees.
+        keys: what it is to wrap.
+
+    Raises:
+        StoreError: there is none, or it is not 32 bytes, or the file is gone and there are keys that it wrapped.
+    """
+    if (found := known(master_key, beside)) is not None:
+        return found
+    if beside is None:
+        raise StoreError(
+            f"its keys need a master key that every machine has: set {VARIABLE} to 32 random bytes in base64 "
+            "(`head -c 32 /dev/urandom | base64`), or pass `master_key`"
+        )
+    new = keys.is_new()  # before the look at the file, which another process may be making: it notes the key after that
+    if not beside.exists():
+        if not new:
+            raise StoreError(f"no master key at {beside}, and keys here need it; restore it or set {VARIABLE}")
+        _make(beside)
+    return _read(beside)
+
+
+def known(master_key: MasterKey | None, beside: Path | None) -> bytes | None:
+    """Return the master key that was given, or is in the environment, or in the file `beside`; None if there is none.
+
+    Raises:
+        StoreError: it is not 32 bytes, or the file is open to others.
+    """
+    given = _given(master_key)
+    if given is None and beside is not None and beside.exists():
+        return _read(beside)
+    return given
+
+
+def _read(path: Path) -> bytes:
+    check_private(path, secret=True)
+    return _checked(path.read_bytes(), str(path))
+
+
+def _given(master_key: MasterKey | None) -> bytes | None:
+    if master_key is not None:
+        return _checked(master_key(), "what `master_key` returns")
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        return None
+    try:
+        return _checked(base64.b64decode(text, validate=True), VARIABLE)
+    except binascii.Error:
+        raise StoreError(f"{VARIABLE} is not base64") from None
+
+
+def _checked(key: bytes, where: str) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise StoreError(f"{where} has {len(key)} bytes; a master key has {KEY_BYTES}")
+    return key
+
+
+def _make(path: Path) -> None:
+    """Make a master key. Of several processes that do so at once one is first, and no file is seen half done."""
+    draft = new_draft(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(new_key())
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another process was first
+    finally:
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
