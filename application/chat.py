@@ -148,19 +148,15 @@ class Chat:
                 [blocks]}`, with a result for each call.
             stop_reason: why it stopped, in its API's terms.
             usage: the tokens that it took.
-            by: who answered; the model of the conversation, if nobody is named.
-            model: the name that it answered under, its snapshot and platform included; that of `by`, or of the
-                conversation, if it is None.
+            by, model: who answered, and the name it answered under; the model of the conversation, if neither is named.
             foreign_id: the id that the answer has in another system. It is kept with the words, sealed and erasable.
             command_id: by which it is recorded once however often this is sent.
         """
-        by = by or self.model
-        answered = optional_id("model", model) or (by.id if by.kind is ActorKind.MODEL else self.model.id)
         command = checked(
             ask.TakeAssistantTurn,
             id=self._id(command_id),
-            by=by,
-            model=answered,
+            by=by or self.model,
+            model=optional_id("model", model) or (by or self.model).id,
             stop_reason=optional_id("stop_reason", stop_reason),
             usage=usage,
         )

@@ -13,11 +13,10 @@ from lastresort.domain.values import About, Risk, Verdict
 
 try:
     import anthropic
+
+    from .clients import AsyncClient, SyncClient, small_model
 except ModuleNotFoundError as error:
     missing(error, __name__, "claude")
-
-SMALL = "claude-haiku-4-5"
-"""The model to ask if none is named."""
 
 TASK = (
     "You assess one turn of a user in a conversation with an AI model, as a second opinion before that model may warn "
@@ -95,15 +94,18 @@ class ClaudeAssessor(_Asks):
 
     Args:
         client: to ask with. It may be another account than the chat's.
-        model: the model to ask; its name is the assessor's.
+        model: the model to ask; its name is the assessor's. On a platform with names of its own it has to be named.
         max_tokens: at most for its answer.
         timeout: in seconds, of one attempt. The client retries as it is set up to.
+
+    Raises:
+        ValueError: no model is named, and the client's platform has not the one that is asked elsewhere.
     """
 
     def __init__(
-        self, client: anthropic.Anthropic, *, model: str = SMALL, max_tokens: int = 512, timeout: float = 20.0
+        self, client: SyncClient, *, model: str | None = None, max_tokens: int = 512, timeout: float = 20.0
     ) -> None:
-        super().__init__(model, max_tokens, timeout)
+        super().__init__(model or small_model(client), max_tokens, timeout)
         self._client = client
 
     def __call__(self, case: Case, /) -> Opinion:
@@ -120,9 +122,9 @@ class AsyncClaudeAssessor(_Asks):
     """`ClaudeAssessor` on an asynchronous client."""
 
     def __init__(
-        self, client: anthropic.AsyncAnthropic, *, model: str = SMALL, max_tokens: int = 512, timeout: float = 20.0
+        self, client: AsyncClient, *, model: str | None = None, max_tokens: int = 512, timeout: float = 20.0
     ) -> None:
-        super().__init__(model, max_tokens, timeout)
+        super().__init__(model or small_model(client), max_tokens, timeout)
         self._client = client
 
     async def __call__(self, case: Case, /) -> Opinion:

@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from lastresort.adapters.assessors.claude import AsyncClaudeAssessor, ClaudeAssessor
+from lastresort.adapters.assessors.clients import AsyncClient, SyncClient
 from lastresort.adapters.turns.assessor import Assessor, AsyncAssessor, Failure, Opinion, assess, checked
 from lastresort.adapters.turns.ids import command_id, named_as_sent
 from lastresort.adapters.turns.replies import Outcome, Pending
@@ -34,7 +35,7 @@ from .words import kept_user, plain
 ASKS = "Please end this conversation."
 CONFIRMS = "Yes, end it. I know that this is permanent."
 
-Client = TypeVar("Client", bound=anthropic.Anthropic | anthropic.AsyncAnthropic)
+Client = TypeVar("Client", bound=SyncClient | AsyncClient)
 Judge = TypeVar("Judge", bound=Assessor | AsyncAssessor)
 Done = TypeVar("Done", bound=Outcome | Coroutine[Any, Any, Outcome])
 """What came of a turn, or what is awaited for it."""
@@ -63,10 +64,11 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         """Set how every chat is answered.
 
         Args:
-            client: the client of the SDK to ask with.
+            client: the client of the SDK to ask with: of the API, or of a platform (Bedrock, Vertex, Foundry).
             system: the system prompt, as the API takes it. Like the tools, it cannot change within a conversation.
             tools: the embedder's tools, as the API takes them.
-            assessor: gives a second opinion, if the chat's policy asks for one; a small Claude, if you pass none.
+            assessor: gives a second opinion, if the chat's policy asks for one; a small Claude, if you pass none. On a
+                platform that names models in its own way, you have to pass one.
             patience: how long to wait for the assessor, in seconds.
             rounds: how many messages of a turn the model may spend on calls before it has to answer. Results of the
                 embedder's tools restart the count.
@@ -79,7 +81,8 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
             params: the rest of each request, as `messages.create` takes it: `max_tokens`, `thinking`, `metadata`, ...
 
         Raises:
-            ValueError: a tool has the name of one of ours, or a parameter is not the embedder's to pass.
+            ValueError: a tool has the name of one of ours, a parameter is not the embedder's to pass, or the platform
+                has not the assessor's usual model; it says what to pass.
             TypeError: the client is of the other kind, the installed SDK does not take a parameter, or `max_tokens`
                 is missing.
         """
@@ -198,7 +201,7 @@ def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | 
         return chat.edit(turn, words, command_id=command_id("edit", sent_as))
 
 
-class Claude(_Claude[anthropic.Anthropic, Assessor, Outcome, Stream]):
+class Claude(_Claude[SyncClient, Assessor, Outcome, Stream]):
     """Answers chats with Claude. Thread-safe, as far as the client and the store are.
 
     Errors of the SDK come through as they are, after the retries that the client is set up for; the user's turn is
@@ -208,7 +211,7 @@ class Claude(_Claude[anthropic.Anthropic, Assessor, Outcome, Stream]):
     _awaits = False
 
     @staticmethod
-    def _small(client: anthropic.Anthropic) -> Assessor:
+    def _small(client: SyncClient) -> Assessor:
         return ClaudeAssessor(client)
 
     def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
@@ -240,14 +243,14 @@ class Claude(_Claude[anthropic.Anthropic, Assessor, Outcome, Stream]):
         return assess(self._assessor, step.case, self._patience)
 
 
-class AsyncClaude(_Claude[anthropic.AsyncAnthropic, AsyncAssessor, Coroutine[Any, Any, Outcome], AsyncStream]):
+class AsyncClaude(_Claude[AsyncClient, AsyncAssessor, Coroutine[Any, Any, Outcome], AsyncStream]):
     """`Claude` on an asynchronous client: what `Claude` returns is awaited. What touches the store runs in a worker
     thread."""
 
     _awaits = True
 
     @staticmethod
-    def _small(client: anthropic.AsyncAnthropic) -> AsyncAssessor:
+    def _small(client: AsyncClient) -> AsyncAssessor:
         return AsyncClaudeAssessor(client)
 
     async def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:

@@ -26,6 +26,12 @@ from .checks import Invalid, check, check_messages, check_tools
 from .ledger import Conversation, Ledger, Place, Report, estimate
 from .shapes import misshapen
 
+_ON_PLATFORMS = (
+    "/projects/{project}/locations/{region}/publishers/anthropic/models/{model}:{call}",  # Vertex
+    "/model/{model}/invoke",  # Bedrock, which streams in a form of its own
+)
+"""Where platforms serve the same, with the model in the path, and what is a header here in the body."""
+
 _MOST_BYTES = 32 * 1024 * 1024
 
 
@@ -109,6 +115,7 @@ class Loopback:
         return Starlette(
             routes=[
                 Route("/v1/messages", self._messages, methods=["POST"]),
+                *(Route(path, self._messages, methods=["POST"]) for path in _ON_PLATFORMS),
                 Route("/v1/messages/count_tokens", self._count_tokens, methods=["POST"]),
             ],
             exception_handlers={_Status: self._failed, HTTPException: self._failed, Invalid: self._failed},
@@ -273,9 +280,10 @@ def _asks_for_beta(http: HttpRequest) -> bool:
 
 async def _body(http: HttpRequest, *, counting: bool = False, beta: bool = False) -> dict[str, Any]:
     """Return the body of a request, once its headers and its shape are right."""
-    if "x-api-key" not in http.headers and "authorization" not in http.headers:
+    model = http.path_params.get("model")
+    if not {"x-api-key", "api-key", "authorization"} & set(http.headers):
         raise _Status(401)
-    if "anthropic-version" not in http.headers:
+    if model is None and "anthropic-version" not in http.headers:
         raise Invalid("anthropic-version: header is required")
     raw = await http.body()
     if len(raw) > _MOST_BYTES:
@@ -284,6 +292,11 @@ async def _body(http: HttpRequest, *, counting: bool = False, beta: bool = False
         body = json.loads(raw)
     except ValueError as error:
         raise Invalid(f"The request body is not valid JSON: {error}") from None
+    if model is not None and isinstance(body, dict):
+        if body.pop("anthropic_version", None) is None:
+            raise Invalid("anthropic_version: Field required")
+        beta = bool(body.pop("anthropic_beta", None)) or beta
+        body["model"] = model
     if wrong := misshapen(body, counting=counting, beta=beta):
         raise Invalid(wrong)
     assert isinstance(body, dict)
