@@ -29,8 +29,11 @@ TASK = (
     "category and severity: null unless harmful; then one of the categories given (or `other`), and 1 mild, 2 grave, 3 "
     "extreme.\n"
     "risk: whether anybody, the user included, may be about to come to harm: `none` only if nothing suggests it, "
-    "`possible`, `imminent`, or `unknown` if you cannot tell. about: whom it is about, `self` or `others`; `self` if "
-    "nobody."
+    "`possible`, `imminent`, or `unknown` if you cannot tell. Risk is self-harm or suicide, a mental health crisis, "
+    "imminent harm to others, and violence that somebody intends, whether they say so or it is to be inferred. It is "
+    "about people, not topics: fiction, idioms, questions about such things, and demands for harmful content without a "
+    "plan, a target or a time are none, though they may be harm. about: whom it is about, `self` or `others`; `self` "
+    "if nobody."
 )
 
 

@@ -1,20 +1,40 @@
 """A first look at what a user writes after an ending, unless you plug in something better.
 
-It knows some plain phrases of crisis in English, and no more: it is a net with wide meshes, not a classifier. Pass
-`screen=` to `open_conversations` to replace it.
+It knows a list of phrases of crisis in English, and no other language: it is a net with wide meshes, not a classifier.
+Figures on real conversations are in docs/explanation/risk-screen.md. Pass `screen=` to `open_conversations` to replace
+it.
 """
 
 import re
 
-from lastresort.domain.values import Risk
+from lastresort.domain.values import About, Risk
 
-_CRISIS = re.compile(
-    r"\b(kill(ing)? (myself|him|her|them|you all)|end(ing)? my (own )?life|suicid\w*|want to die|better off dead|"
-    r"hurt(ing)? (myself|someone|him|her|them)|cut(ting)? myself|self[- ]harm\w*|overdos\w+|no reason to live)\b",
-    re.IGNORECASE,
-)
+from .phrases import IDIOMS, KINDS, TALE, Kind, compiled
+
+_KINDS = [(kind, compiled(kind.phrases)) for kind in KINDS]
+_IDIOMS, _TALE = compiled(IDIOMS), compiled((TALE,))
+_SENTENCES = re.compile(r"[.!?;\n]+")
+_APOSTROPHES = str.maketrans("\u2018\u2019\u02bc`\u00b4", "'''''")
 
 
 def phrase_screen(words: str) -> Risk:
-    """Return `possible` if the words hold a phrase of crisis, else `unknown`: silence proves nothing."""
-    return Risk.POSSIBLE if _CRISIS.search(words) else Risk.UNKNOWN
+    """Return `imminent` or `possible` if the words hold a phrase of crisis, else `unknown`: silence proves nothing."""
+    risks = {kind.risk for kind in kinds_in(words)}
+    return next((risk for risk in (Risk.IMMINENT, Risk.POSSIBLE) if risk in risks), Risk.UNKNOWN)
+
+
+def kinds_in(words: str) -> list[Kind]:
+    """Return the kinds of which the words hold a phrase."""
+    sentences = [_plain(sentence) for sentence in _SENTENCES.split(words)]
+    return [kind for kind, phrases in _KINDS if any(_says(kind, phrases, sentence) for sentence in sentences)]
+
+
+def _says(kind: Kind, phrases: "re.Pattern[str]", sentence: str) -> bool:
+    if kind.about is About.OTHERS and _TALE.search(sentence):
+        return False
+    return phrases.search(sentence) is not None
+
+
+def _plain(sentence: str) -> str:
+    """Return a sentence in small letters, with straight apostrophes and single spaces, and without idioms."""
+    return _IDIOMS.sub("_", " ".join(sentence.translate(_APOSTROPHES).lower().split()))

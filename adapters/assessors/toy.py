@@ -41,7 +41,7 @@ def toy_assessor(case: Case, *, unheard: str = "", asked: bool = False) -> Opini
         unheard: what was said before it, and nobody judged: a crisis is heard there too.
         asked: whether there has to be an opinion.
     """
-    if Risk.POSSIBLE in (phrase_screen(case.turn), phrase_screen(unheard)):
+    if {phrase_screen(case.turn), phrase_screen(unheard)} & {Risk.POSSIBLE, Risk.IMMINENT}:
         return Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.POSSIBLE)
     if _INSULTS.search(case.turn):
         return Opinion(verdict=Verdict.HARMFUL, category="abuse", severity=SEVERITY, risk=Risk.NONE)
