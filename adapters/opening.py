@@ -100,6 +100,7 @@ def open_conversations(
         observer=observer,
         monotonic=monotonic,
         directory=directory,
+        annotations=vault.annotations,
         holds=holds.StandingHolds(store, partial(beside, store, holds.STATEMENTS), partial(state_of, store, snapshots)),
     )
     return Conversations(Service(ports))

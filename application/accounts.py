@@ -16,7 +16,7 @@ from lastresort.domain.turn_text import readable
 from lastresort.domain.values import Actor, ErasureCause, LegalHold
 
 from .arguments import checked_id
-from .directory import MOST_ROWS, ConversationRow, HoldList, HoldPage
+from .directory import MOST_ROWS, ConversationRow, HoldList, HoldPage, Metadata
 from .outcomes import Receipt, SpokenSince
 from .transcript import Block, blocks_of, erasures
 
@@ -37,10 +37,12 @@ class AccountErasure(NamedTuple):
     Attributes:
         erased: the conversations whose words are gone.
         refused: those that the law let nobody erase, as under a legal hold, and why. Their words are all there.
+        forgotten: whether it was known whom the account stands for, and is not any more.
     """
 
     erased: tuple[str, ...]
     refused: Mapping[str, Refused]
+    forgotten: bool = False
 
 
 class AccountHold(NamedTuple):
@@ -102,10 +104,11 @@ class ExportedBranch(NamedTuple):
 
 
 class ExportedConversation(NamedTuple):
-    """A conversation, whole: its row in the directory, and its branches, the root first."""
+    """A conversation, whole: its row in the directory, its branches, the root first, and its title and tags."""
 
     row: ConversationRow
     branches: tuple[ExportedBranch, ...]
+    metadata: Metadata = Metadata()
 
 
 def conversations_of(conversations: "Conversations", account: str) -> Iterator[ConversationRow]:
@@ -119,9 +122,12 @@ def conversations_of(conversations: "Conversations", account: str) -> Iterator[C
 
 
 def erase_all(
-    conversations: "Conversations", account: str, by: Actor, cause: ErasureCause, command_id: str
+    conversations: "Conversations", account: str, by: Actor, cause: ErasureCause, command_id: str, *, forget: bool
 ) -> AccountErasure:
-    """Erase every conversation of an account. Each is a command of its own, whose id follows from `command_id`."""
+    """Erase every conversation of an account. Each is a command of its own, whose id follows from `command_id`.
+
+    Whom the account stands for is forgotten if that is asked for, and nothing of it had to stay.
+    """
     erased: list[str] = []
     refused: dict[str, Refused] = {}
     for row in conversations_of(conversations, account):
@@ -131,7 +137,8 @@ def erase_all(
             refused[row.conversation] = outcome
         else:
             erased.append(row.conversation)
-    return AccountErasure(tuple(erased), refused)
+    forgotten = forget and not refused and conversations.service.annotator.forget(account)
+    return AccountErasure(tuple(erased), refused, forgotten)
 
 
 def erase_older(
@@ -247,7 +254,8 @@ def export_all(conversations: "Conversations", account: str) -> Iterator[Exporte
     for row in conversations_of(conversations, account):
         gone = erasures(conversations.tree_log(row.conversation))
         tree = conversations.tree(row.conversation)
-        yield ExportedConversation(row, tuple(_branch(conversations, one, tree[one], gone) for one in tree))
+        branches = tuple(_branch(conversations, one, tree[one], gone) for one in tree)
+        yield ExportedConversation(row, branches, conversations.service.annotator.metadata(row.conversation))
 
 
 def _branch(

@@ -6,7 +6,7 @@ mistake, and messages end up in logs.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _FORMS = {"category": "1 to 64 of a-z, 0-9, _ and -, the first a letter", "until": "a day, YYYY-MM-DD"}
 """What an argument has to look like that must match a pattern; the others are ids."""
+MOST_TITLE, MOST_TAGS, MOST_TAG, MOST_PERSON = 500, 50, 100, 500
+"""How many characters a title has, how many tags there are, how long each, and what a person is called, at most."""
 _AN_ID = "1 to 128 printable ASCII characters without spaces"
 _ID = re.compile(r"[!-~]{1,128}")
 _ADDRESS = re.compile(r"[^@]+@[^@]+\.[^@.]+")
@@ -153,6 +155,54 @@ def _kept(messages: Sequence[Mapping[str, Any]], foreign_id: str | None) -> Mess
         why = "it holds half a character" if isinstance(error, UnicodeError) else "it is not JSON"
         raise ValueError(f"words: {why}") from None
     return Messages(words)
+
+
+def checked_title(title: str | None) -> str | None:
+    """Return a title that was passed.
+
+    Raises:
+        ValueError: it is no text, or too long.
+    """
+    return None if title is None else _some_text("title", title, MOST_TITLE)
+
+
+def checked_tags(tags: Any) -> tuple[str, ...] | None:
+    """Return the tags that were passed, each once.
+
+    Raises:
+        ValueError: they are no list of texts, too many, or too long.
+    """
+    if tags is None:
+        return None
+    if isinstance(tags, str | bytes) or not isinstance(tags, Iterable):
+        raise ValueError("tags: a list of texts is needed")
+    kept = tuple(dict.fromkeys(_some_text("tags", tag, MOST_TAG) for tag in tags))
+    if len(kept) > MOST_TAGS or "" in kept:
+        raise ValueError(f"tags: at most {MOST_TAGS}, and none of them empty; {len(kept)} were passed")
+    return kept
+
+
+def checked_person(person: str) -> str:
+    """Return what an application calls a person.
+
+    Raises:
+        ValueError: it is no text, empty, or too long.
+    """
+    if not (said := _some_text("person", person, MOST_PERSON)):
+        raise ValueError("person: nobody was named")
+    return said
+
+
+def _some_text(argument: str, value: Any, most: int) -> str:
+    if not isinstance(value, str) or isinstance(value, Messages):
+        raise ValueError(f"{argument}: a str is needed, not {type(value).__name__}")
+    if len(value) > most:
+        raise ValueError(f"{argument}: {len(value):,} characters were passed, and {most} are the most")
+    try:
+        value.encode()
+    except UnicodeError:
+        raise ValueError(f"{argument}: it holds half a character") from None
+    return value
 
 
 def checked_version(argument: str, value: int) -> int:

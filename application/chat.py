@@ -5,6 +5,7 @@ newer user turn meanwhile, a verdict, warning or ending by this handle is stale 
 looks again.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lastresort.domain import commands as ask
@@ -40,8 +41,10 @@ from .arguments import (
     optional_id,
     users_content,
 )
+from .directory import Metadata
 from .outcomes import BranchEnded, Receipt, UnknownTurn
 from .transcript import TranscriptPage, transcript_page
+from .words import described
 
 if TYPE_CHECKING:
     from .conversations import Conversations
@@ -105,11 +108,25 @@ class Chat:
             limit: how many turns, 1 to 1,000; all of them, if it is None.
 
         Raises:
-            SealBroken: kept bytes are not what was sealed there.
-            ValueError: an argument is out of range; it names which.
+            SealBroken, ValueError: kept bytes are not what was sealed there; an argument is out of range, and named.
         """
         service = self.conversations.service
         return transcript_page(service.reading, service.words, self.branch, after, limit)
+
+    def metadata(self) -> Metadata:
+        """Return its title and tags."""
+        return self.conversations.service.annotator.metadata(self.state.conversation)
+
+    def describe(self, *, title: str | None = None, tags: Iterable[str] | None = None) -> Metadata | Refused:
+        """Set the title or the tags of the conversation, on all its branches; return what it has now.
+
+        They are kept beside the log, sealed, and erased with the words. Under a legal hold none is replaced or dropped.
+
+        Args:
+            title: 500 characters at most; "" takes it away, None leaves it as it is.
+            tags: 50 at most, of 100 characters each; none takes them away, None leaves them as they are.
+        """
+        return described(self.conversations.service.annotator, lambda: self.state, self.user, title, tags)
 
     # --- turns --------------------------------------------------------------------------------------------------
 

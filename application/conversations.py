@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, get_args
+from typing import Self
 from uuid import NAMESPACE_URL, uuid5
 
 from lastresort.domain.commands import StartConversation
@@ -25,32 +25,17 @@ from .accounts import (
     holds_page,
     release_all,
 )
-from .arguments import checked, checked_account, checked_id, optional_id
+from .arguments import checked, checked_account, checked_id, checked_person, optional_id
 from .chat import Chat
-from .directory import (
-    MOST_ROWS,
-    DirectoryPage,
-    DirectoryQuery,
-    HoldPage,
-    Order,
-    Status,
-    TimeField,
-    bound,
-    cursor_of,
-    name,
-    one_of,
-    parsed_cursor,
-    utc,
-)
-from .experiments import Experiment
-from .outcomes import Page, Receipt, listed
+from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query, cursor_of, utc
+from .experiments import Experiment, allocated
+from .outcomes import Page, Receipt, check_page, listed
 from .ports import EventStore, List
 from .reading import unknown
 from .service import Service
+from .words import one_account
 
 _STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
-_LAST_POSITION = 2**63 - 1
-"""The last position that a log can have."""
 
 
 RETENTION = Actor(kind=ActorKind.SYSTEM, id="retention")
@@ -97,6 +82,7 @@ class Conversations:
         *,
         model: str,
         account: str | None = None,
+        person: str | None = None,
         policy: Policy | None = None,
         conversation: str | None = None,
         arm: str | None = None,
@@ -111,6 +97,8 @@ class Conversations:
         Args:
             model: the name of the model that answers.
             account: a pseudonym of the user, never a name or an address: it stays in the log for ever.
+            person: what your application calls them, in place of `account`: their pseudonym is looked up, and made if
+                they have none. Who it is can be forgotten.
             policy: the terms; the default profile, if none are given.
             conversation: what to call it; if nothing is given, it follows from `command_id`.
             arm: the arm of an experiment that it is in.
@@ -125,9 +113,13 @@ class Conversations:
             ValueError: a conversation of that id exists, or an argument is malformed; or it is to be part of an
                 experiment, and has no account, or says what its arm says.
         """
+        if person is not None:
+            if account is not None:
+                raise ValueError("person: pass either an account or a person")
+            account = self.pseudonym(person)
         checked_account(account)
         if experiment is not None:
-            policy, mode, arm = _allocated(experiment, account, (policy, mode, arm))
+            policy, mode, arm = allocated(experiment, account, (policy, mode, arm))
         for argument, value in (("conversation", conversation), ("arm", arm)):
             optional_id(argument, value)
         checked_id("model", model)
@@ -220,21 +212,55 @@ class Conversations:
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
         return self.service.erase_conversation(branch, by=by, cause=cause, command_id=id)
 
+    def pseudonym(self, person: str) -> str:
+        """Return the account of a person, a random id that is made when they are first asked for.
+
+        It is kept beside the log, sealed, until `erase_account(..., forget=True)`.
+
+        Args:
+            person: what your application calls them: 1 to 500 characters, an e-mail address if you like.
+        """
+        return self.service.annotator.pseudonym(checked_person(person))
+
+    def person_of(self, account: str) -> str | None:
+        """Return whom an account stands for, None if it was not made by `pseudonym`, or is forgotten.
+
+        Raises:
+            ValueError: `account` is no id.
+        """
+        return self.service.annotator.person_of(checked_id("account", account))
+
     def erase_account(
-        self, account: str, *, by: Actor, cause: ErasureCause, command_id: str | None = None
+        self,
+        account: str | None = None,
+        *,
+        person: str | None = None,
+        by: Actor,
+        cause: ErasureCause,
+        forget: bool = False,
+        command_id: str | None = None,
     ) -> AccountErasure:
         """Erase every word of every conversation of an account, and destroy their keys, one conversation at a time.
 
         What the law refuses to erase, as under a legal hold, is left whole and named. If this is interrupted, send it
-        again under the same `command_id`, and what is left to do is done. The pseudonym stays in the log: what says who
-        it is must be erased where that is kept.
+        again under the same `command_id`, and what is left to do is done. The pseudonym stays in the log.
+
+        Args:
+            account: whose; or `person`, as `pseudonym` takes it.
+            person: in place of the account.
+            by: who erases.
+            cause: why.
+            forget: whether to forget whom the pseudonym stands for, too, once all is erased. What else says so must be
+                erased where that is kept.
+            command_id: by which it is carried out once however often this is sent.
 
         Raises:
             CommandIdReused, Contention: as every act.
             ValueError: an argument is no id, or these conversations were opened without a directory.
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
-        return erase_all(self, checked_id("account", account), by, cause, id)
+        meant = one_account(self.service.annotator, account, person)
+        return AccountErasure((), {}) if meant is None else erase_all(self, meant, by, cause, id, forget=forget)
 
     def retain(
         self,
@@ -320,7 +346,9 @@ class Conversations:
             raise ValueError("these conversations were opened without a list of legal holds")
         return holds_page(self.service.ports.holds, optional_id("account", account), after, limit)
 
-    def export_account(self, account: str) -> Iterator[ExportedConversation]:
+    def export_account(
+        self, account: str | None = None, *, person: str | None = None
+    ) -> Iterator[ExportedConversation]:
         """Yield everything that the store has of an account, words included, a conversation at a time, oldest first.
 
         What comes out is in plain: keep it as carefully as the words. `lastresort.adapters.exporters` writes it as JSON
@@ -330,7 +358,8 @@ class Conversations:
             SealBroken: kept bytes are not what was sealed there.
             ValueError: `account` is no id, or these conversations were opened without a directory.
         """
-        return export_all(self, checked_id("account", account))
+        meant = one_account(self.service.annotator, account, person)
+        return iter(()) if meant is None else export_all(self, meant)
 
     def page(self, which: List, *, after: int = 0, limit: int = 50) -> Page:
         """Return a part of the list of the branches that are `active`, `ended` or `branched`, as they began.
@@ -349,12 +378,7 @@ class Conversations:
         Raises:
             ValueError: an argument is out of range.
         """
-        numbers = type(limit) is int and 1 <= limit <= MOST_ROWS and type(after) is int and 0 <= after <= _LAST_POSITION
-        if which not in get_args(List) or not numbers:
-            raise ValueError(
-                f"no such page: list {which!r} of {get_args(List)}, after {after} of 0 to {_LAST_POSITION}, "
-                f"limit {limit} of 1 to {MOST_ROWS}"
-            )
+        check_page(which, after, limit)
         found = self.store.page(which, after=after, limit=limit + 1)
         rows = tuple(listed(one, lambda branch: self.state(branch).policy.name) for one in found[:limit])
         return Page(rows, found[limit - 1].began.position if len(found) > limit else None)
@@ -372,6 +396,8 @@ class Conversations:
         order: Order = "newest",
         after: str | None = None,
         limit: int = 50,
+        person: str | None = None,
+        with_metadata: bool = False,
     ) -> DirectoryPage:
         """Return a page of the conversations for which everything that is passed holds, in order of time.
 
@@ -391,45 +417,33 @@ class Conversations:
             order: the `newest` or the `oldest` first.
             after: where the page before left off.
             limit: how many rows, 1 to 1,000.
+            person: in place of the account: what your application calls the user.
+            with_metadata: whether the page has the titles and tags of its conversations.
 
         Raises:
             ValueError: an argument is out of range; it names which.
+            SealBroken: kept metadata is not what was sealed.
         """
         if self.service.ports.directory is None:
             raise ValueError("these conversations were opened without a directory")
-        query = DirectoryQuery(
-            account=name("account", account),
-            arm=name("arm", arm),
-            model=name("model", model),
-            status=one_of("status", status, Status) if status is not None else None,
-            since=bound("since", since),
-            until=bound("until", until),
-            by=one_of("by", by, TimeField),
-            order=one_of("order", order, Order),
-            after=None if after is None else parsed_cursor(after),
-            limit=limit,
-        )
-        if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
-            raise ValueError(f"limit: {limit!r} is not from 1 to {MOST_ROWS}")
+        query = checked_query(
+            account=account, arm=arm, model=model, status=status, since=since, until=until, by=by, order=order,
+            after=after, limit=limit,
+        )  # fmt: skip
+        if person is not None:
+            meant = one_account(self.service.annotator, account, person)
+            if meant is None:
+                return DirectoryPage((), None)
+            query = query._replace(account=meant)
         rows = tuple(self.service.ports.directory.select(query._replace(limit=limit + 1)))
-        return DirectoryPage(rows[:limit], cursor_of(rows[limit - 1], by) if len(rows) > limit else None)
+        cursor = cursor_of(rows[limit - 1], by) if len(rows) > limit else None
+        if not with_metadata:
+            return DirectoryPage(rows[:limit], cursor)
+        listed = [row.conversation for row in rows[:limit]]
+        return DirectoryPage(rows[:limit], cursor, self.service.annotator.metadata_of(listed))
 
     def branch_rows(self) -> Iterator[str]:
         """Yield a row of every branch as JSON, in the order in which the branches began: see `projections.Branch`."""
         if self.service.ports.directory is None:
             raise ValueError("these conversations were opened without a directory")
         return self.service.ports.directory.branches()
-
-
-def _allocated(
-    experiment: Experiment, account: str | None, beside: tuple[Policy | None, Mode, str | None]
-) -> tuple[Policy, Mode, str]:
-    if beside != (None, Mode.ENFORCED, None):
-        raise ValueError("experiment: its arm says the policy and the mode; pass no policy, mode or arm beside it")
-    if account is None:
-        raise ValueError(
-            "experiment: an arm follows from the account, and none was passed; pass a pseudonym that stays with the "
-            "person, or start it outside the experiment"
-        )
-    arm = experiment.arm_of(account)
-    return arm.policy, arm.mode, experiment.recorded_as(arm)

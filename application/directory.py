@@ -1,6 +1,6 @@
 """The directory: the conversations by account, arm, model, status and time, page by page; and the legal holds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
@@ -40,11 +40,27 @@ class ConversationRow(NamedTuple):
     last_turn: str
 
 
+class Metadata(NamedTuple):
+    """What an application says of a conversation.
+
+    Attributes:
+        title: None if it has none.
+        tags: in the order in which they were given, each once.
+    """
+
+    title: str | None = None
+    tags: tuple[str, ...] = ()
+
+
 class DirectoryPage(NamedTuple):
-    """A part of the directory, and where to go on: `after` is None if this is the end of it."""
+    """A part of the directory, and where to go on: `after` is None if this is the end of it.
+
+    `metadata` is that of its conversations, by conversation, if it was asked for.
+    """
 
     rows: tuple[ConversationRow, ...]
     after: str | None
+    metadata: Mapping[str, Metadata] | None = None
 
 
 class DirectoryQuery(NamedTuple):
@@ -192,3 +208,37 @@ def utc(time: str | datetime) -> str:
     except (ValueError, TypeError, OverflowError):
         raise ValueError("not a time; write it as 2026-01-31T12:00:00+00:00") from None
     raise ValueError("a time without a zone; add one, as +00:00 for UTC")
+
+
+def checked_query(
+    *,
+    account: str | None,
+    arm: str | None,
+    model: str | None,
+    status: Status | None,
+    since: str | datetime | None,
+    until: str | datetime | None,
+    by: TimeField,
+    order: Order,
+    after: str | None,
+    limit: int,
+) -> DirectoryQuery:
+    """Return what to list, as `Conversations.list` is asked for it.
+
+    Raises:
+        ValueError: an argument is out of range; it names which.
+    """
+    if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
+        raise ValueError(f"limit: {limit!r} is not from 1 to {MOST_ROWS}")
+    return DirectoryQuery(
+        account=name("account", account),
+        arm=name("arm", arm),
+        model=name("model", model),
+        status=one_of("status", status, Status) if status is not None else None,
+        since=bound("since", since),
+        until=bound("until", until),
+        by=one_of("by", by, TimeField),
+        order=one_of("order", order, Order),
+        after=None if after is None else parsed_cursor(after),
+        limit=limit,
+    )

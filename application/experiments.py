@@ -80,3 +80,22 @@ class Experiment(Frozen):
     def weights(self) -> Mapping[str, int]:
         """The weight of each arm, by what events name it: what the report of an experiment compares the counts with."""
         return {self.recorded_as(arm): arm.weight for arm in self.arms}
+
+
+def allocated(
+    experiment: Experiment, account: str | None, beside: tuple[Policy | None, Mode, str | None]
+) -> tuple[Policy, Mode, str]:
+    """Return the policy, the mode and the arm that an experiment has for an account.
+
+    Raises:
+        ValueError: it has no account, or says `beside` the experiment what its arm says.
+    """
+    if beside != (None, Mode.ENFORCED, None):
+        raise ValueError("experiment: its arm says the policy and the mode; pass no policy, mode or arm beside it")
+    if account is None:
+        raise ValueError(
+            "experiment: an arm follows from the account, and none was passed; pass a pseudonym that stays with the "
+            "person, or start it outside the experiment"
+        )
+    arm = experiment.arm_of(account)
+    return arm.policy, arm.mode, experiment.recorded_as(arm)

@@ -8,7 +8,7 @@ And lists of branches, page by page.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
@@ -16,7 +16,11 @@ from lastresort.domain.events import BranchOpened, ConversationEnded, Conversati
 from lastresort.domain.state import Conversation, Ended
 from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Risk
 
-from .ports import ListRow, Ports
+from .directory import MOST_ROWS
+from .ports import List, ListRow, Ports
+
+_LAST_POSITION = 2**63 - 1
+"""The last position that a log can have."""
 
 
 class UnknownBranch(LookupError):
@@ -166,3 +170,17 @@ class Stopwatch:
 
     def _seconds(self) -> float:
         return self._monotonic() - self._began
+
+
+def check_page(which: List, after: int, limit: int) -> None:
+    """Check what page of a list of branches is asked for.
+
+    Raises:
+        ValueError: there is no such page.
+    """
+    numbers = type(limit) is int and 1 <= limit <= MOST_ROWS and type(after) is int and 0 <= after <= _LAST_POSITION
+    if which not in get_args(List) or not numbers:
+        raise ValueError(
+            f"no such page: list {which!r} of {get_args(List)}, after {after} of 0 to {_LAST_POSITION}, "
+            f"limit {limit} of 1 to {MOST_ROWS}"
+        )

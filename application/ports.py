@@ -1,6 +1,6 @@
 """What the application needs from outside: a store of events, a vault for words, a clock, and new ids."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
@@ -204,6 +204,14 @@ class Vault(Protocol):
         """Whether the conversation has a key that its words are sealed with."""
         ...
 
+    def new_secret(self) -> str:
+        """Return 32 random bytes, in hexadecimal."""
+        ...
+
+    def seals(self, conversation: str, data: bytes) -> bool:
+        """Whether bytes were sealed under a key of the conversation that still seals: neither retired nor destroyed."""
+        ...
+
     def renew(self, conversation: str) -> None:
         """Look up the conversation's key again before it is used again: somebody else may have retired it."""
         ...
@@ -226,6 +234,33 @@ class Vault(Protocol):
 
     def close(self) -> None:
         """Release what the vault holds open."""
+        ...
+
+
+class Annotations(Protocol):
+    """Sealed bytes beside the log that belong to no event, by their owner (a conversation, say) and a name.
+
+    Threads may share it. What is kept is durable, and what is dropped is gone for good, as far as the engine goes.
+    """
+
+    def of(self, owner: str) -> dict[str, bytes]:
+        """Return all of an owner's, by name, in the order of the names."""
+        ...
+
+    def find(self, owner: str, name: str) -> bytes | None:
+        """Return one of an owner's."""
+        ...
+
+    def named(self, name: str, owners: Collection[str]) -> dict[str, bytes]:
+        """Return those of that name, by owner."""
+        ...
+
+    def put(self, owner: str, entries: Mapping[str, bytes], *, replace: bool = True) -> None:
+        """Keep entries, by name, all or none; those that are there already stay, unless they are to be replaced."""
+        ...
+
+    def drop(self, owner: str, names: Iterable[str]) -> None:
+        """Erase some of an owner's."""
         ...
 
 
@@ -304,6 +339,7 @@ class Ports:
         monotonic: measures how long they take, for the observer.
         directory: lists conversations; it follows the log.
         holds: lists legal holds; it follows the log.
+        annotations: what is kept beside the log and belongs to no event.
     """
 
     store: EventStore
@@ -317,3 +353,4 @@ class Ports:
     monotonic: Monotonic = lambda: 0.0
     directory: Directory | None = None
     holds: HoldList | None = None
+    annotations: Annotations | None = None

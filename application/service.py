@@ -50,7 +50,7 @@ from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal
 from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
-from .words import Words
+from .words import Annotator, Words
 
 _ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
@@ -76,12 +76,14 @@ class Service:
         ports: as given.
         reading: the read side.
         words: what was said.
+        annotator: what is kept beside the log and is no event.
     """
 
     def __init__(self, ports: Ports, *, attempts: int = 10, hot: int = 10_000) -> None:
         self.ports = ports
         self.reading = Reading(ports, hot)
-        self.words = Words(ports, self.reading)
+        self.annotator = Annotator(ports)
+        self.words = Words(ports, self.reading, self.annotator)
         self._attempts = attempts
 
     def close(self) -> None:

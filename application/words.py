@@ -1,12 +1,20 @@
-"""What was said: sealed, opened, and erased.
+"""What stands beside the log, sealed and erasable: what was said, and annotations.
 
-Words stand beside the log under the digest of their sealed bytes, which events carry. They can be erased, and the log
-stays as it is.
+Words stand there under the digest of their sealed bytes, which events carry. They can be erased, and the log stays as
+it is.
+
+Annotations belong to no event, and no rule looks at them: the application's title and tags of a conversation, whom a
+pseudonym stands for, and what the user was shown of an answer that their next message overtook. A conversation's are
+sealed under its own key and erased with its words; the others under a key of the store.
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from lastresort.domain.commands import Command, FileAppeal, GiveFeedback, TakeAssistantTurn, TakeUserTurn
+from lastresort.domain.commands import Command, EraseContents, FileAppeal, GiveFeedback, TakeAssistantTurn, TakeUserTurn
+from lastresort.domain.decider import Refused, decide
 from lastresort.domain.events import (
     AppealFiled,
     AssistantTurnTaken,
@@ -17,12 +25,23 @@ from lastresort.domain.events import (
     UserTurnTaken,
     content_of,
 )
-from lastresort.domain.values import Actor, Messages, with_content
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Actor, ErasureCause, Messages, with_content
 
-from .ports import Place, Ports, SealedWords, Unmarked
+from .arguments import checked_id, checked_person, checked_tags, checked_title
+from .directory import Metadata
+from .ports import Annotations, Place, Ports, SealedWords, Unmarked, Vault
 from .reading import Reading
 
 _FORMERLY = "messages:"  # so began the ids of commands that came with messages, before that was sealed with them
+
+ROLE = "Annotation"
+"""What annotations are bound to beside their owner and name, as words are to the kind of their event."""
+
+_TITLE, _TAGS = "title", "tags"
+_ACCOUNTS = "the accounts of this store"  # no conversation is called that: an id has no spaces
+_SECRET, _PERSON, _ACCOUNT = "secret", "person", "account"
+_SHOWN = "shown"
 
 _STAND_FOR: dict[type[Command], str] = {
     TakeUserTurn: UserTurnTaken.kind,
@@ -41,9 +60,10 @@ def role_of(kind: str, by: Actor) -> str:
 class Words:
     """The words beside the log. Threads may share it."""
 
-    def __init__(self, ports: Ports, reading: Reading) -> None:
+    def __init__(self, ports: Ports, reading: Reading, annotator: "Annotator") -> None:
         self._ports = ports
         self._reading = reading
+        self._annotator = annotator
 
     def seal(
         self, command: Command, conversation: str, branch: str, version: int, words: str | None
@@ -105,7 +125,8 @@ class Words:
         return tuple(_place_of(said[digest]) for digest in dict.fromkeys(digests))
 
     def destroy(self, tree: str, retired: str, said: Mapping[str, RecordedEvent]) -> None:
-        """Destroy the keys of a conversation that were `retired`, and then the sealed words of `said`, by digest.
+        """Destroy the keys of a conversation that were `retired`, and then the sealed words of `said`, by digest, and
+        the annotations that were sealed with them.
 
         If this was interrupted, what is left of the words says which keys are left. What was said since is sealed under
         another one, which stays.
@@ -115,9 +136,198 @@ class Words:
             place: (SealedWords(standing[place][0], data), standing[place][1])
             for place, data in self._ports.store.contents(standing).items()
         }
+        stale = self._annotator.stale(tree)
+        sealed |= {place_of(name): (as_sealed(data), ROLE) for name, data in stale.items()}
         self._ports.vault.forget(tree, retired, sealed)
         self._ports.store.drop(standing)
+        self._annotator.drop(tree, stale)
 
 
 def _place_of(recorded: RecordedEvent) -> Place:
     return Place(recorded.branch, recorded.version)
+
+
+# --- annotations --------------------------------------------------------------------------------------------------
+
+
+class Annotator:
+    """Seals, keeps, opens and erases annotations. Threads may share it."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    @property
+    def _kept(self) -> Annotations:
+        if self._ports.annotations is None:
+            raise ValueError("these conversations were opened without annotations")
+        return self._ports.annotations
+
+    # --- metadata -------------------------------------------------------------------------------------------------
+
+    def metadata(self, tree: str) -> Metadata:
+        """Return the metadata of a conversation."""
+        return self.metadata_of([tree])[tree]
+
+    def metadata_of(self, trees: Sequence[str]) -> dict[str, Metadata]:
+        """Return the metadata of conversations."""
+        titles, tags = (
+            {tree: self._opened(tree, name, data) for tree, data in self._kept.named(name, trees).items()}
+            for name in (_TITLE, _TAGS)
+        )
+        return {tree: Metadata(titles.get(tree), tuple(json.loads(tags.get(tree) or "[]"))) for tree in trees}
+
+    def describe(self, tree: str, title: str | None, tags: Sequence[str] | None) -> None:
+        """Set what is not None; an empty title, and no tags, are dropped."""
+        said = {} if title is None else {_TITLE: title}
+        if tags is not None:
+            said[_TAGS] = json.dumps(tags, ensure_ascii=False) if tags else ""
+        if set_ := {name: self._sealed(tree, name, words) for name, words in said.items() if words}:
+            self._kept.put(tree, set_)
+        self._kept.drop(tree, [name for name, words in said.items() if not words])
+
+    # --- people ---------------------------------------------------------------------------------------------------
+
+    def pseudonym(self, person: str) -> str:
+        """Return the pseudonym of a person, a new one if they have none."""
+        name = self._name_of(person)
+        if (account := self._account(name)) is not None:
+            return account
+        account = self._ports.new_id()
+        words = {name: account, f"{_ACCOUNT} {account}": person}
+        sealed = {name: self._sealed(_ACCOUNTS, name, said) for name, said in words.items()}
+        self._kept.put(_ACCOUNTS, sealed, replace=False)
+        first = self._account(name)
+        if first is not None and first != account:  # another process was first
+            self._kept.drop(_ACCOUNTS, [f"{_ACCOUNT} {account}"])
+            return first
+        return account
+
+    def account_of(self, person: str) -> str | None:
+        """Return the pseudonym of a person, None if they have none."""
+        return None if self._kept.find(_ACCOUNTS, _SECRET) is None else self._account(self._name_of(person))
+
+    def person_of(self, account: str) -> str | None:
+        """Return whom a pseudonym stands for, None if nobody knows."""
+        name = f"{_ACCOUNT} {account}"
+        data = self._kept.find(_ACCOUNTS, name)
+        return None if data is None else self._opened(_ACCOUNTS, name, data)
+
+    def forget(self, account: str) -> bool:
+        """Forget whom a pseudonym stands for; return whether anybody knew."""
+        person = self.person_of(account)
+        if person is not None:
+            self._kept.drop(_ACCOUNTS, [self._name_of(person), f"{_ACCOUNT} {account}"])
+        return person is not None
+
+    def _account(self, name: str) -> str | None:
+        data = self._kept.find(_ACCOUNTS, name)
+        return None if data is None else self._opened(_ACCOUNTS, name, data)
+
+    def _name_of(self, person: str) -> str:
+        """Return what a person's pseudonym is looked up by: it tells nobody who they are without the store's keys."""
+        secret = self._kept.find(_ACCOUNTS, _SECRET)
+        if secret is None:
+            made = self._sealed(_ACCOUNTS, _SECRET, self._ports.vault.new_secret())
+            self._kept.put(_ACCOUNTS, {_SECRET: made}, replace=False)
+            secret = self._kept.find(_ACCOUNTS, _SECRET) or made
+        key = bytes.fromhex(self._opened(_ACCOUNTS, _SECRET, secret) or "")
+        return f"{_PERSON} {hmac.digest(key, person.encode(), 'sha256').hex()}"
+
+    # --- what was shown, and overtaken ----------------------------------------------------------------------------
+
+    def keep_shown(self, tree: str, before: Place, id: str, words: str) -> None:
+        """Keep what the user was shown before they said what stands at `before`, which overtook it."""
+        name = f"{_SHOWN} {before.branch} {before.version} {id}"
+        self._kept.put(tree, {name: self._sealed(tree, name, words)}, replace=False)
+
+    def shown(self, tree: str) -> dict[Place, tuple[str, ...]]:
+        """Return what the user was shown and then overtook, by the place of the turn that overtook it."""
+        found: dict[Place, tuple[str, ...]] = {}
+        for name, data in self._of(tree).items():
+            if (place := _shown_before(name)) and (words := self._opened(tree, name, data)) is not None:
+                found[place] = (*found.get(place, ()), words)
+        return found
+
+    def drop_shown(self, tree: str, places: Iterable[Place]) -> None:
+        """Erase what was shown before turns whose words are erased."""
+        gone = set(places)
+        names = [name for name in self._of(tree) if _shown_before(name) in gone]
+        if names:
+            self._kept.drop(tree, names)
+
+    # --- erasing --------------------------------------------------------------------------------------------------
+
+    def stale(self, tree: str) -> dict[str, bytes]:
+        """Return the annotations of a conversation that were sealed under keys which seal nothing more."""
+        vault = self._ports.vault
+        return {name: data for name, data in self._of(tree).items() if not vault.seals(tree, data)}
+
+    def drop(self, tree: str, names: Iterable[str]) -> None:
+        """Erase annotations of a conversation for good."""
+        if names := list(names):
+            self._kept.drop(tree, names)
+
+    def _of(self, tree: str) -> Mapping[str, bytes]:
+        return {} if self._ports.annotations is None else self._ports.annotations.of(tree)
+
+    def _sealed(self, owner: str, name: str, words: str) -> bytes:
+        return self._ports.vault.seal(owner, *place_of(name), words, ROLE).data
+
+    def _opened(self, owner: str, name: str, data: bytes) -> str | None:
+        return opened(self._ports.vault, owner, name, data)
+
+
+def place_of(name: str) -> Place:
+    """Return the place that an annotation is sealed for; no event has that version."""
+    return Place(name, 0)
+
+
+def as_sealed(data: bytes) -> SealedWords:
+    """Return sealed bytes as a vault takes them."""
+    return SealedWords("sha256:" + hashlib.sha256(data).hexdigest(), data)
+
+
+def opened(vault: Vault, owner: str, name: str, data: bytes) -> str | None:
+    """Return the words of an annotation, None if their key was destroyed.
+
+    Raises:
+        SealBroken: the bytes were not sealed for this owner and name.
+    """
+    return vault.open(owner, *place_of(name), as_sealed(data), ROLE)
+
+
+def _shown_before(name: str) -> Place | None:
+    kind, *rest = name.split(" ")
+    return Place(rest[0], int(rest[1])) if kind == _SHOWN else None
+
+
+def one_account(annotator: Annotator, account: str | None, person: str | None) -> str | None:
+    """Return the account that was passed, or that of the person who was, None if they have none.
+
+    Raises:
+        ValueError: both were passed, or neither, or one is malformed.
+    """
+    if (account is None) == (person is None):
+        raise ValueError("account: a str is needed, or else a person")
+    return annotator.account_of(checked_person(person)) if person is not None else checked_id("account", account or "")
+
+
+def described(
+    annotator: Annotator, state_of: Callable[[], Conversation], by: Actor, title: str | None, tags: Iterable[str] | None
+) -> Metadata | Refused:
+    """Set the title or the tags of a conversation; return what it has now. See `Chat.describe`.
+
+    They are in no transaction of the log's, so the law is asked before and after; what was replaced is put back if a
+    hold came in between.
+    """
+    meant, tree = (checked_title(title), checked_tags(tags)), state_of().conversation
+    before = annotator.metadata(tree)
+    erasure = EraseContents(id="asked", by=by, contents=(), cause=ErasureCause.USER_REQUEST)
+    replaces = any(old and new is not None and new != old for old, new in zip(before, meant, strict=True))
+    if replaces and isinstance(refused := decide(erasure, state_of()), Refused):
+        return refused
+    annotator.describe(tree, *meant)
+    if replaces and isinstance(refused := decide(erasure, state_of()), Refused):
+        annotator.describe(tree, before.title or "", before.tags)
+        return refused
+    return annotator.metadata(tree)

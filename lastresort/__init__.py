@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lastresort.application.authority import NotAllowed, Principal, as_actor
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
-    from lastresort.application.directory import ConversationRow, DirectoryPage, HoldPage, HoldRow
+    from lastresort.application.directory import ConversationRow, DirectoryPage, HoldPage, HoldRow, Metadata
     from lastresort.application.experiments import Arm, Experiment
     from lastresort.application.outcomes import (
         BranchEnded,
@@ -65,7 +65,7 @@ _HOMES = {
     "application.authority": ("NotAllowed", "Principal", "as_actor"),
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
-    "application.directory": ("ConversationRow", "DirectoryPage", "HoldPage", "HoldRow"),
+    "application.directory": ("ConversationRow", "DirectoryPage", "HoldPage", "HoldRow", "Metadata"),
     "application.experiments": ("Arm", "Experiment"),
     "application.outcomes": (
         "BranchEnded", "CommandIdReused", "Receipt", "Contention", "BranchRow", "Page", "UnknownBranch",
@@ -121,6 +121,7 @@ __all__ = [
     "HoldPage",
     "HoldReason",
     "HoldRow",
+    "Metadata",
     "Missing",
     "Mode",
     "NotAllowed",

@@ -29,7 +29,7 @@ SECTIONS = {
     "What comes back": (
         "Receipt", "Refused", "BranchEnded", "TranscriptPage", "TranscriptTurn",
         "DirectoryPage", "ConversationRow", "Page", "BranchRow", "AccountErasure", "AccountHold", "HoldPage", "HoldRow",
-        "Retention", "ExportedConversation",
+        "Metadata", "Retention", "ExportedConversation",
     ),
     "Errors": (
         "StoreError", "NotAllowed", "UnknownBranch", "UnknownTurn", "CommandIdReused", "Contention", "PolicyError",

@@ -17,7 +17,7 @@ from lastresort.domain.values import Messages
 
 from .cli_kit import run
 from .stores import MODEL as ACTOR
-from .stores import OPERATOR, USER, opened
+from .stores import OPERATOR, USER, counting, opened
 
 __all__ = ["run"]
 
@@ -78,7 +78,7 @@ def test_erasing_an_account_erases_all_of_it_and_nothing_else() -> None:
     chats = open_conversations("memory:")
     found = told(chats)
     done = chats.erase_account("a-17", by=WHO, cause=ErasureCause.USER_REQUEST)
-    assert done == (("c-1", "c-2", "c-3"), {})
+    assert done == (("c-1", "c-2", "c-3"), {}, False)
     for name, chat in found.items():
         assert bool(chats.words(chats.tree_log(chat.branch))) == (name == "other")
     erased = [event for one in exported(chats)["conversations"] for event in one["branches"][0]["events"][1:2]]
@@ -101,7 +101,7 @@ def test_an_account_is_named() -> None:
     told(chats)
     for call in (chats.export_account, lambda account: chats.erase_account(account, by=WHO, cause=ErasureCause.LEGAL)):
         with pytest.raises(ValueError, match="account: a str is needed"):
-            call(None)  # type: ignore[arg-type]
+            call(None)
     assert chats.words(chats.chat("c-1").path)
 
 
@@ -169,7 +169,13 @@ def test_an_account_is_erased_once_that_is_confirmed(run: Callable[..., Result],
         chats.chat("c-2").release_hold("case-1", by=OPERATOR, command_id="release")
     how = ("--yes", "--operator", "op", "--cause", "legal", "--command-id", "x-1", "--json")
     said = json.loads(run("erase-account", "a-17", "--store", url, *how).stdout)
-    assert said == {"account": "a-17", "command_id": "x-1", "erased": ["c-1", "c-2", "c-3"], "refused": {}}
+    assert said == {
+        "account": "a-17",
+        "command_id": "x-1",
+        "erased": ["c-1", "c-2", "c-3"],
+        "refused": {},
+        "forgotten": False,
+    }
     with opened(url) as chats:
         assert all(chats.words(chats.tree_log(one)) == {} for one in ("c-1", "c-2", "c-3"))
 
@@ -186,3 +192,21 @@ def test_an_account_with_more_conversations_than_a_page(monkeypatch: pytest.Monk
 
 def words_in(conversation: Any) -> list[str]:
     return [event["text"] for branch in conversation["branches"] for event in branch["events"] if event["text"]]
+
+
+def test_a_person_is_exported_erased_and_forgotten(run: Callable[..., Result], url: str) -> None:
+    """By what the application calls them, or by their account; and it is said if nobody knows them."""
+    with opened(url, new_id=counting("new-")) as chats:
+        chats.start(model=MODEL, person="ada@example.org", conversation="hers").describe(title="A garden")
+        account = chats.pseudonym("ada@example.org")
+    got = json.loads(run("export-account", "--person", "ada@example.org", "--store", url).stdout)
+    assert (got["account"], [one["title"] for one in got["conversations"]]) == (account, ["A garden"])
+    assert "name an ACCOUNT, or a --person" in run("export-account", "--store", url, status=2).stderr
+    assert (
+        "name an ACCOUNT, or a --person" in run("erase-account", "a", "--person", "b", "--store", url, status=2).stderr
+    )
+    done = run("erase-account", "--person", "ada@example.org", "--forget", "--yes", "--store", url)
+    assert done.stdout == "1 erased, 0 refused; nobody knows any more whom the account stood for\n"
+    again = run("erase-account", "--person", "ada@example.org", "--forget", "--yes", "--store", url, status=2)
+    assert "no account is known of this person" in again.stderr
+    assert "ada@" not in again.stderr

@@ -34,6 +34,7 @@ from lastresort import (
 from lastresort.projections import audit
 
 from .claude_kit import kinds
+from .stores import STORES, new_url
 
 MODEL = "claude-opus-4-1"
 
@@ -92,11 +93,50 @@ async def of_each(chats: AsyncConversations) -> None:
     assert audit(chats.conversations.store.log()).findings == ()
 
 
-@pytest.mark.parametrize("url", ["memory:", "sqlite:///{}/chats.db"])
-def test_a_conversation_from_beginning_to_end(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", STORES)
+def test_a_conversation_from_beginning_to_end(kind: str, request: pytest.FixtureRequest) -> None:
+    url = new_url(kind, request)
+
     async def play() -> None:
-        async with await open_async_conversations(url.format(tmp_path)) as chats:
+        async with await open_async_conversations(url) as chats:
             await of_each(chats)
+            await of_people(chats)
+
+    asyncio.run(play())
+
+
+async def of_people(chats: AsyncConversations) -> None:
+    chat = await chats.start(model=MODEL, person="user-42")
+    assert await chat.describe(title="A garden", tags=["green"]) == ("A garden", ("green",))
+    assert (await chat.metadata()).title == "A garden"
+    page = await chats.list(person="user-42", with_metadata=True)
+    assert page.metadata == {chat.branch: ("A garden", ("green",))}
+    account = await chats.pseudonym("user-42")
+    assert (await chat.state()).account == account
+    assert await chats.person_of(account) == "user-42"
+    assert [one.metadata.title async for one in chats.export_account(person="user-42")] == ["A garden"]
+    done = await chats.erase_account(person="user-42", by=chat.user, cause=ErasureCause.USER_REQUEST, forget=True)
+    assert done == ((chat.branch,), {}, True)
+    assert await chats.person_of(account) is None
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_tasks_on_one_store_at_once(kind: str, request: pytest.FixtureRequest) -> None:
+    """Each with a conversation and a person of its own, through the same connections."""
+    url = new_url(kind, request)
+
+    async def talk(chats: AsyncConversations, number: int) -> tuple[str | None, str | None]:
+        chat = await chats.start(model=MODEL, person=f"user-{number % 3}", conversation=f"c-{number}")
+        await asyncio.gather(chat.user_turn("Hello."), chat.describe(title=f"Talk {number}"))
+        await chat.assistant_turn("Hello.")
+        return (await chat.metadata()).title, await chats.person_of(await chats.pseudonym(f"user-{number % 3}"))
+
+    async def play() -> None:
+        async with await open_async_conversations(url) as chats:
+            found = await asyncio.gather(*(talk(chats, number) for number in range(12)))
+            assert found == [(f"Talk {number}", f"user-{number % 3}") for number in range(12)]
+            assert [len((await chats.list(person=f"user-{n}")).rows) for n in range(3)] == [4, 4, 4]
+            assert audit(chats.conversations.store.log()).findings == ()
 
     asyncio.run(play())
 

@@ -27,6 +27,9 @@ def test_a_backup_is_restored_as_it_was(url: str, another: Callable[[], str], tm
     """The log, the words and the lists; what was erased stays erased."""
     before = said(url)
     assert sum(map(len, before.values())) > 30
+    with opened(url) as chats:
+        chats.chat("b").describe(title="A garden", tags=["green"])
+        account = chats.pseudonym("ada@example.org")
     made = backup(url, tmp_path / "backup")
     assert made.events == len(logged(url))
     place = another()
@@ -37,6 +40,8 @@ def test_a_backup_is_restored_as_it_was(url: str, another: Callable[[], str], tm
     with opened(place) as chats, opened(url) as original:
         for which in ("active", "ended", "branched"):
             assert chats.page(which) == original.page(which)
+        assert chats.chat("b").metadata() == ("A garden", ("green",))
+        assert (chats.pseudonym("ada@example.org"), chats.person_of(account)) == (account, "ada@example.org")
         done(chats.chat("b").user_turn("It goes on."))
     assert wrong(place) == set()
 

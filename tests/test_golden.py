@@ -82,6 +82,12 @@ class _Unsealed:
     def has_key(self, conversation: str) -> bool:
         raise AssertionError
 
+    def new_secret(self) -> str:
+        raise AssertionError
+
+    def seals(self, conversation: str, data: bytes) -> bool:
+        raise AssertionError
+
     def renew(self, conversation: str) -> None:
         """There is no key."""
 

@@ -118,6 +118,8 @@ class AsyncChat:
         return opened if isinstance(opened, Refused) else AsyncChat(opened, self._threads)
 
     refresh = _awaited(Chat.refresh)
+    metadata = _awaited(Chat.metadata)
+    describe = _awaited(Chat.describe)
     why = _awaited(Chat.why)
     transcript = _awaited(Chat.transcript)
     user_turn = _awaited(Chat.user_turn)
@@ -205,9 +207,11 @@ class AsyncConversations:
             for row in some:
                 yield row
 
-    async def export_account(self, account: str) -> AsyncIterator[ExportedConversation]:
+    async def export_account(
+        self, account: str | None = None, *, person: str | None = None
+    ) -> AsyncIterator[ExportedConversation]:
         """Yield everything that the store has of an account. See `Conversations.export_account`."""
-        exported = await self._call(Conversations.export_account, account)
+        exported = await self._call(Conversations.export_account, account, person=person)
         while (one := await self._threads.run(next, exported, None)) is not None:
             yield one
 
@@ -220,6 +224,8 @@ class AsyncConversations:
     words = _awaited(Conversations.words)
     erase_conversation = _awaited(Conversations.erase_conversation)
     erase_account = _awaited(Conversations.erase_account)
+    pseudonym = _awaited(Conversations.pseudonym)
+    person_of = _awaited(Conversations.person_of)
     retain = _awaited(Conversations.retain)
     hold_account = _awaited(Conversations.hold_account)
     release_account = _awaited(Conversations.release_account)

@@ -8,19 +8,33 @@ from pathlib import Path
 import click
 
 from lastresort.adapters.importers.inputs import BadInput
+from lastresort.application.conversations import Conversations
 from lastresort.domain.values import Actor, ActorKind, ErasureCause
 
 from .options import REFUSED, Name, check_apart, json_option, opened, store_option
 
-_account = click.argument("account", type=Name(), metavar="ACCOUNT")
+_account = click.argument("account", type=Name(), required=False, metavar="[ACCOUNT]")
+_person = click.option("--person", metavar="NAME", help="What your application calls the user, in place of ACCOUNT.")
+
+
+def _meant(conversations: Conversations, account: str | None, person: str | None) -> str:
+    """Return the account that was passed, or that of the person who was."""
+    if (account is None) == (person is None):
+        raise click.UsageError("name an ACCOUNT, or a --person")
+    if person is not None:
+        account = conversations.service.annotator.account_of(person)
+    if account is None:
+        raise BadInput("no account is known of this person")
+    return account
 
 
 @click.command("export-account")
 @_account
+@_person
 @store_option
 @click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new FILE, yours alone.")
-def export_account(account: str, url: str, page: bool, output: Path | None) -> None:
+def export_account(account: str | None, person: str | None, url: str, page: bool, output: Path | None) -> None:
     """Print everything that a store has of an account.
 
     Words are included. It is JSON, or a page.
@@ -30,7 +44,8 @@ def export_account(account: str, url: str, page: bool, output: Path | None) -> N
     if output is not None:
         check_apart(url, "exported", output)
     with opened(url) as conversations:
-        pieces = (account_page if page else account_json)(account, conversations.export_account(account))
+        meant = _meant(conversations, account, person)
+        pieces = (account_page if page else account_json)(meant, conversations.export_account(meant))
         if output is None:
             for piece in pieces:
                 click.echo(piece, nl=False)
@@ -55,6 +70,7 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
 
 @click.command("erase-account")
 @_account
+@_person
 @store_option
 @click.option(
     "--cause",
@@ -65,10 +81,19 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
 )
 @click.option("--operator", type=Name(), metavar="ID", help="Who erases, if it is not the user.")
 @click.option("--command-id", type=Name(), metavar="ID", help="Of an erasure that was interrupted: go on with it.")
+@click.option("--forget", is_flag=True, help="Forget whom the account stands for too, once all is erased.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def erase_account(
-    account: str, url: str, cause: str, operator: str | None, command_id: str | None, yes: bool, as_json: bool
+    account: str | None,
+    person: str | None,
+    url: str,
+    cause: str,
+    operator: str | None,
+    command_id: str | None,
+    forget: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Erase every word of an account, for good. The events stay, without words.
 
@@ -76,20 +101,23 @@ def erase_account(
     """
     from . import display
 
-    by = Actor(kind=ActorKind.OPERATOR, id=operator) if operator else Actor(kind=ActorKind.USER, id=account)
     with opened(url) as conversations:
+        account = _meant(conversations, account, person)
+        by = Actor(kind=ActorKind.OPERATOR, id=operator) if operator else Actor(kind=ActorKind.USER, id=account)
         if not yes:
             found = len(conversations.list(account=account, limit=1_000).rows)
             many = "1,000 conversations or more" if found == 1_000 else f"{found} conversation{'s' * (found != 1)}"
             click.confirm(f"Erase the words of {many} of {account}, for good?", abort=True, err=True)
         id = conversations.new_id() if command_id is None else command_id
         click.echo(f"if this is interrupted, go on with --command-id {id}", err=True)
-        done = conversations.erase_account(account, by=by, cause=ErasureCause(cause), command_id=id)
+        done = conversations.erase_account(account, by=by, cause=ErasureCause(cause), forget=forget, command_id=id)
     if as_json:
         refused = {one: [broken.rule for broken in why.broken] for one, why in done.refused.items()}
-        display.print_json({"account": account, "command_id": id, "erased": done.erased, "refused": refused})
+        told = {"account": account, "command_id": id, "erased": done.erased, "refused": refused}
+        display.print_json(told | {"forgotten": done.forgotten})
     else:
-        click.echo(f"{len(done.erased):,} erased, {len(done.refused):,} refused")
+        forgotten = "; nobody knows any more whom the account stood for" if done.forgotten else ""
+        click.echo(f"{len(done.erased):,} erased, {len(done.refused):,} refused{forgotten}")
         for one, why in done.refused.items():
             click.echo(f"{one}: refused under {', '.join(broken.rule for broken in why.broken)}")
     sys.exit(REFUSED if done.refused else 0)

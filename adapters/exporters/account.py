@@ -34,7 +34,7 @@ def account_json(account: str, exported: Iterable[ExportedConversation]) -> Iter
 
 
 def _conversation(one: ExportedConversation) -> dict[str, Any]:
-    return one.row._asdict() | {"branches": [_branch(branch) for branch in one.branches]}
+    return one.row._asdict() | one.metadata._asdict() | {"branches": [_branch(branch) for branch in one.branches]}
 
 
 def _branch(branch: ExportedBranch) -> dict[str, Any]:
@@ -50,8 +50,10 @@ def account_page(account: str, exported: Iterable[ExportedConversation]) -> Iter
     yield _HEAD.format(account=escape(account))
     for one in exported:
         row = one.row
-        yield f"<h2>{escape(row.conversation)}</h2>\n"
-        yield f"<p>With {escape(row.model)}, from {_time(row.started)}: {row.status}.</p>\n"
+        yield f"<h2>{escape(one.metadata.title or row.conversation)}</h2>\n"
+        tags = f" Tags: {escape(', '.join(one.metadata.tags))}." if one.metadata.tags else ""
+        begun = f"with {escape(row.model)}, from {_time(row.started)}"
+        yield f"<p>{escape(row.conversation)}, {begun}: {row.status}.{tags}</p>\n"
         for branch in one.branches:
             if branch.parent is not None:
                 yield f"<h3>A branch, after {branch.forked_at} of {escape(branch.parent)}</h3>\n"

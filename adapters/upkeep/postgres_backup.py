@@ -32,7 +32,9 @@ _LOG: Mapping[str, tuple[str, ...]] = {
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "lastresort_keys.keys": ("name", "key", "conversation"),
     "lastresort_keys.master": ("fingerprint",),
+    "lastresort_keys.annotations": ("owner", "name", "data"),
 }
+_ANNOTATIONS = "lastresort_keys.annotations"  # which a store from before may not have
 _ROLES = {"log": _LOG, "keys": _KEYS}
 _END = b"\\.\n"
 _AT_A_TIME = 2**16
@@ -46,7 +48,7 @@ def dump(url: str, log: Path, keys: Path) -> int:
     """
     with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
         for table in (*_LOG, *_KEYS):
-            if _asked(connection, "SELECT to_regclass(%s)", table) is None:
+            if table != _ANNOTATIONS and not _is_there(connection, table):
                 raise StoreError(f"it has no table {table}: this is no store, or not all of one")
         events = _dumped(connection, "log", log)
         _dumped(connection, "keys", keys)
@@ -61,6 +63,9 @@ def _dumped(connection: psycopg.Connection[Any], role: str, path: Path) -> int:
         file.write(_first_line(role))
         for table, columns in _ROLES[role].items():
             file.write(f"{table}\n".encode())
+            if table == _ANNOTATIONS and not _is_there(connection, table):
+                file.write(_END)
+                continue
             with connection.cursor().copy(_copying("COPY {} ({}) TO STDOUT", table, columns)) as copy:
                 rows = 0
                 for some in copy:
@@ -154,7 +159,12 @@ def _resumed(connection: psycopg.Connection[Any]) -> None:
 
 
 def _emptied(connection: psycopg.Connection[Any]) -> None:
-    connection.execute(f"TRUNCATE {', '.join((*_LOG, *_KEYS, 'branches', 'snapshots'))}")
+    keys = [table for table in _KEYS if table != _ANNOTATIONS or _is_there(connection, table)]
+    connection.execute(f"TRUNCATE {', '.join((*_LOG, *keys, 'branches', 'snapshots'))}")
+
+
+def _is_there(connection: psycopg.Connection[Any], table: str) -> bool:
+    return _asked(connection, "SELECT to_regclass(%s)", table) is not None
 
 
 def _marked(connection: psycopg.Connection[Any], version: str) -> None:

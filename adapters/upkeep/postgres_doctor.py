@@ -31,6 +31,8 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         yield _durability({name: str(ask(f"SHOW {name}")) for name in (*_MUST_BE_ON, "data_checksums")})
         yield _space(connection)
         yield _keys(connection)
+        if ask("SELECT to_regclass('lastresort_keys.keys')") is not None:
+            yield _annotations(ask("SELECT to_regclass('lastresort_keys.annotations')") is not None)
         if MASTER_KEY_VARIABLE not in os.environ:
             yield Check("master key", False, f"{MASTER_KEY_VARIABLE} is not set", "pass `master_key`, or set it")
         yield _clock(ask("SELECT now()"))
@@ -88,6 +90,13 @@ def _keys(connection: psycopg.Connection[Any]) -> Check:
         todo = "REVOKE ALL ON SCHEMA lastresort_keys FROM PUBLIC"
         return Check("keys", False, "every role may use the schema lastresort_keys", todo)
     return Check("keys", True, "the schema lastresort_keys is not open to every role")
+
+
+def _annotations(made: bool) -> Check:
+    if made:
+        return Check("annotations", True, "titles, tags and pseudonyms are kept beside the keys")
+    todo = "run `lastresort migrate URL` as the owner of the schema lastresort_keys, which makes it"
+    return Check("annotations", False, "no table for titles, tags and pseudonyms: none can be set", todo)
 
 
 def _clock(there: datetime) -> Check:

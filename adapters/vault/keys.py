@@ -19,6 +19,9 @@ from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.files import make_private
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import connect, truncate_log
+from lastresort.application.ports import Annotations
+
+from .annotations import STATEMENT, TABLE, MemoryAnnotations, SQLAnnotations
 
 KEY_BYTES = 32
 NAME_BYTES = 16
@@ -29,6 +32,9 @@ _NONCE_BYTES = 12
 
 class Keys(Protocol):
     """Where keys are kept. A conversation may have several; sealed bytes say which they were sealed with."""
+
+    annotations: Annotations
+    """What is kept in the same database, sealed with the keys."""
 
     def of(self, conversation: str) -> bytes | None:
         """Return a key of the conversation, None if it has none."""
@@ -64,6 +70,8 @@ class Keys(Protocol):
 
 class KeyStore(Protocol):
     """Where wrapped keys are kept, by name, and what tells by which master key they were wrapped."""
+
+    annotations: Annotations
 
     def of(self, conversation: str) -> tuple[bytes, bytes] | None:
         """Return the name of a key of the conversation, and the wrapped key."""
@@ -144,6 +152,7 @@ class MemoryKeys:
     """Keys in memory, gone with the process."""
 
     def __init__(self) -> None:
+        self.annotations: Annotations = MemoryAnnotations()
         self._keys: dict[str, bytes] = {}
         self._retired: dict[str, dict[bytes, set[str]]] = {}  # by conversation and name, the marks of a key
         self._by_name: dict[tuple[str, bytes], bytes] = {}
@@ -204,8 +213,22 @@ class SQLiteKeys:
             "WITHOUT ROWID",
             "CREATE INDEX IF NOT EXISTS keys_of ON keys (conversation)",
             "CREATE TABLE IF NOT EXISTS master (fingerprint TEXT PRIMARY KEY) WITHOUT ROWID",
+            f"CREATE TABLE IF NOT EXISTS {TABLE} {STATEMENT.format(bytes='BLOB')} WITHOUT ROWID",
         ):
             self._connection.execute(statement)
+        self.annotations: Annotations = SQLAnnotations(self)
+
+    def select(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        """See `annotations.Rows`."""
+        with reached(), self._lock:
+            return list(self._connection.execute(_in_sqlite(statement), params))
+
+    def change(self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False) -> None:
+        """See `annotations.Rows`."""
+        self._durably(_in_sqlite(statement), rows)
+        if erases:
+            with reached(), self._lock:
+                truncate_log(self._connection, self._deadline)
 
     def _execute(self, statement: str, *params: Any) -> Any:
         with reached(), self._lock:
@@ -283,6 +306,10 @@ class SQLiteKeys:
             self._connection.close()
 
 
+def _in_sqlite(statement: str) -> str:
+    return statement.replace("{table}", TABLE).replace("%s", "?")
+
+
 def _retired_of(conversation: str) -> tuple[str, str]:
     """Return what the rows of a conversation's retired keys stand between: no character comes between the two."""
     return conversation + RETIRED, conversation + chr(ord(RETIRED) + 1)
@@ -302,6 +329,7 @@ class WrappedKeys:
     """
 
     def __init__(self, keys: KeyStore, master: bytes) -> None:
+        self.annotations = keys.annotations
         self._keys = keys
         self._wrapping = AESGCM(master)
         self._ready: list[bytes] = []  # keys that are kept, and nobody's yet

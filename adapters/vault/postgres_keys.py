@@ -1,8 +1,10 @@
 """The wrapped keys in PostgreSQL, in a schema of their own."""
 
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from threading import Lock
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -10,7 +12,9 @@ from lastresort.adapters.databases.errors import StoreError, reached
 from lastresort.adapters.databases.postgres import GRACE, connect, migrating
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
+from lastresort.application.ports import Annotations
 
+from .annotations import STATEMENT, TABLE, SQLAnnotations
 from .keys import RETIRED, KeyRow, names_of
 
 _KEYS = "lastresort_keys.keys"
@@ -22,7 +26,12 @@ _TABLES = (
 )
 
 
+_ANNOTATIONS = f"lastresort_keys.{TABLE}"
+_ANNOTATED = f"CREATE TABLE IF NOT EXISTS {_ANNOTATIONS} {STATEMENT.format(bytes='bytea')}"
 _MADE = "SELECT count(*) FROM pg_tables WHERE schemaname = 'lastresort_keys' AND tablename IN ('keys', 'master')"
+
+
+Result = TypeVar("Result")
 
 
 class PostgresKeys:
@@ -34,8 +43,14 @@ class PostgresKeys:
             if connection.execute(_MADE).fetchone() != (2,):  # once: later it takes no right to make any
                 for statement in _TABLES:
                     connection.execute(statement)
+            if not _has_annotations(connection):
+                with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                    connection.execute(_ANNOTATED)  # of a store from before, whose user may be allowed to make none
+            self._annotated = _has_annotations(connection)
+        self.annotations: Annotations = SQLAnnotations(self)
         self._connection = self._open()
         self._watch = Watch()
+        self._lock = Lock()
         self._deadline = settings.deadline + GRACE
 
     def _open(self) -> psycopg.Connection[Any]:
@@ -45,17 +60,24 @@ class PostgresKeys:
 
     def _execute(self, statement: str, *params: Any, durable: bool = True) -> tuple[Any, ...] | None:
         """Execute a statement that may be sent twice, and is, if the connection was lost."""
-        with reached():
+        return self._again_if_lost(lambda: self._fetch(statement, params, durable))
+
+    def _again_if_lost(self, act: Callable[[], Result]) -> Result:
+        """Use the connection, on which one transaction at a time can be under way."""
+        with reached(), self._lock:
             try:
-                return self._fetch(statement, params, durable)
+                return act()
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 if not self._connection.broken:
                     raise
                 self._connection = self._open()
-                return self._fetch(statement, params, durable)
+                return act()
+
+    def _watched(self) -> AbstractContextManager[None]:
+        return self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline)
 
     def _fetch(self, statement: str, params: Sequence[Any], durable: bool) -> tuple[Any, ...] | None:
-        with self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline):
+        with self._watched():
             if not durable:
                 cursor = self._connection.execute(statement, params)
                 return cursor.fetchone() if cursor.description else None
@@ -63,6 +85,34 @@ class PostgresKeys:
                 self._connection.execute("SET LOCAL synchronous_commit = on")
                 cursor = self._connection.execute(statement, params)
                 return cursor.fetchone() if cursor.description else None
+
+    def select(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        """See `annotations.Rows`."""
+        if not self._annotated:
+            return []
+        statement = statement.replace("{table}", _ANNOTATIONS)
+
+        def fetch() -> list[tuple[Any, ...]]:
+            with self._watched():
+                return self._connection.execute(statement, params).fetchall()
+
+        return self._again_if_lost(fetch)
+
+    def change(self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False) -> None:
+        """See `annotations.Rows`. What is deleted stays in PostgreSQL's pages until VACUUM, as keys do."""
+        if not self._annotated:
+            raise StoreError(
+                f"it has no table {_ANNOTATIONS}, and this user may not make it: run `lastresort migrate` as its owner"
+            )
+        statement = statement.replace("{table}", _ANNOTATIONS)
+
+        def change() -> None:
+            with self._watched(), self._connection.transaction():
+                self._connection.execute("SET LOCAL synchronous_commit = on")
+                with self._connection.cursor() as cursor:
+                    cursor.executemany(statement, rows)
+
+        self._again_if_lost(change)
 
     def of(self, conversation: str) -> tuple[bytes, bytes] | None:
         row = self._execute(
@@ -133,3 +183,7 @@ class PostgresKeys:
     def close(self) -> None:
         self._watch.close()
         self._connection.close()
+
+
+def _has_annotations(connection: psycopg.Connection[Any]) -> bool:
+    return connection.execute("SELECT to_regclass(%s) IS NOT NULL", (_ANNOTATIONS,)).fetchone() == (True,)

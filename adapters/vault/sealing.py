@@ -64,6 +64,7 @@ class AesGcmVault:
     """
 
     def __init__(self, keys: Keys, monotonic: Callable[[], float] = monotonic, *, pad_words: int = 0) -> None:
+        self.annotations = keys.annotations
         self._keys = keys
         self._monotonic = monotonic
         self._pad = pad_words
@@ -129,6 +130,13 @@ class AesGcmVault:
 
     def has_key(self, conversation: str) -> bool:
         return self._keys.of(conversation) is not None
+
+    def new_secret(self) -> str:
+        return os.urandom(32).hex()
+
+    def seals(self, conversation: str, data: bytes) -> bool:
+        found = (self._keys.find(conversation, one.name) for one in _forms(data))
+        return any(key is not None and key.seals for key in found)
 
     def renew(self, conversation: str) -> None:
         with self._lock:

@@ -1,0 +1,277 @@
+"""What is kept beside the log and is no event: titles and tags, and whom a pseudonym stands for."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lastresort import Actor, ActorKind, Conversations, ErasureCause, HoldReason, Refused, open_conversations
+from lastresort.adapters.exporters import account_json, account_page
+from lastresort.adapters.stores.memory import MemoryStore
+from lastresort.application.ports import SealBroken
+from lastresort.projections import audit
+
+from .narrow import present
+from .stores import MODEL, OPERATOR, STORES, new_url, opened
+
+WHO = Actor(kind=ActorKind.OPERATOR, id="desk")
+MAIL = "ada@example.org"
+
+
+@pytest.fixture(params=STORES)
+def url(request: pytest.FixtureRequest) -> str:
+    return new_url(request.param, request)
+
+
+@pytest.fixture
+def chats(url: str) -> Iterator[Conversations]:
+    with opened(url) as conversations:
+        yield conversations
+
+
+def erased(chats: Conversations, conversation: str, command_id: str = "erase") -> Any:
+    return chats.erase_conversation(conversation, by=WHO, cause=ErasureCause.USER_REQUEST, command_id=command_id)
+
+
+# --- Titles and tags --------------------------------------------------------------------------------------------------
+
+
+def test_a_conversation_has_a_title_and_tags(chats: Conversations) -> None:
+    """On all of its branches; each is set by itself, and taken away by what is empty."""
+    chat = chats.start(model=MODEL.id, conversation="c")
+    assert chat.metadata() == (None, ())
+    assert chat.describe(title="A garden", tags=["green", "home", "green"]) == ("A garden", ("green", "home"))
+    assert chat.describe(title="Our garden") == ("Our garden", ("green", "home"))
+    chat.user_turn("Hello.")
+    branch = chat.edit(2, "Hi.")
+    assert not isinstance(branch, Refused)
+    assert branch.describe(tags=()) == ("Our garden", ())
+    assert chat.describe(title="") == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"title": "x" * 501}, "title: 501 characters were passed, and 500 are the most"),
+        ({"title": 5}, "title: a str is needed, not int"),
+        ({"title": "\ud800"}, "title: it holds half a character"),
+        ({"tags": "green"}, "tags: a list of texts is needed"),
+        ({"tags": 5}, "tags: a list of texts is needed"),
+        ({"tags": ["x" * 101]}, "tags: 101 characters"),
+        ({"tags": [str(n) for n in range(51)]}, "tags: at most 50, and none of them empty; 51 were passed"),
+        ({"tags": [""]}, "tags: at most 50, and none of them empty"),
+    ],
+)
+def test_what_is_too_long_is_refused(wrong: dict[str, Any], told: str) -> None:
+    with opened("memory:") as chats, pytest.raises(ValueError, match=told):
+        chats.start(model=MODEL.id).describe(**wrong)
+
+
+def test_a_list_has_them_if_it_is_asked_for_them(chats: Conversations) -> None:
+    for name in ("a", "b", "c"):
+        chats.start(model=MODEL.id, conversation=name)
+    chats.chat("a").describe(title="First")
+    chats.chat("b").describe(tags=["x"])
+    page = chats.list(with_metadata=True, limit=2)
+    assert page.metadata == {"c": (None, ()), "b": (None, ("x",))}
+    assert chats.list(with_metadata=True, after=page.after).metadata == {"a": ("First", ())}
+    assert chats.list().metadata is None
+
+
+def test_they_are_kept_sealed_and_say_nothing_in_the_log(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        chats.start(model=MODEL.id, person=MAIL).describe(title="A zebra", tags=["striped"])
+        assert audit(chats.store.entries()).findings == ()
+    with opened(url) as chats:
+        (row,) = chats.list(person=MAIL).rows
+        assert chats.chat(row.conversation).metadata() == ("A zebra", ("striped",))
+    files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for words in (b"zebra", b"striped", b"ada@"):
+        assert words not in files
+
+
+def test_they_go_with_the_words_of_the_conversation(chats: Conversations) -> None:
+    """For good; what is said since stays, however often the erasure is sent again."""
+    chat = chats.start(model=MODEL.id, conversation="c")
+    other = chats.start(model=MODEL.id, conversation="d")
+    chat.user_turn("Hello.")
+    chat.describe(title="A garden", tags=["green"])
+    other.describe(title="Another")
+    kept = present(chats.service.ports.annotations)
+    before = kept.of("c")
+    erased(chats, "c")
+    assert chat.metadata() == (None, ())
+    assert kept.of("c") == {}
+    assert other.metadata() == ("Another", ())
+    kept.put("c", before)  # from a backup of what stands beside the keys: they are gone
+    assert chat.metadata() == (None, ())
+    kept.drop("c", before)
+    chat.describe(title="A new one")
+    erased(chats, "c")
+    assert chat.metadata() == ("A new one", ())
+
+
+def test_they_go_though_nothing_was_said(chats: Conversations) -> None:
+    chat = chats.start(model=MODEL.id, conversation="c")
+    chat.describe(title="A garden")
+    erased(chats, "c")
+    assert chat.metadata() == (None, ())
+
+
+def test_an_erasure_that_was_interrupted_takes_them_too(chats: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = chats.start(model=MODEL.id, conversation="c")
+    chat.user_turn("Hello.")
+    chat.describe(title="A garden")
+    with monkeypatch.context() as patched:
+        patched.setattr(chats.service.ports.vault, "forget", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            erased(chats, "c")
+    assert chat.metadata() == ("A garden", ())
+    chat.describe(tags=["since"])
+    erased(chats, "c")
+    assert chat.metadata() == (None, ("since",))
+    assert chats.words(chat.path) == {}
+
+
+def test_under_a_legal_hold_none_is_replaced(chats: Conversations) -> None:
+    """What was not there may be added."""
+    chat = chats.start(model=MODEL.id, conversation="c")
+    chat.describe(title="A garden")
+    chat.hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+    refused = chat.describe(title="Another")
+    assert isinstance(refused, Refused)
+    assert refused.rules == ("held-from-erasure",)
+    assert isinstance(chat.describe(title=""), Refused)
+    assert isinstance(erased(chats, "c"), Refused)
+    assert chat.describe(title="A garden", tags=["green"]) == ("A garden", ("green",))
+    assert isinstance(chat.describe(tags=["red"]), Refused)
+    assert chat.metadata() == ("A garden", ("green",))
+    chat.release_hold("case-1", by=OPERATOR)
+    assert chat.describe(title="Another", tags=()) == ("Another", ())
+
+
+def test_a_hold_at_the_last_moment_brings_back_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened("memory:") as chats:
+        chat = chats.start(model=MODEL.id, conversation="c")
+        chat.describe(title="A garden")
+        kept = present(chats.service.ports.annotations)
+        real = kept.put
+
+        def put(*args: Any, **how: Any) -> None:
+            monkeypatch.setattr(kept, "put", real)
+            chat.hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+            real(*args, **how)
+
+        monkeypatch.setattr(kept, "put", put)
+        assert isinstance(chat.describe(title="Another"), Refused)
+        assert chat.metadata() == ("A garden", ())
+
+
+def test_what_was_moved_there_does_not_open(chats: Conversations) -> None:
+    chat = chats.start(model=MODEL.id, conversation="c")
+    chat.describe(title="A garden", tags=["green"])
+    kept = present(chats.service.ports.annotations)
+    kept.put("c", {"title": present(kept.find("c", "tags"))})
+    with pytest.raises(SealBroken):
+        chat.metadata()
+
+
+# --- People -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_has_one_pseudonym(chats: Conversations) -> None:
+    first = chats.start(model=MODEL.id, person=MAIL)
+    account = chats.pseudonym(MAIL)
+    assert first.state.account == account
+    assert MAIL not in account
+    assert chats.start(model=MODEL.id, person=MAIL).state.account == account
+    assert chats.pseudonym("user-43") != account
+    assert (chats.person_of(account), chats.person_of("a-17")) == (MAIL, None)
+    assert chats.list(person=MAIL).rows == chats.list(account=account).rows
+    assert len(chats.list(person=MAIL).rows) == 2
+    assert chats.list(person="nobody").rows == ()
+    assert list(chats.export_account(person="nobody")) == []
+
+
+def test_a_person_can_be_forgotten(chats: Conversations) -> None:
+    """Then the number in the log is one that nobody can resolve. If they come back, they are somebody new."""
+    chat = chats.start(model=MODEL.id, person=MAIL, conversation="c")
+    account = chats.pseudonym(MAIL)
+    chat.user_turn("Hello.")
+    kept = chats.erase_account(person=MAIL, by=WHO, cause=ErasureCause.USER_REQUEST)
+    assert (kept.erased, kept.forgotten, chats.person_of(account)) == (("c",), False, MAIL)
+    done = chats.erase_account(account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True)
+    assert (done.erased, done.forgotten) == (("c",), True)
+    assert chats.person_of(account) is None
+    assert chats.erase_account(person=MAIL, by=WHO, cause=ErasureCause.LEGAL, forget=True) == ((), {}, False)
+    assert chats.erase_account(account, by=WHO, cause=ErasureCause.LEGAL, forget=True).forgotten is False
+    assert chats.pseudonym(MAIL) != account
+
+
+def test_nobody_is_forgotten_of_whom_something_is_held(chats: Conversations) -> None:
+    chat = chats.start(model=MODEL.id, person=MAIL, conversation="c")
+    chat.hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+    done = chats.erase_account(person=MAIL, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True)
+    assert (list(done.refused), done.forgotten) == (["c"], False)
+    assert chats.list(person=MAIL).rows
+
+
+def test_two_processes_make_one_pseudonym(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one who is first; the other takes it over, and leaves nothing behind."""
+    with opened(url) as chats:
+        other = chats if url == "memory:" else open_conversations(url)
+        annotator, kept = chats.service.annotator, present(chats.service.ports.annotations)
+        real, theirs = kept.put, []
+
+        def put(owner: str, entries: Any, **how: Any) -> None:
+            if len(entries) == 2:
+                monkeypatch.setattr(kept, "put", real)
+                theirs.append(other.pseudonym(MAIL))
+            real(owner, entries, **how)
+
+        monkeypatch.setattr(kept, "put", put)
+        assert [annotator.pseudonym(MAIL)] == theirs
+        assert len(kept.of("the accounts of this store")) == 3
+        if other is not chats:
+            other.close()
+
+
+@pytest.mark.parametrize("wrong", ["", "x" * 501, None, b"ada", "\ud800"])
+def test_a_person_is_named_by_some_text(wrong: Any) -> None:
+    with opened("memory:") as chats, pytest.raises(ValueError, match="person: "):
+        chats.pseudonym(wrong)
+
+
+def test_an_account_or_a_person_is_passed() -> None:
+    with opened("memory:") as chats:
+        with pytest.raises(ValueError, match="person: pass either"):
+            chats.start(model=MODEL.id, account="a", person="b")
+        with pytest.raises(ValueError, match="account: a str is needed, or else a person"):
+            chats.list(account="a", person="b")
+        with pytest.raises(ValueError, match="account: a str is needed, or else a person"):
+            chats.export_account()
+
+
+def test_an_export_has_title_and_tags(chats: Conversations) -> None:
+    chat = chats.start(model=MODEL.id, person=MAIL, conversation="c")
+    chat.user_turn("Hello.")
+    chat.describe(title="A <b>garden</b>", tags=["green"])
+    account = chats.pseudonym(MAIL)
+    found = json.loads("".join(account_json(account, chats.export_account(person=MAIL))))["conversations"][0]
+    assert (found["title"], found["tags"]) == ("A <b>garden</b>", ["green"])
+    page = "".join(account_page(account, chats.export_account(account)))
+    assert "<h2>A &lt;b&gt;garden&lt;/b&gt;</h2>" in page
+    assert "Tags: green." in page
+
+
+def test_without_annotations_it_is_said() -> None:
+    with opened("memory:") as chats:
+        chats.service.ports.annotations = None
+        chat = chats.start(model=MODEL.id, conversation="c")
+        with pytest.raises(ValueError, match="opened without annotations"):
+            chat.metadata()
+        assert not isinstance(erased(chats, "c"), Refused)
+    assert isinstance(chats.store, MemoryStore)
