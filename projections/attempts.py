@@ -1,19 +1,45 @@
-"""What a refused attempt may have been, and whether another law would have allowed it.
+"""What two policies see differently, and whether another law would have allowed what was refused.
+
+Of two states that differ in the policy alone, a rule that reads nothing of what differs says the same. So an act need
+not be asked of the other law where no rule that governs it reads any of that, and one that was refused by such a rule
+is refused there too.
 
 A refusal says which kind of event was attempted, by whom, and which rules were in its way; not its category, nor the
 ground of an ending. So everything that it may have been is tried: what the recorded law refuses by exactly those rules.
 Categories that both laws treat alike are tried once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from lastresort.domain.commands import Command, EndConversation, GiveWarning, ProposeEnding, WithholdWarning
-from lastresort.domain.decider import Accepted, decide, propose
-from lastresort.domain.events import AttemptRefused, ConversationEnded, EndProposed, Event, WarningGiven
-from lastresort.domain.law import broken_by
+from lastresort.domain.events import (
+    AppealDecided,
+    AppealFiled,
+    AssistantTurnTaken,
+    AttemptRefused,
+    BranchedOff,
+    ContentErased,
+    ConversationEnded,
+    EndConfirmed,
+    EndProposed,
+    ErasureHeld,
+    ErasureReleased,
+    Event,
+    EventBase,
+    Evidence,
+    FeedbackGiven,
+    ModelChanged,
+    RiskCleared,
+    RiskRaised,
+    TurnAssessed,
+    UserLeft,
+    WarningGiven,
+    WarningWithheld,
+)
+from lastresort.domain.law import GOVERNING, RULES, Predicate, Rule, rules_of
 from lastresort.domain.policy import Policy
+from lastresort.domain.rules_of_conversations import NAMES_A_TURN
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import VOCABULARY, Actor, ActorKind, Ground, Mode
+from lastresort.domain.values import VOCABULARY, Actor, ActorKind, Ground, Mode, Risk, Verdict
 
 _OF_ITS_PLACE = frozenset({
     "answers-a-user", "begins-once", "ended-is-final", "judges-the-latest", "refers-to-the-path", "risk-holds",
@@ -21,29 +47,126 @@ _OF_ITS_PLACE = frozenset({
 """Rules that ask where an event stands, and not of a policy: what they refuse, any law refuses."""
 _NOBODYS = "no-such-category"
 
+ASKED = frozenset(NAMES_A_TURN) - {TurnAssessed} | {RiskCleared}
+"""Acts, which the other law is asked of."""
+_PLAIN = frozenset({
+    AppealDecided, AppealFiled, BranchedOff, ContentErased, ErasureHeld, ErasureReleased, FeedbackGiven, ModelChanged,
+})  # fmt: skip
+"""What any policy makes the same of."""
+CLOSING = frozenset({"productive_to_close", "relapse_cap", "relapse_step"})
+"""What says when an episode closes."""
+GRAVITY = frozenset({"categories", "min_severity"})
+"""What says whether harm makes a redirection fail."""
+HOLDS = frozenset({"hold_on", "hold_on_others", "hold_on_self"})
+_STANDING = CLOSING | {"groups"}  # what says whether a warning stands, and is tested
+READS: dict[str, frozenset[str]] = {
+    "cleared-by-authority": frozenset({"may_clear_risk"}),
+    "eligible-model": frozenset({"eligible_models"}),
+    "grave-enough": GRAVITY,
+    "hope-exhausted": _STANDING,
+    "named-category": frozenset({"categories"}),
+    "proposed-first": frozenset({"handshake"}),
+    "redirected-first": CLOSING | GRAVITY | {"min_failed_redirections", "min_redirections_to_warn"},
+    "risk-was-checked": frozenset({"trusted_for_risk"}),
+    "shadow-says-nothing": CLOSING,
+    "still-harmful": frozenset({"groups"}),
+    "true-warnings": GRAVITY | {"eligible_models", "trusted_for_risk"},
+    "warned-first": _STANDING,
+}
+"""What each rule reads of a policy, where the policy has not changed within an episode; the others read nothing of it.
 
-def ending_of(state: Conversation, by: Actor, ground: Ground, category: str | None) -> ConversationEnded:
-    """Return the ending that an actor would record now, lawful or not."""
-    (event,) = propose(_ending(by, state, ground, category), state)
-    assert isinstance(event, ConversationEnded)
-    return event
+Of `evidence-is-true`, which reads all of it, what is asked here has the evidence of where it is asked.
+"""
+_TRIED = frozenset({ConversationEnded.kind, EndProposed.kind, WarningGiven.kind})
+"""The acts that leave a trace where they are refused."""
+_OF_EVIDENCE = "evidence-is-true"
+_OF_CHANGES = frozenset({_OF_EVIDENCE, "stricter-governs"})
+_NOTHING: frozenset[str] = frozenset()
+_TO_WARN = CLOSING | {"min_redirections_to_warn"}  # what `redirected-first` reads for a warning, since edition 2
+
+
+class Differences:
+    """What a policy and an edition of the law see otherwise than another policy and edition.
+
+    Attributes:
+        fields: of the policy, those that differ.
+        law: whether the editions differ.
+        nothing: whether neither does.
+        closing, gravity, groups, holds: whether what says that may be different.
+    """
+
+    def __init__(self, one: Policy, other: Policy, law: int, other_law: int) -> None:
+        self.fields = frozenset(f for f in Policy.model_fields if getattr(one, f) != getattr(other, f)) - {"name"}
+        self.law = law != other_law
+        self.nothing = not self.law and not self.fields
+        self.closing = self.law or bool(self.fields & CLOSING)
+        self.gravity = self.law or bool(self.fields & GRAVITY)
+        self.groups = self.law or "groups" in self.fields
+        self.holds = self.law or bool(self.fields & HOLDS)
+        book = GOVERNING.get(other_law, {})
+        self._asked = {kind: tuple(self._read_by(kind, rules, other_law)) for kind, rules in book.items()}
+
+    def _read_by(self, kind: type[EventBase], rules: tuple[Rule, ...], law: int) -> Iterator[Predicate]:
+        """Yield what the rules ask of an event of a kind that may come out otherwise."""
+        of_attempts = law > 1 and kind in (WarningGiven, WarningWithheld)
+        for rule in rules:
+            reads = _TO_WARN if of_attempts and rule.id == "redirected-first" else READS.get(rule.id, _NOTHING)
+            if rule.id != _OF_EVIDENCE and (self.law or self.fields & reads):
+                yield rule.lacks
+
+    def asks(self, kind: type[EventBase]) -> bool:
+        """Whether an event of a kind may be lawful in one and not in the other."""
+        return bool(self._asked.get(kind))
+
+    def forbid(self, other: Conversation, event: Event) -> bool:
+        """Whether the other law refuses, in its state of a branch in step, what happened in the recorded one."""
+        return any(lacks(other, event) is not None for lacks in self._asked.get(type(event), ()))
+
+    def let(self, state: Conversation, other: Conversation, event: Event) -> bool:
+        """Whether the other law may allow what the recorded one refuses, on a branch in step."""
+        asked = self._asked.get(type(event), ())
+        return self.law or any(lacks(state, event) and not lacks(other, event) for lacks in asked)
+
+    def leave(self, refused: AttemptRefused, open_to_doubt: frozenset[str]) -> bool:
+        """Whether a rule that refused an attempt refuses it in any case."""
+        return not self.law and any(
+            rule in RULES and rule not in open_to_doubt and not self.fields & READS.get(rule, _NOTHING)
+            for rule in refused.rules
+            if rule not in _OF_CHANGES
+        )
+
+
+def forbidden(state: Conversation, event: Event) -> bool:
+    """Whether a rule does not allow an act in `state`, whatever evidence and policy it names: they are another's."""
+    return any(
+        rule.lacks(state, event) is not None for rule in rules_of(GOVERNING, state, event) if rule.id != _OF_EVIDENCE
+    )
 
 
 def may_end(state: Conversation, proposal: EndProposed) -> bool:
     """Whether what was proposed could be carried out now, of whatever category."""
     categories = [None] if proposal.ground is Ground.USER_REQUEST else [w.category for w in state.now.warnings]
-    endings = [ending_of(state, proposal.by, proposal.ground, category) for category in categories]
-    return any(not broken_by(state, ending) for ending in endings)
+    endings = [_ending_by(proposal.by, state, proposal.ground, category) for category in categories]
+    return any(not forbidden(state, ending) for ending in endings)
 
 
-def may_warn(state: Conversation, category: str) -> bool:
-    """Whether the conversation's model may warn now; in shadow mode, whether that would be withheld."""
-    by = Actor(kind=ActorKind.MODEL, id=state.model)
-    given = _warning(by, state, Ground.LAST_RESORT, category)
-    warning: Command = given
+def warning_of(state: Conversation, category: str) -> WarningGiven | WarningWithheld:
+    """Return the warning that the conversation's model may give now; in shadow mode, that it may withhold."""
+    by = Actor(kind=ActorKind.MODEL, id=state.model or "none")
+    seen = state.unit.turn if state.unit else 1
     if state.mode is Mode.SHADOW:
-        warning = WithholdWarning(id="asked", by=by, seen=given.seen, category=category)
-    return isinstance(decide(warning, state), Accepted)
+        return WarningWithheld(by=by, seen=seen, category=category, policy_hash=state.policy.hash, model=by.id)
+    return _warning_by(by, state.answered_by, seen, category)
+
+
+def _warning_by(by: Actor, turn: int, seen: int, category: str) -> WarningGiven:
+    return WarningGiven(
+        by=by, turn=turn, seen=seen, category=category, names_behaviour=True, redirects=True, states_consequence=True
+    )
+
+
+_NO_EVIDENCE = Evidence()
+_REMEMBERED = 1_000  # sets of categories
 
 
 class Attempts:
@@ -51,6 +174,7 @@ class Attempts:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._alike: dict[tuple[str, frozenset[str], frozenset[str]], list[str]] = {}
 
     def allowed(
         self, refused: AttemptRefused, state: Conversation, other: Conversation, *, clears_more: bool
@@ -66,24 +190,25 @@ class Attempts:
         Returns:
             None if that cannot be told.
         """
-        unit = state.unit
-        make = _MAKE.get(refused.attempted)
-        if make is None or unit is None or _OF_ITS_PLACE.intersection(refused.rules):
+        if refused.attempted not in _TRIED or state.unit is None or _OF_ITS_PLACE.intersection(refused.rules):
             return False
         open_to_doubt = _traceless(state, other, clears_more)
-        tried: list[tuple[Event, Event]] = []
-        possible = False
-        for ground, category in self._kinds(refused.attempted, state, other):
-            command = make(refused.by, state, ground, category)
-            (there,) = propose(command, other)
-            lacks = {broken.rule for broken in broken_by(other, there)}
-            possible = possible or lacks <= open_to_doubt
-            tried.append((propose(command, state)[0], there))
-        if not possible:
+        tried = [
+            _tried(refused, state, ground, category)
+            for ground, category in self._kinds(refused.attempted, state, other)
+        ]
+        if all(self._stays_out(event, other, open_to_doubt) for event in tried):
             return False
         rules = set(refused.rules)
-        meant = [there for here, there in tried if {broken.rule for broken in broken_by(state, here)} == rules]
-        return _one_of(meant, other, open_to_doubt)
+        return _one_of([event for event in tried if _lacking(state, event) == rules], other, open_to_doubt)
+
+    @staticmethod
+    def _stays_out(event: Event, other: Conversation, open_to_doubt: frozenset[str]) -> bool:
+        """Whether a rule refuses an attempt that nothing which leaves no trace could have cleared away."""
+        return any(
+            rule.id not in open_to_doubt and rule.id != _OF_EVIDENCE and rule.lacks(other, event) is not None
+            for rule in rules_of(GOVERNING, other, event)
+        )
 
     def _kinds(self, attempted: str, state: Conversation, other: Conversation) -> Iterator[tuple[Ground, str | None]]:
         """Yield ground and category of what may have been attempted, one for all that the laws treat alike."""
@@ -96,9 +221,17 @@ class Attempts:
             yield Ground.LAST_RESORT, category
 
     def _categories(self, state: Conversation, other: Conversation) -> list[str]:
-        policies = state.policy, self._policy
-        units = {category for one in (state, other) if one.unit for category in one.unit.categories}
-        warned = {warned.category for one in (state, other) for warned in one.now.warnings}
+        units = frozenset(category for one in (state, other) if one.unit for category in one.unit.categories)
+        warned = frozenset(warned.category for one in (state, other) for warned in one.now.warnings)
+        known = state.policy.hash, units, warned
+        if known not in self._alike:
+            if len(self._alike) >= _REMEMBERED:
+                self._alike.clear()
+            self._alike[known] = self._apart(state.policy, units, warned)
+        return self._alike[known]
+
+    def _apart(self, recorded: Policy, units: frozenset[str], warned: frozenset[str]) -> list[str]:
+        policies = recorded, self._policy
         named = {_NOBODYS, *VOCABULARY, *units, *warned}
         for policy in policies:
             named.update(policy.categories, *policy.groups.values())
@@ -115,6 +248,103 @@ class Attempts:
         return list(alike.values())
 
 
+class Step:
+    """The other state of a branch on which nothing has come up that the policies see differently: a branch *in step*.
+
+    It is the recorded one but for the policy, the edition and the numbers that govern an episode.
+    """
+
+    def __init__(self, policy: Policy, edition: int | None) -> None:
+        self._policy, self._edition = policy, edition
+        self._named = VOCABULARY | set(policy.categories)
+        self._attempts = Attempts(policy)
+        self._known: dict[tuple[str, int], Differences] = {}
+
+    def differences(self, state: Conversation) -> Differences:
+        key = state.policy.hash, state.law
+        found = self._known.get(key)
+        if found is None:
+            law = self._edition or state.law
+            found = self._known[key] = Differences(state.policy, self._policy, state.law, law)
+        return found
+
+    def makes_the_same(self, before: Conversation, event: Event, differs: Differences) -> bool:
+        """Whether an event that is no turn of the user leaves a branch in step. An act is asked of the other law."""
+        kind = type(event)
+        if kind is AssistantTurnTaken:
+            return not before.risks or "may_clear_risk" not in differs.fields
+        if isinstance(event, TurnAssessed):
+            return self._assessed_alike(before, event, differs)
+        if isinstance(event, AttemptRefused):
+            return self._refused_alike(before, event, differs)
+        if kind in _PLAIN:
+            return True
+        if kind is UserLeft:
+            return not differs.law and "leaving_voids_warnings" not in differs.fields
+        if kind is RiskRaised:
+            return not differs.holds
+        if kind not in ASKED and kind is not ConversationEnded:
+            return False
+        if (kind is EndProposed and "handshake" in differs.fields) or (kind is EndConfirmed and differs.law):
+            return False
+        return not differs.asks(kind) or not differs.forbid(self.like(before), event)
+
+    def settles_alike(self, before: Conversation, differs: Differences) -> bool:
+        """Whether a user turn leaves behind the same episode, where it settles a unit."""
+        episode, unit = before.episode, before.unit
+        if differs.nothing or unit is None or not before.answered:
+            return True
+        if unit.judgement is not Verdict.HARMFUL:
+            spoken_of = unit.judgement is not None or "second_opinion" not in differs.fields
+            return episode.numbers is None or (spoken_of and not differs.closing)
+        if episode.warnings and differs.groups:
+            return False
+        if episode.pending is None or not differs.gravity:
+            return True
+        there = self.like(before)
+        failed, fails = (
+            one.law == 1 or unit.grave(one.policy, one.episode.numbers or one.policy.numbers) for one in (before, there)
+        )
+        return failed is fails
+
+    def _assessed_alike(self, before: Conversation, event: TurnAssessed, differs: Differences) -> bool:
+        if event.category is not None and event.category not in self._named:
+            return False
+        if event.risk is not Risk.NONE and differs.holds:
+            return False
+        if not differs.law:
+            return True
+        unit = before.unit  # the editions add up several verdicts otherwise, and not a first one
+        return unit is not None and not unit.opinions and event.turn == unit.turn
+
+    def _refused_alike(self, before: Conversation, event: AttemptRefused, differs: Differences) -> bool:
+        if differs.nothing:
+            return True
+        other, more = self.like(before), self.lets_more_clear(before)
+        if differs.leave(event, _traceless(before, other, more)):
+            return True
+        return self._attempts.allowed(event, before, other, clears_more=more) is False
+
+    def like(self, state: Conversation) -> Conversation:
+        """Return the other state of a branch that is in step."""
+        episode = state.episode
+        if episode.numbers is not None:
+            episode = episode._replace(numbers=self._policy.numbers)
+        return state._replace(policy=self._policy, law=self._edition or state.law, episode=episode)
+
+    def is_in_step(self, state: Conversation, other: Conversation) -> bool:
+        """Whether the other state is as `_like` has it, and will be: no policy has changed within the episode."""
+        episode, unit = state.episode, state.unit
+        if unit is not None and (unit.numbers is not None or unit.since_begun is not None):
+            return False
+        if episode.numbers is not None and episode.numbers != state.policy.numbers:
+            return False
+        return other == self.like(state)
+
+    def lets_more_clear(self, state: Conversation) -> bool:
+        return not set(self._policy.may_clear_risk) <= set(state.policy.may_clear_risk)
+
+
 def _traceless(state: Conversation, other: Conversation, clears_more: bool) -> frozenset[str]:
     """Return the rules that would not be in the way of an act if something happened that leaves no trace."""
     rules = set[str]()
@@ -129,9 +359,15 @@ def _traceless(state: Conversation, other: Conversation, clears_more: bool) -> f
     return frozenset(rules)
 
 
+def _lacking(state: Conversation, event: Event) -> set[str]:
+    """Return the ids of the rules that refuse an act, whatever evidence it names."""
+    rules = rules_of(GOVERNING, state, event)
+    return {rule.id for rule in rules if rule.id != _OF_EVIDENCE and rule.lacks(state, event) is not None}
+
+
 def _one_of(meant: list[Event], other: Conversation, traceless: frozenset[str]) -> Event | bool | None:
     """Return what all that may have been meant comes to, None where it does not come to the same."""
-    lacks = [{broken.rule for broken in broken_by(other, event)} for event in meant]
+    lacks = [_lacking(other, event) for event in meant]
     if meant and not any(lacks):
         return meant[0] if len({_what(event) for event in meant}) == 1 else None
     if not meant or any(rules <= traceless for rules in lacks):
@@ -139,31 +375,29 @@ def _one_of(meant: list[Event], other: Conversation, traceless: frozenset[str]) 
     return False
 
 
+def _tried(refused: AttemptRefused, state: Conversation, ground: Ground, category: str | None) -> Event:
+    """Return what may have been attempted, without its evidence."""
+    turn = state.unit.turn if state.unit else 1
+    if refused.attempted == WarningGiven.kind:
+        return _warning_by(refused.by, state.answered_by, turn, category or _NOBODYS)
+    if refused.attempted == EndProposed.kind:
+        return EndProposed(by=refused.by, seen=turn, ground=ground)
+    return _ending_by(refused.by, state, ground, category)
+
+
+def _ending_by(by: Actor, state: Conversation, ground: Ground, category: str | None) -> ConversationEnded:
+    """Return an ending that somebody may record now, lawful or not, without its evidence."""
+    return ConversationEnded(
+        by=by,
+        ground=ground,
+        category=category,
+        seen=state.unit.turn if state.unit else 1,
+        evidence=_NO_EVIDENCE,
+        policy_hash=state.policy.hash,
+        model=state.model or by.id,
+    )
+
+
 def _what(event: Event) -> object:
     """What of an event matters to what follows: of a warning nothing, since what follows it is undecidable."""
     return event.ground if isinstance(event, ConversationEnded | EndProposed) else None
-
-
-def _warning(by: Actor, state: Conversation, _: Ground, category: str | None) -> GiveWarning:
-    assert state.unit is not None
-    assert category is not None
-    said = {"names_behaviour": True, "redirects": True, "states_consequence": True}
-    turn, seen = state.answered_by, state.unit.turn
-    return GiveWarning(id="asked", by=by, turn=turn, seen=seen, category=category, **said)
-
-
-def _proposal(by: Actor, state: Conversation, ground: Ground, _: str | None) -> Command:
-    assert state.unit is not None
-    return ProposeEnding(id="asked", by=by, seen=state.unit.turn, ground=ground)
-
-
-def _ending(by: Actor, state: Conversation, ground: Ground, category: str | None) -> Command:
-    seen = state.unit.turn if state.unit else 1  # before anybody has spoken it is lawful nowhere
-    return EndConversation(id="asked", by=by, seen=seen, ground=ground, category=category)
-
-
-_MAKE: dict[str, Callable[[Actor, Conversation, Ground, str | None], Command]] = {
-    WarningGiven.kind: _warning,
-    EndProposed.kind: _proposal,
-    ConversationEnded.kind: _ending,
-}

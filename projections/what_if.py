@@ -55,7 +55,6 @@ from lastresort.domain.events import (
     EventBase,
     PolicyChanged,
     RecordedEvent,
-    RiskCleared,
     RiskRaised,
     TurnAssessed,
     UserTurnTaken,
@@ -64,11 +63,11 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
-from lastresort.domain.rules_of_conversations import AFTER_THE_END, NAMES_A_TURN
+from lastresort.domain.rules_of_conversations import AFTER_THE_END
 from lastresort.domain.state import Conversation, evolve
-from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Risk, Verdict
+from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Mode, Verdict
 
-from .attempts import Attempts, ending_of, may_end, may_warn
+from .attempts import ASKED, Attempts, Differences, Step, forbidden, may_end, warning_of
 from .replay import Replay, Turn, fork_points
 from .supposed import Because, BranchOutcome, Outcome, WhatIf
 
@@ -139,14 +138,13 @@ class _Row:
 
 
 _TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
-_ASKED = frozenset(NAMES_A_TURN) - {TurnAssessed} | {RiskCleared}
 
 
 class _Play:
     """The log as it was recorded, and beside it the same log under the other policy.
 
-    While nothing has come up that the policies see differently, a branch is *in step*: its other state is the recorded
-    one but for the policy, and is not made. `_apart` has the other states of the branches that are not.
+    While nothing has come up that the policies see differently, a branch is *in step*: its other state follows from
+    the recorded one, and is not made. `_apart` has the other states of the branches that are not.
     """
 
     def __init__(self, policy: Policy, edition: int | None, forks: Container[Turn] | None) -> None:
@@ -154,6 +152,7 @@ class _Play:
         self.events = 0
         self._policy, self._edition, self._open_at = policy, edition, forks
         self._named = VOCABULARY | set(policy.categories)
+        self._step = Step(policy, edition)
         self._recorded = Replay(forks=forks)
         self._apart: dict[str, Conversation] = {}
         self._apart_before: dict[Turn, Conversation] = {}
@@ -173,15 +172,15 @@ class _Play:
             return
         before = self._recorded.before(recorded)
         kind = type(event)
-        if branch not in self._apart and self._stays_in_step(before, row, event, kind):
+        if branch not in self._apart and self._stays_in_step(before, row, recorded, kind):
             self._recorded.take(recorded, before)
             return
         other = self._apart.get(branch)
         if other is None:
-            other = self._like(before)
+            other = self._step.like(before)
         self._apart[branch] = self._beside(recorded, row, before, other)
         after = self._recorded.take(recorded, before)
-        if kind is UserTurnTaken and self._is_in_step(after, self._apart[branch]):
+        if self._step.is_in_step(after, self._apart[branch]):
             del self._apart[branch]
 
     def _begun(self, branch: str, event: Event) -> _Row:
@@ -196,26 +195,44 @@ class _Play:
 
     # --- in step --------------------------------------------------------------------------------------------------
 
-    def _stays_in_step(self, before: Conversation, row: _Row, event: Event, kind: type[EventBase]) -> bool:
-        """Whether the policies make the same of an event, so that it need not be asked what the other one does."""
-        if self._edition is not None and self._edition != before.law:
+    def _stays_in_step(self, before: Conversation, row: _Row, recorded: RecordedEvent, kind: type[EventBase]) -> bool:
+        """Whether the policies make the same of an event, so that the other state need not be made.
+
+        Where it is an ending, it is noted that it stands.
+        """
+        event = recorded.event
+        if kind is ConversationStarted:
+            return before.version == 0
+        if row.proposed is not None:
             return False
-        if kind is AssistantTurnTaken:
-            return not before.risks and row.proposed is None
+        differs = self._step.differences(before)
         if kind is UserTurnTaken:
-            unit = before.unit
-            calm = before.episode.numbers is None and (unit is None or unit.judgement is not Verdict.HARMFUL)
-            return calm and row.doubt is None and row.proposed is None
-        if isinstance(event, TurnAssessed):
-            return event.risk is Risk.NONE and (event.category is None or event.category in self._named)
-        return kind is ConversationStarted and self._edition is None
+            if row.doubt is not None or not self._step.settles_alike(before, differs):
+                return False
+            self._look_for_untried_in_step(before, row, differs)
+            return True
+        same = self._step.makes_the_same(before, event, differs)
+        if isinstance(event, ConversationEnded):
+            row.ended = _Ending(recorded.version, event.seen, event.ground)
+            if not same:
+                self._part(row, recorded.version, Because.ENDING)
+                return True  # of a tree that has parted nothing more is asked
+            row.ends = row.ended
+        return same
 
-    def _like(self, state: Conversation) -> Conversation:
-        return state._replace(policy=self._policy)
-
-    @staticmethod
-    def _is_in_step(state: Conversation, other: Conversation) -> bool:
-        return other[:10] == state[:10] and other[11:] == state[11:]  # all but the policy
+    def _look_for_untried_in_step(self, before: Conversation, row: _Row, differs: Differences) -> None:
+        episode, unit = before.episode, before.unit
+        if row.untried or unit is None or unit.judgement is not Verdict.HARMFUL or unit.warnings or episode.warnings:
+            return
+        kind = WarningWithheld if before.mode is Mode.SHADOW else WarningGiven
+        of_attempts = (self._edition or before.law) > 1
+        need = self._policy.min_redirections_to_warn if of_attempts else self._policy.min_failed_redirections
+        have = (episode.attempted if of_attempts else episode.failed) + 1  # at most, with this unit
+        if have < need or not differs.asks(kind):
+            return
+        other = self._step.like(before)
+        if differs.let(before, other, warning_of(before, harm_of(before) or "")):
+            self._look_for_untried(row, before, other)
 
     # --- side by side -----------------------------------------------------------------------------------------------
 
@@ -249,7 +266,7 @@ class _Play:
                 return self._ended(row, version, event, other)
             case AttemptRefused() if row.ends is None:
                 return self._attempted(row, version, event, state, other)
-            case _ if kind in _ASKED:
+            case _ if kind in ASKED:
                 return self._asked(row, version, event, state, other)
             case _:
                 pass
@@ -285,7 +302,7 @@ class _Play:
         return evolve(prefix._replace(fork=None), event.model_copy(update={"risks": risks}))
 
     def _other(self, branch: str) -> Conversation:
-        return self._apart.get(branch) or self._like(self._recorded.states[branch])
+        return self._apart.get(branch) or self._step.like(self._recorded.states[branch])
 
     # --- verdicts and holds -----------------------------------------------------------------------------------------
 
@@ -318,7 +335,7 @@ class _Play:
         return holds or command != recorded.command_id
 
     def _answered(self, row: _Row, state: Conversation, other: Conversation) -> None:
-        if bool(state.risks) != bool(other.risks) or (other.risks and self._lets_more_clear(state)):
+        if bool(state.risks) != bool(other.risks) or (other.risks and self._step.lets_more_clear(state)):
             row.doubt = row.doubt or Because.HOLD
         if state.law != other.law:
             self._doubt_redirections(row, state, other)
@@ -328,9 +345,6 @@ class _Play:
         unit, there = state.unit, other.unit
         if unit is not None and there is not None and there.judgement is Verdict.HARMFUL is not unit.judgement:
             row.doubt = row.doubt or Because.REDIRECTION
-
-    def _lets_more_clear(self, state: Conversation) -> bool:
-        return not set(self._policy.may_clear_risk) <= set(state.policy.may_clear_risk)
 
     # --- acts -------------------------------------------------------------------------------------------------------
 
@@ -354,18 +368,17 @@ class _Play:
         row.ended, row.proposed = ending, None
         if row.ends is not None:  # by an earlier attempt for the same turn
             return other._replace(version=version)
-        ours = ending_of(other, event.by, event.ground, event.category)
-        if broken_by(other, ours):
+        if forbidden(other, event):
             self._part(row, version, Because.ENDING)
             return other
         row.ends = ending
-        return evolve(other, ours)
+        return evolve(other, event)
 
     def _attempted(
         self, row: _Row, version: int, event: AttemptRefused, state: Conversation, other: Conversation
     ) -> Conversation:
         """An act that was refused happens where the other law allows it."""
-        may = self._attempts.allowed(event, state, other, clears_more=self._lets_more_clear(state))
+        may = self._attempts.allowed(event, state, other, clears_more=self._step.lets_more_clear(state))
         if may is None:
             self._part(row, version, Because.ATTEMPT)
         elif isinstance(may, WarningGiven):
@@ -383,7 +396,8 @@ class _Play:
         now, harm = other.now, harm_of(other)
         if harm is None or unit.warnings or now.warnings or max(now.attempted, now.failed) < LEAST_REDIRECTIONS:
             return
-        if may_warn(other, harm) and not may_warn(state, harm):
+        warning = warning_of(other, harm)
+        if not forbidden(other, warning) and forbidden(state, warning):
             row.untried = unit.turn
 
     # --- after that -------------------------------------------------------------------------------------------------
