@@ -12,6 +12,7 @@ try:
     from lastresort.adapters.turns.replies import Ended, Outcome, Overtaken, Pending, Reply, ToolCall
 
     from .client import AsyncClaude, Claude
+    from .leaving_out import Full
     from .setup import SetupChanged
     from .streams import AsyncStream, Stream
     from .turn import Interrupted
@@ -28,6 +29,7 @@ __all__ = [
     "Claude",
     "ClaudeAssessor",
     "Ended",
+    "Full",
     "Interrupted",
     "NoOpinion",
     "Opinion",

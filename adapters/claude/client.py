@@ -26,6 +26,7 @@ from lastresort.domain.values import Actor, ActorKind
 from .answered import Answer
 from .history import Histories
 from .in_thread import InThread
+from .leaving_out import OnFull
 from .params import check_client, check_params, check_tools, messages_of
 from .setup import OnChange
 from .streams import AsyncStream, Stream
@@ -59,6 +60,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         notes_as: Literal["user", "system"] = "user",
         remembered: int = 256,
         on_setup_change: OnChange = "keep",
+        on_full: OnFull = "raise",
         **params: Any,
     ) -> None:
         """Set how every chat is answered.
@@ -78,6 +80,9 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
                 each turn.
             on_setup_change: what to do with a conversation that began with another system prompt or other tools:
                 `keep` to those that it began with, or `refuse` its turns with SetupChanged.
+            on_full: what to do with a conversation that has outgrown the model's window: `raise` the error of the API;
+                `drop-oldest`, to send its later half; or a function that gets it as a `Full`, and returns the version
+                of the user's turn to send from, or None to raise the error. The record keeps everything.
             params: the rest of each request, as `messages.create` takes it: `max_tokens`, `thinking`, `metadata`, ...
 
         Raises:
@@ -94,7 +99,9 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         self._assessor = assessor or self._small(client)
         self._patience = patience
         actor = Actor(kind=ActorKind.ASSESSOR, id=getattr(self._assessor, "name", "assessor"))
-        self.terms = Terms(system, theirs, params, actor, rounds, notes_as, Histories(remembered), on_setup_change)
+        self.terms = Terms(
+            system, theirs, params, actor, rounds, notes_as, Histories(remembered), on_setup_change, on_full
+        )
 
     @staticmethod
     @abstractmethod

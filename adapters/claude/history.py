@@ -5,7 +5,7 @@ conversation takes longer than the rest of a turn. What is sent follows from the
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from lastresort.domain.events import AssistantTurnTaken, ContentErased, Recorded
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import messages_in, readable
 
+from .leaving_out import EARLIER, LeftOut, SentTurn, left_out
 from .words import Message, sendable
 
 GONE = "[These words were erased.]"
@@ -35,30 +36,48 @@ class History:
 
     Attributes:
         version: of the last event that it covers.
-        answered: the messages up to the last answer, as they are sent. What the model refused to answer, or the API
-            refused to take, is left out: they would refuse every request that shows it.
-        turns: `user` or `assistant`, and what people read, up to the last answer.
+        answered: the turns up to the last answer. What the model refused to answer, or the API refused to take, is not
+            sent, or sent as text: they would refuse every request that shows it.
         waiting: what the user said since. A turn that came while the model was answering an earlier one is on the path
             before that answer, and sent after it, as the model saw it.
         setup: what the conversation began with, None if no turn has been kept with it.
         container: that the latest code of the model ran in, None if there was none.
+        since: the turn that is sent first, by version; 0 if all are.
     """
 
     version: int = 0
-    answered: tuple[Message, ...] = ()
-    turns: tuple[tuple[str, str], ...] = ()
+    answered: tuple[SentTurn, ...] = ()
     waiting: tuple[WaitingTurn, ...] = ()
     setup: Mapping[str, Any] | None = None
     container: Mapping[str, Any] | None = None
+    since: int = 0
 
-    def messages(self, without: Sequence[int] = ()) -> list[Message]:
-        """Return the messages to send, except the user's turns `without`, by version."""
-        return [*self.answered, *_sent(self.waiting, without)]
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        """`user` or `assistant`, and what people read, up to the last answer."""
+        return [(turn.role, turn.text) for turn in self.answered]
+
+    def sent(self, left: LeftOut) -> list[SentTurn]:
+        """Return the turns to send: all that are sent usually, but for what is left out."""
+        since = max(self.since, left.since)
+        turns = [turn.as_text() if turn.version in left.as_text else turn for turn in self.answered]
+        waiting = [
+            SentTurn(said.version, "user", tuple(said.messages), said.text)
+            for said in self.waiting
+            if said.version not in left.without
+        ]
+        return [turn for turn in (*turns, *waiting) if turn.version >= since]
+
+    def messages(self, left: LeftOut) -> list[tuple[int, Message]]:
+        """Return the messages to send, each with the version of its turn; 0 of a note that there are earlier ones."""
+        note = {"role": "user", "content": [{"type": "text", "text": EARLIER}]}
+        noted = [(0, note)] if max(self.since, left.since) else []
+        return [*noted, *((turn.version, message) for turn in self.sent(left) for message in turn.messages)]
 
     def after(self, events: Iterable[RecordedEvent], words: Mapping[str, str]) -> "History":
         """Return the history after `events`, given the `words` that are still kept, by digest."""
-        answered, turns, waiting = list(self.answered), list(self.turns), list(self.waiting)
-        version, setup, container = self.version, self.setup, self.container
+        answered, waiting = list(self.answered), list(self.waiting)
+        version, setup, container, since = self.version, self.setup, self.container, self.since
         for recorded in events:
             event, version = recorded.event, recorded.version
             if isinstance(event, UserTurnTaken):
@@ -68,23 +87,23 @@ class History:
                 kept, text = _kept("assistant", recorded, words.get(event.content))
                 setup = setup or kept.get("setup")
                 container = kept.get("container", container)
-                seen = kept.get("answers", version)
-                if event.stop_reason != REFUSAL:
-                    answered += _sent((said for said in waiting if said.version <= seen), kept.get("without", ()))
-                    answered += sendable(kept["messages"])
-                turns += [("user", said.text) for said in waiting if said.version <= seen]
-                turns.append(("assistant", text))
+                seen, left = kept.get("answers", version), left_out(kept)
+                since = max(since, left.since)
+                if left.as_text:
+                    answered = [turn.as_text() if turn.version in left.as_text else turn for turn in answered]
+                for said in waiting:
+                    if said.version <= seen:
+                        sent = event.stop_reason != REFUSAL and said.version not in left.without
+                        answered.append(SentTurn(said.version, "user", tuple(said.messages) if sent else (), said.text))
+                sent = event.stop_reason != REFUSAL
+                answered.append(SentTurn(version, "assistant", tuple(sendable(kept["messages"])) if sent else (), text))
                 waiting = [said for said in waiting if said.version > seen]
-        return History(version, tuple(answered), tuple(turns), tuple(waiting), setup, container)
+        return History(version, tuple(answered), tuple(waiting), setup, container, since)
 
 
-def _sent(waiting: Iterable[WaitingTurn], without: Sequence[int]) -> Iterator[Message]:
-    return (message for said in waiting if said.version not in without for message in said.messages)
-
-
-def given_without(words: str) -> tuple[int, ...]:
-    """Return the user's turns that an answer was given without, by version."""
-    return tuple((messages_in(words) or {}).get("without", ()))
+def given_without(words: str) -> LeftOut:
+    """Return what an answer was given without."""
+    return left_out(messages_in(words) or {})
 
 
 def _kept(role: str, recorded: RecordedEvent, words: str | None) -> tuple[dict[str, Any], str]:

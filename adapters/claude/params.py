@@ -70,6 +70,8 @@ def messages_of(client: Any, params: Mapping[str, Any]) -> Any:
     Only that one knows the blocks, stop reasons and pieces of a stream that betas bring. A beta is asked for by
     `betas`, by another parameter that only it takes, or by a header, of each request or of the client.
     """
+    if not hasattr(client, "beta"):  # one that wraps another
+        return client.messages
     headers = {**client.default_headers, **(params.get("extra_headers") or {})}
     plain, beta = (inspect.signature(one.create).parameters for one in (client.messages, client.beta.messages))
     by_header = any(name.lower() == "anthropic-beta" for name in headers)

@@ -29,6 +29,7 @@ from lastresort.domain.values import Actor
 
 from .answered import Answer, Details, calls_of, container_of, model_of, usage_of
 from .history import REFUSAL, Histories, given_without
+from .leaving_out import LeftOut, OnFull, outgrew, refused_place, said_in, sent_since, with_media
 from .params import chosen, container
 from .setup import OnChange, Setup
 from .words import (
@@ -68,6 +69,7 @@ class Terms:
     notes_as: str = "user"
     histories: Histories = field(default_factory=Histories)
     on_setup_change: OnChange = "keep"
+    on_full: OnFull = "raise"
     _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
     def setup(self, categories: tuple[str, ...]) -> Setup:
@@ -122,7 +124,8 @@ def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
     """Go on with a turn, once the embedder's tools have been run."""
     told = _results(pending, results)
     turn = Turn(terms, chat)
-    turn.messages, turn.without = list(pending.messages), pending.without
+    turn.messages = list(pending.messages)
+    turn.left = LeftOut(pending.without, pending.as_text, pending.since)
     turn.details = Details(cached=pending.cached)
     turn.container = pending.container or turn.container
     said = (spoken(message["content"]) for message in pending.messages if message["role"] == "assistant")
@@ -167,7 +170,8 @@ class Turn:
         self.setup = terms.setup(state.policy.categories)
         self.params = self.setup.resumed(self.history.setup)
         self.messages: list[dict[str, Any]] = []
-        self.without: tuple[int, ...] = ()
+        self.left = LeftOut(since=self.history.since)
+        self.asked: list[list[int]] = []  # of each block of the latest request, the version of its turn; 0 of this one
         self.container = self.history.container
         self.details = Details()
         self.rounds = self.compactions = 0
@@ -268,19 +272,46 @@ class Turn:
         self.messages.append({"role": "assistant", "content": content})
 
     def _do_without(self, refusal: APIStatusError) -> None:
-        """Leave out what waits before the user's latest turn, so that a request can be made that the API takes. Raise
-        its `refusal` if there is nothing to leave out, or the model has begun to answer."""
+        """Leave something out, so that a request can be made that the API takes. Raise its `refusal` if nothing is left
+        that could help."""
+        said, left = said_in(refusal), self.left
+        sent = self.history.sent(left)
+        answered = [turn for turn in sent if turn.version in {one.version for one in self.history.answered}]
         earlier = tuple(said.version for said in self.history.waiting[:-1])
-        begun = any(message["role"] == "assistant" for message in self.messages)
-        if begun or not earlier or self.without:
+        if (version := self._refused_turn(said)) in {turn.version for turn in answered} - {*left.as_text}:
+            self.left = left._replace(as_text=(*left.as_text, version))
+        elif "container" in said.lower() and container(self.terms.params, self.container):
+            self.container = None
+        elif earlier and not left.without and not self._has_begun:
+            self.left = left._replace(without=earlier)
+        elif outgrew(refusal) and (since := sent_since(self.terms.on_full, self.chat.branch, sent)) is not None:
+            self.left = left._replace(since=since)
+        elif media := tuple(version for version in with_media(said, answered) if version not in left.as_text):
+            self.left = left._replace(as_text=(*left.as_text, *media))
+        else:
             raise refusal
-        self.without = earlier
+
+    def _refused_turn(self, said: str) -> int:
+        """Return the turn whose block a refusal names, by version; 0 if it is this turn's, or none is named."""
+        message, block = refused_place(said) or (len(self.asked), 0)
+        owners = self.asked[message] if message < len(self.asked) else []
+        return owners[min(block, len(owners) - 1)] if owners else 0
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether the model has begun to answer."""
+        return any(message["role"] == "assistant" for message in self.messages)
 
     def _request(self, last: bool) -> dict[str, Any]:
-        messages = merged(marked_last([*self.history.messages(self.without), *sendable(self.messages)]))
-        params, first = self.terms.params, not any(message["role"] == "assistant" for message in self.messages)
+        numbered = [*self.history.messages(self.left), *((0, message) for message in sendable(self.messages))]
+        marked = marked_last([message for _, message in numbered])
+        versions = (version for version, _ in numbered)
+        owners = {id(block): n for n, message in zip(versions, marked, strict=True) for block in message["content"]}
+        messages = merged(marked)
+        self.asked = [[owners.get(id(block), 0) for block in message["content"]] for message in messages]
+        params = self.terms.params
         request = {**params, "model": self.chat.model.id, **self.params, "messages": messages}
-        return request | chosen(params, first=first, last=last) | container(params, self.container)
+        return request | chosen(params, first=not self._has_begun, last=last) | container(params, self.container)
 
     def _stopped(self, stop_reason: str, content: list[Block], calls: Sequence[Call]) -> Outcome:
         """The model has stopped, of its own accord or cut off. What was cut off calls for nothing; but a risk holds."""
@@ -317,7 +348,7 @@ class Turn:
             calls=calls,
             results=tuple(results),
             messages=tuple(self.messages),
-            without=self.without,
+            **self.left._asdict(),
             cached=self.details.cached,
             container=dict(self.container) if self.container else None,
             **self.guard.waiting(),
@@ -330,7 +361,7 @@ class Turn:
         # A note that nobody answered is not kept: it was for this turn, and may stand in the way of the next.
         said = [message for message in self.messages if message["role"] == "assistant"]
         kept = self.messages if sendable(said) else said
-        words = kept_assistant(kept, self.guard.seen, setup, self.without, self.container)
+        words = kept_assistant(kept, self.guard.seen, setup, self.left.kept(), self.container)
         outcome = self.guard.answered(words, message=message, stop_reason=stop_reason, whole=stop_reason == WHOLE)
         if (taken := self.guard.taken) is not None:
             before = [recorded for recorded in self.guard.recorded if recorded.version < taken.version]
@@ -344,7 +375,7 @@ class Turn:
             return replace(
                 outcome,
                 messages=tuple(self.messages),
-                without=self.without,
+                **self.left._asdict(),
                 container=self.container["id"] if self.container else None,
                 **self.details._asdict(),
             )
@@ -356,7 +387,7 @@ class Turn:
             return outcome
         answer = self.chat.conversations.path(self.chat.branch, outcome.version)[-1]
         words = self.chat.conversations.words([answer])
-        return replace(outcome, without=next((given_without(said) for said in words.values()), ()))
+        return replace(outcome, **next((given_without(said)._asdict() for said in words.values()), {}))
 
     def _case(self) -> Case:
         """What is to be judged: the latest unit, answered or not."""

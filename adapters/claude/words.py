@@ -12,6 +12,7 @@ what its parent has.
 import hashlib
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -71,14 +72,12 @@ def kept_assistant(
     messages: Sequence[Message],
     answers: int,
     setup: Mapping[str, Any] | None,
-    without: Sequence[int] = (),
+    left: Mapping[str, Any] = MappingProxyType({}),
     container: Mapping[str, Any] | None = None,
 ) -> Messages:
-    """Return the words to keep of an assistant turn: what it answers, by version, the user's turns that it was given
-    `without`, the `container` that its code ran in, and in the first one the `setup`."""
-    kept: dict[str, Any] = {"messages": messages, "answers": answers}
-    if without:
-        kept["without"] = without
+    """Return the words to keep of an assistant turn: what it answers, by version, what was `left` out of the request
+    for it, the `container` that its code ran in, and in the first one the `setup`."""
+    kept: dict[str, Any] = {"messages": messages, "answers": answers, **left}
     if container is not None:
         kept["container"] = container
     return Messages(_json(kept if setup is None else kept | {"setup": setup}))

@@ -85,6 +85,8 @@ class Pending(Frozen):
     opinion_failed: bool = False
     told_of_hold: bool = False
     without: tuple[Version, ...] = ()  # turns of the user that the API refused
+    as_text: tuple[Version, ...] = ()  # turns that it no longer took as they were
+    since: int = 0  # the first turn that was sent
     usage: Usage = Field(default_factory=lambda: Usage(input_tokens=0, output_tokens=0))
     cached: Cached = Cached()
     container: dict[str, Any] | None = None  # that the code of the turn ran in
@@ -116,6 +118,10 @@ class Reply:
         assessor_error: why there is no second opinion, if the assessor failed: then nothing may end.
         without: earlier turns of the user that waited for an answer too, by version. The API refused to take them, so
             the model has not seen them.
+        as_text: answered turns, by version, that the API no longer took as they were. They were sent as what people
+            read of them, and will be.
+        since: the turn from which on the conversation was sent, by version, after it had outgrown the window; 0 if it
+            was sent from its beginning.
     """
 
     text: str
@@ -138,6 +144,8 @@ class Reply:
     tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     pending: Pending | None = field(default=None, repr=False)
     without: tuple[int, ...] = ()
+    as_text: tuple[int, ...] = ()
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
