@@ -98,8 +98,8 @@ class ForkPoint(NamedTuple):
 
     next: type[EventBase] | None
     risks: tuple[OpenRisk, ...]
-    holds: tuple[LegalHold, ...] = ()
-    absolved: bool = False
+    holds: tuple[LegalHold, ...]
+    absolved: bool
 
 
 NO_WISHES = Wishes()

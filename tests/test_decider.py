@@ -8,7 +8,7 @@ import pytest
 from lastresort.domain import commands as ask
 from lastresort.domain import events as log
 from lastresort.domain import law, rules
-from lastresort.domain.decider import Accepted, Refused, decide, in_the_way, propose
+from lastresort.domain.decider import Accepted, Refused, decide, harm_of, in_the_way, propose
 from lastresort.domain.events import Event
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
@@ -339,6 +339,27 @@ def test_the_category_is_the_one_that_the_unit_is_harmful_in(given: Tell) -> Non
     assert category_in(given(started(policy(categories=()))).state) == "no warning of harm stands"
     named_one = in_the_way(given(STARTED, SAID, HARMFUL).state, Ground.LAST_RESORT, "threats")
     assert "no warning of threats stands" in [broken.missing.text for broken in named_one]
+
+
+@pytest.mark.parametrize(("law", "category"), [(1, "threats"), (2, "abuse")])
+def test_an_ending_names_the_category_that_was_warned_of(given: Tell, law: int, category: str) -> None:
+    """From the second edition on, where the harm of the latest unit is of the same group; if nobody judged it, too."""
+    warned_of = (started(law=law), *THREE_FAILED_REDIRECTIONS, WARNED)
+    assert harm_of(given(*warned_of, SAID, harmful("threats")).state) == category
+    assert harm_of(given(*warned_of, SAID).state) == "abuse"
+    assert harm_of(given(*warned_of, SAID, harmful("mass-violence")).state) == "mass-violence"
+    assert harm_of(given(started(law=law), SAID).state) is None
+
+
+@pytest.mark.parametrize(("law", "category"), [(1, "hate"), (2, "threats")])
+def test_of_several_harms_the_first_says_which_group_it_is(given: Tell, law: int, category: str) -> None:
+    """In the order of their names."""
+    threatened = (SAID, harmful("threats"), ANSWERED, redirected())
+    warned_of = (started(law=law), *(threatened * 3), SAID, harmful("threats"), ANSWERED, warned("threats"))
+    both = (SAID, harmful("mass-violence"), harmful("hate", by=OPERATOR))
+    assert harm_of(given(*warned_of, *both).state) == category
+    other_first = (SAID, harmful("mass-violence"), harmful("sexual-minors", by=OPERATOR))
+    assert harm_of(given(*warned_of, *other_first).state) == "mass-violence"
 
 
 def test_what_stands_in_the_way_of_what_has_not_begun() -> None:

@@ -88,6 +88,13 @@ def test_no_two_groups_are_one() -> None:
     assert sum(len(names) for names in GROUPS) + len(APART) >= 40
 
 
+@pytest.mark.parametrize(
+    ("name", "plain"), [("anthropic", "anthropic"), ("anthropic/", ""), ("/claude-opus-4-1", "/claude-opus-4-1")]
+)
+def test_a_provider_is_dress_before_a_name_alone(name: str, plain: str) -> None:
+    assert plain_name(name) == plain
+
+
 @given(st.text(alphabet=[chr(at) for at in range(33, 127)], min_size=1, max_size=128))
 def test_any_name_is_its_own(name: str) -> None:
     """Total, and asking again changes nothing that has no dress in dress."""

@@ -282,6 +282,31 @@ def test_every_profile_is_as_careful_as_the_law_proposes() -> None:
         assert policy.may_clear_risk == ()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("min_severty = 2", "Extra inputs are not permitted; did you mean min_severity?"),
+        ("patience = 2", "Extra inputs are not permitted"),
+        ('min_severity = "2"', "Input should be a valid integer"),
+        ("handshake = 1", "Input should be a valid boolean"),
+    ],
+)
+def test_of_a_key_that_no_policy_has_the_nearest_is_named(wrong: str, said: str) -> None:
+    """And of one that has a wrong value, none."""
+    with pytest.raises(PolicyError) as error:
+        Policy.from_toml(f'name = "p"\n{wrong}')
+    assert str(error.value) == f"policy: line 2: {wrong.split(' ')[0]}: {said}"
+
+
+def test_an_appeal_may_be_decided_for_six_months() -> None:
+    assert Policy.default().appeal_months == 6
+
+
+def test_hundreds_of_categories_may_be_in_a_group() -> None:
+    many = tuple(f"c{number}" for number in range(300))
+    assert len(Policy(name="p", groups={"all": many}).groups["all"]) == 300
+
+
 def test_a_category_in_two_groups_is_refused() -> None:
     """It would be the same harm as both."""
     with pytest.raises(PolicyError, match="a category is in two groups: name it in one"):

@@ -268,8 +268,11 @@ def test_held_from_erasure__by_an_operator(given: Tell) -> None:
 @pytest.mark.parametrize("name", ["case-1", "case-8", "case-99"])
 def test_held_from_erasure__of_several_holds_only_one_that_stands_is_released(given: Tell, name: str) -> None:
     """By all of its name, whatever others stand before and behind it."""
-    standing = given(STARTED, held("case-1"), held("case-8"), held("case-99"))
-    standing.when(released("".join(name))).accepted()
+    standing = given(STARTED, held("case-1"), held("case-8", until="2027-01-31"), held("case-99"))
+    until = "2027-01-31" if name == "case-8" else None
+    standing.when(released("".join(name))).accepted_as(
+        ErasureReleased(by=OPERATOR, hold=name, reason=HoldReason.LITIGATION, until=until)
+    )
     given(STARTED, held("case-10"), held("case-7"), held("case-9")).when(released(name)).refused_by(
         rules.HELD_FROM_ERASURE, lacking=f"legal hold {name} does not stand"
     )
@@ -284,7 +287,9 @@ def test_held_from_erasure__says_how_many_have_to_go(given: Tell) -> None:
 
 def test_held_from_erasure__what_is_released_says_what_it_was(given: Tell) -> None:
     """And one that is set again says what it is now."""
-    twice = given(STARTED, held(until="2026-12-31"), held(reason=HoldReason.REGULATOR, until="2027-12-31"))
+    twice = given(
+        STARTED, held(until="2026-12-31"), held("".join("case-7"), reason=HoldReason.REGULATOR, until="2027-12-31")
+    )
     assert twice.state.holds == (LegalHold(hold="case-7", reason=HoldReason.REGULATOR, until="2027-12-31"),)
     twice.when(RELEASED).accepted_as(
         ErasureReleased(by=OPERATOR, hold="case-7", reason=HoldReason.REGULATOR, until="2027-12-31")

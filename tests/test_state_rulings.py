@@ -114,6 +114,9 @@ def test_a_hold_is_set_apart_for_self_and_others(given: Tell, about: About, hold
     assert apart.holds_on(Risk.POSSIBLE, about, 2) is holds
     assert apart.holds_on(Risk.POSSIBLE, None, 2)
     assert apart.holds_on(Risk.POSSIBLE, about, 1)
+    other_way = policy(hold_on_self=(Risk.IMMINENT, Risk.POSSIBLE), hold_on_others=(Risk.IMMINENT,))
+    assert other_way.holds_on(Risk.POSSIBLE, about, 2) is not holds
+    assert other_way.holds_on(Risk.POSSIBLE, None, 2)
     seen = judged(Verdict.AMBIGUOUS, risk=Risk.POSSIBLE)
     assert bool(given(started(apart, law=2), SAID, seen).state.risks) is False  # of self, as the kit says it
 
@@ -135,6 +138,7 @@ def test_nobody_is_absolved_in_the_first_edition(given: Tell, law: int, so: bool
     wrong = given(started(law=law), *UP_TO_THE_END, END, APPEALED, appeal_decided(AppealOutcome.GRANTED)).state
     assert wrong.absolved is so
     assert present(about_to_fork(wrong, None, (), absolved=True).fork).absolved is so
+    assert not present(about_to_fork(wrong, None, ()).fork).absolved
     prefix = given(started(law=law), ABUSED, ANSWERED).state
     opened = BranchOpened(by=USER, conversation="c", parent="c", at=4, cause=ForkCause.RETRY, risks=(), absolved=True)
     assert (evolve(prefix, opened).now.numbers is None) is so
