@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-from pydantic import ConfigDict, TypeAdapter
-
-from lastresort.domain.values import Id
+from .arguments import checked_id, optional_id
 
 Status = Literal["active", "ended"]
 """A conversation is active while one of its branches is; it has ended when all of them have."""
@@ -135,7 +133,6 @@ class HoldList(Protocol):
 
 Chosen = TypeVar("Chosen")
 MOST_ROWS = 1_000
-_ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _JOINT = "/"  # between the time and the conversation of a cursor; no time has one
 
 
@@ -153,22 +150,10 @@ def parsed_cursor(after: str) -> tuple[str, str]:
     try:
         time, conversation = after.split(_JOINT, 1)
         if utc(time) == time:
-            return time, _ID.validate_python(conversation)
+            return time, checked_id("after", conversation)
     except (ValueError, AttributeError):
         pass
     raise ValueError("after: not a cursor; pass the `after` of the page before")
-
-
-def name(field: str, value: str | None) -> str | None:
-    """Return a name that conversations are looked up by, as they may have one.
-
-    Raises:
-        ValueError: none has that.
-    """
-    try:
-        return None if value is None else _ID.validate_python(value)
-    except ValueError:
-        raise ValueError(f"{field}: no name; use 1 to 128 printable ASCII characters without a space") from None
 
 
 def one_of(name: str, value: Chosen, choices: Any) -> Chosen:
@@ -231,9 +216,9 @@ def checked_query(
     if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit: {limit!r} is not from 1 to {MOST_ROWS}")
     return DirectoryQuery(
-        account=name("account", account),
-        arm=name("arm", arm),
-        model=name("model", model),
+        account=optional_id("account", account),
+        arm=optional_id("arm", arm),
+        model=optional_id("model", model),
         status=one_of("status", status, Status) if status is not None else None,
         since=bound("since", since),
         until=bound("until", until),

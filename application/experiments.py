@@ -66,7 +66,7 @@ class Experiment(Frozen):
         return self
 
     def arm_of(self, account: str) -> Arm:
-        """Return the arm that an account is in, whoever asks and however often."""
+        """Return the arm that an account is in: the same one each time that anybody asks."""
         digest = hmac.digest(self.key, f"{self.name}\n{account}".encode(), "sha256")
         bounds = list(accumulate(arm.weight for arm in self.arms))
         point = int.from_bytes(digest, "big") * bounds[-1] >> 8 * len(digest)

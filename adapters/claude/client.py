@@ -132,8 +132,8 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
             content: what the user says.
             asks_to_end, confirms_end: whether the user also asks to end the conversation, or confirms that, by a
                 control of the application.
-            command_id: sent again under the same id, it is said once and has one answer. Who sends it again in this
-                process before there is one waits for it.
+            command_id: sent again under the same id, it is said once and has one answer. Someone who sends it again
+                in this process before there is one waits for it.
 
         Raises:
             anthropic.APIError: the API failed. What the user said is on record.

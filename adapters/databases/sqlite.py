@@ -1,8 +1,8 @@
 """Connections to an SQLite file that delete for good, survive power loss, and obey nothing that was planted in it.
 
-Triggers and views are code, and they travel in the file: whoever can write it could have words kept that were erased,
-or dropped that were acknowledged. This program makes none, so a file that has one is refused, and what is planted while
-it is open is not carried out.
+Triggers and views are code, and they travel in the file: someone who can write it could have words kept that were
+erased, or dropped that were acknowledged. This program makes none, so a file that has one is refused, and what is
+planted while it is open is not carried out.
 """
 
 import sqlite3

@@ -18,7 +18,7 @@ _WAITING = 4_096  # more than these are refused
 
 
 class Job(Generic[Work]):
-    """An append that is to be committed. `Leader.commit` sets `position`, or `error`."""
+    """An append that is to be committed. What commits it sets `position`, or `error`."""
 
     __slots__ = ("error", "gate", "leads", "position", "work")
 

@@ -1,9 +1,9 @@
 """Messages that are being answered in this process, so that one that is sent again meanwhile is not answered twice.
 
 What is sent under a command id has one answer, as the log says. But someone who presses a button twice sends it again
-before there is one, and a model that was asked twice is paid twice. So who sends it again waits for the one under way,
-and then looks in the log as anybody does. Which store they mean does not matter: who waits in vain, for a branch of the
-same name elsewhere, has lost a moment.
+before there is one, and a model that was asked twice is paid twice. So someone who sends it again waits for the one
+under way, and then looks in the log as anybody does. Which store they mean does not matter: someone who waits in vain,
+for a branch of the same name elsewhere, has lost a moment.
 """
 
 from collections.abc import Generator

@@ -153,7 +153,7 @@ class AesGcmVault:
     ) -> None:
         """Destroy keys. See `application.ports.Vault`.
 
-        The rows that `sealed` comes from say which keys, and whoever can write these could name another's. So a key
+        The rows that `sealed` comes from say which keys, and someone who can write these could name another's. So a key
         goes only if it is the conversation's; and one that is nobody's, if it does open words of this conversation.
         """
         names, unowned = set(), set()
