@@ -27,14 +27,17 @@ from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.stores.sqlite import open_sqlite
 from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
-from lastresort.adapters.vault.keys import Keys, KeyStore, MemoryKeys, SQLiteKeys, WrappedKeys
+from lastresort.adapters.vault.keys import Keys, KeyStore, MemoryKeys, SQLiteKeys
 from lastresort.adapters.vault.master_key import VARIABLE, MasterKey, find_master_key, known
+from lastresort.adapters.vault.rotation import Rotation, rotate
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.adapters.vault.snapshots import EVERY, SealedSnapshots, mark
+from lastresort.adapters.vault.wrapped import WrappedKeys, check_log
 from lastresort.application.conversations import Conversations
 from lastresort.application.ports import Clock, Monotonic, NewId, Observer, Ports, RiskScreen
 from lastresort.application.reading import state_of
 from lastresort.application.service import Service
+from lastresort.domain.events import RecordedEvent
 
 Store = MemoryStore | SQLStore
 """The event stores that are shipped."""
@@ -199,9 +202,70 @@ def _wrapped(
         failing.callback(store.close)
         keys = open_keys()
         failing.callback(keys.close)
-        wrapped = WrappedKeys(keys, find_master_key(master_key, beside, keys))
+        wrapped = WrappedKeys(keys, partial(find_master_key, master_key, beside, keys))
+        if (first := _first_event(store)) is not None:
+            check_log(keys, first)
         failing.pop_all()
     return wrapped
+
+
+def _first_event(store: SQLStore) -> tuple[str, str, str] | None:
+    """Return what tells one log from another: the branch, the command and the time of the event with which it begins.
+
+    None if there is no event, or it cannot be read: that is for an audit to say.
+    """
+    first = next(iter(store.entries(limit=1)), None)
+    return (first.branch, first.command_id, first.recorded_at) if isinstance(first, RecordedEvent) else None
+
+
+def rotate_master_key(
+    url: str,
+    *,
+    master_key: MasterKey | None = None,
+    new_master_key: MasterKey | None = None,
+    finish: bool = False,
+    progress: Callable[[int], None] = lambda looked_at: None,
+) -> Rotation:
+    """Change the master key of a store for a new one, while the store is in use; or go on with that.
+
+    If the master key is in a file beside the store, one call does all of it. Otherwise both master keys open the store
+    until every program was given the new one, and this is called again with `finish`.
+
+    Args:
+        url: of the store.
+        master_key: as `open_store` has it: the one in use; to finish, the new one.
+        new_master_key: returns the new one. If there is none, it is taken from the environment variable
+            LASTRESORT_NEW_MASTER_KEY, in base64, or else made, if the one in use is in a file beside the store.
+        finish: have the former one open nothing more.
+        progress: is told how many keys were looked at.
+
+    Raises:
+        StoreError: there is no store, or no new master key, or the one that was given does not open it. If this is
+            raised midway, all keys open as before, and the same call goes on.
+    """
+    address, settings = located(url)
+    try:
+        keys, beside = _keys_at(address, settings)
+        try:
+            return rotate(keys, beside, master_key, new_master_key, finish=finish, progress=progress)
+        finally:
+            keys.close()
+    except _CANNOT_OPEN as error:
+        raise StoreError(f"cannot change the master key of {shown(url)}: {engine_message(error)}") from error
+
+
+def _keys_at(address: str, settings: Settings) -> tuple[KeyStore, Path | None]:
+    if address == "memory:":
+        raise StoreError("its keys are gone with its process, and no master key wraps them")
+    if (own := _files(address, create=False)) is None:
+        from lastresort.adapters.stores.postgres import open_postgres
+        from lastresort.adapters.vault.postgres_keys import PostgresKeys
+
+        open_postgres(address, settings, create=False).close()
+        return PostgresKeys(address, settings), None
+    if not own.keys.exists():
+        raise StoreError(f"no keys at {own.keys}")
+    return SQLiteKeys(own.keys, settings), own.master
 
 
 def _files(address: str, create: bool) -> StoreFiles | None:

@@ -112,7 +112,7 @@ def test_keys_of_before_open_and_go_as_ever(kind: str, request: pytest.FixtureRe
     keys: Any = vault._keys
     key = new_key()
     name, nonce = name_of(key)[:8], b"n" * 12
-    keys._keys.add([(name, nonce + keys._wrapping.encrypt(nonce, key, name))], "c")
+    keys._keys.add([(name, nonce + AESGCM(keys.masters.current).encrypt(nonce, key, name))], "c")
     sealed = vault.seal("c", "c", 2, "new words")
     former = forged(name + nonce + AESGCM(key).encrypt(nonce, b"t" + b"old words", b"c c 3 2"))
     assert sealed.data[1:9] == name

@@ -1,11 +1,11 @@
-"""The commands of an operator: doctor, migrate, backup, restore. What they do is imported when they do it."""
+"""The commands of an operator: doctor, migrate, backup, restore, keys. What they do is imported when they do it."""
 
 import sys
 from pathlib import Path
 
 import click
 
-from .options import FINDINGS, Url, json_option, store_named, store_optional, url_of
+from .options import FINDINGS, Url, json_option, store_named, store_option, store_optional, url_of
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
@@ -128,4 +128,43 @@ def restore(file: Path, url: str, unauthenticated: bool, as_json: bool) -> None:
     sys.exit(FINDINGS if report.findings else 0)
 
 
-COMMANDS = (doctor, migrate, backup, restore)
+@click.group()
+def keys() -> None:
+    """Look after the keys that words are sealed with."""
+
+
+@keys.command()
+@store_option
+@click.option("--finish", is_flag=True, help="Have the former master key open nothing more.")
+@json_option
+def rotate(url: str, finish: bool, as_json: bool) -> None:
+    """Change the master key for a new one, while the store is in use.
+
+    If it is in a file beside the store, that is all: a new one is made, or taken from LASTRESORT_NEW_MASTER_KEY, and
+    the former one is kept beside it, since it opens the backups that were made before.
+
+    If programs are given it (LASTRESORT_MASTER_KEY), set LASTRESORT_NEW_MASTER_KEY as well and run this: from then on
+    either key opens the store. Give each program the new one as LASTRESORT_MASTER_KEY, and run this with --finish.
+
+    If it is interrupted, run it again.
+    """
+    from lastresort.adapters.opening import rotate_master_key
+
+    from . import display
+
+    with display.counting("keys looked at", as_json) as progress:
+        done = rotate_master_key(url, finish=finish, progress=progress)
+    if as_json:
+        display.print_json(done._asdict())
+        return
+    many = f"{done.keys:,} key{'s' * (done.keys != 1)}"
+    click.echo(f"{many}, {done.rewrapped:,} wrapped again: master key {done.fingerprint}")
+    if done.damaged:
+        click.echo(f"damaged, and opened by neither master key: {done.damaged:,}; restore the keys", err=True)
+    if done.former is not None:
+        click.echo(f"the former master key is in {done.former}: keep it with the backups that it opens")
+    if not done.finished:
+        click.echo("either master key opens the store: give all programs the new one, then run this with --finish")
+
+
+COMMANDS = (doctor, migrate, backup, restore, keys)

@@ -6,13 +6,11 @@ from the environment, or from a file that only its owner can read.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort.adapters.databases.errors import StoreError, reached
@@ -26,8 +24,6 @@ from .annotations import STATEMENT, TABLE, MemoryAnnotations, SQLAnnotations
 KEY_BYTES = 32
 NAME_BYTES = 16
 FORMER_NAME_BYTES = 8  # of keys that were made before: the first of those that name a key now
-_AT_A_TIME = 64
-_NONCE_BYTES = 12
 
 
 class Keys(Protocol):
@@ -81,16 +77,19 @@ class KeyStore(Protocol):
         """Return the row of the key of that name, or of its former one, if it is the conversation's or nobody's."""
         ...
 
-    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
+    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str, master: str = "") -> bool:
         """Keep wrapped keys for good: the first is the conversation's, the others are nobody's yet.
+
+        Returns:
+            Whether they are kept: not if the master key of fingerprint `master` is not the one that is noted.
 
         Raises:
             StoreError: one of them could not be kept.
         """
         ...
 
-    def assign(self, name: bytes, wrapped: bytes, conversation: str | None) -> None:
-        """Note whose a key is, wrapped for its owner. That need not be durable at once."""
+    def assign(self, name: bytes, wrapped: bytes, conversation: str | None, master: str = "") -> bool:
+        """Note whose a key is, wrapped for its owner. That need not be durable at once. Returns what `add` does."""
         ...
 
     def retire(self, conversation: str, retired: str) -> None:
@@ -107,6 +106,26 @@ class KeyStore(Protocol):
 
     def is_new(self) -> bool:
         """Whether no fingerprint is noted yet."""
+        ...
+
+    def notes(self) -> list[str]:
+        """Return what is noted of master keys, and of the log: see `wrapped`. The fingerprint has no space in it."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Note something, unless it is noted."""
+        ...
+
+    def replace_note(self, before: str, *after: str) -> bool:
+        """Note `after` in place of `before`, for good and at once; return whether that was noted."""
+        ...
+
+    def page(self, after: bytes, limit: int) -> "list[KeyRow]":
+        """Return the first keys whose names come after one."""
+        ...
+
+    def rewrap(self, keys: "Sequence[tuple[KeyRow, bytes]]") -> None:
+        """Keep keys wrapped otherwise, for good, those that are still as in these rows."""
         ...
 
     def close(self) -> None:
@@ -193,6 +212,10 @@ class MemoryKeys:
         self._by_name.clear()
 
 
+_IS_NOTED = "(?='' OR EXISTS (SELECT 1 FROM master WHERE fingerprint=?))"
+"""Whether a master key is that which new keys are wrapped by; nobody asks where none is named."""
+
+
 class SQLiteKeys:
     """Wrapped keys in an SQLite file of their own, readable by its owner only."""
 
@@ -248,27 +271,34 @@ class SQLiteKeys:
         )
         return KeyRow._make(row) if row else None
 
-    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
+    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str, master: str = "") -> bool:
         """Keep keys, at FULL whatever the log is written at: one that is lost takes all its words along."""
         owners = [conversation, *[None] * (len(keys) - 1)]
-        rows = [(*key, owner) for key, owner in zip(keys, owners, strict=True)]
-        self._durably("INSERT INTO keys VALUES (?,?,?)", rows)
+        rows = [(*key, owner, master, master) for key, owner in zip(keys, owners, strict=True)]
+        return self._durably(f"INSERT INTO keys SELECT ?,?,? WHERE {_IS_NOTED}", rows) == len(rows)
 
-    def _durably(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement once a row of parameters, in one transaction that is on the disk when it is done."""
+    def _durably(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Execute a statement once a row of parameters, in one transaction that is on the disk when it is done.
+
+        Returns how many rows it wrote.
+        """
         with reached(), self._lock:
             self._connection.execute("PRAGMA synchronous=FULL")
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.executemany(statement, rows)
+                written = self._connection.executemany(statement, rows).rowcount
                 self._connection.execute("COMMIT")
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
+            return written
 
-    def assign(self, name: bytes, wrapped: bytes, conversation: str | None) -> None:
-        self._execute("UPDATE keys SET key=?, conversation=? WHERE name=?", wrapped, conversation, name)
+    def assign(self, name: bytes, wrapped: bytes, conversation: str | None, master: str = "") -> bool:
+        statement = f"UPDATE keys SET key=?, conversation=? WHERE name=? AND {_IS_NOTED}"
+        with reached(), self._lock:
+            done = self._connection.execute(statement, (wrapped, conversation, name, master, master))
+            return done.rowcount == 1
 
     def retire(self, conversation: str, retired: str) -> None:
         """Retire keys at FULL: or else what is said under them after an erasure would be lost if the power failed."""
@@ -297,6 +327,38 @@ class SQLiteKeys:
     def is_new(self) -> bool:
         return self._execute("SELECT 1 FROM master") is None
 
+    def notes(self) -> list[str]:
+        with reached(), self._lock:
+            return [text for (text,) in self._connection.execute("SELECT fingerprint FROM master")]
+
+    def note(self, text: str) -> None:
+        self._execute("INSERT OR IGNORE INTO master VALUES (?)", text)
+
+    def replace_note(self, before: str, *after: str) -> bool:
+        with reached(), self._lock:
+            self._connection.execute("PRAGMA synchronous=FULL")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                gone = self._connection.execute("DELETE FROM master WHERE fingerprint=?", (before,)).rowcount == 1
+                if gone:
+                    self._connection.executemany("INSERT INTO master VALUES (?)", [(text,) for text in after])
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+            truncate_log(self._connection, self._deadline)
+            return gone
+
+    def page(self, after: bytes, limit: int) -> list[KeyRow]:
+        statement = "SELECT name, key, conversation FROM keys WHERE name>? ORDER BY name LIMIT ?"
+        with reached(), self._lock:
+            return [KeyRow._make(row) for row in self._connection.execute(statement, (after, limit))]
+
+    def rewrap(self, keys: Sequence[tuple[KeyRow, bytes]]) -> None:
+        rows = [(wrapped, row.name, row.wrapped) for row, wrapped in keys]
+        self._durably("UPDATE keys SET key=? WHERE name=? AND key=?", rows)
+
     def named(self, fingerprint: str) -> str:
         self._execute("INSERT INTO master SELECT ? WHERE NOT EXISTS (SELECT 1 FROM master)", fingerprint)
         return str(self._execute("SELECT fingerprint FROM master")[0])
@@ -313,82 +375,3 @@ def _in_sqlite(statement: str) -> str:
 def _retired_of(conversation: str) -> tuple[str, str]:
     """Return what the rows of a conversation's retired keys stand between: no character comes between the two."""
     return conversation + RETIRED, conversation + chr(ord(RETIRED) + 1)
-
-
-class WrappedKeys:
-    """Keys of which only what a master key makes of them is kept: a nonce of 12 bytes, the sealed key, a tag of 16.
-
-    What is wrapped is bound to the key's name and owner. Keys of before have names of 8 bytes, which is how they are
-    told apart, and are bound to these alone.
-
-    Making a key durable costs as much as a turn, so they are made some at a time, more each time: a process that
-    starts one conversation makes one. Whose a key is needs no such care, since sealed bytes bear the key's name.
-
-    Raises:
-        StoreError: the keys were wrapped by another master key.
-    """
-
-    def __init__(self, keys: KeyStore, master: bytes) -> None:
-        self.annotations = keys.annotations
-        self._keys = keys
-        self._wrapping = AESGCM(master)
-        self._ready: list[bytes] = []  # keys that are kept, and nobody's yet
-        self._made = 0
-        self._lock = Lock()
-        fingerprint = hashlib.sha256(b"fingerprint of " + master).hexdigest()[:16]
-        if (noted := keys.named(fingerprint)) != fingerprint:
-            raise StoreError(
-                f"its keys were wrapped by another master key than this one (fingerprint {noted}, not {fingerprint}); "
-                f"give it the one that it was made with: LASTRESORT_MASTER_KEY, the -master file, or `master_key`"
-            )
-
-    def of(self, conversation: str) -> bytes | None:
-        found = self._keys.of(conversation)
-        return None if found is None else self._unwrapped(KeyRow(*found, conversation))
-
-    def take(self, conversation: str) -> bytes:
-        with self._lock:
-            if self._ready:
-                key = self._ready.pop()
-                self._keys.assign(name_of(key), self._wrapped(key, conversation), conversation)
-                return key
-            keys = [new_key() for _ in range(min(self._made + 1, _AT_A_TIME))]
-            owners = [conversation, *[None] * (len(keys) - 1)]
-            wrapped = [(name_of(key), self._wrapped(key, owner)) for key, owner in zip(keys, owners, strict=True)]
-            self._keys.add(wrapped, conversation)
-            self._made += len(keys)
-            self._ready = keys[1:]
-            return keys[0]
-
-    def find(self, conversation: str, name: bytes) -> OpeningKey | None:
-        row = self._keys.find(conversation, name)
-        if row is None:
-            return None
-        return OpeningKey(self._unwrapped(row), row.conversation == conversation, row.conversation is None)
-
-    def _wrapped(self, key: bytes, owner: str | None) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._wrapping.encrypt(nonce, key, _bound(name_of(key), owner))
-
-    def _unwrapped(self, row: KeyRow) -> bytes:
-        name, wrapped, owner = row
-        try:
-            return self._wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], _bound(name, owner))
-        except (InvalidTag, ValueError):
-            raise StoreError(f"key {name.hex()} is damaged, or not its owner's; restore the keys") from None
-
-    def retire(self, conversation: str, retired: str) -> None:
-        self._keys.retire(conversation, retired)
-
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
-        self._keys.destroy(conversation, retired, names, unowned)
-
-    def close(self) -> None:
-        self._keys.close()
-
-
-def _bound(name: bytes, owner: str | None) -> bytes:
-    """Return what a wrapped key is bound to: its name, and whose it is, retired or not; of before, its name alone."""
-    if len(name) == FORMER_NAME_BYTES:
-        return name
-    return b"2 " + name + b" " + (owner or "").partition(RETIRED)[0].encode()

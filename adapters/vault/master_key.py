@@ -49,7 +49,7 @@ def known(master_key: MasterKey | None, beside: Path | None) -> bytes | None:
     Raises:
         StoreError: it is not 32 bytes, or the file is open to others.
     """
-    given = _given(master_key)
+    given = given_key(master_key)
     if given is None and beside is not None and beside.exists():
         return _read(beside)
     return given
@@ -60,16 +60,21 @@ def _read(path: Path) -> bytes:
     return _checked(path.read_bytes(), str(path))
 
 
-def _given(master_key: MasterKey | None) -> bytes | None:
+def given_key(master_key: MasterKey | None, variable: str = VARIABLE) -> bytes | None:
+    """Return the master key that was given, or is in an environment variable; None if there is none.
+
+    Raises:
+        StoreError: it is not 32 bytes.
+    """
     if master_key is not None:
         return _checked(master_key(), "what `master_key` returns")
-    text = os.environ.get(VARIABLE)
+    text = os.environ.get(variable)
     if text is None:
         return None
     try:
-        return _checked(base64.b64decode(text, validate=True), VARIABLE)
+        return _checked(base64.b64decode(text, validate=True), variable)
     except binascii.Error:
-        raise StoreError(f"{VARIABLE} is not base64") from None
+        raise StoreError(f"{variable} is not base64") from None
 
 
 def _checked(key: bytes, where: str) -> bytes:
@@ -80,17 +85,37 @@ def _checked(key: bytes, where: str) -> bytes:
 
 def _make(path: Path) -> None:
     """Make a master key. Of several processes that do so at once one is first, and no file is seen half done."""
-    draft = new_draft(path)
+    draft = _draft(path, new_key())
     try:
-        with draft.open("wb") as file:
-            file.write(new_key())
-            file.flush()
-            os.fsync(file.fileno())
         os.link(draft, path)
     except FileExistsError:
         pass  # another process was first
     finally:
         draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def replace(path: Path, master: bytes) -> None:
+    """Put a master key in a file, in place of another if there is one; no file is seen half done."""
+    os.replace(_draft(path, master), path)
+    _sync(path.parent)
+
+
+def _draft(path: Path, master: bytes) -> Path:
+    """Write a master key to a draft of its file."""
+    draft = new_draft(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(master)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        draft.unlink()
+        raise
+    return draft
+
+
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)

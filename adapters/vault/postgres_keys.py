@@ -28,6 +28,12 @@ _TABLES = (
 
 _ANNOTATIONS = f"lastresort_keys.{TABLE}"
 _ANNOTATED = f"CREATE TABLE IF NOT EXISTS {_ANNOTATIONS} {STATEMENT.format(bytes='bytea')}"
+
+_NOTED = "noted AS (SELECT 1 FROM lastresort_keys.master WHERE fingerprint = %s FOR SHARE)"
+"""The master key that new keys are wrapped by, if it is the one that is named. It is locked, so that of a key that is
+made and a rotation that begins one comes first, and the rotation finds the key."""
+
+_IS_NOTED = "(%s = '' OR EXISTS (SELECT 1 FROM noted))"
 _MADE = "SELECT count(*) FROM pg_tables WHERE schemaname = 'lastresort_keys' AND tablename IN ('keys', 'master')"
 
 
@@ -129,22 +135,60 @@ class PostgresKeys:
         )
         return KeyRow(bytes(row[0]), bytes(row[1]), row[2]) if row else None
 
-    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str) -> None:
+    def add(self, keys: Sequence[tuple[bytes, bytes]], conversation: str, master: str = "") -> bool:
         owners = [conversation, *[None] * (len(keys) - 1)]
         row = self._execute(  # sent a second time, it finds what it has kept the first time
-            f"WITH kept AS (INSERT INTO {_KEYS} AS k SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) "
-            "ON CONFLICT (name) DO UPDATE SET key = excluded.key WHERE k.key = excluded.key RETURNING 1) "
-            "SELECT count(*) FROM kept",
-            *([name for name, _ in keys], [key for _, key in keys], owners),
+            f"WITH {_NOTED}, kept AS (INSERT INTO {_KEYS} AS k SELECT name, key, conversation "
+            "FROM unnest(%s::bytea[], %s::bytea[], %s::text[]) AS made (name, key, conversation) "
+            f"WHERE {_IS_NOTED} ON CONFLICT (name) DO UPDATE SET key = excluded.key WHERE k.key = excluded.key "
+            "RETURNING 1) SELECT count(*) FROM kept",
+            *(master, [name for name, _ in keys], [key for _, key in keys], owners, master),
         )
-        if row != (len(keys),):
+        if row not in ((len(keys),), (0,)):
             raise StoreError("a new key has the name of another, and was not kept; try again")
+        return row == (len(keys),)
 
-    def assign(self, name: bytes, wrapped: bytes, conversation: str | None) -> None:
-        self._execute(
-            f"UPDATE {_KEYS} SET key = %s, conversation = %s WHERE name = %s",
-            *(wrapped, conversation, name),
+    def assign(self, name: bytes, wrapped: bytes, conversation: str | None, master: str = "") -> bool:
+        row = self._execute(
+            f"WITH {_NOTED} UPDATE {_KEYS} SET key = %s, conversation = %s WHERE name = %s AND {_IS_NOTED} RETURNING 1",
+            *(master, wrapped, conversation, name, master),
             durable=False,
+        )
+        return row is not None
+
+    def notes(self) -> list[str]:
+        row = self._execute("SELECT array_agg(fingerprint) FROM lastresort_keys.master", durable=False)
+        return list(row[0]) if row and row[0] else []
+
+    def note(self, text: str) -> None:
+        self._execute("INSERT INTO lastresort_keys.master VALUES (%s) ON CONFLICT DO NOTHING", text)
+
+    def replace_note(self, before: str, *after: str) -> bool:
+        row = self._execute(
+            "WITH gone AS (DELETE FROM lastresort_keys.master WHERE fingerprint = %s RETURNING 1), "
+            "noted AS (INSERT INTO lastresort_keys.master SELECT unnest(%s::text[]) WHERE EXISTS (SELECT 1 FROM gone)) "
+            "SELECT count(*) FROM gone",
+            before,
+            list(after),
+        )
+        return row == (1,)
+
+    def page(self, after: bytes, limit: int) -> list[KeyRow]:
+        row = self._execute(
+            "SELECT array_agg(name), array_agg(key), array_agg(conversation) FROM "
+            f"(SELECT * FROM {_KEYS} WHERE name > %s ORDER BY name LIMIT %s) AS page",
+            *(after, limit),
+            durable=False,
+        )
+        if row is None or row[0] is None:
+            return []
+        return [KeyRow(bytes(name), bytes(key), owner) for name, key, owner in zip(*row, strict=True)]
+
+    def rewrap(self, keys: Sequence[tuple[KeyRow, bytes]]) -> None:
+        self._execute(
+            f"UPDATE {_KEYS} AS k SET key = made.key FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[]) "
+            "AS made (name, before, key) WHERE k.name = made.name AND k.key = made.before",
+            *([row.name for row, _ in keys], [row.wrapped for row, _ in keys], [wrapped for _, wrapped in keys]),
         )
 
     def retire(self, conversation: str, retired: str) -> None:
