@@ -18,7 +18,8 @@ from lastresort.domain.values import Actor, ErasureCause, LegalHold
 from .arguments import checked_id
 from .directory import MOST_ROWS, ConversationRow, HoldList, HoldPage, Metadata
 from .outcomes import Receipt, SpokenSince
-from .transcript import Block, blocks_of, erasures
+from .ports import Place
+from .transcript import Block, blocks_of, erasures, overtaken_on
 
 if TYPE_CHECKING:
     from .conversations import Conversations
@@ -83,6 +84,7 @@ class ExportedEvent(NamedTuple):
         text: what people read of its words; None if it has none, or they are gone.
         blocks: the content blocks of a turn.
         erased: why its words were erased, None if they were not.
+        overtook: what the user was shown of answers that this turn of theirs overtook.
     """
 
     version: int
@@ -92,6 +94,7 @@ class ExportedEvent(NamedTuple):
     text: str | None
     blocks: tuple[Block, ...]
     erased: ErasureCause | None
+    overtook: tuple[str, ...] = ()
 
 
 class ExportedBranch(NamedTuple):
@@ -263,6 +266,7 @@ def _branch(
 ) -> ExportedBranch:
     own = conversations.store.read(state.conversation, branch)
     said = conversations.words(own)
+    overtook = overtaken_on(conversations.service.words, state.conversation, conversations.path(branch))
     events = []
     for recorded in own:
         digest = content_of(recorded.event)
@@ -276,6 +280,7 @@ def _branch(
                 text=None if words is None else readable(recorded, words),
                 blocks=() if words is None else blocks_of(recorded, words),
                 erased=gone.get(digest) if digest else None,
+                overtook=overtook.get(Place(branch, recorded.version), ()),
             )
         )
     return ExportedBranch(branch, state.parent, own[0].version - 1 or None, tuple(events))

@@ -147,6 +147,9 @@ class Service:
             _ID.validate_python(correlation_id)
 
         outcome = self._carried_out(branch, command, words, correlation_id)
+        if isinstance(command, EraseContents) and isinstance(outcome, Receipt):
+            tree, events = outcome.state.conversation, [one.event for one in outcome.events]
+            self.annotator.drop_shown(tree, lambda: self.words.places_of(events, tree, self.reading.tree(branch)))
         if isinstance(command, AssessTurn) and isinstance(outcome, Refused):
             self._hold(branch, command, hold_after_refusal(self.reading.state(branch, fresh=False), command))
         return outcome

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, RecordedEvent, UserTurnTaken
-from lastresort.domain.turn_text import foreign_id_in, messages_in, readable
+from lastresort.domain.turn_text import foreign_id_in, messages_in, readable, said_by
 from lastresort.domain.values import Actor, ErasureCause
 
+from .ports import Place
 from .reading import Reading
 from .words import Words
 
@@ -27,6 +28,8 @@ class TranscriptTurn(NamedTuple):
         blocks: its content blocks, as they were kept: thinking and calls of tools too. Plain text is one block.
         foreign_id: the id that it has in another system, if it was recorded with one.
         erased: why its words were erased. If they are gone and this is None, the store never had them.
+        overtook: what the user was shown of answers to the turn before, which this one overtook. They are on record
+            beside the log, and erased with this turn.
     """
 
     version: int
@@ -38,6 +41,7 @@ class TranscriptTurn(NamedTuple):
     blocks: tuple[Block, ...]
     foreign_id: str | None
     erased: ErasureCause | None
+    overtook: tuple[str, ...] = ()
 
 
 class TranscriptPage(NamedTuple):
@@ -66,7 +70,23 @@ def transcript_page(reading: Reading, words: Words, branch: str, after: int, lim
     gone = any(_digest(one) not in said for one in shown)
     erased = erasures(reading.tree_log(branch)) if gone else {}
     turns = tuple(_turn(one, said.get(_digest(one)), erased.get(_digest(one))) for one in shown)
+    if overtook := overtaken_on(words, reading.tree_of(branch), path):
+        turns = tuple(one._replace(overtook=overtook.get(Place(one.branch, one.version), ())) for one in turns)
     return TranscriptPage(turns, shown[-1].version if len(taken) > len(shown) else None)
+
+
+def overtaken_on(words: Words, tree: str, path: Iterable[RecordedEvent]) -> dict[Place, tuple[str, ...]]:
+    """Return what people read of answers that a turn of the user overtook, by the place of that turn.
+
+    There is none unless two turns of the user follow each other, so otherwise nothing is read for it.
+    """
+    waits = False
+    for one in path:
+        if isinstance(one.event, UserTurnTaken) and waits:
+            shown = words.annotator.shown(tree)
+            return {place: tuple(said_by("assistant", said) for said in answers) for place, answers in shown.items()}
+        waits = isinstance(one.event, UserTurnTaken) or (waits and not isinstance(one.event, AssistantTurnTaken))
+    return {}
 
 
 def _digest(recorded: RecordedEvent) -> str:

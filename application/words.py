@@ -63,7 +63,7 @@ class Words:
     def __init__(self, ports: Ports, reading: Reading, annotator: "Annotator") -> None:
         self._ports = ports
         self._reading = reading
-        self._annotator = annotator
+        self.annotator = annotator
 
     def seal(
         self, command: Command, conversation: str, branch: str, version: int, words: str | None
@@ -136,11 +136,11 @@ class Words:
             place: (SealedWords(standing[place][0], data), standing[place][1])
             for place, data in self._ports.store.contents(standing).items()
         }
-        stale = self._annotator.stale(tree)
+        stale = self.annotator.stale(tree)
         sealed |= {place_of(name): (as_sealed(data), ROLE) for name, data in stale.items()}
         self._ports.vault.forget(tree, retired, sealed)
         self._ports.store.drop(standing)
-        self._annotator.drop(tree, stale)
+        self.annotator.drop(tree, stale)
 
 
 def _place_of(recorded: RecordedEvent) -> Place:
@@ -237,6 +237,8 @@ class Annotator:
 
     def keep_shown(self, tree: str, before: Place, id: str, words: str) -> None:
         """Keep what the user was shown before they said what stands at `before`, which overtook it."""
+        if self._ports.annotations is None:
+            return
         name = f"{_SHOWN} {before.branch} {before.version} {id}"
         self._kept.put(tree, {name: self._sealed(tree, name, words)}, replace=False)
 
@@ -248,12 +250,11 @@ class Annotator:
                 found[place] = (*found.get(place, ()), words)
         return found
 
-    def drop_shown(self, tree: str, places: Iterable[Place]) -> None:
+    def drop_shown(self, tree: str, places: Callable[[], Iterable[Place]]) -> None:
         """Erase what was shown before turns whose words are erased."""
-        gone = set(places)
-        names = [name for name in self._of(tree) if _shown_before(name) in gone]
-        if names:
-            self._kept.drop(tree, names)
+        if shown := {name: place for name in self._of(tree) if (place := _shown_before(name))}:
+            gone = set(places())
+            self.drop(tree, [name for name, place in shown.items() if place in gone])
 
     # --- erasing --------------------------------------------------------------------------------------------------
 

@@ -41,10 +41,14 @@ def _is_message(message: Any) -> bool:
 
 def readable(recorded: RecordedEvent, words: str) -> str:
     """Return what people read of the words of a turn."""
+    return said_by("user" if isinstance(recorded.event, UserTurnTaken) else "assistant", words)
+
+
+def said_by(role: str, words: str) -> str:
+    """Return what people read of words as far as they are somebody's: all of plain text."""
     kept = messages_in(words)
     if kept is None:
         return words
-    role = "user" if isinstance(recorded.event, UserTurnTaken) else "assistant"
     said = (spoken(message["content"]) for message in kept["messages"] if message["role"] == role)
     return BETWEEN.join(filter(None, said))
 

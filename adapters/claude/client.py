@@ -180,7 +180,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         Nobody waits for a stream, which may be left half-read: two of the same `command_id` at once ask twice, and one
         of them is `Overtaken`.
         """
-        steps = self._start(chat, content, pending, asks_to_end, confirms_end, command_id, leads=False)
+        steps = self._start(chat, content, pending, asks_to_end, confirms_end, command_id, streams=True)
         return self._stream(steps, pending)
 
     def _start(
@@ -191,13 +191,13 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         asks: bool = False,
         confirms: bool = False,
         sent_as: str | None = None,
-        leads: bool = True,
+        streams: bool = False,
     ) -> Steps:
         if pending is not None:
-            return go_on(self.terms, chat, pending, content)
+            return go_on(self.terms, chat, pending, content, streams=streams)
         if content is None:
-            return resume(self.terms, chat)
-        return say(self.terms, chat, content, asks=asks, confirms=confirms, sent_as=sent_as, leads=leads)
+            return resume(self.terms, chat, streams=streams)
+        return say(self.terms, chat, content, asks=asks, confirms=confirms, sent_as=sent_as, streams=streams)
 
 
 def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | Refused:

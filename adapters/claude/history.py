@@ -5,12 +5,13 @@ conversation takes longer than the rest of a turn. What is sent follows from the
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
 from lastresort.application.chat import Chat
+from lastresort.application.ports import Place
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, RecordedEvent, UserTurnTaken
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import messages_in, readable
@@ -23,11 +24,15 @@ REFUSAL = "refusal"
 
 
 class WaitingTurn(NamedTuple):
-    """A turn of the user: its version, the messages it is sent as, and what people read of it."""
+    """A turn of the user: its version, the messages it is sent as, and what people read of it.
+
+    `overtook` are the messages of an answer to the turn before, as far as the user was shown it by then.
+    """
 
     version: int
     messages: Sequence[Message]
     text: str
+    overtook: Sequence[Message] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class History:
         setup: what the conversation began with, None if no turn has been kept with it.
         container: that the latest code of the model ran in, None if there was none.
         since: the turn that is sent first, by version; 0 if all are.
+        doubled: whether the user ever took a turn before the one before was answered: only then can there be `shown`.
+        shown: what is kept beside the log of answers that were overtaken, by the place of the turn that overtook them.
     """
 
     version: int = 0
@@ -51,6 +58,8 @@ class History:
     setup: Mapping[str, Any] | None = None
     container: Mapping[str, Any] | None = None
     since: int = 0
+    doubled: bool = False
+    shown: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def turns(self) -> list[tuple[str, str]]:
@@ -61,11 +70,7 @@ class History:
         """Return the turns to send: all that are sent usually, but for what is left out."""
         since = max(self.since, left.since)
         turns = [turn.as_text() if turn.version in left.as_text else turn for turn in self.answered]
-        waiting = [
-            SentTurn(said.version, "user", tuple(said.messages), said.text)
-            for said in self.waiting
-            if said.version not in left.without
-        ]
+        waiting = [turn for turn in _as_sent(self.waiting, left.without) if turn.version not in left.without]
         return [turn for turn in (*turns, *waiting) if turn.version >= since]
 
     def messages(self, left: LeftOut) -> list[tuple[int, Message]]:
@@ -78,11 +83,14 @@ class History:
         """Return the history after `events`, given the `words` that are still kept, by digest."""
         answered, waiting = list(self.answered), list(self.waiting)
         version, setup, container, since = self.version, self.setup, self.container, self.since
+        doubled = self.doubled
         for recorded in events:
             event, version = recorded.event, recorded.version
             if isinstance(event, UserTurnTaken):
                 kept, text = _kept("user", recorded, words.get(event.content))
-                waiting.append(WaitingTurn(version, kept["messages"], text))
+                doubled = doubled or bool(waiting)
+                overtook = self.shown.get(Place(recorded.branch, version), ())
+                waiting.append(WaitingTurn(version, kept["messages"], text, list(_messages_of(overtook))))
             elif isinstance(event, AssistantTurnTaken):
                 kept, text = _kept("assistant", recorded, words.get(event.content))
                 setup = setup or kept.get("setup")
@@ -91,14 +99,31 @@ class History:
                 since = max(since, left.since)
                 if left.as_text:
                     answered = [turn.as_text() if turn.version in left.as_text else turn for turn in answered]
-                for said in waiting:
-                    if said.version <= seen:
-                        sent = event.stop_reason != REFUSAL and said.version not in left.without
-                        answered.append(SentTurn(said.version, "user", tuple(said.messages) if sent else (), said.text))
+                heard = [said for said in waiting if said.version <= seen]
+                refused = [said.version for said in heard] if event.stop_reason == REFUSAL else []
+                answered += _as_sent(heard, (*left.without, *refused))
                 sent = event.stop_reason != REFUSAL
                 answered.append(SentTurn(version, "assistant", tuple(sendable(kept["messages"])) if sent else (), text))
                 waiting = [said for said in waiting if said.version > seen]
-        return History(version, tuple(answered), tuple(waiting), setup, container, since)
+        return History(version, tuple(answered), tuple(waiting), setup, container, since, doubled, self.shown)
+
+
+def _as_sent(waiting: Iterable[WaitingTurn], without: Sequence[int]) -> Iterator[SentTurn]:
+    """Yield turns of the user as they are sent: with no messages, if an answer is given `without` them."""
+    follows = False  # what a turn overtook follows another turn
+    for said in waiting:
+        sent = said.version not in without
+        messages = (*(said.overtook if follows else ()), *said.messages) if sent else ()
+        yield SentTurn(said.version, "user", messages, said.text)
+        follows = follows or sent
+
+
+def _messages_of(answers: Iterable[str]) -> Iterator[Message]:
+    for words in answers:
+        kept = messages_in(words)
+        yield from sendable(
+            [{"role": "assistant", "content": [{"type": "text", "text": words}]}] if kept is None else kept["messages"]
+        )
 
 
 def given_without(words: str) -> LeftOut:
@@ -127,6 +152,8 @@ class Histories:
         """Return the history of a branch up to `state` at least; what is not in memory is read."""
         with self._lock:
             history = self._kept.get(chat.branch)
+        if history is not None and history.doubled and history.shown != _shown(chat, state):
+            history = None  # an answer was overtaken since, and that is no event
         if history is not None and history.version == state.version:
             return history
         new: Sequence[RecordedEvent] = ()
@@ -134,7 +161,11 @@ class Histories:
             new = chat.conversations.store.read(state.conversation, chat.branch, after=history.version)
         if history is None or any(isinstance(recorded.event, ContentErased) for recorded in new):
             history, new = History(), chat.path
-        return self.keep(chat.branch, history.after(new, chat.conversations.words(new)))
+        after = history.after(new, chat.conversations.words(new))
+        if after.doubled and after.shown != (shown := _shown(chat, state)):
+            path = chat.path
+            after = History(shown=shown).after(path, chat.conversations.words(path))
+        return self.keep(chat.branch, after)
 
     def keep(self, branch: str, history: History) -> History:
         """Keep a history for the next turn, and return it."""
@@ -144,3 +175,7 @@ class Histories:
             if len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return history
+
+
+def _shown(chat: Chat, state: Conversation) -> Mapping[Place, tuple[str, ...]]:
+    return chat.conversations.service.annotator.shown(state.conversation)

@@ -17,7 +17,7 @@ from anthropic import APIStatusError, BadRequestError, RequestTooLargeError
 from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Case, case_of
 from lastresort.adapters.turns.guard import Guard
-from lastresort.adapters.turns.replies import Outcome, Pending, Reply, ToolCall
+from lastresort.adapters.turns.replies import Outcome, Overtaken, Pending, Reply, ToolCall
 from lastresort.adapters.turns.steps import Ask, BrokenOff, Steps
 from lastresort.adapters.turns.tools import CALLS, Call, Result, Tool, declarations
 from lastresort.adapters.turns.under_way import Key, Sending
@@ -88,18 +88,18 @@ def say(
     asks: bool = False,
     confirms: bool = False,
     sent_as: str | None = None,
-    leads: bool = True,
+    streams: bool = False,
 ) -> Steps:
     """Record what the user said, and answer it. Sent again under the same id, it returns the answer that there is.
 
-    If that is under way in this process, it is waited for; of one that does not lead, nobody does.
+    If that is under way in this process, it is waited for; of one that streams, nobody waits.
     """
     words = kept_user(content)
     sent_as = sent_as or chat.conversations.new_id()
-    sending = Sending(Key(chat.branch, sent_as, asks, confirms), leads=leads)
+    sending = Sending(Key(chat.branch, sent_as, asks, confirms), leads=not streams)
     try:
         yield from sending.wait()
-        turn = Turn(terms, chat)
+        turn = Turn(terms, chat, streams=streams)
         came = yield from turn.guard.hear(words, sent_as=sent_as, content=content, asks=asks, confirms=confirms)
         if came is not None:
             return turn.given_before(came)
@@ -113,25 +113,25 @@ def say(
         sending.over()
 
 
-def resume(terms: Terms, chat: Chat) -> Steps:
+def resume(terms: Terms, chat: Chat, *, streams: bool = False) -> Steps:
     """Answer what the user said last; if that was answered, return the answer, or end what waited to be ended."""
-    turn = Turn(terms, chat)
+    turn = Turn(terms, chat, streams=streams)
     came = yield from turn.guard.recall()
     return turn.given_before(came) if came is not None else (yield from turn.answer())
 
 
-def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any) -> Steps:
+def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any, *, streams: bool = False) -> Steps:
     """Go on with a turn, once the embedder's tools have been run."""
     told = _results(pending, results)
-    turn = Turn(terms, chat)
-    turn.messages = list(pending.messages)
+    turn = Turn(terms, chat, streams=streams)
+    turn.messages = [*pending.messages, {"role": "user", "content": [*pending.results, *told]}]
+    turn.handed_on = len(turn.messages)
     turn.left = LeftOut(pending.without, pending.as_text, pending.since)
     turn.details = Details(cached=pending.cached)
     turn.container = pending.container or turn.container
     said = (spoken(message["content"]) for message in pending.messages if message["role"] == "assistant")
     if (came := turn.guard.go_on(pending, said)) is not None:
-        return came
-    turn.messages.append({"role": "user", "content": [*pending.results, *told]})
+        return turn.too_late(came)
     return (yield from turn.converse())
 
 
@@ -162,7 +162,7 @@ def _result(call: str, text: str, *, error: bool) -> Block:
 class Turn:
     """A turn under way."""
 
-    def __init__(self, terms: Terms, chat: Chat) -> None:
+    def __init__(self, terms: Terms, chat: Chat, *, streams: bool = False) -> None:
         self.terms = terms
         self.guard = Guard(chat, assessor=terms.assessor, case=self._case)
         self.chat, state = self.guard.chat, self.guard.state
@@ -176,6 +176,8 @@ class Turn:
         self.details = Details()
         self.rounds = self.compactions = 0
         self.message = ""  # the id of the latest
+        self.streams = streams  # then all of it is shown as it comes
+        self.handed_on = 0  # messages that the caller has had, of a turn that waited for tools
         self.heard: tuple[list[Block], list[Call]] | None = None  # its blocks and calls, while these are carried out
 
     def take_in(self, words: str) -> None:
@@ -220,7 +222,7 @@ class Turn:
         while True:
             last = self.rounds >= self.terms.rounds
             if self.rounds and (over := self.guard.look()) is not None:
-                return over
+                return self.too_late(over)
             self._note()
             answer: Answer | APIStatusError = yield Ask(self._request(last))
             if isinstance(answer, APIStatusError):
@@ -367,7 +369,15 @@ class Turn:
             before = [recorded for recorded in self.guard.recorded if recorded.version < taken.version]
             if self._remember([*before, *taken.events], taken, words):
                 self.terms.histories.keep(self.chat.branch, self.history)
-        return self._replied(outcome)
+        return self._replied(self.too_late(outcome))
+
+    def too_late(self, over: Outcome) -> Outcome:
+        """Keep what was shown of this answer, if the user's next turn overtook it."""
+        shown = self.messages if self.streams else self.messages[: self.handed_on]
+        said = (spoken(message["content"]) for message in shown if message["role"] == "assistant")
+        if isinstance(over, Overtaken) and "".join(said).strip():
+            self.guard.keep_shown(kept_assistant(shown, self.guard.seen, None), message=self.message)
+        return over
 
     def _replied(self, outcome: Outcome) -> Outcome:
         """Add to a reply what is of the API."""

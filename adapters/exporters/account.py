@@ -67,7 +67,8 @@ def _told(event: ExportedEvent) -> str:
         return f'<dt class="law">{about}: {escape(event.kind)}</dt>\n'
     gone = "erased" if event.erased is not None else "not kept in this store"
     said = escape(event.text) if event.text is not None else f"<em>{gone}</em>"
-    return f"<dt>{about}, {speaker}</dt>\n<dd>{said}</dd>\n"
+    shown = "".join(f"<dt>assistant, before that</dt>\n<dd>{escape(text)}</dd>\n" for text in event.overtook)
+    return f"{shown}<dt>{about}, {speaker}</dt>\n<dd>{said}</dd>\n"
 
 
 def _time(at: str) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 
 from lastresort.application.chat import ASSESSOR, Chat
 from lastresort.application.outcomes import BranchEnded, Receipt
+from lastresort.application.ports import Place
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, RecordedEvent, UserTurnTaken, content_of
 from lastresort.domain.state import Conversation
@@ -245,6 +246,23 @@ class Guard:
             return self.reply(stop_reason, self.taken.version)
         self._acts.look()
         return self._overtaken()
+
+    def keep_shown(self, words: str, *, message: str) -> None:
+        """Keep what the user was shown of an answer that they overtook by another turn, beside the log.
+
+        It cannot be an assistant turn: that would stand after the newer turn, and answer it. Of an answer that another
+        answer overtook, nothing is kept.
+
+        Args:
+            words: what to keep of it: text, or `Messages`.
+            message: names the model's last message.
+        """
+        conversations, tree = self.chat.conversations, self.state.conversation
+        later = conversations.store.read(tree, self.chat.branch, after=self.seen)
+        turn = next((one for one in later if isinstance(one.event, UserTurnTaken | AssistantTurnTaken)), None)
+        if turn is not None and isinstance(turn.event, UserTurnTaken):
+            id = command_id("shown", self.chat.branch, self.seen, message)
+            conversations.service.annotator.keep_shown(tree, Place(turn.branch, turn.version), id, words)
 
     def reply(self, stop_reason: str | None, version: int | None = None) -> Reply:
         """Return what the model said so far as a reply; recorded as `version`, or not yet."""

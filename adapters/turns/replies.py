@@ -181,6 +181,7 @@ class Ended:
 class Overtaken:
     """Somebody wrote first: a newer user turn, or another answer to this one. This answer is not recorded.
 
+    What the user was shown of it before they wrote on is kept beside the log, and the model sees it the next time.
     What it stated of the turn before it was overtaken stands, as far as the law took it. The newer turn is answered by
     its own caller. What this one cost (`usage`) is on no record.
     """
