@@ -110,20 +110,17 @@ class Conversations:
 
         Raises:
             CommandIdReused: `command_id` belongs to another command.
-            ValueError: a conversation of that id exists, or an argument is malformed; or it is to be part of an
-                experiment, and has no account, or says what its arm says.
+            ValueError: a conversation of that id exists, an argument is malformed, or the experiment cannot take it.
         """
         if person is not None:
             if account is not None:
                 raise ValueError("person: pass either an account or a person")
             account = self.pseudonym(person)
         checked_account(account)
-        if experiment is not None:
-            policy, mode, arm = allocated(experiment, account, (policy, mode, arm))
-        for argument, value in (("conversation", conversation), ("arm", arm)):
+        policy, mode, arm = allocated(experiment, account, (policy, mode, arm))
+        for argument, value in (("conversation", conversation), ("arm", arm), ("command_id", command_id)):
             optional_id(argument, value)
         checked_id("model", model)
-        optional_id("command_id", command_id)
         named = conversation is not None
         if conversation is None:
             conversation = self.new_id() if command_id is None else uuid5(_STARTED, command_id).hex
@@ -188,6 +185,10 @@ class Conversations:
             UnknownBranch: the store has no such branch.
         """
         return self.service.reading.tree_log(branch)
+
+    def appeal_until(self, branch: str) -> str | None:
+        """Return the day, YYYY-MM-DD, until which an appeal is open at least; None if the branch has not ended."""
+        return self.service.reading.appeal_until(branch)
 
     def words(self, path: Iterable[RecordedEvent]) -> dict[str, str]:
         """Return the words that stand on a path, by digest, those that are still kept: text, or `Messages`.

@@ -82,14 +82,18 @@ class Experiment(Frozen):
         return {self.recorded_as(arm): arm.weight for arm in self.arms}
 
 
-def allocated(
-    experiment: Experiment, account: str | None, beside: tuple[Policy | None, Mode, str | None]
-) -> tuple[Policy, Mode, str]:
-    """Return the policy, the mode and the arm that an experiment has for an account.
+Treatment = tuple[Policy | None, Mode, str | None]
+"""A policy, a mode, and what is recorded as the arm."""
+
+
+def allocated(experiment: Experiment | None, account: str | None, beside: Treatment) -> Treatment:
+    """Return what an experiment has for an account; without one, what was passed `beside` it.
 
     Raises:
-        ValueError: it has no account, or says `beside` the experiment what its arm says.
+        ValueError: there is no account, or something was passed beside the experiment that its arm says.
     """
+    if experiment is None:
+        return beside
     if beside != (None, Mode.ENFORCED, None):
         raise ValueError("experiment: its arm says the policy and the mode; pass no policy, mode or arm beside it")
     if account is None:

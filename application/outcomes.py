@@ -8,6 +8,7 @@ And lists of branches, page by page.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, NamedTuple, get_args
 
 from lastresort.domain.commands import Command
@@ -71,7 +72,7 @@ class BranchEnded:
     """A user turn came after the ending. It was not recorded; it was screened for risk.
 
     `words` are handed back, so that they can be sent on a new branch: `edit` opens one in place of any earlier
-    user turn, the latest of which is `turn`.
+    user turn, the latest of which is `turn`. An appeal is open until the day `appeal_until` at least.
     """
 
     branch: str
@@ -79,6 +80,21 @@ class BranchEnded:
     turn: int | None
     risk: Risk
     words: str = field(repr=False)
+    appeal_until: str | None = None
+
+
+def appeal_until(ended_at: str, months: int) -> str:
+    """Return the day until which an appeal is open at least, `months` after an ending: as YYYY-MM-DD, in UTC.
+
+    Where that month has no such day, it is the first of the next, so that nobody has less.
+    """
+    ended = date.fromisoformat(ended_at[:10])
+    years, month = divmod(ended.month - 1 + months, 12)
+    try:
+        return date(ended.year + years, month + 1, ended.day).isoformat()
+    except ValueError:
+        years, month = divmod(ended.month + months, 12)
+        return date(ended.year + years, month + 1, 1).isoformat()
 
 
 class BranchRow(Frozen):

@@ -12,7 +12,7 @@ from lastresort.domain.events import BranchOpened, EventBase, RecordedEvent
 from lastresort.domain.state import Conversation, about_to_fork, fold
 
 from .hot_states import HotStates
-from .outcomes import UnknownBranch
+from .outcomes import UnknownBranch, appeal_until
 from .ports import EventStore, Ports, Snapshots
 
 FEW = 100
@@ -67,6 +67,18 @@ class Reading:
             states[one] = self._no_older_than(versions.get(one), one)
             waiting.extend(states[one].children)
         return states
+
+    def appeal_until(self, branch: str) -> str | None:
+        """Return the day until which an appeal against the ending of a branch is open at least, None if it goes on.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+        """
+        state = self.state(branch)
+        if state.ended is None:
+            return None
+        ending = self._ports.store.read(state.conversation, branch, after=state.ended.version - 1, limit=1)[0]
+        return appeal_until(ending.recorded_at, state.policy.appeal_months)
 
     def _no_older_than(self, version: int | None, branch: str) -> Conversation:
         state = self.hot.get(branch)

@@ -208,7 +208,8 @@ class Service:
             return outcome
         risk = self._screened(words)
         self._hold(branch, command, hold_after_ending(state, risk))
-        return BranchEnded(branch, state.ended, state.unit.turn if state.unit else None, risk, words)
+        turn = state.unit.turn if state.unit else None
+        return BranchEnded(branch, state.ended, turn, risk, words, self.reading.appeal_until(branch))
 
     def _screened(self, words: str) -> Risk:
         try:

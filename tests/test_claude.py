@@ -97,7 +97,7 @@ def test_an_ending_as_last_resort(way: Way) -> None:
         path = chat.path
         told = transcript(path, b.chats.words(path))
     assert (end.text, end.ground, end.category, end.turn) == ("I am ending this here.", Ground.LAST_RESORT, "abuse", 19)
-    assert end.options == ("new_conversation", "branch", "feedback")
+    assert end.options == ("new_conversation", "branch", "feedback", "appeal")
     assert shown == ("I am ending this here." if way.streams else "")
     assert [line.text for line in told if line.speaker][-1] == "I am ending this here."
     assert unlawful(path) == []

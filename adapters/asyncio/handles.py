@@ -221,6 +221,7 @@ class AsyncConversations:
     path = _awaited(Conversations.path)
     tree = _awaited(Conversations.tree)
     tree_log = _awaited(Conversations.tree_log)
+    appeal_until = _awaited(Conversations.appeal_until)
     words = _awaited(Conversations.words)
     erase_conversation = _awaited(Conversations.erase_conversation)
     erase_account = _awaited(Conversations.erase_account)

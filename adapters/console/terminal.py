@@ -150,7 +150,8 @@ class Terminal:
         if self.chat.state.ended:
             self._tell(
                 "/new starts another conversation, /edit goes on from an earlier turn on a new branch, /feedback says "
-                "what you think of this ending, /appeal holds it to be wrong"
+                "what you think of this ending, /appeal holds it to be wrong, until "
+                f"{self.conversations.appeal_until(self.chat.branch)} at least"
             )
 
     def _judge(self, label: Assessment) -> None:

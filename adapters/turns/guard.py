@@ -34,7 +34,7 @@ from . import notes
 from .acts import Acts
 from .assessor import Case, case_of
 from .ids import command_id, named_as_sent
-from .replies import NOTICE, SUPPORT, Ended, Outcome, Overtaken, Pending, Reply
+from .replies import APPEALS, NOTICE, SUPPORT, Ended, Outcome, Overtaken, Pending, Reply
 from .speakers import name_of
 from .steps import Consultation
 from .tools import Call, Result, Tool, declarations
@@ -297,18 +297,21 @@ class Guard:
         state = self.state if self.state.ended else self._acts.look()
         assert state.ended is not None
         worried = bool(state.risks) or (risk is not None and state.policy.holds_on(risk, None, state.law))
+        until = self.chat.conversations.appeal_until(self.chat.branch)
+        notice = f"{NOTICE} {APPEALS.format(until)}"
         return Ended(
             branch=self.chat.branch,
             ground=state.ended.ground,
             category=state.ended.category,
             version=state.ended.version,
             text=self.text,
-            notice=f"{NOTICE} {SUPPORT}" if worried else NOTICE,
+            notice=f"{notice} {SUPPORT}" if worried else notice,
             turn=state.unit.turn if state.unit else None,
             recorded=tuple(self._acts.recorded),
             handed_back=handed_back,
             risk=risk,
             usage=self.usage,
+            appeal_until=until,
         )
 
     def _came_of(self, version: int) -> Consultation[Outcome | None]:

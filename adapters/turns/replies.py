@@ -14,6 +14,7 @@ NOTICE = (
     "This conversation has ended and takes no more messages. You can start a new one, go back and edit an earlier "
     "message, or say what you think of this ending."
 )
+APPEALS = "If you hold it to be wrong, you can appeal against it, until {} at least. A person decides."
 SUPPORT = (
     "If you or somebody near you may be in danger, please reach out to someone close to you, to a local crisis line "
     "or to the emergency services."
@@ -23,7 +24,7 @@ SUPPORT = (
 STOPPED, DROPPED = "stopped", "dropped"
 """Why an answer is not whole, beside the reasons of a model's API: its reader stopped it, or it broke off."""
 
-NEW_CONVERSATION, BRANCH, FEEDBACK = "new_conversation", "branch", "feedback"
+NEW_CONVERSATION, BRANCH, FEEDBACK, APPEAL = "new_conversation", "branch", "feedback", "appeal"
 
 
 class ToolCall(Frozen):
@@ -157,10 +158,11 @@ class Ended:
         text: what the model said before it in this turn.
         notice: what to show.
         options: what can be done: start a new conversation, `edit` a user turn on a new branch (the latest is `turn`),
-            give feedback.
+            give feedback, appeal against the ending.
         handed_back: what the user wrote after the ending. It is not recorded; it was screened, with `risk` as the
             result.
         usage: of the calls of the turn before it ended.
+        appeal_until: the day until which an appeal is open at least, YYYY-MM-DD.
     """
 
     branch: str
@@ -169,12 +171,13 @@ class Ended:
     version: int
     text: str = ""
     notice: str = NOTICE
-    options: tuple[str, ...] = (NEW_CONVERSATION, BRANCH, FEEDBACK)
+    options: tuple[str, ...] = (NEW_CONVERSATION, BRANCH, FEEDBACK, APPEAL)
     turn: int | None = None
     recorded: tuple[RecordedEvent, ...] = ()
     handed_back: Any = field(default=None, repr=False)
     risk: Risk | None = None
     usage: Usage | None = None
+    appeal_until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
