@@ -28,10 +28,11 @@ from .history import Histories
 from .in_thread import InThread
 from .leaving_out import OnFull
 from .params import check_client, check_params, check_tools, messages_of
+from .running import Functions
 from .setup import OnChange
 from .streams import AsyncStream, Stream
 from .turn import REFUSES, Terms, go_on, resume, say
-from .words import kept_user, plain
+from .words import kept_user
 
 ASKS = "Please end this conversation."
 CONFIRMS = "Yes, end it. I know that this is permanent."
@@ -68,7 +69,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         Args:
             client: the client of the SDK to ask with: of the API, or of a platform (Bedrock, Vertex, Foundry).
             system: the system prompt, as the API takes it. Like the tools, it cannot change within a conversation.
-            tools: the embedder's tools, as the API takes them.
+            tools: the embedder's tools, as the API takes them; or functions of the SDK's `beta_tool`, for `run`.
             assessor: gives a second opinion, if the chat's policy asks for one; a small Claude, if you pass none. On a
                 platform that names models in its own way, you have to pass one.
             patience: how long to wait for the assessor, in seconds.
@@ -94,7 +95,8 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         check_client(client, awaits=self._awaits)
         self._messages = messages_of(client, params)
         check_params(self._messages, params)
-        theirs = plain(list(tools))
+        self._functions = Functions(tools, awaits=self._awaits)
+        theirs = self._functions.declared
         check_tools(theirs)
         self._assessor = assessor or self._small(client)
         self._patience = patience
@@ -141,6 +143,19 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
             SetupChanged: the conversation began with another system prompt or other tools, and is not to keep to them.
         """
         return self._run(self._start(chat, content, None, asks_to_end, confirms_end, command_id))
+
+    @abstractmethod
+    def run(self, chat: Chat, content: Any = None, **how: Any) -> Done:
+        """As `send`, or as `resume` without content; and call the functions that the model calls for.
+
+        A function that fails is an error for the model. If the model calls for a tool that is no function, nothing is
+        called, and the reply says what it waits for; so it does after `rounds` messages with calls.
+
+        Args:
+            chat: where.
+            content: what the user says.
+            how: as `send` takes it.
+        """
 
     def resume(self, chat: Chat) -> Done:
         """Answer what the user said last; if that was answered, return that answer. Raises as `send` does.
@@ -225,6 +240,15 @@ class Claude(_Claude[SyncClient, Assessor, Outcome, Stream]):
         """Open a branch on which `content` stands in place of user turn `turn`, yet to be answered: `resume` does."""
         return _edited(chat, turn, content, command_id)
 
+    def run(self, chat: Chat, content: Any = None, **how: Any) -> Outcome:
+        """Answer, and call the functions that the model calls for. See `Claude.send` and `Claude.resume`."""
+        outcome = self.resume(chat) if content is None else self.send(chat, content, **how)
+        for _ in range(self.terms.rounds):
+            if (pending := self._functions.pending(outcome)) is None:
+                break
+            outcome = self.answer(chat, pending, [self._functions.result(call) for call in pending.calls])
+        return outcome
+
     def _run(self, steps: Steps) -> Outcome:
         with closing(steps):  # an error keeps it, and would keep others waiting
             step = advance(steps, None)
@@ -263,6 +287,16 @@ class AsyncClaude(_Claude[AsyncClient, AsyncAssessor, Coroutine[Any, Any, Outcom
     async def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`. See `Claude.edit`."""
         return await anyio.to_thread.run_sync(_edited, chat, turn, content, command_id)
+
+    async def run(self, chat: Chat, content: Any = None, **how: Any) -> Outcome:
+        """Answer, and call the functions that the model calls for, those that are not awaited in a worker thread."""
+        outcome = await (self.resume(chat) if content is None else self.send(chat, content, **how))
+        for _ in range(self.terms.rounds):
+            if (pending := self._functions.pending(outcome)) is None:
+                break
+            results = [await self._functions.awaited(call, anyio.to_thread.run_sync) for call in pending.calls]
+            outcome = await self.answer(chat, pending, results)
+        return outcome
 
     async def _run(self, steps: Steps) -> Outcome:
         turn = InThread(steps)
