@@ -72,6 +72,8 @@ def open_conversations(
     snapshot_every: int = EVERY,
     observer: Observer | None = None,
     monotonic: Monotonic = time.perf_counter,
+    max_words: int = 2**20,
+    pad_words: int = 0,
 ) -> Conversations:
     """Open the conversations in the store at `url`.
 
@@ -86,11 +88,16 @@ def open_conversations(
         snapshot_every: how many versions apart the states are that are kept beside the log; with 0 none is taken.
         observer: is told what was committed, refused and contended, and how long it took, without a word that was said.
         monotonic: measures that, in seconds.
+        max_words: bytes that the words of a turn may have; content blocks may have 32 times as many.
+        pad_words: words are sealed as if they were a multiple of so many bytes long, so that the length of what is kept
+            tells less; 0: as long as they are.
 
     Raises:
         StoreError: the store cannot be opened; the message says why and what to do.
     """
-    store, vault, snapshots = open_store(url, create=create, master_key=master_key, snapshot_every=snapshot_every)
+    store, vault, snapshots = open_store(
+        url, create=create, master_key=master_key, snapshot_every=snapshot_every, pad_words=pad_words
+    )
     directory = ConversationDirectory(store, partial(beside, store, STATEMENTS), partial(state_of, store, snapshots))
     ports = Ports(
         store,
@@ -104,6 +111,7 @@ def open_conversations(
         monotonic=monotonic,
         directory=directory,
         annotations=vault.annotations,
+        max_words=max_words,
         holds=holds.StandingHolds(store, partial(beside, store, holds.STATEMENTS), partial(state_of, store, snapshots)),
     )
     return Conversations(Service(ports))
@@ -123,7 +131,12 @@ class OpenStore(NamedTuple):
 
 
 def open_store(
-    url: str, *, create: bool = True, master_key: MasterKey | None = None, snapshot_every: int = EVERY
+    url: str,
+    *,
+    create: bool = True,
+    master_key: MasterKey | None = None,
+    snapshot_every: int = EVERY,
+    pad_words: int = 0,
 ) -> OpenStore:
     """Open the store at `url`, and what stands beside it.
 
@@ -137,6 +150,7 @@ def open_store(
             taken from the environment variable LASTRESORT_MASTER_KEY, in base64, or else, for SQLite, from a file of
             the same name as the store with `-master` after it, which is made on first use.
         snapshot_every: how many versions apart states are kept; with 0 none is.
+        pad_words: the multiple of bytes that words are sealed as; with 0 they are not padded.
 
     Raises:
         StoreError: the URL is of no known form, or the store cannot be opened.
@@ -150,7 +164,7 @@ def open_store(
             store, keys = _open_files(own, settings, master_key, create)
     except _CANNOT_OPEN as error:
         raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
-    return OpenStore(store, AesGcmVault(keys), SealedSnapshots(store, keys, snapshot_every))
+    return OpenStore(store, AesGcmVault(keys, pad_words=pad_words), SealedSnapshots(store, keys, snapshot_every))
 
 
 def _open(address: str, settings: Settings, master_key: MasterKey | None, create: bool) -> tuple[Store, Keys]:

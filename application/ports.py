@@ -338,6 +338,7 @@ class Ports:
         observer: is told what becomes of commands.
         monotonic: measures how long they take, for the observer.
         directory: lists conversations; it follows the log.
+        max_words: bytes that the words of a turn may have; as content blocks, 32 times as many.
         holds: lists legal holds; it follows the log.
         annotations: what is kept beside the log and belongs to no event.
     """
@@ -352,5 +353,6 @@ class Ports:
     observer: Observer | None = None
     monotonic: Monotonic = lambda: 0.0
     directory: Directory | None = None
+    max_words: int = 2**20
     holds: HoldList | None = None
     annotations: Annotations | None = None

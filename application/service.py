@@ -22,7 +22,6 @@ from lastresort.domain.commands import (
     RaiseRisk,
     StartConversation,
     TakeUserTurn,
-    check_words,
 )
 from lastresort.domain.decider import Refused, decide, propose
 from lastresort.domain.events import (
@@ -104,10 +103,15 @@ class Service:
             CommandIdReused: the command's id belongs to another command.
             ValueError: a conversation of that id exists.
         """
+        if type(command) is not StartConversation:
+            raise ValueError(f"a conversation begins with StartConversation, not with {type(command).__name__}")
         root, nothing = command.conversation, Conversation()
+        decision = decide(command, nothing)
+        if isinstance(decision, Refused):
+            raise ValueError(str(decision))
         stopwatch = Stopwatch(self.ports, command)
         try:
-            stopwatch.committed(self._append(command, {root: nothing}, {root: propose(command, nothing)}))
+            stopwatch.committed(self._append(command, {root: nothing}, {root: decision.events}))
         except (CommandRecorded, VersionConflict):
             earlier = self._earlier_outcome(command, root, root if named else None)
             if earlier is None:
@@ -142,7 +146,7 @@ class Service:
         """
         if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
-        check_words(command, words)
+        self.words.check(command, words)
         if correlation_id is not None:
             _ID.validate_python(correlation_id)
 
@@ -242,7 +246,7 @@ class Service:
         """
         branch, opened = command.parent, self.ports.new_id() if child is None else child
         if words is not None:
-            check_words(TakeUserTurn(id=command.id, by=command.by), words)
+            self.words.check(TakeUserTurn(id=command.id, by=command.by), words)
 
         def attempt(fresh: bool) -> Receipt | Refusal:
             parent = self.reading.state(branch, fresh=fresh)
@@ -396,7 +400,13 @@ class Service:
         events = tuple(self.ports.store.recorded_by(tree, command.id))
         if not events:
             return None
-        check_same(command, branch, events)
+        try:
+            check_same(command, branch, events)
+        except CommandIdReused:
+            if self.reading.tree_of(events[0].branch) == tree:
+                raise
+            why = "was used in another conversation of this store"  # which and for what is nobody's business here
+            raise CommandIdReused(f"command id {command.id} {why}") from None
         check_same_words(command, words, events, self.words.on(events))
         first = events[0]
         if isinstance(first.event, AttemptRefused):

@@ -12,8 +12,17 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import get_args
 
-from lastresort.domain.commands import Command, EraseContents, FileAppeal, GiveFeedback, TakeAssistantTurn, TakeUserTurn
+from lastresort.domain.commands import (
+    Command,
+    EraseContents,
+    FileAppeal,
+    GiveFeedback,
+    TakeAssistantTurn,
+    TakeUserTurn,
+    check_words,
+)
 from lastresort.domain.decider import Refused, decide
 from lastresort.domain.events import (
     AppealFiled,
@@ -43,6 +52,8 @@ _ACCOUNTS = "the accounts of this store"  # no conversation is called that: an i
 _SECRET, _PERSON, _ACCOUNT = "secret", "person", "account"
 _SHOWN = "shown"
 
+_BLOCKS_TO_WORDS = 32  # times as long as words may be what a turn has in content blocks: pictures, documents
+_COMMANDS = frozenset(get_args(Command))
 _STAND_FOR: dict[type[Command], str] = {
     TakeUserTurn: UserTurnTaken.kind,
     TakeAssistantTurn: AssistantTurnTaken.kind,
@@ -64,6 +75,19 @@ class Words:
         self._ports = ports
         self._reading = reading
         self.annotator = annotator
+
+    def check(self, command: Command, words: str | None) -> None:
+        """Check that a command is one, that it comes with words if it needs some, and that these are not too long.
+
+        Raises:
+            ValueError: one of these does not hold.
+        """
+        if type(command) not in _COMMANDS:
+            raise ValueError("a command is one of `domain.commands`, and no other class that is derived from one")
+        check_words(command, words)
+        most = self._ports.max_words * (_BLOCKS_TO_WORDS if isinstance(words, Messages) else 1)
+        if words is not None and (size := len(words.encode(errors="surrogatepass"))) > most:
+            raise ValueError(f"words: {size:,} bytes; a turn may have {most:,}. `max_words` sets another limit")
 
     def seal(
         self, command: Command, conversation: str, branch: str, version: int, words: str | None

@@ -71,6 +71,10 @@ class Numbers(NamedTuple):
         )
 
 
+_MOST_NAMED = 100
+"""Categories, models and so on that a list of a policy may have: it is written into each conversation's log."""
+
+
 class Policy(Frozen):
     """The terms under which a conversation may end. Immutable; named by the hash of its canonical form.
 
@@ -115,6 +119,8 @@ class Policy(Frozen):
     @classmethod
     def _groups_are_apart(cls, groups: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
         members = [category for group in groups.values() for category in set(group)]
+        if len(groups) > _MOST_NAMED or len(members) > _MOST_NAMED:
+            raise ValueError(f"name at most {_MOST_NAMED} groups and categories in them")
         if len(members) != len(set(members)):
             raise ValueError("a category is in two groups: name it in one")
         return {name: tuple(sorted(set(groups[name]))) for name in sorted(groups)}
@@ -126,6 +132,8 @@ class Policy(Frozen):
     @classmethod
     def _as_a_set(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
         """Order and repetition mean nothing, so that equal policies have equal hashes."""
+        if values is not None and len(values) > _MOST_NAMED:
+            raise ValueError(f"{len(values):,} are named; name at most {_MOST_NAMED}: a pattern may stand for many")
         return None if values is None else tuple(sorted(set(values)))
 
     @field_validator("hold_on", "hold_on_self", "hold_on_others")

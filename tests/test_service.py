@@ -102,9 +102,9 @@ def test_a_conversation_exists_once(chats: Conversations, chat: Chat) -> None:
 
 def test_a_start_with_the_id_of_another_command(chats: Conversations, chat: Chat) -> None:
     done(chat.user_turn("hello", command_id="turn"))
-    with pytest.raises(CommandIdReused, match="command id turn was used for UserTurnTaken on branch root"):
+    with pytest.raises(CommandIdReused, match="command id turn was used in another conversation"):
         chats.start(model="m", command_id="turn")
-    with pytest.raises(CommandIdReused, match="command id start was used for ConversationStarted on branch root"):
+    with pytest.raises(CommandIdReused, match="command id start was used in another conversation"):
         chats.start(model="m", conversation="another", command_id="start")
 
 

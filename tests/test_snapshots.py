@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from lastresort import Conversations, RecordedEvent, Refused
+from lastresort import BranchEnded, Conversations, RecordedEvent, Refused
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.testing.strategies import lawful_histories, trees, unlawful_histories
@@ -302,6 +302,23 @@ def test_a_snapshot_of_another_history_is_ignored(kept: Conversations) -> None:
     beyond = honest._replace(version=70)
     store_of(kept).replace_snapshots("c", {70: snapshots.take("c", beyond, "elsewhere") or b""})
     assert cold(kept).state("c") == honest
+
+
+def test_no_snapshot_closes_a_branch_or_opens_it_again(kept: Conversations) -> None:
+    """Not even one that this store sealed: it may be of another history, where the same command came there."""
+    snapshots = snapshots_of(kept)
+    chat = ended(started(kept))
+    last = chat.path[-1]
+    truth = fold(chat.path)
+    open_again = snapshots.take("c", truth._replace(ended=None), last.command_id)
+    store_of(kept).replace_snapshots("c", {truth.version: open_again or b""})
+    assert cold(kept).state("c") == truth
+    assert isinstance(cold(kept).chat("c").user_turn("Hello?"), BranchEnded)
+    goes_on = done(started(kept, "d").user_turn("Hello."))
+    closed = kept.state("d")._replace(ended=truth.ended)
+    store_of(kept).replace_snapshots("d", {2: snapshots.take("d", closed, goes_on.events[-1].command_id) or b""})
+    assert cold(kept).state("d").ended is None
+    done(cold(kept).chat("d").user_turn("I am still here."))
 
 
 def test_no_ending_rests_on_a_snapshot(kept: Conversations) -> None:

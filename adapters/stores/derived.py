@@ -23,6 +23,11 @@ LISTS: dict[List, str] = {"active": "ended IS NULL", "ended": "ended IS NOT NULL
 INDEX = "branches_of_a_tree"
 """An index that stores did not have at first: it is made when one of these is opened by someone who may."""
 
+ENDINGS = "endings_of_branches"
+"""An index of the few events that are endings, so that no snapshot need be believed about them; made as that one is."""
+
+MAKE_ENDINGS = f"CREATE INDEX IF NOT EXISTS {ENDINGS} ON {{events}} (originator_id) WHERE topic = '{ENDS}'"
+
 TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}branches "
     "(position {integer} PRIMARY KEY, root {integer} NOT NULL, ended {integer}, branched {integer} NOT NULL)",

@@ -257,6 +257,10 @@ class MemoryStore(POPOApplicationRecorder):
             versions = [v for v, data in kept.items() if v <= upto and data.startswith(prefix)]
             return (max(versions), kept[max(versions)]) if versions else None
 
+    def ending(self, branch: str) -> int | None:
+        """Return the version at which a branch ended. See `vault.snapshots.SnapshotRows`."""
+        return next((one.version for one in self.read(branch, branch) if one.kind == ENDS), None)
+
     def snapshot_versions(self, branch: str) -> list[int]:
         """Return the versions of which a branch has snapshots. See `vault.snapshots.SnapshotRows`."""
         with self._database_lock:

@@ -6,7 +6,7 @@ import psycopg
 
 from lastresort.adapters.databases.errors import StoreError
 
-from .derived import TABLES, in_postgres
+from .derived import MAKE_ENDINGS, TABLES, in_postgres
 from .rows import ENDS
 from .schema import SCHEMA, check_schema, tables_of
 
@@ -21,7 +21,7 @@ MADE = (
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
     f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
-    *(in_postgres(statement) for statement in TABLES),
+    *(in_postgres(statement) for statement in (*TABLES, MAKE_ENDINGS)),
     # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
     # let go of the lock. `begins` is null for an event that is to be written as it is. What is checked is part of the
     # insert, as each statement takes a tenth of the time of all; what was refused, and why, is looked up only then.

@@ -12,6 +12,7 @@ from .codec import Encoding, is_id, unpacked
 from .derived import LISTS, REBUILD, STALE_BRANCHES, Statement
 from .rows import (
     AT_ONCE,
+    ENDS,
     LAST,
     PAGE,
     READ,
@@ -270,6 +271,12 @@ class SQLStore(ABC):
             *(branch, min(upto, LAST), len(prefix), prefix),
         )
         return (rows[0][0], bytes(rows[0][1])) if rows else None
+
+    def ending(self, branch: str) -> int | None:
+        """Return the version at which a branch ended. See `vault.snapshots.SnapshotRows`."""
+        ended = f"SELECT min(originator_version) FROM {{events}} WHERE originator_id = %s AND topic = '{ENDS}'"
+        version = self._read(ended, branch)[0][0]
+        return None if version is None else int(version)
 
     def snapshot_versions(self, branch: str) -> list[int]:
         """Return the versions of which a branch has snapshots. See `vault.snapshots.SnapshotRows`."""

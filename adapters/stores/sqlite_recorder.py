@@ -29,7 +29,7 @@ from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import check_has_no_code, connect, looking_into
 
-from .derived import INDEX, REBUILD, TABLES, in_sqlite
+from .derived import ENDINGS, INDEX, MAKE_ENDINGS, REBUILD, TABLES, in_sqlite
 from .rows import WRITTEN
 from .schema import SCHEMA, Tables, check_migration, check_schema, tables_of
 
@@ -42,6 +42,7 @@ _TABLES = (
     "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
     "CREATE TABLE IF NOT EXISTS contents (position INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     *(in_sqlite(statement, "") for statement in TABLES),
+    MAKE_ENDINGS,
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"INSERT OR IGNORE INTO meta VALUES ('schema', '{SCHEMA}')",
 )
@@ -109,7 +110,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
             try:
                 super().create_table()
             except (OperationalError, sqlite3.OperationalError):
-                if missing != {INDEX}:  # without which all is read as well, if more slowly
+                if missing - {INDEX, ENDINGS}:  # without which all is read as well, if more slowly
                     raise
 
     def _create_table(self, c: SQLiteCursor) -> None:
@@ -130,7 +131,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
         return tables_of({row[0] for row in c.fetchall()}, self.events_table_name, ask)
 
     def _wanted(self) -> set[str]:
-        return {self.events_table_name, "contents", "meta", "branches", INDEX, "snapshots"}
+        return {self.events_table_name, "contents", "meta", "branches", INDEX, ENDINGS, "snapshots"}
 
     def migrate(self) -> str:
         """Bring the tables up to date in one transaction, and return the version that they were of.

@@ -5,7 +5,8 @@ A snapshot is never trusted over the log, and any of them can be thrown away. It
 * it was made by the fold that would read the log now: it begins with that fold's number, `domain.state.FOLD`;
 * it is as it was written, for this branch and version, by a process that had the store's keys: an HMAC says so, under
   a key that is kept with the keys of conversations, so that it takes more than the log's file to make one up;
-* the event at its version was recorded by the command that it names, or else it is of another history.
+* the event at its version was recorded by the command that it names, or else it is of another history;
+* it has ended if and only if the log has an ending of the branch up to its version, which an index of endings says.
 
 Otherwise it counts for nothing, and the branch is read from an earlier one, or from its beginning. What nobody can
 undo, an ending, is decided on the whole log all the same; and an audit compares every snapshot with the log.
@@ -43,6 +44,10 @@ class SnapshotRows(Protocol):
 
     def snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
         """Return the latest snapshot of a branch up to a version that begins with `prefix`, after its version."""
+        ...
+
+    def ending(self, branch: str) -> int | None:
+        """Return the version at which a branch ended, as its log has it; None if it has not."""
         ...
 
     def snapshot_versions(self, branch: str) -> list[int]:
@@ -121,10 +126,15 @@ class SealedSnapshots:
             if found is None:
                 return None
             version, data = found
-            if (kept := _opened(key, branch, version, bytes(data))) is not None:
+            if (kept := _opened(key, branch, version, bytes(data))) is not None and self._ends_as_logged(branch, kept):
                 return kept
             most = version - 1
         return None
+
+    def _ends_as_logged(self, branch: str, kept: Snapshot) -> bool:
+        """Whether a state has ended if and only if the log says so: the state of another history may not."""
+        ended = self._rows.ending(branch)
+        return (kept.state.ended is not None) == (ended is not None and ended <= kept.state.version)
 
     def renew(self, branch: str, path: Iterable[RecordedEvent]) -> int:
         """Make the snapshots of a branch again, from its path; return how many there are now."""
