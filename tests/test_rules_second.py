@@ -195,6 +195,13 @@ def test_shadow_says_nothing__of_an_episode_that_is_over(given: Tell) -> None:
     closed.when(withheld()).refused_by(rules.STILL_HARMFUL, rules.REDIRECTED_FIRST, rules.TRUE_WARNINGS)
 
 
+def test_answers_a_user__what_is_withheld_is_not_of_an_answer(given: Tell) -> None:
+    """A warning that is withheld saw a turn of the user, and not what was said to it."""
+    given(SHADOWED, *THREE_REDIRECTIONS, ANSWERED).when(withheld(seen=16)).refused_by(
+        rules.ANSWERS_A_USER, rules.REFERS_TO_THE_PATH, rules.JUDGES_THE_LATEST
+    )
+
+
 def test_shadow_says_nothing__where_no_warning_would_have_been_lawful(given: Tell) -> None:
     """Each rule that a warning is asked, so is one that is withheld, but for what only words have."""
     given(SHADOWED, ABUSED, REDIRECTED).when(withheld()).refused_by(rules.REDIRECTED_FIRST)

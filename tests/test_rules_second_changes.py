@@ -82,6 +82,18 @@ def test_redirected_first__the_redirection_of_the_latest_turn_counts(given: Tell
     given(started(patient, law=2), (ABUSED, REDIRECTED) * 3).when(warned()).refused_by(rules.REDIRECTED_FIRST)
 
 
+def test_warned_first__names_the_first_warning_of_the_group(given: Tell) -> None:
+    """The one that was given first; and none of another group."""
+    threatened = (SAID, harmful("threats"), ANSWERED, warned("threats"))
+    twice = (STARTED, *THREE_REDIRECTIONS, WARNED, threatened, SAID, harmful("hate"), HOPELESS)
+    given(*twice).when(end("hate")).refused_by(
+        rules.WARNED_FIRST, lacking="no warning of hate stands, but one of abuse, which the ending is to name"
+    )
+    given(STARTED, *UP_TO_THE_END).when(end("mass-violence")).refused_by(
+        rules.WARNED_FIRST, rules.STILL_HARMFUL, lacking="no warning of mass-violence stands"
+    )
+
+
 def test_still_harmful__in_a_category_of_the_group(given: Tell) -> None:
     """Someone who goes on with threats where abuse was warned of goes on; an ending names the warning's category."""
     threatened = (SAID, harmful("threats"))
