@@ -14,6 +14,7 @@ import pytest
 from lastresort import CommandIdReused, Conversations, open_conversations
 from lastresort.adapters.claude import AsyncClaude, Claude, Opinion, Outcome, Overtaken, Reply
 from lastresort.adapters.loopback import Answer, Loopback, Request, Scripted, failing, loopback, text, tool_use
+from lastresort.adapters.turns import under_way
 
 from .claude_kit import CALM, kinds
 from .loopback_kit import MODEL
@@ -178,3 +179,63 @@ def test_nobody_waits_for_a_stream_that_is_left_half_read() -> None:
             next(iter(stream))
             assert isinstance(claude.send(chats.chat(chat.branch), "Pay.", command_id="k"), Reply)
             assert isinstance(stream.reply, Overtaken)
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+def test_streams_at_once_are_answered_by_one_call(awaits: bool) -> None:
+    """Each of them shows the answer, though only one of them asked."""
+    gate, chats = Gate(["Paid, in more pieces than one, as it comes."]), open_conversations("memory:")
+    chat = chats.start(model=MODEL)
+
+    def read(api: Loopback) -> tuple[str, Any]:
+        with anthropic.Anthropic(base_url=api.url, **HERE) as client:
+            claude = Claude(client, assessor=lambda case: CALM, **HOW)
+            with claude.stream(chats.chat(chat.branch), "Pay.", command_id="k") as stream:
+                return "".join(stream), stream.reply
+
+    async def awaited(client: anthropic.AsyncAnthropic) -> tuple[str, Any]:
+        claude = AsyncClaude(client, assessor=calm, **HOW)
+        async with claude.stream(chats.chat(chat.branch), "Pay.", command_id="k") as stream:
+            return "".join([piece async for piece in stream]), await stream.reply()
+
+    async def all_awaited(api: Loopback) -> list[tuple[str, Any]]:
+        async with anthropic.AsyncAnthropic(base_url=api.url, **HERE) as client:
+            tasks = [asyncio.create_task(awaited(client)) for _ in range(3)]
+            await asyncio.to_thread(gate.asked.wait, 30)
+            await asyncio.sleep(0.3)
+            gate.go.set()
+            return await asyncio.gather(*tasks)
+
+    with loopback(gate) as api:
+        if awaits:
+            read_by_all = asyncio.run(all_awaited(api))
+        else:
+            with ThreadPoolExecutor(3) as pool:
+                reading = [pool.submit(read, api) for _ in range(3)]
+                assert gate.asked.wait(30)
+                time.sleep(0.3)
+                gate.go.set()
+                read_by_all = [one.result(60) for one in reading]
+        assert api.calls == 1
+    assert {shown for shown, _ in read_by_all} == {"Paid, in more pieces than one, as it comes."}
+    assert len(set(replies([reply for _, reply in read_by_all]))) == 1
+
+
+def test_a_stream_that_is_still_read_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes, as long as its reader comes back for more."""
+    monkeypatch.setattr(under_way, "LEFT_AFTER", 0.3)
+    chats = open_conversations("memory:")
+    chat = chats.start(model=MODEL)
+    words = "Paid, in more pieces than one, and each of them takes a while to be read by somebody who reads slowly."
+    with loopback(lambda request: words) as api, anthropic.Anthropic(base_url=api.url, **HERE) as client:
+        claude = Claude(client, assessor=lambda case: CALM, **HOW)
+        with claude.stream(chat, "Pay.", command_id="k") as stream, ThreadPoolExecutor(1) as pool:
+            pieces = iter(stream)
+            shown = next(pieces)
+            sent = pool.submit(claude.send, chats.chat(chat.branch), "Pay.", command_id="k")
+            for piece in pieces:
+                time.sleep(0.15)
+                shown += piece
+            assert isinstance(stream.reply, Reply)
+            assert sent.result(60).text == shown == words
+        assert api.calls == 1

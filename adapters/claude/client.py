@@ -192,8 +192,8 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
     ) -> Pieces:
         """As `send`; as `resume` without content; as `answer` with `pending`, but in pieces, as they come.
 
-        Nobody waits for a stream, which may be left half-read: two of the same `command_id` at once ask twice, and one
-        of them is `Overtaken`.
+        Of two with the same `command_id` at once, one asks, and both give its answer; the second one in one piece. One
+        that is left half-read is not waited for: then both ask, and one of them is `Overtaken`.
         """
         steps = self._start(chat, content, pending, asks_to_end, confirms_end, command_id, streams=True)
         return self._stream(steps, pending)

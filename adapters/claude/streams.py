@@ -149,7 +149,10 @@ class Stream:
                 with self._messages.stream(**step.request) as stream:
                     self._shown.coming = stream
                     for event in stream:
-                        yield from self._shown.passing(event)
+                        for passing in self._shown.passing(event):
+                            step.lies(True)
+                            yield passing
+                            step.lies(False)
                     self._shown.check()
                     answer = with_request_id(stream.get_final_message(), stream.request_id)
             except Exception as error:
@@ -231,7 +234,9 @@ class AsyncStream:
                     self._shown.coming = stream
                     async for event in stream:
                         for passing in self._shown.passing(event):
+                            step.lies(True)
                             yield passing
+                            step.lies(False)
                     self._shown.check()
                     answer = with_request_id(await stream.get_final_message(), stream.request_id)
             except Exception as error:

@@ -8,7 +8,7 @@ messages, and how a turn is kept.
 Only `tool_use` blocks of the answer to the very request that was sent have effect; no text is ever looked at.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -92,11 +92,11 @@ def say(
 ) -> Steps:
     """Record what the user said, and answer it. Sent again under the same id, it returns the answer that there is.
 
-    If that is under way in this process, it is waited for; of one that streams, nobody waits.
+    If that is under way in this process, it is waited for, unless it streams and is left half-read.
     """
     words = kept_user(content)
     sent_as = sent_as or chat.conversations.new_id()
-    sending = Sending(Key(chat.branch, sent_as, asks, confirms), leads=not streams)
+    sending = Sending(Key(chat.branch, sent_as, asks, confirms))
     try:
         yield from sending.wait()
         turn = Turn(terms, chat, streams=streams)
@@ -105,6 +105,7 @@ def say(
             return turn.given_before(came)
         assert turn.guard.heard is not None
         if (outcome := sending.joined(turn.guard.heard)) is None:
+            turn.lies = sending.lies
             turn.take_in(words)
             outcome = yield from turn.answer()
         sending.came(turn.guard.heard, outcome)
@@ -171,6 +172,7 @@ class Turn:
         self.params = self.setup.resumed(self.history.setup)
         self.messages: list[dict[str, Any]] = []
         self.left = LeftOut(since=self.history.since)
+        self.lies: Callable[[bool], None] = lambda whether: None
         self.asked: list[list[int]] = []  # of each block of the latest request, the version of its turn; 0 of this one
         self.container = self.history.container
         self.details = Details()
@@ -224,7 +226,7 @@ class Turn:
             if self.rounds and (over := self.guard.look()) is not None:
                 return self.too_late(over)
             self._note()
-            answer: Answer | APIStatusError = yield Ask(self._request(last))
+            answer: Answer | APIStatusError = yield Ask(self._request(last), self.lies)
             if isinstance(answer, APIStatusError):
                 self._do_without(answer)
                 continue

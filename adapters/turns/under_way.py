@@ -4,10 +4,14 @@ What is sent under a command id has one answer, as the log says. But someone who
 before there is one, and a model that was asked twice is paid twice. So someone who sends it again waits for the one
 under way, and then looks in the log as anybody does. Which store they mean does not matter: someone who waits in vain,
 for a branch of the same name elsewhere, has lost a moment.
+
+An answer that is read in pieces may be left half-read, perhaps by the very thread that would wait. So nobody waits for
+one that nobody has read from for a while: who has waited in vain asks too, and the log decides whose answer stands.
 """
 
 from collections.abc import Generator
 from threading import Event, Lock
+from time import monotonic
 from typing import Any, NamedTuple
 
 from lastresort.application.outcomes import Receipt
@@ -15,6 +19,9 @@ from lastresort.domain.events import content_of
 
 from .replies import Outcome
 from .steps import Wait
+
+LEFT_AFTER = 2.0
+"""How long an answer that is read in pieces may lie before it counts as left half-read, in seconds."""
 
 _under_way: dict["Key", "Sending"] = {}
 _lock = Lock()
@@ -34,28 +41,37 @@ class Sending:
 
     Args:
         key: what it is known by.
-        leads: whether others wait for this one. One that is read in pieces may be left half-read, and then nobody
-            should.
     """
 
-    def __init__(self, key: Key, *, leads: bool) -> None:
-        self._key, self._leads = key, leads
+    def __init__(self, key: Key) -> None:
+        self._key = key
         self._over = Event()
+        self._lies_since: float | None = None
         self._came: tuple[str | None, Outcome] | None = None
         self._joined: Sending | None = None
 
     def wait(self) -> Generator[Wait, Any, None]:
-        """Wait until no other one is under way. End with `over`, whatever happens."""
+        """Wait until no other one is under way, or the other one was left half-read. End with `over`, whatever
+        happens."""
         while (other := self._enter()) is not None:
-            yield Wait(other._over.wait)
+            yield Wait(other._until_over_or_left)
+            if not other._over.is_set():
+                return
             self._joined = other
 
     def _enter(self) -> "Sending | None":
         with _lock:
-            other = _under_way.get(self._key)
-            if other is None and self._leads:
-                _under_way[self._key] = self
-            return other
+            return None if (other := _under_way.setdefault(self._key, self)) is self else other
+
+    def _until_over_or_left(self) -> None:
+        left = LEFT_AFTER
+        while left > 0 and not self._over.wait(left):
+            lies_since = self._lies_since
+            left = LEFT_AFTER if lies_since is None else lies_since + LEFT_AFTER - monotonic()
+
+    def lies(self, whether: bool) -> None:
+        """Note that a piece of the answer lies to be read, or that its reader has come back for more."""
+        self._lies_since = monotonic() if whether else None
 
     def joined(self, heard: Receipt) -> Outcome | None:
         """Return what came of the one that this one waited for, if it is what was `heard` that it answered."""
