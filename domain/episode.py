@@ -271,18 +271,10 @@ def under_new_numbers(episode: Episode, unit: Unit | None, before: Terms, after:
     if unit is not None:
         since_begun = (unit.since_begun or before.policy.numbers).stricter(after.policy.numbers)
         unit = unit._replace(since_begun=since_begun)
-    if after.law > 1:
-        if episode.numbers is not None:
-            episode = episode._replace(numbers=episode.numbers.stricter(after.policy.numbers))
-            if unit is None or unit.judgement is not Verdict.HARMFUL:  # which starts the count again
-                episode = _neither(episode, after.law)
-        return episode, unit
-    now = counted(episode, unit, before) if unit else episode
-    if now.numbers is None:
-        return episode, unit
-    numbers = now.numbers.stricter(after.policy.numbers)
-    if now.productive >= numbers.productive_to_close:
-        return NO_EPISODE, unit
     if episode.numbers is not None:
-        return episode._replace(numbers=numbers), unit
-    return episode, unit and unit._replace(numbers=numbers)
+        episode = episode._replace(numbers=episode.numbers.stricter(after.policy.numbers))
+        if unit is None or unit.judgement is not Verdict.HARMFUL:  # which starts the count again
+            episode = _neither(episode, after.law)
+    elif unit is not None and after.law == 1 and (opened := counted(episode, unit, before).numbers) is not None:
+        unit = unit._replace(numbers=opened.stricter(after.policy.numbers))
+    return episode, unit

@@ -318,9 +318,10 @@ def _wished(
 def _new_terms(state: Conversation, version: int, terms: Terms) -> Conversation:
     """Another policy, and perhaps a later edition, which weighs what was said of the current unit in its own way."""
     state, before = _without_warnings(state), state.terms
-    episode, unit = under_new_numbers(state.episode, state.unit, before, terms)
+    unit = state.unit
     if unit is not None and before.law == 1 < terms.law:
         unit = weighed(unit)
+    episode, unit = under_new_numbers(state.episode, unit, before, terms)
     return state._replace(
         version=version, policy=terms.policy, law=terms.law, mode=terms.mode, episode=episode, unit=unit
     )

@@ -49,3 +49,14 @@ def postgresql(_server: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> C
 def given() -> Tell:
     """Tell a history, step by step; each step must be lawful."""
     return testing.given
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print past the capture: the figures are part of every run."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            print(line, end="", flush=True)
+
+    return show

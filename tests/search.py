@@ -17,25 +17,43 @@ from typing import Any, NamedTuple
 
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused, decide, propose
-from lastresort.domain.events import ConversationEnded, ConversationStarted, Event, PolicyChanged, UserTurnTaken
+from lastresort.domain.events import (
+    BranchOpened,
+    ContentErased,
+    ConversationEnded,
+    ConversationStarted,
+    ErasureHeld,
+    ErasureReleased,
+    Event,
+    ModelChanged,
+    PolicyChanged,
+    UserTurnTaken,
+    WarningGiven,
+    WarningWithheld,
+)
 from lastresort.domain.state import Conversation, evolve
-from lastresort.domain.values import Ground, Verdict
+from lastresort.domain.values import Ground, Mode, Verdict
 
 from . import oracle
 from .narrow import present
 from .oracle import History
+from .vocabulary import DATED, MODEL
+
+MOST_RELAPSES = 1
+"""More make no episode of a search close later: the policies under which one relapses have a cap that one reaches."""
 
 # --- When two states are one ----------------------------------------------------------------------------------------
 
 
-def canonical(state: Conversation, cap: int) -> tuple[Any, ...]:
+def canonical(state: Conversation, cap: int, onward: bool = False) -> tuple[Any, ...]:
     """Return what a later decision can depend on, and nothing else: equal for states with the same future.
 
     Versions are only ever compared with each other and with what an event names, and every act names its turns
     relative to the latest ones; so it is enough to keep which versions there are, and which of them are the same.
     What an ending cites (the versions of its evidence) differs between merged states, and is checked on the shortest
     history. A count of failed redirections at or above `cap`, the most that a policy of the search asks for, is
-    enough whatever is added to it. Nothing is ever decided on ids of children, nor on the order of warnings,
+    enough whatever is added to it. Where a conversation may go `onward` from the first edition to the second, what the
+    second weighs counts in the first already. Nothing is ever decided on ids of children, nor on the order of warnings,
     proposals and risks.
     """
     unit, wishes, ended = state.unit, state.wishes, state.ended
@@ -53,7 +71,7 @@ def canonical(state: Conversation, cap: int) -> tuple[Any, ...]:
         state.policy.name,
         state.model,
         state.fork,
-        None if state.law == 1 else _of_the_second_edition(state, cap),
+        _of_the_second_edition(state, cap) if onward or state.law > 1 else None,
         frozenset((hold.hold, hold.reason, hold.until) for hold in state.holds),
         state.mode,
     )
@@ -73,9 +91,19 @@ def _of_the_second_edition(state: Conversation, cap: int) -> tuple[Any, ...]:
             (unit.user, unit.shared, unit.absolved, unit.risk_seen, unit.since_begun),
             frozenset((warned.category, warned.user) for warned in unit.warnings),
         ),
-        (min(episode.attempted, cap), episode.relapses, frozenset((w.category, w.user) for w in episode.warnings)),
-        episode.withheld is not None and (2 if unit and episode.withheld > unit.turn else 1),
+        (
+            min(episode.attempted, cap),
+            min(episode.relapses, MOST_RELAPSES),
+            frozenset((w.category, w.user) for w in episode.warnings),
+        ),
+        _canonical_withheld(state),
     )
+
+
+def _canonical_withheld(state: Conversation) -> int:
+    """Whether a warning was withheld in the episode, and if so, in answer to this very unit."""
+    withheld = state.episode.withheld
+    return 0 if withheld is None else 2 if state.unit and withheld > state.unit.turn else 1
 
 
 def _canonical_unit(state: Conversation) -> tuple[Any, ...]:
@@ -180,8 +208,56 @@ def check(past: History, state: Conversation, events: tuple[Event, ...], refused
         return
     if state.ended is not None and any(event.kind not in AFTER_THE_END for event in events):
         raise unsound("something followed the ending", past, *events)
+    for event in events:
+        _check_second(past, state, event)
     if type(events[-1]) is ConversationEnded:
         _check_ending(past, state, events[-1])
+
+
+def _check_second(past: History, state: Conversation, event: Event) -> None:
+    """What the second edition promises, read off the history."""
+    match event:
+        case WarningGiven():
+            if _in_the_shadow(past):
+                raise unsound("a warning in shadow mode", past, event)
+        case WarningWithheld():
+            if past.last(WarningWithheld) >= (oracle.opening(past) or 0):
+                raise unsound("a second warning was withheld in an episode", past, event)
+            if not _in_the_shadow(past):
+                raise unsound("a warning was withheld in the enforced mode", past, event)
+        case ContentErased():
+            if holds_that_stand(past):
+                raise unsound("words were erased that are held", past, event)
+        case ConversationEnded(ground=Ground.LAST_RESORT) if not _is_by_the_model(past, event):
+            raise unsound("an ending as last resort by another model", past, event)
+        case _:
+            pass
+
+
+def _in_the_shadow(past: History) -> bool:
+    mode: Mode = past.at(past.last(ConversationStarted, PolicyChanged)).mode
+    return mode is Mode.SHADOW
+
+
+def _is_by_the_model(past: History, event: ConversationEnded) -> bool:
+    named: str = past.at(past.last(ConversationStarted, ModelChanged)).model
+    return event.by.kind == "model" and (event.by.id == named or {event.by.id, named} == {MODEL.id, DATED.id})
+
+
+def holds_that_stand(past: History) -> set[str]:
+    """The legal holds that were set on a path and not released."""
+    holds: set[str] = set()
+    for event in past.path:
+        match event:
+            case BranchOpened(holds=carried):
+                holds = {hold.hold for hold in carried}
+            case ErasureHeld(hold=hold):
+                holds.add(hold)
+            case ErasureReleased(hold=hold):
+                holds.discard(hold)
+            case _:
+                pass
+    return holds
 
 
 def _check_ending(past: History, state: Conversation, ending: ConversationEnded) -> None:
@@ -253,11 +329,13 @@ class Search:
     Args:
         acts: the commands to try, given the turns that they may name.
         cap: the most failed redirections that any policy among them asks for.
+        onward: whether they may lead from the first edition to the second.
     """
 
-    def __init__(self, acts: Acts, cap: int) -> None:
+    def __init__(self, acts: Acts, cap: int, onward: bool = False) -> None:
         self.acts = lru_cache(maxsize=None)(acts)
         self.cap = cap
+        self.onward = onward
         self.refusals: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.grounds: Counter[str] = Counter()
@@ -265,7 +343,7 @@ class Search:
     def run(self, *prelude: Event) -> Seen:
         """Search from the end of `prelude`, a lawful history, until nothing new turns up."""
         start = reduce(evolve, prelude, Conversation()), History.of(prelude)
-        outcomes: dict[Any, Any] = {canonical(start[0], self.cap): None}
+        outcomes: dict[Any, Any] = {canonical(start[0], self.cap, self.onward): None}
         waiting, merged = deque([start]), []
         transitions = met_again = 0
         gc.disable()  # nothing here is cyclic, and looking for cycles in all that is kept takes a quarter of the time
@@ -273,7 +351,7 @@ class Search:
             state, past = waiting.popleft()
             taken = self._all_taken(state, past)
             transitions += len(taken)
-            outcomes[canonical(state, self.cap)] = [outcome for *outcome, _ in taken]
+            outcomes[canonical(state, self.cap, self.onward)] = [outcome for *outcome, _ in taken]
             for _, key, after in taken:
                 if after is not None and key not in outcomes:
                     outcomes[key] = None
@@ -294,7 +372,7 @@ class Search:
         found: list[tuple[Any, Any, Any]] = []
         for command in self.acts(turns_of(state, past)):
             rules, after = self._taken(command, state, past)
-            found.append((rules, after and canonical(after[0], self.cap), after))
+            found.append((rules, after and canonical(after[0], self.cap, self.onward), after))
         return found
 
     def _taken(

@@ -12,136 +12,56 @@ that the search is the same as before: someone who changes the law looks at what
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Accepted, Refused, decide, propose
-from lastresort.domain.events import EVENTS, Event
-from lastresort.domain.policy import Policy
-from lastresort.domain.state import Conversation, evolve
-from lastresort.domain.values import (
-    About,
-    Actor,
-    ActorKind,
-    AppealOutcome,
-    ErasureCause,
-    ForkCause,
-    Ground,
-    HoldReason,
-    Risk,
-    Verdict,
-)
+from lastresort.domain.events import EVENTS
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import ErasureCause, ForkCause, Ground, Risk, Verdict
 
 from . import oracle
-from .oracle import History
-from .search import Acts, Search, Seen, Turns, Unsound, turns_of
-from .tree_search import Doing, Fork, Tree, TreeActs, TreeSearch
-from .vocabulary import ANOTHER_MODEL, ASSESSOR, MODEL, NAMED_ASSESSOR, OPERATOR, SYSTEM, USER, WORDS
-
-# --- Policies -------------------------------------------------------------------------------------------------------
-
-PLAIN = Policy(
-    name="plain",
-    min_failed_redirections=2,
-    categories=("abuse", "threats"),
-    eligible_models=("claude-opus-4-*",),
-    may_clear_risk=(NAMED_ASSESSOR.id,),
+from .search import Search, Turns, Unsound
+from .tree_search import Doing, Tree, TreeSearch
+from .vocabulary import ANOTHER_MODEL, ASSESSOR, MODEL, NAMED_ASSESSOR, SYSTEM, USER, WORDS
+from .worlds import (
+    ANSWER,
+    ASKED,
+    HANDSHAKE,
+    INELIGIBLE,
+    LEAVE,
+    OTHER,
+    PLAIN,
+    RAISE,
+    SAY,
+    START,
+    TESTED,
+    Race,
+    World,
+    call,
+    clear,
+    confirm,
+    decide_appeal,
+    edit,
+    edit_first,
+    end,
+    harm,
+    history_of,
+    hope,
+    judge,
+    model,
+    no_turn,
+    policy,
+    redirect,
+    request,
+    retry,
+    search_branch,
+    search_tree,
+    started,
+    warn,
 )
-HANDSHAKE = PLAIN.model_copy(update={"name": "handshake", "handshake": True})
-# Stricter in two numbers, laxer in one; it holds on doubt, too.
-OTHER = Policy(
-    name="other",
-    min_failed_redirections=3,
-    productive_to_close=1,
-    min_severity=1,
-    categories=("abuse",),
-    eligible_models=("claude-opus-4-*",),
-    hold_on=(Risk.IMMINENT, Risk.UNKNOWN),
-)
-
-# --- Acts -----------------------------------------------------------------------------------------------------------
-
-INELIGIBLE = Actor(kind=ActorKind.MODEL, id="claude-haiku-4")
-START = ask.StartConversation(id="start", by=USER, conversation="b0", account=None, policy=PLAIN, model=MODEL.id)
-SAY = ask.TakeUserTurn(id="say", by=USER, content=WORDS)
-ANSWER = ask.TakeAssistantTurn(id="answer", by=MODEL, content=WORDS, model=MODEL.id)
-RAISE = ask.RaiseRisk(id="raise", by=USER, risk="risk", about=About.SELF)
-LEAVE = ask.Leave(id="leave", by=USER)
-
-
-def judge(
-    t: Turns,
-    verdict: Verdict = Verdict.PRODUCTIVE,
-    category: str | None = None,
-    severity: int | None = None,
-    risk: Risk = Risk.NONE,
-    by: Actor = ASSESSOR,
-) -> ask.AssessTurn:
-    return ask.AssessTurn(
-        id="risk", by=by, turn=t.user, verdict=verdict, category=category, severity=severity, risk=risk
-    )
-
-
-def harm(t: Turns, category: str = "abuse", severity: int = 2, **more: Any) -> ask.AssessTurn:
-    return judge(t, Verdict.HARMFUL, category, severity, **more)
-
-
-def redirect(t: Turns) -> ask.AttemptRedirection:
-    return ask.AttemptRedirection(id="redirect", by=MODEL, turn=t.assistant, answers=t.user)
-
-
-def warn(t: Turns, category: str = "abuse", complete: bool = True) -> ask.GiveWarning:
-    return ask.GiveWarning(
-        id="warn",
-        by=MODEL,
-        turn=t.assistant,
-        seen=t.user,
-        category=category,
-        names_behaviour=True,
-        redirects=True,
-        states_consequence=complete,
-    )
-
-
-def hope(t: Turns) -> ask.DeclareHopeExhausted:
-    return ask.DeclareHopeExhausted(id="hope", by=MODEL, turn=t.user)
-
-
-def request(t: Turns, by: Actor = USER) -> ask.RequestEnd:
-    return ask.RequestEnd(id="request", by=by, turn=t.user)
-
-
-def confirm(t: Turns, by: Actor = USER) -> ask.ConfirmEnd:
-    return ask.ConfirmEnd(id="confirm", by=by, turn=t.user)
-
-
-def call(t: Turns, ground: Ground = Ground.LAST_RESORT, by: Actor = MODEL) -> ask.ProposeEnding:
-    return ask.ProposeEnding(id="propose", by=by, seen=t.user, ground=ground)
-
-
-def end(t: Turns, category: str | None = "abuse", by: Actor = MODEL) -> ask.EndConversation:
-    """An ending as last resort, or, with no category, on request."""
-    ground = Ground.LAST_RESORT if category else Ground.USER_REQUEST
-    return ask.EndConversation(id="end", by=by, seen=t.user, ground=ground, category=category)
-
-
-def clear(by: Actor = OPERATOR) -> ask.ClearRisk:
-    return ask.ClearRisk(id="clear", by=by, risk="risk")
-
-
-def policy(to: Policy) -> ask.ChangePolicy:
-    return ask.ChangePolicy(id="policy", by=OPERATOR, policy=to)
-
-
-def model(to: Actor) -> ask.ChangeModel:
-    return ask.ChangeModel(id="model", by=OPERATOR, model=to.id)
-
-
-def decide_appeal(by: Actor = OPERATOR) -> ask.DecideAppeal:
-    return ask.DecideAppeal(id="decide", by=by, outcome=AppealOutcome.GRANTED)
-
 
 # --- Worlds of one branch -------------------------------------------------------------------------------------------
 
@@ -208,33 +128,6 @@ def wish(t: Turns) -> tuple[ask.Command, ...]:
     )  # fmt: skip
 
 
-def held(t: Turns) -> tuple[ask.Command, ...]:
-    """Words are held before the ending and after it, in the second edition; an appeal is decided either way."""
-    return (
-        SAY, ANSWER, judge(t), request(t), confirm(t), end(t, None),
-        *(ask.HoldErasure(id="hold", by=by, hold="case", reason=HoldReason.OTHER) for by in (OPERATOR, USER)),
-        *(ask.ReleaseErasure(id="release", by=by, hold="case") for by in (OPERATOR, USER)),
-        ask.EraseContents(id="erase", by=USER, contents=(WORDS,), cause=ErasureCause.LEGAL),
-        ask.FileAppeal(id="appeal", by=USER), decide_appeal(),
-        decide_appeal().model_copy(update={"outcome": AppealOutcome.REJECTED}),
-    )  # fmt: skip
-
-
-class World(NamedTuple):
-    """Acts, where they begin, what the search must come across at least, and its pinned size."""
-
-    acts: Acts
-    begins: tuple[ask.Command, ...]
-    sometimes: str
-    cap: int  # the most failed redirections that any policy in it asks for
-    states: int
-    transitions: int
-
-
-def started(policy: Policy) -> tuple[ask.Command, ...]:
-    return (START.model_copy(update={"policy": policy}),)
-
-
 WORLDS = {
     "shape": World(
         shape,
@@ -260,7 +153,7 @@ WORLDS = {
         two_harms, started(PLAIN), "last_resort still-harmful grave-enough", cap=2, states=5_040, transitions=65_520
     ),
     "policies": World(
-        policies, started(PLAIN), "last_resort stricter-governs PolicyChanged", cap=3, states=5_988, transitions=71_856
+        policies, started(PLAIN), "last_resort stricter-governs PolicyChanged", cap=3, states=5_824, transitions=69_888
     ),
     "models": World(
         models,
@@ -281,54 +174,7 @@ WORLDS = {
     ),
 }
 
-WORLDS["held"] = World(
-    held,
-    (START.model_copy(update={"law": 2}),),
-    "user_request held-from-erasure ErasureHeld ErasureReleased ContentErased",
-    cap=2,
-    states=118,
-    transitions=1_652,
-)
-
 # --- Worlds of up to three branches, and two who act at once --------------------------------------------------------
-
-
-def edit(t: Turns) -> Fork:
-    """Write the latest user turn again."""
-    return Fork(ForkCause.EDIT, t.user - 1)
-
-
-def edit_first(t: Turns) -> Fork:
-    return Fork(ForkCause.EDIT, 1)
-
-
-def retry(t: Turns) -> Fork:
-    """Ask for the latest answer again."""
-    return Fork(ForkCause.RETRY, t.assistant - 1)
-
-
-def no_turn(t: Turns) -> Fork:
-    """Open a branch where no turn follows."""
-    return Fork(ForkCause.EDIT, t.version)
-
-
-Step = ask.Command | Callable[[Turns], ask.Command]
-ABUSED: tuple[Step, ...] = (SAY, harm, ANSWER)
-TESTED: tuple[Step, ...] = (START, *ABUSED, redirect, *ABUSED, redirect, *ABUSED, warn, SAY, harm)
-ASKED: tuple[Step, ...] = (START, SAY, request, ANSWER, SAY, judge)
-
-
-class Race(NamedTuple):
-    """What was before, what either actor may do, what must come of it at least, and the pinned size of the search."""
-
-    prelude: tuple[Step, ...]
-    one: TreeActs
-    other: TreeActs
-    sometimes: str
-    cap: int  # the most failed redirections that any policy in it asks for
-    states: int
-    transitions: int
-
 
 RACES = {
     "user turn against ending": Race(
@@ -379,63 +225,28 @@ RACES = {
 }
 
 
-def history_of(steps: tuple[Step, ...]) -> tuple[Event, ...]:
-    """Take steps that are all lawful."""
-    events: list[Event] = []
-    state = Conversation()
-    for step in steps:
-        command = step(turns_of(state, History.of(events))) if callable(step) else step
-        decision = decide(command, state)
-        assert isinstance(decision, Accepted), str(decision)
-        for event in decision.events:
-            events.append(event)
-            state = evolve(state, event)
-    return tuple(events)
-
-
 # --- The tests ------------------------------------------------------------------------------------------------------
-
-
-def _check_pins(name: str, seen: Seen, pinned: World | Race, say: Callable[[str], None]) -> None:
-    say(f"\n{name:<32}{seen}")
-    missed = set(pinned.sometimes.split()) - seen.refusals.keys() - seen.kinds.keys() - seen.grounds.keys()
-    assert not missed, f"never reached: {sorted(missed)}"
-    assert (seen.states, seen.transitions) == (pinned.states, pinned.transitions)
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print past the capture: the figures are part of every run."""
-
-    def show(line: str) -> None:
-        with capsys.disabled():
-            print(line, end="", flush=True)
-
-    return show
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_every_state_of_a_branch(name: str, say: Callable[[str], None]) -> None:
-    world = WORLDS[name]
-    _check_pins(name, Search(world.acts, world.cap).run(*history_of(world.begins)), world, say)
+    search_branch(name, WORLDS[name], say)
 
 
 @pytest.mark.parametrize("name", RACES)
 def test_every_order_in_a_tree(name: str, say: Callable[[str], None]) -> None:
-    race = RACES[name]
-    search = TreeSearch((race.one, race.other), race.cap)
-    _check_pins(name, search.run(*history_of(race.prelude)), race, say)
+    search_tree(name, RACES[name], say)
 
 
 SEARCHES: tuple[World | Race, ...] = (*WORLDS.values(), *RACES.values())
 
 # These only ever stand in the way of an event that no command asks for; tests/test_every_rule_bites.py has them.
 NEVER_PROPOSED = {"risk-holds", "evidence-is-true", "carries-risks", "forks-before-the-end"}
-
-
-NEW = {"WarningWithheld", "true-warnings", "same-user", "shadow-says-nothing", "named-category", "known-edition"}
-"""What else the second edition brought. tests/test_rules_second.py has it from both sides, and
-tests/test_both_readings.py walks there at random."""
+NEW = {
+    "known-edition", "same-user", "true-warnings", "shadow-says-nothing", "held-from-erasure", "named-category",
+    "WarningWithheld", "ErasureHeld", "ErasureReleased",
+}  # fmt: skip
+"""What the second edition brought: tests/test_every_state_2.py searches it."""
 
 
 def test_together_they_reach_everything() -> None:

@@ -42,7 +42,7 @@ from .stores import (
     versions,
     warned,
 )
-from .test_every_state import HANDSHAKE, OTHER
+from .worlds import HANDSHAKE, OTHER
 
 __all__ = ["chats"]
 

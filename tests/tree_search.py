@@ -12,14 +12,23 @@ from typing import Any, NamedTuple
 
 from lastresort.domain.commands import BranchOff, Command, OpenBranch
 from lastresort.domain.decider import Refused, decide, propose
-from lastresort.domain.events import BranchOpened, ConversationEnded, Event, RiskCleared, RiskRaised
+from lastresort.domain.events import (
+    BranchOpened,
+    ContentErased,
+    ConversationEnded,
+    ErasureHeld,
+    ErasureReleased,
+    Event,
+    RiskCleared,
+    RiskRaised,
+)
 from lastresort.domain.state import Conversation, about_to_fork, evolve
 from lastresort.domain.values import ForkCause
 
 from . import oracle
 from .narrow import present
 from .oracle import History
-from .search import Seen, Turns, canonical, check, told, turns_of, unsound
+from .search import Seen, Turns, canonical, check, holds_that_stand, told, turns_of, unsound
 from .vocabulary import USER
 
 
@@ -34,6 +43,10 @@ class Branch(NamedTuple):
     @property
     def state(self) -> Conversation:
         return self.states[-1]
+
+
+OF_THE_TREE = frozenset({RiskRaised, RiskCleared, ErasureHeld, ErasureReleased})
+"""What is recorded on every branch in one append."""
 
 
 class Fork(NamedTuple):
@@ -145,7 +158,7 @@ class TreeSearch:
         if not branch.past.memo[id(command)]:
             return None
         events = propose(command, branch.state)
-        shared = tuple(event for event in events if type(event) in (RiskRaised, RiskCleared))
+        shared = tuple(event for event in events if type(event) in OF_THE_TREE)
         others = [(other, shared) for other in range(len(tree.branches)) if other != place and shared]
         return ((place, events), *others)
 
@@ -154,7 +167,8 @@ class TreeSearch:
         if child == self.MOST_BRANCHES:
             return None
         following = type(parent.past.path[command.at]) if command.at < parent.state.version else None
-        at_fork = about_to_fork(parent.states[command.at], following, parent.state.risks)
+        now = parent.state
+        at_fork = about_to_fork(parent.states[command.at], following, now.risks, now.holds, now.absolved)
         past = parent.past.about_to_fork(command.at, tree.open_risks())
         note = BranchOff(id="fork", by=command.by, child=f"b{child}", at=command.at)
         # Both are asked, so that both are compared with the oracle.
@@ -196,9 +210,12 @@ class TreeSearch:
 
     def _check_tree(self, before: Tree, after: Tree, written: "Written") -> None:
         """What must hold of a tree whatever happens in it."""
-        known = {oracle.open_risks(branch.past) for branch in after.branches}
+        known = {(oracle.open_risks(branch.past), branch.past.known.holds) for branch in after.branches}
         if len(known) > 1:
             raise unsound(f"the branches do not agree on what is open\n{told_log(after.log)}", after.branches[0].past)
+        erased = any(type(event) is ContentErased for _, events in written for event in events)
+        if erased and any(holds_that_stand(branch.past) for branch in before.branches):
+            raise unsound(f"words were erased that are held\n{told_log(after.log)}", after.branches[0].past)
         for was, branch in zip(before.branches, after.branches, strict=False):
             if was.state.ended is not None and branch.state.ended is None:
                 raise unsound(f"an ending was undone\n{told_log(after.log)}", branch.past)

@@ -35,6 +35,10 @@ from lastresort.domain.values import (
 Tell = Callable[..., Given]
 """What the fixture `given` is: it tells a history of `Step`s, each of which must be lawful."""
 
+DATED = Actor(kind=ActorKind.MODEL, id="claude-opus-4-1-20250805")
+"""MODEL, by the name of its snapshot."""
+OTHER_USER = Actor(kind=ActorKind.USER, id="other")
+
 AN_EPISODE = (STARTED, ABUSED, REDIRECTED)
 """One unit of harm, answered by the redirection at 5."""
 
