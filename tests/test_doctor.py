@@ -7,10 +7,12 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.opening import open_store
 from lastresort.adapters.upkeep import checks as common
 from lastresort.adapters.upkeep import doctor as looks
 from lastresort.adapters.upkeep.backup import backup
@@ -210,3 +212,32 @@ def test_the_doctor_tells_people_and_programs(url: str) -> None:
     shown = run("doctor", url)
     assert shown.exit_code == result.exit_code
     assert all(check.name in shown.output for check in found)
+
+
+def test_lists_of_another_log_are_told_of(url: str) -> None:
+    """As after a restore; they begin again by themselves."""
+    with opened(url) as chats:
+        chats.list()
+        chats.holds()
+        assert checks(url)["directory"].found == f"0 of {chats.store.head()} events behind the log"
+    for name in ("directory", "list of holds"):
+        assert checks(url)[name].ok
+    in_database(url, "UPDATE followers SET command_id = 'of-another-log'")
+    assert checks(url)["directory"].found.startswith("it followed another log, and begins again when")
+    assert checks(url)["list of holds"].found.startswith("it followed another log")
+    with opened(url) as chats:
+        assert len(chats.list().rows) == 3
+        assert chats.holds().rows == ()
+    assert "behind the log" in checks(url)["list of holds"].found
+
+
+def test_a_master_key_that_is_being_changed_is_told_of(url: str) -> None:
+    """Until that is finished, since the former one opens the store as well."""
+    store, vault, _ = open_store(url)
+    rows: Any = vault._keys
+    rows._keys.note("over 0123456789abcdef 00 00")
+    assert wrong(url) == {"change of the master key"}
+    assert rows._keys.replace_note("over 0123456789abcdef 00 00")
+    assert wrong(url) == set()
+    vault.close()
+    store.close()

@@ -8,6 +8,7 @@ from eventsourcing.sqlite import SQLiteDatastore
 
 from lastresort.adapters.databases.errors import reached
 
+from .follower import Mark
 from .tables import SQLiteTables, Tables
 
 _NUMBERS = count(1)
@@ -31,23 +32,26 @@ def beside(recorder: Any, statements: Sequence[str]) -> Tables:
     return PostgresTables(datastore, statements)
 
 
-def came_to(recorder: Any, name: str) -> int | None:
-    """Return the position that a view has come to in the database of a log; None if it has not begun. Writes nothing.
+def came_to(recorder: Any, name: str) -> Mark | None:
+    """Return how far a view has come in the database of a log; None if it has not begun. Writes nothing.
 
     Raises:
         StoreError: the database cannot be read now.
     """
-    made: str = "SELECT 1 FROM sqlite_master WHERE name='tracking'"
+    made: str = "SELECT 1 FROM sqlite_master WHERE name='followers'"
     params: tuple[str, ...] = ()
-    position: Any = "SELECT max(notification_id) AS position FROM tracking WHERE application_name=?"
+    mark: Any = (
+        "SELECT t.notification_id AS position, f.branch, f.version, f.command_id FROM tracking t "
+        "JOIN followers f ON f.name = t.application_name WHERE t.application_name = ? ORDER BY position DESC LIMIT 1"
+    )
     if not isinstance(recorder.datastore, SQLiteDatastore):
-        from .postgres_tables import position_in
+        from .postgres_tables import mark_in
 
-        made, params, position = position_in(recorder.datastore.schema)
+        made, params, mark = mark_in(recorder.datastore.schema)
     with reached(), recorder.datastore.transaction(commit=False) as cursor:
         cursor.execute(made, params)
         if cursor.fetchone() is None:
             return None
-        cursor.execute(position, (name,))
+        cursor.execute(mark, (name,))
         row = cursor.fetchone()
-    return None if row["position"] is None else int(row["position"])
+    return None if row is None else Mark(**dict(row))

@@ -104,7 +104,7 @@ class Follower:
         """Write one batch. Return the position once there is nothing more up to `head`, None to go on."""
         with self._view.transaction() as transaction:
             mark = transaction.mark()
-            if mark is None or not self._is_here(mark):
+            if mark is None or not is_here(self._store, mark):
                 transaction.clear()  # a view of that name, or of an earlier form, may have left something there
                 mark = None
             after = mark.position if mark else 0
@@ -115,9 +115,10 @@ class Follower:
             transaction.advance(mark_of(events[-1]))
         return None
 
-    def _is_here(self, mark: Mark) -> bool:
-        """Whether the log has the event of a mark where the mark says."""
-        return any(mark_of(recorded) == mark for recorded in self._store.log(after=mark.position - 1, limit=1))
+
+def is_here(store: EventStore, mark: Mark) -> bool:
+    """Whether the log has the event of a mark where the mark says."""
+    return any(mark_of(recorded) == mark for recorded in store.log(after=mark.position - 1, limit=1))
 
 
 def mark_of(recorded: RecordedEvent) -> Mark:

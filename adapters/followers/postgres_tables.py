@@ -51,8 +51,12 @@ class PostgresTables(PostgresTrackingRecorder):
         return SQL(text).format(schema=Identifier(self.datastore.schema))
 
 
-def position_in(schema: str) -> tuple[str, tuple[str, ...], Composed]:
-    """Return what asks whether there is a tracking table, its parameters, and what asks for the position in it."""
-    asked = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = %s"
-    found = SQL("SELECT max(notification_id) AS position FROM {schema}.{table} WHERE application_name = %s")
-    return asked, (schema, _TRACKING), found.format(schema=Identifier(schema), table=Identifier(_TRACKING))
+def mark_in(schema: str) -> tuple[str, tuple[str, ...], Composed]:
+    """Return what asks whether there are followers, its parameters, and what asks how far one has come."""
+    asked = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'followers'"
+    found = SQL(
+        "SELECT t.notification_id AS position, f.branch, f.version, f.command_id FROM {schema}.{table} t "
+        "JOIN {schema}.followers f ON f.name = t.application_name WHERE t.application_name = %s "
+        "ORDER BY position DESC LIMIT 1"
+    )
+    return asked, (schema,), found.format(schema=Identifier(schema), table=Identifier(_TRACKING))

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.followers.beside_log import came_to
 from lastresort.adapters.followers.directory import NAME as DIRECTORY
+from lastresort.adapters.followers.follower import is_here
+from lastresort.adapters.followers.holds import NAME as HOLDS
 from lastresort.adapters.opening import stale_snapshots
 from lastresort.adapters.stores.schema import Tables, check_schema, tables_of
 from lastresort.adapters.stores.sql import SQLStore
@@ -79,7 +81,8 @@ def schema(tables: Tables) -> Check:
 
 def of_log(store: SQLStore, now: datetime) -> Iterator[Check]:
     """Check what stands in the tables and beside the log."""
-    yield directory(came_to(store, DIRECTORY), store.head())
+    yield directory("directory", store, "conversations are next listed", DIRECTORY)
+    yield directory("list of holds", store, "they are next listed", HOLDS)
     yield clock(store.newest(), now)
     yield audited(store.noted(AUDITED))
     lists, snapshots = store.stale_branches(), stale_snapshots(store)
@@ -93,13 +96,36 @@ def of_log(store: SQLStore, now: datetime) -> Iterator[Check]:
     )
 
 
-def directory(position: int | None, head: int) -> Check:
-    """Say how far the directory follows the log. It catches up whenever it is asked, so no distance is wrong."""
-    if position is None:
-        return Check("directory", True, "not made yet: it is when conversations are first listed")
-    if position > head:
-        return Check("directory", True, "it followed another log, and begins again when conversations are next listed")
-    return Check("directory", True, f"{head - position:,} of {head:,} events behind the log")
+def directory(name: str, store: SQLStore, asked: str, follower: str) -> Check:
+    """Say how far a list follows the log. It catches up whenever it is asked, so no distance is wrong.
+
+    After a restore it may be that of another log, which is no harm either.
+    """
+    mark, head = came_to(store, follower), store.head()
+    if mark is None:
+        return Check(name, True, f"not made yet: it is when {asked}")
+    try:
+        followed = is_here(store, mark)
+    except StoreError:
+        followed = True  # an event that cannot be read is for an audit to name
+    if not followed:
+        return Check(name, True, f"it followed another log, and begins again when {asked}")
+    return Check(name, True, f"{head - mark.position:,} of {head:,} events behind the log")
+
+
+CHANGING = "SELECT count(*) FROM {master} WHERE fingerprint LIKE 'over %'"
+"""Counts the notes of a master key that takes the place of another."""
+
+
+def changing(notes: int) -> Iterator[Check]:
+    """Say that the master key is being changed, if it is: until that is finished the former one opens the store."""
+    if notes:
+        yield Check(
+            "change of the master key",
+            False,
+            "it is under way: the former master key opens the store, too",
+            "give all programs the new one, then run `lastresort keys rotate --finish`",
+        )
 
 
 def clock(newest: str | None, now: datetime) -> Check:

@@ -17,7 +17,7 @@ from lastresort.adapters.databases.urls import located
 from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.sqlite import open_sqlite
 
-from .checks import Check, of_tables, space, tables_in
+from .checks import CHANGING, Check, changing, of_tables, space, tables_in
 
 _MOST_WAL = 64 * 2**20
 _DEADLINE = 600.0
@@ -62,6 +62,10 @@ def _of_sqlite(own: StoreFiles, settings: Settings) -> Iterator[Check]:
     yield from code or [Check("planted code", True, "no trigger and no view in the log and the keys")]
     if code:
         return  # what it shows may be what the code makes of it
+    if own.keys.exists():
+        with looking_into(own.keys) as file:
+            if file.execute("SELECT 1 FROM sqlite_master WHERE name='master'").fetchone():
+                yield from changing(file.execute(CHANGING.format(master="master")).fetchone()[0])
     yield from of_tables(tables, lambda: open_sqlite(own.log, settings))
 
 

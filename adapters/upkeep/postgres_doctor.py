@@ -14,7 +14,7 @@ from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.postgres import open_postgres
 from lastresort.adapters.stores.schema import tables_of
 
-from .checks import LEEWAY, LOG, NO_LOG, Check, of_tables, space
+from .checks import CHANGING, LEEWAY, LOG, NO_LOG, Check, changing, of_tables, space
 
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -31,6 +31,8 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         yield _durability({name: str(ask(f"SHOW {name}")) for name in (*_MUST_BE_ON, "data_checksums")})
         yield _space(connection)
         yield _keys(connection)
+        if ask("SELECT to_regclass('lastresort_keys.master')") is not None:
+            yield from changing(ask(CHANGING.format(master="lastresort_keys.master")))
         if ask("SELECT to_regclass('lastresort_keys.keys')") is not None:
             yield _annotations(ask("SELECT to_regclass('lastresort_keys.annotations')") is not None)
         if MASTER_KEY_VARIABLE not in os.environ:

@@ -15,7 +15,11 @@ from typing import Any
 
 import pytest
 
-from .acts import check, open_at
+from lastresort import ErasureCause, StoreError
+from lastresort.domain.events import content_of
+
+from ..service_kit import done
+from .acts import OPERATOR, check, open_at
 from .vfs import FULL, IOERR, library
 from .writers import fill, serve_turns
 from .zygote import Worker, Zygote, kill_all
@@ -128,6 +132,84 @@ def test_keys_that_cannot_be_kept_are_named(
     arm(worker)
     assert taken(worker, "first") == 2
     check(url, [])
+
+
+def halves(url: str) -> tuple[bool, int]:
+    """Return whether an erasure of all is recorded, and how many of the words can be read: none is half gone."""
+    with closing(open_at(url)) as chats:
+        log = chats.path("one")
+        said, words = [one for one in log if content_of(one.event)], chats.words(log)
+        assert len(words) in (0, len(said)), "words are half gone"
+        return any(one.kind == "ContentErased" for one in log), len(words)
+
+
+@pytest.mark.usefixtures("_traceable")
+@pytest.mark.parametrize("what", ["write", "sync"])
+@pytest.mark.parametrize("file", ["log.db-wal", "log.db-keys"])
+@pytest.mark.parametrize("error", [FULL, IOERR])
+def test_an_erasure_that_the_disk_refuses(workers: Workers, url: str, what: str, file: str, error: int) -> None:
+    """Of the log's file or of the keys': nothing is half gone, and the same command ends it once the disk is well."""
+    worker = ready(workers.serving(url))
+    taken(worker, "before")
+    arm(worker, what, file, error)
+    refused(worker, "erase")
+    recorded, words = halves(url)
+    assert words == 2 or recorded
+    arm(worker)
+    taken(worker, "erase")
+    assert halves(url) == (True, 0)
+    with closing(open_at(url)) as chats:
+        assert not chats.service.ports.vault.has_key("one")
+    assert [one.kind for one in check(url, [])].count("ContentErased") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
+def test_an_erasure_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """A small file system, filled by something else but for so many bytes: wherever it stops, nothing is half gone."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", tmp_path], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    failed = 0
+    try:
+        for room in range(0, 160, 16):
+            url = new_store(tmp_path)
+            ballast = tmp_path / "ballast"
+            with closing(open_at(url)) as chats:
+                for number in range(20):
+                    done(chats.chat("one").user_turn(f"words {number} " * 40))
+                left = os.statvfs(tmp_path)
+                ballast.write_bytes(bytes(max(0, left.f_bavail * left.f_frsize - room * 1024)))
+                try:
+                    done(chats.erase_conversation("one", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase"))
+                except StoreError:
+                    failed += 1
+                    said = len(chats.words(chats.path("one")))
+                    assert said in (0, 21)
+                    assert said or "ContentErased" in [one.kind for one in chats.path("one")]
+                ballast.unlink()
+                done(chats.erase_conversation("one", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase"))
+            assert halves(url) == (True, 0)
+            for file in tmp_path.iterdir():
+                file.unlink()
+        assert failed
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_an_erasure_of_files_that_may_only_be_read(workers: Workers) -> None:
+    """Nothing is gone, nor recorded."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        url = new_store(folder)
+        for path in (*folder.iterdir(), folder):
+            path.chmod(0o555 if path is folder else 0o444)
+        worker = workers.serving(url, NOBODY if os.geteuid() == 0 else None)
+        if worker.hear() == "ready":
+            refused(worker, "erase")
+        folder.chmod(0o755)
+        for file in folder.iterdir():
+            file.chmod(0o600)
+        assert halves(url) == (False, 1)
 
 
 def test_a_file_that_may_not_grow(zygote: Zygote, url: str) -> None:

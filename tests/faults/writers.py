@@ -13,12 +13,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from lastresort import Conversations, StoreError
+from lastresort import Conversations, ErasureCause, StoreError
 from lastresort.adapters.databases.settings import LEVELS
 from lastresort.application.ports import Place
 
 from ..service_kit import done
-from .acts import Act, carry_out, draw, open_at
+from .acts import OPERATOR, Act, carry_out, draw, open_at
 from .vfs import Traced, trace_os
 from .zygote import Link
 
@@ -82,8 +82,8 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
     """Say a user turn whenever asked, and report: the answer, or the error, and how many seconds it took.
 
     Args:
-        link: where it is asked: a request is a command's id, or `["refuse", what, part of a file's name, error]`;
-            error 0 stops the process in the middle of it.
+        link: where it is asked: a request is a command's id, `erase...` to erase the conversation; or `["refuse", what,
+            part of a file's name, error]`; error 0 stops the process in the middle of it.
         url: the store.
         uid: whom to be, for one who is root otherwise and may do anything.
     """
@@ -107,11 +107,15 @@ def serve_turns(link: Link, url: str, uid: int | None = None) -> None:
             continue
         started = time.monotonic()
         try:
-            outcome = done(chat.user_turn("words", command_id=asked))
+            outcome = done(_erased(chats, asked) if asked[:5] == "erase" else chat.user_turn("words", command_id=asked))
             answer: dict[str, Any] = {"version": outcome.version}
         except StoreError as error:
             answer = {"error": str(error)}
         link.say(answer | {"took": time.monotonic() - started})
+
+
+def _erased(chats: Conversations, command_id: str) -> object:
+    return chats.erase_conversation("one", by=OPERATOR, cause=ErasureCause.LEGAL, command_id=command_id)
 
 
 def _refusal(what: str, part: str, error: int) -> Callable[[str, str], int]:
