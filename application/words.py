@@ -47,7 +47,7 @@ _FORMERLY = "messages:"  # so began the ids of commands that came with messages,
 ROLE = "Annotation"
 """What annotations are bound to beside their owner and name, as words are to the kind of their event."""
 
-_TITLE, _TAGS = "title", "tags"
+_TITLE, _TAGS, _SYSTEM = "title", "tags", "system"
 _ACCOUNTS = "the accounts of this store"  # no conversation is called that: an id has no spaces
 _SECRET, _PERSON, _ACCOUNT = "secret", "person", "account"
 _SHOWN = "shown"
@@ -208,6 +208,22 @@ class Annotator:
         if set_ := {name: self._sealed(tree, name, words) for name, words in said.items() if words}:
             self._kept.put(tree, set_)
         self._kept.drop(tree, [name for name, words in said.items() if not words])
+
+    # --- the conversation's own system prompt ----------------------------------------------------------------------
+
+    def instructions(self, tree: str) -> str | None:
+        """Return the system prompt that a conversation was given, as its driver keeps it; None if it has none."""
+        if self._ports.annotations is None:
+            return None
+        data = self._kept.find(tree, _SYSTEM)
+        return None if data is None else self._opened(tree, _SYSTEM, data)
+
+    def instruct(self, tree: str, system: str) -> str:
+        """Give a conversation its own system prompt, unless it has one; return the one that it has."""
+        if (before := self.instructions(tree)) is not None:
+            return before
+        self._kept.put(tree, {_SYSTEM: self._sealed(tree, _SYSTEM, system)}, replace=False)
+        return self.instructions(tree) or system
 
     # --- people ---------------------------------------------------------------------------------------------------
 

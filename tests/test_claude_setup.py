@@ -1,16 +1,21 @@
 """The system prompt and the tools of a conversation: what is a change of them, and how a conversation outlives one."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anthropic
+import anyio
 import pytest
 
+from lastresort import ErasureCause, Refused
 from lastresort.adapters.claude import AsyncClaude, Claude, SetupChanged
+from lastresort.adapters.loopback import failing
 from lastresort.adapters.turns.tools import Tool
 
 from .claude_kit import BOTH, Way, bench
 from .loopback_kit import LOOK_UP
+from .stores import opened
 
 MARK = "cache_control"
 EPHEMERAL = {MARK: {"type": "ephemeral"}}
@@ -157,3 +162,75 @@ def test_a_client_that_takes_anything_is_given_anything() -> None:
         stream = create
 
     Claude(Wrapped(), temperature=0.5)  # type: ignore[arg-type]
+
+
+# --- A system prompt of a conversation's own --------------------------------------------------------------------------
+
+
+def instructed(b: Any, chat: Any, system: Any) -> None:
+    if b.way.awaits:
+
+        async def awaited() -> None:
+            async with anthropic.AsyncAnthropic(**b.connection) as client:
+                await AsyncClaude(client, max_tokens=5).instruct(chat, system)
+
+        anyio.run(awaited)
+        return
+    with anthropic.Anthropic(**b.connection) as client:
+        Claude(client, max_tokens=5).instruct(chat, system)
+
+
+@BOTH
+@pytest.mark.parametrize("change", ["keep", "refuse"])
+def test_a_conversation_has_a_system_prompt_of_its_own(way: Way, change: str, tmp_path: Path) -> None:
+    """From its first request on, in another process too, and on a branch that begins before its first answer."""
+    url = f"sqlite:///{tmp_path}/chats.db"
+    with bench([failing(529), "Hello.", "Hello again.", "And you?"], way, url=url, system="Be kind.") as b:
+        b.params["on_setup_change"] = change
+        own, other = b.start(), b.start()
+        instructed(b, own, "Speak of gardens.")
+        instructed(b, own, "Speak of gardens.")
+        with pytest.raises(anthropic.APIStatusError):
+            b.say(own, "Hi.")
+        with opened(url) as others:
+            b.reply(others.chat(own.branch), None)
+            b.reply(others.chat(own.branch), "And now?")
+            branch = others.chat(own.branch).edit(2, "Good morning.")
+            assert not isinstance(branch, Refused)
+            b.reply(branch, None)
+        assert [request["system"] for request in b.api.requests] == ["Speak of gardens."] * 4
+        assert b.api.reports == []
+        assert other.conversations.service.annotator.instructions(other.branch) is None
+
+
+def test_a_system_prompt_is_given_once_and_before_the_first_answer() -> None:
+    with bench(["Hello.", "Hello."], system="Be kind.") as b:
+        own, late = b.start(), b.start()
+        instructed(b, own, [PROMPT])
+        with pytest.raises(SetupChanged, match="another system prompt"):
+            instructed(b, own, "Be rude.")
+        b.reply(late, "Hi.")
+        with pytest.raises(SetupChanged, match="was answered before"):
+            instructed(b, late, "Be rude.")
+        b.reply(own, "Hi.")
+        instructed(b, own, [PROMPT])
+        with pytest.raises(ValueError, match="1,000,000 are the most"):
+            instructed(b, b.start(), "x" * 1_000_000)
+        with pytest.raises(ValueError, match="surrogate"):
+            instructed(b, b.start(), "\ud800")
+        assert [request["system"] for request in b.api.requests] == ["Be kind.", [PROMPT]]
+
+
+def test_it_is_erased_with_the_words() -> None:
+    """And nobody can give it without annotations."""
+    with bench([]) as b:
+        chat = b.start()
+        instructed(b, chat, "Speak of gardens.")
+        erased = b.chats.erase_conversation(chat.branch, by=chat.user, cause=ErasureCause.LEGAL)
+        assert not isinstance(erased, Refused)
+        annotator = b.chats.service.annotator
+        assert annotator.instructions(chat.branch) is None
+        b.chats.service.ports.annotations = None
+        assert annotator.instructions(chat.branch) is None
+        with pytest.raises(ValueError, match="opened without annotations"):
+            instructed(b, chat, "Speak of gardens.")

@@ -4,6 +4,7 @@ A turn's logic is in `turn`, streams are in `streams`. Here is what an embedder 
 drive a turn: waiting and awaiting.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
 from contextlib import closing
@@ -29,11 +30,13 @@ from .in_thread import InThread
 from .leaving_out import OnFull
 from .params import check_client, check_params, check_tools, messages_of
 from .running import Functions
-from .setup import OnChange
+from .setup import OnChange, SetupChanged
 from .streams import AsyncStream, Stream
 from .turn import REFUSES, Terms, go_on, resume, say
-from .words import kept_user
+from .words import carried, kept_user, plain
 
+MOST_SYSTEM = 1_000_000
+"""How many characters a conversation's own system prompt may have, as JSON."""
 ASKS = "Please end this conversation."
 CONFIRMS = "Yes, end it. I know that this is permanent."
 
@@ -215,6 +218,20 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
         return say(self.terms, chat, content, asks=asks, confirms=confirms, sent_as=sent_as, streams=streams)
 
 
+def _instructed(chat: Chat, system: Any) -> None:
+    """Give a conversation its own system prompt."""
+    words = json.dumps(carried(plain(system)), ensure_ascii=False)
+    if len(words) > MOST_SYSTEM:
+        raise ValueError(f"system: {len(words):,} characters were passed, and {MOST_SYSTEM:,} are the most")
+    conversations, tree = chat.conversations, chat.state.conversation
+    answered = any(state.answered_by for state in conversations.tree(tree).values())
+    had = conversations.service.annotator.instructions(tree)
+    if had is None and answered:
+        raise SetupChanged("this conversation was answered before it had a system prompt of its own; start another one")
+    if conversations.service.annotator.instruct(tree, words) != words:
+        raise SetupChanged("this conversation has another system prompt of its own; start another one")
+
+
 def _edited(chat: Chat, turn: int, content: Any, sent_as: str | None) -> Chat | Refused:
     """Open a branch on which `content`, text or blocks, stands in place of a user turn."""
     words = kept_user(content)
@@ -235,6 +252,22 @@ class Claude(_Claude[SyncClient, Assessor, Outcome, Stream]):
     @staticmethod
     def _small(client: SyncClient) -> Assessor:
         return ClaudeAssessor(client)
+
+    def instruct(self, chat: Chat, system: Any) -> None:
+        """Give a conversation a system prompt of its own, before its first answer, in place of that of this Claude.
+
+        It is kept beside the log, sealed, and erased with the words; every Claude that answers the conversation uses
+        it, in another process too. Given again, the same one does no harm.
+
+        Args:
+            chat: any branch of the conversation.
+            system: the prompt, as the API takes it; 1,000,000 characters at most.
+
+        Raises:
+            SetupChanged: the conversation has another one, or was answered without.
+            ValueError, TypeError: no request can carry it.
+        """
+        _instructed(chat, system)
 
     def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`, yet to be answered: `resume` does."""
@@ -283,6 +316,10 @@ class AsyncClaude(_Claude[AsyncClient, AsyncAssessor, Coroutine[Any, Any, Outcom
     @staticmethod
     def _small(client: AsyncClient) -> AsyncAssessor:
         return AsyncClaudeAssessor(client)
+
+    async def instruct(self, chat: Chat, system: Any) -> None:
+        """Give a conversation a system prompt of its own. See `Claude.instruct`."""
+        await anyio.to_thread.run_sync(_instructed, chat, system)
 
     async def edit(self, chat: Chat, turn: int, content: Any, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`. See `Claude.edit`."""

@@ -8,6 +8,7 @@ messages, and how a turn is kept.
 Only `tool_use` blocks of the answer to the very request that was sent have effect; no text is ever looked at.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -72,12 +73,17 @@ class Terms:
     on_full: OnFull = "raise"
     _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
-    def setup(self, categories: tuple[str, ...]) -> Setup:
-        """Return the system prompt and the tools of a conversation that begins now."""
+    def setup(self, categories: tuple[str, ...], own: str | None = None) -> Setup:
+        """Return the system prompt and the tools of a conversation that begins now; with its `own` prompt, as JSON."""
+        if own is not None:
+            return self._setup(json.loads(own), categories)
         if categories not in self._setups:
-            ours = [_declared(tool) for tool in declarations(categories)]
-            self._setups[categories] = Setup(self.system, self.tools, ours, self.on_setup_change)
+            self._setups[categories] = self._setup(self.system, categories)
         return self._setups[categories]
+
+    def _setup(self, system: Any, categories: tuple[str, ...]) -> Setup:
+        ours = [_declared(tool) for tool in declarations(categories)]
+        return Setup(system, self.tools, ours, self.on_setup_change)
 
 
 def say(
@@ -168,7 +174,10 @@ class Turn:
         self.guard = Guard(chat, assessor=terms.assessor, case=self._case)
         self.chat, state = self.guard.chat, self.guard.state
         self.history = terms.histories.upto(chat, state)
-        self.setup = terms.setup(state.policy.categories)
+        own = None
+        if self.history.setup is None or terms.on_setup_change == "refuse":
+            own = chat.conversations.service.annotator.instructions(state.conversation)
+        self.setup = terms.setup(state.policy.categories, own)
         self.params = self.setup.resumed(self.history.setup)
         self.messages: list[dict[str, Any]] = []
         self.left = LeftOut(since=self.history.since)
