@@ -64,6 +64,26 @@ def test_events_of_a_command_that_are_counted_otherwise_are_found(
     assert found(run, url) == [(*place, ["structure-command"])]
 
 
+@pytest.mark.parametrize(
+    ("tampered", "place"),
+    [
+        ("UPDATE branches SET ended = 3 WHERE position = 1", ("c", 1)),
+        ("DELETE FROM branches WHERE position = 1", ("c", 1)),
+        ("UPDATE branches SET branched = 1 - branched WHERE position = 1", ("c", 1)),
+        ("INSERT INTO branches VALUES (999, 999, NULL, 0)", ("position-999", 0)),
+    ],
+)
+def test_a_list_that_was_tampered_with_is_found(
+    run: Callable[..., Result], url: str, tampered: str, place: tuple[str, int]
+) -> None:
+    """Pages are read from it, and no event differs."""
+    run("audit", url)
+    in_database(url, tampered)
+    assert (*place, ["structure-state"]) in found(run, url)
+    run("migrate", url)
+    run("audit", url)
+
+
 def test_it_matters__the_command_would_take_effect_once_more(run: Callable[..., Result], tmp_path: Path) -> None:
     """On SQLite, which knows it by the count alone; two appends that follow each other look like one in the log."""
     url = f"sqlite:///{tmp_path}/log.db"

@@ -176,6 +176,7 @@ def audit(
         replayed,
         without_collector,
         wrong_counts,
+        wrong_lists,
         wrong_snapshots,
     )
     from lastresort.projections import audit as replay
@@ -196,6 +197,7 @@ def audit(
             with without_collector():
                 report = replayed(conversations.store, read_twice, edition=edition)
             findings = report.findings + wrong_counts(conversations)
+            findings = findings or wrong_lists(conversations)  # without which a branch may not be found at all
             if not findings:
                 findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})
                 findings += wrong_snapshots(conversations)

@@ -58,12 +58,18 @@ REBUILD = (("DELETE FROM {schema}branches", ()), (f"INSERT INTO {{schema}}branch
 """Statements that make the lists again."""
 
 _REBUILT, _HELD = f"SELECT * FROM ({_FROM_THE_LOG}) AS rebuilt", "SELECT * FROM {schema}branches"
-STALE_BRANCHES = (
-    "SELECT count(DISTINCT position) FROM "
+_DIFFERING = (
     f"(SELECT * FROM ({_REBUILT} EXCEPT {_HELD}) AS missing UNION "
     f"SELECT * FROM ({_HELD} EXCEPT {_REBUILT}) AS wrong) AS differing"
 )
+STALE_BRANCHES = f"SELECT count(DISTINCT position) FROM {_DIFFERING}"
 """Counts the branches that are not listed as the log has them."""
+
+WRONGLY_LISTED = (
+    "SELECT DISTINCT differing.position, e.originator_id, e.originator_version "
+    f"FROM {_DIFFERING} LEFT JOIN {{events}} e ON e.{{position}} = differing.position ORDER BY differing.position"
+)
+"""Where those of them begin: the position in the log, and the branch and version, null if no event stands there."""
 
 Statement = tuple[str, Sequence[Any]]
 

@@ -9,7 +9,7 @@ from lastresort.application.ports import Append, Head, List, ListRow, Place
 from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, unpacked
-from .derived import LISTS, REBUILD, STALE_BRANCHES, Statement
+from .derived import LISTS, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement
 from .rows import (
     AT_ONCE,
     ENDS,
@@ -260,6 +260,16 @@ class SQLStore(ABC):
     def stale_branches(self) -> int:
         """Return how many branches are not listed as the log has them."""
         return int(self._read(STALE_BRANCHES)[0][0])
+
+    def wrongly_listed(self) -> list[tuple[str, int]]:
+        """Return where the branches begin that are not listed as the log has them.
+
+        What is listed and is not in the log goes by its position there: `position-7`, and version 0.
+        """
+        rows = self._read(WRONGLY_LISTED)
+        return [
+            (f"position-{position}" if branch is None else branch, version or 0) for position, branch, version in rows
+        ]
 
     # --- snapshots ------------------------------------------------------------------------------------------------
 

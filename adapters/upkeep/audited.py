@@ -64,6 +64,18 @@ def wrong_counts(conversations: Conversations) -> tuple[Finding, ...]:
     )
 
 
+def wrong_lists(conversations: Conversations) -> tuple[Finding, ...]:
+    """Return a finding for each branch that the lists, which `page` reads, have otherwise than the log."""
+    store = conversations.store
+    if not isinstance(store, SQLStore):
+        return ()
+    detail = "the lists have this branch otherwise than the log; `lastresort migrate` makes them again"
+    return tuple(
+        Finding(branch=branch, version=version, rules=("structure-state",), detail=detail)
+        for branch, version in store.wrongly_listed()
+    )
+
+
 def wrong_snapshots(conversations: Conversations) -> tuple[Finding, ...]:
     """Return a finding for each snapshot in use that is not what the log adds up to."""
     store, snapshots = conversations.store, conversations.service.ports.snapshots
