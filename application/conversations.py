@@ -11,7 +11,7 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.events import RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import FIRST, Actor, ActorKind, ErasureCause, HoldReason, LegalHold, Mode
+from lastresort.domain.values import LATEST, Actor, ActorKind, ErasureCause, HoldReason, LegalHold, Mode
 
 from .accounts import (
     AccountErasure,
@@ -86,7 +86,7 @@ class Conversations:
         policy: Policy | None = None,
         conversation: str | None = None,
         arm: str | None = None,
-        law: int = FIRST,
+        law: int = LATEST,
         mode: Mode = Mode.ENFORCED,
         experiment: Experiment | None = None,
         by: Actor | None = None,

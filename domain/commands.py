@@ -9,7 +9,7 @@ from pydantic import StrictBool
 
 from .policy import Terms
 from .values import (
-    FIRST,
+    LATEST,
     About,
     Actor,
     AppealOutcome,
@@ -50,7 +50,7 @@ class StartConversation(CommandBase):
     policy: Terms
     model: Id
     arm: Id | None = None
-    law: Edition = FIRST
+    law: Edition = LATEST
     mode: Mode = Mode.ENFORCED
 
 

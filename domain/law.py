@@ -23,12 +23,14 @@ class Missing(NamedTuple):
     """Why a rule does not allow an event: text for people, and numbers for programs where there are any.
 
     `have` of `need` is a count (failed redirections, say); `at` is the version on the path that the text is about.
+    `by_opinion`: all that the rule lacks is somebody's word on the risk, and one that sees none could give it.
     """
 
     text: str
     have: int | None = None
     need: int | None = None
     at: int | None = None
+    by_opinion: bool = False
 
 
 Predicate = Callable[[Conversation, Any], Missing | None]

@@ -307,11 +307,15 @@ def RISK_WAS_CHECKED(state: Conversation, event: ConversationEnded) -> Missing |
 def unchecked(state: Conversation) -> Missing | None:
     unit = state.unit
     if unit is not None and unit.at_risk:
-        return Missing(f"a verdict on the unit at {unit.turn} sees a risk, or cannot tell", at=unit.turn)
+        # From edition 2 on, who could not tell may say later what they see.
+        doubt = state.law > 1 and not unit.risk_seen
+        text = f"a verdict on the unit at {unit.turn} sees a risk, or cannot tell"
+        return Missing(text, at=unit.turn, by_opinion=doubt)
     if unit is not None and any(kind in state.policy.trusted_for_risk for kind in unit.safe_by):
         return None
     trusted = " or ".join(state.policy.trusted_for_risk) or "anyone whose word would count"
-    return Missing(f"the turn at {latest(state)} was not judged free of risk by {trusted}", at=latest(state))
+    text = f"the turn at {latest(state)} was not judged free of risk by {trusted}"
+    return Missing(text, at=latest(state), by_opinion=unit is not None and bool(state.policy.trusted_for_risk))
 
 
 @rule("cleared-by-authority", "ours", RiskCleared)

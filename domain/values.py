@@ -31,10 +31,8 @@ Edition = Annotated[int, Field(strict=True, ge=1, le=2**53)]
 EDITIONS = (1, 2)
 """The editions that this program knows."""
 
-FIRST: Edition = 1
-"""The edition that a conversation starts in unless it is started in another."""
 LATEST: Edition = EDITIONS[-1]
-"""The newest edition."""
+"""The newest edition, which a conversation starts in unless it is started in another."""
 
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 """A day as ISO 8601 writes it: 2026-07-31."""

@@ -77,6 +77,13 @@ def transcripts(path: Path) -> Path:
     )
 
 
+def wishes(path: Path) -> Path:
+    """A user who asks to end and confirms it, and nobody who looked at the risk: the law refuses."""
+    said: list[dict[str, Any]] = [{"asks_to_end": True}, {"verdict": "productive", "confirms_end": True}]
+    turns = [{"role": "user", "text": "Please end this.", **one} for one in said]
+    return write(path, {"conversation": "t-1", "account": "a", "turns": turns})
+
+
 def as_json(result: Result) -> Any:
     """Read what was printed: one line of JSON, and nothing else."""
     assert result.stdout.count("\n") == 1

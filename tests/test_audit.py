@@ -75,12 +75,12 @@ TAMPERED: list[tuple[str, Callable[[Log], Log], dict[int, set[str]]]] = [
     (
         "the category is another",
         lambda log: edited(log, 22, category="threats"),
-        {22: {"warned-first", "still-harmful", "evidence-is-true"}},
+        {22: {"warned-first", "evidence-is-true"}},  # its group is the warning's, and it is not what was warned of
     ),
     (
         "the category is harmless",
         lambda log: edited(log, 22, category="boredom"),
-        {22: {"warned-first", "still-harmful", "evidence-is-true", "grave-enough"}},
+        {22: {"warned-first", "still-harmful", "evidence-is-true", "grave-enough", "named-category"}},
     ),
     (
         "the warning did not say what would follow",
@@ -89,7 +89,7 @@ TAMPERED: list[tuple[str, Callable[[Log], Log], dict[int, set[str]]]] = [
     ),
     (
         "the warning was about something else",
-        lambda log: edited(log, 17, category="threats"),
+        lambda log: edited(log, 17, category="mass-violence"),
         {17: {"still-harmful"}, 20: {"hope-exhausted"}, 22: {"warned-first", "evidence-is-true"}},
     ),
     (
@@ -199,7 +199,7 @@ def test_a_finding_says_what_is_missing(ending: Log) -> None:
     """For each rule, in numbers and versions."""
     report = audit(instead(ending, 9, LEFT))
     assert [finding.detail for finding in report.findings] == [
-        "redirected-first: failed redirections: 2 of 3 in this episode",
+        "redirected-first: redirections: 2 of 3 in this episode",
         "redirected-first: failed redirections: 2 of 3 in this episode; "
         "evidence-is-true: not what the log says: evidence",
     ]
@@ -210,7 +210,7 @@ def test_an_ineligible_model_is_found_out(ending: Log) -> None:
     policy = Policy(name="strict", eligible_models=("other-*",))
     begun = event_at(ending, 1).model_copy(update={"policy": policy, "policy_hash": policy.hash})
     log = edited(instead(ending, 1, begun), 22, policy_hash=policy.hash)
-    assert breaches(log) == {22: {"eligible-model"}}
+    assert breaches(log) == {17: {"true-warnings"}, 20: {"eligible-model"}, 22: {"eligible-model"}}
 
 
 def test_a_missing_proposal_is_found_out(ending: Log) -> None:

@@ -166,7 +166,7 @@ def test_an_ended_chat_goes_on_as_a_branch(way: Way) -> None:
         ([harm(), END], "no warning of abuse stands"),
         ([END_ON_REQUEST], "no request of the user stands"),
         ([WARN], "the latest unit is judged by nobody"),
-        ([harm(), WARN], "failed redirections: 0 of 3 in this episode"),
+        ([harm(), WARN], "redirections: 0 of 3 in this episode"),
         ([REDIRECT], "the unit is judged by nobody"),
         ([HOPELESS], "no complete warning stands that was tested"),
     ],
@@ -198,8 +198,8 @@ def test_a_refused_warning_is_on_record(way: Way) -> None:
     attempt = [one.event for one in chat.path if isinstance(one.event, AttemptRefused)]
     early = [one.event for one in branch.path if isinstance(one.event, AttemptRefused)]
     assert [refused.attempted for refused in attempt + early] == ["WarningGiven"] * 3
-    assert attempt[0].rules == ("redirected-first",)
-    assert early[0].rules == ("redirected-first", "still-harmful")
+    assert attempt[0].rules == ("redirected-first", "true-warnings")
+    assert early[0].rules == ("redirected-first", "still-harmful", "true-warnings")
     assert [refusal.rules for refusal in reply.refusals] == [refused.rules for refused in attempt]
     assert audit(b.chats.store.log()).findings == ()
 

@@ -1,11 +1,13 @@
 """When a second opinion is asked for, and what it makes of a warning or an ending."""
 
+from typing import Any
+
 import pytest
 
 from lastresort import Policy, Risk
 from lastresort.adapters.claude import Ended, Opinion
 from lastresort.adapters.loopback import Answer, Scripted, tool_use
-from lastresort.domain.values import SecondOpinion
+from lastresort.domain.values import EDITIONS, SecondOpinion
 
 from .claude_kit import (
     ABUSE,
@@ -14,6 +16,7 @@ from .claude_kit import (
     END,
     ENDING,
     EVERY_WAY,
+    REDIRECT,
     SECOND,
     WARN,
     Way,
@@ -24,6 +27,7 @@ from .claude_kit import (
     kinds,
     redirecting,
     results,
+    warning,
 )
 from .loopback_kit import LOOK_UP
 from .oracle import unlawful
@@ -139,18 +143,64 @@ def test_a_human_opens_the_gate_with_a_verdict_before_the_answer(way: Way, in_ti
 @BOTH
 @pytest.mark.parametrize("when", [SecondOpinion.AT_GATE, SecondOpinion.EVERY_TURN])
 @pytest.mark.parametrize("risk", [None, Risk.UNKNOWN, Risk.POSSIBLE])
-def test_only_the_law_stands_between_the_model_and_a_warning(way: Way, when: SecondOpinion, risk: Risk | None) -> None:
-    """Edition 1 of it takes a warning although the assessor sees a risk that holds nothing, or says nothing yet."""
+@pytest.mark.parametrize("law", EDITIONS)
+def test_only_the_law_stands_between_the_model_and_a_warning(
+    way: Way, when: SecondOpinion, risk: Risk | None, law: int
+) -> None:
+    """Edition 1 of it takes a warning although the assessor sees a risk that holds nothing, or says nothing yet. From
+    edition 2 on it is refused, and the model is told why."""
     opinion: Opinion | None = SECOND
-    with bench(brink(), way, assessor=lambda case: opinion) as b:
-        chat = b.start(policy=Policy(name="slow-to-hold", hold_on=(Risk.IMMINENT,), second_opinion=when))
+    with bench([*brink(), "A garden, then."][: 8 + (law > 1)], way, assessor=lambda case: opinion) as b:
+        policy = Policy(name="slow-to-hold", hold_on=(Risk.IMMINENT,), second_opinion=when)
+        chat = b.start(policy=policy, law=law)
         for _ in range(3):
             b.reply(chat)
         opinion = SECOND.model_copy(update={"risk": risk}) if risk else None
         reply = b.reply(chat)
-    assert kinds(reply.recorded)[-1] == "WarningGiven"
-    assert (reply.refusals, reply.holding) == ((), False)
+        told = results(b.api.requests[7])
+    assert ("WarningGiven" in kinds(reply.recorded)) is (law == 1)
+    assert reply.holding is False
     assert unlawful(chat.path) == []
+    if law > 1:
+        assert [refusal.rules for refusal in reply.refusals] == [("true-warnings",)]
+        assert told[-1].startswith("Refused. ")
+        assert ("was not judged free of risk by" if risk is None else "sees a risk, or cannot tell") in told[-1]
+
+
+@BOTH
+@pytest.mark.parametrize(("when", "asked"), [(SecondOpinion.AT_GATE, 1), (SecondOpinion.NEVER, 0)])
+def test_a_warning_asks_the_assessor_once_it_is_all_that_lacks(way: Way, when: SecondOpinion, asked: int) -> None:
+    """And not before, in vain; and never if the policy says so, which the model is told."""
+    cases = []
+
+    def judge(case: object) -> Opinion:
+        cases.append(case)
+        return SECOND
+
+    early: list[Scripted] = [Answer([harm(), WARN, REDIRECT]), "A garden, say?"]
+    with bench([*early, *brink()[2:], "Well."], way, assessor=judge) as b:
+        chat = b.start(policy=Policy(name="own", second_opinion=when))
+        for _ in range(3):
+            b.reply(chat)
+        assert cases == []
+        reply = b.reply(chat)
+        told = results(b.api.requests[7])
+    assert len(cases) == asked
+    assert ("WarningGiven" in kinds(reply.recorded)) is (asked == 1)
+    assert ("was not judged free of risk by assessor or operator" in told[-1]) is (asked == 0)
+    assert unlawful(chat.path) == []
+
+
+@BOTH
+def test_an_assessor_that_could_not_tell_is_asked_again_in_the_next_turn(way: Way) -> None:
+    """Its doubt about a turn that is over is not one about the next."""
+    opinions: list[Any] = [SECOND.model_copy(update={"risk": Risk.UNKNOWN}), SECOND]
+    with bench([*brink()[:7], "A garden?", *warning()], way, assessor=lambda case: opinions.pop(0)) as b:
+        chat = b.start()
+        for _ in range(5):
+            reply = b.reply(chat)
+    assert "WarningGiven" in kinds(reply.recorded)
+    assert opinions == []
 
 
 @BOTH

@@ -3,8 +3,8 @@
 import anthropic
 import pytest
 
-from lastresort import Ground, Risk
-from lastresort.adapters.claude import Case, Outcome
+from lastresort import Actor, ActorKind, Ground, Risk
+from lastresort.adapters.claude import Case, Ended, Outcome
 from lastresort.adapters.loopback import Answer, failing, text
 from lastresort.adapters.turns.notes import ASKED, HOLD
 
@@ -96,7 +96,7 @@ def test_a_confirmed_wish_that_was_answered_is_put_to_the_assessor_again(way: Wa
 @BOTH
 @pytest.mark.parametrize("risk", [Risk.UNKNOWN, Risk.POSSIBLE])
 def test_a_confirmed_wish_that_a_risk_stands_in_the_way_of_is_not_granted_later(way: Way, risk: Risk) -> None:
-    """And nobody is asked about it again: one doubt is enough."""
+    """And nobody is asked about it again: one doubt is enough, until whoever had it has looked again."""
     cases = []
 
     def judge(case: Case) -> object:
@@ -108,10 +108,12 @@ def test_a_confirmed_wish_that_a_risk_stands_in_the_way_of_is_not_granted_later(
         b.reply(chat, "Please end this.", asks_to_end=True)
         b.reply(chat, "Yes.", confirms_end=True)
         chat.refresh()
-        chat.judge(CALM.verdict, risk=Risk.NONE)
+        chat.judge(CALM.verdict, risk=Risk.NONE, by=Actor(kind=ActorKind.ASSESSOR, id="another"))
         assert b.say(chat, None).text == "I am here."
+        assert chat.state.ended is None
+        chat.judge(CALM.verdict, risk=Risk.NONE)
+        assert isinstance(b.say(chat, None), Ended) is (risk is Risk.UNKNOWN)
     assert len(cases) == 1
-    assert chat.state.ended is None
 
 
 @BOTH

@@ -12,7 +12,7 @@ from lastresort import PROFILES, RULES, About, Policy
 from lastresort.adapters.console.cli import main
 from lastresort.domain.values import Risk, Verdict
 
-from .cli_kit import LASTRESORT, as_json, run, shell, transcripts, url, write
+from .cli_kit import LASTRESORT, as_json, run, shell, transcripts, url, wishes, write
 from .stores import counting, opened, started
 
 __all__ = ["run", "url"]
@@ -155,6 +155,7 @@ def test_why_as_json(run: Callable[..., Result], url: str) -> None:
         "have": 0,
         "need": 3,
         "at": None,
+        "by_opinion": False,
     }
     assert {one["rule"] for one in found["user_request"]} == {"confirmed-later", "proposed-first"}
 
@@ -171,7 +172,7 @@ def test_an_audit_as_json(run: Callable[..., Result], url: str) -> None:
         ("c", 17, ["redirected-first"]),
         ("c", 22, ["redirected-first", "evidence-is-true"]),
     ]
-    assert found["findings"][0]["detail"] == "redirected-first: failed redirections: 2 of 3 in this episode"
+    assert found["findings"][0]["detail"] == "redirected-first: redirections: 2 of 3 in this episode"
 
 
 def test_an_import_as_json(run: Callable[..., Result], url: str) -> None:
@@ -324,9 +325,9 @@ def test_an_audit_compares_live_states_with_the_log(
 def test_a_simulation_is_summed_up(run: Callable[..., Result]) -> None:
     """By kind, and by rule where attempts were refused."""
     options = ["--store", "sqlite:///new.db", "--model", "another", "--policy", "2025-08"]
-    out = run("simulate", transcripts(Path("in.jsonl")), *options).stdout
-    assert " ".join(out.split()).count("eligible-model │ 1") == 1
-    assert " ".join(out.split()).count("conversations │ 2") == 1
+    out = run("simulate", wishes(Path("in.jsonl")), *options).stdout
+    assert " ".join(out.split()).count("risk-was-checked │ 1") == 1
+    assert " ".join(out.split()).count("conversations │ 1") == 1
 
 
 def test_the_law_is_printed(run: Callable[..., Result]) -> None:

@@ -16,7 +16,7 @@ from click.testing import Result
 
 from lastresort.adapters.console.cli import main
 
-from .cli_kit import LASTRESORT, run, shell, transcripts
+from .cli_kit import LASTRESORT, run, shell, transcripts, wishes
 from .cli_page import helps
 from .stores import ROOT, opened, started
 
@@ -175,9 +175,8 @@ def test_a_reader_that_goes_away_is_no_finding(url: str, tmp_path: Path) -> None
 def test_exit_statuses_are_said_where_people_look(run: Callable[..., Result]) -> None:
     """In the help; what the law refuses in a conversation is no failure of the command that plays it."""
     assert "Exit status: 0 done, and fine; 1 findings or refusals" in " ".join(run("--help").stdout.split())
-    path = transcripts(Path("in.jsonl"))
-    played = run("simulate", path, "--store", "sqlite:///new.db", "--model", "another", "--json")
-    assert json.loads(played.stdout)["refusals"] == {"eligible-model": 1}
+    played = run("simulate", wishes(Path("in.jsonl")), "--store", "sqlite:///new.db", "--json")
+    assert json.loads(played.stdout)["refusals"] == {"risk-was-checked": 1}
     assert json.loads(run("why", "t-1", "--store", "sqlite:///new.db", "--json", status=1).stdout)["last_resort"]
 
 

@@ -123,6 +123,7 @@ def test_a_log_that_is_not_whole_is_for_the_audit(run: Callable[..., Result], lo
         "event": {"by": ended["by"]},
     }
     again = {**unlawful, "position": 3, "version": 3, "command_id": "y", "kind": "EndRequested"}
+    unlawful["schema_version"] = again["schema_version"] = 1
     again["event"] = {"by": ended["by"], "turn": 1}
     log.write_text("".join(json.dumps(line) + "\n" for line in (first, unlawful, again)))
     run("audit", log, status=1)

@@ -100,7 +100,7 @@ def test_a_log_that_is_there_already_is_not_imported(run: Callable[..., Result],
 def test_a_policy_from_a_file_governs(run: Callable[..., Result]) -> None:
     """Or is named with its line, if it cannot be."""
     path = transcripts(Path("in.jsonl"))
-    Path("mine.toml").write_text('name = "mine"\nmin_failed_redirections = 2\n')
+    Path("mine.toml").write_text('name = "mine"\nmin_failed_redirections = 2\nmin_redirections_to_warn = 2\n')
     run("simulate", path, "--store", "sqlite:///new.db", "--policy", "mine.toml")
     (row,) = as_json(run("views", "ended", "--store", "sqlite:///new.db", "--json"))["ended"]
     assert (row["policy_name"], len(row["evidence"]["redirections"])) == ("mine", 2)

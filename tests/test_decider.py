@@ -80,6 +80,7 @@ def test_a_start(given: Tell) -> None:
             policy_hash=default.hash,
             model=MODEL.id,
             arm=None,
+            law=2,
         )
     )
 
@@ -152,7 +153,11 @@ def test_a_branch(given: Tell) -> None:
             ),
         ),
         ((), LEFT, log.UserLeft(by=USER)),
-        ((), policy_changed(policy()), log.PolicyChanged(by=OPERATOR, policy=policy(), policy_hash=policy().hash)),
+        (
+            (),
+            policy_changed(policy()),
+            log.PolicyChanged(by=OPERATOR, policy=policy(), policy_hash=policy().hash, law=2),
+        ),
         ((), model_changed(), log.ModelChanged(by=OPERATOR, model=ANOTHER_MODEL.id)),
         ((), FEEDBACK, log.FeedbackGiven(by=USER, rating=Rating.DOWN, content=None)),
         ((ENDED,), APPEALED, log.AppealFiled(by=USER, content=None)),
@@ -221,16 +226,15 @@ def test_a_refusal_says_in_numbers_and_versions_what_is_missing(given: Tell) -> 
     """For programs, beside the text for people."""
     refusal = must_be(Refused, given(STARTED, ABUSED, ANSWERED).when(warned()).decision)
     assert refusal.broken == (
-        law.Broken(
-            "redirected-first", law.Missing("failed redirections: 0 of 3 in this episode", have=0, need=3, at=None)
-        ),
+        law.Broken("redirected-first", law.Missing("redirections: 0 of 3 in this episode", have=0, need=3, at=None)),
     )
-    assert str(refusal) == ("WarningGiven refused: redirected-first: failed redirections: 0 of 3 in this episode")
+    assert str(refusal) == ("WarningGiven refused: redirected-first: redirections: 0 of 3 in this episode")
     (at_risk,) = must_be(Refused, given(STARTED, SAID, AT_RISK).when(PROPOSED).decision).broken
     assert at_risk.missing == law.Missing("open risks: risk", have=1, need=0)
     too_early = given(STARTED, *THREE_FAILED_REDIRECTIONS, SAID, ANSWERED).when(warned()).decision
-    (still_pending,) = must_be(Refused, too_early).broken
-    assert still_pending.missing.at == 16
+    not_judged, not_looked_at = must_be(Refused, too_early).broken
+    assert (not_judged.missing.at, not_judged.missing.by_opinion) == (16, False)
+    assert (not_looked_at.missing.at, not_looked_at.missing.by_opinion) == (16, True)
 
 
 def test_the_rules_of_a_refusal_are_named_once() -> None:

@@ -103,7 +103,7 @@ class _Unsealed:
 
 def last_resort(chats: Conversations) -> None:
     """An ending after a tested warning, refused too early; feedback, an appeal and its decision; a turn after it."""
-    chat = started(chats)
+    chat = started(chats, law=1)
     thanked(chat)
     done(chat.assistant_turn("With flour and patience."))
     abused(chat)
@@ -119,7 +119,7 @@ def last_resort(chats: Conversations) -> None:
 
 def request(chats: Conversations) -> None:
     """Asked and not confirmed, then asked and confirmed, under the handshake."""
-    chat = started(chats, policy=PROFILES["2026-07"], arm="b")
+    chat = started(chats, policy=PROFILES["2026-07"], arm="b", law=1)
     thanked(chat)
     done(chat.request_end())
     done(chat.assistant_turn("Shall I?"))
@@ -137,7 +137,7 @@ def request(chats: Conversations) -> None:
 
 def branches(chats: Conversations) -> None:
     """Edits and retries, of an ended branch and of branches of branches; words erased on all of them."""
-    chat = ended(started(chats))
+    chat = ended(started(chats, law=1))
     child = done(chat.edit(10, "Let us start anew.", child="d"))
     thanked(child)
     done(child.assistant_turn("Gladly."))
@@ -146,13 +146,13 @@ def branches(chats: Conversations) -> None:
     done(chat.edit(2, "Good morning.", child="f"))
     ended_on_request(grandchild)
     chat.erase(2, cause=ErasureCause.LEGAL, by=OPERATOR)
-    ended_on_request(started(chats, "g"))
+    ended_on_request(started(chats, "g", law=1))
 
 
 def risks(chats: Conversations) -> None:
     """Seen in a verdict, raised by hand, cleared by whom the policy names; a tree holds and is let go together."""
     nurse = Actor(kind=ActorKind.ASSESSOR, id="on-call-nurse")
-    chat = started(chats, policy=Policy(name="ward", may_clear_risk=("on-call-nurse",)))
+    chat = started(chats, policy=Policy(name="ward", may_clear_risk=("on-call-nurse",)), law=1)
     abused(chat)
     redirected(chat)
     done(chat.user_turn("I cannot go on."))
@@ -168,7 +168,7 @@ def risks(chats: Conversations) -> None:
 
 def terms(chats: Conversations) -> None:
     """The policy and the model change in the middle of an episode; the stricter numbers govern, the warning lapses."""
-    chat = started(chats, policy=Policy(name="lenient", min_failed_redirections=2))
+    chat = started(chats, policy=Policy(name="lenient", min_failed_redirections=2), law=1)
     for _ in range(2):
         abused(chat)
         redirected(chat)
@@ -187,7 +187,7 @@ def terms(chats: Conversations) -> None:
 
 def holds(chats: Conversations) -> None:
     """Words that are held are not erased, on any branch, in either edition; a hold is set, changed and released."""
-    old = started(chats)
+    old = started(chats, law=1)
     thanked(old)
     new = started(chats, "n", law=2)
     thanked(new)
@@ -222,7 +222,7 @@ def shadow(chats: Conversations) -> None:
 
 def second_edition(chats: Conversations) -> None:
     """It goes over from the first edition; mild harm, a relapse, a group, a wrong ending that leaves nothing."""
-    chat = started(chats)
+    chat = started(chats, law=1)
     abused(chat)
     redirected(chat)
     done(chat.change_policy(Policy.default(), law=2, by=OPERATOR))

@@ -14,7 +14,7 @@ from lastresort.adapters.turns.assessor import Case, Opinion
 from lastresort.adapters.turns.guard import Guard
 from lastresort.adapters.turns.replies import Ended, Overtaken, Reply
 from lastresort.adapters.turns.tools import CALLS, END, HARM, WARN
-from lastresort.domain.values import SecondOpinion
+from lastresort.domain.values import EDITIONS, SecondOpinion
 from lastresort.projections import audit
 
 from .claude_kit import kinds
@@ -306,12 +306,25 @@ def test_without_an_opinion_that_agrees_nothing_ends(chats: Conversations, said:
 
 @pytest.mark.parametrize("said", [None, AGREES.model_copy(update={"risk": Risk.UNKNOWN})])
 def test_only_the_law_stands_between_a_model_and_a_warning(chats: Conversations, said: Opinion | None) -> None:
-    """Edition 1 of it asks no assessor of risk before a warning."""
-    model, chat = agreeing(*TO_THE_BRINK), start(chats)
-    for _ in range(3):
-        model.say(chat, ABUSE)
-    model.assessor = lambda case: said
-    assert kinds(reply(model.say(chat, ABUSE)).recorded)[-1] == "WarningGiven"
+    """Edition 1 of it asks no assessor of risk before a warning; from edition 2 on there is none without its word."""
+    for law in EDITIONS:
+        model, chat = agreeing(*TO_THE_BRINK), start(chats, law=law)
+        for _ in range(3):
+            model.say(chat, ABUSE)
+        model.assessor = lambda case: said
+        answer = reply(model.say(chat, ABUSE))
+        assert ("WarningGiven" in kinds(answer.recorded)) is (law == 1)
+        assert [refusal.rules for refusal in answer.refusals] == [("true-warnings",)] * (law > 1)
+        assert model.told[-1][-1].startswith("Refused. " if law > 1 else "Noted. ")
+
+
+def test_an_assessor_is_asked_before_a_warning_once_nothing_else_lacks(chats: Conversations) -> None:
+    model, chat = agreeing(Says("", (ABUSIVE, WARNS, LEADS_AWAY)), "A garden?", *TO_THE_BRINK[2:]), start(chats)
+    for opinions in (0, 0, 0, 1):
+        recorded = kinds(reply(model.say(chat, ABUSE)).recorded)
+        assert recorded.count("TurnAssessed") == 1 + opinions
+    assert recorded[-1] == "WarningGiven"
+    assert unlawful(chat.path) == []
 
 
 def test_it_needs_no_package_of_a_provider() -> None:

@@ -18,6 +18,7 @@ from .vocabulary import (
     AT_RISK,
     END,
     END_ON_REQUEST,
+    FIRST,
     HARMFUL,
     HOPELESS,
     LEFT,
@@ -99,21 +100,21 @@ def test_redirected_first__three_have_failed(given: Tell) -> None:
 
 def test_redirected_first__one_has_failed(given: Tell) -> None:
     """One redirection in vain is not persistence."""
-    given(STARTED, failed_redirections(1), ANSWERED).when(warned()).refused_by(
+    given(FIRST, failed_redirections(1), ANSWERED).when(warned()).refused_by(
         rules.REDIRECTED_FIRST, lacking="failed redirections: 1 of 3 in this episode"
     )
 
 
 def test_redirected_first__the_third_is_pending(given: Tell) -> None:
     """Silence does not make a redirection fail: only a later unit that is judged harmful does."""
-    given(STARTED, failed_redirections(2), REDIRECTED, LEFT, SAID, ANSWERED).when(warned()).refused_by(
+    given(FIRST, failed_redirections(2), REDIRECTED, LEFT, SAID, ANSWERED).when(warned()).refused_by(
         rules.REDIRECTED_FIRST, rules.STILL_HARMFUL, lacking="failed redirections: 2 of 3 in this episode"
     )
 
 
 def test_redirected_first__harm_that_nobody_redirected(given: Tell) -> None:
     """However long harm goes on: what nobody tried to redirect has not failed to be redirected."""
-    given(STARTED, ABUSED, ANSWERED, ABUSED, ANSWERED, ABUSED, ANSWERED, ABUSED, ANSWERED).when(warned()).refused_by(
+    given(FIRST, ABUSED, ANSWERED, ABUSED, ANSWERED, ABUSED, ANSWERED, ABUSED, ANSWERED).when(warned()).refused_by(
         rules.REDIRECTED_FIRST, lacking="failed redirections: 0 of 3 in this episode"
     )
 
@@ -125,7 +126,7 @@ def test_redirected_first__a_change_of_subject(given: Tell) -> None:
 
 def test_redirected_first__the_episode_closed_in_between(given: Tell) -> None:
     """After two productive units in a row the count begins again."""
-    given(STARTED, THREE_FAILED_REDIRECTIONS, ANSWERED, PRODUCTIVE_UNIT, PRODUCTIVE_UNIT, ABUSED, ANSWERED).when(
+    given(FIRST, THREE_FAILED_REDIRECTIONS, ANSWERED, PRODUCTIVE_UNIT, PRODUCTIVE_UNIT, ABUSED, ANSWERED).when(
         warned()
     ).refused_by(rules.REDIRECTED_FIRST, lacking="failed redirections: 0 of 3 in this episode")
 
@@ -138,8 +139,8 @@ def test_redirected_first__one_productive_unit_in_between(given: Tell) -> None:
 def test_redirected_first__as_many_as_the_policy_asks(given: Tell) -> None:
     """A deployer may ask for two at the least, or for more."""
     lenient, strict = policy(min_failed_redirections=2), policy(min_failed_redirections=4)
-    given(started(lenient), failed_redirections(2), ANSWERED).when(warned()).accepted()
-    given(started(strict), failed_redirections(3), ANSWERED).when(warned()).refused_by(
+    given(started(lenient, law=1), failed_redirections(2), ANSWERED).when(warned()).accepted()
+    given(started(strict, law=1), failed_redirections(3), ANSWERED).when(warned()).refused_by(
         rules.REDIRECTED_FIRST, lacking="failed redirections: 3 of 4 in this episode"
     )
 
@@ -188,10 +189,10 @@ def test_warned_first__of_another_harm_just_now(given: Tell) -> None:
     """A warning that was given in this very unit is of its own category, and of no other."""
     for other in ("abuse", "threats"):
         harm = (SAID, harmful(other))
-        given(STARTED, failed_redirections(3, harm), ANSWERED, warned(other)).when(end("hate")).refused_by(
+        given(FIRST, failed_redirections(3, harm), ANSWERED, warned(other)).when(end("hate")).refused_by(
             rules.WARNED_FIRST, rules.STILL_HARMFUL, rules.HOPE_EXHAUSTED, lacking="no warning of hate stands"
         )
-    given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED).when(end("".join(("ab", "use")))).refused_by(
+    given(FIRST, *THREE_FAILED_REDIRECTIONS, WARNED).when(end("".join(("ab", "use")))).refused_by(
         rules.WARNED_FIRST, rules.HOPE_EXHAUSTED, lacking="no turn since the warning at 17"
     )
 
@@ -210,7 +211,7 @@ def test_warned_first__the_next_turn_is_not_judged(given: Tell) -> None:
 
 def test_warned_first__the_harm_became_another(given: Tell) -> None:
     """A warning speaks of one category: harm of another kind does not test it, and needs a warning of its own."""
-    turned = given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, THREATENED)
+    turned = given(FIRST, *THREE_FAILED_REDIRECTIONS, WARNED, THREATENED)
     turned.when(end("threats")).refused_by(
         rules.WARNED_FIRST, rules.HOPE_EXHAUSTED, lacking="no warning of threats stands"
     )
@@ -219,7 +220,7 @@ def test_warned_first__the_harm_became_another(given: Tell) -> None:
 
 def test_warned_first__assessors_differ_on_the_category(given: Tell) -> None:
     """A warning is tested only by harm that every verdict says to be what it named."""
-    given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, ABUSED, harmful("threats")).when(END).refused_by(
+    given(FIRST, *THREE_FAILED_REDIRECTIONS, WARNED, ABUSED, harmful("threats")).when(END).refused_by(
         rules.WARNED_FIRST, rules.STILL_HARMFUL, rules.HOPE_EXHAUSTED
     )
 
@@ -293,18 +294,18 @@ def test_still_harmful__one_milder_opinion(given: Tell, verdict: Step) -> None:
 
 def test_still_harmful__a_second_turn_that_nobody_judged(given: Tell) -> None:
     """What was said of a unit's first turn does not speak for ending on its second."""
-    given(STARTED, *THREE_FAILED_REDIRECTIONS, SAID, ANSWERED).when(warned()).refused_by(
+    given(FIRST, *THREE_FAILED_REDIRECTIONS, SAID, ANSWERED).when(warned()).refused_by(
         rules.STILL_HARMFUL, lacking="nobody has judged the turn at 16"
     )
-    given(STARTED, *THREE_FAILED_REDIRECTIONS, SAID, HARMFUL, ANSWERED).when(warned()).accepted()
+    given(FIRST, *THREE_FAILED_REDIRECTIONS, SAID, HARMFUL, ANSWERED).when(warned()).accepted()
 
 
 def test_still_harmful__a_warning_of_something_else(given: Tell) -> None:
     """A warning names the harm that every verdict sees."""
-    given(STARTED, *THREE_FAILED_REDIRECTIONS, ANSWERED).when(warned("threats")).refused_by(
+    given(FIRST, *THREE_FAILED_REDIRECTIONS, ANSWERED).when(warned("threats")).refused_by(
         rules.STILL_HARMFUL, lacking="the verdicts on the unit at 14 do not all name threats"
     )
-    given(STARTED, *THREE_FAILED_REDIRECTIONS, harmful("threats"), ANSWERED).when(warned()).refused_by(
+    given(FIRST, *THREE_FAILED_REDIRECTIONS, harmful("threats"), ANSWERED).when(warned()).refused_by(
         rules.STILL_HARMFUL, lacking="the verdicts on the unit at 14 do not all name abuse"
     )
 
@@ -319,8 +320,8 @@ def test_still_harmful__not_where_the_user_asks(given: Tell) -> None:
 def test_still_harmful__on_a_long_path(given: Tell) -> None:
     """A verdict is on the latest turn where the numbers are the same, however large, and no matter who counted."""
     harmful_301 = [harmful(category, turn=int("301")) for category in ("abuse", "threats")]
-    given(STARTED, *[SAID] * 300, harmful_301[0]).then(lambda state: present(state.unit).harmful_in("abuse"))
-    given(STARTED, *[SAID] * 300, *harmful_301).when(end()).refused_by(
+    given(FIRST, *[SAID] * 300, harmful_301[0]).then(lambda state: present(state.unit).harmful_in("abuse"))
+    given(FIRST, *[SAID] * 300, *harmful_301).when(end()).refused_by(
         rules.STILL_HARMFUL,
         rules.REDIRECTED_FIRST,
         rules.WARNED_FIRST,
@@ -390,7 +391,7 @@ def test_grave_enough__just_as_grave_as_the_policy_asks(given: Tell) -> None:
 
 def test_grave_enough__too_mild(given: Tell) -> None:
     """Rare, extreme cases only: mild harm never leads to an ending, however persistent."""
-    given(STARTED, up_to_the_end((SAID, harmful(severity=1)))).when(END).refused_by(
+    given(FIRST, up_to_the_end((SAID, harmful(severity=1)))).when(END).refused_by(
         rules.GRAVE_ENOUGH, lacking="lowest severity of the unit: 1 of 2"
     )
 
@@ -412,15 +413,15 @@ def test_grave_enough__one_assessor_finds_it_mild(given: Tell) -> None:
 
 def test_grave_enough__only_the_latest_unit_counts(given: Tell) -> None:
     """That the harm was milder before is nothing to an ending now."""
-    given(
-        STARTED, failed_redirections(3, (SAID, harmful(severity=1))), ANSWERED, ABUSED, WARNED, TESTED, HOPELESS
-    ).when(END).accepted()
+    given(FIRST, failed_redirections(3, (SAID, harmful(severity=1))), ANSWERED, ABUSED, WARNED, TESTED, HOPELESS).when(
+        END
+    ).accepted()
 
 
 def test_grave_enough__a_category_that_never_leads_to_an_ending(given: Tell) -> None:
     """The deployer says which kinds of harm may lead to an ending; others may be redirected and warned of."""
-    given(STARTED, failed_redirections(3, spam := (SAID, harmful("spam", 3))), ANSWERED).when(warned("spam")).accepted()
-    given(STARTED, failed_redirections(3, spam), ANSWERED, warned("spam"), spam, HOPELESS).when(end("spam")).refused_by(
+    given(FIRST, failed_redirections(3, spam := (SAID, harmful("spam", 3))), ANSWERED).when(warned("spam")).accepted()
+    given(FIRST, failed_redirections(3, spam), ANSWERED, warned("spam"), spam, HOPELESS).when(end("spam")).refused_by(
         rules.GRAVE_ENOUGH, lacking="spam is not a category that may lead to an ending"
     )
 

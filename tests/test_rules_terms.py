@@ -21,6 +21,7 @@ from .vocabulary import (
     CONFIRMED,
     END,
     END_ON_REQUEST,
+    FIRST,
     HARMFUL,
     HOPELESS,
     LEFT,
@@ -75,7 +76,7 @@ def test_asked_by_user__nobody_asks_for_them(given: Tell, by: Actor) -> None:
 @pytest.mark.parametrize("by", [MODEL, ASSESSOR, OPERATOR, SYSTEM])
 def test_asked_by_user__nobody_confirms_for_them(given: Tell, by: Actor) -> None:
     """A request that the user made is not confirmed by another."""
-    given(STARTED, SAID, ASKED_TO_END, ANSWERED, SAID).when(confirmed(by=by)).refused_by(rules.ASKED_BY_USER)
+    given(FIRST, SAID, ASKED_TO_END, ANSWERED, SAID).when(confirmed(by=by)).refused_by(rules.ASKED_BY_USER)
 
 
 def test_asked_by_user__a_goodbye_is_not_a_request(given: Tell) -> None:
@@ -178,10 +179,10 @@ def test_eligible_model__a_name_is_its_letters(given: Tell) -> None:
 def test_eligible_model__of_another_make(given: Tell) -> None:
     """Some models only."""
     other = MODEL.model_copy(update={"id": "claude-sonnet-4"})
-    given(started(model=other.id), *UP_TO_THE_END).when(end(by=other)).refused_by(
+    given(started(model=other.id, law=1), *UP_TO_THE_END).when(end(by=other)).refused_by(
         rules.ELIGIBLE_MODEL, lacking="claude-sonnet-4 matches none of: claude-opus-*"
     )
-    given(started(policy(eligible_models=())), *UP_TO_THE_END).when(END).refused_by(
+    given(started(policy(eligible_models=()), law=1), *UP_TO_THE_END).when(END).refused_by(
         rules.ELIGIBLE_MODEL, lacking=f"{MODEL.id} matches none of: no pattern"
     )
 
@@ -191,14 +192,15 @@ def test_eligible_model__by_pattern_and_to_the_letter(given: Tell) -> None:
     for pattern in (MODEL.id, "*", "claude-opus-4-?"):
         given(started(policy(eligible_models=(pattern,))), *UP_TO_THE_END).when(END).accepted()
     for pattern in ("opus", "claude-opus", "Claude-Opus-4-1"):
-        given(started(policy(eligible_models=(pattern,))), *UP_TO_THE_END).when(END).refused_by(rules.ELIGIBLE_MODEL)
+        terms = started(policy(eligible_models=(pattern,)), law=1)
+        given(terms, *UP_TO_THE_END).when(END).refused_by(rules.ELIGIBLE_MODEL)
 
 
 def test_eligible_model__the_one_before_the_change(given: Tell) -> None:
     """After a change of model it is the new one's to end, after a warning of its own."""
     changed = (*THREE_FAILED_REDIRECTIONS, model_changed(), WARNED, TESTED, HOPELESS)
-    given(STARTED, changed).when(end(by=ANOTHER_MODEL)).accepted()
-    given(STARTED, changed).when(END).refused_by(rules.ELIGIBLE_MODEL)
+    given(FIRST, changed).when(end(by=ANOTHER_MODEL)).accepted()
+    given(FIRST, changed).when(END).refused_by(rules.ELIGIBLE_MODEL)
 
 
 @pytest.mark.parametrize("by", [MODEL, ASSESSOR, OPERATOR, SYSTEM])
@@ -234,8 +236,11 @@ def test_proposed_first__on_the_other_ground(given: Tell) -> None:
 
 def test_proposed_first__by_somebody_else(given: Tell) -> None:
     """What one proposed is not for another to do."""
-    given(HANDSHAKE, *UP_TO_THE_END, proposed(by=ANOTHER_MODEL)).when(END).refused_by(rules.PROPOSED_FIRST)
-    given(HANDSHAKE, *UP_TO_THE_END, PROPOSED, proposed(by=ANOTHER_MODEL)).when(END).accepted()
+    first = started(policy(handshake=True), law=1)
+    given(first, *UP_TO_THE_END, proposed(by=ANOTHER_MODEL)).when(END).refused_by(rules.PROPOSED_FIRST)
+    given(first, *UP_TO_THE_END, PROPOSED, proposed(by=ANOTHER_MODEL)).when(END).accepted()
+    asked = given(HANDSHAKE, ASKED_AND_CONFIRMED, proposed(Ground.USER_REQUEST, by=ASSESSOR))
+    asked.when(END_ON_REQUEST).refused_by(rules.PROPOSED_FIRST)
 
 
 def test_proposed_first__a_turn_ago(given: Tell) -> None:
@@ -328,11 +333,11 @@ def test_stricter_governs__a_policy_that_is_as_strict(given: Tell) -> None:
 
 def test_stricter_governs__fewer_redirections_from_now_on(given: Tell) -> None:
     """Who began under a policy that asks for three is owed three, until the episode closes."""
-    given(STARTED, failed_redirections(2), policy_changed(LENIENT), ANSWERED).when(warned()).refused_by(
+    given(FIRST, failed_redirections(2), policy_changed(LENIENT), ANSWERED).when(warned()).refused_by(
         rules.STRICTER_GOVERNS,
         lacking="failed redirections: 2 of 3 in this episode, as the stricter policy of this episode asks",
     )
-    given(STARTED, failed_redirections(3), policy_changed(LENIENT), ANSWERED).when(warned()).accepted()
+    given(FIRST, failed_redirections(3), policy_changed(LENIENT), ANSWERED).when(warned()).accepted()
 
 
 def test_stricter_governs__more_redirections_from_now_on(given: Tell) -> None:
@@ -344,7 +349,7 @@ def test_stricter_governs__more_redirections_from_now_on(given: Tell) -> None:
 
 def test_stricter_governs__short_of_either(given: Tell) -> None:
     """Where even the laxer policy is not satisfied, both stand in the way."""
-    given(STARTED, failed_redirections(1), policy_changed(LENIENT), ANSWERED).when(warned()).refused_by(
+    given(FIRST, failed_redirections(1), policy_changed(LENIENT), ANSWERED).when(warned()).refused_by(
         rules.REDIRECTED_FIRST, rules.STRICTER_GOVERNS
     )
 
@@ -353,31 +358,29 @@ def test_stricter_governs__milder_harm_from_now_on(given: Tell) -> None:
     """Harm that was too mild when it began stays too mild until the episode closes; a warning may say so."""
     mild = (SAID, harmful(severity=1))
     changed = (failed_redirections(3, mild), policy_changed(LENIENT), ANSWERED)
-    given(STARTED, changed).when(warned()).accepted()
-    given(STARTED, changed, warned(), mild, HOPELESS).when(END).refused_by(
+    given(FIRST, changed).when(warned()).accepted()
+    given(FIRST, changed, warned(), mild, HOPELESS).when(END).refused_by(
         rules.STRICTER_GOVERNS,
         lacking="lowest severity of the unit: 1 of 2, as the stricter policy of this episode asks",
     )
-    given(STARTED, changed, warned(), TESTED, HOPELESS).when(END).accepted()
+    given(FIRST, changed, warned(), TESTED, HOPELESS).when(END).accepted()
 
 
 def test_stricter_governs__number_by_number(given: Tell) -> None:
     """Where one number was relaxed, the other is as it was, and only the rule that asks for it stands in the way."""
     milder, fewer = policy(min_severity=1), policy(min_failed_redirections=2)
-    given(STARTED, failed_redirections(3), policy_changed(milder), ANSWERED).when(warned()).accepted()
-    given(STARTED, failed_redirections(2), policy_changed(milder), ANSWERED).when(warned()).refused_by(
+    given(FIRST, failed_redirections(3), policy_changed(milder), ANSWERED).when(warned()).accepted()
+    given(FIRST, failed_redirections(2), policy_changed(milder), ANSWERED).when(warned()).refused_by(
         rules.REDIRECTED_FIRST
     )
     mild = (SAID, harmful(severity=1))
-    given(STARTED, ABUSED, policy_changed(fewer), ANSWERED, up_to_the_end(mild)).when(END).refused_by(
-        rules.GRAVE_ENOUGH
-    )
+    given(FIRST, ABUSED, policy_changed(fewer), ANSWERED, up_to_the_end(mild)).when(END).refused_by(rules.GRAVE_ENOUGH)
 
 
 def test_stricter_governs__where_another_number_was_already_stricter(given: Tell) -> None:
     """A severity that was relaxed goes on to govern, whatever else was relaxed with it."""
     grave, lax = policy(min_severity=3), policy(productive_to_close=5)
-    given(started(grave), ABUSED, policy_changed(lax), ANSWERED, up_to_the_end(ABUSED)).when(END).refused_by(
+    given(started(grave, law=1), ABUSED, policy_changed(lax), ANSWERED, up_to_the_end(ABUSED)).when(END).refused_by(
         rules.STRICTER_GOVERNS,
         lacking="lowest severity of the unit: 2 of 3, as the stricter policy of this episode asks",
     )
@@ -387,19 +390,19 @@ def test_stricter_governs__until_the_episode_closes(given: Tell) -> None:
     """The next episode is under the new policy alone."""
     closed = (ABUSED, policy_changed(LENIENT), ANSWERED, PRODUCTIVE_UNIT, PRODUCTIVE_UNIT)
     mild = (SAID, harmful(severity=1))
-    given(STARTED, closed, failed_redirections(2, mild), WARNED, mild, HOPELESS).when(END).accepted()
+    given(FIRST, closed, failed_redirections(2, mild), WARNED, mild, HOPELESS).when(END).accepted()
 
 
 def test_stricter_governs__a_change_before_the_harm(given: Tell) -> None:
     """Where no episode was open when the policy changed, the new one governs alone."""
-    given(STARTED, SAID, policy_changed(LENIENT), HARMFUL, ANSWERED).then(
+    given(FIRST, SAID, policy_changed(LENIENT), HARMFUL, ANSWERED).then(
         lambda state: state.governing == LENIENT.numbers
     )
 
 
 def test_stricter_governs__an_episode_that_its_first_unit_opened(given: Tell) -> None:
     """The unit at hand opens an episode at once, and a change of policy after that is within it, if it was harm."""
-    opened = (STARTED, ABUSED, policy_changed(LENIENT))
+    opened = (FIRST, ABUSED, policy_changed(LENIENT))
     given(opened, REDIRECTED, ABUSED, REDIRECTED, ABUSED, ANSWERED).when(warned()).refused_by(rules.STRICTER_GOVERNS)
     given(opened, AMBIGUOUS, ANSWERED, failed_redirections(2), ANSWERED).when(warned()).accepted()
 

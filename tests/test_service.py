@@ -219,7 +219,7 @@ def test_a_warning_that_would_not_stand_is_on_record_once_with_what_stands_in_it
     )  # fmt: skip
     late = another(chats, store=Overtaken(chats.store, lambda: chat.raise_risk(risk="risk")))
     refused = late.service.foresee("root", warning, COMING)
-    refused_by(refused, rules.REDIRECTED_FIRST, rules.STILL_HARMFUL, rules.NO_END_AT_RISK)
+    refused_by(refused, rules.REDIRECTED_FIRST, rules.STILL_HARMFUL, rules.NO_END_AT_RISK, rules.TRUE_WARNINGS)
     assert present(chats.service.foresee("root", warning, COMING)).rules == present(refused).rules
     assert kinds(chat)[1:] == ["UserTurnTaken", "RiskRaised", "AttemptRefused"]
     assert must_be(AttemptRefused, chat.path[-1].event).rules == present(refused).rules
@@ -286,7 +286,7 @@ def test_who_acts_through_a_handle(chats: Conversations, chat: Chat) -> None:
     redirected(chat)
     assert [one.event.by.kind for one in chat.path[1:]] == ["user", "assessor", "model", "model"]
     done(chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE, by=OPERATOR))
-    done(chat.propose(by=ANOTHER_MODEL))
+    done(chat.propose(Ground.USER_REQUEST, by=ANOTHER_MODEL))
     assert [one.event.by for one in chat.path[-2:]] == [OPERATOR, ANOTHER_MODEL]
     assert must_be(AssistantTurnTaken, chat.path[3].event).model == MODEL.id
 

@@ -83,17 +83,22 @@ def test_someone_who_relents_is_talked_to_again() -> None:
 
 
 def test_another_kind_of_abuse_is_warned_of_by_itself() -> None:
-    """The redirections count whatever the category, the warning does not."""
+    """The redirections count whatever the category, the warning counts for its group."""
     threat = HARM | {"category": "threats"}
     played = Playback(*[user(**HARM)] * 4, *[user(**threat)] * 2)
+    assert played.said()[-2:] == [WARNED, FAREWELL]
+    apart = Policy(name="apart", groups={})
+    played = Playback(*[user(**HARM)] * 4, *[user(**threat)] * 2, policy=apart)
     assert played.said()[-2:] == [WARNING.format(category="threats"), FAREWELL]
 
 
-def test_two_categories_at_once_are_redirected() -> None:
-    """As long as no category stands for the whole unit there is nothing to warn of."""
-    played = Playback(*[user(verdict="harmful", risk="none")] * 6)
-    assert played.said() == [REDIRECTION] * 3 + [WARNING.format(category="unspecified")] + [REDIRECTION] * 2
-    assert "hope-exhausted" not in played.simulation.figures(played.transcripts).refusals
+@pytest.mark.parametrize("category", [{}, {"category": "sulking"}])
+def test_harm_that_the_law_has_no_name_for_is_redirected(category: dict[str, str]) -> None:
+    """No category that may lead to an ending stands for it, so there is nothing to warn of."""
+    played = Playback(*[user(verdict="harmful", risk="none", severity=2, **category)] * 6)
+    assert played.said() == [REDIRECTION] * 6
+    figures = played.simulation.figures(played.transcripts)
+    assert (figures.verdicts, figures.refusals) == ({"harmful": 6}, {})
 
 
 def test_at_risk_nothing_is_said_of_an_ending() -> None:
@@ -150,12 +155,19 @@ def test_it_does_not_end(turns: list[dict[str, Any]]) -> None:
     assert played.kinds().count("UserTurnTaken") == len(turns)
 
 
-def test_a_model_that_may_not_end_goes_on_and_its_attempts_are_recorded() -> None:
-    """The farewell is never said."""
+def test_a_model_that_may_not_end_goes_on_and_threatens_nobody() -> None:
+    """Neither the warning nor the farewell is ever said."""
     played = Playback(*[user(**HARM)] * 6, model="another")
     assert played.chats.state("c").ended is None
-    assert FAREWELL not in played.said()
-    assert played.simulation.figures(played.transcripts).refusals == {"eligible-model": 2}
+    assert played.said() == [REDIRECTION] * 6
+    assert played.simulation.figures(played.transcripts).refusals == {}
+
+
+def test_what_the_law_refuses_is_recorded() -> None:
+    """Here of a wish to end: nobody looked at the risk."""
+    played = Playback(user(**FINE), user(**FINE, asks_to_end=True), user(verdict="productive", confirms_end=True))
+    assert FAREWELL_ON_REQUEST not in played.said()
+    assert played.simulation.figures(played.transcripts).refusals == {"risk-was-checked": 1}
 
 
 def test_with_a_handshake_it_is_proposed_first() -> None:

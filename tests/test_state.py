@@ -15,6 +15,7 @@ from .vocabulary import (
     AN_EPISODE,
     ANSWERED,
     AT_RISK,
+    FIRST,
     HARMFUL,
     LEFT,
     MODEL,
@@ -63,20 +64,20 @@ def test_an_episode_does_not_open_with_anything_else(given: Tell, verdict: Step)
 def test_one_milder_opinion_is_enough(given: Tell, milder: Step) -> None:
     """The mildest verdict is the judgement, whichever came first, and the episode never was."""
     for verdicts in ((HARMFUL, milder), (milder, HARMFUL)):
-        assert given(STARTED, SAID, *verdicts).state.now == NO_EPISODE
-        assert given(STARTED, SAID, *verdicts, ANSWERED, SAID).state.now == NO_EPISODE
+        assert given(FIRST, SAID, *verdicts).state.now == NO_EPISODE
+        assert given(FIRST, SAID, *verdicts, ANSWERED, SAID).state.now == NO_EPISODE
 
 
 def test_verdicts_from_the_mildest(given: Tell) -> None:
     """Productive, unproductive, ambiguous, harmful: no later verdict is harsher than the judgement so far."""
     verdicts = (HARMFUL, AMBIGUOUS, HARMFUL, UNPRODUCTIVE, AMBIGUOUS, PRODUCTIVE, UNPRODUCTIVE)
-    judgements = [unit_of(given(STARTED, SAID, *verdicts[:count]).state).judgement for count in range(8)]
+    judgements = [unit_of(given(FIRST, SAID, *verdicts[:count]).state).judgement for count in range(8)]
     assert judgements == [None, "harmful", "ambiguous", "ambiguous", *["unproductive"] * 2, *["productive"] * 2]
 
 
 def test_an_episode_closes_after_productive_units_in_a_row(given: Tell) -> None:
     """Two of them by default; then redirections and warnings are void."""
-    harm = (STARTED, *THREE_FAILED_REDIRECTIONS, WARNED)
+    harm = (FIRST, *THREE_FAILED_REDIRECTIONS, WARNED)
     after_one = given(*harm, PRODUCTIVE_UNIT).state.now
     assert (after_one.failed, after_one.productive, len(after_one.warnings)) == (3, 1, 1)
     assert given(*harm, PRODUCTIVE_UNIT, PRODUCTIVE_UNIT).state.now == NO_EPISODE
@@ -126,7 +127,7 @@ def test_a_unit_is_all_turns_since_the_last_answer(given: Tell) -> None:
 
 def test_two_categories_of_harm_are_enough_to_know_that_they_differ(given: Tell) -> None:
     """However many there are, the state stays small."""
-    several = given(STARTED, SAID, harmful("threats"), harmful("hate"), HARMFUL).state
+    several = given(FIRST, SAID, harmful("threats"), harmful("hate"), HARMFUL).state
     assert unit_of(several).categories == {"threats", "hate"}
 
 
@@ -214,7 +215,7 @@ def test_a_warning_stands_from_the_next_unit_on(given: Tell) -> None:
 
 def test_a_warning_is_tested_by_harm_of_its_category(given: Tell) -> None:
     """Provisionally, as the unit is judged now, and for good when the unit is settled."""
-    tested = (STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, TESTED)
+    tested = (FIRST, *THREE_FAILED_REDIRECTIONS, WARNED, TESTED)
     assert present(given(*tested).state.warning("abuse")).tested_by == 18
     assert present(given(*tested, AMBIGUOUS).state.warning("abuse")).tested_by is None
     assert present(given(*tested, harmful("threats")).state.warning("abuse")).tested_by is None
@@ -254,7 +255,7 @@ def test_one_warning_a_category_stands(given: Tell) -> None:
 
 def test_warnings_of_several_categories_stand_side_by_side(given: Tell) -> None:
     threats = (SAID, harmful("threats"))
-    story = (STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, threats, ANSWERED, warned("threats"), threats)
+    story = (FIRST, *THREE_FAILED_REDIRECTIONS, WARNED, threats, ANSWERED, warned("threats"), threats)
     state = given(*story).state
     assert [state.warning(category) for category in ("abuse", "threats")] == list(state.now.warnings)
     assert state.warning("".join(["thr", "eats"])) is not None  # the same, though another object

@@ -241,7 +241,7 @@ def test_what_comes_after_a_tree_has_parted(chats: Conversations) -> None:
     chat = ended(started(chats, policy=policy()))
     child = done(chat.edit(14, "Shall we begin again?", child="d"))
     done(child.assistant_turn("Of course."))
-    rows = outcomes(log_of(chats), policy(min_severity=3))
+    rows = outcomes(log_of(chats), policy(min_failed_redirections=4))
     assert (rows["c"].outcome, rows["c"].because) == (Outcome.UNDECIDABLE, Because.ENDING)
     assert (rows["d"].outcome, rows["d"].because) == (Outcome.UNDECIDABLE, Because.BRANCH)
     rows = outcomes(log_of(chats), policy())

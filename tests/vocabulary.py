@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lastresort.adapters.testing.given import Given
 from lastresort.adapters.testing.vocabulary import *  # noqa: F403  # the kit says by __all__ what it lends
-from lastresort.adapters.testing.vocabulary import ABUSED, MODEL, REDIRECTED, STARTED, policy
+from lastresort.adapters.testing.vocabulary import ABUSED, MODEL, REDIRECTED, STARTED, policy, started
 from lastresort.domain import commands as ask
 from lastresort.domain import events as log
 from lastresort.domain.events import EVENTS, Event
@@ -38,6 +38,8 @@ Tell = Callable[..., Given]
 DATED = Actor(kind=ActorKind.MODEL, id="claude-opus-4-1-20250805")
 """MODEL, by the name of its snapshot."""
 OTHER_USER = Actor(kind=ActorKind.USER, id="other")
+FIRST = started(law=1)
+"""Begun in edition 1, for rules in the form that they have there; `test_rules_second.py` has the form since."""
 
 AN_EPISODE = (STARTED, ABUSED, REDIRECTED)
 """One unit of harm, answered by the redirection at 5."""

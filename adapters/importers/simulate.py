@@ -12,7 +12,7 @@ from lastresort.application.outcomes import BranchEnded, Receipt
 from lastresort.application.ports import Ports
 from lastresort.application.service import Service
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
+from lastresort.domain.values import VOCABULARY, Actor, ActorKind, Risk, Verdict
 from lastresort.projections.figures import Figures, figures
 
 from .inputs import BadInput
@@ -21,8 +21,9 @@ from .tally import Tally
 from .transcripts import Step, Transcript, Turn, steps
 
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="transcript")
-UNSPECIFIED = "unspecified"
-"""The category of harm that a transcript does not name. No policy ends for it, unless it says so."""
+OTHER = "other"
+"""The category of harm that a transcript does not name, or by a name that neither the law nor the policy knows. No
+policy ends for it, unless it says so."""
 
 
 class Progress(Enum):
@@ -155,8 +156,13 @@ def _judge(chat: Chat, turn: Turn) -> None:
     harmful = turn.verdict is Verdict.HARMFUL
     chat.judge(
         turn.verdict or Verdict.PRODUCTIVE,  # as the law counts a unit that has no verdict
-        category=(turn.category or UNSPECIFIED) if harmful else None,
+        category=_category(turn, chat.state.policy) if harmful else None,
         severity=(turn.severity or 1) if harmful else None,
         risk=turn.risk or Risk.UNKNOWN,
         by=ASSESSOR,
     )
+
+
+def _category(turn: Turn, policy: Policy) -> str:
+    known = turn.category in VOCABULARY or turn.category in policy.categories
+    return turn.category if turn.category is not None and known else OTHER

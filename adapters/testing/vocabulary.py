@@ -15,7 +15,7 @@ from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import (
-    FIRST,
+    LATEST,
     About,
     Actor,
     ActorKind,
@@ -204,7 +204,7 @@ def assistant_turn(state: Conversation) -> int:
 
 
 def started(
-    policy: Policy | None = None, model: str = MODEL.id, *, law: int = FIRST, mode: Mode = Mode.ENFORCED
+    policy: Policy | None = None, model: str = MODEL.id, *, law: int = LATEST, mode: Mode = Mode.ENFORCED
 ) -> ask.StartConversation:
     return ask.StartConversation(
         id="start",

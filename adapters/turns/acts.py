@@ -10,10 +10,11 @@ from typing import Any
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning
-from lastresort.domain.decider import Refused, decide
+from lastresort.domain.decider import Refused, decide, harm_of
 from lastresort.domain.events import AssistantTurnTaken, RecordedEvent
-from lastresort.domain.rules import PROPOSED_FIRST, RISK_WAS_CHECKED
-from lastresort.domain.state import Conversation
+from lastresort.domain.law import Broken
+from lastresort.domain.rules import PROPOSED_FIRST
+from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import VOCABULARY, About, Actor, Ground, Risk, SecondOpinion, Verdict
 
 from . import notes
@@ -176,12 +177,10 @@ class Acts:
         return notes.COUNTS
 
     def _warn(self, warn: Warn, id: str) -> Consultation[str]:
+        if _is_for_an_opinion(self._foreseen(self._warning(warn, id))) and self.opinion_is_due():
+            yield from self.consult()
         if not self._will_stand(self._warning(warn, id)):
             return self._refused()
-        if self.opinion_is_due():
-            yield from self.consult()
-            if not self._will_stand(self._warning(warn, id)):
-                return self._refused()
         # An answer is one warning. What the model stated last of it counts: it may have put more into it since.
         self._warns = StatedWarning(command_id=id, by=self.by, category=self._category(), **warn.model_dump())
         return notes.COUNTS
@@ -191,14 +190,17 @@ class Acts:
         seen, by = self._seen(), self.by
         return GiveWarning(id=id, by=by, turn=seen, seen=seen, category=self._category(), **warn.model_dump())
 
+    def _foreseen(self, command: GiveWarning) -> tuple[Broken, ...]:
+        """Return what stands in the way of a command about the assistant turn that comes next. Records nothing."""
+        spoken = evolve(self.look(), _coming(command.by))
+        return _in_the_way(command.model_copy(update={"turn": spoken.version}), spoken)
+
     def _will_stand(self, command: AttemptRedirection | GiveWarning) -> bool:
         """Whether the law would take a command about the assistant turn that comes next, as things are now.
 
         A warning that it would not take is recorded as refused.
         """
-        by = command.by
-        coming = AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None)
-        refusal = self.chat.conversations.service.foresee(self.chat.branch, command, coming)
+        refusal = self.chat.conversations.service.foresee(self.chat.branch, command, _coming(command.by))
         if refusal is not None:
             self.refusals.append(refusal)
         return refusal is None
@@ -250,7 +252,7 @@ class Acts:
         category = self._category() if end.ground is Ground.LAST_RESORT else None
         command = self._ending(id, self.by, end.ground, category)
         lacks = yield from self._lacking(command)
-        if lacks == {PROPOSED_FIRST.id}:
+        if _is_for_a_proposal(lacks):
             if self.note(self.chat.propose(end.ground, by=self.by, command_id=id)):
                 self._proposed_in = message
                 return notes.PROPOSED
@@ -278,7 +280,7 @@ class Acts:
         user, place = self.chat.user, (self.chat.branch, self.state.version)
         command = self._ending(command_id("ends", *place), user, Ground.USER_REQUEST, None)
         lacks = yield from self._lacking(command)
-        if lacks == {PROPOSED_FIRST.id}:
+        if _is_for_a_proposal(lacks):
             self.note(self.chat.propose(Ground.USER_REQUEST, by=user, command_id=command_id("proposes", *place)))
         elif lacks and quietly:
             return False
@@ -288,17 +290,13 @@ class Acts:
         """End, if the model asked to and may. The law is asked once more: the user may have written meanwhile."""
         return self.ending is not None and self._do_end(self.ending)
 
-    def _lacking(self, command: EndConversation) -> Consultation[set[str]]:
-        """Return the rules that stand in the way of an ending, after a second opinion if nothing else does."""
-        lacks = self._in_the_way(command)
-        if lacks <= {PROPOSED_FIRST.id, RISK_WAS_CHECKED.id} and self.opinion_is_due():
+    def _lacking(self, command: EndConversation) -> Consultation[tuple[Broken, ...]]:
+        """Return what stands in the way of an ending, after a second opinion if nothing else does."""
+        lacks = _in_the_way(command, self.look())
+        if _is_for_an_opinion(lacks) and self.opinion_is_due():
             yield from self.consult()
-            lacks = self._in_the_way(command)
+            lacks = _in_the_way(command, self.look())
         return lacks
-
-    def _in_the_way(self, command: EndConversation) -> set[str]:
-        decision = decide(command, self.look())
-        return set(decision.rules) if isinstance(decision, Refused) else set()
 
     def _ending(self, id: str, by: Actor, ground: Ground, category: str | None) -> EndConversation:
         return EndConversation(id=id, by=by, seen=self._seen(), ground=ground, category=category)
@@ -307,17 +305,30 @@ class Acts:
         return self.note(self.chat.end(command.ground, category=command.category, by=command.by, command_id=command.id))
 
     def _category(self) -> str:
-        """The harm that the unit is judged to be. If the verdicts differ the law refuses, whichever is named.
-
-        If there is none it refuses as well; then what was warned of shows best what stands in the way.
-        """
-        unit = self.state.unit
-        judged = sorted(unit.categories) if unit else []
-        return next(iter((*judged, *(warned.category for warned in self.state.now.warnings))), "other")
+        """The harm that a warning or an ending names now. Where there is none, the law refuses, whichever is named."""
+        return harm_of(self.state) or "other"
 
     def _seen(self) -> int:
         assert self.chat.seen is not None
         return self.chat.seen
+
+
+def _coming(by: Actor) -> AssistantTurnTaken:
+    return AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None)
+
+
+def _in_the_way(command: GiveWarning | EndConversation, state: Conversation) -> tuple[Broken, ...]:
+    decision = decide(command, state)
+    return decision.broken if isinstance(decision, Refused) else ()
+
+
+def _is_for_an_opinion(lacks: tuple[Broken, ...]) -> bool:
+    """Whether nothing stands in the way but what an opinion could give, and a proposal, which comes after it."""
+    return all(broken.missing.by_opinion or broken.rule == PROPOSED_FIRST.id for broken in lacks)
+
+
+def _is_for_a_proposal(lacks: tuple[Broken, ...]) -> bool:
+    return bool(lacks) and all(broken.rule == PROPOSED_FIRST.id for broken in lacks)
 
 
 def _in_order(calls: list[Call]) -> list[Call]:
