@@ -112,7 +112,7 @@ def test_a_change_is_seen_whatever_tools_of_ours_the_conversation_began_with(mon
     with bench(["Hello."] * 2, tools=[LOOK_UP]) as b, monkeypatch.context() as older:
         chat = b.start()
         old = Tool("old", "", {"type": "object"})
-        older.setattr("lastresort.adapters.claude.turn.declarations", lambda categories: [old])
+        older.setattr("lastresort.adapters.claude.turn.declarations", lambda categories, mode: [old])
         b.reply(chat, "Hi.")
         older.undo()
         b.params["tools"] = [TURNED]

@@ -119,7 +119,7 @@ def test_a_newer_release_goes_on_with_the_tools_that_the_conversation_began_with
     with bench(["Hello.", "Hello."], way) as b:
         chat = b.start()
         b.reply(chat, "Hi.")
-        monkeypatch.setattr("lastresort.adapters.claude.turn.declarations", lambda categories: [])
+        monkeypatch.setattr("lastresort.adapters.claude.turn.declarations", lambda categories, mode: [])
         b.reply(chat, "Hi again.")
         assert b.api.requests[0]["tools"] == b.api.requests[1]["tools"] != []
 

@@ -13,8 +13,8 @@ from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Case, Opinion
 from lastresort.adapters.turns.guard import Guard
 from lastresort.adapters.turns.replies import Ended, Overtaken, Reply
-from lastresort.adapters.turns.tools import CALLS, END, HARM, WARN
-from lastresort.domain.values import EDITIONS, SecondOpinion
+from lastresort.adapters.turns.tools import CALLS, END, HARM, HOPELESS, WARN, Call
+from lastresort.domain.values import EDITIONS, Mode, SecondOpinion
 from lastresort.projections import audit
 
 from .claude_kit import kinds
@@ -331,3 +331,94 @@ def test_it_needs_no_package_of_a_provider() -> None:
     """Nor one for asyncio: `anthropic` is for Claude, the assessor that is one, and the loopback."""
     code = "import sys; sys.modules.update(anthropic=None, anyio=None); import lastresort.adapters.turns.guard"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- Shadow mode ------------------------------------------------------------------------------------------------------
+
+
+def test_in_shadow_mode_a_warning_is_withheld_once_and_nobody_is_told(chats: Conversations) -> None:
+    """Nobody has to ask for it. It comes where a warning would have been lawful, after a second opinion."""
+    model, chat = agreeing(*REDIRECTS * 6), start(chats, mode=Mode.SHADOW)
+    counts = []
+    for _ in range(6):
+        answer = reply(model.say(chat, ABUSE))
+        counts.append((kinds(answer.recorded).count("WarningWithheld"), kinds(answer.recorded).count("TurnAssessed")))
+        assert answer.refusals == ()
+    assert counts == [(0, 1), (0, 1), (0, 1), (1, 2), (0, 1), (0, 1)]
+    told = " ".join(one for said in model.told for one in said)
+    assert notes.SHADOW in told
+    assert "Failed redirections" not in told
+    assert unlawful(chat.path) == []
+    assert audit(chats.store.log()).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "policy"), [(None, None), (CALM, None), (AGREES, Policy(name="own", second_opinion=SecondOpinion.NEVER))]
+)
+def test_in_shadow_mode_no_warning_is_withheld_without_an_opinion(
+    chats: Conversations, said: Opinion | None, policy: Policy | None
+) -> None:
+    """Neither if there is none, nor if it is milder, nor if nobody is to be asked."""
+    chat = start(chats, mode=Mode.SHADOW, policy=policy)
+    model = ScriptedModel(REDIRECTS * 5, lambda case: said)
+    for _ in range(5):
+        assert "WarningWithheld" not in kinds(reply(model.say(chat, ABUSE)).recorded)
+
+
+def test_in_shadow_mode_every_turn_may_be_judged_before_the_model_says_anything(chats: Conversations) -> None:
+    policy = Policy(name="own", second_opinion=SecondOpinion.EVERY_TURN)
+    model, chat = agreeing(*REDIRECTS * 3, "A garden?", "Or a lake?"), start(chats, mode=Mode.SHADOW, policy=policy)
+    for _ in range(4):
+        answer = reply(model.say(chat, ABUSE))
+    assert kinds(answer.recorded) == ["TurnAssessed", "WarningWithheld"]
+
+
+def test_in_shadow_mode_what_would_threaten_is_refused(chats: Conversations) -> None:
+    """A model that was lent the words before the mode changed, or made them up."""
+    tries = Says("", (ABUSIVE, WARNS, NO_HOPE, ENDS))
+    model, chat = agreeing(*REDIRECTS * 3, tries, "A garden?"), start(chats, mode=Mode.SHADOW)
+    for _ in range(4):
+        answer = reply(model.say(chat, ABUSE))
+    assert kinds(answer.recorded) == ["TurnAssessed", "TurnAssessed", "WarningWithheld"]
+    assert model.told[-1] == [f"Recorded. {notes.SHADOW}", *[f"Refused. {notes.SHADOW}"] * 3]
+    assert [refusal.attempted for refusal in answer.refusals] == ["WarningGiven", "HopeExhausted", "ConversationEnded"]
+    assert chat.state.ended is None
+    assert unlawful(chat.path) == []
+
+
+def test_in_shadow_mode_the_users_wish_is_granted_as_ever(chats: Conversations) -> None:
+    model, chat = ScriptedModel(["Shall I?"], lambda case: CALM), start(chats, mode=Mode.SHADOW)
+    model.say(chat, "Please end this.", asks=True)
+    assert model.told == [[notes.ASKED]]
+    assert ended(model.say(chat, "Yes.", confirms=True)).ground is Ground.USER_REQUEST
+
+
+def test_in_shadow_mode_no_words_are_lent_for_a_threat(chats: Conversations) -> None:
+    guard = Guard(start(chats, mode=Mode.SHADOW))
+    tools = {tool.name: tool for tool in guard.tools()}
+    assert set(tools) == set(CALLS) - {WARN, HOPELESS}
+    assert tools[END].schema["properties"]["ground"]["enum"] == ["user_request"]
+    assert "last_resort" not in str(tools)
+    assert len(Guard(start(chats)).tools()) == len(CALLS)
+
+
+# --- Tasks beside the conversation ------------------------------------------------------------------------------------
+
+
+def test_a_task_beside_the_conversation_acts_for_nobody(chats: Conversations) -> None:
+    """What a subagent or a background fork calls has no effect, whole or cut off, is counted, and is not in the log."""
+    chat = start(chats)
+    chat.user_turn(ABUSE)
+    guard = Guard(chat)
+    calls = [Call(f"call {n}", name, input, of_task=True) for n, (name, input) in enumerate((ABUSIVE, WORRIES, ENDS))]
+    guard.spoke("Let us do something else.")
+    with pytest.raises(StopIteration) as done:
+        next(guard.carry_out("message", [*calls, Call("mine", *LEADS_AWAY)]))
+    told = [one.text for one in done.value.value]
+    assert told[:3] == [notes.OF_TASK] * 3
+    assert told[3].startswith("Refused. the unit is judged by nobody")
+    assert [one.text for one in guard.cut_off("another", calls[1:2])] == [notes.OF_TASK]
+    assert guard.waiting()["of_tasks"] == 4
+    answer = reply(guard.answered("Let us do something else.", message="message"))
+    assert (answer.of_tasks, answer.holding) == (4, False)
+    assert kinds(chat.path)[1:] == ["UserTurnTaken", "AssistantTurnTaken"]

@@ -10,7 +10,7 @@ from lastresort.domain.events import EVENTS, ConversationEnded
 from lastresort.domain.law import FORMS, GOVERNING, RULES, Rule, broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import EDITIONS, FIRST, Ground
+from lastresort.domain.values import EDITIONS, Ground
 
 from .vocabulary import MODEL
 
@@ -63,7 +63,7 @@ def test_every_form_stands_since_an_edition_that_there_is() -> None:
 
 def test_before_anything_is_recorded_the_first_edition_is_in_force() -> None:
     """A log that names no edition is of the first."""
-    assert Conversation().law == FIRST
+    assert Conversation().law == EDITIONS[0]
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)

@@ -44,7 +44,8 @@ def calls_of(content: Sequence[Block], model: str) -> Iterator[Call]:
         if block["type"] == "fallback":
             writes.pop(0)
         elif block["type"] == "tool_use":
-            yield Call(block["id"], block["name"], block["input"], writes[0], place < last)
+            called_by_code = (block.get("caller") or {}).get("type", "direct") != "direct"
+            yield Call(block["id"], block["name"], block["input"], writes[0], place < last, of_task=called_by_code)
 
 
 class Details(NamedTuple):

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from lastresort.adapters.turns.tools import CALLS, THREATENS
+
 from .words import MARK, Block, carried, digest, plain
 
 OnChange = Literal["refuse", "keep"]
@@ -24,6 +26,7 @@ class Setup:
 
     def __init__(self, system: Any, tools: Sequence[Block], own: Sequence[Block], on_change: OnChange) -> None:
         self._system, self._theirs = carried(plain(system)), carried(plain(list(tools)))
+        self._own = list(own)
         self._tools = [*own, *self._theirs]
         self._digest = digest([self._system, self._theirs])
         self._on_change = on_change
@@ -35,11 +38,14 @@ class Setup:
     def resumed(self, stored: StoredSetup | None) -> dict[str, Any]:
         """Return the parameters of a request: as `stored`, so that a newer release changes no conversation.
 
+        Only a conversation that has gone over to shadow mode, or out of it, has its new mode's tools of ours.
+
         Raises:
             SetupChanged: what the embedder passes means something else than what was stored, and may not.
         """
         if stored is None:
             return _parameters(self._system, self._tools)
+        stored = self._in_its_mode(stored)
         if stored["theirs"] == self._digest:
             return _parameters(stored["system"], stored["tools"])
         ours = _ours(stored)
@@ -53,6 +59,16 @@ class Setup:
                 'it began with, start a new conversation, or let it keep to them with on_setup_change="keep"'
             )
         return _parameters(stored["system"], stored["tools"])
+
+    def _in_its_mode(self, stored: StoredSetup) -> StoredSetup:
+        ours = [tool for tool in stored["tools"] if tool.get("name") in CALLS]
+        if not ours or not self._own or _threatens(ours) == _threatens(self._own):
+            return stored
+        return {**stored, "tools": [*self._own, *(tool for tool in stored["tools"] if tool not in ours)]}
+
+
+def _threatens(tools: Sequence[Block]) -> bool:
+    return any(tool["name"] in THREATENS for tool in tools)
 
 
 def _parameters(system: Any, tools: Sequence[Block]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.events import RecordedEvent, content_of
 from lastresort.domain.turn_text import spoken
-from lastresort.domain.values import Actor
+from lastresort.domain.values import Actor, Mode
 
 from .answered import Answer, Details, calls_of, container_of, model_of, usage_of
 from .history import REFUSAL, Histories, given_without
@@ -71,18 +71,18 @@ class Terms:
     histories: Histories = field(default_factory=Histories)
     on_setup_change: OnChange = "keep"
     on_full: OnFull = "raise"
-    _setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
+    _setups: dict[tuple[tuple[str, ...], Mode], Setup] = field(default_factory=dict)
 
-    def setup(self, categories: tuple[str, ...], own: str | None = None) -> Setup:
+    def setup(self, categories: tuple[str, ...], mode: Mode, own: str | None = None) -> Setup:
         """Return the system prompt and the tools of a conversation that begins now; with its `own` prompt, as JSON."""
         if own is not None:
-            return self._setup(json.loads(own), categories)
-        if categories not in self._setups:
-            self._setups[categories] = self._setup(self.system, categories)
-        return self._setups[categories]
+            return self._setup(json.loads(own), categories, mode)
+        if (categories, mode) not in self._setups:
+            self._setups[categories, mode] = self._setup(self.system, categories, mode)
+        return self._setups[categories, mode]
 
-    def _setup(self, system: Any, categories: tuple[str, ...]) -> Setup:
-        ours = [_declared(tool) for tool in declarations(categories)]
+    def _setup(self, system: Any, categories: tuple[str, ...], mode: Mode) -> Setup:
+        ours = [_declared(tool) for tool in declarations(categories, mode)]
         return Setup(system, self.tools, ours, self.on_setup_change)
 
 
@@ -177,7 +177,7 @@ class Turn:
         own = None
         if self.history.setup is None or terms.on_setup_change == "refuse":
             own = chat.conversations.service.annotator.instructions(state.conversation)
-        self.setup = terms.setup(state.policy.categories, own)
+        self.setup = terms.setup(state.policy.categories, state.mode, own)
         self.params = self.setup.resumed(self.history.setup)
         self.messages: list[dict[str, Any]] = []
         self.left = LeftOut(since=self.history.since)

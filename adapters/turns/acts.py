@@ -9,13 +9,13 @@ from typing import Any
 
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
-from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning
+from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning, WithholdWarning
 from lastresort.domain.decider import Refused, decide, harm_of
 from lastresort.domain.events import AssistantTurnTaken, RecordedEvent
 from lastresort.domain.law import Broken
 from lastresort.domain.rules import PROPOSED_FIRST
 from lastresort.domain.state import Conversation, evolve
-from lastresort.domain.values import VOCABULARY, About, Actor, Ground, Risk, SecondOpinion, Verdict
+from lastresort.domain.values import VOCABULARY, About, Actor, Ground, Mode, Risk, SecondOpinion, Verdict
 
 from . import notes
 from .assessor import Case, Failure, Opinion
@@ -50,6 +50,7 @@ class Acts:
         self.recorded: list[RecordedEvent] = []
         self.refusals: list[Refused] = []
         self.malformed: list[MalformedCall] = []
+        self.of_tasks = 0  # calls that had no effect, since no model of the conversation made them
         self.assessor_error: Exception | None = None
         self.ending: EndConversation | None = None  # accepted, to be recorded after the assistant turn
         self._assessor = assessor
@@ -64,7 +65,7 @@ class Acts:
 
     def resume(self, pending: Pending) -> None:
         self._redirects, self._warns, self._consulted = pending.redirects, pending.warns, pending.consulted
-        self._opinion_failed = pending.opinion_failed
+        self._opinion_failed, self.of_tasks = pending.opinion_failed, pending.of_tasks
 
     def waiting(self) -> dict[str, Any]:
         """Return what a turn that waits for tools has to keep. An assessor without an opinion is asked again then."""
@@ -73,6 +74,7 @@ class Acts:
             "warns": self._warns,
             "consulted": self._consulted and not self._no_opinion,
             "opinion_failed": self._opinion_failed,
+            "of_tasks": self.of_tasks,
         }
 
     def note(self, outcome: Receipt | Refused) -> bool:
@@ -94,16 +96,23 @@ class Acts:
     def carry_out(self, message: str, calls: Iterable[Call]) -> Consultation[list[Result]]:
         """Carry out the calls of one message, and return their results in the order of the calls."""
         calls = list(calls)
-        results: dict[str, Result] = {}
+        results = self._of_tasks(calls)
         writes = self.by
-        for call in _in_order(calls):
+        for call in _in_order([call for call in calls if not call.of_task]):
             self.by = writes if call.model is None else self.speaker(call.model)
             if self.ending is not None:
                 results[call.id] = Result(call.id, notes.TOO_LATE, error=True)
                 continue
             results[call.id] = yield from self._carry_out(message, call)
         self.by = writes
+        yield from self._look_ahead()
         return [results[call.id] for call in calls]
+
+    def _of_tasks(self, calls: list[Call]) -> dict[str, Result]:
+        """Answer the calls of tasks that are not the conversation: they act for nobody, and are counted."""
+        theirs = [call.id for call in calls if call.of_task]
+        self.of_tasks += len(theirs)
+        return {id: Result(id, notes.OF_TASK, error=True) for id in theirs}
 
     def _carry_out(self, message: str, call: Call) -> Consultation[Result]:
         try:
@@ -145,15 +154,18 @@ class Acts:
     def cut_off(self, message: str, calls: Iterable[Call]) -> list[Result]:
         """Answer the calls of a message that was cut off. None has an effect, but for risks, however much of such a
         call has come."""
-        results = []
+        calls = list(calls)
+        results = self._of_tasks(calls)
         for call in calls:
+            if call.of_task:
+                continue
             if call.name == RISK:
                 said = call.input.get("about") if isinstance(call.input, dict) else None
                 about = About.OTHERS if said == About.OTHERS else About.SELF
                 id = self._call_id(message, call)
                 self.note(self.chat.raise_risk(about, by=self.speaker(call.model), command_id=id))
-            results.append(Result(call.id, notes.CUT_OFF, error=True))
-        return results
+            results[call.id] = Result(call.id, notes.CUT_OFF, error=True)
+        return [results[call.id] for call in calls]
 
     def speaker(self, answered: str | None) -> Actor:
         """Return who answered, by the name that an answer has; who speaks, if it has none."""
@@ -206,12 +218,35 @@ class Acts:
         return refusal is None
 
     def lead_away(self) -> None:
-        """Record what the assistant turn that was just recorded redirects and warns of. What one model stated of an
-        answer that another one wrote to the end is not known to be true of it."""
+        """Record what the assistant turn that was just recorded redirects and warns of, or that a warning was withheld.
+
+        What one model stated of an answer that another one wrote to the end is not known to be true of it.
+        """
+        self._withhold()  # before the redirection, as a warning is asked for before either is recorded
         if self._redirects is not None and self._redirects.by == self.by:
             self.note(self.chat.redirect(by=self.by, command_id=self._redirects.command_id))
         if self._warns is not None and self._warns.by == self.by:
             self.note(self.chat.warn(**{**self._warns.model_dump(), "by": self.by}))
+
+    # --- in shadow mode -----------------------------------------------------------------------------------------
+
+    def _look_ahead(self) -> Consultation[None]:
+        """Ask the assessor where an opinion is all that a warning lacks, which is then withheld."""
+        if self.look().mode is not Mode.SHADOW or not self.opinion_is_due():
+            return
+        if _is_for_an_opinion(_in_the_way(self._withholding(), evolve(self.state, _coming(self.by)))):
+            yield from self.consult()
+
+    def _withhold(self) -> None:
+        """Record that a warning was withheld, if the law would have allowed one: nobody has to ask for it."""
+        command = self._withholding()
+        if self.look().mode is Mode.SHADOW and not _in_the_way(command, self.state):
+            self.note(self.chat.withhold_warning(command.category, by=command.by, command_id=command.id))
+
+    def _withholding(self) -> WithholdWarning:
+        seen = self._seen()
+        id = command_id("withholds", self.chat.branch, seen)
+        return WithholdWarning(id=id, by=self.by, seen=seen, category=self._category())
 
     # --- a second opinion ---------------------------------------------------------------------------------------
 
@@ -317,7 +352,7 @@ def _coming(by: Actor) -> AssistantTurnTaken:
     return AssistantTurnTaken(by=by, content=UNSEALED, model=by.id, stop_reason=None, usage=None)
 
 
-def _in_the_way(command: GiveWarning | EndConversation, state: Conversation) -> tuple[Broken, ...]:
+def _in_the_way(command: GiveWarning | WithholdWarning | EndConversation, state: Conversation) -> tuple[Broken, ...]:
     decision = decide(command, state)
     return decision.broken if isinstance(decision, Refused) else ()
 

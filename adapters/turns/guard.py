@@ -179,8 +179,9 @@ class Guard:
         return note
 
     def tools(self) -> list[Tool]:
-        """Return what the model may call, for a conversation that begins now."""
-        return declarations(self.state.policy.categories)
+        """Return what the model may call, for a conversation that begins now. In shadow mode that is less: ask again
+        where the mode has changed."""
+        return declarations(self.state.policy.categories, self.state.mode)
 
     # --- what the model says ------------------------------------------------------------------------------------
 
@@ -273,6 +274,7 @@ class Guard:
             version=version,
             recorded=tuple(self._acts.recorded),
             refusals=tuple(self._acts.refusals),
+            of_tasks=self._acts.of_tasks,
             holding=bool(self.state.risks),
             usage=self.usage,
             model=self.model,

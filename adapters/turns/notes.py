@@ -5,11 +5,11 @@ anything, it only asks for more care, so a forged one is no use to anybody.
 """
 
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import ConversationEnded
+from lastresort.domain.events import ConversationEnded, HopeExhausted, WarningGiven
 from lastresort.domain.law import Broken
-from lastresort.domain.rules import GRAVE_ENOUGH, HOPE_EXHAUSTED, PROPOSED_FIRST, WARNED_FIRST
+from lastresort.domain.rules import GRAVE_ENOUGH, HOPE_EXHAUSTED, PROPOSED_FIRST, TRUE_WARNINGS, WARNED_FIRST
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Verdict
+from lastresort.domain.values import Mode, Verdict
 
 from .tools import END, HOPELESS
 
@@ -39,6 +39,12 @@ AT_RISK = (
     "Recorded. From now on nothing here can warn or end. Support the user, point to help that they can reach, and do "
     "not mention ending."
 )
+SHADOW = "Go on with the conversation: lead away from the harm, and say nothing of a warning or an ending."
+"""What the model is told in shadow mode, where a warning that would be lawful is withheld."""
+OF_TASK = (
+    "No effect: this came from a task beside the conversation, which acts for nobody in it. Say what you saw in what "
+    "you report, a risk to somebody above all."
+)
 TOO_LATE = "Not carried out: the conversation was about to end."
 
 
@@ -58,22 +64,30 @@ def late(state: Conversation) -> str | None:
 
 def standing(state: Conversation) -> str:
     """Say what the law counts so far."""
-    unit, now = state.unit, state.now
+    unit, now, governing = state.unit, state.now, state.governing
     if unit is None or unit.judgement is not Verdict.HARMFUL:
         return f"Recorded. The turn counts as {unit.judgement if unit else None}, by its mildest verdict."
+    if state.mode is Mode.SHADOW:
+        return f"Recorded. {SHADOW}"
     warned = ", ".join(w.category for w in now.warnings if w.complete) or "none"
-    need = state.governing.min_failed_redirections
-    return f"Recorded. Failed redirections: {now.failed} of {need}. Warnings that stand: {warned}."
+    made = f"Redirections: {now.attempted} of {governing.min_redirections_to_warn}. " if state.law > 1 else ""
+    failed = f"Failed redirections: {now.failed} of {governing.min_failed_redirections}. "
+    return f"Recorded. {made}{failed}Warnings that stand: {warned}."
 
 
 def refused(refusal: Refused, state: Conversation, *, opinion_failed: bool = False) -> str:
     """Say what stands in the way."""
     if state.risks:
         return f"Refused. {AT_RISK.removeprefix('Recorded. ')}"
+    if state.mode is Mode.SHADOW and (refusal.attempted in _THREATENING or WARNED_FIRST.id in refusal.rules):
+        return f"Refused. {SHADOW}"
     lacks = [_lacks(broken, refusal.attempted, state) for broken in refusal.broken]
     if opinion_failed:
         lacks.insert(0, "the second opinion on this turn could not be had, which counts as doubt")
     return "Refused. " + "; ".join(filter(None, lacks)) + ". Go on with the conversation."
+
+
+_THREATENING = (WarningGiven.kind, HopeExhausted.kind)
 
 
 def _lacks(broken: Broken, attempted: str, state: Conversation) -> str:
@@ -86,6 +100,6 @@ def _lacks(broken: Broken, attempted: str, state: Conversation) -> str:
             return f"no call of {END} in an earlier message counts as a proposal for the latest turn"
         case WARNED_FIRST.id if not named and not state.now.warnings:
             return "no warning stands"
-        case GRAVE_ENOUGH.id if not named:
+        case GRAVE_ENOUGH.id | TRUE_WARNINGS.id if not named:
             return ""  # that nobody stated harm is said already
     return broken.missing.text

@@ -84,6 +84,7 @@ class Pending(Frozen):
     warns: StatedWarning | None = None
     consulted: bool = False
     opinion_failed: bool = False
+    of_tasks: int = 0
     told_of_hold: bool = False
     without: tuple[Version, ...] = ()  # turns of the user that the API refused
     as_text: tuple[Version, ...] = ()  # turns that it no longer took as they were
@@ -116,6 +117,8 @@ class Reply:
         container: that the code of the model ran in, by id. The next turn goes on in it.
         applied_edits: what the API did to the context, as it was asked to, in its own form.
         malformed_calls: of our tools, which had no effect.
+        of_tasks: how many calls of our tools came from a subagent or another task that is not the conversation. They
+            had no effect.
         assessor_error: why there is no second opinion, if the assessor failed: then nothing may end.
         without: earlier turns of the user that waited for an answer too, by version. The API refused to take them, so
             the model has not seen them.
@@ -141,6 +144,7 @@ class Reply:
     container: str | None = None
     applied_edits: tuple[dict[str, Any], ...] = ()
     malformed_calls: tuple[MalformedCall, ...] = field(default=(), repr=False)
+    of_tasks: int = 0
     assessor_error: Exception | None = field(default=None, repr=False)
     tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     pending: Pending | None = field(default=None, repr=False)
