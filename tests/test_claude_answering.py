@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from lastresort import Chat, RecordedEvent
+from lastresort import Chat, Policy, RecordedEvent
 from lastresort.adapters.claude import Reply
 from lastresort.adapters.loopback import Answer, fallback, iteration, text, thinking, tool_use
 from lastresort.adapters.turns.replies import Pending
 from lastresort.adapters.turns.speakers import UNNAMED
-from lastresort.domain.values import Actor, ActorKind
+from lastresort.domain.values import Actor, ActorKind, SecondOpinion
 from lastresort.projections import audit
 
 from .claude_kit import (
@@ -77,6 +77,11 @@ def test_another_model_cannot_end_what_it_was_not_asked_for(way: Way, last: Answ
     assert any(MODEL in str(one) and OTHER in str(one) for one in told)
     assert those(chat, "TurnAssessed")[-1] == ("TurnAssessed", OTHER)
     assert audit(chat.conversations.store.log()).findings == ()
+
+
+def test_a_proxy_may_say_who_served_though_no_beta_was_asked_for() -> None:
+    with bench([Answer([text("Hello.")], iterations=SERVED)]) as b:
+        assert b.reply(b.start(), "Hi.").model == OTHER
 
 
 @BOTH
@@ -172,6 +177,19 @@ def test_what_is_said_of_an_answer_counts_if_the_same_model_wrote_it(way: Way) -
             b.reply(chat)
     assert "WarningGiven" not in kinds(chat.path)
     assert kinds(chat.path).count("RedirectionAttempted") == 3
+
+
+@EVERY_WAY
+def test_another_model_cannot_warn(way: Way) -> None:
+    """In the second edition: it would threaten what it cannot do."""
+    warns = [Answer([harm(), WARN], model=OTHER), Answer([text("This is abuse.")], model=OTHER)]
+    with bench([*redirecting(), *redirecting(), *redirecting(), *warns], way) as b:
+        chat = b.start(law=2, policy=Policy(name="every-turn", second_opinion=SecondOpinion.EVERY_TURN))
+        replies = [b.reply(chat) for _ in range(4)]
+    assert "WarningGiven" not in kinds(chat.path)
+    refusal = next(refusal for refusal in replies[-1].refusals if refusal.attempted == "WarningGiven")
+    assert refusal.rules == ("true-warnings",)
+    assert all(name in str(refusal) for name in (MODEL, OTHER))
 
 
 @BOTH

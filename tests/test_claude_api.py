@@ -237,6 +237,12 @@ def test_a_reply_says_what_the_api_said_beside_the_words(way: Way) -> None:
     assert (first.container, first.refusal_category, first.malformed_calls) == (None, None, ())
 
 
+@EVERY_WAY
+def test_a_proxy_may_say_what_no_beta_was_asked_for(way: Way) -> None:
+    with bench([Answer([text("Hello.")], applied_edits=[CLEARED])], way) as b:
+        assert b.reply(b.start(), "Hi.").applied_edits == (() if way.streams else (CLEARED,))
+
+
 @BOTH
 def test_a_turn_that_waits_for_tools_counts_what_was_cached(way: Way) -> None:
     with bench([Answer([tool_use("look_up", {"word": "a"})]), "Well."], way, tools=[LOOK_UP], system=[MARKED]) as b:

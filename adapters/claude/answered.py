@@ -29,8 +29,7 @@ def with_request_id(answer: Answer, request_id: str | None) -> Answer:
 
 def model_of(answer: Answer, content: Sequence[Block]) -> str:
     """Return the name of the model that wrote an answer to its end; empty if the answer has none."""
-    iterations = getattr(answer.usage, "iterations", None) or ()
-    served = [one.model for one in iterations if one.type == "fallback_message"]
+    served = [one.get("model") for one in _told(answer.usage, "iterations") if one.get("type") == "fallback_message"]
     taken_over = [_named(block, "to") for block in content if block["type"] == "fallback"]
     named = [*taken_over, *served] or [answer.model]
     return str(named[-1] or "")
@@ -60,7 +59,7 @@ class Details(NamedTuple):
     def after(self, answer: Answer) -> "Details":
         """Return what they say with another one."""
         used, why = answer.usage, answer.stop_details
-        edits = getattr(answer, "context_management", None)
+        edits = _told(answer, "context_management").get("applied_edits") or ()
         return Details(
             answer.id,
             getattr(answer, "_request_id", None),
@@ -69,8 +68,13 @@ class Details(NamedTuple):
                 self.cached.read + (used.cache_read_input_tokens or 0),
                 self.cached.written + (used.cache_creation_input_tokens or 0),
             ),
-            (*self.applied_edits, *(plain(edits.applied_edits) if edits is not None else ())),
+            (*self.applied_edits, *edits),
         )
+
+
+def _told(told: Any, name: str) -> Any:
+    """Return a field as JSON, empty if there is none: of answers to betas the SDK knows it, of others it keeps it."""
+    return plain(getattr(told, name, None)) or {}
 
 
 def container_of(answer: Answer) -> dict[str, Any] | None:
