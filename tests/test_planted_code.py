@@ -1,9 +1,11 @@
 """Triggers and views travel in a database's file, and are code: a store with any is refused, and none is obeyed."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from lastresort import StoreError, open_conversations
@@ -67,7 +69,7 @@ def test_it_is_neither_backed_up_nor_restored(url: str, tmp_path: Path, name: st
     backup(url, tmp_path / "well")
     plant(tmp_path / name.replace("log.db", "well"), statement)
     with pytest.raises(StoreError, match="planted code"):
-        restore(tmp_path / "well", f"sqlite:///{tmp_path}/again.db")
+        restore(tmp_path / "well", f"sqlite:///{tmp_path}/again.db", unauthenticated=True)
     assert not (tmp_path / "again.db").exists()
     plant(tmp_path / name, statement)
     with pytest.raises(StoreError, match="planted code"):
@@ -96,3 +98,23 @@ def test_erased_words_are_not_kept_by_what_was_planted(url: str, tmp_path: Path)
             chats.chat("c").erase(2)
     with closing(sqlite3.connect(tmp_path / "log.db")) as file:
         assert file.execute("SELECT count(*) FROM meta WHERE name <> 'schema'").fetchone() == (0,)
+
+
+@pytest.mark.xdist_group("postgresql")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE RULE x AS ON INSERT TO contents DO INSTEAD NOTHING",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; "
+        "CREATE TRIGGER x BEFORE DELETE ON lastresort_keys.keys FOR EACH ROW EXECUTE FUNCTION f()",
+    ],
+)
+def test_the_doctor_finds_what_was_planted_in_postgresql(postgresql: Callable[[], str], statement: str) -> None:
+    url = postgresql()
+    with opened(url) as chats:
+        done(started(chats, "c").user_turn("Hello."))
+    assert next(check for check in examine(url) if check.name == "planted code").ok
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+    check = next(check for check in examine(url) if check.name == "planted code")
+    assert (check.ok, check.found[:22]) == (False, "1 triggers or rules on")

@@ -16,6 +16,7 @@ from lastresort.adapters.stores.schema import tables_of
 
 from .checks import CHANGING, LEEWAY, LOG, NO_LOG, Check, changing, of_tables, space
 
+_OF_OURS = ["stored_events", "contents", "meta", "branches", "snapshots", "keys", "master", "annotations"]
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 
 
@@ -31,6 +32,7 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         yield _durability({name: str(ask(f"SHOW {name}")) for name in (*_MUST_BE_ON, "data_checksums")})
         yield _space(connection)
         yield _keys(connection)
+        yield _code(connection)
         if ask("SELECT to_regclass('lastresort_keys.master')") is not None:
             yield from changing(ask(CHANGING.format(master="lastresort_keys.master")))
         if ask("SELECT to_regclass('lastresort_keys.keys')") is not None:
@@ -99,6 +101,23 @@ def _annotations(made: bool) -> Check:
         return Check("annotations", True, "titles, tags and pseudonyms are kept beside the keys")
     todo = "run `lastresort migrate URL` as the owner of the schema lastresort_keys, which makes it"
     return Check("annotations", False, "no table for titles, tags and pseudonyms: none can be set", todo)
+
+
+def _code(connection: psycopg.Connection[Any]) -> Check:
+    """Look for triggers and rules on the tables of the log, the words and the keys: this program makes none."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal "
+        "AND c.relnamespace = ANY(s.of) AND c.relname = ANY(%s)) + (SELECT count(*) FROM pg_rewrite r "
+        "JOIN pg_class c ON c.oid = r.ev_class WHERE c.relnamespace = ANY(s.of) AND c.relname = ANY(%s)) "
+        "FROM (SELECT array_agg(oid) AS of FROM pg_namespace WHERE nspname IN (current_schema(), 'lastresort_keys')) s",
+        (_OF_OURS, _OF_OURS),
+    ).fetchone()
+    if row and row[0]:
+        found = f"{row[0]:,} triggers or rules on its tables, which this program did not make"
+        return Check(
+            "planted code", False, found, "see what they did (`\\d stored_events`), and drop them; SECURITY.md"
+        )
+    return Check("planted code", True, "no trigger and no rule on the tables of the log, the words and the keys")
 
 
 def _clock(there: datetime) -> Check:
