@@ -59,10 +59,11 @@ from .events import (
     WarningGiven,
     WarningWithheld,
 )
+from .models import same_model
 from .policy import Numbers, Policy
 from .values import Actor, AppealOutcome, Ground, LegalHold, Mode, OpenRisk
 
-FOLD = 2
+FOLD = 3
 """The number of this fold. It goes up with each change of what `evolve` makes of a log, or of the fields of the state:
 states that were kept under another number are not used. `tests/test_fold.py` notices a change.
 """
@@ -224,7 +225,9 @@ def evolve(state: Conversation, event: Event) -> Conversation:
         case PolicyChanged():
             return _new_terms(state, version, Terms(event.policy, event.law, event.mode))
         case ModelChanged():
-            return _without_warnings(state)._replace(version=version, model=event.model)
+            if state.law == 1 or not same_model(state.model, event.model):
+                state = _without_warnings(state)
+            return state._replace(version=version, model=event.model)
         case AppealFiled() | AppealDecided():
             return state._replace(version=version, ended=state.ended and _appealed(state.ended, event))
         case WarningWithheld():

@@ -35,7 +35,7 @@ from lastresort.domain.events import (
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, Ground, Mode, Risk, SecondOpinion, Verdict
 
-from .second_words import Episode, Judge, Opinion, Request, Terms, Unit, WarningRecord
+from .second_words import Episode, Judge, Opinion, Request, Terms, Unit, WarningRecord, same_model
 
 Risks = frozenset[tuple[str, str]]
 """Open risks: of each its id, and whom it is about."""
@@ -301,7 +301,9 @@ def _policy(path: Path, event: PolicyChanged) -> Path:
 
 
 def _model(path: Path, event: ModelChanged) -> Path:
-    return _without_warnings(path)._replace(model=event.model)
+    """It voids warnings; (2) not where the same model goes by another of its names."""
+    same = path.law >= 2 and same_model(path.model, event.model)
+    return (path if same else _without_warnings(path))._replace(model=event.model)
 
 
 def _ended(path: Path, event: ConversationEnded) -> Path:

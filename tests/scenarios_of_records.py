@@ -278,7 +278,6 @@ MODELS = (
         "A new snapshot takes over", "Warned; the same model goes on under its dated name, and so do the insults.",
         (WARNED, new_model("claude-opus-4-1-20250805"), point("after the change"), INSULT), "ended at 5, last resort",
         "warned-first hope-exhausted", "Names that differ only in a dated snapshot are one model: it did not change.",
-        instead="warned", differs="The law takes any ModelChanged for another model, and voids the warning.",
     ),
     Scenario(
         "A model of another family", "Six insults under the profile of August 2025, at a later model.",

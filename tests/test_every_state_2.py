@@ -345,8 +345,8 @@ RACES = {
         lambda t: (hope(t), end(t)),
         "last_resort warned-first",
         cap=2,
-        states=27_210,
-        transitions=133_015,
+        states=43_885,
+        transitions=211_894,
     ),
 }
 

@@ -41,6 +41,8 @@ from lastresort.application.service import Service
 from lastresort.projections import transcript, views
 from lastresort.projections.figures import figures
 
+from . import golden_stories
+from .golden_stories import as_first_written
 from .stores import (  # fmt: skip
     MODEL,
     OPERATOR,
@@ -253,7 +255,8 @@ def second_edition(chats: Conversations) -> None:
 
 
 STORIES: dict[str, Callable[[Conversations], None]] = {
-    story.__name__: story for story in (last_resort, request, branches, risks, terms, holds, shadow, second_edition)
+    story.__name__: story
+    for story in (last_resort, request, branches, risks, terms, holds, shadow, second_edition, *golden_stories.STORIES)
 }
 
 
@@ -262,7 +265,7 @@ def tell(story: Callable[[Conversations], None]) -> str:
     store = MemoryStore()
     chats = Conversations(Service(Ports(store, _Unsealed(), ticking(), counting(), phrase_screen)))
     story(chats)
-    return "".join(f"{export_line(entry)}\n" for entry in store.log())
+    return as_first_written(story.__name__, "".join(f"{export_line(entry)}\n" for entry in store.log()))
 
 
 # --- What is said of a log --------------------------------------------------------------------------------------------

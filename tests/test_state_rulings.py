@@ -6,15 +6,17 @@ from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.events import BranchOpened
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import about_to_fork, evolve
-from lastresort.domain.values import About, ActorKind, AppealOutcome, ForkCause, Risk, Verdict
+from lastresort.domain.values import About, Actor, ActorKind, AppealOutcome, ForkCause, Risk, Verdict
 
 from .narrow import present
 from .vocabulary import (
     ABUSED,
     AMBIGUOUS,
+    ANOTHER_MODEL,
     ANSWERED,
     APPEALED,
     AT_RISK,
+    DATED,
     EDITED,
     END,
     HARMFUL,
@@ -26,6 +28,7 @@ from .vocabulary import (
     REDIRECTED,
     RETRIED,
     SAID,
+    THREE_FAILED_REDIRECTIONS,
     UP_TO_THE_END,
     USER,
     WARNED,
@@ -35,6 +38,7 @@ from .vocabulary import (
     failed_redirections,
     harmful,
     judged,
+    model_changed,
     policy,
     policy_changed,
     started,
@@ -184,3 +188,15 @@ def test_a_category_is_in_one_group() -> None:
     with pytest.raises(ValueError, match="in two groups"):
         policy(groups={"a": ("abuse",), "b": ("abuse", "hate")})
     assert policy(groups={"a": ("spam", "fraud", "spam")}).groups == {"a": ("fraud", "spam")}
+
+
+@pytest.mark.parametrize(("law", "to", "stand"), [(1, DATED, 0), (2, DATED, 1), (2, ANOTHER_MODEL, 0)])
+def test_a_warning_stands_while_the_model_is_the_same_by_whatever_name(
+    given: Tell, law: int, to: Actor, stand: int
+) -> None:
+    """A dated name is no other model. In the first edition any change of the name voided warnings."""
+    warned = given(started(law=law), *THREE_FAILED_REDIRECTIONS, WARNED, ABUSED)
+    story = given(started(law=law), *THREE_FAILED_REDIRECTIONS, WARNED, ABUSED, model_changed(to.id))
+    assert len(warned.state.now.warnings) == 1
+    assert len(story.state.now.warnings) == stand
+    assert story.state.model == to.id
