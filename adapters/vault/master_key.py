@@ -104,14 +104,15 @@ def replace(path: Path, master: bytes) -> None:
 def _draft(path: Path, master: bytes) -> Path:
     """Write a master key to a draft of its file."""
     draft = new_draft(path)
+    file = os.open(draft, os.O_WRONLY)
     try:
-        with draft.open("wb") as file:
-            file.write(master)
-            file.flush()
-            os.fsync(file.fileno())
+        os.write(file, master)
+        os.fsync(file)
     except BaseException:
         draft.unlink()
         raise
+    finally:
+        os.close(file)
     return draft
 
 

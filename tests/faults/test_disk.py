@@ -269,7 +269,7 @@ def test_a_file_that_may_only_be_read(workers: Workers) -> None:
         assert "readonly" in error or "read-only" in error or "ermission" in error, error
         folder.chmod(0o755)
         for file in folder.iterdir():
-            file.chmod(0o644)
+            file.chmod(0o600)
         check(url, [])
 
 

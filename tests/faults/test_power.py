@@ -48,7 +48,8 @@ def write_out(image: Image, folder: Path, random: Random) -> str:
     """Put an image into a folder, with what is left of the shared memory, which is nothing or anything."""
     folder.mkdir()
     for path, content in image.files.items():
-        (folder / Path(path).name).write_bytes(content)
+        (file := folder / Path(path).name).write_bytes(content)
+        file.chmod(0o600)  # as the store makes its files
     if random.random() < 0.5:
         (folder / "log.db-shm").write_bytes(random.randbytes(32_768))
     return f"sqlite:///{folder}/log.db"
