@@ -10,6 +10,7 @@ from lastresort import Conversations, ErasureCause, Refused
 from lastresort.adapters.claude import Claude, Overtaken, Reply
 from lastresort.adapters.exporters import account_page
 from lastresort.adapters.loopback import Answer, hanging, text, tool_use
+from lastresort.adapters.turns.guard import Guard
 from lastresort.projections import audit
 
 from .claude_kit import REDIRECT, Bench, Way, bench, harm, kinds
@@ -181,6 +182,28 @@ def test_a_branch_before_it_does_not_show_it(tmp_path: Path) -> None:
         assert all(turn.overtook == () for turn in chat.transcript().turns)
         assert b.reply(chat, "Hi.").text == "Hello."
         assert sent(b) == ["u: Tell me all.", "a: First.", "u: Hi."]
+
+
+def test_a_driver_of_another_model_keeps_text(tmp_path: Path) -> None:
+    """Or messages; and where nobody overtook anything, nothing is kept."""
+    url = f"sqlite:///{tmp_path}/chats.db"
+    with bench(["Gladly."], url=url, enforce=False) as b:
+        chat = b.start()
+        chat.user_turn("Tell me all.")
+        guard = Guard(chat)
+        guard.keep_shown("One word", message="m")
+        assert kept_of(b.chats, chat.branch) == []
+        chat.describe(title="A garden")
+        chat.user_turn("Wait.")
+        chat.leave()
+        guard.keep_shown("One word", message="m")
+        guard.keep_shown("One word", message="m")
+        assert [turn.overtook for turn in chat.transcript().turns] == [(), ("One word",)]
+        assert [turn.overtook for turn in chat.transcript(after=2).turns] == [("One word",)]
+        b.reply(chat, None)
+        assert sent(b) == ["u: Tell me all.", "a: One word", "u: Wait."]
+        chat.erase(3)
+        assert kept_of(b.chats, chat.branch) == ["title"]
 
 
 def test_without_annotations_nothing_is_kept() -> None:

@@ -79,6 +79,8 @@ def test_either_key_opens_the_store_until_the_former_one_is_done_with(url: str) 
     with opened_by(url, OLD) as chats:
         for name in ("a", "b", "c"):
             talk(started(chats, name), f"This is said in {name}.")
+        chats.chat("b").describe(title="A garden")
+        account = chats.pseudonym("ada@example.org")
         words = said(chats)
     first = rotated(url, OLD)
     assert first.keys == first.rewrapped >= 3
@@ -97,6 +99,8 @@ def test_either_key_opens_the_store_until_the_former_one_is_done_with(url: str) 
     does_not_open(url, OLD)
     with opened_by(url, NEW) as chats:
         assert said(chats) == words
+        assert chats.chat("b").metadata().title == "A garden"
+        assert (chats.pseudonym("ada@example.org"), chats.person_of(account)) == (account, "ada@example.org")
         done(chats.erase_conversation("a", by=OPERATOR, cause=ErasureCause.LEGAL))
         assert audit(chats.store.entries()).findings == ()
     assert rotated(url, NEW, None, finish=True).finished
