@@ -23,6 +23,8 @@ from .options import (
     url_of,
 )
 
+_LONG = 64 * 2**20  # bytes of an exported log: some 200,000 events
+
 NO_WORDS = "a log holds no words"
 """What is told of words where a file is looked at."""
 
@@ -180,6 +182,7 @@ def audit(
         wrong_snapshots,
     )
     from lastresort.projections import audit as replay
+    from lastresort.projections import fork_points
     from lastresort.projections.audit import READ_TWICE, compare_live
 
     from . import listings
@@ -188,7 +191,9 @@ def audit(
     source = _source(first, url, file)
     if isinstance(source, Path):
         with without_collector():
-            report = replay((entry for _, entry in read_log(source)), read_twice=read_twice, edition=edition)
+            forks = fork_points(entry for _, entry in read_log(source)) if _is_long(source) else None
+            entries = (entry for _, entry in read_log(source))
+            report = replay(entries, forks=forks, read_twice=read_twice, edition=edition)
         findings = report.findings
     else:
         if source == "memory:":
@@ -204,6 +209,11 @@ def audit(
             note_audit(conversations, report.events, len(findings))
     listings.tell_audit(report, findings, as_json)
     sys.exit(FINDINGS if findings else 0)
+
+
+def _is_long(path: Path) -> bool:
+    """Whether a file is so long that it is read twice, so that the states before all turns need not be kept."""
+    return path.is_file() and path.stat().st_size > _LONG
 
 
 def _source(first: str | None, url: str | None, file: Path | None) -> str | Path:
