@@ -140,7 +140,7 @@ def test_operators_see_the_store_that_they_name(run: Callable[..., Result], tmp_
     assert "table" in run("migrate", url).stdout
     assert {path.name for path in tmp_path.iterdir()} == before
     run("backup", url, f"of-{name}")
-    run("restore", f"of-{name}", "--store", f"sqlite:///back-{name}")
+    run("restore", f"of-{name}", "--unauthenticated", "--store", f"sqlite:///back-{name}")
     with closing(sqlite3.connect(tmp_path / f"back-{name}")) as file:
         assert file.execute("SELECT originator_id FROM stored_events").fetchall() == [("mine",)]
 
@@ -151,7 +151,7 @@ def test_a_backup_is_called_what_it_is_called(run: Callable[..., Result], there:
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith("of")} == {
         "of?mode=memory#1.db", "of?mode=memory#1.db-keys",
     }  # fmt: skip
-    run("restore", "of?mode=memory#1.db", "--store", "sqlite:///new.db")
+    run("restore", "of?mode=memory#1.db", "--unauthenticated", "--store", "sqlite:///new.db")
     assert Path("new.db").stat().st_size
 
 
