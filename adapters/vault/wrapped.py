@@ -96,8 +96,8 @@ def check_log(keys: KeyStore, first: tuple[str, str, str]) -> None:
         keys.note(mine)
     elif mine not in noted:
         raise StoreError(
-            "the keys beside this log are of another store, and open none of its words; put this log's own keys there, "
-            "or an empty file, which says that you go on without its words"
+            "the keys beside this log are of another store, and open none of its words; put this log's own keys there. "
+            "If they are lost, an empty file, or no schema lastresort_keys, says that you go on without its words"
         )
 
 
