@@ -60,8 +60,8 @@ def run(arguments: str, *, stdin: str | None = None, expect: int = 0) -> None:
 
 
 def in_python() -> None:
-    """Do what no command does: hold words from erasure, and run the law in the shadow, where no warning is given."""
-    print("\nIn Python: words that are held from erasure, and a conversation in shadow mode", flush=True)
+    """Do what no command does: end too soon, in shadow mode, where no warning is given. And hold words from erasure."""
+    print("\nIn Python: words that are held from erasure, and an ending refused in shadow mode", flush=True)
     with open_conversations(STORE) as chats:
         operator = Actor(kind="operator", id="legal-team")
         held = chats.start(model="claude-opus-4-1", conversation="words-are-held")
@@ -79,6 +79,8 @@ def in_python() -> None:
             shadow.assistant_turn("I would rather help. What can I do for you?")
             shadow.redirect()
         shadow.withhold_warning("abuse")
+        if not isinstance(shadow.end(category="abuse"), Refused):
+            sys.exit("demo: a conversation was ended without a warning")
 
 
 def glob(part: str) -> list[str]:
