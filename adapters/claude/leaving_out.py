@@ -20,7 +20,7 @@ _OUTGROWN = re.compile(
     re.IGNORECASE,
 )
 _MEDIA = re.compile(r"\b(images?|documents?|pdf|files?|url|media|download)\b", re.IGNORECASE)
-_AS_MEDIA = ("image", "document", "container_upload", "search_result")
+_ELSEWHERE = ("url", "file")
 
 NOT_ALL = "[A note from the application, not from the user: what else was here can no longer be shown.]"
 NOT_SHOWN = "[This answer can no longer be shown.]"
@@ -63,14 +63,16 @@ class SentTurn(NamedTuple):
         return self._replace(messages=(message,) if self.messages else ())
 
     @property
-    def holds_media(self) -> bool:
-        """Whether it holds a picture, a document or the like, perhaps in the result of a tool."""
-        return any(_is_media(block) for message in self.messages for block in message["content"])
+    def refers(self) -> bool:
+        """Whether it refers to a picture or a document that is kept elsewhere, perhaps in the result of a tool."""
+        return any(_refers(block) for message in self.messages for block in message["content"])
 
 
-def _is_media(block: dict[str, Any]) -> bool:
-    inside = block.get("content") if block["type"] == "tool_result" else None
-    return block["type"] in _AS_MEDIA or (isinstance(inside, list) and any(map(_is_media, inside)))
+def _refers(block: dict[str, Any]) -> bool:
+    inside, source = block.get("content"), block.get("source")
+    if block["type"] == "tool_result":
+        return isinstance(inside, list) and any(map(_refers, inside))
+    return block["type"] == "container_upload" or (isinstance(source, dict) and source.get("type") in _ELSEWHERE)
 
 
 class Full(NamedTuple):
@@ -102,11 +104,12 @@ def outgrew(refusal: APIStatusError) -> bool:
     return isinstance(refusal, RequestTooLargeError) or _OUTGROWN.search(said_in(refusal)) is not None
 
 
-def with_media(said: str, turns: Iterable[SentTurn]) -> tuple[int, ...]:
-    """Return the turns that hold what a refusal is about, where it names no place: by version."""
+def with_links(said: str, turns: Iterable[SentTurn]) -> tuple[int, ...]:
+    """Return the turns that refer to what a refusal may be about, where it names no place: by version. What was sent
+    whole, and taken once, is taken again."""
     if not _MEDIA.search(said) or refused_place(said) is not None:
         return ()
-    return tuple(turn.version for turn in turns if turn.holds_media)
+    return tuple(turn.version for turn in turns if turn.refers)
 
 
 def sent_since(on_full: OnFull, branch: str, turns: Sequence[SentTurn]) -> int | None:

@@ -30,7 +30,7 @@ from lastresort.domain.values import Actor, Mode
 
 from .answered import Answer, Details, calls_of, container_of, model_of, usage_of
 from .history import REFUSAL, Histories, given_without
-from .leaving_out import LeftOut, OnFull, outgrew, refused_place, said_in, sent_since, with_media
+from .leaving_out import LeftOut, OnFull, outgrew, refused_place, said_in, sent_since, with_links
 from .params import chosen, container
 from .setup import OnChange, Setup
 from .words import (
@@ -299,8 +299,8 @@ class Turn:
             self.left = left._replace(without=earlier)
         elif outgrew(refusal) and (since := sent_since(self.terms.on_full, self.chat.branch, sent)) is not None:
             self.left = left._replace(since=since)
-        elif media := tuple(version for version in with_media(said, answered) if version not in left.as_text):
-            self.left = left._replace(as_text=(*left.as_text, *media))
+        elif linked := tuple(version for version in with_links(said, answered) if version not in left.as_text):
+            self.left = left._replace(as_text=(*left.as_text, *linked))
         else:
             raise refusal
 
