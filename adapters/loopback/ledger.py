@@ -9,8 +9,8 @@ and what the model said comes back as it was said, after all that came before it
 was sent before plus new blocks at its end: each branch has its parent's prefix. As with the API, some things make no
 difference: how blocks are spread over messages of one role, a string in place of a block of text, blank text (which the
 API sends and does not take back), marks for the prompt cache, fields that are null, half a character, and the order of
-keys outside the input of a tool. Of an answer that was streamed, a text may come back as far as it came: how much of a
-stream its reader has seen, nobody else knows.
+keys outside the input of a tool. Of an answer that was streamed, a text or the input of a call may come back
+as far as it came: how much of a stream its reader has seen, nobody else knows.
 """
 
 import json
@@ -118,7 +118,7 @@ class Ledger:
         return Place(conversation, f"{link[:24]}.{asked}", link, tokens, cached if known else 0, reports)
 
     def _came(self, after: str, item: _Item) -> bool:
-        """Whether a block is the beginning of a text that was streamed there."""
+        """Whether a block is the beginning of a text or a call that was streamed there."""
         return item.role == "assistant" and any(
             item.text and text.startswith(item.text) for text in self._streamed.get(after, ())
         )
@@ -243,7 +243,7 @@ def _continued(link: str, n: int, message: dict[str, Any]) -> list[_Item]:
         if block["type"] == "text" and not block["text"].strip():
             continue
         link = _digest(f"{link}{role}{_canonical(block)}")
-        items.append(_Item(f"messages.{n}.content.{at}", role, link, block.get("text", "")))
+        items.append(_Item(f"messages.{n}.content.{at}", role, link, block.get("text") or block.get("id", "")))
     return items
 
 
