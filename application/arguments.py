@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from pydantic import ValidationError
 
 from lastresort.domain.turn_text import messages_in
-from lastresort.domain.values import Messages
+from lastresort.domain.values import EDITIONS, Messages
 
 Content = str | Sequence[Mapping[str, Any]]
 """What somebody said: text, or content blocks, `{"type": ...}`, as an API of a model has them."""
@@ -52,6 +52,21 @@ def optional_id(argument: str, value: str | None) -> str | None:
         ValueError: it is none.
     """
     return None if value is None else checked_id(argument, value)
+
+
+def checked_edition(value: int) -> int:
+    """Return the edition of the law that was passed as `law`.
+
+    Raises:
+        ValueError: this program does not know it, so nothing could be recorded under it.
+    """
+    if type(value) is not int or value not in EDITIONS:
+        known = ", ".join(map(str, EDITIONS))
+        raise ValueError(
+            f"law: this program knows the editions {known} of the law, and not the one that was passed; name one of "
+            "them, or install a release that knows it"
+        )
+    return value
 
 
 def checked_account(value: str | None) -> str | None:

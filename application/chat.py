@@ -34,6 +34,7 @@ from lastresort.domain.values import (
 from .arguments import (
     Content,
     checked,
+    checked_edition,
     checked_id,
     checked_version,
     checked_words,
@@ -381,6 +382,7 @@ class Chat:
         command_id: str | None = None,
     ) -> Receipt | Refused:
         """Let another policy govern from here on, and a later edition of the law or another mode if they are named."""
+        law = None if law is None else checked_edition(law)
         return self._do(checked(ask.ChangePolicy, id=self._id(command_id), by=by, policy=policy, law=law, mode=mode))
 
     def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:

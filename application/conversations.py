@@ -25,7 +25,7 @@ from .accounts import (
     holds_page,
     release_all,
 )
-from .arguments import checked, checked_account, checked_id, checked_person, optional_id
+from .arguments import checked, checked_account, checked_edition, checked_id, checked_person, optional_id
 from .chat import Chat
 from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query, cursor_of, utc
 from .experiments import Experiment, allocated
@@ -133,7 +133,7 @@ class Conversations:
             policy=policy or Policy.default(),
             model=model,
             arm=arm,
-            law=law,
+            law=checked_edition(law),
             mode=mode,
         )
         return self.chat(self.service.begin(command, named=named))

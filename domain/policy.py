@@ -161,6 +161,15 @@ class Policy(Frozen):
         canonical = json.dumps(json.loads(self.model_dump_json()), sort_keys=True, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def never_ends(self) -> str | None:
+        """What keeps every conversation under it from ending, in words; None if nothing does. It is how endings are
+        switched off, and is worth saying where it was not meant."""
+        if not self.trusted_for_risk:
+            return "trusted_for_risk is empty, so nothing ever ends: no word on risk counts, on any ground"
+        lacking = next((name for name in ("eligible_models", "categories") if not getattr(self, name)), None)
+        return lacking and f"{lacking} is empty, so nothing ever ends as last resort, nor is warned of"
+
     @cached_property
     def numbers(self) -> Numbers:
         """The counts and the severity that it asks for."""
@@ -268,16 +277,33 @@ def _places(text: str) -> dict[str, int]:
     return places
 
 
+# The profiles. A pattern is compared with a model's name as it is, and from edition 2 on also without the dress of a
+# platform and the date of a snapshot (see `models.plain_name`). In each profile, ours are the numbers: the sources say
+# "multiple" redirections and "many", name no number for a warning, for severity or for what closes an episode, and let
+# the model judge the risk by itself.
+
 DESCRIBED_2025_08 = Policy(
     name="2025-08",
-    eligible_models=("claude-opus-4-0", "claude-opus-4-20250514", "claude-opus-4-1", "claude-opus-4-1-*"),
-)
-"""The rules as the announcement of August 2025 and the tool description of September 2025 describe them."""
+    eligible_models=(
+        "claude-opus-4", "claude-opus-4-0", "claude-opus-4-20250514", "claude-opus-4-1", "claude-opus-4-1-*",
+    ),
+)  # fmt: skip
+"""The rules as the announcement of August 2025 and the tool description of September 2025 describe them: Opus 4 and
+4.1."""
 
-DESCRIBED_2026_07 = Policy(name="2026-07", handshake=True)
-"""The rules as the tool description of July 2026 describes them: an ending takes two calls."""
+_FAMILIES_OF_2026 = ("claude-fable-5", "claude-fable-5-*", "claude-opus-*", "claude-sonnet-5", "claude-sonnet-5-*")
+
+DESCRIBED_2026_07 = Policy(name="2026-07", eligible_models=_FAMILIES_OF_2026, handshake=True)
+"""The rules as the tool description of July 2026 describes them, which the families of Opus, Sonnet 5 and Fable 5 have:
+an ending takes two calls. That description no longer says "extreme"; that harm has to be grave is ours."""
+
+DESCRIBED_CODE_2026_07 = Policy(
+    name="code-2026-07", categories=("abuse",), eligible_models=_FAMILIES_OF_2026, handshake=True
+)
+"""The rules as the tool of Claude Code describes them: sustained abuse of the assistant, and nothing else. A request
+for harmful content is refused, and leads to no ending. That an ending takes two calls is ours."""
 
 PROFILES: dict[str, Policy] = {
-    policy.name: policy for policy in (Policy.default(), DESCRIBED_2025_08, DESCRIBED_2026_07)
+    policy.name: policy for policy in (Policy.default(), DESCRIBED_2025_08, DESCRIBED_2026_07, DESCRIBED_CODE_2026_07)
 }
 """The shipped policies by name."""

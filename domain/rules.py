@@ -388,7 +388,7 @@ def KNOWN_EDITION(state: Conversation, event: Event) -> Missing | None:
     if edition not in EDITIONS:
         return Missing(f"edition {edition} is not one of {', '.join(map(str, EDITIONS))}")
     if isinstance(event, PolicyChanged) and edition < state.law:
-        return Missing(f"edition {edition} is earlier than {state.law}, which is in force")
+        return Missing(f"edition {edition} is earlier than {state.law}, which is in force: name that, or none")
     return None
 
 

@@ -273,7 +273,7 @@ def test_every_wrong_key_of_a_policy_is_named(tmp_path: Path) -> None:
 def test_a_policy_that_is_not_there_says_what_there_is(tmp_path: Path) -> None:
     """And a file that is no text is named."""
     with pytest.raises(
-        BadInput, match=r"^no policy strict: neither a profile \(default, 2025-08, 2026-07\) nor a file$"
+        BadInput, match=r"^no policy strict: neither a profile \(default, 2025-08, 2026-07, code-2026-07\) nor a file$"
     ):
         load_policy("strict")
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")

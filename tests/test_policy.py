@@ -8,8 +8,11 @@ import hypothesis
 import pytest
 
 from lastresort.domain.commands import StartConversation
+from lastresort.domain.events import HopeExhausted
 from lastresort.domain.policy import PROFILES, RECALLED, Numbers, Policy, PolicyError
-from lastresort.domain.values import ActorKind, Risk
+from lastresort.domain.rules import ELIGIBLE_MODEL
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Actor, ActorKind, Risk
 
 from .vocabulary import USER, policies
 
@@ -267,11 +270,48 @@ def test_a_line_is_looked_for_in_a_megabyte(beyond: int, said: str) -> None:
 
 def test_the_shipped_profiles() -> None:
     """One for each version of the rules that the sources describe, and a default."""
-    assert set(PROFILES) == {"default", "2025-08", "2026-07"}
+    assert set(PROFILES) == {"default", "2025-08", "2026-07", "code-2026-07"}
     assert all(policy.name == name for name, policy in PROFILES.items())
     assert PROFILES["default"] == Policy.default()
-    assert {name for name, policy in PROFILES.items() if policy.handshake} == {"2026-07"}
-    assert len({policy.hash for policy in PROFILES.values()}) == 3
+    assert {name for name, policy in PROFILES.items() if policy.handshake} == {"2026-07", "code-2026-07"}
+    assert len({policy.hash for policy in PROFILES.values()}) == 4
+    assert PROFILES["code-2026-07"].categories == ("abuse",)
+    assert {policy.never_ends for policy in PROFILES.values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("profile", "may", "may_not"),
+    [
+        (
+            "2025-08",
+            "claude-opus-4 claude-opus-4-20250514 claude-opus-4-1-20250805 claude-opus-4@20250514 "
+            "us.anthropic.claude-opus-4-1-20250805-v1:0 anthropic/claude-opus-4.1",
+            "claude-opus-4-5 claude-sonnet-4 claude-opus-5",
+        ),
+        (
+            "2026-07",
+            "claude-opus-5 claude-sonnet-5 claude-fable-5 claude-sonnet-5-20260601 anthropic/claude-fable-5 "
+            "eu.anthropic.claude-sonnet-5-20260601-v1:0 claude-opus-4-8",
+            "claude-sonnet-4-5 claude-haiku-4-5 claude-fable-50",
+        ),
+        ("code-2026-07", "claude-opus-5 vertex_ai/claude-fable-5@20260601", "claude-haiku-5"),
+    ],
+)
+def test_a_profile_names_its_models_by_any_of_their_names(profile: str, may: str, may_not: str) -> None:
+    for names, eligible in ((may, True), (may_not, False)):
+        for name in names.split():
+            model = Actor(kind=ActorKind.MODEL, id=name)
+            state = Conversation(policy=PROFILES[profile], model=name, law=2)
+            hopeless = HopeExhausted(by=model, turn=1)
+            assert (ELIGIBLE_MODEL.lacks(state, hopeless) is None) is eligible, name
+
+
+def test_a_policy_that_never_lets_anything_end_says_so() -> None:
+    assert Policy.default().never_ends is None
+    for field in ("trusted_for_risk", "eligible_models", "categories"):
+        said = Policy.model_validate({"name": "off", field: ()}).never_ends
+        assert said is not None
+        assert said.startswith(f"{field} is empty, so nothing ever ends")
 
 
 def test_every_profile_is_as_careful_as_the_law_proposes() -> None:

@@ -376,7 +376,7 @@ def test_known_edition__is_the_only_rule_of_an_unknown_one_in_whatever_order_the
 def test_known_edition__an_earlier_one(given: Tell) -> None:
     """There is no way back."""
     given(STARTED).when(policy_changed(Policy.default(), law=1)).refused_by(
-        rules.KNOWN_EDITION, lacking="edition 1 is earlier than 2, which is in force"
+        rules.KNOWN_EDITION, lacking="edition 1 is earlier than 2, which is in force: name that, or none"
     )
     of_version_1 = PolicyChanged(by=OPERATOR, policy=Policy.default(), policy_hash=Policy.default().hash)
     given(STARTED).when(of_version_1).refused_by(rules.KNOWN_EDITION)

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -61,8 +61,8 @@ def url(tmp_path: Path) -> str:
 def chat(url: str) -> Callable[..., Talk]:
     """Type lines into a chat on conversation `c` until the input ends; whatever was typed, the log is lawful."""
 
-    def chat(*lines: str, branch: str | None = None, conversation: str = "c") -> Talk:
-        where = ["--branch", branch] if branch else ["--conversation", conversation]
+    def chat(*lines: str, branch: str | None = None, conversation: str = "c", options: Sequence[str] = ()) -> Talk:
+        where = ["--branch", branch] if branch else ["--conversation", conversation, *options]
         arguments = ["chat", "--offline", "--store", url, *where]
         result = CliRunner().invoke(main, arguments, input="".join(f"{line}\n" for line in lines))
         if result.exception is not None:
@@ -348,7 +348,7 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/edit 2", "usage: /edit VERSION WORDS"),
         ("/switch 7", "no branch 7 in the store"),
         ("/branch nowhere", "no branch nowhere in the store"),
-        ("/policy nowhere", "no policy nowhere: neither a profile (default, 2025-08, 2026-07) nor a file"),
+        ("/policy nowhere", "no policy nowhere: neither a profile (default, 2025-08, 2026-07, code-2026-07)"),
         ("/risk nobody", "nobody"),
         ("/feedback sideways", "sideways"),
         ("/clear", "no risk is open on this branch"),
@@ -408,3 +408,19 @@ def test_bytes_that_are_no_text_do_not_crash_it(url: str) -> None:
     )
     assert b"Traceback" not in done.stderr
     assert done.returncode in (0, 2)
+
+
+def test_a_chat_in_the_shadow_warns_of_nothing(chat: Callable[..., Talk]) -> None:
+    """Nor does the next one that is started from it. What is shown names the edition and the mode."""
+    talk = chat(*ABUSE * 5, "/new", *ABUSE * 5, options=("--shadow", "--edition", "2"))
+    assert "may end" not in talk.shown
+    assert talk.kinds().count("WarningWithheld") == 1
+    with opened(talk.url) as chats:
+        states = [chats.state(row.branch) for row in views(chats.store.log()).active]
+    assert [(state.law, state.mode) for state in states] == [(2, "shadow")] * 2
+    for command in ("show", "why"):
+        shown = CliRunner().invoke(main, [command, "c", "--store", talk.url]).stdout
+        assert "edition 2, in shadow mode" in " ".join(shown.split())
+    assert chat("Hello.", conversation="old", options=("--edition", "1")).kinds("old")[0] == "ConversationStarted"
+    with opened(talk.url) as chats:
+        assert (chats.state("old").law, chats.state("old").mode) == (1, "enforced")

@@ -30,7 +30,7 @@ def test_turns_are_shown_in_words_and_the_rest_between_them(chats: Conversations
     chat.assistant_turn("I would rather not.")
     judged = "turn 2 judged harmful (abuse, severity 2), risk none, by assessor assessor"
     assert lines(chat) == (
-        Line(1, "c", "ConversationStarted", None, "conversation c with claude-opus-4-1, policy default"),
+        Line(1, "c", "ConversationStarted", None, "conversation c with claude-opus-4-1, policy default, edition 2"),
         Line(2, "c", "UserTurnTaken", "user", "You useless heap of bolts."),
         Line(3, "c", "TurnAssessed", None, judged),
         Line(4, "c", "AssistantTurnTaken", "assistant", "I would rather not."),

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lastresort.adapters import StoreError, how_to_install
-from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
+from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
 from lastresort.application.outcomes import CommandIdReused, Contention, UnknownBranch
 from lastresort.application.ports import SealBroken
 from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES
+from lastresort.domain.values import LATEST, Mode
 
 from . import INTERRUPTED, accounts, comparing, holds, logs, looking, supposing, upkeep
 from .options import (
@@ -32,7 +33,9 @@ from .options import (
     InputFile,
     Name,
     check_apart,
+    edition_option,
     json_option,
+    load_terms,
     model_option,
     opened,
     policy_option,
@@ -146,7 +149,7 @@ def simulate(files: tuple[Path, ...], url: str, policy: str, model: str, as_json
         raise click.UsageError("standard input is one file: the transcripts, or the policy")
     check_apart(url, "played into", *files)
     transcripts = read_transcripts(files)
-    simulation = Simulation(url, model=model, policy=load_policy(policy))
+    simulation = Simulation(url, model=model, policy=load_terms(policy))
     try:
         _play(simulation, transcripts, quiet=as_json)
         figures = simulation.figures(transcripts)
@@ -227,11 +230,23 @@ def policies(as_json: bool) -> None:
 @click.option("--branch", metavar="BRANCH", help="Go on with a branch instead of starting a conversation.")
 @click.option("--conversation", type=Name(), metavar="ID", help="What to call the conversation that is started.")
 @click.option("--model", type=Name(), help=f"The model that answers; {CLAUDE}, or offline {DEFAULT_MODEL}.")
+@click.option(
+    "--shadow", is_flag=True, help="Start it in shadow mode: warnings are withheld, and nothing is said of them."
+)
+@edition_option(default=str(LATEST), show_default=True, help="The edition of the law that it is started under.")
 @store_option
 @policy_option
 @json_option
 def chat(
-    offline: bool, branch: str | None, conversation: str | None, url: str, policy: str, model: str | None, as_json: bool
+    offline: bool,
+    branch: str | None,
+    conversation: str | None,
+    shadow: bool,
+    edition: int,
+    url: str,
+    policy: str,
+    model: str | None,
+    as_json: bool,
 ) -> None:
     """Talk in the terminal, with Claude or offline.
 
@@ -241,7 +256,9 @@ def chat(
 
     given = click.get_current_context().get_parameter_source
     fresh = [
-        name for name in ("conversation", "model", "policy") if given(name) is not click.core.ParameterSource.DEFAULT
+        name
+        for name in ("conversation", "model", "policy", "shadow", "edition")
+        if given(name) is not click.core.ParameterSource.DEFAULT
     ]
     if branch is not None and fresh:
         raise click.UsageError(
@@ -251,13 +268,16 @@ def chat(
         raise click.UsageError("standard input is where you talk: name a file for the policy")
     partner = _partner(offline)
     model = model or (DEFAULT_MODEL if offline else CLAUDE)
-    terms = load_policy(policy)
+    terms = load_terms(policy)
+    mode = Mode.SHADOW if shadow else Mode.ENFORCED
     with closing(partner), opened(url, create=True) as conversations:
         try:
             talk = (
                 conversations.chat(branch)
                 if branch
-                else conversations.start(model=model, account="you", policy=terms, conversation=conversation)
+                else conversations.start(
+                    model=model, account="you", policy=terms, conversation=conversation, law=edition, mode=mode
+                )
             )
         except ValueError as error:
             raise BadInput(str(error)) from None

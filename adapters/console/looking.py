@@ -8,7 +8,7 @@ import click
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.ports import List
 from lastresort.domain.events import content_of
-from lastresort.domain.values import Ground
+from lastresort.domain.values import Ground, Mode
 
 from .options import (
     FINDINGS,
@@ -129,7 +129,7 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
     with opened_source(url, file) as conversations:
         chat = conversations.chat(branch)
         broken = {asked: chat.why(asked) for asked in ([Ground(ground)] if ground else Ground)}
-        latest = conversations.path(branch)[-1]
+        latest, state = conversations.path(branch)[-1], chat.state
     if as_json:
         display.print_json(
             {
@@ -139,7 +139,7 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
         )
     else:
         as_of = f"branch {branch} as of version {latest.version}, {display.moment(latest.recorded_at)} UTC"
-        click.echo(as_of)
+        click.echo(f"{as_of}, edition {state.law}{', in shadow mode' if state.mode is Mode.SHADOW else ''}")
         for ground, standing in broken.items():
             listings.show_broken(display.console(), f"Ending on ground {ground}", standing)
     sys.exit(REFUSED if all(broken.values()) else 0)

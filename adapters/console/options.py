@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.databases.files import StoreFiles
-from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
+from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
 from lastresort.application.conversations import Conversations
+from lastresort.domain.policy import Policy
 from lastresort.domain.values import EDITIONS, Id
 
 FINDINGS = REFUSED = 1
@@ -109,6 +110,18 @@ def check_one(url: str | None, file: Path | None) -> None:
 
 def _was_typed(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def load_terms(name: str) -> Policy:
+    """Return the policy of a profile or a file. If it never lets anything end, that is said on standard error.
+
+    Raises:
+        BadInput: there is neither, or the file's policy cannot be.
+    """
+    policy = load_policy(name)
+    if policy.never_ends is not None:
+        click.echo(f"lastresort: policy {policy.name}: {policy.never_ends}", err=True)
+    return policy
 
 
 @contextmanager

@@ -221,7 +221,11 @@ class Terminal:
     def do_new(self) -> None:
         """/new - start another conversation, on the same terms"""
         state = self.chat.state
-        self._switch(self.conversations.start(model=state.model, account=state.account, policy=state.policy))
+        self._switch(
+            self.conversations.start(
+                model=state.model, account=state.account, policy=state.policy, law=state.law, mode=state.mode
+            )
+        )
 
     def _switch(self, chat: Chat | Refused) -> bool:
         if isinstance(chat, Refused):
