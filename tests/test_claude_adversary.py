@@ -115,6 +115,7 @@ class Play:
         self.chat = self.chats.start(model=MODEL, policy=self.chance.choice(POLICIES))
         self.waiting: Reply | None = None
         self.seen: Counter[str] = Counter()
+        self.overtook = False  # whether an answer was overtaken of which the user had seen something
 
     def params(self, assessor: Callable[[Any], Any]) -> dict[str, Any]:
         thinking: dict[str, Any] = {"thinking": {"type": "adaptive"}} if self.thinks else {}
@@ -233,6 +234,7 @@ class Play:
         assert isinstance(outcome, Reply)
         assert outcome.text == SETTLED
         assert unlawful(list(self.chats.store.log())) == []
+        self.overtook = any(turn.overtook for turn in self.chat.transcript().turns)
         self.chats.close()
 
 
@@ -298,8 +300,13 @@ def play(conversations: range, tell: Callable[[int, Counter[str]], None] = lambd
                 error.add_note(f"in conversation {number}")
                 raise
             seen += one.seen
-            if api.reports or api.refused:
-                raise AssertionError(f"in conversation {number}: {api.reports[:3]} {api.refused[:3]}")
+            # An answer may have been asked for before it was known what the user had seen of the one that was
+            # overtaken. From then on that comes first all the same; see test_claude_overtaken.
+            broken = [report for report in api.reports if not (one.overtook and report.kind == "prefix")]
+            if broken or api.refused:
+                raise AssertionError(f"in conversation {number}: {broken[:3]} {api.refused[:3]}")
+            seen["overtook"] += one.overtook
+            api.reports.clear()
             tell(number, seen)
     return seen
 
@@ -309,6 +316,7 @@ def test_no_adversary_ends_unlawfully_or_breaks_a_conversation() -> None:
     count = int(os.environ.get("LASTRESORT_CONVERSATIONS", "50"))
     seen = play(range(count))
     assert seen["ended: user_request"] > 0
+    assert seen["overtook"] <= count // 4  # of the others, each request begins as the one before it
     if count >= 1000:
         assert seen["ended: last_resort"] > 0
 
