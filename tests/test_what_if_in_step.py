@@ -1,5 +1,6 @@
 """What is not asked, since two policies see it alike, would be answered alike: the short way and the long agree."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lastresort import Conversations
+from lastresort.adapters.importers.log_file import checked_log
 from lastresort.adapters.testing.asking import ASSESSOR, MODEL, OPERATOR, USER
 from lastresort.adapters.testing.strategies import trees
 from lastresort.domain.events import (
@@ -37,6 +39,7 @@ from .stores import abused, chats, done, log_of, redirected, started
 
 __all__ = ["chats"]
 
+GOLDEN = Path(__file__).parent / "golden"
 MANY = settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 EDITIONS = st.sampled_from([(2, None), (2, None), (1, None), (1, 2), (2, 1)])
 
@@ -156,3 +159,13 @@ def test_few_sets_of_categories_are_remembered(monkeypatch: pytest.MonkeyPatch) 
     found = what_if(log, Policy(name="b"), edition=2)
     monkeypatch.setattr(attempts, "_REMEMBERED", 0)
     assert what_if(log, Policy(name="b"), edition=2) == found
+
+
+def test_a_log_of_both_editions() -> None:
+    """Each event is asked of the edition that it was recorded under, or all of them of the one that is named."""
+    log = tuple(checked_log(GOLDEN / "second_edition.jsonl")[0])
+    for edition in (None, 1, 2):
+        found = what_if(log, Policy.default(), edition=edition)
+        assert found == the_long_way(log, Policy.default(), edition)
+        assert found.edition == edition
+        assert found.sum["same" if edition != 1 else "undecidable"] == 2
