@@ -241,11 +241,11 @@ def holds_page(listed: HoldList, account: str | None, after: str | None, limit: 
         ValueError: `after` is no cursor, or `limit` out of range.
     """
     if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
-        raise ValueError(f"limit: {limit!r} is not from 1 to {MOST_ROWS}")
+        raise ValueError(f"limit: a whole number from 1 to {MOST_ROWS} is needed")
     try:
         begin = ("", "") if after is None else tuple(checked_id("after", one) for one in after.split(_JOINT))
         conversation, hold = begin
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         raise ValueError("after: not a cursor; pass the `after` of the page before") from None
     rows = tuple(listed.select(account, (conversation, hold), limit + 1))
     last = rows[limit - 1] if len(rows) > limit else None

@@ -40,9 +40,20 @@ def checked_id(argument: str, value: str) -> str:
     """
     if not isinstance(value, str):
         raise ValueError(f"{argument}: a str is needed, not {type(value).__name__}")
+    value = _exact(value)
     if not _ID.fullmatch(value):
         raise ValueError(f"{argument}: an id is {_AN_ID}; {len(value):,} characters were passed")
     return value
+
+
+def _exact(value: str) -> str:
+    """Return a text as it is: one of a class derived from str may say other things of its length and its bytes."""
+    return value if type(value) in (str, Messages) else str.__str__(value)
+
+
+def shown_id(value: object) -> str:
+    """Return an id as a message may repeat it; of what is none, which may be words, only that it is none."""
+    return value if isinstance(value, str) and _ID.fullmatch(value := _exact(value)) else "of a malformed id"
 
 
 def optional_id(argument: str, value: str | None) -> str | None:
@@ -90,9 +101,9 @@ def checked_words(argument: str, value: str) -> str:
     """
     if not isinstance(value, str):
         raise ValueError(f"{argument}: a str is needed, not {type(value).__name__}")
-    if not value:
+    if not (words := _exact(value)):
         raise ValueError(f"{argument}: nothing was said; a turn of the user has words")
-    return value
+    return words
 
 
 def users_content(value: Content, foreign_id: str | None = None) -> str:
@@ -117,7 +128,7 @@ def models_content(value: Content, foreign_id: str | None = None) -> str:
         ValueError: there is nothing in it, or a call of a tool has no result, which no API would take back.
     """
     if isinstance(value, str):
-        return _with_id(value, "assistant", foreign_id)
+        return _with_id(_exact(value), "assistant", foreign_id)
     parts = _parts(value)
     messages: list[Any] = [*parts] if "role" in parts[0] else [{"role": "assistant", "content": _blocks(parts)}]
     kept = _kept(messages, foreign_id)
@@ -208,9 +219,10 @@ def checked_person(person: str) -> str:
     return said
 
 
-def _some_text(argument: str, value: Any, most: int) -> str:
-    if not isinstance(value, str) or isinstance(value, Messages):
-        raise ValueError(f"{argument}: a str is needed, not {type(value).__name__}")
+def _some_text(argument: str, given: Any, most: int) -> str:
+    if not isinstance(given, str) or isinstance(given, Messages):
+        raise ValueError(f"{argument}: a str is needed, not {type(given).__name__}")
+    value = _exact(given)
     if len(value) > most:
         raise ValueError(f"{argument}: {len(value):,} characters were passed, and {most} are the most")
     try:
@@ -226,9 +238,9 @@ def checked_version(argument: str, value: int) -> int:
     Raises:
         ValueError: it is no int.
     """
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{argument}: an int is needed, not {type(value).__name__}")
-    return value
+    return int(value)
 
 
 def checked(make: Callable[P, T], *args: P.args, **fields: P.kwargs) -> T:

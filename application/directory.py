@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
 
 from .arguments import checked_id, optional_id
 
@@ -151,7 +151,7 @@ def parsed_cursor(after: str) -> tuple[str, str]:
         time, conversation = after.split(_JOINT, 1)
         if utc(time) == time:
             return time, checked_id("after", conversation)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         pass
     raise ValueError("after: not a cursor; pass the `after` of the page before")
 
@@ -162,9 +162,10 @@ def one_of(name: str, value: Chosen, choices: Any) -> Chosen:
     Raises:
         ValueError: it is none of them.
     """
-    if value not in get_args(choices):
-        raise ValueError(f"{name}: not one of {', '.join(get_args(choices))}")
-    return value
+    for choice in get_args(choices):
+        if choice == value:
+            return cast(Chosen, choice)
+    raise ValueError(f"{name}: not one of {', '.join(get_args(choices))}")
 
 
 def bound(name: str, time: str | datetime | None) -> str | None:
@@ -214,7 +215,7 @@ def checked_query(
         ValueError: an argument is out of range; it names which.
     """
     if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
-        raise ValueError(f"limit: {limit!r} is not from 1 to {MOST_ROWS}")
+        raise ValueError(f"limit: a whole number from 1 to {MOST_ROWS} is needed")
     return DirectoryQuery(
         account=optional_id("account", account),
         arm=optional_id("arm", arm),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lastresort.domain.events import BranchOpened, EventBase, RecordedEvent
 from lastresort.domain.state import Conversation, about_to_fork, fold
 
+from .arguments import shown_id
 from .hot_states import HotStates
 from .outcomes import UnknownBranch, appeal_until
 from .ports import EventStore, Ports, Snapshots
@@ -177,7 +178,7 @@ def pieces_of(
         own = store.read(tree, branch, upto=upto, limit=at_once)
         first = own[:1] or store.read(tree, branch, limit=1)
         if not first or branch in passed:  # or else its parents go round in a ring: an audit says so
-            raise unknown(branch if not first else f"that begins {branch}")
+            raise unknown(branch, "" if not first else "that begins ")
         passed.add(branch)
         pieces.append(Piece(Conversation(), _from(own, store, tree, branch, upto, at_once)))
         opened = first[0].event
@@ -222,6 +223,6 @@ def _since_kept(
     return None
 
 
-def unknown(branch: str) -> UnknownBranch:
+def unknown(branch: str, how: str = "") -> UnknownBranch:
     """Return the error that says that the store has no such branch."""
-    return UnknownBranch(f"no branch {branch} in the store")
+    return UnknownBranch(f"no branch {how}{shown_id(branch)} in the store")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lastresort import CommandIdReused, Conversations, Policy, open_conversations
+from lastresort import CommandIdReused, Conversations, Policy, UnknownBranch, open_conversations
 from lastresort.adapters.claude import Claude
 from lastresort.adapters.loopback import loopback
 from lastresort.application.chat import Chat
@@ -153,3 +153,77 @@ def test_an_edition_that_this_program_does_not_know_is_refused_by_name(chats: Co
     refused = chat.change_policy(Policy.default(), law=1, by=OPERATOR)
     assert str(refused).endswith("edition 1 is earlier than 2, which is in force: name that, or none")
     assert chats.store.head() == 1
+
+
+class Liar(str):
+    """Text of a class of its own, which says what it likes of itself."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __str__(self) -> str:
+        return "x"
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"x"
+
+
+def test_a_text_of_another_class_is_taken_for_what_it_holds(chats: Conversations) -> None:
+    """Two people do not share a pseudonym, and nothing is longer than it may be."""
+    first, second = (chats.pseudonym(Liar(f"{name}@example.org")) for name in ("first", "second"))
+    assert first != second
+    assert [chats.person_of(account) for account in (first, second)] == ["first@example.org", "second@example.org"]
+    chat = chats.start(model="m", account=Liar("a-1"))
+    assert chat.state.account == "a-1"
+    assert type(chat.state.account) is str
+    with pytest.raises(ValueError, match="title: 501 characters"):
+        chat.describe(title=Liar(501 * "x"))
+    with pytest.raises(ValueError, match="person: nobody was named"):
+        chats.pseudonym(Liar(""))
+    chat.user_turn(Liar("Hello."))
+    chat.assistant_turn(Liar("Good morning."))
+    assert [turn.text for turn in chat.transcript().turns] == ["Hello.", "Good morning."]
+    with pytest.raises(ValueError, match="1,048,577 bytes"):
+        chat.user_turn(Liar((2**20 + 1) * "x"))
+    status: Any = Liar("active")
+    assert chats.list(status=status).rows == chats.list(status="active").rows
+
+
+@pytest.mark.parametrize("words", ["I want to die", 300 * "x", "", b"kid", float("nan"), 10**400, "\ud800"])
+def test_what_is_passed_for_a_branch_and_is_no_id_is_not_repeated(chats: Conversations, words: Any) -> None:
+    for look in (chats.chat, chats.path, chats.state, chats.tree):
+        with pytest.raises(UnknownBranch, match=r"^no branch of a malformed id in the store$"):
+            look(words)
+
+
+@pytest.mark.parametrize("wrong", ["I want to die", b"kid", float("nan"), True, [1], 10**400])
+def test_pages_that_cannot_be_are_refused_without_what_was_passed(chats: Conversations, wrong: Any) -> None:
+    asked: list[Callable[[], object]] = [
+        lambda: chats.list(limit=wrong),
+        lambda: chats.list(after=wrong),
+        lambda: chats.list(status=wrong),
+        lambda: chats.holds(limit=wrong),
+        lambda: chats.holds(after=wrong),
+        lambda: chats.page(wrong),
+        lambda: chats.page("active", limit=wrong),
+        lambda: chats.page("active", after=wrong),
+    ]
+    for ask in asked:
+        with pytest.raises(ValueError, match=r"limit|after|status|list") as refused:
+            ask()
+        assert str(wrong) not in str(refused.value)
+        assert len(str(refused.value)) < 200
+
+
+def test_a_truth_value_is_no_version(chats: Conversations) -> None:
+    chat = chats.start(model="m")
+    with pytest.raises(ValueError, match="turn: an int is needed, not bool"):
+        chat.edit(True, "Hi.")

@@ -98,6 +98,7 @@ def test_many_arms(run: Run, url: str) -> None:
         (["--base", "other"], "arm other is none of the experiment"),
         (["--weights", "control"], "write ARM=N,ARM=N"),
         (["--weights", "control=0"], "write ARM=N,ARM=N"),
+        (["--weights", "control=" + 5000 * "9"], "write ARM=N,ARM=N"),
         (["--weights", "control=1"], "arm patience:patient has no weight"),
     ],
 )

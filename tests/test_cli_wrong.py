@@ -33,7 +33,10 @@ __all__ = ["run", "url"]
         (["export", "sqlite:///nowhere.db"], "no store at nowhere.db"),
         (["show", "c", "--at", "99999", "--store", "URL"], "branch c has no version 99999: its latest is 23"),
         (["show", "c", "--at", "9" * 30, "--store", "URL"], f"branch c has no version {'9' * 30}: its latest is 23"),
-        (["views", "active", "--after", "9" * 23, "--store", "URL"], "no such page: list 'active' of ("),
+        (
+            ["views", "active", "--after", "9" * 23, "--store", "URL"],
+            "no such page: list is one of active, ended, branched, after a position from 0",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lastresort.projections.experiment import Median, Share
 
 _HEADINGS = {"warned": "warned, or would have been in shadow mode"}
+_LONGEST_WEIGHT = 16  # digits; far longer ones Python does not read
 _SIDE_BY_SIDE = 3  # arms in a table, at 80 columns
 
 
@@ -59,7 +60,7 @@ def experiment(
 def _weights(told: str) -> Iterator[tuple[str, int]]:
     for one in told.split(","):
         arm, _, weight = one.rpartition("=")
-        if not arm or not weight.isdecimal() or int(weight) < 1:
+        if not arm or not weight.isdecimal() or len(weight) > _LONGEST_WEIGHT or int(weight) < 1:
             raise BadInput(f"--weights {told}: write ARM=N,ARM=N, each N a whole number from 1")
         yield arm, int(weight)
 

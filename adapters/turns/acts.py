@@ -182,7 +182,7 @@ class Acts:
     def _redirect(self, id: str) -> str:
         if self._redirects is not None:
             return notes.TWICE
-        seen = self._seen()
+        seen = self.seen
         if not self._will_stand(AttemptRedirection(id=id, by=self.by, turn=seen, answers=seen)):
             return self._refused()
         self._redirects = StatedRedirection(command_id=id, by=self.by)
@@ -199,7 +199,7 @@ class Acts:
 
     def _warning(self, warn: Warn, id: str) -> GiveWarning:
         self.look()
-        seen, by = self._seen(), self.by
+        seen, by = self.seen, self.by
         return GiveWarning(id=id, by=by, turn=seen, seen=seen, category=self._category(), **warn.model_dump())
 
     def _foreseen(self, command: GiveWarning) -> tuple[Broken, ...]:
@@ -244,7 +244,7 @@ class Acts:
             self.note(self.chat.withhold_warning(command.category, by=command.by, command_id=command.id))
 
     def _withholding(self) -> WithholdWarning:
-        seen = self._seen()
+        seen = self.seen
         id = command_id("withholds", self.chat.branch, seen)
         return WithholdWarning(id=id, by=self.by, seen=seen, category=self._category())
 
@@ -277,7 +277,7 @@ class Acts:
             self.chat.judge(
                 **said.model_dump(),
                 by=self._assessor,
-                command_id=command_id("opinion", self.chat.branch, self._seen(), said.model_dump_json()),
+                command_id=command_id("opinion", self.chat.branch, self.seen, said.model_dump_json()),
             )
         )
 
@@ -334,7 +334,7 @@ class Acts:
         return lacks
 
     def _ending(self, id: str, by: Actor, ground: Ground, category: str | None) -> EndConversation:
-        return EndConversation(id=id, by=by, seen=self._seen(), ground=ground, category=category)
+        return EndConversation(id=id, by=by, seen=self.seen, ground=ground, category=category)
 
     def _do_end(self, command: EndConversation) -> bool:
         return self.note(self.chat.end(command.ground, category=command.category, by=command.by, command_id=command.id))
@@ -343,8 +343,10 @@ class Acts:
         """The harm that a warning or an ending names now. Where there is none, the law refuses, whichever is named."""
         return harm_of(self.state) or "other"
 
-    def _seen(self) -> int:
-        assert self.chat.seen is not None
+    @property
+    def seen(self) -> int:
+        if self.chat.seen is None:
+            raise ValueError(f"nobody has spoken on branch {self.chat.branch}: hear what the user says first")
         return self.chat.seen
 
 

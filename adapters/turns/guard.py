@@ -81,9 +81,12 @@ class Guard:
 
     @property
     def seen(self) -> int:
-        """The user turn that is answered, by version."""
-        assert self.chat.seen is not None
-        return self.chat.seen
+        """The user turn that is answered, by version.
+
+        Raises:
+            ValueError: nobody has spoken.
+        """
+        return self._acts.seen
 
     # --- what the user says -------------------------------------------------------------------------------------
 
