@@ -98,6 +98,16 @@ class EventStore(Protocol):
         """
         ...
 
+    def barrier(self) -> None:
+        """Return once all that could be read here before the call lasts as long as an append that was acknowledged.
+
+        An append may be read before that: one that was never acknowledged, and that a restart brought to light. So
+        nobody is answered from the log, and nothing of it is published elsewhere, before this has returned. In memory
+        nothing lasts longer than the process, so there is nothing to wait for. An error is no answer: what was read
+        may still be lost.
+        """
+        ...
+
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write `appends`, of any number and of several trees, and return how many events they hold.
 

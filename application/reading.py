@@ -8,16 +8,19 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from lastresort.domain.events import BranchOpened, EventBase, RecordedEvent
+from lastresort.domain.events import AssistantTurnTaken, BranchOpened, EventBase, RecordedEvent, UserTurnTaken
 from lastresort.domain.state import Conversation, about_to_fork, fold
 
 from .arguments import shown_id
+from .directory import utc
 from .hot_states import HotStates
 from .outcomes import UnknownBranch, appeal_until
 from .ports import EventStore, Ports, Snapshots
 
 FEW = 100
 """How many events a fold reads at a time: so few that the garbage collector hardly ever has to look at them."""
+
+_TURNS = (UserTurnTaken, AssistantTurnTaken)
 
 
 class Reading:
@@ -68,6 +71,13 @@ class Reading:
             states[one] = self._no_older_than(versions.get(one), one)
             waiting.extend(states[one].children)
         return states
+
+    def last_turn(self, tree: str, branches: Iterable[str]) -> str:
+        """Return when somebody last spoke on branches, ISO 8601 in UTC; nothing, if nobody did."""
+        turns = (
+            one for branch in branches for one in self._ports.store.read(tree, branch) if isinstance(one.event, _TURNS)
+        )
+        return max((utc(one.recorded_at) for one in turns), default="")
 
     def appeal_until(self, branch: str) -> str | None:
         """Return the day until which an appeal against the ending of a branch is open at least, None if it goes on.

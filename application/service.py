@@ -5,7 +5,7 @@ given only on a fresh one. Nothing but the log is trusted.
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC
 
 from pydantic import ConfigDict, TypeAdapter
@@ -35,7 +35,6 @@ from lastresort.domain.events import (
     Event,
     RiskCleared,
     RiskRaised,
-    UserTurnTaken,
 )
 from lastresort.domain.law import broken_rules
 from lastresort.domain.rules import Hold, hold_after_ending, hold_after_refusal
@@ -44,7 +43,6 @@ from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
 from .arguments import checked
-from .directory import utc
 from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch
 from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
 from .reading import Reading
@@ -56,7 +54,6 @@ _SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
 _LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which is free for a moment now and then
 _HALVES = (BranchOff, OpenBranch)
-_TURNS = (UserTurnTaken, AssistantTurnTaken)
 _OF_THE_TREE = (RiskRaised, RiskCleared, ErasureHeld, ErasureReleased, ContentErased)
 
 
@@ -302,7 +299,7 @@ class Service:
             written = self._erasure(command, branch, before)
             if isinstance(written, Refusal):
                 return written
-            if spoken_before is not None and self._last_turn(tree, before) >= spoken_before:
+            if spoken_before is not None and self.reading.last_turn(tree, before) >= spoken_before:
                 raise SpokenSince(tree)
             keys = self.ports.vault.retire(tree)
             receipt = self._append(command, before, written)
@@ -315,6 +312,7 @@ class Service:
         erased = {digest for one in outcome.events for digest in getattr(one.event, "contents", ())}
         said = self.words.said_on(tree, self.reading.tree(branch))
         self.words.destroy(tree, retired, {digest: said[digest] for digest in erased})
+        self.ports.store.barrier()  # or a standby that takes over might still have the keys
         return outcome
 
     def refusal_to_erase(self, branch: str, *, by: Actor, cause: ErasureCause) -> Refused | None:
@@ -335,13 +333,6 @@ class Service:
         written: dict[str, tuple[Event, ...]] = dict.fromkeys((branch, *before), decision.events)
         broken = tuple(one for other, events in written.items() for one in broken_rules(before[other], events))
         return Refusal(Refused(decision.events[0].kind, broken), state) if broken else written
-
-    def _last_turn(self, tree: str, branches: Iterable[str]) -> str:
-        """Return when somebody last spoke on branches, ISO 8601 in UTC; nothing, if nobody did."""
-        turns = (
-            one for branch in branches for one in self.ports.store.read(tree, branch) if isinstance(one.event, _TURNS)
-        )
-        return max((utc(one.recorded_at) for one in turns), default="")
 
     def _until_decided(
         self,
@@ -388,6 +379,8 @@ class Service:
         if refusal.refused.trace:
             written: dict[str, tuple[Event, ...]] = {branch: refusal.refused.trace}
             self._append(command, {branch: refusal.state}, written, correlation_id=correlation_id)
+        else:
+            self.ports.store.barrier()  # it is refused for what others wrote, an ending say
 
     def _earlier_outcome(
         self, command: Command, tree: str, branch: str | None, words: str | None = None
@@ -408,10 +401,12 @@ class Service:
             why = "was used in another conversation of this store"  # which and for what is nobody's business here
             raise CommandIdReused(f"command id {command.id} {why}") from None
         check_same_words(command, words, events, self.words.on(events))
-        first = events[0]
+        first, outcome = events[0], None
         if isinstance(first.event, AttemptRefused):
-            return refused_again(command, first.event, fold(self.reading.path(first.branch, upto=first.version - 1)))
-        return Receipt(events, self.reading.state(first.branch))
+            outcome = refused_again(command, first.event, fold(self.reading.path(first.branch, upto=first.version - 1)))
+        found = outcome or Receipt(events, self.reading.state(first.branch))
+        self.ports.store.barrier()  # nobody may have been told yet that it was written
+        return found
 
     def _append(
         self,

@@ -11,8 +11,10 @@ from lastresort.adapters.opening import open_store
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.rows import Entry
 from lastresort.adapters.testing import STORE_CHECKS, check_store
-from lastresort.application.ports import Append, EventStore, Head, Place
+from lastresort.adapters.testing.stores import LEFT
+from lastresort.application.ports import Append, EventStore, Head, NewEvent, Place
 
+from .service_kit import NOON
 from .stores import STORES, new_url
 
 # --- Stores that keep every promise -----------------------------------------------------------------------------------
@@ -215,6 +217,14 @@ class NeverWakes(Broken):
         return False
 
 
+class MarksBarriers(Broken):
+    """It makes a barrier of an event of its own."""
+
+    def barrier(self) -> None:
+        if number := self.store.head():
+            self.store.append(Append("a", "mark", "mark", NOON.isoformat(), (NewEvent("a", number + 1, LEFT),)))
+
+
 class FindsWordsOfRootsOnly(Broken):
     """It looks for words on the root of a tree alone."""
 
@@ -241,6 +251,7 @@ SEEDED = {
     ReadsTheWholeLog: "the_log_is_followed_from_anywhere",
     NeverWakes: "the_log_is_followed_from_anywhere",
     FindsWordsOfRootsOnly: "trees_with_words_are_known",
+    MarksBarriers: "a_barrier_changes_nothing",
     ImportsOneByOne: "an_import_is_seen_as_a_whole",
     LosesBranches: "a_command_is_found_in_log_order",
 }

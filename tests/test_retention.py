@@ -14,6 +14,7 @@ import pytest
 from click.testing import Result
 
 from lastresort import Chat, Conversations, ErasureCause, HoldReason, Rating, Risk, Verdict
+from lastresort.application.reading import Reading
 from lastresort.application.service import Service
 from lastresort.domain.events import ContentErased, TurnAssessed
 from lastresort.projections import audit
@@ -138,7 +139,7 @@ def test_someone_who_speaks_meanwhile_is_heard(
     """Between the look at the directory and the erasure, and between the decision and the append."""
     first, second = told(chats, "first", "second")
     clock.now += 2 * DAY
-    erasure, last_turn = Service._erasure, Service._last_turn
+    erasure, last_turn = Service._erasure, Reading.last_turn
 
     def overtaken(self: Service, command: Any, branch: str, before: Any) -> Any:
         if branch == "first":
@@ -146,15 +147,15 @@ def test_someone_who_speaks_meanwhile_is_heard(
             talk(first, "Wait.")
         return erasure(self, command, branch, before)
 
-    def overtaken_later(self: Service, tree: str, branches: Any) -> str:
+    def overtaken_later(self: Reading, tree: str, branches: Any) -> str:
         found = last_turn(self, tree, branches)
         if tree == "second":
-            monkeypatch.setattr(Service, "_last_turn", last_turn)
+            monkeypatch.setattr(Reading, "last_turn", last_turn)
             talk(second, "Wait, too.")
         return found
 
     monkeypatch.setattr(Service, "_erasure", overtaken)
-    monkeypatch.setattr(Service, "_last_turn", overtaken_later)
+    monkeypatch.setattr(Reading, "last_turn", overtaken_later)
     assert chats.retain(DAY) == ("2020-01-02T00:00:00.000000+00:00", (), {})
     assert len(chats.words(chats.tree_log("first"))) == len(chats.words(chats.tree_log("second"))) == 3
     assert erasures(chats) == []

@@ -55,6 +55,28 @@ def unreached(error: Exception) -> StoreError:
     return StoreError(f"the store cannot be read or written now: {said}; try again")
 
 
+def unwritten(error: Exception, unknown_after: float | None = None) -> StoreError:
+    """Say what kept an append from being written; or that nobody knows if it was, after so many seconds."""
+    said = engine_message(error)
+    if unknown_after is not None:
+        return StoreError(
+            f"the store cannot be written to now: no answer within {unknown_after:g} s ({said}); it may have been "
+            "written: send the command again under the same id"
+        )
+    found = unreached(error)
+    if isinstance(found, StoreLocked):
+        return found
+    return StoreError(f"the store cannot be written to now: {said}; nothing was written, try again")
+
+
+def not_durable(said: str) -> StoreError:
+    """Say that what the log holds may yet be lost, and what kept it from being made durable."""
+    return StoreError(
+        f"the store cannot be relied on now: what is in the log is not known to be durable, as {said}; the command may "
+        "have been written: send it again under the same id"
+    )
+
+
 def engine_message(error: Exception) -> str:
     """Return what an engine said, on one line and without the password of a URL that it cannot make sense of."""
     said = "; ".join(filter(None, map(str.strip, str(error).splitlines())))

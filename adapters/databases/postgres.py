@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
+from weakref import WeakSet, ref
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -12,6 +14,7 @@ from .settings import Settings
 MIGRATION_LOCK = 0x1A57_2E50  # a number that nobody else locks: one process at a time makes the tables
 
 
+_UNCONFIRMED: WeakSet[psycopg.Connection[Any]] = WeakSet()
 GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 
 
@@ -30,6 +33,25 @@ def bound(connection: psycopg.Connection[Any], settings: Settings) -> None:
     for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
         connection.execute(f"SET {timeout} = {milliseconds}")
     connection.execute(f"SET lock_timeout = {milliseconds * 9 // 10}")  # first, since it says more
+    connection.add_notice_handler(partial(_heard, ref(connection)))
+
+
+def confirmed(connection: psycopg.Connection[Any]) -> bool:
+    """Whether no wait for standbys was cancelled on a connection since this was asked before.
+
+    Somebody may do that. The client is told of a commit then, and of a warning.
+    """
+    if connection not in _UNCONFIRMED:
+        return True
+    _UNCONFIRMED.discard(connection)
+    return False
+
+
+def _heard(connection: "ref[psycopg.Connection[Any]]", notice: psycopg.errors.Diagnostic) -> None:
+    """Note that a wait was cancelled. The text is in the server's language; where it comes from is not."""
+    cancelled = notice.source_function == "SyncRepWaitForLSN" or "synchronous rep" in (notice.message_primary or "")
+    if cancelled and (found := connection()) is not None:
+        _UNCONFIRMED.add(found)
 
 
 @contextmanager

@@ -67,6 +67,10 @@ class ReplayStore:
         """
         return tuple(recorded for append in appends for recorded in self._take(append))
 
+    def barrier(self) -> None:
+        """See `application.ports.EventStore`."""
+        self._store.barrier()
+
     def import_log(self, appends: Iterable[Append]) -> int:
         """See `append`."""
         return len(self.append(*appends))

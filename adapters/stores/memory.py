@@ -58,6 +58,9 @@ class MemoryStore(POPOApplicationRecorder):
             appends, self.write(entries, [place for append in appends for place in checked_places(append.erased)])
         )
 
+    def barrier(self) -> None:
+        """There is nothing to wait for: what was acknowledged goes with the process too."""
+
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write appends, all or none of them. See `application.ports.EventStore`."""
         return len(self.append(*appends))

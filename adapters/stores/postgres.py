@@ -21,8 +21,8 @@ from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
-from lastresort.adapters.databases.errors import reached
-from lastresort.adapters.databases.postgres import GRACE, migrating
+from lastresort.adapters.databases.errors import engine_message, not_durable, reached, unwritten
+from lastresort.adapters.databases.postgres import GRACE, confirmed, migrating
 from lastresort.adapters.databases.postgres_listener import Listener
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
@@ -31,7 +31,7 @@ from lastresort.application.ports import Append, CommandRecorded, Place, Version
 from .codec import Encoding
 from .derived import Statement, in_postgres
 from .postgres_recorder import PostgresProcessRecorder, PostgresRecorder, datastore_of
-from .postgres_tables import APPEND_LOCK, ARGUMENTS, RECORDED, TAKEN, check_is_ours
+from .postgres_tables import APPEND_LOCK, ARGUMENTS, BARRIER, RECORDED, TAKEN, check_is_ours
 from .rows import Entry, checked_places, chunks, entries_of
 from .signal import Commits
 from .sql import SQLStore
@@ -92,19 +92,45 @@ class PostgresStore(SQLStore, PostgresRecorder):
     # --- writing --------------------------------------------------------------------------------------------------
 
     def write(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
-        tries = 0
+        until = time.monotonic() + self.deadline
+        tries = refused = 0
 
         def write(connection: psycopg.Connection[Any]) -> int:
-            nonlocal tries
+            nonlocal tries, refused
             tries += 1
-            return self._write(connection, entries, erased)
+            try:
+                return self._write(connection, entries, erased)
+            except psycopg.Error as error:
+                refused += error.sqlstate is not None  # or else nobody knows what became of it
+                raise
 
         try:
-            return self._again_if_lost(write)
+            return self._again_if_lost(write, until)
         except psycopg.Error as error:
             if error.sqlstate == RECORDED and tries > 1 and (position := self._written(entries[0])):
+                self._pass_barrier(until)
                 return position
-            raise _meant(error) from None
+            if isinstance(meant := _meant(error), psycopg.Error):
+                raise unwritten(meant, self.deadline if tries > refused else None) from error
+            raise meant from None
+
+    def barrier(self) -> None:
+        """Have what can be read last as long as what was acknowledged. See `application.ports.EventStore`.
+
+        An append waits for the standbys before anybody can read it. But if the server starts again meanwhile, or
+        somebody cancels the wait, it counts as committed, and no standby may have it.
+
+        Raises:
+            StoreError: it did not come to that by the deadline.
+        """
+        self._pass_barrier(time.monotonic() + self.deadline)
+
+    def _pass_barrier(self, until: float) -> None:
+        try:
+            self._again_if_lost(lambda connection: connection.execute(BARRIER), until)
+        except psycopg.Error as error:
+            said = f"the server did not confirm it within {self.deadline:g} s ({engine_message(error)})"
+            raise not_durable(said) from error
 
     def _written(self, entry: Entry) -> int | None:
         """Return the position of `entry` if it is in the log: the answer to the append that wrote it was lost."""
@@ -170,13 +196,13 @@ class PostgresStore(SQLStore, PostgresRecorder):
         _checked(connection, connection.pgconn.prepare(_APPEND, self._append))
         return _executed(connection, values)
 
-    def _again_if_lost(self, act: Callable[[psycopg.Connection[Any]], Result]) -> Result:
+    def _again_if_lost(self, act: Callable[[psycopg.Connection[Any]], Result], until: float | None = None) -> Result:
         """Do `act` on a connection, and again on a new one if the connection was lost, until the deadline.
 
         An append whose answer was lost may have been committed. To send it again does no harm: it takes effect
         once, by its command's id, and who sent it learns that it was recorded.
         """
-        until = time.monotonic() + self.deadline
+        until = time.monotonic() + self.deadline if until is None else until
         while True:
             try:
                 return self._once(act, until)
@@ -196,7 +222,11 @@ class PostgresStore(SQLStore, PostgresRecorder):
         with self._lock:
             connection, self._at_hand = self._at_hand, None
         if connection is None:
-            connection = self.datastore.pool.getconn(timeout=max(0.0, min(_TRY, until - time.monotonic())))
+            try:
+                connection = self.datastore.pool.getconn(timeout=max(0.0, min(_TRY, until - time.monotonic())))
+            except psycopg.OperationalError as error:  # which tells how long the last try took
+                why = "all are in use, or the server cannot be reached"
+                raise psycopg.OperationalError(f"no connection within {self.deadline:g} s: {why}") from error
         try:
             socket = connection.pgconn.socket
             self._watch.begin(socket, until + GRACE)
@@ -204,6 +234,8 @@ class PostgresStore(SQLStore, PostgresRecorder):
                 result = act(connection)
             finally:
                 self._watch.end(socket)
+            if not confirmed(connection):
+                raise psycopg.OperationalError("somebody cancelled the wait for standbys")  # as if no answer had come
         except BaseException:
             self.datastore.pool.putconn(connection)
             raise
@@ -229,6 +261,7 @@ class PostgresStore(SQLStore, PostgresRecorder):
                         connection, entries, [place for append in chunk for place in checked_places(append.erased)]
                     )
                 count += len(entries)
+        self.barrier()  # should somebody have cancelled its wait for standbys
         return count
 
     @contextmanager

@@ -11,6 +11,17 @@ from .rows import ENDS
 from .schema import SCHEMA, check_schema, tables_of
 
 APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
+_BARRIER_LOCK = (
+    0x1A57_2E52  # and one at a time waits at a barrier: those that nobody waits for any more stay until then
+)
+BARRIER = (
+    f"SELECT pg_advisory_xact_lock({_BARRIER_LOCK}), set_config('synchronous_commit', "
+    "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true), "
+    "pg_logical_emit_message(true, 'lastresort', '')"
+)
+"""A transaction that writes nothing but to the log of writes. Once it is committed, all that stands before it there is
+where it has to be: on the server's disk, and on that of its synchronous standbys."""
+
 TAKEN, RECORDED = "LR001", "LR002"  # what our function raises
 MADE = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "

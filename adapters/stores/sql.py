@@ -53,6 +53,10 @@ class SQLStore(ABC):
         """
 
     @abstractmethod
+    def barrier(self) -> None:
+        """Have what can be read last as long as what was acknowledged. See `application.ports.EventStore`."""
+
+    @abstractmethod
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write appends, all or none of them. See `application.ports.EventStore`."""
 

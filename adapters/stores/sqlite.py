@@ -5,6 +5,7 @@ where it stands is a condition of the insert, that a command takes effect once a
 connection, those that wait share a transaction; reads go through the library's pool.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -15,7 +16,7 @@ from typing import Any
 from eventsourcing import sqlite as library  # its factory is not named here: the library takes a module to have one
 from eventsourcing.sqlite import SQLiteDatastore
 
-from lastresort.adapters.databases.errors import StoreError, reached
+from lastresort.adapters.databases.errors import StoreError, not_durable, reached
 from lastresort.adapters.databases.files import make_private
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import connect, truncate_log
@@ -105,6 +106,23 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
                 writer.close()
             raise
         self._commits.set()
+
+    def barrier(self) -> None:
+        """Have what can be read last as long as what was acknowledged. See `application.ports.EventStore`.
+
+        SQLite shows a commit once it is synced. But where a writer was killed between the write and the sync, the next
+        process finds it whole in the write-ahead log, and reads it. So the log is synced here; what has left it was
+        synced before that. At NORMAL an acknowledged append need not survive a loss of power, and nor need this.
+        """
+        if self.datastore.settings.synchronous != "FULL":
+            return
+        try:
+            with open(f"{self.datastore.pool.db_name}-wal", "rb") as log:
+                os.fsync(log.fileno())
+        except FileNotFoundError:
+            pass  # the last one to close the store took it away, once all of it was synced
+        except OSError as error:
+            raise not_durable(str(error.strerror)) from error
 
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write appends, all or none of them. See `application.ports.EventStore`.

@@ -204,6 +204,15 @@ def the_log_is_followed_from_anywhere(store: EventStore) -> None:
 
 
 @_promise
+def a_barrier_changes_nothing(store: EventStore) -> None:
+    store.barrier()  # before there is anything, too
+    store.append(_append("one", ("a", 1)))
+    before = list(store.log())
+    store.barrier()
+    assert list(store.log()) == before, "a barrier is seen in the log"
+
+
+@_promise
 def an_import_is_seen_as_a_whole(store: EventStore) -> None:
     store.append(_append("before", ("a", 1)))
     heads: list[int] = []

@@ -52,7 +52,7 @@ MORE_ACTS = {
 }
 
 
-CALLS = {"append", "read", "recorded_by", "tree_of", "heads", "contents", "page"}
+CALLS = {"append", "read", "recorded_by", "tree_of", "heads", "contents", "page", "barrier"}
 
 
 class Faulty:
