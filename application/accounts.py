@@ -140,8 +140,15 @@ def erase_all(
             refused[row.conversation] = outcome
         else:
             erased.append(row.conversation)
-    forgotten = forget and not refused and conversations.service.annotator.forget(account)
+    forget = forget and not refused and not _is_held(conversations, account)
+    forgotten = forget and conversations.service.annotator.forget(account)
     return AccountErasure(tuple(erased), refused, forgotten)
+
+
+def _is_held(conversations: "Conversations", account: str) -> bool:
+    """Whether a legal hold stands on a conversation of an account, be it one that was erased before."""
+    rows = conversations_of(conversations, account)
+    return any(state.holds for row in rows for state in conversations.tree(row.conversation).values())
 
 
 def erase_older(

@@ -39,7 +39,7 @@ from lastresort.domain.values import Actor, ErasureCause, Messages, with_content
 
 from .arguments import checked_id, checked_person, checked_tags, checked_title
 from .directory import Metadata
-from .ports import Annotations, Place, Ports, SealedWords, Unmarked, Vault
+from .ports import Annotations, Place, Ports, SealBroken, SealedWords, Unmarked, Vault
 from .reading import Reading
 
 _FORMERLY = "messages:"  # so began the ids of commands that came with messages, before that was sealed with them
@@ -153,18 +153,30 @@ class Words:
         the annotations that were sealed with them.
 
         If this was interrupted, what is left of the words says which keys are left. What was said since is sealed under
-        another one, which stays.
+        another one, which stays, though another erasure retired it that came to nothing.
         """
         standing = {_place_of(one): (digest, role_of(one.kind, one.event.by)) for digest, one in said.items()}
         sealed = {
             place: (SealedWords(standing[place][0], data), standing[place][1])
             for place, data in self._ports.store.contents(standing).items()
         }
-        stale = self.annotator.stale(tree)
-        sealed |= {place_of(name): (as_sealed(data), ROLE) for name, data in stale.items()}
         self._ports.vault.forget(tree, retired, sealed)
         self._ports.store.drop(standing)
-        self.annotator.drop(tree, stale)
+        stale = self.annotator.stale(tree)
+        left = {name: data for name, data in stale.items() if self.annotator.opens(tree, name, data)}
+        if left and self._are_of_no_other_erasure(tree):
+            self._ports.vault.forget(tree, "", {place_of(name): (as_sealed(data), ROLE) for name, data in left.items()})
+            left = {}
+        self.annotator.drop(tree, stale.keys() - left.keys())
+
+    def _are_of_no_other_erasure(self, tree: str) -> bool:
+        """Whether no words stand under retired keys, as after an erasure that came to nothing, and no legal hold stands on
+        the conversation."""
+        branches = self._reading.tree(tree)
+        if any(state.holds for state in branches.values()):
+            return False
+        places = map(_place_of, self.said_on(tree, branches).values())
+        return all(self._ports.vault.seals(tree, data) for data in self._ports.store.contents(places).values())
 
 
 def _place_of(recorded: RecordedEvent) -> Place:
@@ -302,6 +314,13 @@ class Annotator:
         """Return the annotations of a conversation that were sealed under keys which seal nothing more."""
         vault = self._ports.vault
         return {name: data for name, data in self._of(tree).items() if not vault.seals(tree, data)}
+
+    def opens(self, tree: str, name: str, data: bytes) -> bool:
+        """Whether an annotation is one that a key is left for, be it damaged or not."""
+        try:
+            return self._opened(tree, name, data) is not None
+        except SealBroken:
+            return True
 
     def drop(self, tree: str, names: Iterable[str]) -> None:
         """Erase annotations of a conversation for good."""

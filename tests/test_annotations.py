@@ -136,6 +136,55 @@ def test_an_erasure_that_was_interrupted_takes_them_too(chats: Conversations, mo
     assert chats.words(chat.path) == {}
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_an_erasure_that_is_sent_again_takes_nothing_that_another_one_left(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """One that came to nothing after it had retired the keys: it broke off, or a legal hold came first."""
+    chat = chats.start(model=MODEL.id, conversation="c")
+    chat.user_turn("Hello.")
+    erased(chats, "c", "first")
+    chat.refresh()
+    if held:
+        chat.hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+    said = chat.user_turn("Good morning.")
+    chat.describe(title="A garden")
+    with monkeypatch.context() as patched:
+        patched.setattr(chats.service, "_append", lambda *_: 1 / 0)
+        if held:  # the law is asked before the keys are retired, so as it would come after that
+            patched.setattr(chats.service, "_erasure", lambda *_: {})
+        with pytest.raises(ZeroDivisionError):
+            erased(chats, "c", "second")
+    erased(chats, "c", "first")
+    assert chat.metadata() == ("A garden", ())
+    assert [turn.text for turn in chat.transcript().turns] == [None, "Good morning."]
+    assert not isinstance(said, Refused)
+    if not held:
+        erased(chats, "c", "second")
+        assert chat.metadata() == (None, ())
+        assert chats.words(chat.path) == {}
+
+
+def test_what_an_interrupted_erasure_left_goes_though_it_is_damaged(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But under a legal hold that was set since, nothing goes that still has a key."""
+    chat = chats.start(model=MODEL.id, conversation="c")
+    chat.describe(title="A garden")
+    kept = present(chats.service.ports.annotations)
+    kept.put("c", {"tags": kept.of("c")["title"]})
+    with monkeypatch.context() as patched:
+        patched.setattr(chats.service.ports.vault, "forget", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            erased(chats, "c")
+    chat.hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+    erased(chats, "c")
+    assert list(kept.of("c")) == ["tags", "title"]
+    chat.release_hold("case-1", by=OPERATOR)
+    erased(chats, "c")
+    assert kept.of("c") == {}
+
+
 def test_under_a_legal_hold_none_is_replaced(chats: Conversations) -> None:
     """What was not there may be added."""
     chat = chats.start(model=MODEL.id, conversation="c")
@@ -217,6 +266,20 @@ def test_nobody_is_forgotten_of_whom_something_is_held(chats: Conversations) -> 
     done = chats.erase_account(person=MAIL, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True)
     assert (list(done.refused), done.forgotten) == (["c"], False)
     assert chats.list(person=MAIL).rows
+
+
+def test_nobody_is_forgotten_of_whom_something_is_held_since_it_was_erased(chats: Conversations) -> None:
+    """Sent again, an erasure that was done is done; what it is asked for now meets the hold."""
+    chat = chats.start(model=MODEL.id, person=MAIL, conversation="c")
+    chat.user_turn("Hello.")
+    account = chats.pseudonym(MAIL)
+    for forget in (False, True):
+        done = chats.erase_account(
+            account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=forget, command_id="erase-account"
+        )
+        assert (done.erased, done.forgotten) == (("c",), False)
+        chats.hold_account(account, "case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
+    assert chats.person_of(account) == MAIL
 
 
 def test_two_processes_make_one_pseudonym(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
