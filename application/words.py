@@ -170,8 +170,7 @@ class Words:
         self.annotator.drop(tree, stale.keys() - left.keys())
 
     def _are_of_no_other_erasure(self, tree: str) -> bool:
-        """Whether no words stand under retired keys, as after an erasure that came to nothing, and no legal hold stands on
-        the conversation."""
+        """Whether no words stand under retired keys, as after an erasure that came to nothing, and nothing is held."""
         branches = self._reading.tree(tree)
         if any(state.holds for state in branches.values()):
             return False
