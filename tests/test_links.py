@@ -13,6 +13,7 @@ from .stores import ROOT
 REPOSITORY = "https://github.com/lastresort/lastresort"
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
 PAGES = [*(page for page in TOP if page.is_file()), *sorted((ROOT / "docs").rglob("*.md"))]
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 SHELVES = ("tutorials", "how-to", "reference", "explanation")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -63,7 +64,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_the_index_leads_to_every_page() -> None:
-    """docs/README.md names each page on a shelf, once a shelf, and the decisions as a folder."""
+    """docs/README.md names each page on a shelf, once a shelf, and the index of the decisions."""
     index = ROOT / "docs" / "README.md"
     led_to = {there[0] for link in links(index) if (there := target(index, link)) is not None}
     on_shelves = {page for shelf in SHELVES for page in (ROOT / "docs" / shelf).rglob("*.md")}
@@ -73,8 +74,16 @@ def test_the_index_leads_to_every_page() -> None:
 
 def test_every_decision_has_a_number_of_its_own() -> None:
     """They are cited by it."""
-    numbers = [page.name[:4] for page in (ROOT / "docs" / "decisions").glob("*.md")]
+    numbers = [page.name[:4] for page in DECISIONS]
     assert sorted(set(numbers)) == sorted(numbers)
+
+
+def test_the_index_of_the_decisions_names_each_by_its_title() -> None:
+    """In the order of their numbers, by the first line of the page, which does not repeat the number."""
+    rows = [f"* [{page.name[:4]}]({page.name}): {page.read_text().splitlines()[0][2:]}" for page in DECISIONS]
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    assert [line for line in index.splitlines() if line.startswith("* ")] == rows
+    assert not [row for row in rows if re.search(r": \d", row)]
 
 
 def test_anchors_are_made_as_github_makes_them() -> None:
