@@ -164,7 +164,7 @@ def test_an_account_is_erased_once_that_is_confirmed(run: Callable[..., Result],
     assert "Erase the words of 3 conversations of a-17, for good?" in asked.output
     done = run("erase-account", "a-17", "--store", url, input="y\n", status=1)
     assert "2 erased, 1 refused" in done.output
-    assert "c-2: refused under held-from-erasure" in done.output
+    assert "c-2: held-from-erasure: legal holds: " in done.output
     with opened(url) as chats:
         chats.chat("c-2").release_hold("case-1", by=OPERATOR, command_id="release")
     how = ("--yes", "--operator", "op", "--cause", "legal", "--command-id", "x-1", "--json")
@@ -209,4 +209,5 @@ def test_a_person_is_exported_erased_and_forgotten(run: Callable[..., Result], u
     assert done.stdout == "1 erased, 0 refused; nobody knows any more whom the account stood for\n"
     again = run("erase-account", "--person", "ada@example.org", "--forget", "--yes", "--store", url, status=2)
     assert "no account is known of this person" in again.stderr
+    assert "person: nobody was named" in run("export-account", "--person", "", "--store", url, status=2).stderr
     assert "ada@" not in again.stderr

@@ -1,7 +1,7 @@
 """The phrases of crisis that the risk screen knows, in English, by whom they are about and what they tell.
 
 Reviewed phrase by phrase: each says something of a person, not of a topic ("suicide rates" is a topic). What people
-say in jest or of a machine is taken out first. Whoever adds a phrase adds a sentence to `tests/test_screen.py`, and one
+say in jest or of a machine is taken out first. If you add a phrase, add a sentence to `tests/test_screen.py`, and one
 close by that is none.
 """
 

@@ -32,7 +32,7 @@ class InThread:
             raise
 
     async def break_off(self, cut: BrokenOff) -> Outcome | None:
-        """Break the turn off, whoever is cancelled meanwhile; return what it keeps, if anything was shown."""
+        """Break the turn off, even if a task is cancelled meanwhile; return what it keeps, if anything was shown."""
         outcome: Outcome | None = None
         try:
             with anyio.CancelScope(shield=True):

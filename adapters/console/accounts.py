@@ -9,6 +9,7 @@ import click
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.conversations import Conversations
+from lastresort.application.words import one_account
 from lastresort.domain.values import Actor, ActorKind, ErasureCause
 
 from .options import REFUSED, Name, check_apart, json_option, opened, store_option
@@ -21,11 +22,13 @@ def _meant(conversations: Conversations, account: str | None, person: str | None
     """Return the account that was passed, or that of the person who was."""
     if (account is None) == (person is None):
         raise click.UsageError("name an ACCOUNT, or a --person")
-    if person is not None:
-        account = conversations.service.annotator.account_of(person)
-    if account is None:
+    try:
+        meant = one_account(conversations.service.annotator, account, person)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    if meant is None:
         raise BadInput("no account is known of this person")
-    return account
+    return meant
 
 
 @click.command("export-account")
@@ -112,14 +115,12 @@ def erase_account(
         click.echo(f"if this is interrupted, go on with --command-id {id}", err=True)
         done = conversations.erase_account(account, by=by, cause=ErasureCause(cause), forget=forget, command_id=id)
     if as_json:
-        refused = {one: [broken.rule for broken in why.broken] for one, why in done.refused.items()}
-        told = {"account": account, "command_id": id, "erased": done.erased, "refused": refused}
-        display.print_json(told | {"forgotten": done.forgotten})
+        told = {"account": account, "command_id": id, "erased": done.erased, "forgotten": done.forgotten}
+        display.print_json({**told, "refused": display.rules_of(done.refused)})
     else:
         forgotten = "; nobody knows any more whom the account stood for" if done.forgotten else ""
         click.echo(f"{len(done.erased):,} erased, {len(done.refused):,} refused{forgotten}")
-        for one, why in done.refused.items():
-            click.echo(f"{one}: refused under {', '.join(broken.rule for broken in why.broken)}")
+        display.print_refused(done.refused)
     sys.exit(REFUSED if done.refused else 0)
 
 

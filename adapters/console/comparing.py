@@ -120,7 +120,7 @@ def _show_arms(out: "Console", report: "ExperimentReport") -> None:
 
     named = f"Experiment {report.experiment}" if report.experiment else "Experiment without a name"
     title = f"{named}, {report.events:,} events"
-    table = Table("arm", "weight", "accounts", "policy", "law", "mode", title=title)
+    table = Table("arm", "weight", "accounts", "policy", "edition", "mode", title=title)
     for column in (1, 2):
         table.columns[column].justify = "right"
     for arm in report.arms:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import click
 from pydantic import BaseModel
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 from rich.tree import Tree
 
+from lastresort.domain.decider import Refused
 from lastresort.projections import Branch, Line
 
 _PIPED_WIDTH = 80  # columns
@@ -60,6 +62,17 @@ def console() -> Screen:
 def progress() -> Screen:
     """A console on standard error, so that progress never mixes with results."""
     return Screen(stderr=True)
+
+
+def rules_of(refused: Mapping[str, Refused]) -> dict[str, list[str]]:
+    """Return under which rules each conversation was refused, for programs."""
+    return {one: [broken.rule for broken in why.broken] for one, why in refused.items()}
+
+
+def print_refused(refused: Mapping[str, Refused]) -> None:
+    """Print for people which conversations were refused, and why, a line each."""
+    for one, why in refused.items():
+        click.echo(f"{one}: {'; '.join(map(str, why.broken))}")
 
 
 def print_json(value: Any) -> None:

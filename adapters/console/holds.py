@@ -163,14 +163,13 @@ def _tell(hold: str, done: AccountHold, changed: str, unchanged: str, as_json: b
         raise BadInput("no conversation of this account is in the store")
 
     if as_json:
-        refused = {one: [broken.rule for broken in why.broken] for one, why in done.refused.items()}
-        display.print_json({"hold": hold, "changed": done.changed, "unchanged": done.unchanged, "refused": refused})
+        told = {"hold": hold, "changed": done.changed, "unchanged": done.unchanged}
+        display.print_json({**told, "refused": display.rules_of(done.refused)})
     else:
         click.echo(
             f"{len(done.changed):,} {changed}, {len(done.unchanged):,} {unchanged}, {len(done.refused):,} refused"
         )
-        for one, why in done.refused.items():
-            click.echo(f"{one}: {'; '.join(map(str, why.broken))}")
+        display.print_refused(done.refused)
     sys.exit(REFUSED if done.refused else 0)
 
 
@@ -214,15 +213,14 @@ def retain(older_than: timedelta, dry_run: bool, operator: str | None, url: str,
             done = conversations.retain(older_than, by=by, dry_run=dry_run, progress=progress)
         except ValueError as error:
             raise BadInput(str(error)) from None
-    refused = {one: [broken.rule for broken in why.broken] for one, why in done.refused.items()}
+    refused = display.rules_of(done.refused)
     if as_json:
         told = {"before": done.before, "dry_run": dry_run, "erased": done.erased, "refused": refused}
         display.print_json(told)
     else:
         would = "would be erased" if dry_run else "erased"
         click.echo(f"{len(done.erased):,} {would}, {len(refused):,} kept; nobody spoke in them since {done.before}")
-        for one, why in done.refused.items():
-            click.echo(f"{one}: {'; '.join(map(str, why.broken))}")
+        display.print_refused(done.refused)
     sys.exit(REFUSED if any(set(why) != {HELD_FROM_ERASURE.id} for why in refused.values()) else 0)
 
 

@@ -104,7 +104,7 @@ def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
 @click.option(
     "--unauthenticated",
     is_flag=True,
-    help="Take a backup that bears no seal of the master key. Whoever wrote it decides what the log and the words are.",
+    help="Take a backup that bears no seal of the master key. Its author decides what the log and the words are.",
 )
 @json_option
 def restore(file: Path, url: str, unauthenticated: bool, as_json: bool) -> None:

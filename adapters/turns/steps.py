@@ -8,8 +8,8 @@ from .replies import Outcome
 
 
 class Ask(NamedTuple):
-    """Send this request. The answer is the message that comes back. Who hands it on in pieces says by `lies` when one
-    lies to be read (True), and when its reader has come back for more (False)."""
+    """Send this request. The answer is the message that comes back. A driver that hands it on in pieces says by `lies`
+    when one lies to be read (True), and when its reader has come back for more (False)."""
 
     request: dict[str, Any]
     lies: Callable[[bool], None] = lambda whether: None

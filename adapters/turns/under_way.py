@@ -6,7 +6,8 @@ under way, and then looks in the log as anybody does. Which store they mean does
 for a branch of the same name elsewhere, has lost a moment.
 
 An answer that is read in pieces may be left half-read, perhaps by the very thread that would wait. So nobody waits for
-one that nobody has read from for a while: who has waited in vain asks too, and the log decides whose answer stands.
+one that nobody has read from for a while: someone who has waited in vain asks too, and the log decides whose answer
+stands.
 """
 
 from collections.abc import Generator

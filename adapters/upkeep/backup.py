@@ -41,7 +41,7 @@ class BackedUp(NamedTuple):
     keys: Path
     events: int
     bytes: int
-    sealed: bool  # or else there was no master key, and whoever restores it cannot know whether it is as it was
+    sealed: bool  # or else there was no master key, and nobody who restores it can know whether it is as it was
 
 
 @named()
