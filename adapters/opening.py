@@ -7,8 +7,8 @@ import os
 import random
 import time
 from base64 import b64encode
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from lastresort.adapters import how_to_install
 from lastresort.adapters.assessors.screen import phrase_screen
 from lastresort.adapters.databases.errors import FAILURES, StoreError, engine_message
-from lastresort.adapters.databases.files import StoreFiles
+from lastresort.adapters.databases.files import IMMUTABLE, StoreFiles, may_write, named, read_only_mode, unchanged
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.urls import located, shown
 from lastresort.adapters.followers import holds
@@ -25,7 +25,7 @@ from lastresort.adapters.followers.beside_log import beside
 from lastresort.adapters.followers.directory import STATEMENTS, ConversationDirectory
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.sql import SQLStore
-from lastresort.adapters.stores.sqlite import open_sqlite
+from lastresort.adapters.stores.sqlite import open_sqlite, sqlite_store
 from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
 from lastresort.adapters.vault.keys import Keys, KeyStore, MemoryKeys, SQLiteKeys
 from lastresort.adapters.vault.master_key import VARIABLE, MasterKey, find_master_key, known
@@ -177,6 +177,46 @@ def _open(address: str, settings: Settings, master_key: MasterKey | None, create
         raise StoreError(f"PostgreSQL needs the extra postgres ({how_to_install('postgres')}): {error}") from error
     store = open_postgres(address, settings, create=create)
     return store, _wrapped(store, lambda: PostgresKeys(address, settings), None, master_key)
+
+
+def read_only_files(url: str) -> StoreFiles | None:
+    """Return the files of a store that may be read and not written: None if they may, or it is not kept in files.
+
+    Raises:
+        StoreError: the URL is of no known form, there is no store, or it cannot be looked at.
+    """
+    with named():
+        own = _files(located(url)[0], create=False)
+        return own if own is not None and not may_write(own.log) else None
+
+
+@contextmanager
+def open_read_only(url: str) -> Iterator[Conversations]:
+    """Open the log of an SQLite store without its keys, and write nothing: not to it, and not beside it.
+
+    No words can be read, no snapshot is looked at, and every command fails.
+
+    Raises:
+        StoreError: it is no SQLite store, it cannot be opened so, or somebody wrote it meanwhile in a way that such a
+            reader cannot follow; the message says what to do.
+    """
+    address, settings = located(url)
+    if (own := _files(address, create=False)) is None:
+        raise StoreError(f"{shown(url)}: only a store in files is opened read-only; export the log, and audit that")
+    with named(), ExitStack() as open_now:
+        try:
+            settings = settings._replace(mode=read_only_mode(own.log))
+            if settings.mode == IMMUTABLE:
+                open_now.enter_context(unchanged(own.log))
+            if check_is_a_log(own.log, settings) is None:
+                raise StoreError("it is empty, and not a lastresort store")
+            store = sqlite_store(own.log, settings)
+            open_now.callback(store.close)
+            store.create_table()  # which makes none, but looks whether they are of this version
+        except _CANNOT_OPEN as error:
+            raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
+        vault = AesGcmVault(MemoryKeys())
+        yield Conversations(Service(Ports(store, vault, lambda: datetime.now(UTC), new_id, phrase_screen)))
 
 
 def known_master_key(master_key: MasterKey | None, beside: Path | None) -> bytes | None:

@@ -158,6 +158,12 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
     help="Also say what this edition of the law would say of events recorded under an earlier one. For information: it "
     "is no finding."
 )
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Open an SQLite store without its keys, and write nothing beside it either. So it is opened anyway if you may "
+    "not write it, or it is another user's. Its snapshots, which are sealed, are not looked at.",
+)
 @json_option
 def audit(
     first: str | None,
@@ -165,6 +171,7 @@ def audit(
     file: Path | None,
     second_reading: bool | None,
     edition: int | None,
+    read_only: bool,
     as_json: bool,
 ) -> None:
     """Replay a whole log, and name what breaks a rule.
@@ -173,6 +180,7 @@ def audit(
     edition of the law under which it was recorded.
     """
     from lastresort.adapters.importers.log_file import read_log
+    from lastresort.adapters.opening import open_read_only, read_only_files
     from lastresort.adapters.upkeep.audited import (
         note_audit,
         replayed,
@@ -198,7 +206,8 @@ def audit(
     else:
         if source == "memory:":
             raise BadInput("memory: holds nothing yet; audit a store that is kept, or a file")
-        with opened(source) as conversations:
+        read_only = read_only or read_only_files(source) is not None
+        with open_read_only(source) if read_only else opened(source) as conversations:
             with without_collector():
                 report = replayed(conversations.store, read_twice, edition=edition)
             findings = report.findings + wrong_counts(conversations)
@@ -206,8 +215,11 @@ def audit(
             if not findings:
                 findings = compare_live(report, {branch: conversations.state(branch) for branch in report.states})
                 findings += wrong_snapshots(conversations)
-            note_audit(conversations, report.events, len(findings))
+            if not read_only:
+                note_audit(conversations, report.events, len(findings))
     listings.tell_audit(report, findings, as_json)
+    if read_only and not isinstance(source, Path):
+        click.echo("lastresort: opened read-only, without keys: snapshots were not looked at", err=True)
     sys.exit(FINDINGS if findings else 0)
 
 

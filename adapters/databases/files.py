@@ -60,9 +60,68 @@ class StoreFiles(NamedTuple):
 def uri(path: Path, mode: str = "rw") -> str:
     """Return what names a database to SQLite, however the file is called.
 
-    Not `mode=ro`, not even to read: SQLite would leave files beside a database that is in WAL mode.
+    Not `mode=ro`, not even to read: SQLite would leave files beside a database that is in WAL mode. What
+    `read_only_mode` returns leaves none.
     """
     return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def may_write(path: Path) -> bool:
+    """Whether this user may write a database, and own what SQLite makes beside it, without locking its owner out."""
+    real = path.resolve()
+    known = os.access in os.supports_effective_ids
+    allowed = all(os.access(one, os.W_OK, effective_ids=known) for one in (real, real.parent))
+    return allowed and os.geteuid() in (0, real.stat().st_uid)
+
+
+def read_only_mode(path: Path) -> str:
+    """Return the mode, for `uri`, in which SQLite reads a database and makes no file beside it.
+
+    Raises:
+        StoreError: it cannot be read so now; the message says what to do.
+    """
+    real = path.resolve()
+    wal, shared = _beside(real, "-wal"), _beside(real, "-shm")
+    ask = f"ask its owner for a backup or an export, and audit that: {_ASKED}"
+    if not _readable(real):
+        raise StoreError(f"{real} cannot be read by this user; {ask}")
+    if _readable(wal) and _readable(shared):
+        return "ro&readonly_shm=1"
+    if wal.exists() and wal.stat().st_size:
+        raise StoreError(
+            f"{wal} holds what is not yet in the log's file, and without writing it cannot be read: if no program "
+            f"has the store open, its owner empties that file by running `lastresort audit`; else {ask}"
+        )
+    return IMMUTABLE
+
+
+IMMUTABLE = "ro&immutable=1"
+"""The mode in which SQLite takes it that nobody writes: whoever reads so looks afterwards whether somebody did."""
+
+_ASKED = "`lastresort backup URL FILE`, `lastresort export URL --output FILE`"
+
+
+def _readable(path: Path) -> bool:
+    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Check that nobody wrote a database while it was read as one that nobody writes.
+
+    Raises:
+        StoreError: somebody did, so what was read may be a mixture.
+    """
+    real = path.resolve()
+    before = _state_of(real)
+    yield
+    if _state_of(real) != before:
+        raise StoreError("the log was written while it was read, so nothing can be said of it; try again")
+
+
+def _state_of(real: Path) -> tuple[int, int, int]:
+    found, wal = real.stat(), _beside(real, "-wal")
+    return found.st_mtime_ns, found.st_size, wal.stat().st_size if wal.exists() else 0
 
 
 @contextmanager

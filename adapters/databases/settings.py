@@ -1,4 +1,4 @@
-"""How durable a write is, and how long a call may take."""
+"""How durable a write is, how long a call may take, and whether there may be any write."""
 
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ class Settings(NamedTuple):
 
     synchronous: str = "FULL"  # SQLite's; one of LEVELS
     deadline: float = 2.0
+    mode: str = "rw"  # of SQLite's URI: other than `rw` only where nothing is written, see `files.read_only_mode`
 
 
 LEVELS = {"FULL": 2, "NORMAL": 1}

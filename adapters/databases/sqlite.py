@@ -42,7 +42,8 @@ def connect(
     )
     try:
         _distrust(connection, named_queries)
-        _set_up(connection, settings)
+        if settings.mode == "rw":
+            _set_up(connection, settings)
     except BaseException:
         connection.close()
         raise
@@ -50,9 +51,9 @@ def connect(
 
 
 @contextmanager
-def looking_into(path: Path, timeout: float = 2.0) -> Iterator[sqlite3.Connection]:
+def looking_into(path: Path, timeout: float = 2.0, mode: str = "rw") -> Iterator[sqlite3.Connection]:
     """Open a file as it is, and close it: to look at it or to copy it, whatever it is."""
-    opened = sqlite3.connect(uri_of(path), uri=True, isolation_level=None, timeout=timeout)
+    opened = sqlite3.connect(uri_of(path, mode), uri=True, isolation_level=None, timeout=timeout)
     with closing(opened) as connection:
         connection.execute("PRAGMA trusted_schema=OFF")
         yield connection

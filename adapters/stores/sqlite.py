@@ -17,7 +17,7 @@ from eventsourcing import sqlite as library  # its factory is not named here: th
 from eventsourcing.sqlite import SQLiteDatastore
 
 from lastresort.adapters.databases.errors import StoreError, not_durable, reached
-from lastresort.adapters.databases.files import make_private
+from lastresort.adapters.databases.files import make_private, uri
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import connect, truncate_log
 from lastresort.application.ports import Append, CommandRecorded, Place, VersionConflict
@@ -265,4 +265,6 @@ def open_sqlite(path: Path, settings: Settings) -> SQLiteStore:
 def sqlite_store(path: Path, settings: Settings) -> SQLiteStore:
     """Return the store in the file at `path`, as it is."""
     address = str(path.absolute())  # SQLite would read `file:...` as a URI, and a folder may change meanwhile
+    if settings.mode != "rw":
+        address = uri(path, settings.mode)
     return SQLiteStore(Datastore(address, settings))

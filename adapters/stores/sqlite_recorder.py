@@ -176,7 +176,7 @@ def check_is_a_log(path: Path, settings: Settings) -> "Contents | None":
     Raises:
         StoreError: it is the database of something else.
     """
-    with looking_into(path, settings.deadline) as connection:
+    with looking_into(path, settings.deadline, settings.mode) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         columns = {row[1] for row in connection.execute("PRAGMA table_info(stored_events)")}
         if tables and not columns >= _OURS:
