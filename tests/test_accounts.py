@@ -211,3 +211,28 @@ def test_a_person_is_exported_erased_and_forgotten(run: Callable[..., Result], u
     assert "no account is known of this person" in again.stderr
     assert "person: nobody was named" in run("export-account", "--person", "", "--store", url, status=2).stderr
     assert "ada@" not in again.stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--page",)])
+def test_an_export_holds_what_no_file_and_no_terminal_takes(
+    run: Callable[..., Result], url: str, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    """Half a character, or a control that a terminal obeys: nobody's account is kept from export by what it says."""
+    said = "half \ud800 \x9b31m \x1b[2J \u202e of \U0001f468\u200d\U0001f469"
+    with open_conversations(url) as chats:
+        chat = chats.start(account="a-1", model="m", conversation="c")
+        chat.user_turn(said)
+        chat.describe(title="\x9b31m")
+    out = tmp_path / "out"
+    run("export-account", "a-1", *form, "--store", url, "--output", str(out))
+    written = out.read_text("utf-8")
+    printed = run("export-account", "a-1", *form, "--store", url).stdout
+    for text in (written, printed, run("show", "c", "--json", "--store", url).stdout):
+        assert not {"\ud800", "\x9b", "\x1b"} & set(text)
+    if form:
+        assert "half \N{REPLACEMENT CHARACTER} " in written
+        assert "\U0001f468\u200d\U0001f469" in written
+    else:
+        (told,) = json.loads(written)["conversations"]
+        assert told["branches"][0]["events"][1]["text"] == said
+        assert told["title"] == "\x9b31m"

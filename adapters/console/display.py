@@ -16,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 from rich.tree import Tree
 
+from lastresort.adapters.exporters.text import json_of
 from lastresort.domain.decider import Refused
 from lastresort.projections import Branch, Line
 
@@ -78,7 +79,7 @@ def print_refused(refused: Mapping[str, Refused]) -> None:
 def print_json(value: Any) -> None:
     """Print a value for programs: JSON on one line."""
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    print(json.dumps(value, default=_plain, ensure_ascii=not unicode))
+    print(json_of(value, _plain) if unicode else json.dumps(value, default=_plain))
 
 
 def _plain(value: Any) -> Any:

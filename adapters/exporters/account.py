@@ -3,12 +3,13 @@
 Both come in pieces, a conversation at a time, so that a long one is never in memory twice.
 """
 
-import json
+import html
 from collections.abc import Iterable, Iterator
-from html import escape
 from typing import Any
 
 from lastresort.application.accounts import ExportedBranch, ExportedConversation, ExportedEvent
+
+from .text import json_of, readable_text
 
 FORMAT = {"format": "lastresort-account", "version": 1}
 _SPEAKERS = {"UserTurnTaken": "user", "AssistantTurnTaken": "assistant", "FeedbackGiven": "user", "AppealFiled": "user"}
@@ -27,9 +28,9 @@ dt {{ color: #555; margin-top: 1rem }} dd {{ margin: 0; white-space: pre-wrap }}
 
 def account_json(account: str, exported: Iterable[ExportedConversation]) -> Iterator[str]:
     """Yield a JSON object in pieces: `format`, `version`, `account`, `conversations`."""
-    yield f"{_json(FORMAT | {'account': account})[:-1]}, " + '"conversations": ['
+    yield f"{json_of(FORMAT | {'account': account})[:-1]}, " + '"conversations": ['
     for number, one in enumerate(exported):
-        yield (",\n" if number else "\n") + _json(_conversation(one))
+        yield (",\n" if number else "\n") + json_of(_conversation(one))
     yield "\n]}\n"
 
 
@@ -41,22 +42,18 @@ def _branch(branch: ExportedBranch) -> dict[str, Any]:
     return branch._asdict() | {"events": [event._asdict() for event in branch.events]}
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 def account_page(account: str, exported: Iterable[ExportedConversation]) -> Iterator[str]:
     """Yield a page of HTML in pieces. It loads nothing, and what was said in it is text, whatever it looks like."""
-    yield _HEAD.format(account=escape(account))
+    yield _HEAD.format(account=_escaped(account))
     for one in exported:
         row = one.row
-        yield f"<h2>{escape(one.metadata.title or row.conversation)}</h2>\n"
-        tags = f" Tags: {escape(', '.join(one.metadata.tags))}." if one.metadata.tags else ""
-        begun = f"with {escape(row.model)}, from {_time(row.started)}"
-        yield f"<p>{escape(row.conversation)}, {begun}: {row.status}.{tags}</p>\n"
+        yield f"<h2>{_escaped(one.metadata.title or row.conversation)}</h2>\n"
+        tags = f" Tags: {_escaped(', '.join(one.metadata.tags))}." if one.metadata.tags else ""
+        begun = f"with {_escaped(row.model)}, from {_time(row.started)}"
+        yield f"<p>{_escaped(row.conversation)}, {begun}: {row.status}.{tags}</p>\n"
         for branch in one.branches:
             if branch.parent is not None:
-                yield f"<h3>A branch, after {branch.forked_at} of {escape(branch.parent)}</h3>\n"
+                yield f"<h3>A branch, after {branch.forked_at} of {_escaped(branch.parent)}</h3>\n"
             yield "<dl>\n" + "".join(map(_told, branch.events)) + "</dl>\n"
 
 
@@ -64,12 +61,16 @@ def _told(event: ExportedEvent) -> str:
     speaker = _SPEAKERS.get(event.kind)
     about = f"{event.version}, {_time(event.at)}"
     if speaker is None or (event.text is None and event.event.get("content") is None):
-        return f'<dt class="law">{about}: {escape(event.kind)}</dt>\n'
+        return f'<dt class="law">{about}: {_escaped(event.kind)}</dt>\n'
     gone = "erased" if event.erased is not None else "not kept in this store"
-    said = escape(event.text) if event.text is not None else f"<em>{gone}</em>"
-    shown = "".join(f"<dt>assistant, before that</dt>\n<dd>{escape(text)}</dd>\n" for text in event.overtook)
+    said = _escaped(event.text) if event.text is not None else f"<em>{gone}</em>"
+    shown = "".join(f"<dt>assistant, before that</dt>\n<dd>{_escaped(text)}</dd>\n" for text in event.overtook)
     return f"{shown}<dt>{about}, {speaker}</dt>\n<dd>{said}</dd>\n"
 
 
+def _escaped(text: str) -> str:
+    return html.escape(readable_text(text))
+
+
 def _time(at: str) -> str:
-    return escape(f"{at[:10]} {at[11:19]} UTC")
+    return _escaped(f"{at[:10]} {at[11:19]} UTC")

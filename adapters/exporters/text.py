@@ -1,0 +1,21 @@
+"""What somebody wrote, as text that can be written anywhere: no half of a character, and nothing that takes over a
+terminal."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+_UNREADABLE = re.compile(r"[^\t\n\r -~\xa0-\ud7ff\ue000-\U0010ffff]")
+"""Controls and halves of characters, which no page can show and no file in UTF-8 can hold."""
+
+
+def json_of(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """Return a value as JSON on one line. What cannot be seen is escaped in it, and is read back as it was."""
+    text = json.dumps(value, default=default, ensure_ascii=False)
+    return text if text.isprintable() else "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
+def readable_text(text: str) -> str:
+    """Return a text to read, with a mark where something in it cannot be read."""
+    return _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text)
