@@ -75,7 +75,7 @@ def test_a_redirection_is_recorded_after_the_turn_that_redirects(way: Way) -> No
     assert kinds(chat.path)[1:] == ["UserTurnTaken", "TurnAssessed", "AssistantTurnTaken", "RedirectionAttempted"]
     assert kinds(reply.recorded) == ["TurnAssessed", "RedirectionAttempted"]
     assert told == [
-        "Recorded. Failed redirections: 0 of 3. Warnings that stand: none.",
+        "Recorded. Redirections: 0 of 3. Failed redirections: 0 of 3. Warnings that stand: none.",
         "Noted. It counts once your answer has reached the user whole. If you have not written it yet, write it now.",
     ]
 

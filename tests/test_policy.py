@@ -342,9 +342,9 @@ def test_an_appeal_may_be_decided_for_six_months() -> None:
     assert Policy.default().appeal_months == 6
 
 
-def test_hundreds_of_categories_may_be_in_a_group() -> None:
-    many = tuple(f"c{number}" for number in range(300))
-    assert len(Policy(name="p", groups={"all": many}).groups["all"]) == 300
+def test_a_hundred_categories_may_be_in_a_group() -> None:
+    many = tuple(f"c{number}" for number in range(100))
+    assert len(Policy(name="p", groups={"all": many}).groups["all"]) == 100
 
 
 def test_a_category_in_two_groups_is_refused() -> None:

@@ -35,16 +35,23 @@ def transcript(*turns: dict[str, Any], conversation: str = "c", account: str | N
     return Transcript.model_validate({"conversation": conversation, "account": account, "turns": turns})
 
 
-EVERYTHING = transcript(
-    *[user(f"You bucket, {n} times over.", **HARM) for n in range(5)],
-    user("Sorry. Where were we?", **FINE, edits=2),
-    {"role": "assistant", "text": "At the beginning."},
-    user("I cannot go on.", risk="possible", edits=5),
-    user("Please end it.", **FINE, asks_to_end=True, edits=0),
-    user("Yes.", **FINE, confirms_end=True),
-    user("Anybody?", risk="imminent"),
-)
-"""An ending, branches from it, a hold, a request: each way in which something is written."""
+def everything(risk: str = "none") -> Transcript:
+    """Return an ending, branches from it, a hold, a request: each way in which something is written."""
+    return transcript(
+        *[user(f"You bucket, {n} times over.", **HARM) for n in range(4)],
+        user("You bucket, four times over.", **{**HARM, "risk": risk}),
+        user("Sorry. Where were we?", **FINE, edits=2),
+        {"role": "assistant", "text": "At the beginning."},
+        user("I cannot go on.", risk="possible", edits=5),
+        user("Please end it.", **FINE, asks_to_end=True, edits=0),
+        user("Yes.", **FINE, confirms_end=True),
+        user("Anybody?", risk="imminent"),
+    )
+
+
+EVERYTHING = everything()
+IN_DOUBT = everything(risk="unknown")
+"""The same, with an attempt to end that is refused."""
 
 
 @pytest.fixture
@@ -73,29 +80,29 @@ def commands(simulation: Simulation) -> list[list[RecordedEvent]]:
     return found
 
 
-def interrupted(whole: list[list[RecordedEvent]], after: int, model: str) -> Simulation:
+def interrupted(whole: list[list[RecordedEvent]], after: int) -> Simulation:
     """A simulation into a store in which the first commands of another have been carried out."""
-    made = new(model=model)
+    made = new()
     write_log(Path("log"), [entry for command in whole[:after] for entry in command], made.conversations.store)
     return made
 
 
-@pytest.mark.parametrize(("model", "kind"), [("claude-opus-4-1", "ConversationEnded"), ("another", "AttemptRefused")])
-def test_it_goes_on_after_whatever_was_recorded_last(model: str, kind: str) -> None:
+@pytest.mark.parametrize(("script", "kind"), [(EVERYTHING, "ConversationEnded"), (IN_DOUBT, "AttemptRefused")])
+def test_it_goes_on_after_whatever_was_recorded_last(script: Transcript, kind: str) -> None:
     """Cut off after each command: what comes of it is what would have come of it, and nothing is recorded twice."""
-    simulation = new(model=model)
-    simulation.play(EVERYTHING)
+    simulation = new()
+    simulation.play(script)
     whole = commands(simulation)
     kinds = {entry.kind for command in whole for entry in command}
     assert {"BranchOpened", "RiskRaised", "EndRequested", "HopeExhausted", kind} <= kinds
     for after in range(1, len(whole)):
-        again = interrupted(whole, after, model)
-        assert again.check([EVERYTHING]) == {"c": Progress.PART}
+        again = interrupted(whole, after)
+        assert again.check([script]) == {"c": Progress.PART}
         assert len(log_lines(again)) == sum(map(len, whole[:after]))  # a look writes nothing
-        again.play(EVERYTHING)
+        again.play(script)
         assert log_lines(again) == log_lines(simulation)
         assert audit(again.conversations.store.entries()).findings == ()
-        assert again.check([EVERYTHING]) == {"c": Progress.WHOLE}
+        assert again.check([script]) == {"c": Progress.WHOLE}
         again.conversations.close()
 
 

@@ -149,7 +149,9 @@ def test_positions_and_words_survive_a_vacuum_and_a_dump(tmp_path: Path) -> None
         with sqlite3.connect(tmp_path / "copy.db") as other:
             other.executescript("\n".join(connection.iterdump()))
     for beside in tmp_path.glob("log.db-*"):
-        (tmp_path / beside.name.replace("log", "copy")).write_bytes(beside.read_bytes())
+        copied = tmp_path / beside.name.replace("log", "copy")
+        copied.write_bytes(beside.read_bytes())
+        copied.chmod(0o600)
     for one in (url, copy):
         with opened(one) as chats:
             assert log_of(chats) == before

@@ -75,7 +75,8 @@ def messages_of(client: Any, params: Mapping[str, Any]) -> Any:
     headers = {**client.default_headers, **(params.get("extra_headers") or {})}
     plain, beta = (inspect.signature(one.create).parameters for one in (client.messages, client.beta.messages))
     by_header = any(name.lower() == "anthropic-beta" for name in headers)
-    by_name = any(name in beta and name not in plain for name in params)
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in plain.values())  # it was wrapped, by an instrument say
+    by_name = not takes_any and any(name in beta and name not in plain for name in params)
     return client.beta.messages if by_header or by_name else client.messages
 
 
