@@ -7,6 +7,7 @@ mistake, and messages end up in logs.
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
@@ -241,6 +242,22 @@ def checked_version(argument: str, value: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{argument}: an int is needed, not {type(value).__name__}")
     return int(value)
+
+
+def checked_day(argument: str, value: str | None) -> str | None:
+    """Return a day that was passed as `argument`, or None if none was.
+
+    A log may hold a day of its form that no calendar has, 2027-02-30 say, from before this was asked.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        if value is not None:
+            date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{argument}: needs to be {_FORMS['until']}") from None
+    return value  # in a form that the command may still refuse: 20270131
 
 
 def checked(make: Callable[P, T], *args: P.args, **fields: P.kwargs) -> T:

@@ -34,6 +34,7 @@ from lastresort.domain.values import (
 from .arguments import (
     Content,
     checked,
+    checked_day,
     checked_edition,
     checked_id,
     checked_version,
@@ -404,7 +405,8 @@ class Chat:
             by: the operator who sets it.
             command_id: by which it is set once however often this is sent.
         """
-        return self._do(checked(ask.HoldErasure, id=self._id(command_id), by=by, hold=hold, reason=reason, until=until))
+        day = checked_day("until", until)
+        return self._do(checked(ask.HoldErasure, id=self._id(command_id), by=by, hold=hold, reason=reason, until=day))
 
     def release_hold(self, hold: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Release a legal hold on every branch of the tree. An operator's."""

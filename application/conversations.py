@@ -25,7 +25,7 @@ from .accounts import (
     holds_page,
     release_all,
 )
-from .arguments import checked, checked_account, checked_edition, checked_id, checked_person, optional_id
+from .arguments import checked, checked_account, checked_day, checked_edition, checked_id, checked_person, optional_id
 from .chat import Chat
 from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query, cursor_of, utc
 from .experiments import Experiment, allocated
@@ -316,7 +316,7 @@ class Conversations:
             ValueError: an argument is malformed, or these conversations were opened without a directory.
         """
         id = self.new_id() if command_id is None else checked_id("command_id", command_id)
-        meant = checked(LegalHold, hold=hold, reason=reason, until=until)
+        meant = checked(LegalHold, hold=hold, reason=reason, until=checked_day("until", until))
         return hold_all(self, checked_id("account", account), meant, by, id)
 
     def release_account(self, account: str, hold: str, *, by: Actor, command_id: str | None = None) -> AccountHold:

@@ -150,6 +150,8 @@ def history(chat: Owned) -> dict[str, Any]:
 
 @app.post("/chats/{branch}/turns")
 async def say(chat: Owned, turn: Turn) -> StreamingResponse:
+    if turn.text is None and chat.seen is None:
+        raise HTTPException(409, "Nobody has said anything yet.")
     return StreamingResponse(events(chat, turn), media_type="text/event-stream")
 
 

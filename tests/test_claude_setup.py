@@ -221,6 +221,17 @@ def test_a_system_prompt_is_given_once_and_before_the_first_answer() -> None:
         assert [request["system"] for request in b.api.requests] == ["Be kind.", [PROMPT]]
 
 
+@pytest.mark.parametrize("prompt", [None, 7, {"type": "text"}, [{"type": "text"}], [{"type": "image"}], ["text"]])
+def test_what_the_api_takes_for_no_system_prompt_is_refused_before_it_is_kept(prompt: Any) -> None:
+    """It could not be changed any more, and no request would be answered."""
+    with bench(["Hello."]) as b:
+        chat = b.start()
+        with pytest.raises(ValueError, match=r"system: text is needed"):
+            instructed(b, chat, prompt)
+        instructed(b, chat, "Speak of gardens.")
+        b.reply(chat, "Hi.")
+
+
 def test_it_is_erased_with_the_words() -> None:
     """And nobody can give it without annotations."""
     with bench([]) as b:

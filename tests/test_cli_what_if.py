@@ -30,6 +30,15 @@ def test_a_table_for_people(run: Run, url: str, off: Path) -> None:
     assert "Under policy" not in run("what-if", url, "--policy", "default").stdout
 
 
+def test_no_name_is_cut_off_in_a_narrow_window(run: Run, url: str, off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit goes on in the next row."""
+    monkeypatch.setenv("COLUMNS", "50")
+    for more in ((), ("--sweep", "min_failed_redirections=2..6")):
+        told = run("what-if", url, "--policy", off, *more).stdout
+        assert "…" not in told
+        assert max(map(len, told.splitlines())) <= 50
+
+
 def test_json_for_programs(run: Run, url: str, off: Path) -> None:
     """Every branch, and the sum."""
     told = as_json(run("what-if", url, "--policy", off, "--json"))

@@ -1,11 +1,13 @@
 """What no store writes, since nobody could read it again, and what none is asked for, since it is not there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lastresort import open_conversations
+from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.opening import Store, open_store
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.ports import Append, NewEvent, Place, VersionConflict
@@ -33,6 +35,27 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     yield store
     vault.close()
     store.close()
+
+
+def test_a_file_that_was_closed_says_so(tmp_path: Path) -> None:
+    """Whatever is asked of it: nobody is told to try again, and no error of a library comes out."""
+    with open_conversations(f"sqlite:///{tmp_path}/log.db") as chats:
+        chat = chats.start(account="a", model="claude-opus-4-1")
+        chat.user_turn("Hello.")
+    asked: list[Callable[[], object]] = [
+        lambda: chat.user_turn("And now?"),
+        lambda: chats.start(model="claude-opus-4-1"),
+        lambda: chat.transcript(),
+        lambda: chats.list(account="a"),
+        lambda: chat.erase(2),
+        lambda: chat.describe(title="A title"),
+        lambda: list(chats.store.log()),
+        lambda: chats.page("active"),
+    ]
+    for ask in asked:
+        with pytest.raises(StoreError, match="the store was closed"):
+            ask()
+    chats.close()
 
 
 MALFORMED = {

@@ -201,7 +201,7 @@ def test_nobody_sees_the_chat_of_somebody_else(tmp_path: Path) -> None:
 
 
 def test_requests_that_make_no_sense_are_refused_and_harm_no_chat(tmp_path: Path) -> None:
-    """Half of a character in a message, ids and versions that none has, and an erasure that an operator holds."""
+    """No message, half of a character in one, ids and versions that none has, an erasure that an operator holds."""
 
     async def tried(url: str) -> list[int]:
         async with person(url) as ada:
@@ -211,9 +211,14 @@ def test_requests_that_make_no_sense_are_refused_and_harm_no_chat(tmp_path: Path
             async def erased(at: str) -> int:
                 return (await ada.client.delete(at)).status_code
 
+            empty: list[dict[str, str]] = [
+                {},
+                {"end": "request"},
+                {"end": "confirm"},
+            ]  # and nobody has said anything yet
+            codes = [(await ada.client.post(f"{path}/turns", json=turn)).status_code for turn in empty]
             half = json.dumps({"text": "half \ud800"}).encode()
             await ada.client.post(f"{path}/turns", content=half, headers=JSON)
-            codes = []
             for turn in (b'{"text": "x", "id": "\\ud800"}', b'{"text": ""}'):
                 asked = await ada.client.post(f"{path}/turns", content=turn, headers=JSON)
                 codes.append(asked.status_code)
@@ -226,7 +231,7 @@ def test_requests_that_make_no_sense_are_refused_and_harm_no_chat(tmp_path: Path
             return codes
 
     with serving(tmp_path) as url:
-        assert asyncio.run(tried(url)) == [422, 422, 404, 404, 404, 409, 409]
+        assert asyncio.run(tried(url)) == [409, 409, 409, 422, 422, 404, 404, 404, 409, 409]
 
 
 def test_what_cannot_be_edited_is_said_for_a_user(tmp_path: Path) -> None:

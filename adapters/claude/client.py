@@ -28,7 +28,7 @@ from .answered import Answer
 from .history import Histories
 from .in_thread import InThread
 from .leaving_out import OnFull
-from .params import check_client, check_params, check_tools, messages_of
+from .params import check_client, check_params, check_system, check_tools, messages_of
 from .running import Functions
 from .setup import OnChange, SetupChanged
 from .streams import AsyncStream, Stream
@@ -220,7 +220,9 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
 
 def _instructed(chat: Chat, system: Any) -> None:
     """Give a conversation its own system prompt."""
-    words = json.dumps(carried(plain(system)), ensure_ascii=False)
+    prompt = carried(plain(system))
+    check_system(prompt)
+    words = json.dumps(prompt, ensure_ascii=False)
     if len(words) > MOST_SYSTEM:
         raise ValueError(f"system: {len(words):,} characters were passed, and {MOST_SYSTEM:,} are the most")
     conversations, tree = chat.conversations, chat.state.conversation
@@ -265,7 +267,7 @@ class Claude(_Claude[SyncClient, Assessor, Outcome, Stream]):
 
         Raises:
             SetupChanged: the conversation has another one, or was answered without.
-            ValueError, TypeError: no request can carry it.
+            ValueError, TypeError: no request can carry it, or the API takes no such prompt.
         """
         _instructed(chat, system)
 

@@ -64,6 +64,17 @@ def check_tools(tools: Iterable[Block]) -> None:
         raise ValueError(f"the tool {taken[0]} is this adapter's; give yours another name")
 
 
+def check_system(system: Any) -> None:
+    """Raise ValueError if this cannot be a conversation's own system prompt: the API would refuse each request."""
+    blocks = [{"type": "text", "text": system}] if isinstance(system, str) else system
+    if not isinstance(blocks, list) or not all(map(_is_text, blocks)):
+        raise ValueError("system: text is needed, or a list of blocks of text")
+
+
+def _is_text(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "text" and isinstance(block.get("text"), str)
+
+
 def messages_of(client: Any, params: Mapping[str, Any]) -> Any:
     """Return the resource of the SDK to ask for messages: the beta one, if a beta is asked for.
 

@@ -121,8 +121,10 @@ def _show_arms(out: "Console", report: "ExperimentReport") -> None:
     named = f"Experiment {report.experiment}" if report.experiment else "Experiment without a name"
     title = f"{named}, {report.events:,} events"
     table = Table("arm", "weight", "accounts", "policy", "edition", "mode", title=title)
-    for column in (1, 2):
-        table.columns[column].justify = "right"
+    for column in table.columns:
+        column.overflow = "fold"
+    for number in (1, 2):
+        table.columns[number].justify = "right"
     for arm in report.arms:
         told = [(one.policy, str(one.law), one.mode.value) for one in arm.terms] or [("", "", "")]
         terms = (", ".join(dict.fromkeys(each)) for each in zip(*told, strict=True))
@@ -134,6 +136,8 @@ def _show_totals(out: "Console", arms: "tuple[ArmReport, ...]") -> None:
     from rich.table import Table
 
     table = Table("totals", *map(_short, arms))
+    for column in table.columns:
+        column.overflow = "fold"
     for column in table.columns[1:]:
         column.justify = "right"
     for name in arms[0].totals:

@@ -146,6 +146,9 @@ def _show_hindsight(out: Console, hindsight: EditionReport) -> None:
     for one in would_say:
         name = Text.assemble((harmless(one.branch), "cyan"), f" at {one.version}, edition {edition} would say")
         _entry(out, name, harmless(", ".join(one.rules)), harmless(one.detail))
+    if not asked:
+        show_paragraph(out, f"For information: no event was recorded under an edition before {edition}")
+        return
     of = f"For information: edition {edition} would refuse {len(would_say):,}"
     show_paragraph(out, f"{of} of {_counted(asked, 'event')} recorded under an earlier edition")
 

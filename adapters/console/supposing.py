@@ -103,6 +103,8 @@ def _show(out: "Console", found: "WhatIf") -> None:
     different = [row for row in found.branches if row.outcome is not Outcome.SAME]
     if different:
         table = Table("branch", "outcome", "ended", "ends", "undecidable", title=f"Under policy {found.policy}")
+        for column in table.columns:
+            column.overflow = "fold"  # a name that is cut off is of no use
         for row in different[:_SHOWN]:
             table.add_row(*_cells(row))
         out.print(table)
@@ -137,7 +139,7 @@ def _show_sweep(out: "Console", key: str, found: "list[tuple[int, WhatIf]]") -> 
     short = {"warned elsewhere": "warned", "ends earlier": "earlier", "would not end": "not end"}
     table = Table(title=f"{len(found[0][1].branches):,} branches, by {key}")
     for heading in ("", *(short.get(one, one) for one in found[0][1].sum), "untried"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for value, one in found:
         table.add_row(str(value), *(f"{count:,}" for count in one.sum.values()), f"{one.untried:,}")
     out.print(table)

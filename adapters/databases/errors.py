@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eventsourcing.persistence import PersistenceError
+from eventsourcing.persistence import ConnectionPoolClosedError, PersistenceError
 
 from lastresort.application.ports import Locked
 
@@ -21,9 +21,9 @@ class StoreLocked(StoreError, Locked):
 try:
     import psycopg
 
-    FAILURES: tuple[type[Exception], ...] = (PersistenceError, sqlite3.Error, psycopg.Error)
+    FAILURES: tuple[type[Exception], ...] = (PersistenceError, ConnectionPoolClosedError, sqlite3.Error, psycopg.Error)
 except ImportError:  # PostgreSQL is an extra
-    FAILURES = (PersistenceError, sqlite3.Error)
+    FAILURES = (PersistenceError, ConnectionPoolClosedError, sqlite3.Error)
 
 
 @contextmanager
@@ -42,6 +42,8 @@ def reached() -> Iterator[None]:
 def unreached(error: Exception) -> StoreError:
     """Say what the engine said, and what it means where that is not obvious."""
     said = engine_message(error)
+    if isinstance(error, ConnectionPoolClosedError) or "closed database" in said or "is already closed" in said:
+        return StoreError("the store was closed, by `close` or at the end of `with`; open it again")
     if "locked" in said or "lock timeout" in said:
         return StoreLocked(f"another program held the store's lock until the deadline: {said}; nothing was written")
     if "not a database" in said:
