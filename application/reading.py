@@ -236,3 +236,14 @@ def _since_kept(
 def unknown(branch: str, how: str = "") -> UnknownBranch:
     """Return the error that says that the store has no such branch."""
     return UnknownBranch(f"no branch {how}{shown_id(branch)} in the store")
+
+
+def published(store: EventStore, after: int = 0, at_once: int = 1_000) -> Iterator[RecordedEvent]:
+    """Yield the events after a position, each once it is known to last: for what is told outside the store's database.
+
+    A view in that database needs no such thing: it is committed after its events, and is lost with them.
+    """
+    while events := tuple(store.log(after=after, limit=at_once)):
+        store.barrier()
+        yield from events
+        after = events[-1].position

@@ -14,6 +14,7 @@ import pytest
 
 from lastresort import BranchEnded, Chat, Conversations, Ground, Receipt, Refused, StoreError
 from lastresort.adapters.stores.postgres_tables import APPEND_LOCK
+from lastresort.application.reading import published
 from lastresort.domain.values import ErasureCause
 
 from .service_kit import asked_and_confirmed, ended, talk
@@ -140,6 +141,19 @@ def test_an_erasure_is_answered_once_the_keys_are_gone_for_good(chats: Conversat
     noted(chats)
     assert isinstance(erased_again(chat), Receipt)
     assert noted(chats)[-2:] == ["append", "barrier"]
+
+
+def test_what_is_published_is_behind_a_barrier(chats: Conversations, chat: Chat) -> None:
+    """A page at a time."""
+    talk(chat, "hello", "hello to you")
+    noted(chats)
+    log = list(chats.store.log())
+    assert list(published(chats.store, 1, at_once=1)) == log[1:]
+    assert noted(chats) == ["barrier"] * 2
+    closed: Any = chats.store
+    closed.closed = True
+    with pytest.raises(StoreError, match="not known to be durable"):
+        next(published(chats.store))
 
 
 # --- SQLite -----------------------------------------------------------------------------------------------------------

@@ -105,9 +105,34 @@ def test_a_server_that_may_lose_turns_is_found(postgresql: Callable[[], str]) ->
     with opened(url) as chats:
         started(chats)
     name = url.split("?")[0].rsplit("/", 1)[1]
-    in_database(url, f"ALTER DATABASE {name} SET synchronous_commit = off")
-    assert wrong(url) == {"durability"}
-    assert "synchronous_commit=off" in checks(url)["durability"].todo
+    assert checks(url)["standbys"].found.startswith("no synchronous one")
+    for value in ("off", "local", "remote_write"):
+        in_database(url, f"ALTER DATABASE {name} SET synchronous_commit = {value}")
+        assert wrong(url) == {"durability"}
+        assert f"synchronous_commit={value}" in checks(url)["durability"].todo
+    in_database(url, f"ALTER DATABASE {name} SET synchronous_commit = remote_apply")
+    assert wrong(url) == set()
+
+
+@pytest.mark.parametrize(
+    ("names", "needed"),
+    [("a", 1), ("a, b", 1), ("*", 1), ("2 (a, b)", 2), ("ANY 1 (a, b)", 1), ("first 3(a, b, c)", 3), ('"2 (x", b', 1)],
+)
+def test_how_many_standbys_a_commit_waits_for(names: str, needed: int) -> None:
+    from lastresort.adapters.upkeep.postgres_doctor import standbys_needed
+
+    assert standbys_needed(names) == needed
+
+
+def test_standbys_are_counted() -> None:
+    from lastresort.adapters.upkeep.postgres_doctor import standbys
+
+    assert standbys("ANY 1 (a, b)", ["quorum", "quorum", "async"]).found.endswith("waits for 1, and 2 can be reached")
+    assert standbys("a", ["sync"]).found.endswith("if one of them stops, so does every commit")
+    assert standbys("a", [None]).ok
+    none = standbys("ANY 2 (a, b)", ["quorum", "async"])
+    assert not none.ok
+    assert none.found.endswith("waits for 2, and 1 can be reached: nothing is acknowledged")
 
 
 def test_settings_that_may_lose_turns_are_found(tmp_path: Path) -> None:

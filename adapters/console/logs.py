@@ -26,6 +26,7 @@ def export_(first: str | None, url: str | None, output: Path | None, follow: boo
     It is printed as JSON lines with --json or without.
     """
     from lastresort.adapters.importers.log_file import export_line, write_file
+    from lastresort.application.reading import published
 
     from . import display
 
@@ -38,14 +39,14 @@ def export_(first: str | None, url: str | None, output: Path | None, follow: boo
         store = conversations.store
         if output is None:
             while True:
-                for recorded in store.log(after=after):
+                for recorded in published(store, after):
                     click.echo(export_line(recorded))
                     after = recorded.position
                 if not follow:
                     return
                 while not store.wait(after, _PATIENCE):
                     pass
-        events = write_file(store.log(after=after), output)
+        events = write_file(published(store, after), output)
     if as_json:
         display.print_json({"file": output, "events": events})
     else:

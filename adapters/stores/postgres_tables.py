@@ -17,10 +17,11 @@ _BARRIER_LOCK = (
 BARRIER = (
     f"SELECT pg_advisory_xact_lock({_BARRIER_LOCK}), set_config('synchronous_commit', "
     "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true), "
-    "pg_logical_emit_message(true, 'lastresort', '')"
+    "CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message(true, 'lastresort', '') END"
 )
 """A transaction that writes nothing but to the log of writes. Once it is committed, all that stands before it there is
-where it has to be: on the server's disk, and on that of its synchronous standbys."""
+where it has to be: on the server's disk, and on that of its synchronous standbys. A standby, which someone may export
+from, shows what it has."""
 
 TAKEN, RECORDED = "LR001", "LR002"  # what our function raises
 MADE = (

@@ -1,7 +1,8 @@
 """What `doctor` looks at in PostgreSQL."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
 
         yield engine(int(ask("SHOW server_version_num")), str(ask("SHOW server_version")))
         yield _durability({name: str(ask(f"SHOW {name}")) for name in (*_MUST_BE_ON, "data_checksums")})
+        replicas = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
+        yield standbys(str(ask("SHOW synchronous_standby_names")), [state for (state,) in replicas])
         yield _space(connection)
         yield _keys(connection)
         yield _code(connection)
@@ -65,11 +68,38 @@ def engine(number: int, text: str) -> Check:
 
 
 def _durability(settings: dict[str, str]) -> Check:
-    lax = [f"{name}={settings[name]}" for name in _MUST_BE_ON if settings[name] in ("off", "local")]
+    lax = [f"{name}={settings[name]}" for name in _MUST_BE_ON if settings[name] in ("off", "local", "remote_write")]
     told = ", ".join(f"{name}={value}" for name, value in settings.items())
     if lax:
         return Check("durability", False, told, f"turn on what is not: {', '.join(lax)}; committed turns may be lost")
     return Check("durability", True, told)
+
+
+def standbys(names: str, states: Sequence[str | None]) -> Check:
+    """Count the standbys that a commit waits for, those that may take the place of one of them included.
+
+    Args:
+        names: the setting `synchronous_standby_names`.
+        states: the `sync_state` of each that is connected; null where this role may not see it.
+    """
+    if not names.strip():
+        found = "no synchronous one: what is acknowledged is on the server's disk alone"
+        return Check("standbys", True, found)
+    needed, there = standbys_needed(names), len([state for state in states if state != "async"])
+    told = f"synchronous_standby_names={names}: each commit waits for {needed}"
+    if None in states:
+        return Check("standbys", True, f"{told}; which are there, only a role sees that has pg_read_all_stats")
+    if there < needed:
+        found = f"{told}, and {there} can be reached: nothing is acknowledged"
+        return Check("standbys", False, found, "start the standbys, or see why they do not connect")
+    one_less = ": if one of them stops, so does every commit" if there == needed else ""
+    return Check("standbys", True, f"{told}, and {there} can be reached{one_less}")
+
+
+def standbys_needed(names: str) -> int:
+    """Return how many standbys a commit waits for: `ANY 2 (a, b, c)` and `2 (a, b)` say so, and `a, b` means one."""
+    counted = re.match(r"\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\(", names, re.IGNORECASE)
+    return int(counted[1]) if counted else 1
 
 
 def _space(connection: psycopg.Connection[Any]) -> Check:

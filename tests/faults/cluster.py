@@ -39,9 +39,8 @@ class Standby:
         self._run("pg_basebackup", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", source, "-D", str(folder))
         (folder / ".s.PGSQL.5432.lock").unlink()  # the primary's socket is among its data
         # Its disk is not what is tried here.
-        settings = (
-            f"-h '' -k {folder} -c fsync=off -c wal_retrieve_retry_interval=50ms -c recovery_target_timeline=latest"
-        )
+        often = "-c wal_retrieve_retry_interval=50ms -c wal_receiver_status_interval=1"
+        settings = f"-h '' -k {folder} -c fsync=off {often}"
         self._run("pg_ctl", "-w", "-D", str(folder), "-l", str(folder / "log"), "-o", settings, "start")
 
     def _run(self, program: str, *arguments: str) -> None:

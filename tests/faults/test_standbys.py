@@ -9,7 +9,9 @@ import pytest
 
 from lastresort import BranchEnded, Chat, Conversations, Ground, StoreError
 from lastresort.adapters.stores.postgres import PostgresStore
+from lastresort.adapters.upkeep.doctor import examine
 from lastresort.application.outcomes import Receipt
+from lastresort.application.reading import published
 
 from ..service_kit import asked_and_confirmed, talk
 from .acts import check_log, open_at
@@ -73,6 +75,8 @@ def test_nobody_is_answered_what_no_standby_has(
     assert chats.store.recorded_by(chat.branch, command_id), "the restart did not bring it to light"
     with pytest.raises(StoreError, match=r"not known to be durable.* within 1 s"):
         ask(chat)
+    with pytest.raises(StoreError, match="not known to be durable"):
+        next(published(chats.store))
     with monkeypatch.context() as without:  # the control: there is something that the barrier keeps from happening
         without.setattr(PostgresStore, "_pass_barrier", lambda store, until: None)
         assert isinstance(ask(chat), answer)
@@ -90,6 +94,12 @@ def tells(ask: Callable[[], object], answer: type) -> bool:
         return False
     assert isinstance(outcome, answer)
     return True
+
+
+def test_the_doctor_counts_the_standbys(cluster: Cluster, chats: Conversations) -> None:
+    assert chats.store.head() >= 0
+    (found,) = (one.found for one in examine(cluster.url) if one.name == "standbys")
+    assert found == "synchronous_standby_names=ANY 1 (a, b): each commit waits for 1, and 2 can be reached"
 
 
 def test_a_wait_for_standbys_that_is_cancelled_is_no_answer(cluster: Cluster, chats: Conversations) -> None:
