@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,11 @@ class Standby:
         return [postmaster, *postmaster.children()]
 
     def _receiver(self) -> psutil.Process | None:
-        return next((one for one in self._processes() if "walreceiver" in " ".join(one.cmdline())), None)
+        for process in self._processes():
+            with suppress(psutil.Error):  # it may just have gone
+                if "walreceiver" in " ".join(process.cmdline()):
+                    return process
+        return None
 
     def silence(self) -> None:
         """Stop the process that hears what the primary writes."""
@@ -142,6 +147,10 @@ class Cluster:
             return self._execute("SELECT pg_is_in_recovery()") == [(False,)]
         except psycopg.OperationalError:
             return False
+
+    def waits(self) -> bool:
+        """Whether a commit waits for standbys."""
+        return bool(self._execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"))
 
     def cancel(self) -> bool:
         """Cancel the waits for standbys that there are; return whether there was one."""
