@@ -218,6 +218,20 @@ def test_half_a_character_is_told_before_anything_is_recorded(way: Way, content:
 
 
 @BOTH
+def test_half_a_character_that_was_recorded_without_the_api_is_sent_as_a_mark(way: Way) -> None:
+    """By the application, or a partner that needs no API. The conversation goes on."""
+    with bench(["Hello.", "Well."], way, enforce=False) as b:
+        chat = b.start()
+        chat.user_turn(HALF)
+        chat.assistant_turn(HALF)
+        chat.user_turn(HALF)
+        assert b.reply(chat, None).text == "Hello."
+        assert b.reply(chat, "Hi.").text == "Well."
+        assert "x\N{REPLACEMENT CHARACTER}" in json.dumps(b.api.requests[-1], ensure_ascii=False)
+        assert [turn.text for turn in chat.transcript().turns][:3] == [HALF] * 3
+
+
+@BOTH
 def test_half_a_character_in_the_result_of_a_tool(way: Way) -> None:
     with bench([Answer([tool_use("look_up", {"word": "a"})]), "Hello."], way, tools=[LOOK_UP]) as b:
         chat = b.start()

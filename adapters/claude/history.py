@@ -17,7 +17,7 @@ from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import messages_in, readable
 
 from .leaving_out import EARLIER, LeftOut, SentTurn, left_out
-from .words import Message, sendable
+from .words import Message, sendable, well_formed
 
 GONE = "[These words were erased.]"
 REFUSAL = "refusal"
@@ -135,7 +135,7 @@ def _kept(role: str, recorded: RecordedEvent, words: str | None) -> tuple[dict[s
     """Return what is kept of a turn, and what people read of it."""
     messages = messages_in(words) if words else None
     if words is None or messages is None:
-        text = words if words and words.strip() else GONE
+        text = well_formed(words) if words and words.strip() else GONE  # kept by others, it may hold half a character
         return {"messages": [{"role": role, "content": [{"type": "text", "text": text}]}]}, text
     return messages, readable(recorded, words)
 
