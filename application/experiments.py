@@ -18,13 +18,10 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from lastresort.domain.policy import Policy, Terms
-from lastresort.domain.values import Frozen, Mode
+from lastresort.domain.values import ARM_JOINT, Frozen, Mode
 
 ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """The name of an arm or of an experiment: 1 to 32 of a-z, 0-9 and -, the first a letter."""
-
-JOINT = ":"
-"""Between the name of the experiment and that of the arm, as an event names it."""
 
 
 class Arm(Frozen):
@@ -74,7 +71,7 @@ class Experiment(Frozen):
 
     def recorded_as(self, arm: Arm) -> str:
         """Return what ConversationStarted names as the arm: `experiment:arm`."""
-        return f"{self.name}{JOINT}{arm.name}"
+        return f"{self.name}{ARM_JOINT}{arm.name}"
 
     @property
     def weights(self) -> Mapping[str, int]:

@@ -17,6 +17,9 @@ Id = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 """A kind of harm, as the deployer's assessor names it: `abuse`, `threats`, ..."""
 
+ARM_JOINT = ":"
+"""What stands in the arm of a conversation between the name of the experiment and that of the arm in it."""
+
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """SHA-256 of sealed bytes (a digest of plain words could be guessed) or of a policy's canonical form."""
 

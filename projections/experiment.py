@@ -34,7 +34,7 @@ from lastresort.domain.events import (
     WarningWithheld,
 )
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import AppealOutcome, Frozen, Ground, Mode, Rating, Verdict
+from lastresort.domain.values import ARM_JOINT, AppealOutcome, Frozen, Ground, Mode, Rating, Verdict
 
 from .intervals import (
     Interval,
@@ -50,8 +50,6 @@ from .replay import Replay, Turn, fork_points
 
 MISMATCH = 0.001
 """Below this probability a split is taken to be another than was meant. Ours; 0.01 to 0.0001 are in use."""
-JOINT = ":"
-"""Between the name of an experiment and that of an arm."""
 
 
 class Share(Frozen):
@@ -188,7 +186,7 @@ class _Fold:
 
     def named(self, name: str | None) -> str:
         """Return the experiment that was named, or the only one."""
-        found = sorted({arm.partition(JOINT)[0] if JOINT in arm else "" for arm in self.terms})
+        found = sorted({arm.partition(ARM_JOINT)[0] if ARM_JOINT in arm else "" for arm in self.terms})
         if name is None and len(found) == 1:
             return found[0]
         if name is None and found:
@@ -220,7 +218,7 @@ class _Fold:
     def _begun(self, event: ConversationStarted, arm: str) -> _Line:
         terms = ArmTerms(policy=event.policy.name, policy_hash=event.policy_hash, law=event.law, mode=event.mode)
         self.terms.setdefault(arm, {})[terms] = None
-        name = arm.partition(JOINT)[0] if JOINT in arm else ""
+        name = arm.partition(ARM_JOINT)[0] if ARM_JOINT in arm else ""
         if event.account is None:
             account = _Account(name)
             self.nobodys.append(account)
@@ -337,7 +335,7 @@ def _report(fold: _Fold, name: str, weights: Mapping[str, int] | None, base: str
     begun = sorted({arm for account in (*accounts, *nobodys) for arm in account.arms})
 
     def whole(arm: str) -> str:
-        return arm if JOINT in arm or not name else f"{name}{JOINT}{arm}"
+        return arm if ARM_JOINT in arm or not name else f"{name}{ARM_JOINT}{arm}"
 
     weighed = dict.fromkeys(begun, 1) if weights is None else {whole(arm): weight for arm, weight in weights.items()}
     if strange := sorted(set(begun) - set(weighed)):

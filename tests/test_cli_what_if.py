@@ -1,4 +1,4 @@
-"""`lastresort what-if`: a table for people, JSON for programs, a sweep with a plot; and nothing is written."""
+"""`lastresort what-if`: a list for people, JSON for programs, a sweep with a plot; and nothing is written."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +20,11 @@ def off(tmp_path: Path) -> Path:
     return tmp_path / "off.toml"
 
 
-def test_a_table_for_people(run: Run, url: str, off: Path) -> None:
+def test_a_list_for_people(run: Run, url: str, off: Path) -> None:
     """The branches that come out otherwise, and how many of each outcome; no wider than 80 columns."""
     told = run("what-if", url, "--policy", off).stdout
     assert "Under policy off" in told
-    assert "would not end" in told
+    assert "c  would not end\n    ended at turn " in told
     assert "The model's attempts are taken as they were." in told
     assert max(map(len, told.splitlines())) <= 80
     assert "Under policy" not in run("what-if", url, "--policy", "default").stdout
@@ -89,6 +89,6 @@ def test_a_sweep_that_cannot_be(run: Run, url: str, sweep: str, why: str) -> Non
 
 
 def test_many_branches(run: Run, url: str, off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table for people ends somewhere."""
+    """The list for people ends somewhere."""
     monkeypatch.setattr("lastresort.adapters.console.supposing._SHOWN", 0)
     assert "more; --json has all" in run("what-if", url, "--policy", off).stdout

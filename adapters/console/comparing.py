@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lastresort.adapters.importers.inputs import BadInput
+from lastresort.domain.values import ARM_JOINT
 
 from .options import json_option, opened_source, store_optional, url_of
 
@@ -197,7 +198,7 @@ def _median_compared(one: "Median") -> str:
 
 
 def _short(arm: "ArmReport") -> str:
-    return arm.arm.rpartition(":")[2]
+    return arm.arm.rpartition(ARM_JOINT)[2]
 
 
 COMMANDS = (experiment,)

@@ -21,7 +21,7 @@ from .display import NARROWEST, between, console, harmless, moment, print_json
 _INDENT = 4
 
 
-def _entry(out: Console, name: Text, *details: str, style: str = "") -> None:
+def show_entry(out: Console, name: Text, *details: str, style: str = "") -> None:
     """Print one entry of a list; details that are empty are left out."""
     out.print(name, soft_wrap=True)
     for detail in filter(None, details):
@@ -51,7 +51,7 @@ def show_views(out: Console, views: Views, names: Sequence[str]) -> None:
         for row in rows:
             when = between(row.first_event_at, row.last_event_at)
             about = {"active": _active, "ended": _ending, "branched": _status}[name](row)
-            _entry(
+            show_entry(
                 out, _name(row, when), _terms(row), _origin(row), about, _children(row) if name == "branched" else ""
             )
 
@@ -60,7 +60,7 @@ def show_page(out: Console, page: Page, which: str) -> None:
     """Print a page of a list, and how to go on."""
     out.print(Text(which, "bold"))
     for row in page.rows:
-        _entry(out, _name(row, f"{moment(row.first_event_at)} UTC"), _origin(row), _ending(row))
+        show_entry(out, _name(row, f"{moment(row.first_event_at)} UTC"), _origin(row), _ending(row))
     out.print("that is all" if page.after is None else f"more: --after {page.after}")
 
 
@@ -108,7 +108,7 @@ def show_holds(out: Console, rows: Sequence[HoldRow]) -> None:
         whose = f"account {row.account}" if row.account else "no account"
         until = f"until {row.until}, for information" if row.until else ""
         set_at = f"{row.reason}, set by {row.by}, {moment(row.since)} UTC"
-        _entry(out, Text.assemble((row.conversation, "cyan"), "  ", (row.hold, "bold")), whose, set_at, until)
+        show_entry(out, Text.assemble((row.conversation, "cyan"), "  ", (row.hold, "bold")), whose, set_at, until)
     out.print(f"{_counted(len(rows), 'legal hold')} in force")
 
 
@@ -123,14 +123,14 @@ def show_broken(out: Console, title: str, broken: Iterable[Broken]) -> None:
         return
     out.print(Text(title, "bold"), soft_wrap=True)
     for one in rows:
-        _entry(out, Text(f"  {one.rule}", "red"), one.missing.text)
+        show_entry(out, Text(f"  {one.rule}", "red"), one.missing.text)
 
 
 def show_findings(out: Console, report: Report, findings: Sequence[Finding]) -> None:
     """Print what an audit found, and of how much."""
     for finding in findings:
         name = Text.assemble((harmless(finding.branch), "cyan"), f" at {finding.version}")
-        _entry(out, name, harmless(", ".join(finding.rules)), harmless(finding.detail))
+        show_entry(out, name, harmless(", ".join(finding.rules)), harmless(finding.detail))
     found = _counted(len(findings), "finding")
     verdict = Text("no finding", "bold green") if not findings else Text(found, "bold red")
     of = f"{_counted(report.events, 'event')} on {_counted(report.branches, 'branch')}: "
@@ -145,7 +145,7 @@ def _show_hindsight(out: Console, hindsight: EditionReport) -> None:
     edition, asked, would_say = hindsight
     for one in would_say:
         name = Text.assemble((harmless(one.branch), "cyan"), f" at {one.version}, edition {edition} would say")
-        _entry(out, name, harmless(", ".join(one.rules)), harmless(one.detail))
+        show_entry(out, name, harmless(", ".join(one.rules)), harmless(one.detail))
     if not asked:
         show_paragraph(out, f"For information: no event was recorded under an edition before {edition}")
         return
@@ -166,7 +166,7 @@ def tell_audit(report: Report, findings: Sequence[Finding], as_json: bool) -> No
 def show_rules(out: Console, rules: Iterable[Rule]) -> None:
     """Print the law."""
     for rule in rules:
-        _entry(out, Text(rule.id, "bold"), rule.text, f"source: {rule.source}")
+        show_entry(out, Text(rule.id, "bold"), rule.text, f"source: {rule.source}")
 
 
 def show_rule(out: Console, rule: Rule) -> None:
@@ -185,7 +185,9 @@ def show_policies(out: Console, policies: Iterable[Policy]) -> None:
         if len(set(values)) == 1:
             show_paragraph(out, f"{name}: {values[0]}")
         else:
-            _entry(out, Text(name, "cyan"), *(f"{one.name}: {value}" for one, value in zip(shown, values, strict=True)))
+            show_entry(
+                out, Text(name, "cyan"), *(f"{one.name}: {value}" for one, value in zip(shown, values, strict=True))
+            )
 
 
 def _told(value: object) -> str:
@@ -193,7 +195,9 @@ def _told(value: object) -> str:
         return "; ".join(f"{name} ({_told(members)})" for name, members in value.items()) or "none"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None:
+        return "as hold_on"  # the only fields that may be left open: those that set it apart
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 # --- The rest ---------------------------------------------------------------------------------------------------------
@@ -218,7 +222,7 @@ def show_checks(out: Console, checks: Sequence[Check], allowed: Sequence[str] = 
         bad = ("allowed", "yellow") if check.name in allowed else ("wrong", "bold red")
         state = ("ok", "green") if check.ok else bad
         todo = f"to do: {check.todo}" if check.todo else ""
-        _entry(out, Text.assemble((check.name, "cyan"), "  ", state), check.found, todo)
+        show_entry(out, Text.assemble((check.name, "cyan"), "  ", state), check.found, todo)
     wrong = sum(not (check.ok or check.name in allowed) for check in checks)
     but = f", but for what is allowed: {', '.join(allowed)}" if allowed else ""
     show_paragraph(out, f"{wrong or 'nothing is'} wrong{but}", style="bold red" if wrong else "bold green")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SWEPT = tuple(name for name, field in Policy.model_fields.items() if field.annotation is int)
 """The numbers of a policy, which can be swept."""
 _WIDEST = 100  # values in a sweep
-_SHOWN = 50  # branches in a table for people
+_SHOWN = 50  # branches in a list for people
 _PLOTTED = 40  # characters of the longest bar
 
 
@@ -97,17 +97,17 @@ def _told(found: "WhatIf") -> dict[str, Any]:
 
 def _show(out: "Console", found: "WhatIf") -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from lastresort.projections.supposed import Outcome
 
+    from .listings import show_entry
+
     different = [row for row in found.branches if row.outcome is not Outcome.SAME]
     if different:
-        table = Table("branch", "outcome", "ended", "ends", "undecidable", title=f"Under policy {found.policy}")
-        for column in table.columns:
-            column.overflow = "fold"  # a name that is cut off is of no use
+        out.print(Text(f"Under policy {found.policy}", "bold"))
         for row in different[:_SHOWN]:
-            table.add_row(*_cells(row))
-        out.print(table)
+            show_entry(out, Text.assemble((row.branch, "cyan"), f"  {row.outcome}"), _details(row))
         if len(different) > _SHOWN:
             out.print(f"and {len(different) - _SHOWN:,} more; --json has all")
     table = Table("outcome", "branches", title=f"{len(found.branches):,} branches, {found.events:,} events")
@@ -118,11 +118,11 @@ def _show(out: "Console", found: "WhatIf") -> None:
     out.print(_caution(found.untried))
 
 
-def _cells(row: "BranchOutcome") -> tuple[str, ...]:
-    ended = f"turn {row.ended_turn}" if row.ended_turn else ""
-    ends = f"turn {row.ends_turn}" if row.ends_turn else ""
-    undecidable = f"from {row.undecidable_from}: {row.because}" if row.undecidable_from else ""
-    return row.branch, row.outcome, ended, ends, undecidable
+def _details(row: "BranchOutcome") -> str:
+    ended = f"ended at turn {row.ended_turn}" if row.ended_turn else ""
+    ends = f"would end at turn {row.ends_turn}" if row.ends_turn else ""
+    undecidable = f"undecidable from {row.undecidable_from}: {row.because}" if row.undecidable_from else ""
+    return "; ".join(filter(None, (ended, ends, undecidable)))
 
 
 def _caution(untried: int) -> str:
