@@ -52,9 +52,11 @@ def _exact(value: str) -> str:
     return value if type(value) in (str, Messages) else str.__str__(value)
 
 
-def shown_id(value: object) -> str:
-    """Return an id as a message may repeat it; of what is none, which may be words, only that it is none."""
-    return value if isinstance(value, str) and _ID.fullmatch(value := _exact(value)) else "of a malformed id"
+def described_id(value: object) -> str:
+    """Say of an id only how long it is, and of what is none that: either may be a word that was passed by mistake."""
+    if isinstance(value, str) and _ID.fullmatch(value := _exact(value)):
+        return f"of this id (length {len(value)})"
+    return "of a malformed id"
 
 
 def optional_id(argument: str, value: str | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lastresort.domain.events import AssistantTurnTaken, BranchOpened, EventBase, RecordedEvent, UserTurnTaken
 from lastresort.domain.state import Conversation, about_to_fork, fold
 
-from .arguments import shown_id
+from .arguments import described_id
 from .directory import utc
 from .hot_states import HotStates
 from .outcomes import UnknownBranch, appeal_until
@@ -235,7 +235,7 @@ def _since_kept(
 
 def unknown(branch: str, how: str = "") -> UnknownBranch:
     """Return the error that says that the store has no such branch."""
-    return UnknownBranch(f"no branch {how}{shown_id(branch)} in the store")
+    return UnknownBranch(f"no branch {how}{described_id(branch)} in the store")
 
 
 def published(store: EventStore, after: int = 0, at_once: int = 1_000) -> Iterator[RecordedEvent]:

@@ -5,6 +5,7 @@ A policy below a floor cannot be constructed: not in Python, not from TOML, not 
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -214,7 +215,7 @@ class Policy(Frozen):
         try:
             fields = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
-            raise PolicyError(f"{source}: not TOML: {error}") from None
+            raise PolicyError(f"{source}: not TOML: {_without_key(str(error))}") from None
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -246,10 +247,20 @@ def _explain(text: str, source: str, error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False, include_input=False):
         key = str(problem["loc"][0])
         line = f"line {places[key]}: " if key in places else ""
-        near = get_close_matches(key, Policy.model_fields, n=1) if problem["type"] == "extra_forbidden" else []
-        meant = f"; did you mean {near[0]}?" if near else ""
-        lines.append(f"{source}: {line}{key}: {problem['msg']}{meant}")
+        told = f"{key}: {problem['msg']}" if key in Policy.model_fields else _unknown_key(key)
+        lines.append(f"{source}: {line}{told}")
     return lines
+
+
+def _without_key(said: str) -> str:
+    """Return what `tomllib` said, without the key that it repeats where one is given twice."""
+    return re.sub(r"^(Cannot|Duplicate) .*(?= \(at )", "a key or a table is given twice", said, flags=re.DOTALL)
+
+
+def _unknown_key(key: str) -> str:
+    """Say that there is no such key, and which may have been meant, but not the key: anything may be in that file."""
+    near = get_close_matches(key, Policy.model_fields, n=1)
+    return f"no key of a policy (length {len(key)}){f'; did you mean {near[0]}?' if near else ''}"
 
 
 def _places(text: str) -> dict[str, int]:

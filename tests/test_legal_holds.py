@@ -257,7 +257,7 @@ def test_what_is_to_be_held_is_named(run: Callable[..., Result], url: str) -> No
         assert (
             "until: needs to be a day" in run("hold", "x", "--account", "a-17", "--until", day, *why, status=2).output
         )
-    assert "no branch typo" in run("hold", "x", "--conversation", "typo", *why, status=2).output
+    assert "no branch of this id (length 4)" in run("hold", "x", "--conversation", "typo", *why, status=2).output
 
 
 def test_many_holds_are_listed(run: Callable[..., Result], url: str, monkeypatch: pytest.MonkeyPatch) -> None:
