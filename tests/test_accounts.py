@@ -213,6 +213,15 @@ def test_a_person_is_exported_erased_and_forgotten(run: Callable[..., Result], u
     assert "ada@" not in again.stderr
 
 
+@pytest.mark.parametrize("command", [("export-account",), ("erase-account", "--yes")])
+def test_an_account_that_has_nothing_is_an_error(
+    run: Callable[..., Result], url: str, command: tuple[str, ...]
+) -> None:
+    """Its name may be mistyped: nobody is to believe that somebody's words were handed out, or are gone."""
+    said = run(*command, "typo", "--store", url, status=2)
+    assert (said.stdout, said.stderr) == ("", "lastresort: no conversation of this account is in the store\n")
+
+
 @pytest.mark.parametrize("form", [(), ("--page",)])
 def test_an_export_holds_what_no_file_and_no_terminal_takes(
     run: Callable[..., Result], url: str, tmp_path: Path, form: tuple[str, ...]

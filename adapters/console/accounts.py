@@ -28,6 +28,8 @@ def _meant(conversations: Conversations, account: str | None, person: str | None
         raise BadInput(str(error)) from None
     if meant is None:
         raise BadInput("no account is known of this person")
+    if person is None and not conversations.list(account=meant, limit=1).rows:  # mistyped, and not to pass for done
+        raise BadInput("no conversation of this account is in the store")
     return meant
 
 
