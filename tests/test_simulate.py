@@ -255,19 +255,19 @@ def test_real_conversations_are_played_lawfully_and_endings_are_rare(fast_folder
         report = audit(simulation.conversations.store.entries())
     finally:
         simulation.conversations.close()
-    assert (report.events, report.branches, report.findings) == (14_617, 1_844, ())
+    assert (report.events, report.branches, report.findings) == (14_623, 1_844, ())
     assert json.loads(figures.model_dump_json()) == {
         "conversations": 1_844,
         "branches": 1_844,
         "user_turns": 4_944,
         "assistant_turns": 4_944,
         "verdicts": {"ambiguous": 376, "harmful": 384, "productive": 1_741},
-        "redirections": 384,
-        "warnings": 0,
+        "redirections": 382,
+        "warnings": 2,
         "requests": 0,
         "confirmations": 0,
         "endings": {},
-        "refusals": {},
+        "refusals": {"redirected-first": 3},
         "holds": 0,
     }
 

@@ -1,9 +1,10 @@
 """The command line.
 
 Exit status: 0 where what was asked for was done, and all is fine; 1 where the answer is a finding or a refusal (of an
-audit, an import, a restoring, a doctor; of `why`, if rules stand in the way; words that `show` finds damaged); 2 for
-wrong usage, bad input and output that cannot be written; 130 after Ctrl-C. What the law refuses to somebody in a
-conversation is what the conversation is about, and no failure of the command that plays it: docs/decisions/0015.
+audit, an import, a restoring, a doctor, a hold, an erasure; of `why`, if rules stand in the way; words that `show`
+finds damaged); 2 for wrong usage, bad input and output that cannot be written; 130 after Ctrl-C. What the law refuses
+to somebody in a conversation is what the conversation is about, and no failure of the command that plays it:
+docs/decisions/0015.
 """
 
 import os
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 
 NOBODY_READS = 141
 STATUS = (
-    "Exit status: 0 done, and fine; 1 findings or refusals (of an audit, an import, `why`; damaged words); 2 wrong "
-    "usage or bad input; 130 interrupted."
+    "Exit status: 0 done, and fine; 1 findings or refusals (of an audit, an import, a hold, an erasure, `why`; damaged "
+    "words); 2 wrong usage or bad input; 130 interrupted."
 )
 CLAUDE = "claude-opus-5-5"
 
