@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lastresort.domain.events import BranchOpened, ConversationEnded, Evidence, RecordedEvent, TurnAssessed
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Verdict
+from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Mode, Verdict
 
 from .replay import Replay
 
@@ -24,6 +24,8 @@ class Branch(Frozen):
     model: str
     policy: str  # hash
     policy_name: str
+    law: int  # the edition
+    mode: Mode
     parent: str | None
     at: int | None  # where it opened, on its parent's path
     cause: ForkCause | None
@@ -132,6 +134,8 @@ def _row(
         model=state.model,
         policy=state.policy.hash,
         policy_name=state.policy.name,
+        law=state.law,
+        mode=state.mode,
         parent=opened and opened.parent,
         at=opened and opened.at,
         cause=opened and opened.cause,

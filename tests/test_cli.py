@@ -222,7 +222,7 @@ def test_a_tree_is_drawn(run: Callable[..., Result], url: str) -> None:
         chats.chat("d").raise_risk(risk="r")
     assert run("tree", "d", "--store", url).stdout.splitlines() == [
         "c v24 ended last_resort (abuse) at 22",
-        "2026-01-31 12:00 UTC",
+        "2026-01-31 12:00 UTC, edition 2",
         "hold: r",
         "└── d v12 active  edit after 9",
         "    2026-01-31 12:00 UTC",

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lastresort import Refused
 from lastresort.adapters.console import display
+from lastresort.adapters.testing.asking import OPERATOR
 from lastresort.projections import Line, views
 
 from .at_terminal import at_a_terminal
@@ -212,6 +213,35 @@ def test_what_is_looked_at_says_when(run: Callable[..., Result], url: str, tmp_p
         assert "2026-01-31 12:00" in run(*command, *where, status=None).stdout, command
     rows = json.loads(run("views", *where, "--json").stdout)["active"]
     assert rows[0]["first_event_at"] <= rows[0]["last_event_at"]
+
+
+def test_lists_and_trees_name_the_edition_and_the_mode(run: Callable[..., Result], tmp_path: Path) -> None:
+    """A tree where they are not its parent's, in no more than 80 columns; programs read both of every branch."""
+    url = f"sqlite:///{tmp_path}/shadow.db"
+    with opened(url) as chats:
+        chat = started(chats, mode="shadow", law=1)
+        done(chat.user_turn("Hello."))
+        done(chat.change_policy(chat.state.policy, law=2, by=OPERATOR))
+        done(chat.edit(2, "Good day.", child="d"))
+    shown = run("views", "--store", url).stdout + run("tree", "c", "--store", url).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert run("tree", "c", "--store", url).stdout.splitlines()[1:] == [
+        "2026-01-31 12:00 UTC, edition 2, in shadow mode",
+        "└── d v3 active  edit after 1",
+        "    2026-01-31 12:00 UTC, edition 1, in shadow mode",
+    ]
+    assert "policy default, edition 1, in shadow mode" in shown
+    for rows in (
+        json.loads(run("tree", "c", "--store", url, "--json").stdout),
+        json.loads(run("views", "--store", url, "--json").stdout)["active"],
+    ):
+        assert [(row["law"], row["mode"]) for row in rows] == [(2, "shadow"), (1, "shadow")]
+
+
+def test_of_what_has_ended_why_says_until_when_an_appeal_is_open(run: Callable[..., Result], url: str) -> None:
+    told = "It has ended; an appeal is open until 2026-07-31 at least\n"
+    assert told in run("why", "c", "--store", url, status=None).stdout
+    assert "appeal" not in run("why", "d", "--store", url, status=None).stdout
 
 
 def test_one_is_not_several(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_an_idle_follower_uses_no_processor(tmp_path: Path) -> None:
 
 def test_the_name_says_the_version_of_the_code() -> None:
     """Rows that another version wrote are made again under another name."""
-    assert NAME == "directory.2"
+    assert NAME == "directory.3"
 
 
 Listing = Callable[[Conversations], list[str]]

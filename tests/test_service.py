@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from eventsourcing.persistence import ConnectionPoolClosedError
 
-from lastresort import open_conversations
+from lastresort import StoreError, open_conversations
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import CommandIdReused, Receipt, UnknownBranch
@@ -70,11 +69,11 @@ def test_what_is_opened_by_with_is_closed_at_the_end(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'chats.db'}"
     with open_conversations(url) as chats:
         branch = chats.start(model="m").branch
-    with pytest.raises(ConnectionPoolClosedError):
+    with pytest.raises(StoreError, match="the store was closed"):
         chats.state(branch)
     with pytest.raises(UnknownBranch), open_conversations(url) as again:
         again.state("nobody")
-    with pytest.raises(ConnectionPoolClosedError):
+    with pytest.raises(StoreError, match="the store was closed"):
         again.state(branch)
 
 

@@ -410,6 +410,18 @@ def test_bytes_that_are_no_text_do_not_crash_it(url: str) -> None:
     assert done.returncode in (0, 2)
 
 
+def test_a_policy_under_which_nothing_ends_says_so(chat: Callable[..., Talk], tmp_path: Path) -> None:
+    """Where it is let govern, as where a chat begins under it; and where it is supposed."""
+    off = tmp_path / "off.toml"
+    off.write_text('name = "off"\neligible_models = []\n')
+    said = "policy off: eligible_models is empty, so nothing ever ends"
+    talk = chat(f"/policy {off}")
+    assert said in " ".join(talk.shown.split())
+    supposed = CliRunner().invoke(main, ["what-if", "--store", talk.url, "--policy", str(off)])
+    assert said in supposed.stderr
+    assert "nothing ever ends" not in chat("/policy 2026-07", conversation="other").shown
+
+
 def test_a_chat_in_the_shadow_warns_of_nothing(chat: Callable[..., Talk]) -> None:
     """Nor does the next one that is started from it. What is shown names the edition and the mode."""
     talk = chat(*ABUSE * 5, "/new", *ABUSE * 5, options=("--shadow", "--edition", "2"))

@@ -18,6 +18,7 @@ from rich.tree import Tree
 
 from lastresort.adapters.exporters.text import json_of
 from lastresort.domain.decider import Refused
+from lastresort.domain.values import Mode
 from lastresort.projections import Branch, Line
 
 _PIPED_WIDTH = 80  # columns
@@ -92,6 +93,7 @@ def show_tree(out: Console, rows: Iterable[Branch], here: str | None = None) -> 
     A label is whole on its line, and what it is about beneath it. A terminal wraps what is wider than it.
     """
     nodes: dict[str, Tree] = {}
+    terms: dict[str, str] = {}  # of each branch; said where they are not its parent's
     for number, row in enumerate(rows, start=1):
         label = Text.assemble((row.branch, "bold"), f" v{row.version} ", (row.status, "red" if row.ground else "green"))
         if row.ground:
@@ -100,13 +102,20 @@ def show_tree(out: Console, rows: Iterable[Branch], here: str | None = None) -> 
             label.append(f"  {row.cause} after {row.at}", "dim")
         if here is not None:
             label.append(f"  [{number}]", "dim").append(" you are here" if row.branch == here else "", "bold cyan")
-        label.append(f"\n{between(row.first_event_at, row.last_event_at)}", "dim")
+        terms[row.branch] = edition(row)
+        other = "" if terms.get(row.parent or "") == terms[row.branch] else f", {terms[row.branch]}"
+        label.append(f"\n{between(row.first_event_at, row.last_event_at)}{other}", "dim")
         for risk in row.open_risks:
             label.append(f"\nhold: {risk}", "magenta")
         nodes[row.branch] = nodes[row.parent].add(label) if row.parent in nodes else Tree(label)
         root = nodes[next(iter(nodes))]
     for line in out.render_lines(root, out.options.update(width=_WIDEST), pad=False):
         out.print(Text.assemble(*((part.text, part.style or "") for part in line)), soft_wrap=True)
+
+
+def edition(row: Branch) -> str:
+    """Return the edition of the law that a branch is under, and that it is in shadow mode if it is."""
+    return f"edition {row.law}{', in shadow mode' if row.mode is Mode.SHADOW else ''}"
 
 
 def moment(recorded_at: str) -> str:

@@ -16,7 +16,7 @@ from lastresort.projections import Branch, EditionReport, Finding, Report, Views
 from lastresort.projections.figures import Figures
 from lastresort.projections.transcript import evidence
 
-from .display import NARROWEST, between, console, harmless, moment, print_json
+from .display import NARROWEST, between, console, edition, harmless, moment, print_json
 
 _INDENT = 4
 
@@ -69,7 +69,7 @@ def _name(row: Branch | BranchRow, when: str) -> Text:
 
 
 def _terms(row: Branch) -> str:
-    return f"{row.model}, policy {row.policy_name}"
+    return f"{row.model}, policy {row.policy_name}, {edition(row)}"
 
 
 def _origin(row: Branch | BranchRow) -> str:

@@ -129,7 +129,7 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
     with opened_source(url, file) as conversations:
         chat = conversations.chat(branch)
         broken = {asked: chat.why(asked) for asked in ([Ground(ground)] if ground else Ground)}
-        latest, state = conversations.path(branch)[-1], chat.state
+        latest, state, appeal = conversations.path(branch)[-1], chat.state, conversations.appeal_until(branch)
     if as_json:
         display.print_json(
             {
@@ -140,6 +140,8 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
     else:
         as_of = f"branch {branch} as of version {latest.version}, {display.moment(latest.recorded_at)} UTC"
         click.echo(f"{as_of}, edition {state.law}{', in shadow mode' if state.mode is Mode.SHADOW else ''}")
+        if appeal is not None:
+            click.echo(f"It has ended; an appeal is open until {appeal} at least")
         for ground, standing in broken.items():
             listings.show_broken(display.console(), f"Ending on ground {ground}", standing)
     sys.exit(REFUSED if all(broken.values()) else 0)

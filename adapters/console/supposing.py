@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import ValidationError
 
-from lastresort.adapters.importers.inputs import BadInput, load_policy
+from lastresort.adapters.importers.inputs import BadInput
 from lastresort.domain.policy import Policy
 
-from .options import edition_option, json_option, opened_source, store_optional, url_of
+from .options import edition_option, json_option, load_terms, opened_source, store_optional, url_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ def what_if(
 
     source = url_of(log, url)
     file = None if "://" in source else Path(source)
-    terms = load_policy(policy)
+    terms = load_terms(policy)
     supposed = list(_swept(terms, sweep)) if sweep else [(0, terms)]
     with opened_source(None if file else source, file) as conversations:
         store, head = conversations.store, conversations.store.head()

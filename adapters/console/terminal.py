@@ -295,7 +295,10 @@ class Terminal:
 
     def do_policy(self, name: str) -> None:
         """/policy NAME|FILE - let another policy govern, as an operator"""
-        self._report(self.chat.change_policy(load_policy(name), by=OPERATOR))
+        terms = load_policy(name)
+        self._report(self.chat.change_policy(terms, by=OPERATOR))
+        if terms.never_ends is not None:
+            self._tell(f"policy {terms.name}: {terms.never_ends}")
 
     def do_model(self, name: str) -> None:
         """/model NAME - let another model answer, as an operator"""

@@ -30,7 +30,7 @@ from lastresort.projections.branches import Branch, row_after
 from .follower import Follower
 from .tables import Tables, Transaction
 
-NAME = "directory.2"  # with another number it is made again from the log
+NAME = "directory.3"  # with another number it is made again from the log
 _FILTERS = ("account", "arm", "model", "status")
 _TIMES = ("started", "last_turn")
 _COLUMNS = ", ".join(ConversationRow._fields)
