@@ -67,7 +67,7 @@ def hold(
     """Hold words from being erased, until HOLD is released.
 
     HOLD is what you call it: a case, say. An account is held as it is now: run this again for conversations that are
-    begun later. What is held so already is passed over.
+    begun later, and those that are held so already are passed over.
 
     Exit status: 0 if all is held; 1 if something was refused.
     """
