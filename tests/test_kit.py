@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import Phase, seed, settings
 from hypothesis import given as holds_for
-from hypothesis import seed, settings
 from hypothesis import strategies as st
 
 from lastresort import Ground, Policy, RecordedEvent, Refused
@@ -42,8 +42,9 @@ from lastresort.domain import rules
 from lastresort.domain.commands import Command
 from lastresort.domain.decider import Accepted, decide
 from lastresort.domain.events import EVENTS, BranchOpened, ConversationEnded, HopeExhausted
-from lastresort.domain.law import FORMS, RULES
+from lastresort.domain.law import RULES
 from lastresort.domain.state import fold
+from lastresort.domain.values import EDITIONS, Mode
 from lastresort.projections import audit
 
 from . import oracle
@@ -107,10 +108,6 @@ def grown() -> list[tuple[RecordedEvent, ...]]:
     return drawn(trees(), assert_lawful, DRAWN // 4)
 
 
-NEW = {"WarningWithheld", "ErasureHeld", "ErasureReleased"}  # until the kit draws the second edition too
-NEW_RULES = {form.id for form in FORMS if form.since > 1} - {form.id for form in FORMS if form.since == 1}
-
-
 def test_lawful_histories_are_lawful() -> None:
     """Each of them, as the audit sees it."""
     assert len(lawful()) >= DRAWN // 2
@@ -122,10 +119,36 @@ def test_lawful_histories_reach_what_matters() -> None:
     share = {kind: number / len(lawful()) for kind, number in kinds.most_common()}
     grounds = Counter(e.event.ground for history in lawful() for e in history if isinstance(e.event, ConversationEnded))
     print({kind: f"{part:.1%}" for kind, part in share.items()}, dict(grounds))
-    assert set(kinds) == set(EVENTS) - {"BranchOpened", "BranchedOff", "AttemptRefused", "ContentErased"} - NEW
+    assert set(kinds) == set(EVENTS) - {"BranchOpened", "BranchedOff", "AttemptRefused", "ContentErased"}
     assert all(grounds[ground] >= len(lawful()) * 0.05 for ground in Ground)
     for kind in ("ConversationEnded", "WarningGiven", "RiskRaised", "RiskCleared", "PolicyChanged", "ModelChanged"):
         assert share[kind] >= 0.15, kind
+    assert share["ErasureHeld"] >= 0.15
+    assert share["WarningWithheld"] >= 0.01
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_lawful_histories_of_either_edition_reach_an_ending(edition: int) -> None:
+    """By the edition in force at their end."""
+    states = [fold(history) for history in lawful()]
+    of_edition = [state for state in states if state.law == edition]
+    assert len(of_edition) >= len(states) * 0.2
+    assert sum(state.ended is not None for state in of_edition) >= len(of_edition) * 0.1
+    assert any(state.holds for state in of_edition)
+    assert any(state.mode is Mode.SHADOW for state in of_edition)
+
+
+def test_a_property_that_fails_tells_the_history_as_a_transcript() -> None:
+    """Beside the raw value, which no person reads."""
+
+    @settings(PROFILE, max_examples=50, phases=[Phase.generate])
+    @holds_for(lawful_histories())
+    def run(history: tuple[RecordedEvent, ...]) -> None:
+        assert not history
+
+    with pytest.raises(AssertionError) as raised:
+        run()
+    assert "user: conversation c with" in "\n".join(raised.value.__notes__)
 
 
 def test_unlawful_histories_break_the_rules_that_they_name_in_their_last_event() -> None:
@@ -137,8 +160,7 @@ def test_unlawful_histories_break_all_of_the_law() -> None:
     """Each rule; in as few draws as in development all but the rarest."""
     named = Counter(rule for one in unlawful() for rule in one.rules)
     print(f"{len(named)} of {len(RULES)} rules: {dict(named.most_common())}")
-    old = set(RULES) - NEW_RULES | {"ended-is-final", "carries-risks"}
-    assert len(named) >= (len(old) if DRAWN >= 2_000 else len(old) - 3), sorted(old - set(named))
+    assert len(named) >= (len(RULES) if DRAWN >= 2_000 else len(RULES) - 3), sorted(set(RULES) - set(named))
 
 
 def test_trees_are_lawful_and_have_forks() -> None:

@@ -6,10 +6,23 @@ from lastresort.domain import commands as ask
 from lastresort.domain.decider import in_the_way
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import About, Actor, ActorKind, Ground, Mode, Risk, Verdict
+from lastresort.domain.values import (
+    LATEST,
+    About,
+    Actor,
+    ActorKind,
+    AppealOutcome,
+    Ground,
+    HoldReason,
+    Mode,
+    Risk,
+    Verdict,
+)
 
 USER = Actor(kind=ActorKind.USER, id="user")
 MODEL = Actor(kind=ActorKind.MODEL, id="claude-opus-4-1")
+OTHER_USER = Actor(kind=ActorKind.USER, id="other-user")
+OTHER_ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="other-assessor")
 OTHER_MODEL = Actor(kind=ActorKind.MODEL, id="claude-haiku-4-5")
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="assessor")
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="operator")
@@ -28,14 +41,16 @@ def sensible(state: Conversation) -> list[ask.Command]:
     model = _model_of(state)
     turns: list[ask.Command] = [
         _command(ask.TakeUserTurn, USER),
+        _command(ask.TakeUserTurn, OTHER_USER),
         _command(ask.TakeAssistantTurn, model, model=state.model),
     ]
     return [*turns, *_judging(state), *_leading_away(state, model), *_ending(state, model), *_around(state)]
 
 
-def start(policy: Policy) -> ask.Command:
+def start(policy: Policy, law: int = LATEST, mode: Mode = Mode.ENFORCED) -> ask.Command:
     """The beginning of a conversation."""
-    return _command(ask.StartConversation, USER, conversation="c", account=None, policy=policy, model=MODEL.id)
+    terms = {"policy": policy, "law": law, "mode": mode}
+    return _command(ask.StartConversation, USER, conversation="c", account=None, model=MODEL.id, **terms)
 
 
 def _model_of(state: Conversation) -> Actor:
@@ -64,6 +79,7 @@ def _judging(state: Conversation) -> list[ask.Command]:
         for by, verdict, risk in (
             (ASSESSOR, Verdict.PRODUCTIVE, Risk.NONE),
             (ASSESSOR, Verdict.AMBIGUOUS, Risk.NONE),
+            (OTHER_ASSESSOR, Verdict.UNPRODUCTIVE, Risk.NONE),
             (OPERATOR, Verdict.UNPRODUCTIVE, Risk.UNKNOWN),
             (ASSESSOR, Verdict.PRODUCTIVE, Risk.POSSIBLE),
             (MODEL, Verdict.AMBIGUOUS, Risk.IMMINENT),
@@ -80,6 +96,7 @@ def _leading_away(state: Conversation, model: Actor) -> list[ask.Command]:
         _command(ask.AttemptRedirection, model, turn=turn, answers=seen),
         *(_command(ask.GiveWarning, model, **warning, category=c, states_consequence=True) for c in CATEGORIES),
         _command(ask.GiveWarning, model, **warning, category=CATEGORIES[0], states_consequence=False),
+        *(_command(ask.WithholdWarning, model, seen=seen, category=c) for c in CATEGORIES),
     ]
 
 
@@ -90,6 +107,7 @@ def _ending(state: Conversation, model: Actor) -> list[ask.Command]:
     return [
         _command(ask.RequestEnd, USER, turn=seen),
         _command(ask.ConfirmEnd, USER, turn=seen),
+        _command(ask.ConfirmEnd, OTHER_USER, turn=seen),
         _command(ask.DeclareHopeExhausted, model, turn=seen),
         *(_command(ask.ProposeEnding, model, seen=seen, ground=ground) for ground in Ground),
         *(_command(ask.EndConversation, model, seen=seen, ground=Ground.LAST_RESORT, category=c) for c in CATEGORIES),
@@ -100,15 +118,21 @@ def _ending(state: Conversation, model: Actor) -> list[ask.Command]:
 def _around(state: Conversation) -> list[ask.Command]:
     return [
         _command(ask.RaiseRisk, USER, risk=f"r{state.version}", about=About.SELF),
-        *(_command(ask.ClearRisk, OPERATOR, risk=risk.risk) for risk in state.risks),
+        _command(ask.RaiseRisk, ASSESSOR, risk=f"r{state.version}", about=About.OTHERS),
+        *(_command(ask.ClearRisk, by, risk=risk.risk) for risk in state.risks for by in (OPERATOR, USER, MODEL)),
         _command(ask.ChangePolicy, OPERATOR, policy=Policy(name="stricter", min_failed_redirections=4, min_severity=3)),
         *(_command(ask.ChangePolicy, OPERATOR, policy=policy) for policy in (Policy.default(), EASY)),
+        _command(ask.ChangePolicy, OPERATOR, policy=state.policy, law=LATEST),
+        *(_command(ask.ChangePolicy, OPERATOR, policy=state.policy, mode=mode) for mode in Mode),
+        *(_command(ask.HoldErasure, by, hold="case", reason=HoldReason.APPEAL) for by in (OPERATOR, USER)),
+        _command(ask.ReleaseErasure, OPERATOR, hold="case"),
         _command(ask.ChangeModel, OPERATOR, model=OTHER_MODEL.id),
         _command(ask.ChangeModel, OPERATOR, model=MODEL.id),
         _command(ask.Leave, USER),
         _command(ask.GiveFeedback, USER),
         _command(ask.FileAppeal, USER),
-        _command(ask.DecideAppeal, OPERATOR, outcome="granted"),
+        *(_command(ask.DecideAppeal, OPERATOR, outcome=outcome) for outcome in AppealOutcome),
+        *(_command(ask.DecideAppeal, by, outcome="granted") for by in (USER, MODEL)),
     ]
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any, NamedTuple
 
+from hypothesis import note
 from hypothesis import strategies as st
 
 from lastresort.adapters import open_conversations
@@ -21,6 +22,7 @@ from lastresort.domain.events import (
     BranchedOff,
     BranchOpened,
     ConversationEnded,
+    EndConfirmed,
     Event,
     Evidence,
     RecordedEvent,
@@ -29,9 +31,10 @@ from lastresort.domain.events import (
 from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, about_to_fork, evolve, fold
-from lastresort.domain.values import About, ActorKind, ForkCause, OpenRisk, Risk, SecondOpinion
+from lastresort.domain.values import EDITIONS, LATEST, About, ActorKind, ForkCause, Mode, OpenRisk, Risk, SecondOpinion
 
 from .asking import ACTORS, ASSESSOR, EASY, GOALS, MODEL, OPERATOR, USER, Goal, sensible, start, towards
+from .lawful import as_text
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 """The time in every envelope: no rule reads it."""
@@ -52,7 +55,15 @@ def policies() -> st.SearchStrategy[Policy]:
         trusted_for_risk=st.sampled_from([(ActorKind.ASSESSOR, ActorKind.OPERATOR), (ActorKind.ASSESSOR,), ()]),
         may_clear_risk=st.sampled_from([(), (ASSESSOR.id,)]),
         second_opinion=st.sampled_from(SecondOpinion),
+        min_redirections_to_warn=st.integers(2, 3),
+        relapse_step=st.integers(0, 1),
+        groups=st.sampled_from([{}, {"malice": ("abuse", "threats")}]),
+        hold_on_others=st.sampled_from([None, (Risk.IMMINENT,)]),
+        leaving_voids_warnings=st.booleans(),
     )
+
+
+_modes = st.sampled_from([Mode.ENFORCED, Mode.ENFORCED, Mode.ENFORCED, Mode.SHADOW])
 
 
 def commands(state: Conversation) -> st.SearchStrategy[ask.Command]:
@@ -89,13 +100,29 @@ _astray = st.integers(0, 6).map(lambda chance: chance == 6)
 
 
 @st.composite
-def lawful_histories(draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40) -> tuple[RecordedEvent, ...]:
-    """Histories of one branch, `c`, each event of which the law allows."""
+def lawful_histories(
+    draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40, law: int | None = None
+) -> tuple[RecordedEvent, ...]:
+    """Histories of one branch, `c`, each event of which the law allows; of either edition, unless `law` names one.
+
+    A test that fails over one prints it as a transcript.
+    """
     goal = draw(_goals)
-    history, state = _recorded((), propose(start(policy or draw(policies())), Conversation()), Conversation())
+    begins = start(policy or draw(policies()), law or draw(st.sampled_from(EDITIONS)), draw(_modes))
+    history, state = _recorded((), propose(begins, Conversation()), Conversation())
     for _ in range(draw(st.integers(0, max_steps))):
         history, state = _recorded(history, draw(_next(goal, state)), state)
+    note(_Transcript(history))
     return history
+
+
+class _Transcript(NamedTuple):
+    """A history that is told only where it is printed: Hypothesis prints the notes of what failed at last."""
+
+    history: tuple[RecordedEvent, ...]
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(as_text(self.history))
 
 
 @st.composite
@@ -125,6 +152,12 @@ class OneEventAway(NamedTuple):
         return tuple(recorded for recorded in self.history if recorded.command_id != self.history[-1].command_id)
 
 
+_SELDOM = frozenset({
+    "forks-before-the-end", "proposed-first", "redirects-harm", "same-user", "stricter-governs", "true-warnings",
+})  # fmt: skip
+"""Rules that can be broken in few situations: there, every other time."""
+
+
 @st.composite
 def unlawful_histories(draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40) -> OneEventAway:
     """Histories of one branch, `c`, that are lawful but for their last event, which may also open a branch `d`.
@@ -133,15 +166,17 @@ def unlawful_histories(draw: st.DrawFn, policy: Policy | None = None, max_steps:
     as few others as it can.
     """
     history = draw(lawful_histories(policy, max_steps))
-    ended_at = next((e.version for e in history if isinstance(e.event, ConversationEnded)), None)
-    if ended_at is not None and draw(st.booleans()):
-        history = history[: ended_at - 1]  # where the least thing that is wrong with an ending is all that is wrong
+    telling = [e.version for e in history if isinstance(e.event, ConversationEnded | EndConfirmed)]
+    if draw(st.booleans()) and telling:  # where the least thing that is wrong with what came is all that is wrong
+        history = history[: draw(st.sampled_from(telling)) - 1]
     state = fold(history)
     laxer = decide(ask.ChangePolicy(id="drawn", by=OPERATOR, policy=EASY), state)
     if isinstance(laxer, Accepted) and draw(_astray):
         history, state = _recorded(history, laxer.events, state)
     unlawful = [*_strange_events(state), *_strange_forks(draw(_cuts(history)), history, state)]
-    rule = draw(st.sampled_from(sorted({rule for rules, _ in unlawful for rule in rules})))
+    possible = sorted({rule for rules, _ in unlawful for rule in rules})
+    seldom = [rule for rule in possible if rule in _SELDOM]
+    rule = draw(st.sampled_from(seldom if draw(st.booleans()) and seldom else possible))
     fewest = min(len(rules) for rules, _ in unlawful if rule in rules)
     rules, events = draw(st.sampled_from([one for one in unlawful if rule in one[0] and len(one[0]) == fewest]))
     history, _ = _recorded(history, events, state)
@@ -155,7 +190,8 @@ _Unlawful = tuple[tuple[str, ...], tuple[Event, ...]]  # what the last of the ev
 
 def _strange_events(state: Conversation) -> Iterator[_Unlawful]:
     """What drivers ask, refused or not, and what no driver asks: a second beginning, and endings that tell lies."""
-    commands = [*sensible(state), *_careless_ones(state), start(Policy.default())]
+    unknown = ask.ChangePolicy(id="drawn", by=OPERATOR, policy=state.policy, law=LATEST + 1)
+    commands = [*sensible(state), *_careless_ones(state), start(Policy.default()), unknown]
     events = [propose(command, state)[0] for command in commands]
     endings = [event for event in events if isinstance(event, ConversationEnded)]
     for lie in ({"evidence": Evidence()}, {"policy_hash": "sha256:" + "0" * 64}, {"model": "claude-imaginary"}):
@@ -183,11 +219,12 @@ def _strange_forks(at: int, history: tuple[RecordedEvent, ...], state: Conversat
         return
     following = history[at].event
     turn = type(following) if isinstance(following, UserTurnTaken | AssistantTurnTaken) else None
-    at_fork = about_to_fork(fold(history[:at]), turn, state.risks)
+    at_fork = about_to_fork(fold(history[:at]), turn, state.risks, state.holds, state.absolved)
     strange = OpenRisk(risk="of-nobody", about=About.OTHERS)
     for cause in ForkCause:
         for risks in (state.risks, (*state.risks, strange), state.risks[1:]):
-            event = BranchOpened(by=USER, conversation="c", parent="c", at=at, cause=cause, risks=risks)
+            carried = {"risks": risks, "holds": state.holds, "absolved": state.absolved and at_fork.law > 1}
+            event = BranchOpened(by=USER, conversation="c", parent="c", at=at, cause=cause, **carried)
             if broken := broken_by(at_fork, event):
                 yield tuple(dict.fromkeys(one.rule for one in broken)), (noted, event)
 
@@ -214,7 +251,8 @@ def in_memory() -> Conversations:
 def trees(draw: st.DrawFn, max_steps: int = 40, max_branches: int = 4) -> tuple[RecordedEvent, ...]:
     """Logs of one conversation with branches, each with a goal of its own, in log order, played through the service."""
     conversations = in_memory()
-    root = conversations.start(model=MODEL.id, conversation="c", policy=draw(policies()))
+    terms: dict[str, Any] = {"policy": draw(policies()), "law": draw(st.sampled_from(EDITIONS)), "mode": draw(_modes)}
+    root = conversations.start(model=MODEL.id, conversation="c", **terms)
     chats = [(root, draw(_goals))]
     for number in range(draw(st.integers(0, max_steps))):
         chat, goal = draw(st.sampled_from(chats))
