@@ -42,7 +42,7 @@ MODULES = (
     "law", "rules_of_conversations", "rules", "episode", "state",
     "decider", "policy", "models",
 )  # fmt: skip
-TESTS = ("test_policy", "test_state*", "test_rules*", "test_decider", "test_models")
+TESTS = ("test_policy", "test_state*", "test_rules*", "test_decider", "test_models", "test_two_editions")
 TESTED_AS = {"rules_of_conversations": "rules", "episode": "state"}
 """Whose tests are run first for a module that has none of its own name."""
 
