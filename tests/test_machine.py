@@ -38,7 +38,7 @@ from .oracle import Forest, broken, divided_on_risk
 
 PROFILE = settings(
     UNHURRIED,
-    max_examples=examples(dev=40, ci=1_000, nightly=10_000),
+    max_examples=examples(dev=60, ci=1_000, nightly=10_000),
     derandomize=PROFILE_NAME != "nightly",
     stateful_step_count=50,
 )
