@@ -1,4 +1,4 @@
-"""The demo runs to its end: every kind of event happens, and every conversation ends as its name promises."""
+"""The demo runs to the end: every kind of event happens, and every conversation ends as its name promises."""
 
 import subprocess
 import sys

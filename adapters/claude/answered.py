@@ -28,7 +28,7 @@ def with_request_id(answer: Answer, request_id: str | None) -> Answer:
 
 
 def model_of(answer: Answer, content: Sequence[Block]) -> str:
-    """Return the name of the model that wrote an answer to its end; empty if the answer has none."""
+    """Return the name of the model that finished an answer; empty if the answer has none."""
     served = [one.get("model") for one in _told(answer.usage, "iterations") if one.get("type") == "fallback_message"]
     taken_over = [_named(block, "to") for block in content if block["type"] == "fallback"]
     named = [*taken_over, *served] or [answer.model]
@@ -36,7 +36,7 @@ def model_of(answer: Answer, content: Sequence[Block]) -> str:
 
 
 def calls_of(content: Sequence[Block], model: str) -> Iterator[Call]:
-    """Yield the calls of a message that `model` wrote to its end, each with the name of the model that made it."""
+    """Yield the calls of a message that `model` finished, each with the name of the model that made it."""
     last = last_fallback(content)
     writes = [*(_named(block, "from") for block in content if block["type"] == "fallback"), model]
     for place, block in enumerate(content):

@@ -57,7 +57,7 @@ class Functions:
         try:
             called: Awaitable[Any] = tool.call(call.input)
             return _result(call, await called)
-        except Exception as error:
+        except Exception as error:  # as in `result`
             return _failed(call, error)
 
 

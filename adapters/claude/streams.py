@@ -155,7 +155,7 @@ class Stream:
                             step.lies(False)
                     self._shown.check()
                     answer = with_request_id(stream.get_final_message(), stream.request_id)
-            except Exception as error:
+            except Exception as error:  # however it broke off, what was shown is kept before it is raised
                 if self._shown.begun or not isinstance(error, REFUSES):
                     self._broke_off(DROPPED)
                     raise
@@ -239,7 +239,7 @@ class AsyncStream:
                             step.lies(False)
                     self._shown.check()
                     answer = with_request_id(await stream.get_final_message(), stream.request_id)
-            except Exception as error:
+            except Exception as error:  # however it broke off, what was shown is kept before it is raised
                 if self._shown.begun or not isinstance(error, REFUSES):
                     await self._broke_off(DROPPED)
                     raise

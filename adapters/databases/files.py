@@ -96,7 +96,7 @@ def read_only_mode(path: Path) -> str:
 
 
 IMMUTABLE = "ro&immutable=1"
-"""The mode in which SQLite takes it that nobody writes: whoever reads so looks afterwards whether somebody did."""
+"""The mode in which SQLite assumes that nobody writes. Someone who reads in it checks afterwards that nobody did."""
 
 _ASKED = "`lastresort backup URL FILE`, `lastresort export URL --output FILE`"
 

@@ -194,7 +194,7 @@ class Guard:
         Args:
             text: what people read of it.
             usage: what it took.
-            model: the name of the model that wrote it, to its end, as the answer has it; the conversation's, if None.
+            model: the name of the model that finished it, as the answer has it; the conversation's, if None.
         """
         self.model = name_of(self.chat.model.id, model)
         self._acts.by = self._acts.speaker(self.model)

@@ -102,7 +102,7 @@ class Reply:
         text: what the user is to read.
         stop_reason: why the model stopped, in the API's terms. Only after `end_turn` is the answer whole; after
             `tool_use` it waits for the results of `tool_calls`: pass them to `answer`, with `pending`. `stopped` and
-            `dropped` say that a stream was not read to its end: what was shown is kept, and counts as no redirection
+            `dropped` say that a stream was not read to the end: what was shown is kept, and counts as no redirection
             and no warning.
         messages: the turn as messages of the API, thinking and tool calls included.
         version: of the assistant turn; None if it is not recorded, as while it waits for tools.
