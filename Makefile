@@ -7,10 +7,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# With LOCKED=1 exactly what the lock file names is installed, by its hashes; else the newest that pyproject.toml allows.
+LOCK := .ci/requirements.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint pages bench mutants fuzz clean
+.PHONY: help demo test lint pages bench mutants fuzz lock audit clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,15 +42,29 @@ fuzz: $(INSTALLED)  ## files of every kind that people hand in, made to find wha
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+lock: $(INSTALLED)  ## write the lock file of CI again, from the newest that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,audit]'
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --python-version 3.11 \
+		--custom-compile-command 'make lock' --extra dev --extra audit --output-file $(LOCK) pyproject.toml
+
+audit: $(INSTALLED)  ## known vulnerabilities of what the lock file names, where the package index tells them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,audit]'
+	$(BIN)/python .ci/audit.py
+
 clean:  ## remove the environment, and everything that was built or cached
 	rm -rf $(VENV) build dist .demo .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made again when pyproject.toml changes, so that what it no longer names is not there by accident.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(if $(LOCKED),$(LOCK))
 	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) on the PATH: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; old = sys.version_info < (3, 11); sys.exit("$(PYTHON) is Python %d.%d; lastresort needs 3.11 or later. Name another one: make PYTHON=python3.13" % sys.version_info[:2] if old else 0)'
 	@$(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) cannot make a virtual environment: Debian and Ubuntu keep that in the package python3-venv' >&2; exit 1; }
 	@echo 'installing into $(VENV): a minute, the first time'
+ifdef LOCKED
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+endif
 	@touch $@
