@@ -23,7 +23,7 @@ from lastresort.domain.events import (
     Unreadable,
     UserTurnTaken,
 )
-from lastresort.domain.values import ErasureCause
+from lastresort.domain.values import About, ErasureCause
 from lastresort.projections import audit
 
 from .narrow import must_be
@@ -154,6 +154,32 @@ def test_several_appends_are_one_transaction(store: Store) -> None:
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+MANY = [f"b{number}" for number in range(40)]
+
+
+@pytest.mark.parametrize("wrong", [None, 0, 17, 39])
+def test_the_branches_of_a_tree_are_written_to_at_once_or_not_at_all(store: Store, wrong: int | None) -> None:
+    """As a risk is recorded. Where one of them has gone on, the error names it."""
+    raised = RiskRaised(by=OPERATOR, risk="risk", about=About.SELF)
+    for branch in MANY:
+        store.append(append(f"begin-{branch}", *placed(branch, 1)))
+    if wrong is not None:
+        store.append(append("first", *placed(MANY[wrong], 2)))
+    before = places(store.log())
+    risk = append("risk", *(NewEvent(branch, 2, raised) for branch in MANY))
+    if wrong is not None:
+        with pytest.raises(VersionConflict, match=f"{MANY[wrong]}\\b"):
+            store.append(risk)
+        assert places(store.log()) == before
+        return
+    wrote = store.append(risk)
+    assert places(wrote) == [(41 + number, branch, 2) for number, branch in enumerate(MANY)]
+    assert list(wrote) == list(store.recorded_by("b", "risk")) == list(store.log(after=40))
+    with pytest.raises(CommandRecorded):
+        store.append(append("risk", *(NewEvent(branch, 3, raised) for branch in MANY)))
+    assert places(store.log(after=40)) == places(wrote)
 
 
 def test_a_command_is_recorded_once(store: Store) -> None:

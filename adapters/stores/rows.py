@@ -91,6 +91,8 @@ def entries_of(
     correlation_id = None if named == command_id else named
     recorded_at = time(append.recorded_at)
     entries: list[Entry] = []
+    before: EventBase | None = None
+    state: tuple[bytes, bytes | None] = (b"", None)
     for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
         if not (is_id(branch) and type(version) is int and isinstance(event, EventBase)):
             raise ValueError("malformed branch or version, or no event")
@@ -103,7 +105,9 @@ def entries_of(
             begins, joins = True, event.conversation
             if version != event.at + 1:
                 raise VersionConflict(f"branch {branch} opens at {event.at}; version {version} does not follow that")
-        row = (branch, version, event.kind, *encoding.written(event), event.schema_version)
+        if event is not before:  # what is about a whole tree is the same on each of its branches
+            before, state = event, encoding.written(event)
+        row = (branch, version, event.kind, *state, event.schema_version)
         envelope = (recorded_at, command_id, nth, correlation_id)
         entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
     return entries
