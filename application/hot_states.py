@@ -60,6 +60,11 @@ class HotStates:
             if len(self._states) > self._size:
                 self._states.popitem(last=False)
 
+    def keep(self, branch: str, state: Conversation) -> None:
+        """Keep a state of a branch before its latest, where somebody is likely to open a branch."""
+        with self._lock:
+            self._keep_earlier(branch, state)
+
     def fold(self, branch: str, history: Iterable[RecordedEvent], state: Conversation) -> Conversation:
         """Return the state after `history`, a branch's own from `state` on, and keep it and some on the way."""
         rest = iter(history)

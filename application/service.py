@@ -7,6 +7,7 @@ given only on a fresh one. Nothing but the log is trusted.
 import uuid
 from collections.abc import Callable
 from datetime import UTC
+from functools import reduce
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -36,7 +37,7 @@ from lastresort.domain.events import (
     RiskCleared,
     RiskRaised,
 )
-from lastresort.domain.law import broken_rules
+from lastresort.domain.law import judged_on
 from lastresort.domain.rules import Hold, hold_after_ending, hold_after_refusal
 from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.turn_text import spoken_in
@@ -167,18 +168,17 @@ class Service:
                 decision = decide(meant, state)
             if isinstance(decision, Refused):
                 return Refusal(decision, state)
-            before, written = {branch: state}, {branch: decision.events}
-            erased: tuple[Place, ...] = ()
             shared = tuple(event for event in decision.events if isinstance(event, _OF_THE_TREE))
-            if shared:
-                tree = self.reading.tree(branch)
-                erased = self.words.places_of(shared, state.conversation, tree)
-                before = tree | before
-                written = dict.fromkeys((branch, *tree), shared) | written
-                broken = tuple(b for other in written for b in broken_rules(before[other], written[other]))
-                if broken:
-                    return Refusal(Refused(decision.events[0].kind, broken), state)
-            return self._append(meant, before, written, sealed, erased, correlation_id)
+            if not shared:
+                return self._append(meant, {branch: state}, {branch: decision.events}, sealed, (), correlation_id)
+            tree = self.reading.tree(branch)
+            erased = self.words.places_of(shared, state.conversation, tree)
+            before = tree | {branch: state}
+            written = dict.fromkeys((branch, *tree), shared) | {branch: decision.events}
+            broken, after = judged_on(before, written)
+            if broken:
+                return Refusal(Refused(decision.events[0].kind, broken), state)
+            return self._append(meant, before, written, sealed, erased, correlation_id, after)
 
         return self._until_decided(branch, command, attempt, words, correlation_id)
 
@@ -262,9 +262,10 @@ class Service:
                 events += propose(meant, evolve(at_fork, events[0]))
             if fresh and child is not None and self.ports.store.read(parent.conversation, child, limit=1):
                 raise ValueError(f"branch {child} exists; choose another id")
-            return self._append(
-                command, {branch: parent, opened: at_fork}, {branch: noted.events, opened: events}, sealed
-            )
+            written = {branch: noted.events, opened: events}
+            receipt = self._append(command, {branch: parent, opened: at_fork}, written, sealed)
+            self.reading.hot.keep(opened, evolve(at_fork, events[0]))  # where its first turn may be edited next
+            return receipt
 
         outcome = self._until_decided(branch, command, attempt, words)
         if isinstance(outcome, Receipt):
@@ -296,13 +297,14 @@ class Service:
         def attempt(fresh: bool) -> Receipt | Refusal:
             nonlocal retired
             before = self.reading.tree(branch)
-            written = self._erasure(command, branch, before)
-            if isinstance(written, Refusal):
-                return written
+            decided = self._erasure(command, branch, before)
+            if isinstance(decided, Refusal):
+                return decided
+            written, after = decided
             if spoken_before is not None and self.reading.last_turn(tree, before) >= spoken_before:
                 raise SpokenSince(tree)
             keys = self.ports.vault.retire(tree)
-            receipt = self._append(command, before, written)
+            receipt = self._append(command, before, written, after=after)
             retired = keys  # only now: if another delivery was first, words may be sealed under these since
             return receipt
 
@@ -323,16 +325,16 @@ class Service:
 
     def _erasure(
         self, command: EraseContents, branch: str, before: dict[str, Conversation]
-    ) -> dict[str, tuple[Event, ...]] | Refusal:
-        """Return what is to be recorded on each branch of a tree to erase all that was said on them."""
+    ) -> tuple[dict[str, tuple[Event, ...]], dict[str, Conversation]] | Refusal:
+        """Return what is to be recorded on each branch to erase what was said on a tree, and each state after that."""
         state = before[branch]
         said = tuple(self.words.said_on(state.conversation, before))  # now: what comes later conflicts with the states
         decision = decide(command.model_copy(update={"contents": said}), state)
         if isinstance(decision, Refused):
             return Refusal(decision, state)
         written: dict[str, tuple[Event, ...]] = dict.fromkeys((branch, *before), decision.events)
-        broken = tuple(one for other, events in written.items() for one in broken_rules(before[other], events))
-        return Refusal(Refused(decision.events[0].kind, broken), state) if broken else written
+        broken, after = judged_on(before, written)
+        return Refusal(Refused(decision.events[0].kind, broken), state) if broken else (written, after)
 
     def _until_decided(
         self,
@@ -416,20 +418,20 @@ class Service:
         sealed: SealedWords | None = None,
         erased: tuple[Place, ...] = (),
         correlation_id: str | None = None,
+        after: dict[str, Conversation] | None = None,
     ) -> Receipt:
-        """Append the events of each branch after the state it was decided in, and keep the new states hot."""
+        """Append the events of each branch after the state it was decided in, and keep the states `after` hot."""
         placed: list[NewEvent] = []
-        after: dict[str, Conversation] = {}
+        after = after or {branch: reduce(evolve, events, before[branch]) for branch, events in written.items()}
+        kept = self.ports.snapshots
         for branch, events in written.items():
-            state = before[branch]
+            version = before[branch].version
             for event in events:
+                version += 1
                 said = sealed is not None and getattr(event, "content", None) == sealed.digest
-                placed.append(NewEvent(branch, state.version + 1, event, sealed.data if sealed and said else None))
-                state = evolve(state, event)
-            after[branch] = state
-            kept = self.ports.snapshots
-            if kept and kept.every and state.version // kept.every != before[branch].version // kept.every:
-                placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, state, command.id))
+                placed.append(NewEvent(branch, version, event, sealed.data if sealed and said else None))
+            if kept and kept.every and version // kept.every != before[branch].version // kept.every:
+                placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, after[branch], command.id))
         recorded = self.ports.store.append(
             Append(
                 tree=next(iter(after.values())).conversation,

@@ -165,8 +165,27 @@ def broken_rules(state: Conversation, events: Iterable[Event], law: Law = GOVERN
 
     Event by event, each in the order of the law; a rule that two events break comes twice.
     """
+    return judged(state, events, law)[0]
+
+
+def judged(
+    state: Conversation, events: Iterable[Event], law: Law = GOVERNING
+) -> tuple[tuple[Broken, ...], Conversation]:
+    """Return what `broken_rules` does, and the state after `events`, lawful or not."""
     broken: tuple[Broken, ...] = ()
     for event in events:
         broken += broken_by(state, event, law)
         state = evolve(state, event)
-    return broken
+    return broken, state
+
+
+def judged_on(
+    before: Mapping[str, Conversation], written: Mapping[str, Iterable[Event]]
+) -> tuple[tuple[Broken, ...], dict[str, Conversation]]:
+    """Return what `judged` does of the events that are to be written on several branches, whose states are `before`."""
+    broken: tuple[Broken, ...] = ()
+    after: dict[str, Conversation] = {}
+    for branch, events in written.items():
+        found, after[branch] = judged(before[branch], events)
+        broken += found
+    return broken, after

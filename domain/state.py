@@ -361,9 +361,10 @@ def _without(holds: tuple[LegalHold, ...], hold: str) -> tuple[LegalHold, ...]:
 
 
 def _without_warnings(state: Conversation) -> Conversation:
-    return state._replace(
-        episode=state.episode._replace(warnings=()), unit=state.unit and state.unit._replace(warnings=())
-    )
+    episode, unit = state.episode, state.unit
+    if not episode.warnings and not (unit and unit.warnings):
+        return state
+    return state._replace(episode=episode._replace(warnings=()), unit=unit and unit._replace(warnings=()))
 
 
 def _opened(risks: tuple[OpenRisk, ...], event: RiskRaised) -> tuple[OpenRisk, ...]:

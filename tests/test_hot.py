@@ -1,6 +1,7 @@
 """States kept in memory are few, never older than what is known, and good for a fork anywhere."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -8,8 +9,9 @@ from lastresort import Conversations
 from lastresort.application import hot_states as hot
 from lastresort.application.hot_states import APART, HotStates
 from lastresort.application.reading import FEW, pieces_of
-from lastresort.domain.state import Conversation
+from lastresort.domain.state import Conversation, fold
 
+from .narrow import present
 from .stores import MODEL, done, opened
 
 
@@ -85,6 +87,28 @@ def test_a_fork_reads_as_much_of_a_long_branch_as_of_a_short_one(
         most.clear()
         done(chat.edit(turn, "hello again"))
         assert sum(most) <= APART + 1
+
+
+def test_a_fork_reads_as_much_of_a_deep_branch_as_of_a_root(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone who edits a turn edits it again: where a branch begins is kept, so that the path to it is not read."""
+    chat = chats.start(model=MODEL.id)
+    for _ in range(5):
+        turn = done(chat.user_turn("hello")).version
+        chat = done(chat.edit(turn, "hello again"))
+        done(chat.assistant_turn("hello"))
+    read, asked = chats.store.read, []
+
+    def counted(tree: str, branch: str, **part: Any) -> object:
+        asked.append(branch)
+        return read(tree, branch, **part)
+
+    monkeypatch.setattr(chats.store, "read", counted)
+    deeper = done(chat.edit(present(chat.seen), "hello once more"))
+    assert asked == [chat.branch, deeper.branch]  # the turn that is edited, and what the handle is on
+    assert deeper.state == fold(deeper.path)
+    assert [one.kind for one in deeper.path[-3:]] == ["BranchOpened", "BranchOpened", "UserTurnTaken"]
 
 
 @pytest.mark.parametrize("events", [FEW - 1, FEW, FEW + 1, 2 * FEW])
