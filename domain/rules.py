@@ -274,8 +274,9 @@ def FORKS_AT_A_TURN(state: Conversation, event: BranchOpened) -> Missing | None:
     wanted = UserTurnTaken if event.cause is ForkCause.EDIT else AssistantTurnTaken
     if following is wanted:
         return None
-    found = following.kind if following else "nothing"
-    return Missing(f"what follows {event.at} on the path of {event.parent} is {found}, not {wanted.kind}", at=event.at)
+    replaces = "an edit replaces a user turn" if wanted is UserTurnTaken else "a retry replaces an answer"
+    found = f"is {following.kind}" if following else "is not there"
+    return Missing(f"{replaces}; version {event.at + 1} on the path of {event.parent} {found}", at=event.at)
 
 
 @rule("forks-before-the-end", "post", BranchOpened)

@@ -51,7 +51,7 @@ def test_forks_at_a_turn__not_where_the_other_spoke(given: Tell) -> None:
     """The user's words are edited, the model's are asked for again, and not the other way round."""
     parent = given(STARTED, SAID, ANSWERED)
     parent.cut_at(1).when(RETRIED).refused_by(
-        rules.FORKS_AT_A_TURN, lacking="what follows 1 on the path of c is UserTurnTaken, not AssistantTurnTaken"
+        rules.FORKS_AT_A_TURN, lacking="a retry replaces an answer; version 2 on the path of c is UserTurnTaken"
     )
     parent.cut_at(2).when(EDITED).refused_by(rules.FORKS_AT_A_TURN)
 
@@ -59,14 +59,14 @@ def test_forks_at_a_turn__not_where_the_other_spoke(given: Tell) -> None:
 def test_forks_at_a_turn__not_between_a_turn_and_its_verdict(given: Tell) -> None:
     """A branch does not shed what was said of the turns that it keeps."""
     given(STARTED, SAID, HARMFUL, ANSWERED).cut_at(2).when(RETRIED).refused_by(
-        rules.FORKS_AT_A_TURN, lacking="what follows 2 on the path of c is TurnAssessed, not AssistantTurnTaken"
+        rules.FORKS_AT_A_TURN, lacking="a retry replaces an answer; version 3 on the path of c is TurnAssessed"
     )
 
 
 def test_forks_at_a_turn__not_at_the_end_of_the_path(given: Tell) -> None:
     """Where nothing follows there is nothing to put another in place of."""
     given(STARTED, SAID).cut_at(2).when(RETRIED).refused_by(
-        rules.FORKS_AT_A_TURN, lacking="what follows 2 on the path of c is nothing, not AssistantTurnTaken"
+        rules.FORKS_AT_A_TURN, lacking="a retry replaces an answer; version 3 on the path of c is not there"
     )
 
 

@@ -368,12 +368,36 @@ def test_what_cannot_be_done_is_said_and_the_chat_goes_on(chat: Callable[..., Ta
 
 
 def test_what_the_law_refuses_is_shown_with_its_reasons(chat: Callable[..., Talk]) -> None:
-    """A fork where no turn follows; an appeal without an ending."""
-    talk = chat("Hello.", "/edit 3 words", "/retry 2", "/appeal")
-    assert talk.shown.count("BranchOpened refused") == 2
-    assert "what follows 2 on the path of c is AssistantTurnTaken, not UserTurnTaken" in talk.shown
-    assert "AppealFiled refused" in talk.shown
+    """By the name of the command that was typed: an appeal without an ending, a verdict after one."""
+    talk = chat("Hello.", "/appeal", "/end", "/confirm", "/judge productive")
+    assert "/appeal refused\n  answers-an-appeal\n    the branch has not ended\n" in talk.shown
+    assert "/judge refused\n  ended-is-final\n" in talk.shown
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/edit 99 words", "what stands at 99 is not a turn of yours; this branch has 2, at 2 and 4"),
+        ("/edit 3 words", "what stands at 3 is not a turn of yours; this branch has 2, at 2 and 4"),
+        ("/retry 99", "what stands at 99 is not an answer; this branch has 2, at 3 and 5"),
+        ("/retry 2", "what stands at 2 is not an answer; this branch has 2, at 3 and 5"),
+    ],
+)
+def test_a_version_that_is_no_such_turn_is_answered_with_those_that_are(
+    chat: Callable[..., Talk], line: str, told: str
+) -> None:
+    """Nothing is recorded of it, and no rule of the law is named."""
+    talk = chat("Hello.", "Hello again.", line)
+    assert f"not done: {told}\n" in talk.shown
+    assert "forks-at-a-turn" not in talk.shown
     assert talk.forks() == []
+
+
+def test_of_many_turns_the_latest_are_named(chat: Callable[..., Talk]) -> None:
+    """And of none, that there are none."""
+    assert "not done: nothing at 3 is a turn of yours, since this branch has none yet\n" in chat("/edit 3 words").shown
+    talk = chat(*["Hello."] * 6, "/edit 99 words", conversation="long")
+    assert "this branch has 6, the latest at 4, 6, 8, 10 and 12\n" in talk.shown
 
 
 def test_a_category_that_is_none_is_said_when_it_is_typed(chat: Callable[..., Talk]) -> None:

@@ -20,6 +20,7 @@ from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, Receipt, UnknownBranch
 from lastresort.domain.decider import Refused
+from lastresort.domain.events import AssistantTurnTaken, EventBase, UserTurnTaken
 from lastresort.domain.values import (
     MOST_VERSIONS,
     About,
@@ -31,18 +32,19 @@ from lastresort.domain.values import (
     Risk,
     Verdict,
 )
-from lastresort.projections import transcript, views
+from lastresort.projections import views
 
 from . import display, listings
 from .partners import NotAnswered, Partner
 from .reading import reading
-from .stored_words import stored_words
+from .stored_words import told_branch
 
 SITTER = Principal(id="terminal", may=frozenset({ActorKind.ASSESSOR, ActorKind.OPERATOR}))
 """The person at the terminal plays every part but the model's."""
 
 ASSESSOR, OPERATOR = (as_actor(SITTER, kind) for kind in (ActorKind.ASSESSOR, ActorKind.OPERATOR))
 _KEPT = "it is kept in this store, with the branch, for its operators to read (`lastresort show BRANCH`)"
+_MOST_NAMED = 5  # turns in a message
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -60,6 +62,7 @@ class Terminal:
         self._draft = ""
         self._refused: str | None = None  # what was said last after an ending, which is on no record
         self._shown = 0
+        self._doing = ""  # the command that is carried out
         self._commands: dict[str, Callable[..., None]] = {
             name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
         }
@@ -87,6 +90,7 @@ class Terminal:
         """Carry out one line; say what was wrong with it, if anything was."""
         try:
             if not line.startswith("/"):
+                self._doing = "/label"  # the only thing that can be refused of what is said
                 self._say(line)
                 return
             if self._at_a_terminal:
@@ -99,6 +103,7 @@ class Terminal:
                 inspect.signature(command).bind(*words)
             except TypeError:
                 raise ValueError(f"usage: {_usage(command)}") from None
+            self._doing = f"/{name}"
             command(*words)
         except (ValueError, BadInput, UnknownBranch) as error:
             self._tell(f"not done: {error}")
@@ -179,10 +184,10 @@ class Terminal:
         Without words: those that were said last after an ending; or else, at a terminal, those that stand there come
         back to be edited.
         """
-        turn = _version(version)
         said = " ".join(words) or self._refused
         if not said and not self._at_a_terminal:
             raise ValueError("usage: /edit VERSION WORDS")
+        turn = _one_of_turns(_version(version), self._turns(UserTurnTaken), "a turn of yours")
         if not said:
             self._draft = f"/edit {turn} {self._words_at(turn)}"
             return
@@ -191,18 +196,19 @@ class Terminal:
             self._answer()
 
     def _words_at(self, turn: int) -> str:
-        path = self.chat.path
-        words, damaged = stored_words(self.conversations, path)
-        lines = transcript(path, words, turn, self.conversations.tree_log(self.chat.branch), damaged)
-        if not lines or lines[-1].version != turn or lines[-1].speaker != "user":
-            raise ValueError(f"what stands at {turn} is not a turn of yours")
+        lines = told_branch(self.conversations, self.chat.branch, turn).lines
         return " ".join((lines[-1].text or "").split())
+
+    def _turns(self, kind: type[EventBase]) -> list[int]:
+        return [recorded.version for recorded in self.chat.path if isinstance(recorded.event, kind)]
 
     def do_retry(self, version: str | None = None) -> None:
         """/retry [VERSION] - have the latest answer, or that one, given again, on a new branch"""
-        turn = self.chat.state.answered_by if version is None else _version(version)
-        if not turn:
+        answers = self._turns(AssistantTurnTaken)
+        asked = None if version is None else _version(version)
+        if not answers:
             raise ValueError("there is no answer yet to give again")
+        turn = answers[-1] if asked is None else _one_of_turns(asked, answers, "an answer")
         if self._switch(self.chat.retry(turn)):
             self._answer()
 
@@ -332,21 +338,18 @@ class Terminal:
     # --- showing ------------------------------------------------------------------------------------------------
 
     def _show_news(self, *, said_above: str = "") -> None:
-        path = self.chat.path
-        words, damaged = stored_words(self.conversations, path)
-        lines = transcript(path, words, None, self.conversations.tree_log(self.chat.branch), damaged)
+        lines, dates, _ = told_branch(self.conversations, self.chat.branch)
         news = [line for line in lines if line.version > self._shown]
         if self._as_json:
-            dates = {recorded.version: recorded.recorded_at for recorded in path}
             for line in news:
                 display.print_json({**line._asdict(), "recorded_at": dates[line.version]})
         else:
             display.show_lines(self.out, news, said_above=said_above)
-        self._shown = path[-1].version
+        self._shown = lines[-1].version
 
     def _report(self, outcome: Receipt | Refused) -> None:
         if isinstance(outcome, Refused):
-            listings.show_broken(self.out, f"{outcome.attempted} refused", outcome.broken)
+            listings.show_broken(self.out, f"{self._doing} refused", outcome.broken)
 
     def _tell(self, words: str) -> None:
         self.out.print(Text(words, "italic"), soft_wrap=self.out.endless)
@@ -360,6 +363,18 @@ def _version(word: str) -> int:
     if not (word.isascii() and word.isdecimal() and 2 <= int(word) <= MOST_VERSIONS):
         raise ValueError(f"{word} is not the version of a turn, which stands at the left of its line")
     return int(word)
+
+
+def _one_of_turns(version: int, turns: list[int], called: str) -> int:
+    """Return a version if it is one of the turns that are there; say which are, if it is not."""
+    if version in turns:
+        return version
+    if not turns:
+        raise ValueError(f"nothing at {version} is {called}, since this branch has none yet")
+    latest = turns[-_MOST_NAMED:]
+    at = ", ".join(map(str, latest[:-1])) + f" and {latest[-1]}" if len(latest) > 1 else str(latest[0])
+    where = f"the latest at {at}" if len(turns) > len(latest) else f"at {at}"
+    raise ValueError(f"what stands at {version} is not {called}; this branch has {len(turns):,}, {where}")
 
 
 def _one_of(kind: type[E], word: str) -> E:
