@@ -30,6 +30,8 @@ class TranscriptTurn(NamedTuple):
         erased: why its words were erased. If they are gone and this is None, the store never had them.
         overtook: what the user was shown of answers to the turn before, which this one overtook. They are on record
             beside the log, and erased with this turn.
+        stop_reason: why the model stopped, as it was recorded; `stopped` and `dropped` are of an answer that is not
+            whole.
     """
 
     version: int
@@ -42,6 +44,7 @@ class TranscriptTurn(NamedTuple):
     foreign_id: str | None
     erased: ErasureCause | None
     overtook: tuple[str, ...] = ()
+    stop_reason: str | None = None
 
 
 class TranscriptPage(NamedTuple):
@@ -112,6 +115,7 @@ def _turn(recorded: RecordedEvent, words: str | None, erased: ErasureCause | Non
         blocks=() if words is None else blocks_of(recorded, words),
         foreign_id=None if words is None else foreign_id_in(words),
         erased=erased,
+        stop_reason=recorded.event.stop_reason if isinstance(recorded.event, AssistantTurnTaken) else None,
     )
 
 

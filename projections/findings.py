@@ -19,6 +19,11 @@ class Finding(Frozen):
     rules: tuple[str, ...]
     detail: str
 
+    def __str__(self) -> str:
+        """What is wrong, each rule named once."""
+        unnamed = ", ".join(rule for rule in self.rules if f"{rule}: " not in self.detail)
+        return f"{unnamed}: {self.detail}" if unnamed else self.detail
+
 
 class LocatedFinding(NamedTuple):
     """A finding, and what orders it in the whole log: append by append, each with what is about it as a whole last."""

@@ -47,7 +47,8 @@ class Line(NamedTuple):
     """A line of a transcript.
 
     `speaker` is `user` or `assistant` on a turn, and None on an event of the law, which `text` then tells. On a turn,
-    `text` is None where the words are gone; `gone` says what became of them.
+    `text` is None where the words are gone; `gone` says what became of them. `stop_reason` says of an answer why the
+    model stopped. `overtook` is what the user was shown of answers to the turn before, which this one overtook.
     """
 
     version: int
@@ -56,6 +57,8 @@ class Line(NamedTuple):
     speaker: str | None
     text: str | None
     gone: str | None = None
+    stop_reason: str | None = None
+    overtook: tuple[str, ...] = ()
 
 
 _SPEAKERS: Mapping[type[EventBase], str] = {UserTurnTaken: "user", AssistantTurnTaken: "assistant"}
@@ -67,6 +70,7 @@ def transcript(
     upto: int | None = None,
     tree: Iterable[RecordedEvent] = (),
     damaged: Mapping[str, str] | None = None,
+    overtook: Mapping[int, tuple[str, ...]] | None = None,
 ) -> tuple[Line, ...]:
     """Return the lines of a path up to version `upto`.
 
@@ -76,6 +80,7 @@ def transcript(
         upto: the last version to show.
         tree: the events of the whole tree, where erasures may stand that are not on the path.
         damaged: by digest, what is wrong with words that are kept and cannot be opened.
+        overtook: by version, what the user was shown of answers that the turn there overtook.
     """
     events = list(path)
     gone = dict(damaged or {}) | {
@@ -84,7 +89,9 @@ def transcript(
         if isinstance(recorded.event, ContentErased)
         for digest in recorded.event.contents
     }
-    return tuple(_line(recorded, words, gone) for recorded in events if upto is None or recorded.version <= upto)
+    lines = (_line(recorded, words, gone) for recorded in events if upto is None or recorded.version <= upto)
+    shown = overtook or {}
+    return tuple(line._replace(overtook=shown[line.version]) if line.version in shown else line for line in lines)
 
 
 def _line(recorded: RecordedEvent, words: Mapping[str, str], gone: Mapping[str, str]) -> Line:
@@ -93,11 +100,13 @@ def _line(recorded: RecordedEvent, words: Mapping[str, str], gone: Mapping[str, 
     digest = content_of(event)
     if speaker is None or digest is None:
         return Line(version, branch, kind, None, describe(event) + _aside(digest, words, gone))
-    if digest in gone:
-        return Line(version, branch, kind, speaker, None, gone[digest])
-    if digest not in words:
-        return Line(version, branch, kind, speaker, None, "not kept in this store")
-    return Line(version, branch, kind, speaker, readable(recorded, words[digest]))
+    text, lost = None, gone.get(digest)
+    if lost is None and digest in words:
+        text = readable(recorded, words[digest])
+    elif lost is None:
+        lost = "not kept in this store"
+    stop_reason = event.stop_reason if isinstance(event, AssistantTurnTaken) else None
+    return Line(version, branch, kind, speaker, text, lost, stop_reason)
 
 
 def _aside(digest: str | None, words: Mapping[str, str], gone: Mapping[str, str]) -> str:

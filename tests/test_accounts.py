@@ -15,7 +15,8 @@ from lastresort.adapters.exporters import account_json, account_page
 from lastresort.application.service import Service
 from lastresort.domain.values import Messages
 
-from .cli_kit import run
+from .at_terminal import PATIENCE, at_a_terminal
+from .cli_kit import as_json, run
 from .stores import MODEL as ACTOR
 from .stores import OPERATOR, USER, counting, opened
 
@@ -140,6 +141,12 @@ def test_an_account_is_exported_as_json_and_as_a_page(run: Callable[..., Result]
     run("export-account", "a-17", "--store", url, "--page", "--output", "a.html")
     assert "&lt;Zebra&gt;" in Path("a.html").read_text()
     assert stat.S_IMODE(os.stat("a.html").st_mode) == 0o600
+    how = ("--store", url, "--output", "a.json", "--json")
+    assert as_json(run("export-account", "a-17", *how)) == {"file": "a.json", "account": "a-17"}
+    assert len(json.loads(Path("a.json").read_text())["conversations"]) == 3
+    assert run("export-account", "a-17", "--store", url, "--json").stdout == Path("a.json").read_text()
+    both = run("export-account", "a-17", "--store", url, "--json", "--page", status=2)
+    assert "use one of them, or --output" in both.stderr
     again = run("export-account", "a-17", "--store", url, "--output", "a.html", status=2)
     assert "a.html: cannot be written: File exists" in again.output
     assert "is part of the store" in run(
@@ -159,9 +166,27 @@ def test_a_file_that_cannot_be_whole_is_not_there(
     assert not Path("a.json").exists()
 
 
+def test_where_nobody_can_be_asked_nothing_is_erased(run: Callable[..., Result], url: str) -> None:
+    """A job has to say `--yes`; that is wrong usage, and no refusal."""
+    asked = run("erase-account", "a-17", "--store", url, status=2)
+    assert asked.stderr.endswith("Error: nobody is here to say yes; pass --yes if you mean it\n")
+
+
+def test_at_the_question_control_c_is_an_interruption(url: str) -> None:
+    """As it is everywhere else: 130, and nothing is erased."""
+    with at_a_terminal("erase-account", "a-17", "--store", url) as typist:
+        typist.wait_for("for good? [y/N]:")
+        typist.type("\x03")
+        typist.wait_for("lastresort: interrupted")
+        assert typist.process.wait(PATIENCE) == 130
+    with opened(url) as chats:
+        assert chats.words(chats.tree_log("c-1"))
+
+
 def test_an_account_is_erased_once_that_is_confirmed(run: Callable[..., Result], url: str) -> None:
     asked = run("erase-account", "a-17", "--store", url, input="n\n", status=1)
     assert "Erase the words of 3 conversations of a-17, for good?" in asked.output
+    assert asked.stderr.endswith("nothing was erased\n")
     done = run("erase-account", "a-17", "--store", url, input="y\n", status=1)
     assert "2 erased, 1 refused" in done.output
     assert "c-2: held-from-erasure: legal holds: " in done.output

@@ -140,6 +140,8 @@ def test_a_transcript_as_json(run: Callable[..., Result], url: str) -> None:
         "speaker": "user",
         "text": "You useless heap of bolts.",
         "gone": None,
+        "stop_reason": None,
+        "overtook": [],
         "recorded_at": "2026-01-31T12:00:01.000000+00:00",
     }
     assert as_json(run("show", "c", "--at", 3, "--store", url, "--json")) == lines[:3]

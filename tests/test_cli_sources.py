@@ -57,10 +57,26 @@ def test_a_check_that_is_allowed_and_not_there_is_named(run: Callable[..., Resul
     assert said == "lastresort: --allow keyes: no check that was made is called that\n"
 
 
-@pytest.mark.parametrize("command", [["views"], ["tree", "c"], ["show", "c"], ["why", "c"], ["audit"], ["export"]])
+@pytest.mark.parametrize(
+    "command", [["views"], ["tree", "c"], ["show", "c"], ["why", "c"], ["audit"], ["export"], ["doctor"]]
+)
 def test_a_store_that_is_not_named_is_asked_for(run: Callable[..., Result], command: list[str]) -> None:
-    """With the two ways to name it."""
+    """With the ways to name it."""
     assert "--store URL, or " in run(*command, status=2).stderr
+
+
+@pytest.mark.parametrize("command", [["audit"], ["experiment"], ["what-if", "--policy", "default"]])
+def test_what_reads_a_log_takes_it_from_a_store_or_a_file(
+    run: Callable[..., Result], url: str, log: Path, command: list[str]
+) -> None:
+    """As an argument or by an option; if neither is named, both are asked for."""
+    assert "name a store: --store URL, or LASTRESORT_STORE; or an exported log: --file FILE" in " ".join(
+        run(*command, status=2).stderr.split()
+    )
+    ways = ([log], ["--file", log], [url], ["--store", url])
+    said = {(found.stdout, found.stderr) for way in ways if (found := run(*command, *way, status=None))}
+    assert len(said) == 1
+    assert "name what to read once" in run(*command, log, "--file", log, status=2).stderr
 
 
 def test_a_backup_needs_a_file(run: Callable[..., Result], url: str) -> None:

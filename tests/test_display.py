@@ -14,7 +14,7 @@ from rich.text import Text
 from lastresort import Refused
 from lastresort.adapters.console import display
 from lastresort.adapters.testing.asking import OPERATOR
-from lastresort.projections import Line, views
+from lastresort.projections import Finding, Line, views
 
 from .at_terminal import at_a_terminal
 from .cli_kit import run, url
@@ -251,7 +251,18 @@ def test_one_is_not_several(run: Callable[..., Result], tmp_path: Path) -> None:
         started(chats)
     assert run("audit", url).stdout == "1 event on 1 branch: no finding\n"
     first = json.loads(run("export", url).stdout)
-    refused = {**first, "position": 2, "version": 2, "command_id": "x", "kind": "RiskCleared"}
+    refused = {**first, "position": 2, "version": 2, "command_id": "x", "kind": "RiskCleared", "schema_version": 1}
     refused["event"] = {"by": {"kind": "operator", "id": "o"}, "risk": "r"}
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (first, refused)))
-    assert run("audit", "log.jsonl", status=1).stdout.endswith("2 events on 1 branch: 1 finding\n")
+    told = run("audit", "log.jsonl", status=1).stdout
+    assert told.endswith("2 events on 1 branch: 1 finding\n")
+    assert told.count("cleared-by-authority") == 1
+
+
+def test_a_finding_names_each_rule_once() -> None:
+    """Those that its detail names already are not named before it."""
+    finding = Finding(
+        branch="c", version=7, rules=("warned-first", "structure-fork"), detail="warned-first: no warning"
+    )
+    assert str(finding) == "structure-fork: warned-first: no warning"
+    assert str(finding.model_copy(update={"rules": ("warned-first",)})) == "warned-first: no warning"

@@ -64,7 +64,7 @@ def test_a_branch_shows_what_it_inherits_and_why_words_are_gone() -> None:
         (None, ErasureCause.LEGAL, True), ("And now?", None, False), ("Good-bye.", None, False),
     ]  # fmt: skip
     chats.store.drop([Place(turns[1].branch, turns[1].version)])  # a log without its words
-    assert chat.transcript().turns[1][5:] == (None, (), None, None, ())
+    assert chat.transcript().turns[1][5:] == (None, (), None, None, (), None)
 
 
 @pytest.mark.parametrize(("after", "limit", "named"), [(-1, None, "after"), (0, 0, "limit"), (0, 1_001, "limit")])

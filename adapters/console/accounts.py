@@ -1,21 +1,66 @@
-"""The commands for one person's data: export-account, erase-account."""
+"""The commands for people and their data: list, export-account, erase-account."""
 
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.conversations import Conversations
+from lastresort.application.directory import MOST_ROWS, Status, TimeField
 from lastresort.application.words import one_account
 from lastresort.domain.values import Actor, ActorKind, ErasureCause
 
-from .options import REFUSED, Name, check_apart, json_option, opened, store_option
+from .options import REFUSED, Name, check_apart, confirmed, json_option, opened, store_option
 
 _account = click.argument("account", type=Name(), required=False, metavar="[ACCOUNT]")
 _person = click.option("--person", metavar="NAME", help="What your application calls the user, in place of ACCOUNT.")
+
+
+@click.command("list")
+@click.option("--account", type=Name(), metavar="ACCOUNT", help="Of this account alone.")
+@click.option("--person", metavar="NAME", help="Of this person alone, as your application calls them.")
+@click.option("--status", type=click.Choice(get_args(Status)), help="Active while a branch is, ended once all have.")
+@click.option("--by", type=click.Choice(["started", "last-turn"]), default="started", show_default=True, help="Order.")
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=50, show_default=True, help="So many, on a page.")
+@click.option("--after", metavar="CURSOR", help="Go on where the page before left off.")
+@store_option
+@json_option
+def list_(
+    account: str | None,
+    person: str | None,
+    status: Status | None,
+    by: str,
+    limit: int,
+    after: str | None,
+    url: str,
+    as_json: bool,
+) -> None:
+    """List conversations, the newest first, of an account or a person too.
+
+    Each is shown with its title and tags.
+    """
+    from . import display, listings
+
+    if account is not None and person is not None:
+        raise click.UsageError("name an --account, or a --person")
+    field: TimeField = "started" if by == "started" else "last_turn"
+    with opened(url) as conversations:
+        try:
+            page = conversations.list(
+                account=account, person=person, status=status, by=field, after=after, limit=limit, with_metadata=True
+            )
+        except ValueError as error:
+            raise BadInput(f"--{error}") from None
+    metadata = page.metadata or {}
+    if as_json:
+        rows = [row._asdict() | metadata[row.conversation]._asdict() for row in page.rows]
+        display.print_json({"conversations": rows, "after": page.after})
+    else:
+        listings.show_conversations(display.console(), page, metadata)
 
 
 def _meant(conversations: Conversations, account: str | None, person: str | None) -> str:
@@ -39,13 +84,20 @@ def _meant(conversations: Conversations, account: str | None, person: str | None
 @store_option
 @click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new FILE, yours alone.")
-def export_account(account: str | None, person: str | None, url: str, page: bool, output: Path | None) -> None:
+@json_option
+def export_account(
+    account: str | None, person: str | None, url: str, page: bool, output: Path | None, as_json: bool
+) -> None:
     """Print everything that a store has of an account.
 
-    Words are included. It is JSON, or a page.
+    Words are included. It is JSON, with --json or without, or a page.
     """
     from lastresort.adapters.exporters import account_json, account_page
 
+    from . import display
+
+    if page and as_json and output is None:
+        raise click.UsageError("--page prints HTML, and --json JSON: use one of them, or --output")
     if output is not None:
         check_apart(url, "exported", output)
     with opened(url) as conversations:
@@ -57,6 +109,8 @@ def export_account(account: str | None, person: str | None, url: str, page: bool
         else:
             _write(output, pieces)
             click.echo(f"written in plain, for you alone to read: {output}", err=True)
+            if as_json:
+                display.print_json({"file": output, "account": meant})
 
 
 def _write(path: Path, pieces: Iterable[str]) -> None:
@@ -112,7 +166,9 @@ def erase_account(
         if not yes:
             found = len(conversations.list(account=account, limit=1_000).rows)
             many = "1,000 conversations or more" if found == 1_000 else f"{found} conversation{'s' * (found != 1)}"
-            click.confirm(f"Erase the words of {many} of {account}, for good?", abort=True, err=True)
+            if not confirmed(f"Erase the words of {many} of {account}, for good?"):
+                click.echo("nothing was erased", err=True)
+                sys.exit(REFUSED)
         id = conversations.new_id() if command_id is None else command_id
         click.echo(f"if this is interrupted, go on with --command-id {id}", err=True)
         done = conversations.erase_account(account, by=by, cause=ErasureCause(cause), forget=forget, command_id=id)
@@ -126,4 +182,4 @@ def erase_account(
     sys.exit(REFUSED if done.refused else 0)
 
 
-COMMANDS = (export_account, erase_account)
+COMMANDS = (list_, export_account, erase_account)

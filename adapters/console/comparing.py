@@ -9,7 +9,7 @@ import click
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.domain.values import ARM_JOINT
 
-from .options import json_option, opened_source, store_optional, url_of
+from .options import json_option, opened_log, source_of, store_or_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,29 +23,34 @@ _SIDE_BY_SIDE = 3  # arms in a table, at 80 columns
 
 
 @click.command("experiment")
-@click.argument("log", required=False, metavar="[LOG|URL]")
-@store_optional
+@click.argument("first", required=False, metavar="[URL|FILE]")
+@store_or_file
 @click.option("--name", metavar="NAME", help="The experiment, if the log has several.")
 @click.option("--weights", metavar="ARM=N,...", help="The weights of the arms; all alike, if none are given.")
 @click.option("--base", metavar="ARM", help="The arm to compare the others with; the first, if none is named.")
 @json_option
 def experiment(
-    log: str | None, url: str | None, name: str | None, weights: str | None, base: str | None, as_json: bool
+    first: str | None,
+    url: str | None,
+    file: Path | None,
+    name: str | None,
+    weights: str | None,
+    base: str | None,
+    as_json: bool,
 ) -> None:
     """Compare the arms of an experiment.
 
-    LOG is an exported log, - for standard input. What is compared is accounts: several conversations of one are not
-    independent of each other.
+    The log is that of a store, or in a file, - for standard input. What is compared is accounts: several conversations
+    of one are not independent of each other.
     """
     from lastresort.projections import experiment as compare
     from lastresort.projections import fork_points
 
     from . import display
 
-    source = url_of(log, url)
-    file = None if "://" in source else Path(source)
+    source = source_of(first, url, file)
     weighed = None if weights is None else dict(_weights(weights))
-    with opened_source(None if file else source, file) as conversations:
+    with opened_log(source) as conversations:
         store, head = conversations.store, conversations.store.head()
         forks = fork_points(store.log(limit=head))
         try:

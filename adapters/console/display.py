@@ -27,6 +27,7 @@ _MARGIN = "       | "  # of what goes on in the next line: no matter who wrote i
 NARROWEST = 20  # columns for words, however narrow the terminal is
 _A_WHILE = timedelta(hours=1)
 _SPEAKERS = {"user": "bold cyan", "assistant": "bold green"}
+_WHOLE = (None, "end_turn", "tool_use")  # why a model stops that has said what it had to say
 _MARKED = {
     "ConversationEnded": "bold red",
     "WarningGiven": "yellow",
@@ -226,14 +227,18 @@ def show_lines(
                 out.print(Text(f"       {moment(dates[line.version])} UTC", "dim"))
             before = now
         number = Text(f"{line.version:>5}  ", "dim")
+        for shown in line.overtook:
+            told = Text("assistant (overtaken): ", _SPEAKERS["assistant"]) + harmless(shown)
+            _show_within(out, Text(" " * number.cell_len), told)
         if line.speaker is None:
             _show_within(out, number + "  ", Text(f"· {harmless(line.text)}", _MARKED.get(line.kind, "dim")))
             continue
+        speaker = line.speaker if line.stop_reason in _WHOLE else f"{line.speaker} ({harmless(line.stop_reason)})"
         if said_above and line.speaker == "assistant" and line.text == said_above:
-            out.print(number + Text("assistant, as above", "dim"))
+            out.print(number + Text(f"{speaker}, as above", "dim"))
             continue
         said = Text(f"[{line.gone}]", "dim italic") if line.text is None else Text(harmless(line.text))
-        _show_within(out, number, Text(f"{line.speaker}: ", _SPEAKERS[line.speaker]) + said)
+        _show_within(out, number, Text(f"{speaker}: ", _SPEAKERS[line.speaker]) + said)
 
 
 def _show_within(out: Console, number: Text, told: Text) -> None:

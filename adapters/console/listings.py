@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lastresort.adapters.upkeep.checks import Check
-from lastresort.application.directory import HoldRow
+from lastresort.application.directory import DirectoryPage, HoldRow, Metadata
 from lastresort.application.outcomes import BranchRow, Page
 from lastresort.domain.law import Broken, Rule
 from lastresort.domain.policy import Policy
@@ -102,6 +102,24 @@ def _children(row: Branch) -> str:
     return f"branches from it: {', '.join(row.children)}" if row.children else ""
 
 
+def show_conversations(out: Console, page: DirectoryPage, metadata: Mapping[str, Metadata]) -> None:
+    """Print a page of conversations, and how to go on."""
+    for row in page.rows:
+        title, tags = metadata[row.conversation]
+        ended = f", {row.ended_branches:,} ended" if 0 < row.ended_branches < row.branches else ""
+        show_entry(
+            out,
+            Text.assemble((row.conversation, "cyan"), "  ", (between(row.started, row.last_turn), "dim")),
+            harmless(title),
+            f"tags: {harmless(', '.join(tags))}" if tags else "",
+            f"account {row.account}" if row.account else "no account",
+            f"{row.status}, {row.model}, {_counted(row.branches, 'branch')}{ended}",
+            f"arm {row.arm}" if row.arm else "",
+        )
+    last = "that is all" if page.rows else "no conversation"
+    out.print(last if page.after is None else f"more: --after {page.after}", soft_wrap=True)
+
+
 def show_holds(out: Console, rows: Sequence[HoldRow]) -> None:
     """Print the legal holds that stand, conversation by conversation."""
     for row in rows:
@@ -130,7 +148,7 @@ def show_findings(out: Console, report: Report, findings: Sequence[Finding]) -> 
     """Print what an audit found, and of how much."""
     for finding in findings:
         name = Text.assemble((harmless(finding.branch), "cyan"), f" at {finding.version}")
-        show_entry(out, name, harmless(", ".join(finding.rules)), harmless(finding.detail))
+        show_entry(out, name, harmless(str(finding)))
     found = _counted(len(findings), "finding")
     verdict = Text("no finding", "bold green") if not findings else Text(found, "bold red")
     of = f"{_counted(report.events, 'event')} on {_counted(report.branches, 'branch')}: "
@@ -145,7 +163,7 @@ def _show_hindsight(out: Console, hindsight: EditionReport) -> None:
     edition, asked, would_say = hindsight
     for one in would_say:
         name = Text.assemble((harmless(one.branch), "cyan"), f" at {one.version}, edition {edition} would say")
-        show_entry(out, name, harmless(", ".join(one.rules)), harmless(one.detail))
+        show_entry(out, name, harmless(str(one)))
     if not asked:
         show_paragraph(out, f"For information: no event was recorded under an edition before {edition}")
         return

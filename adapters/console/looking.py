@@ -7,26 +7,11 @@ import click
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.ports import List
-from lastresort.domain.events import content_of
 from lastresort.domain.values import Ground, Mode
 
-from .options import (
-    FINDINGS,
-    REFUSED,
-    InputFile,
-    check_one,
-    edition_option,
-    json_option,
-    opened,
-    opened_source,
-    store_or_file,
-    url_of,
-)
+from .options import FINDINGS, REFUSED, edition_option, json_option, opened, opened_source, source_of, store_or_file
 
 _LONG = 64 * 2**20  # bytes of an exported log: some 200,000 events
-
-NO_WORDS = "a log holds no words"
-"""What is told of words where a file is looked at."""
 
 
 @click.command()
@@ -90,26 +75,21 @@ def tree(conversation: str, url: str | None, file: Path | None, as_json: bool) -
 @json_option
 def show(branch: str, at: int | None, url: str | None, file: Path | None, as_json: bool) -> None:
     """Print what was said on a branch, and the law's events."""
-    from lastresort.projections import transcript
-
     from . import display
-    from .stored_words import stored_words
+    from .stored_words import told_branch
 
     with opened_source(url, file) as conversations:
-        path = conversations.path(branch)
-        if at is not None and at > path[-1].version:
-            raise BadInput(f"branch {branch} has no version {at}: its latest is {path[-1].version}")
-        words, damaged = stored_words(conversations, path[:at])
-        gone = damaged if file is None else {content_of(one.event) or "": NO_WORDS for one in path}
-        lines = transcript(path, words, at, conversations.tree_log(branch), gone)
-        dates = {recorded.version: recorded.recorded_at for recorded in path}
+        latest = conversations.path(branch)[-1].version
+        if at is not None and at > latest:
+            raise BadInput(f"branch {branch} has no version {at}: its latest is {latest}")
+        lines, dates, damages = told_branch(conversations, branch, at, of_file=file is not None)
     if as_json:
         display.print_json([{**line._asdict(), "recorded_at": dates[line.version]} for line in lines])
     else:
         display.show_lines(display.console(), lines, dates=dates)
-    for damage in damaged.values():
+    for damage in damages:
         click.echo(f"lastresort: {damage}", err=True)
-    sys.exit(FINDINGS if damaged else 0)
+    sys.exit(FINDINGS if damages else 0)
 
 
 @click.command()
@@ -198,7 +178,7 @@ def audit(
     from . import listings
 
     read_twice = {None: READ_TWICE, True: None, False: 0}[second_reading]
-    source = _source(first, url, file)
+    source = source_of(first, url, file)
     if isinstance(source, Path):
         with without_collector():
             forks = fork_points(entry for _, entry in read_log(source)) if _is_long(source) else None
@@ -228,17 +208,6 @@ def audit(
 def _is_long(path: Path) -> bool:
     """Whether a file is so long that it is read twice, so that the states before all turns need not be kept."""
     return path.is_file() and path.stat().st_size > _LONG
-
-
-def _source(first: str | None, url: str | None, file: Path | None) -> str | Path:
-    """Return what is to be audited: the URL of a store, or a file."""
-    if first is None:
-        check_one(url, file)
-        return file or url or ""
-    if file is not None:
-        raise click.UsageError("name what to audit once: as an argument, by --store or by --file")
-    named = url_of(first, url)
-    return named if "://" in named or named == "memory:" else InputFile().convert(named, None, None)
 
 
 COMMANDS = (views, tree, show, why, audit)

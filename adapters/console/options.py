@@ -33,7 +33,16 @@ class Name(click.ParamType[str]):
         try:
             return TypeAdapter(Id).validate_python(value)
         except ValidationError:
-            raise BadInput(f"{value!r} is no name: 1 to 128 printable ASCII characters without spaces") from None
+            form = "1 to 128 printable ASCII characters without spaces"
+            raise BadInput(f"{_as_typed(param)}: an id is {form}; {len(value):,} were passed") from None
+
+
+def _as_typed(param: click.Parameter | None) -> str:
+    """Return what an argument is called in the help: `--account`, or `ACCOUNT`."""
+    if isinstance(param, click.Option):
+        return param.opts[0]
+    assert param is not None
+    return param.human_readable_name.strip("[]")
 
 
 class Url(click.ParamType[str]):
@@ -96,6 +105,21 @@ def url_of(first: str | None, url: str | None) -> str:
     return named
 
 
+def source_of(first: str | None, url: str | None, file: Path | None) -> str | Path:
+    """Return what is to be read: the URL of a store, or a file. It was named by an argument or by an option.
+
+    Raises:
+        UsageError: nothing was named, or two things were.
+    """
+    if first is None:
+        check_one(url, file)
+        return file or url or ""
+    if file is not None:
+        raise click.UsageError("name what to read once: as an argument, by --store or by --file")
+    named = url_of(first, url)
+    return named if "://" in named or named == "memory:" else InputFile().convert(named, None, None)
+
+
 def check_one(url: str | None, file: Path | None) -> None:
     """Check that a store or a file was named. A file goes before a store from the environment.
 
@@ -135,6 +159,14 @@ def opened(url: str, *, create: bool = False) -> Iterator[Conversations]:
 
 
 @contextmanager
+def opened_log(source: str | Path) -> Iterator[Conversations]:
+    """Open a store by its URL, or the log in a file: see `opened_source`."""
+    url, file = (None, source) if isinstance(source, Path) else (source, None)
+    with opened_source(url, file) as conversations:
+        yield conversations
+
+
+@contextmanager
 def opened_source(url: str | None, file: Path | None) -> Iterator[Conversations]:
     """Open a store, or the log in a file as if it were one, without any words.
 
@@ -153,6 +185,22 @@ def opened_source(url: str | None, file: Path | None) -> Iterator[Conversations]
     with opened("memory:") as conversations:
         load_log(file, conversations.store)
         yield conversations
+
+
+def confirmed(question: str) -> bool:
+    """Ask somebody at the terminal whether they mean it.
+
+    Raises:
+        KeyboardInterrupt: they pressed Ctrl-C.
+        UsageError: nobody is there to be asked.
+    """
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        click.echo(err=True)  # the line of the question is not ended yet
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise click.UsageError("nobody is here to say yes; pass --yes if you mean it") from None
 
 
 def check_apart(url: str, what: str, *paths: Path) -> None:

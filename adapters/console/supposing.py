@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.domain.policy import Policy
 
-from .options import edition_option, json_option, load_terms, opened_source, store_optional, url_of
+from .options import edition_option, json_option, load_terms, opened_log, source_of, store_or_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,29 +25,34 @@ _PLOTTED = 40  # characters of the longest bar
 
 
 @click.command("what-if")
-@click.argument("log", required=False, metavar="[LOG|URL]")
-@store_optional
+@click.argument("first", required=False, metavar="[URL|FILE]")
+@store_or_file
 @click.option("--policy", required=True, metavar="NAME|FILE", help="The other policy: a profile, or one in TOML.")
 @edition_option(help="Ask this edition of the law.")
 @click.option("--sweep", metavar="KEY=LOW..HIGH", help="Suppose each value of a number of the policy in turn.")
 @json_option
 def what_if(
-    log: str | None, url: str | None, policy: str, edition: int | None, sweep: str | None, as_json: bool
+    first: str | None,
+    url: str | None,
+    file: Path | None,
+    policy: str,
+    edition: int | None,
+    sweep: str | None,
+    as_json: bool,
 ) -> None:
     """Say what another policy would have made of a log.
 
-    LOG is an exported log, - for standard input. What the log does not decide is called undecidable.
+    The log is that of a store, or in a file, - for standard input. What the log does not decide is called undecidable.
     """
     from lastresort.projections import fork_points
     from lastresort.projections.what_if import what_if as suppose
 
     from . import display
 
-    source = url_of(log, url)
-    file = None if "://" in source else Path(source)
+    source = source_of(first, url, file)
     terms = load_terms(policy)
     supposed = list(_swept(terms, sweep)) if sweep else [(0, terms)]
-    with opened_source(None if file else source, file) as conversations:
+    with opened_log(source) as conversations:
         store, head = conversations.store, conversations.store.head()
         forks = fork_points(store.log(limit=head))
         found = [(value, suppose(store.log(limit=head), one, edition=edition, forks=forks)) for value, one in supposed]

@@ -42,9 +42,9 @@ def as_text(log: Iterable[RecordedEvent], findings: Iterable[Finding] = ()) -> s
         lines.append(
             f"{recorded.branch:>12} {recorded.version:>4}  {recorded.event.by.kind:>9}: {describe(recorded.event)}"
         )
-        lines += [f"{'':>17}  >>>>>>>>>  {', '.join(f.rules)}: {f.detail}" for f in about.get(place, ())]
+        lines += [f"{'':>17}  >>>>>>>>>  {f}" for f in about.get(place, ())]
     return "\n".join(lines)
 
 
 def _tell(finding: Finding) -> str:
-    return f"branch {finding.branch}, version {finding.version} breaks {', '.join(finding.rules)}: {finding.detail}"
+    return f"branch {finding.branch}, version {finding.version} breaks {finding}"
