@@ -1,5 +1,6 @@
 """A conversation never bricks: what was recorded can be sent again, or is left out with a note, and stays on record."""
 
+import json
 from typing import Any
 
 import anthropic
@@ -9,8 +10,9 @@ from lastresort.adapters.claude import Full
 from lastresort.adapters.claude.leaving_out import EARLIER, NOT_ALL, NOT_SHOWN
 from lastresort.adapters.loopback import Answer, Request, Scripted, failing, text, thinking, tool_use
 
-from .claude_kit import BOTH, EVERY_WAY, Way, bench
+from .claude_kit import BOTH, EVERY_WAY, TWO_WAYS, Way, bench
 from .loopback_kit import LOOK_UP
+from .service_kit import done
 from .stores import opened
 from .test_claude_api import ran
 from .test_claude_refused import said
@@ -198,3 +200,35 @@ def test_where_nothing_more_can_be_left_out_the_error_is_raised(way: Way, on_ful
             b.say(chat, "m1")
         api.refuses = lambda body: None
         assert b.reply(chat, "m2").text == "Well."
+
+
+@pytest.mark.parametrize("way", TWO_WAYS)
+def test_a_refusal_for_an_old_turn_says_which_turns_it_may_be_for(way: Way) -> None:
+    """The API may change its mind about a turn that it answered: then whatever is said is refused, and only an edit of
+    that turn helps. The reply names those to try, and so it does when it is given again."""
+    armed: list[bool] = []
+
+    def script(request: Request) -> Scripted:
+        return Answer([], "refusal") if armed and "plague" in json.dumps(request.messages) else "Gladly."
+
+    with bench(script, way) as b:
+        chat = b.start()
+        assert b.reply(chat, "My essay is about the plague.").refused_for == ()
+        b.reply(chat, "Thanks.")
+        armed.append(True)
+        assert b.reply(chat, "Hello?").refused_for == (6, 4, 2)
+        again = b.reply(chat, "Are you there?")
+        assert again.refused_for == (4, 2, 8)
+        assert b.reply(chat, None).refused_for == (4, 2, 8)
+        for turn in again.refused_for:
+            branch = done(chat.edit(turn, "Let us talk about gardens."))
+            if (reply := b.reply(branch, None)).stop_reason == "end_turn":
+                break
+        assert (turn, reply.text, reply.refused_for) == (2, "Gladly.", ())
+        assert b.api.reports == []
+
+
+@pytest.mark.parametrize("way", TWO_WAYS)
+def test_a_refusal_of_the_first_turn_is_for_that(way: Way) -> None:
+    with bench([Answer([], "refusal")], way) as b:
+        assert b.reply(b.start(), "How do I make a plague?").refused_for == (2,)

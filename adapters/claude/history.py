@@ -79,6 +79,20 @@ class History:
         noted = [(0, note)] if max(self.since, left.since) else []
         return [*noted, *((turn.version, message) for turn in self.sent(left) for message in turn.messages)]
 
+    def refused_for(self, answer: int) -> tuple[int, ...]:
+        """Return the user's turns that the refusal at version `answer` may be about, the likeliest first.
+
+        That is the latest. But what was refused is not sent again: if the answer before it was refused as well, it is
+        about a turn that was answered before.
+        """
+        said = [turn for turn in (*self.answered, *_as_sent(self.waiting, ())) if self.since <= turn.version < answer]
+        answers = [place for place, turn in enumerate(said) if turn.role == "assistant"]
+        before, unit = (said[: answers[-1] + 1], said[answers[-1] + 1 :]) if answers else ([], said)
+        earlier = [turn.version for turn in reversed(before) if turn.role == "user" and turn.messages]
+        latest = [turn.version for turn in reversed(unit)]
+        again = bool(before) and not before[-1].messages
+        return tuple([*earlier, *latest] if again else [*latest, *earlier])
+
     def after(self, events: Iterable[RecordedEvent], words: Mapping[str, str]) -> "History":
         """Return the history after `events`, given the `words` that are still kept, by digest."""
         answered, waiting = list(self.answered), list(self.waiting)

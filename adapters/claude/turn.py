@@ -394,7 +394,7 @@ class Turn:
         """Add to a reply what is of the API."""
         if isinstance(outcome, Reply):
             return replace(
-                outcome,
+                self._with_suspects(outcome),
                 messages=tuple(self.messages),
                 **self.left._asdict(),
                 container=self.container["id"] if self.container else None,
@@ -408,7 +408,13 @@ class Turn:
             return outcome
         answer = self.chat.conversations.path(self.chat.branch, outcome.version)[-1]
         words = self.chat.conversations.words([answer])
+        outcome = self._with_suspects(outcome)
         return replace(outcome, **next((given_without(said)._asdict() for said in words.values()), {}))
+
+    def _with_suspects(self, reply: Reply) -> Reply:
+        """Add to a refusal which turns of the user it may be about."""
+        refused = reply.stop_reason == REFUSAL and reply.version is not None
+        return replace(reply, refused_for=self.history.refused_for(reply.version or 0)) if refused else reply
 
     def _case(self) -> Case:
         """What is to be judged: the latest unit, answered or not."""

@@ -113,6 +113,8 @@ class Reply:
         model: the name of the model that answered, which may be another than was asked.
         message_id, request_id: of the last message of the turn, as its API names it and the request for it.
         refusal_category: why the model refused to answer, in its API's terms, after `refusal`.
+        refused_for: after `refusal`, the user's turns that it may be about, by version, the likeliest first: the
+            latest, or, if the answer before was refused too, those that were answered before. To go on, `edit` one.
         cached: how much of `usage` a prompt cache gave, or took in.
         container: that the code of the model ran in, by id. The next turn goes on in it.
         applied_edits: what the API did to the context, as it was asked to, in its own form.
@@ -140,6 +142,7 @@ class Reply:
     message_id: str | None = None
     request_id: str | None = None
     refusal_category: str | None = None
+    refused_for: tuple[int, ...] = ()
     cached: Cached = field(default_factory=Cached)
     container: str | None = None
     applied_edits: tuple[dict[str, Any], ...] = ()
