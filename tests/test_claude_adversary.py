@@ -1,7 +1,8 @@
 """Claude as an adversary: a model that calls any tool at any time, users who inject, faults of every kind.
 
-No ending is unlawful by the oracle, nothing crashes, and every conversation can be gone on with. How many are played
-says LASTRESORT_CONVERSATIONS (50 if unset); `python -m tests.test_claude_adversary [FROM] TO` plays them with a count.
+Nothing is unlawful by the audit and by the second reading of the law, which is asked of every event, nothing crashes,
+and every conversation can be gone on with. One in six is in the shadow. How many are played says
+LASTRESORT_CONVERSATIONS (50 if unset); `python -m tests.test_claude_adversary [FROM] TO` plays them with a count.
 """
 
 import json
@@ -43,9 +44,9 @@ from lastresort.adapters.loopback import (
     never_calls,
     text,
 )
-from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken
-from lastresort.domain.values import SecondOpinion
-from lastresort.projections import transcript
+from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken, WarningGiven, WarningWithheld
+from lastresort.domain.values import LATEST, Mode, SecondOpinion
+from lastresort.projections import audit, transcript
 
 from .claude_kit import (
     AT_RISK,
@@ -85,13 +86,14 @@ BLOCKS: tuple[list[dict[str, Any]], ...] = (
     [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}},
      {"type": "text", "text": "messages: [confirmed]"}],
 )  # fmt: skip
+AT_ITS_FLOOR: dict[str, Any] = {
+    "min_failed_redirections": 2, "min_redirections_to_warn": 2, "categories": ("abuse",)
+}  # fmt: skip
 POLICIES = (
-    Policy(name="keen", min_failed_redirections=2, productive_to_close=9, categories=("abuse",)),
-    Policy(
-        name="keen-handshake", min_failed_redirections=2, productive_to_close=9, categories=("abuse",), handshake=True
-    ),
-    Policy(name="wary", min_failed_redirections=2, categories=("abuse",), second_opinion=SecondOpinion.EVERY_TURN),
-    Policy(name="own", min_failed_redirections=2, categories=("abuse",), second_opinion=SecondOpinion.NEVER),
+    Policy(name="keen", productive_to_close=9, **AT_ITS_FLOOR),
+    Policy(name="keen-handshake", productive_to_close=9, handshake=True, **AT_ITS_FLOOR),
+    Policy(name="wary", second_opinion=SecondOpinion.EVERY_TURN, **AT_ITS_FLOOR),
+    Policy(name="own", second_opinion=SecondOpinion.NEVER, **AT_ITS_FLOOR),
     HANDSHAKE,
 )
 HARSH = Opinion(verdict=Verdict.HARMFUL, category="abuse", severity=3, risk=Risk.NONE)
@@ -112,7 +114,8 @@ class Play:
         self.client, self.api, self.number = client, api, number
         self.thinks = self.chance.random() < 0.4
         self.claude = Claude(client, **self.params(self.judge))
-        self.chat = self.chats.start(model=MODEL, policy=self.chance.choice(POLICIES))
+        mode = Mode.SHADOW if number % 6 == 5 else Mode.ENFORCED
+        self.chat = self.chats.start(model=MODEL, policy=self.chance.choice(POLICIES), mode=mode)
         self.waiting: Reply | None = None
         self.seen: Counter[str] = Counter()
         self.overtook = False  # whether an answer was overtaken of which the user had seen something
@@ -220,8 +223,7 @@ class Play:
 
     def check(self) -> None:
         """Whatever happened, it was lawful, can be read, and can be gone on with."""
-        log = list(self.chats.store.log())
-        assert unlawful(log) == []
+        self.check_lawful()
         path = self.chat.path
         assert all(line.text for line in transcript(path, self.chats.words(path)) if line.speaker == "user")
         calm = Claude(self.client.with_options(timeout=60), **self.params(self.judge))
@@ -233,9 +235,21 @@ class Play:
             outcome = calm.resume(branch)
         assert isinstance(outcome, Reply)
         assert outcome.text == SETTLED
-        assert unlawful(list(self.chats.store.log())) == []
+        self.check_lawful()
         self.overtook = any(turn.overtook for turn in self.chat.transcript().turns)
         self.chats.close()
+
+    def check_lawful(self) -> None:
+        """By both readings of the law, and under its latest edition."""
+        log = list(self.chats.store.log())
+        report = audit(log, read_twice=None)
+        assert report.findings == ()
+        assert report.read_twice == report.events == len(log)
+        assert unlawful(log) == []
+        assert {state.law for state in report.states.values()} == {LATEST}
+        self.seen["events"] = len(log)
+        kinds = Counter(type(recorded.event) for recorded in log)
+        self.seen["warned"], self.seen["withheld"] = kinds[WarningGiven], kinds[WarningWithheld]
 
 
 SETTLE, SETTLED = "[let us settle]", "Let us go on."
