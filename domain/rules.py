@@ -63,6 +63,7 @@ Sources:
 * ours: a choice of this project where the sources are silent.
 """
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ from .events import (
     WarningGiven,
     WarningWithheld,
 )
-from .law import Missing, rule
+from .law import Broken, Missing, rule
 from .models import plain_name, same_model
 from .rules_of_conversations import (
     ANSWERS_A_USER,
@@ -155,6 +156,8 @@ __all__ = [
     "TRUE_WARNINGS",
     "WARNED_FIRST",
     "Hold",
+    "awaits_opinion",
+    "awaits_proposal",
     "evidence_for",
     "hold_after_ending",
     "hold_after_refusal",
@@ -197,6 +200,17 @@ def PROPOSED_FIRST(state: Conversation, event: ConversationEnded) -> Missing | N
     if not state.policy.handshake or (event.ground, event.by) in state.wishes.proposed:
         return None
     return Missing(f"no EndProposed ({event.ground}) by {event.by.kind} {event.by.id} for the turn at {latest(state)}")
+
+
+def awaits_proposal(broken: Iterable[Broken]) -> bool:
+    """Whether nothing stands in the way of an ending but that nobody proposed it, so that EndProposed comes first."""
+    return {one.rule for one in broken} == {PROPOSED_FIRST.id}
+
+
+def awaits_opinion(broken: Iterable[Broken]) -> bool:
+    """Whether nothing stands in the way but what somebody's word on the risk could give, and a proposal, which comes
+    after that."""
+    return all(one.missing.by_opinion or one.rule == PROPOSED_FIRST.id for one in broken)
 
 
 @rule("evidence-is-true", "ours", WarningWithheld, ConversationEnded)

@@ -313,6 +313,23 @@ def test_nothing_stands_in_the_way_of_a_lawful_ending(given: Tell) -> None:
     assert in_the_way(given(STARTED, ASKED_AND_CONFIRMED).state, Ground.USER_REQUEST) == ()
 
 
+def test_whether_a_proposal_or_an_opinion_is_all_that_is_lacking(given: Tell) -> None:
+    """Asked of what stands in the way, by whoever drives a conversation: it decides neither by itself."""
+    handshake = started(policy(handshake=True))
+
+    def lacking(*history: object) -> tuple[bool, bool]:
+        broken = in_the_way(given(handshake, *history).state, Ground.LAST_RESORT)
+        return rules.awaits_proposal(broken), rules.awaits_opinion(broken)
+
+    assert lacking(*UP_TO_THE_END) == (True, True)
+    assert lacking(*UP_TO_THE_END, PROPOSED) == (False, True)  # nothing is lacking
+    assert lacking(*UP_TO_THE_END[:-1]) == (False, False)
+    assert lacking(*UP_TO_THE_END, AT_RISK) == (False, False)
+    own = law.Broken("risk-was-checked", law.Missing("nobody looked", by_opinion=True))
+    proposal = law.Broken("proposed-first", law.Missing("no EndProposed"))
+    assert (rules.awaits_proposal((own, proposal)), rules.awaits_opinion((own, proposal))) == (False, True)
+
+
 def test_what_stands_in_the_way_shrinks_as_the_law_is_followed(given: Tell) -> None:
     """The same rules as an attempt would be refused by, without an attempt."""
     way = [

@@ -13,7 +13,7 @@ from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversa
 from lastresort.domain.decider import Refused, decide, harm_of
 from lastresort.domain.events import AssistantTurnTaken, RecordedEvent
 from lastresort.domain.law import Broken
-from lastresort.domain.rules import PROPOSED_FIRST
+from lastresort.domain.rules import awaits_opinion, awaits_proposal
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import VOCABULARY, About, Actor, Ground, Mode, Risk, SecondOpinion, Verdict
 
@@ -189,7 +189,7 @@ class Acts:
         return notes.COUNTS
 
     def _warn(self, warn: Warn, id: str) -> Consultation[str]:
-        if _is_for_an_opinion(self._foreseen(self._warning(warn, id))) and self.opinion_is_due():
+        if awaits_opinion(self._foreseen(self._warning(warn, id))) and self.opinion_is_due():
             yield from self.consult()
         if not self._will_stand(self._warning(warn, id)):
             return self._refused()
@@ -234,7 +234,7 @@ class Acts:
         """Ask the assessor where an opinion is all that a warning lacks, which is then withheld."""
         if self.look().mode is not Mode.SHADOW or not self.opinion_is_due():
             return
-        if _is_for_an_opinion(_in_the_way(self._withholding(), evolve(self.state, _coming(self.by)))):
+        if awaits_opinion(_in_the_way(self._withholding(), evolve(self.state, _coming(self.by)))):
             yield from self.consult()
 
     def _withhold(self) -> None:
@@ -287,7 +287,7 @@ class Acts:
         category = self._category() if end.ground is Ground.LAST_RESORT else None
         command = self._ending(id, self.by, end.ground, category)
         lacks = yield from self._lacking(command)
-        if _is_for_a_proposal(lacks):
+        if awaits_proposal(lacks):
             if self.note(self.chat.propose(end.ground, by=self.by, command_id=id)):
                 self._proposed_in = message
                 return notes.PROPOSED
@@ -315,7 +315,7 @@ class Acts:
         user, place = self.chat.user, (self.chat.branch, self.state.version)
         command = self._ending(command_id("ends", *place), user, Ground.USER_REQUEST, None)
         lacks = yield from self._lacking(command)
-        if _is_for_a_proposal(lacks):
+        if awaits_proposal(lacks):
             self.note(self.chat.propose(Ground.USER_REQUEST, by=user, command_id=command_id("proposes", *place)))
         elif lacks and quietly:
             return False
@@ -328,7 +328,7 @@ class Acts:
     def _lacking(self, command: EndConversation) -> Consultation[tuple[Broken, ...]]:
         """Return what stands in the way of an ending, after a second opinion if nothing else does."""
         lacks = _in_the_way(command, self.look())
-        if _is_for_an_opinion(lacks) and self.opinion_is_due():
+        if awaits_opinion(lacks) and self.opinion_is_due():
             yield from self.consult()
             lacks = _in_the_way(command, self.look())
         return lacks
@@ -357,15 +357,6 @@ def _coming(by: Actor) -> AssistantTurnTaken:
 def _in_the_way(command: GiveWarning | WithholdWarning | EndConversation, state: Conversation) -> tuple[Broken, ...]:
     decision = decide(command, state)
     return decision.broken if isinstance(decision, Refused) else ()
-
-
-def _is_for_an_opinion(lacks: tuple[Broken, ...]) -> bool:
-    """Whether nothing stands in the way but what an opinion could give, and a proposal, which comes after it."""
-    return all(broken.missing.by_opinion or broken.rule == PROPOSED_FIRST.id for broken in lacks)
-
-
-def _is_for_a_proposal(lacks: tuple[Broken, ...]) -> bool:
-    return bool(lacks) and all(broken.rule == PROPOSED_FIRST.id for broken in lacks)
 
 
 def _in_order(calls: list[Call]) -> list[Call]:
