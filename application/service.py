@@ -12,7 +12,6 @@ from functools import reduce
 from pydantic import ConfigDict, TypeAdapter
 
 from lastresort.domain.commands import (
-    UNSEALED,
     AssessTurn,
     AttemptRedirection,
     BranchOff,
@@ -239,30 +238,30 @@ class Service:
 
         Raises:
             UnknownBranch, CommandIdReused, Contention: as `execute`.
+            EventTooLarge: so many risks and legal holds are open in the tree that no branch can carry them.
             ValueError: a branch `child` exists.
         """
         branch, opened = command.parent, self.ports.new_id() if child is None else child
+        turn = TakeUserTurn(id=command.id, by=command.by)
         if words is not None:
-            self.words.check(TakeUserTurn(id=command.id, by=command.by), words)
+            self.words.check(turn, words)
 
         def attempt(fresh: bool) -> Receipt | Refusal:
             parent = self.reading.state(branch, fresh=fresh)
             at_fork = self.reading.state_at_fork(branch, command.at, parent)
-            decision = decide(command, at_fork)
-            noted = decide(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
-            if isinstance(decision, Refused) or isinstance(noted, Refused):
-                halves = (half for half in (noted, decision) if isinstance(half, Refused))  # either may break it
-                broken = {one.rule: one for half in halves for one in half.broken}
-                return Refusal(Refused(BranchOpened.kind, tuple(broken.values())), parent)
-            events: tuple[Event, ...] = decision.events
+            noted = propose(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
+            events = propose(command, at_fork) + (() if words is None else propose(turn, at_fork))
+            broken, _ = judged_on({branch: parent, opened: at_fork}, {branch: noted, opened: events})
+            if broken:  # on either branch, or on both for one reason
+                each = {one.rule: one for one in broken}
+                return Refusal(Refused(BranchOpened.kind, tuple(each.values())), parent)
             sealed: SealedWords | None = None
             if words is not None:
-                turn = TakeUserTurn(id=command.id, by=command.by, content=UNSEALED)
                 meant, sealed = self.words.seal(turn, parent.conversation, opened, command.at + 2, words)
-                events += propose(meant, evolve(at_fork, events[0]))
+                events = (events[0], *propose(meant, at_fork))
             if fresh and child is not None and self.ports.store.read(parent.conversation, child, limit=1):
                 raise ValueError(f"branch {child} exists; choose another id")
-            written = {branch: noted.events, opened: events}
+            written = {branch: noted, opened: events}
             receipt = self._append(command, {branch: parent, opened: at_fork}, written, sealed)
             self.reading.hot.keep(opened, evolve(at_fork, events[0]))  # where its first turn may be edited next
             return receipt

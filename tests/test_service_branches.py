@@ -11,8 +11,8 @@ from lastresort.domain import rules
 from lastresort.domain.commands import BranchOff, OpenBranch
 from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.events import BranchedOff, BranchOpened, UserTurnTaken
-from lastresort.domain.law import Rule
-from lastresort.domain.values import About, ForkCause, Ground, Risk, Verdict
+from lastresort.domain.law import GOVERNING, Missing, Rule
+from lastresort.domain.values import LATEST, About, ForkCause, Ground, Risk, Verdict
 
 from .narrow import must_be
 from .service_kit import (
@@ -212,6 +212,21 @@ def test_a_fork_where_the_law_has_none(
     log = whole_log(chats)
     refused_by(fork(chat), *by)
     assert whole_log(chats) == log
+
+
+def test_what_is_said_on_a_branch_as_it_opens_is_asked_of_the_law(
+    chats: Conversations, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No rule of today forbids it. Where one did, nothing would be recorded, and a branch without words would open."""
+    talk(chat, "a", "A")
+    log = whole_log(chats)
+    silence = Rule(
+        "silence", "", "", (UserTurnTaken,), lambda state, event: Missing("hush") if state.parent else None, None, 1, 1
+    )
+    monkeypatch.setitem(GOVERNING, LATEST, {**GOVERNING[LATEST], UserTurnTaken: (silence,)})
+    refused_by(chat.edit(2, "x"), silence)
+    assert whole_log(chats) == log
+    done(chat.retry(3))
 
 
 def test_a_fork_against_a_change_of_the_parent(chats: Conversations, chat: Chat) -> None:
