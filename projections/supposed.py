@@ -29,6 +29,7 @@ class Because(StrEnum):
     REDIRECTION = "redirection"
     VERDICT = "verdict"  # its category has no name under the other policy
     BRANCH = "branch"  # another branch of the tree had parted
+    EDITION = "edition"  # this program does not know the one that is in force
 
 
 class BranchOutcome(Frozen):

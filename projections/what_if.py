@@ -28,6 +28,7 @@ Where the histories part:
 * What leaves no trace may have been tried (a statement that hope is exhausted, a redirection that only another edition
   allows, a risk that only the other policy lets somebody clear; a call to end that a handshake made a proposal):
   undecidable from where it would count.
+* An edition is named that this program does not know: undecidable from there on.
 * Branches of a tree share their risks and their user. Once one has parted, what comes later in the log on any branch of
   its tree is undecidable.
 
@@ -138,6 +139,7 @@ class _Row:
 
 
 _TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
+_NAME_AN_EDITION = frozenset({ConversationStarted, PolicyChanged})
 
 
 class _Play:
@@ -170,8 +172,11 @@ class _Play:
         if row.root in self._parted:
             self._after_parting(row, recorded)
             return
-        before = self._recorded.before(recorded)
         kind = type(event)
+        if kind in _NAME_AN_EDITION and event.law not in EDITIONS:  # type: ignore[union-attr]  # these have one
+            self._part(row, recorded.version, Because.EDITION)
+            return
+        before = self._recorded.before(recorded)
         if branch not in self._apart and self._stays_in_step(before, row, recorded, kind):
             self._recorded.take(recorded, before)
             return
@@ -430,7 +435,8 @@ class _Play:
 
     def _came_of(self, row: _Row) -> Outcome:
         if row.undecidable is not None:
-            return Outcome.WOULD_NOT_END if row.ended and self._never(row.ended.ground) else Outcome.UNDECIDABLE
+            never = row.ended and row.because is not Because.EDITION and self._never(row.ended.ground)
+            return Outcome.WOULD_NOT_END if never else Outcome.UNDECIDABLE
         if row.ends is not None and row.ended is None:
             return Outcome.WOULD_END
         if row.ends is not None and row.ended is not None and row.ends[1:] != row.ended[1:]:
@@ -440,7 +446,5 @@ class _Play:
     def _never(self, ground: Ground) -> bool:
         """Whether the other policy ends nothing on a ground, whatever is said."""
         policy = self._policy
-        can_be_checked = bool(policy.trusted_for_risk)
-        return not can_be_checked or (
-            ground is Ground.LAST_RESORT and not (policy.categories and policy.eligible_models)
-        )
+        nothing = not (policy.categories and policy.eligible_models)
+        return not policy.trusted_for_risk or (nothing and ground is Ground.LAST_RESORT)
