@@ -333,6 +333,7 @@ class Chat:
 
         Raises:
             UnknownTurn: `turn` is none that a branch can have: the first is at version 2.
+            ValueError: the tree has more open risks or legal holds (several hundred) than a branch can carry.
         """
         return self._fork(turn, ForkCause.EDIT, checked_words("words", words), child, command_id)
 
@@ -345,9 +346,8 @@ class Chat:
     ) -> "Chat | Refused":
         if not 2 <= checked_version("turn", turn) <= MOST_VERSIONS:
             raise UnknownTurn(f"no turn stands at version {turn} of branch {self.branch}")
-        command = checked(
-            ask.OpenBranch, id=self._id(command_id), by=self.user, parent=self.branch, at=turn - 1, cause=cause
-        )
+        named = {"id": self._id(command_id), "by": self.user, "parent": self.branch, "at": turn - 1, "cause": cause}
+        command = checked(ask.OpenBranch, **named)
         outcome = self.conversations.service.fork(command, words, child=optional_id("child", child))
         if isinstance(outcome, Refused):
             return outcome

@@ -77,6 +77,10 @@ class CommandRecorded(Exception):
     """The command was carried out before. Nothing was written now."""
 
 
+class EventTooLarge(ValueError):
+    """An event, or the policy in it, is larger than a log may take. Nothing was written."""
+
+
 class Locked(Exception):
     """Somebody else kept the store's lock for as long as a call may take. Nothing was written."""
 
@@ -94,6 +98,7 @@ class EventStore(Protocol):
         Raises:
             VersionConflict: the first version of a branch in it is not the next one, or not free.
             CommandRecorded: one of the command ids is in the log, in its tree at least.
+            EventTooLarge: `domain.canonical.too_large` says so of one of the events.
             Locked: its turn to write did not come in time.
         """
         ...
@@ -115,7 +120,7 @@ class EventStore(Protocol):
         appends meanwhile may be told to try again.
 
         Raises:
-            VersionConflict, CommandRecorded, Locked: as `append`; nothing was written.
+            VersionConflict, CommandRecorded, EventTooLarge, Locked: as `append`; nothing was written.
         """
         ...
 

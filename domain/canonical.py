@@ -15,13 +15,26 @@ storage engine and on no version of pydantic, so everything that it consists of 
 
 If you add a field to an event, leave it out of these bytes where it has the value that its absence meant: what was
 recorded before must keep its form.
+
+It is also what the size of an event is measured in: `too_large` says what of one is more than a log may take.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from .events import EventBase, RecordedEvent
+from .events import (
+    AttemptRefused,
+    BranchOpened,
+    ContentErased,
+    ConversationEnded,
+    ConversationStarted,
+    EventBase,
+    PolicyChanged,
+    RecordedEvent,
+)
 from .policy import USUAL
+from .values import MOST_EVENT, MOST_POLICY, MOST_VERSIONS
 
 FIELDS = {
     kind: tuple(fields.split())
@@ -101,7 +114,11 @@ def canonical_event(event: EventBase) -> bytes:
     Raises:
         KeyError: it is of no kind that has one.
     """
-    return json.dumps(_fields(event), default=_fields, separators=(",", ":")).encode("ascii")
+    return _json(_fields(event))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, default=_fields, separators=(",", ":")).encode("ascii")
 
 
 def _version(event: EventBase) -> int:
@@ -118,3 +135,45 @@ def _fields(model: Any) -> dict[str, Any]:
 def _added(model: Any) -> dict[str, Any]:
     meant = ADDED.get(type(model).__name__, {})
     return {name: value for name in meant if (value := getattr(model, name)) != meant[name]}
+
+
+# --- How large an event may be ---------------------------------------------------------------------------------------
+
+_ITEM = 320  # bytes that an item of a list takes at most: a legal hold whose id consists of quotation marks
+_ELSEWHERE = 8 * 2**10  # bytes that all of an event takes at most, but for what follows and the time
+OF_ANY_LENGTH: Mapping[type[EventBase], Callable[[Any], int]] = {
+    ConversationStarted: lambda event: event.policy.size,
+    PolicyChanged: lambda event: event.policy.size,
+    BranchOpened: lambda event: _ITEM * (len(event.risks) + len(event.holds)),
+    ConversationEnded: lambda event: _ITEM * len(event.evidence.redirections),
+    AttemptRefused: lambda event: _ITEM * len(event.rules),
+    ContentErased: lambda event: _ITEM * len(event.contents),
+}
+"""The kinds of event that may be of any length, and at most how many bytes what makes them so takes."""
+
+_TODO = {
+    "risks": ": clear some of those that are open in this tree",
+    "holds": ": release some of those that stand on this tree",
+    "policy": ": name less in it",
+}
+
+
+def too_large(recorded: RecordedEvent) -> str | None:
+    """Say what of a recorded event is more than a log may take, and how much that is; None if all is well.
+
+    It is as large at every position: the longest that there can be is counted.
+    """
+    event = recorded.event
+    of_any_length = OF_ANY_LENGTH.get(type(event))
+    at_most = _ELSEWHERE + len(recorded.recorded_at) + (of_any_length(event) if of_any_length else 0)
+    if at_most <= MOST_POLICY:  # as nearly always, without measuring it
+        return None
+    if isinstance(event, ConversationStarted | PolicyChanged) and event.policy.size > MOST_POLICY:
+        return f"policy: {event.policy.size:,} bytes, where a policy may have {MOST_POLICY:,}{_TODO['policy']}"
+    size = len(canonical(recorded._replace(position=MOST_VERSIONS)))
+    if size <= MOST_EVENT:
+        return None
+    parts = {"recorded_at": recorded.recorded_at, **_fields(event)}
+    most, field = max((len(_json(part)), name) for name, part in parts.items())
+    todo = _TODO.get(field, "")
+    return f"{event.kind}: {size:,} bytes, {most:,} of them {field}, where an event may have {MOST_EVENT:,}{todo}"

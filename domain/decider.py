@@ -104,7 +104,11 @@ def decide(command: Command, state: Conversation) -> Accepted | Refused:
     """
     events = propose(command, state)
     broken = broken_by(state, events[0]) if len(events) == 1 else broken_rules(state, events)
-    return Refused(events[0].kind, broken, _trace(command, events[0], broken, state)) if broken else Accepted(events)
+    if not broken:
+        return Accepted(events)
+    if isinstance(command, EraseContents):
+        broken = tuple(dict.fromkeys(broken))  # several events erase, and are refused for one reason
+    return Refused(events[0].kind, broken, _trace(command, events[0], broken, state))
 
 
 def in_the_way(state: Conversation, ground: Ground, category: str | None = None) -> tuple[Broken, ...]:
@@ -207,7 +211,7 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
         case ReleaseErasure():
             return (_release(command, state),)
         case EraseContents():
-            return (ContentErased(by=by, contents=command.contents, cause=command.cause),)
+            return _erasures(command)
     assert_never(command)
 
 
@@ -231,6 +235,18 @@ def _assessment(command: AssessTurn, state: Conversation) -> tuple[Event, ...]:
     if not holds or any(risk.about is command.about for risk in state.risks):
         return (verdict,)
     return verdict, RiskRaised(by=command.by, risk=command.id, about=command.about)
+
+
+_ERASED_AT_ONCE = 500
+"""Digests in one event, which is 37 kilobytes: a conversation may have more, and is erased all the same."""
+
+
+def _erasures(command: EraseContents) -> tuple[Event, ...]:
+    by, contents, cause = command.by, command.contents, command.cause
+    starts = range(0, max(len(contents), 1), _ERASED_AT_ONCE)
+    return tuple(
+        ContentErased(by=by, contents=contents[start : start + _ERASED_AT_ONCE], cause=cause) for start in starts
+    )
 
 
 def _ending(command: EndConversation, state: Conversation) -> ConversationEnded:

@@ -1,6 +1,7 @@
 """What a deployer may set, the floors beneath it, and the profiles that are shipped.
 
-A policy below a floor cannot be constructed: not in Python, not from TOML, not from a log.
+A policy below a floor cannot be constructed: not in Python, not from TOML, not from a log. One that is too large cannot
+be made, in Python or from TOML; where a log holds one, it is read all the same, and an audit names it.
 """
 
 import hashlib
@@ -18,11 +19,14 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StrictBool,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from .values import About, ActorKind, Category, Digest, Frozen, Id, Risk, SecondOpinion, Severity
+from .values import MOST_POLICY, About, ActorKind, Category, Digest, Frozen, Id, Risk, SecondOpinion, Severity
 
 ModelPattern = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
 """A glob over model names, as in `fnmatch`: `claude-opus-4-*`."""
@@ -156,11 +160,30 @@ class Policy(Frozen):
                 raise ValueError(f"the word of a {kind} on risk cannot open the way to an ending: remove it")
         return values
 
+    @model_validator(mode="after")
+    def _is_not_too_large(self, info: ValidationInfo) -> Self:
+        """It stands in the log whole. A log is JSON, and what it holds is read whatever its size (decision 0045)."""
+        if info.mode != "json" and self.size > MOST_POLICY:
+            size, field = max((len(_canonical(value)), name) for name, value in self.model_dump(mode="json").items())
+            told = {"field": field, "size": f"{size:,}", "whole": f"{self.size:,}", "most": f"{MOST_POLICY:,}"}
+            text = "{field}: {size} of the {whole} bytes of this policy's canonical form, which may have {most}"
+            raise PydanticCustomError("policy_size", f"{text}; name less there", told)
+        return self
+
     @cached_property
+    def _measured(self) -> tuple[Digest, int]:
+        canonical = _canonical(self.model_dump(mode="json"))
+        return "sha256:" + hashlib.sha256(canonical).hexdigest(), len(canonical)
+
+    @property
     def hash(self) -> Digest:
         """SHA-256 of the canonical JSON: keys sorted, no spaces, sets in order."""
-        canonical = json.dumps(json.loads(self.model_dump_json()), sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+        return self._measured[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the canonical JSON."""
+        return self._measured[1]
 
     @property
     def never_ends(self) -> str | None:
@@ -222,6 +245,10 @@ class Policy(Frozen):
             raise PolicyError("\n".join(_explain(text, source, error))) from None
 
 
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
 SINCE_2 = (
     "min_redirections_to_warn", "relapse_step", "relapse_cap", "groups", "hold_on_self", "hold_on_others",
     "leaving_voids_warnings", "appeal_months",
@@ -245,9 +272,11 @@ def _explain(text: str, source: str, error: ValidationError) -> list[str]:
     places = _places(text)
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
-        key = str(problem["loc"][0])
+        key = str(problem["loc"][0] if problem["loc"] else problem["ctx"]["field"])
         line = f"line {places[key]}: " if key in places else ""
         told = f"{key}: {problem['msg']}" if key in Policy.model_fields else _unknown_key(key)
+        if not problem["loc"]:  # all of them together are too much, and what is said of that names the largest
+            told = problem["msg"]
         lines.append(f"{source}: {line}{told}")
     return lines
 

@@ -10,6 +10,8 @@ beside the rules, with ids that begin with `structure-`:
   conversation's id, so that one conversation might have two;
 * structure-risk: a risk raised or cleared on some branches of a tree only;
 * structure-hold: a legal hold set or released on some branches of a tree only;
+* structure-size: an event, or the policy in it, is larger than a log may take (see `domain.canonical.too_large`), since
+  edition 2;
 * structure-command: a command id that was used for two appends, or, in a database, could be used for another;
 * structure-state: a live state that is not what the log adds up to.
 
@@ -32,6 +34,7 @@ Asked for an edition, it also says what that one would say of what earlier editi
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
+from lastresort.domain.canonical import OF_ANY_LENGTH, too_large
 from lastresort.domain.events import (
     BranchedOff,
     BranchOpened,
@@ -71,6 +74,7 @@ class PlacedEntry(NamedTuple):
 
 
 _ENTRIES, _FORKS, _RISKS = range(3)  # the stages of what is found in one append
+_LONG = 100  # characters that no time of ours has
 _END = 2**63  # the place, and the append, of what is found where the log ends
 
 
@@ -251,7 +255,7 @@ class _Trees:
                 state = self.replay.states[entry.branch]
                 self.replay.states[entry.branch] = state._replace(version=entry.version)
             return
-        _, _, version, _, _, _, event, _ = entry
+        _, _, version, _, recorded_at, _, event, _ = entry
         kind = type(event)
         if kind in OF_SEVERAL_BRANCHES:
             self._shared.append((place, entry))
@@ -260,6 +264,8 @@ class _Trees:
         if not usual:
             before = self._whole(entry, before)
         edition = event.law if isinstance(event, ConversationStarted) else before.law
+        if (kind in OF_ANY_LENGTH or len(recorded_at) > _LONG) and edition > 1 and (what := too_large(entry)):
+            self._find(entry, "size", what)
         for lacks in self._lacks.get(edition, self._lacks[UNKNOWN])[kind]:
             if lacks(before, event) is not None:
                 self._locate(breach(entry, broken_by(before, event, self._law)))

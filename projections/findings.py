@@ -6,7 +6,7 @@ from typing import NamedTuple
 from lastresort.domain.events import BranchOpened, ConversationStarted, PolicyChanged, RecordedEvent
 from lastresort.domain.law import Broken, broken_by
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import EDITIONS, Frozen
+from lastresort.domain.values import EDITIONS, Frozen, with_field
 
 from .replay import Replay, Turn
 
@@ -116,7 +116,7 @@ class Hindsight:
         """Take the next event of the log, which the edition `judged_by` has judged."""
         event = recorded.event
         if isinstance(event, ConversationStarted | PolicyChanged) and event.law < self._edition:
-            recorded = recorded._replace(event=event.model_copy(update={"law": self._edition}))
+            recorded = recorded._replace(event=with_field(event, "law", self._edition))
         before = self._replay.before(recorded)
         if not isinstance(event, BranchOpened):  # a gap is the audit's to name
             before = before._replace(version=recorded.version - 1)

@@ -13,6 +13,7 @@ from lastresort.adapters.stores.rows import Entry
 from lastresort.adapters.testing import STORE_CHECKS, check_store
 from lastresort.adapters.testing.stores import LEFT
 from lastresort.application.ports import Append, EventStore, Head, NewEvent, Place
+from lastresort.domain.events import ContentErased
 
 from .service_kit import NOON
 from .stores import STORES, new_url
@@ -106,6 +107,14 @@ class WritesWordsFirst(Broken):
                 if event.sealed is not None:
                     contents[Place(event.branch, event.version)] = event.sealed
         return self.store.append(*appends)
+
+
+class WritesWhatIsTooLarge(Broken):
+    """It leaves out what it cannot keep, and says that all is well."""
+
+    def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
+        small = [a for a in appends if not any(isinstance(one.event, ContentErased) for one in a.events)]
+        return self.store.append(*small)
 
 
 class KeepsErasedWords(Broken):
@@ -237,6 +246,7 @@ SEEDED = {
     TakesVersionsTwice: "a_version_is_taken_once",
     ForgetsCommands: "a_command_is_carried_out_once",
     WritesBranchByBranch: "an_append_is_all_or_nothing",
+    WritesWhatIsTooLarge: "what_is_too_large_is_not_written",
     WritesWordsFirst: "an_append_is_all_or_nothing",
     KeepsErasedWords: "words_come_and_go_with_their_events",
     LosesWords: "words_come_and_go_with_their_events",

@@ -350,6 +350,10 @@ def test_two_processes_speak_on_a_branch_and_nothing_is_lost(kind: str, request:
 def test_an_append_of_a_megabyte_is_written(url: str) -> None:
     """Sealed words, and the events themselves. The library's own way of inserting hangs above some 0.3 MB."""
     erased = ["sha256:" + f"{number:064x}" for number in range(15_000)]
+    events = [
+        ContentErased(by=OPERATOR, contents=tuple(erased[start : start + 500]), cause=ErasureCause.LEGAL)
+        for start in range(0, 15_000, 500)
+    ]
 
     def write() -> None:
         with opened(url) as chats:
@@ -357,9 +361,10 @@ def test_an_append_of_a_megabyte_is_written(url: str) -> None:
             chat.user_turn("x" * 1_000_000)
             chats.erase_conversation("c", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
             store = chats.store
-            event = ContentErased(by=OPERATOR, contents=tuple(erased), cause=ErasureCause.LEGAL)
-            store.append(append("big", NewEvent("c", 4, event)))
-            lengths.append(len(must_be(ContentErased, store.read("b", "c")[-1].event).contents))
+            store.append(append("big", *(NewEvent("c", version, event) for version, event in enumerate(events, 4))))
+            lengths.append(
+                sum(len(must_be(ContentErased, one.event).contents) for one in store.recorded_by("c", "big"))
+            )
 
     lengths: list[int] = []
     thread = threading.Thread(target=write, daemon=True)

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from pydantic_core import to_json
 
 from lastresort.adapters.stores.codec import Encoding
-from lastresort.application.ports import Append, CommandRecorded, EventStore, NewEvent, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, EventStore, EventTooLarge, NewEvent, VersionConflict
 from lastresort.domain.canonical import canonical
 from lastresort.domain.events import EVENTS, BranchOpened, RecordedEvent, Unreadable
 from lastresort.domain.values import Frozen, Id, Version
@@ -138,7 +138,7 @@ def load_log(path: Path, store: EventStore) -> None:
     """Read a log into an empty store in memory, to look at it. It may break the law, and must be whole.
 
     Raises:
-        BadInput: a line cannot be read, or something is missing from the log.
+        BadInput: a line cannot be read, something is missing from the log, or an event is larger than a store takes.
     """
     entries = _whole_log(path)
     findings = audit(entries, read_twice=0).findings
@@ -146,7 +146,7 @@ def load_log(path: Path, store: EventStore) -> None:
         raise BadInput(
             f"{shown_path(path)}: is no whole log; `lastresort audit` says of the file what is wrong with it"
         )
-    store.import_log(_appends(entries))
+    _import(path, entries, store)
 
 
 def _whole_log(path: Path) -> list[RecordedEvent]:
@@ -168,14 +168,21 @@ def write_log(path: Path, entries: Iterable[RecordedEvent], store: EventStore) -
     """Write a log that was read from `path` into `store`, in one transaction.
 
     Raises:
-        BadInput: the store holds a branch or a command of the log already.
+        BadInput: the store holds a branch or a command of the log already, or an event is larger than it takes.
     """
     try:
-        store.import_log(_appends(entries))
+        _import(path, entries, store)
     except (VersionConflict, CommandRecorded) as error:
         raise BadInput(
             f"{shown_path(path)}: the store holds some of this log already: {error}; import it into another"
         ) from None
+
+
+def _import(path: Path, entries: Iterable[RecordedEvent], store: EventStore) -> None:
+    try:
+        store.import_log(_appends(entries))
+    except EventTooLarge as error:
+        raise BadInput(f"{shown_path(path)}: {error}") from None
 
 
 def _appends(entries: Iterable[RecordedEvent]) -> Iterator[Append]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.application.ports import Append, Head, ListRow, Place, VersionConflict
-from lastresort.domain.events import BranchOpened, ConversationEnded, EventBase, RecordedEvent, Unreadable
+from lastresort.application.ports import Append, EventTooLarge, Head, ListRow, Place, VersionConflict
+from lastresort.domain.canonical import too_large
+from lastresort.domain.events import BranchOpened, ConversationEnded, Event, EventBase, RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, is_time
 
@@ -30,6 +31,9 @@ PAGE = 1_000
 
 AT_ONCE = 100
 """Rows made into events at a time: so few that the garbage collector hardly ever sees them."""
+
+_SMALL = 2**14
+"""Bytes of a state and a time with which no event is too large."""
 
 LAST = 2**62
 """No branch, and no log, comes as far; a database takes no number of any size."""
@@ -81,6 +85,7 @@ def entries_of(
 
     Raises:
         ValueError: an id, a time or an event is malformed.
+        EventTooLarge: an event is larger than a log may take.
         VersionConflict: a branch does not begin after its prefix.
     """
     command_id, named = append.command_id, append.correlation_id
@@ -107,10 +112,18 @@ def entries_of(
                 raise VersionConflict(f"branch {branch} opens at {event.at}; version {version} does not follow that")
         if event is not before:  # what is about a whole tree is the same on each of its branches
             before, state = event, encoding.written(event)
+        if len(state[0]) + len(append.recorded_at) > _SMALL:
+            _check_size(append, branch, version, event)
         row = (branch, version, event.kind, *state, event.schema_version)
         envelope = (recorded_at, command_id, nth, correlation_id)
         entries.append(Entry(Row(*row, *envelope), begins, sealed, joins, snapshot))
     return entries
+
+
+def _check_size(append: Append, branch: str, version: int, event: Event) -> None:
+    envelope = (event.kind, append.recorded_at, append.command_id, event, append.correlation_id)
+    if what := too_large(RecordedEvent(0, branch, version, *envelope)):
+        raise EventTooLarge(f"branch {branch}, version {version}: {what}; nothing was written")
 
 
 def _is_data(value: object) -> bool:

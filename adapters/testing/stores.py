@@ -14,14 +14,23 @@ from lastresort.application.ports import (
     Append,
     CommandRecorded,
     EventStore,
+    EventTooLarge,
     Head,
     NewEvent,
     Place,
     SealedWords,
     VersionConflict,
 )
-from lastresort.domain.events import BranchedOff, BranchOpened, Event, RecordedEvent, UserLeft, UserTurnTaken
-from lastresort.domain.values import ForkCause
+from lastresort.domain.events import (
+    BranchedOff,
+    BranchOpened,
+    ContentErased,
+    Event,
+    RecordedEvent,
+    UserLeft,
+    UserTurnTaken,
+)
+from lastresort.domain.values import ErasureCause, ForkCause
 
 from .asking import USER
 from .strategies import THEN
@@ -138,6 +147,21 @@ def an_append_is_all_or_nothing(store: EventStore) -> None:
     _refuses(store, VersionConflict, _append("fine", ("b", 1)), _append("not", ("a", 1)))
     store.append(_append("both", ("b", 1), ("a", 2)))
     assert _places(list(store.recorded_by("a", "both"))) == [("b", 1), ("a", 2)], "a refused command id is used up"
+
+
+@_promise
+def what_is_too_large_is_not_written(store: EventStore) -> None:
+    store.append(_append("one", ("a", 1)))
+    large = ContentErased(by=USER, contents=(SEALED.digest,) * 900, cause=ErasureCause.LEGAL)  # some 66 kilobytes
+    _refuses(store, EventTooLarge, _append("large", ("a", 2), event=large))
+    before = list(store.log())
+    try:
+        store.import_log((_append("fine", ("b", 1)), _append("large", ("a", 2), event=large)))
+    except EventTooLarge:
+        pass
+    else:
+        raise AssertionError("it imported what it must refuse with EventTooLarge")
+    assert list(store.log()) == before, "an import of what is too large left something behind"
 
 
 @_promise
