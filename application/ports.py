@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from lastresort.domain.events import Event, RecordedEvent, Unreadable
 from lastresort.domain.state import Conversation
@@ -69,6 +69,17 @@ class ListRow(NamedTuple):
     ending: RecordedEvent | None
 
 
+class StoreError(Exception):
+    """The store cannot be opened, read or written: the message says what, where, and what to do."""
+
+
+class StoreClosed(StoreError):
+    """The store was closed before this call."""
+
+    def __init__(self) -> None:
+        super().__init__("the store was closed, by `close` or at the end of `with`; open it again")
+
+
 class VersionConflict(Exception):
     """Somebody else wrote to a branch of the append first, or it would leave a gap. Nothing was written."""
 
@@ -89,7 +100,7 @@ class EventStore(Protocol):
     """An append-only log of events in branches, and the sealed words beside it. Threads may share it.
 
     Branches belong to trees, one a conversation. A tree is the unit of consistency: an append is about one, and command
-    ids are unique within it. A store may hold them to be unique altogether, as it may find a branch without its tree.
+    ids are unique within it. Another tree may have a command of the same id.
     """
 
     def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
@@ -97,7 +108,7 @@ class EventStore(Protocol):
 
         Raises:
             VersionConflict: the first version of a branch in it is not the next one, or not free.
-            CommandRecorded: one of the command ids is in the log, in its tree at least.
+            CommandRecorded: one of the command ids is in the log, in its tree.
             EventTooLarge: `domain.canonical.too_large` says so of one of the events.
             Locked: its turn to write did not come in time.
         """
@@ -147,10 +158,7 @@ class EventStore(Protocol):
         ...
 
     def recorded_by(self, tree: str, command_id: str) -> Sequence[RecordedEvent]:
-        """Return the events that a command wrote, in log order; none if it is not in the log.
-
-        Where command ids are unique in the whole store they may be events of another tree.
-        """
+        """Return the events that a command wrote to a tree, in log order; none if it is not in the log there."""
         ...
 
     def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
@@ -338,6 +346,16 @@ Monotonic = Callable[[], float]
 """Returns seconds that never go back, from any beginning."""
 
 
+class _Closed:
+    """Stands for a port once it is closed."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise StoreClosed
+
+    def close(self) -> None:
+        """To close twice does no harm."""
+
+
 @dataclass(slots=True)
 class Ports:
     """What the application is given from outside.
@@ -371,3 +389,10 @@ class Ports:
     max_words: int = 2**20
     holds: HoldList | None = None
     annotations: Annotations | None = None
+
+    def close(self) -> None:
+        """Release the store and the vault. A call that comes later raises StoreClosed, on every engine and at once."""
+        store, vault, closed = self.store, self.vault, cast(Any, _Closed())
+        self.store = self.vault = self.snapshots = self.directory = self.holds = self.annotations = closed
+        store.close()
+        vault.close()

@@ -23,15 +23,15 @@ from lastresort.domain.values import Messages
 
 from .outcomes import CommandIdReused
 
-_LOOKED_UP = {"conversation", "content", "contents", "turn", "answers", "seen"}
+_LOOKED_UP = {"content", "contents", "turn", "answers", "seen"}
 """Fields that are looked up when a command is sent, and may be others when it is sent again."""
 
 _LEFT_OPEN = {"law", "mode"}
 """Fields of a command that says nothing of them where things are to stay as they are."""
 
 
-def check_same(command: Command, branch: str | None, events: Sequence[RecordedEvent]) -> None:
-    """Check that `events`, recorded under the id of `command`, are what it does on `branch` (None: wherever that was).
+def check_same(command: Command, branch: str, events: Sequence[RecordedEvent]) -> None:
+    """Check that `events`, recorded under the id of `command`, are what it does on `branch`.
 
     Raises:
         CommandIdReused: they are another command's.
@@ -39,7 +39,7 @@ def check_same(command: Command, branch: str | None, events: Sequence[RecordedEv
     first = events[0]
     kind = first.event.attempted if isinstance(first.event, AttemptRefused) else first.kind
     meant = BranchedOff.kind if isinstance(command, OpenBranch) else propose(command, Conversation())[0].kind
-    same = kind == meant and branch in (None, first.branch) and not _differ(command, first.event)
+    same = kind == meant and branch == first.branch and not _differ(command, first.event)
     if not (same and all(_about_the_same(command, recorded.event) for recorded in events)):
         raise reused(command, events)
 

@@ -12,7 +12,8 @@ beside the rules, with ids that begin with `structure-`:
 * structure-hold: a legal hold set or released on some branches of a tree only;
 * structure-size: an event, or the policy in it, is larger than a log may take (see `domain.canonical.too_large`), since
   edition 2;
-* structure-command: a command id that was used for two appends, or, in a database, could be used for another;
+* structure-command: a command id that was used for two appends to a tree, or whose events a database counts otherwise
+  than they stand there;
 * structure-state: a live state that is not what the log adds up to.
 
 All but positions and command ids can be checked tree by tree, so an audit can be distributed:
@@ -104,7 +105,7 @@ def audit(
 
 
 def audit_global(log: Iterable[Entry]) -> Findings:
-    """Return what is wrong with a log across its trees: gaps in its positions, and command ids that were used twice."""
+    """Return what takes the whole log to see: gaps in its positions, and command ids that a tree used twice."""
     whole = _WholeLog()
     for place, entry in enumerate(log, 1):
         whole.take(place, entry)
@@ -178,8 +179,10 @@ class _WholeLog:
         self.findings: list[LocatedFinding] = []
         self._position = 0  # of the entry before
         self._append = 0
-        self._command = ""  # that the append being read carries out
-        self._commands: dict[str, None] = {}  # no set, which the garbage collector would look through again and again
+        self._of = ("", "")  # the tree of the append being read, and the command that it carries out
+        self._trees: dict[str, str] = {}  # by branch
+        self._commands: dict[str, str] = {}  # by id, the first tree that had one of it
+        self._elsewhere: set[tuple[str, str]] = set()  # the other trees, and the id
 
     def take(self, place: int, entry: Entry) -> int:
         """Take the next entry, and return which append it is of."""
@@ -187,14 +190,31 @@ class _WholeLog:
         if entry.position != self._position:
             self._find(place, entry, "gap", f"position {entry.position} where {self._position} was to come")
             self._position = entry.position
-        if isinstance(entry, RecordedEvent) and entry.command_id != self._command:
+        if isinstance(entry, RecordedEvent) and (of := (self._tree_of(entry), entry.command_id)) != self._of:
             self._append += 1
-            self._command = entry.command_id
-            if self._command in self._commands:
-                detail = f"command id {self._command} was used by an earlier append"
+            self._of = of
+            if self._was_used(*of):
+                detail = f"command id {entry.command_id} was used by an earlier append"
                 self._find(place, entry, "command", detail)
-            self._commands[self._command] = None
         return self._append
+
+    def _tree_of(self, entry: RecordedEvent) -> str:
+        tree = self._trees.get(entry.branch)
+        if tree is None:
+            above = entry.branch
+            if isinstance(entry.event, BranchOpened):  # with which no append begins
+                above = self._of[0] if entry.command_id == self._of[1] else entry.event.parent
+            self._trees[entry.branch] = tree = self._trees.get(above, above)
+        return tree
+
+    def _was_used(self, tree: str, command: str) -> bool:
+        """Whether a tree had a command of that id before. Nearly all ids are of one tree, and cost one entry each."""
+        if (first := self._commands.get(command)) is None:
+            self._commands[command] = tree
+            return False
+        again = first == tree or (tree, command) in self._elsewhere
+        self._elsewhere.add((tree, command))
+        return again
 
     def _find(self, place: int, entry: Entry, what: str, detail: str) -> None:
         self.findings.append(LocatedFinding(self._append, _ENTRIES, place, _of_structure(entry, what, detail)))

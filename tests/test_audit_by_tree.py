@@ -111,7 +111,8 @@ def test_a_branch_in_two_trees_is_no_split(woods: Log) -> None:
 
 def test_what_takes_the_whole_log_is_found_once(woods: Log) -> None:
     """Gaps and command ids are of no tree: a worker that has one tree cannot see them."""
-    again = woods[-1]._replace(command_id=woods[0].command_id, position=len(woods) + 7)
+    first = next(one for one in woods if one.branch == woods[-1].branch)
+    again = woods[-1]._replace(command_id=first.command_id, position=len(woods) + 7)
     found = audit_global([*woods[:-1], again])
     assert [located.finding.rules for located in found] == [("structure-gap",), ("structure-command",)]
     assert {located.place for located in found} == {len(woods)}

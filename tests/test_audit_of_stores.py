@@ -84,15 +84,14 @@ def test_a_list_that_was_tampered_with_is_found(
     run("audit", url)
 
 
-def test_it_matters__the_command_would_take_effect_once_more(run: Callable[..., Result], tmp_path: Path) -> None:
-    """On SQLite, which knows it by the count alone; two appends that follow each other look like one in the log."""
-    url = f"sqlite:///{tmp_path}/log.db"
-    with opened(url) as chats:
-        done(started(chats).user_turn("Hello.", command_id="turn"))
-    in_database(url, "UPDATE stored_events SET nth = 7 WHERE command_id = 'turn'")
+def test_a_command_that_is_counted_wrongly_takes_effect_once_all_the_same(run: Callable[..., Result], url: str) -> None:
+    """A store knows it by its id and its tree."""
+    with opened(url, new_id=counting("first-")) as chats:
+        done(started(chats, "counted").user_turn("Hello.", command_id="mine"))
+    in_database(url, "UPDATE stored_events SET nth = 7 WHERE command_id = 'mine'")
     with opened(url, new_id=counting("more-")) as chats:
-        assert done(chats.chat("c").user_turn("Hello.", command_id="turn")).version == 3
-    assert found(run, url) == [("c", 2, ["structure-command"])]
+        assert done(chats.chat("counted").user_turn("Hello.", command_id="mine")).version == 2
+    assert found(run, url) == [("counted", 2, ["structure-command"])]
 
 
 def test_what_nobody_damaged_is_counted_as_it_stands(run: Callable[..., Result], url: str) -> None:

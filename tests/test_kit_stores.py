@@ -12,7 +12,7 @@ from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.rows import Entry
 from lastresort.adapters.testing import STORE_CHECKS, check_store
 from lastresort.adapters.testing.stores import LEFT
-from lastresort.application.ports import Append, EventStore, Head, NewEvent, Place
+from lastresort.application.ports import Append, CommandRecorded, EventStore, Head, NewEvent, Place
 from lastresort.domain.events import ContentErased
 
 from .service_kit import NOON
@@ -80,6 +80,17 @@ class ForgetsCommands(Broken):
     class Store(MemoryStore):
         def _check_commands(self, entries: Sequence[Entry]) -> None:
             pass
+
+    make = Store
+
+
+class HoldsIdsUniqueInTheStore(Broken):
+    """A command is refused, since another conversation has one of its id."""
+
+    class Store(MemoryStore):
+        def _check_commands(self, entries: Sequence[Entry]) -> None:
+            if {entry.row.command_id for entry in entries} & {command for _, command in self._commands}:
+                raise CommandRecorded
 
     make = Store
 
@@ -245,6 +256,7 @@ SEEDED = {
     AcceptsGaps: "versions_have_no_gaps",
     TakesVersionsTwice: "a_version_is_taken_once",
     ForgetsCommands: "a_command_is_carried_out_once",
+    HoldsIdsUniqueInTheStore: "two_trees_may_each_have_a_command_of_one_id",
     WritesBranchByBranch: "an_append_is_all_or_nothing",
     WritesWhatIsTooLarge: "what_is_too_large_is_not_written",
     WritesWordsFirst: "an_append_is_all_or_nothing",
@@ -278,7 +290,7 @@ def test_a_store_that_breaks_a_promise_is_told_which(store: type[Broken], promis
         except Exception:
             failed.append(name)
     assert promise in failed
-    assert len(failed) <= 3, failed
+    assert len(failed) <= 5, failed
     with pytest.raises(AssertionError, match=f"^the store breaks a promise: {failed[0].replace('_', ' ')}: "):
         check_store(store)
 

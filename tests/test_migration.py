@@ -1,11 +1,14 @@
 """Tables of an earlier version are brought up to date, and the log stays as it is."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from lastresort import Conversations, Page
+from lastresort import CommandIdReused, Conversations, Page
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.stores.derived import LISTS
 from lastresort.adapters.stores.rows import WRITTEN
@@ -14,7 +17,7 @@ from lastresort.adapters.upkeep.migration import migrate
 from lastresort.projections import audit
 
 from .operations_kit import _apart, checks, in_database, kind, logged, opened, run, said, story, url, wrong
-from .stores import abused, long, new_url, started, store_of, versions
+from .stores import abused, done, long, new_url, started, store_of, versions
 
 __all__ = ["_apart", "kind", "url"]
 
@@ -42,6 +45,58 @@ def as_of_version_1(url: str) -> None:
             f"CREATE FUNCTION write_event({arguments}) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
         ]
     in_database(url, *statements)
+
+
+def as_of_version_2(url: str) -> None:
+    """Make the tables what they were in version 2: ids of commands are unique in the store."""
+    statements = ["UPDATE meta SET value = '2' WHERE name = 'schema'"]
+    if url.startswith("sqlite"):
+        columns = f"(rowid, {WRITTEN})"
+        statements += [
+            "DROP INDEX endings_of_branches",
+            "DROP INDEX events_of_commands",
+            "ALTER TABLE stored_events RENAME TO later",
+            "CREATE TABLE stored_events (rowid INTEGER PRIMARY KEY, originator_id TEXT NOT NULL, "
+            "originator_version INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL, digest BLOB, "
+            "schema_version INTEGER, recorded_at, command_id TEXT, nth INTEGER, correlation_id TEXT, "
+            "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
+            f"INSERT INTO stored_events {columns} SELECT {columns[1:-1]} FROM later",
+            "DROP TABLE later",
+            "CREATE INDEX endings_of_branches ON stored_events (originator_id) WHERE topic = 'ConversationEnded'",
+        ]
+    else:
+        statements += ["DROP INDEX events_of_commands", "ALTER TABLE stored_events ADD UNIQUE (command_id, nth)"]
+    in_database(url, *statements)
+
+
+def test_tables_of_version_2_are_brought_up_to_date(url: str) -> None:
+    """In them a command's id was unique in the store: the log stays as it is, and two trees may use one id since."""
+    before = logged(url)
+    with opened(url) as chats:
+        pages, said_before = [chats.page(which) for which in LISTS], said(url)
+    as_of_version_2(url)
+    with pytest.raises(StoreError, match=r"of version 2, .* run `lastresort migrate URL`"):
+        logged(url)
+    assert (migrate(url).before, logged(url), said(url), wrong(url)) == (2, before, said_before, set())
+    with opened(url) as chats:
+        assert [chats.page(which) for which in LISTS] == pages
+        for branch in ("new", "newer"):
+            done(started(chats, branch).user_turn("Hello.", command_id="k"))
+        with pytest.raises(CommandIdReused):
+            chats.chat("new").leave(command_id="k")
+    assert wrong(url) == set()
+    assert "endings_of_branches" in indexes(url)
+    assert "events_of_commands" in indexes(url)
+
+
+def indexes(url: str) -> set[str]:
+    """The names of the indexes of a store."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'index'"
+    if url.startswith("postgresql"):
+        with psycopg.connect(url) as connection:
+            return {name for (name,) in connection.execute("SELECT indexname FROM pg_indexes").fetchall()}
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
+        return {name for (name,) in file.execute(query).fetchall()}
 
 
 def pages_of(chats: Conversations) -> list[Page]:
@@ -109,7 +164,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "told"),
     [
-        (f"'{SCHEMA + 1}'", "of version 3, .* later version"),
+        (f"'{SCHEMA + 1}'", "of version 4, .* later version"),
         ("'x'", "of version x"),
         (None, "its table meta, or the version of the tables that stood in it, is gone"),
     ],

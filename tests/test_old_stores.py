@@ -1,8 +1,9 @@
 """A store that an earlier version of this program made opens, reads, audits and goes on.
 
 `golden/stores/log.db` and its keys were made on 28 November 2026 by commit 14a65fa, before the rooms of the house were
-moved: an ending on each ground, a branch, a hold over two branches, erased words, a conversation whose key is gone, and
-one long enough for snapshots. Their master key is that of the tests.
+moved and before two conversations could use one command id: an ending on each ground, a branch, a hold over two
+branches, erased words, a conversation whose key is gone, and one long enough for snapshots. Their master key is that of
+the tests.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from lastresort import Conversations, open_conversations
+from lastresort import Conversations, StoreError, open_conversations
 from lastresort.adapters.importers.log_file import export_line
 from lastresort.adapters.stores.derived import INDEX
 from lastresort.adapters.upkeep.audited import wrong_counts, wrong_snapshots
@@ -32,11 +33,24 @@ EXPORTED = "84b65d048db097a4a66671d90424b9834875954e23774359d092e38771cce89c"
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def as_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("LASTRESORT_MASTER_KEY", MASTER_KEY)
     for path in GOLDEN.iterdir():
         shutil.copy(path, tmp_path)
     return f"sqlite:///{tmp_path}/log.db"
+
+
+@pytest.fixture
+def url(as_made: str) -> str:
+    """Of its tables, which are of version 2, brought up to date."""
+    migrate(as_made, snapshots=False)
+    return as_made
+
+
+def test_it_says_what_to_do_first(as_made: str) -> None:
+    with pytest.raises(StoreError, match=r"of version 2, .* back it up, and run `lastresort migrate URL`"):
+        open_conversations(as_made)
+    assert migrate(as_made, snapshots=False)[:2] == (2, 3)
 
 
 @pytest.fixture
@@ -108,6 +122,8 @@ def test_in_postgresql_its_owner_makes_the_index(postgresql: Callable[[], str]) 
 def test_an_index_that_it_lacks_is_made_by_someone_who_may(url: str) -> None:
     """Someone who may not write, here for a lock that another program holds, reads all of it nonetheless."""
     path = url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as owner:
+        owner.execute(f"DROP INDEX {INDEX}")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with closing(open_conversations(f"{url}?deadline=0.05")) as conversations:

@@ -99,12 +99,13 @@ def test_a_conversation_exists_once(chats: Conversations, chat: Chat) -> None:
     assert len(whole_log(chats)) == 1
 
 
-def test_a_start_with_the_id_of_another_command(chats: Conversations, chat: Chat) -> None:
+def test_a_start_with_the_id_of_a_command_of_another_conversation(chats: Conversations, chat: Chat) -> None:
+    """It is no other command there: ids are unique in a tree."""
     done(chat.user_turn("hello", command_id="turn"))
-    with pytest.raises(CommandIdReused, match="command id turn was used in another conversation"):
-        chats.start(model="m", command_id="turn")
-    with pytest.raises(CommandIdReused, match="command id start was used in another conversation"):
-        chats.start(model="m", conversation="another", command_id="start")
+    assert chats.start(model="m", command_id="turn").state.version == 1
+    assert chats.start(model="m", conversation="another", command_id="start").branch == "another"
+    with pytest.raises(CommandIdReused, match="command id start was used for ConversationStarted on branch another"):
+        chats.start(model="other", conversation="another", command_id="start")
 
 
 def test_a_malformed_argument_is_named(chats: Conversations) -> None:

@@ -254,7 +254,7 @@ def test_a_branch_exists_once_however_long_it_is(chats: Conversations, chat: Cha
 
 
 def test_a_fork_is_of_the_parent_that_it_names(chats: Conversations, chat: Chat) -> None:
-    """That one is asked, and recorded; sent again with another it is another command."""
+    """That one is asked, and recorded; with another, of another conversation, it is another command."""
     talk(chat, "a", "A")
     other = chats.start(model="m", conversation="other", command_id="start-other")
     talk(other, "b", "B")
@@ -265,7 +265,7 @@ def test_a_fork_is_of_the_parent_that_it_names(chats: Conversations, chat: Chat)
     )
     assert chats.state("child").parent == "other"
     assert set(chats.tree("child")) == {"other", "child"}
-    with pytest.raises(CommandIdReused):
+    with pytest.raises(ValueError, match="branch child exists"):
         chats.service.fork(
             OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT), "c", child="child"
         )

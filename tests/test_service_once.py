@@ -84,7 +84,7 @@ def test_a_refusal_without_a_trace_may_be_tried_again(chats: Conversations, chat
 
 
 def test_a_command_id_names_one_command(chats: Conversations, chat: Chat) -> None:
-    """An id that was used for another kind of command, or on another branch, is refused loudly."""
+    """An id that was used for another kind of command, or on another branch of the tree, is refused loudly."""
     talk(chat, "hello")
     done(chat.leave(command_id="mine"))
     with pytest.raises(CommandIdReused, match="command id mine was used for UserLeft on branch root"):
@@ -92,9 +92,10 @@ def test_a_command_id_names_one_command(chats: Conversations, chat: Chat) -> Non
     with pytest.raises(CommandIdReused, match="command id mine was used for UserLeft on branch root"):
         chat.assistant_turn("hello", command_id="mine")
     with pytest.raises(CommandIdReused):
-        chats.start(model="m", conversation="two").leave(command_id="mine")
-    with pytest.raises(CommandIdReused):
         chat.edit(2, "hi", command_id="mine")
+    with pytest.raises(CommandIdReused):
+        must_be(Chat, chat.edit(2, "hi")).leave(command_id="mine")
+    done(chats.start(model="m", conversation="two").leave(command_id="mine"))
 
 
 def test_a_refused_command_does_not_borrow_the_id_of_another(chats: Conversations, chat: Chat) -> None:

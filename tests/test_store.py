@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lastresort import StoreError
+from lastresort import Chat, CommandIdReused, StoreError
 from lastresort.adapters.opening import Store, open_store
 from lastresort.adapters.stores.rows import Entry, Row
+from lastresort.adapters.upkeep.audited import wrong_counts
 from lastresort.application.ports import Append, CommandRecorded, NewEvent, Place, SealedWords, VersionConflict
 from lastresort.domain.commands import RaiseRisk
 from lastresort.domain.events import (
@@ -23,8 +24,9 @@ from lastresort.domain.events import (
     Unreadable,
     UserTurnTaken,
 )
-from lastresort.domain.values import About, ErasureCause
+from lastresort.domain.values import About, ErasureCause, ForkCause
 from lastresort.projections import audit
+from lastresort.projections.audit import audit_global, audit_tree, by_tree, merge
 
 from .narrow import must_be
 from .service_kit import done
@@ -38,6 +40,9 @@ SEALED = [SealedWords("sha256:" + digit * 64, f"sealed {digit}".encode()) for di
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest) -> str:
     return new_url(request.param, request)
+
+
+FORK = BranchOpened(by=USER, conversation="b", parent="b", at=1, cause=ForkCause.EDIT, risks=())
 
 
 def said(sealed: SealedWords = SEALED[0]) -> UserTurnTaken:
@@ -185,26 +190,66 @@ def test_the_branches_of_a_tree_are_written_to_at_once_or_not_at_all(store: Stor
 def test_a_command_is_recorded_once(store: Store) -> None:
     """A second append by it is refused as such, on another branch too, and writes nothing."""
     store.append(append("once", *placed("b", 1)))
-    for events in (placed("b", 1), placed("b", 2), placed("other", 1)):
+    store.append(append("more", *placed("b", 2)))
+    for events in (placed("b", 1), placed("b", 3), placed("other", 2, event=FORK)):
         with pytest.raises(CommandRecorded):
-            store.append(append("once", worded("words", 1, SEALED[0]), *events))
-    assert places(store.log()) == [(1, "b", 1)]
+            store.append(append("once", *events, worded("words", 1, SEALED[0])))
+    assert places(store.log()) == [(1, "b", 1), (2, "b", 2)]
     assert store.contents([Place("words", 1)]) == {}
+
+
+def test_two_conversations_may_use_one_command_id(url: str) -> None:
+    """Each has its own command of that id, once, wherever in its tree; neither hears of the other."""
+    with opened(url) as chats:
+        one, other = started(chats, "one"), started(chats, "other")
+        for chat, words in ((one, "Hello."), (other, "Good day.")):
+            first, again = (done(chat.user_turn(words, command_id="k")) for _ in range(2))
+            assert first.events[0][1:] == again.events[0][1:]
+            assert first.version == 2
+            assert first.events[0].branch == chat.branch
+            child = must_be(Chat, chat.edit(2, "Good evening.", child=f"{chat.branch}-2", command_id="fork"))
+            assert must_be(Chat, chat.edit(2, "Good evening.", command_id="fork")).branch == child.branch
+            done(child.leave(command_id="leave"))
+        with pytest.raises(CommandIdReused, match="used for UserLeft on branch other-2"):
+            other.raise_risk(command_id="leave")
+        report = audit(chats.store.entries())
+        assert report.findings == ()
+        assert report == merge(audit_global(chats.store.entries()), map(audit_tree, by_tree(chats.store.entries())))
+        assert wrong_counts(chats) == ()
+        assert chats.start(model="m", conversation="third", command_id="k").branch == "third"
+
+
+def test_two_conversations_may_use_one_command_id_at_once(url: str) -> None:
+    """Whichever comes first: there is nothing between them."""
+    with opened(url) as chats:
+        trees = [started(chats, f"c{number}") for number in range(8)]
+        together = threading.Barrier(len(trees))
+
+        def speak(chat: Chat) -> None:
+            together.wait()
+            done(chat.user_turn("Hello.", command_id="k"))
+
+        threads = [threading.Thread(target=speak, args=(chat,)) for chat in trees]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [chat.state.version for chat in trees] == [2] * len(trees)
 
 
 def test_what_a_command_wrote_is_found_by_its_id(store: Store) -> None:
     """All of its events on every branch, and none of the others between them."""
-    store.append(append("before", *placed("b", 1), *placed("a", 1)))
-    wrote = store.append(append("it", *placed("a", 2, 3), *placed("b", 2)))
-    store.append(append("after", *placed("a", 4), *placed("b", 3)))
+    store.append(append("before", *placed("b", 1), *placed("a", 2, event=FORK)))
+    wrote = store.append(append("it", *placed("a", 3, 4), *placed("b", 2)))
+    store.append(append("after", *placed("a", 5), *placed("b", 3)))
     assert {entry[1:] for entry in store.recorded_by("b", "it")} == {entry[1:] for entry in wrote}
     assert store.recorded_by("b", "nobody") == []
 
 
 def test_what_a_command_wrote_comes_in_the_order_of_the_log(store: Store) -> None:
     """The branch that a command was sent to comes first, whatever its name."""
-    store.append(append("it", *placed("z", 1), *placed("a", 1)))
-    assert [entry.branch for entry in store.recorded_by("b", "it")] == ["z", "a"]
+    store.append(append("it", *placed("b", 1), *placed("a", 2, event=FORK)))
+    assert [entry.branch for entry in store.recorded_by("b", "it")] == ["b", "a"]
 
 
 def test_a_command_delivered_twice_is_answered_twice_the_same(url: str) -> None:

@@ -26,6 +26,10 @@ INDEX = "branches_of_a_tree"
 ENDINGS = "endings_of_branches"
 """An index of the few events that are endings, so that no snapshot need be believed about them; made as that one is."""
 
+COMMANDS = "events_of_commands"
+"""An index of the log by command. It is not unique: two trees may each have a command of the same id."""
+
+MAKE_COMMANDS = f"CREATE INDEX IF NOT EXISTS {COMMANDS} ON {{events}} (command_id)"
 MAKE_ENDINGS = f"CREATE INDEX IF NOT EXISTS {ENDINGS} ON {{events}} (originator_id) WHERE topic = '{ENDS}'"
 
 TABLES = (
@@ -39,12 +43,15 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}snapshots (originator_id text, originator_version {integer}, "
     "data {bytes} NOT NULL, PRIMARY KEY (originator_id, originator_version)) {clustered}",
 )
+_BEGAN = f"""
+    SELECT e.{{position}} AS position, f.branch,
+            CASE WHEN e.topic = '{BranchOpened.kind}' THEN {{conversation}} END AS joins
+        FROM (SELECT originator_id AS branch, min(originator_version) AS version FROM {{events}}
+            GROUP BY originator_id) AS f
+        JOIN {{events}} e ON e.originator_id = f.branch AND e.originator_version = f.version
+"""
 _FROM_THE_LOG = f"""
-    WITH firsts AS (SELECT originator_id AS branch, min(originator_version) AS version FROM {{events}}
-            GROUP BY originator_id),
-        began AS (SELECT e.{{position}} AS position, f.branch,
-                CASE WHEN e.topic = '{BranchOpened.kind}' THEN {{conversation}} END AS joins
-            FROM firsts f JOIN {{events}} e ON e.originator_id = f.branch AND e.originator_version = f.version),
+    WITH began AS ({_BEGAN}),
         rooted AS (SELECT b.position, b.branch, b.joins,
                 CASE WHEN b.joins IS NULL THEN b.position ELSE coalesce(r.position, 0) END AS root
             FROM began b LEFT JOIN began r ON r.branch = b.joins),
@@ -54,6 +61,24 @@ _FROM_THE_LOG = f"""
             OR position IN (SELECT root FROM rooted WHERE joins IS NOT NULL) THEN 1 ELSE 0 END AS branched
         FROM rooted LEFT JOIN endings ON endings.branch = rooted.branch
 """
+
+
+def tree_of(branch: str) -> str:
+    """Return the expression for the tree of a branch, as what began it says; null if it has not begun."""
+    return (
+        f"(SELECT CASE WHEN e.topic = '{BranchOpened.kind}' THEN {{conversation}} ELSE e.originator_id END "
+        f"FROM {{events}} e WHERE e.originator_id = {branch} ORDER BY e.originator_version LIMIT 1)"
+    )
+
+
+def of_command(command: str, tree: str) -> str:
+    """Return the condition that an event `k` is of a command in a tree.
+
+    Where nobody can tell the event's tree, it is this one: a command is rather refused than carried out twice.
+    """
+    return f"k.command_id = {command} AND coalesce({tree_of('k.originator_id')}, {tree}) = {tree}"
+
+
 REBUILD = (("DELETE FROM {schema}branches", ()), (f"INSERT INTO {{schema}}branches {_FROM_THE_LOG}", ()))
 """Statements that make the lists again."""
 
@@ -70,6 +95,16 @@ WRONGLY_LISTED = (
     f"FROM {_DIFFERING} LEFT JOIN {{events}} e ON e.{{position}} = differing.position ORDER BY differing.position"
 )
 """Where those of them begin: the position in the log, and the branch and version, null if no event stands there."""
+
+MISCOUNTED = (
+    "SELECT e.originator_id, e.originator_version FROM (SELECT min(position) AS first FROM "
+    "(SELECT l.{position} AS position, l.command_id, l.nth, coalesce(b.joins, b.branch) AS tree "
+    f"FROM {{events}} l JOIN ({_BEGAN}) AS b ON b.branch = l.originator_id WHERE l.command_id IS NOT NULL) AS one "
+    "GROUP BY tree, command_id HAVING coalesce(min(nth), -1) <> 0 "
+    "OR count(nth) <> count(*) OR min(position - nth) <> max(position - nth)) AS wrong "
+    "JOIN {events} e ON e.{position} = wrong.first ORDER BY wrong.first"
+)
+"""Where the events of those commands begin that are not counted from 0, as they stand in the log."""
 
 Statement = tuple[str, Sequence[Any]]
 

@@ -44,7 +44,7 @@ class MemoryStore(POPOApplicationRecorder):
         self._encoding = encoding or Encoding()
         self._rows: list[Row | None] = []  # beside the library's events; None beside one that the library inserted
         self._contents: dict[Place, bytes] = {}
-        self._commands: dict[str, list[int]] = {}  # the positions of what each of them wrote
+        self._commands: dict[tuple[str, str], list[int]] = {}  # by tree and id, the positions of what each wrote
         self._branches: dict[int, BranchRow] = {}
         self._snapshots: dict[str, dict[int, bytes]] = {}
         self._commits = Commits()
@@ -94,7 +94,8 @@ class MemoryStore(POPOApplicationRecorder):
 
     def _check_commands(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if entry.row.command_id in self._commands:
+            command = self._tree(entry.row.branch, entry.joins), entry.row.command_id
+            if entry.row.nth == 0 and command in self._commands:
                 raise CommandRecorded(entry.row.command_id)
 
     def _check_versions(self, entries: Sequence[Entry]) -> None:
@@ -116,7 +117,8 @@ class MemoryStore(POPOApplicationRecorder):
         positions = super()._update_table(stored_events, **kwargs)
         self._rows += [entry.row for entry in entries] or [None] * len(stored_events)
         for position, entry in zip(positions or (), entries, strict=False):
-            self._commands.setdefault(entry.row.command_id, []).append(position)
+            command = self._tree(entry.row.branch, entry.joins), entry.row.command_id
+            self._commands.setdefault(command, []).append(position)
             if entry.sealed is not None:
                 self._contents[Place(entry.row.branch, entry.row.version)] = entry.sealed
             if entry.snapshot is not None:
@@ -133,6 +135,10 @@ class MemoryStore(POPOApplicationRecorder):
         elif entry.row.kind == ENDS and (first := self._first(entry.row.branch)) in self._branches:
             ended = self._branches[first].ended
             self._branches[first] = self._branches[first]._replace(ended=ended or position)
+
+    def _tree(self, branch: str, joins: str | None) -> str:
+        """The tree of a branch that stands in the log, or begins now and joins one."""
+        return joins or self.tree_of(branch) or branch
 
     def _first(self, branch: str) -> int:
         """The position of what began a branch, 0 if there is none."""
@@ -209,7 +215,7 @@ class MemoryStore(POPOApplicationRecorder):
     def recorded_by(self, tree: str, command_id: str) -> Sequence[RecordedEvent]:
         """Return the events that a command wrote. See `application.ports.EventStore`."""
         with self._database_lock:
-            return self._read(*self._commands.get(command_id, ()))
+            return self._read(*self._commands.get((tree, command_id), ()))
 
     def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
         """Return sealed words. See `application.ports.EventStore`."""

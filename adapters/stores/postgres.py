@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 import psycopg
 from eventsourcing import postgres as library  # its factory is not named here: the library takes a module to have one
+from eventsourcing.persistence import ConnectionPoolClosedError
 from eventsourcing.postgres import PostgresDatastore
 from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
@@ -136,8 +137,8 @@ class PostgresStore(SQLStore, PostgresRecorder):
         """Return the position of `entry` if it is in the log: the answer to the append that wrote it was lost."""
         rows = self._rows(
             "SELECT {position}, originator_id, originator_version, topic, state FROM {events} "
-            "WHERE command_id = %s ORDER BY nth LIMIT 1",
-            entry.row.command_id,
+            "WHERE originator_id = %s AND originator_version = %s AND command_id = %s",
+            *(entry.row.branch, entry.row.version, entry.row.command_id),
         )
         return int(rows[0][0]) if rows and rows[0][1:] == tuple(entry.row[:4]) else None
 
@@ -203,13 +204,15 @@ class PostgresStore(SQLStore, PostgresRecorder):
         once, by its command's id, and who sent it learns that it was recorded.
         """
         until = time.monotonic() + self.deadline if until is None else until
+        if self._closed:
+            raise ConnectionPoolClosedError
         while True:
             try:
                 return self._once(act, until)
             except (errors.LockNotAvailable, errors.QueryCanceled):
                 raise
             except (psycopg.OperationalError, psycopg.InterfaceError):
-                if time.monotonic() > until:
+                if self._closed or time.monotonic() > until:
                     raise
                 self.datastore.pool.check()  # has it drop the other connections that were lost
                 time.sleep(0.01)

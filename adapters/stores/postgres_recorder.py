@@ -82,6 +82,8 @@ class PostgresRecorder(PostgresApplicationRecorder):
             connection.execute(
                 self._composed(f"DROP FUNCTION IF EXISTS {{schema}}.write_event({', '.join(ARGUMENTS_1)})")
             )
+        once = f'"{self.events_table_name}_command_id_nth_key"'  # by which ids were unique in the store, before 3
+        connection.execute(self._composed(f"ALTER TABLE {{schema}}.{{events}} DROP CONSTRAINT IF EXISTS {once}"))
         for statement in self.sql_create_statements:
             connection.execute(statement)
         for rebuild, _ in REBUILD:

@@ -6,7 +6,7 @@ import psycopg
 
 from lastresort.adapters.databases.errors import StoreError
 
-from .derived import MAKE_ENDINGS, TABLES, in_postgres
+from .derived import MAKE_COMMANDS, MAKE_ENDINGS, TABLES, in_postgres, of_command, tree_of
 from .rows import ENDS
 from .schema import SCHEMA, check_schema, tables_of
 
@@ -24,16 +24,17 @@ where it has to be: on the server's disk, and on that of its synchronous standby
 from, shows what it has."""
 
 TAKEN, RECORDED = "LR001", "LR002"  # what our function raises
+_HERE = f"CASE WHEN begins THEN coalesce(joins, branch) ELSE coalesce({tree_of('branch')}, branch) END"
+_RECORDED = in_postgres(of_command("command", f"({_HERE})"))
 MADE = (
     "CREATE TABLE IF NOT EXISTS {schema}.{events} (notification_id bigint NOT NULL UNIQUE, "
     "originator_id text NOT NULL, originator_version bigint NOT NULL, topic text NOT NULL, state bytea NOT NULL, "
     "digest bytea, schema_version int, recorded_at text, command_id text, nth int, correlation_id text, "
-    "PRIMARY KEY (originator_id, originator_version), "
-    "UNIQUE (command_id, nth))",
+    "PRIMARY KEY (originator_id, originator_version))",
     "CREATE TABLE IF NOT EXISTS {schema}.contents (position bigint PRIMARY KEY, data bytea NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.meta (name text PRIMARY KEY, value text NOT NULL)",
     f"INSERT INTO {{schema}}.meta VALUES ('schema', '{SCHEMA}') ON CONFLICT DO NOTHING",
-    *(in_postgres(statement) for statement in (*TABLES, MAKE_ENDINGS)),
+    *(in_postgres(statement) for statement in (*TABLES, MAKE_ENDINGS, MAKE_COMMANDS)),
     # A volatile function sees what was committed before each of its statements, hence all that others wrote before they
     # let go of the lock. `begins` is null for an event that is to be written as it is. What is checked is part of the
     # insert, as each statement takes a tenth of the time of all; what was refused, and why, is looked up only then.
@@ -51,12 +52,12 @@ MADE = (
             SELECT coalesce((SELECT e.notification_id FROM {{schema}}.{{events}} e ORDER BY 1 DESC LIMIT 1), 0) + 1,
                 branch, version, kind, state, digest, schema_version, recorded_at, command, nth, correlation
             WHERE begun IS NOT TRUE
-                AND (nth <> 0 OR NOT EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.command_id = command))
+                AND (nth <> 0 OR NOT EXISTS (SELECT 1 FROM {{schema}}.{{events}} k WHERE {_RECORDED}))
                 AND (begins IS DISTINCT FROM false OR EXISTS (SELECT 1 FROM {{schema}}.{{events}} e
                     WHERE e.originator_id = branch AND e.originator_version = version - 1))
             RETURNING notification_id INTO place;
         IF place IS NULL THEN
-            IF nth = 0 AND EXISTS (SELECT 1 FROM {{schema}}.{{events}} e WHERE e.command_id = command) THEN
+            IF nth = 0 AND EXISTS (SELECT 1 FROM {{schema}}.{{events}} k WHERE {_RECORDED}) THEN
                 RAISE EXCEPTION USING ERRCODE = '{RECORDED}', MESSAGE = command;
             END IF;
             RAISE EXCEPTION USING ERRCODE = '{TAKEN}', MESSAGE = 'branch ' || branch

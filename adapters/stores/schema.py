@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the tables. A store of another version is migrated, or refused with the reason.
 
-1 had no `branches` and no `snapshots`.
+1 had no `branches` and no `snapshots`. In 2 the id of a command was unique in the store, and not in its tree.
 """
 
 _FROM_THE_LOG = ("branches", "snapshots")

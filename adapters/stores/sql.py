@@ -9,7 +9,7 @@ from lastresort.application.ports import Append, Head, List, ListRow, Place
 from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, unpacked
-from .derived import LISTS, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement
+from .derived import LISTS, MISCOUNTED, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement, of_command
 from .rows import (
     AT_ONCE,
     ENDS,
@@ -175,9 +175,12 @@ class SQLStore(ABC):
 
     def recorded_by(self, tree: str, command_id: str) -> Sequence[RecordedEvent]:
         """Return the events that a command wrote. See `application.ports.EventStore`."""
-        if not is_id(command_id):
+        if not (is_id(command_id) and is_id(tree)):
             return ()
-        rows = self._read(f"SELECT {{position}}, {READ} FROM {{events}} WHERE command_id = %s ORDER BY nth", command_id)
+        rows = self._read(
+            f"SELECT {{position}}, {READ} FROM {{events}} k WHERE {of_command('%s', '%s')} ORDER BY nth",
+            *(command_id, tree, tree),
+        )
         return readable(self._encoding.entries(rows))
 
     def contents(self, places: Iterable[Place]) -> dict[Place, bytes]:
@@ -322,17 +325,8 @@ class SQLStore(ABC):
     # --- upkeep ---------------------------------------------------------------------------------------------------
 
     def miscounted(self) -> list[tuple[str, int]]:
-        """Return where the events of those commands begin that are not counted from 0, as they stand in the log.
-
-        By that count a command that comes again is known.
-        """
-        rows = self._read(
-            "SELECT originator_id, originator_version FROM (SELECT min({position}) AS first FROM {events} "
-            "WHERE command_id IS NOT NULL GROUP BY command_id HAVING coalesce(min(nth), -1) <> 0 "
-            "OR count(nth) <> count(*) OR min({position} - nth) <> max({position} - nth)) AS wrong "
-            "JOIN {events} e ON e.{position} = wrong.first ORDER BY wrong.first"
-        )
-        return [(str(branch), int(version)) for branch, version in rows]
+        """Return where the events of those commands begin that are not counted from 0, as they stand in the log."""
+        return [(str(branch), int(version)) for branch, version in self._read(MISCOUNTED)]
 
     def newest(self) -> str | None:
         """Return the time that the newest event bears, None if there is no event."""

@@ -1,19 +1,20 @@
 """The log in an SQLite file.
 
 A write takes the write lock at once (`BEGIN IMMEDIATE`), and checks what it must while it writes: that a branch goes on
-where it stands is a condition of the insert, that a command takes effect once a unique index. Writes go through one
+where it stands, and that a command takes effect once in its tree, are conditions of the insert. Writes go through one
 connection, those that wait share a transaction; reads go through the library's pool.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from eventsourcing import sqlite as library  # its factory is not named here: the library takes a module to have one
+from eventsourcing.persistence import ConnectionPoolClosedError
 from eventsourcing.sqlite import SQLiteDatastore
 
 from lastresort.adapters.databases.errors import StoreError, not_durable, reached
@@ -23,7 +24,7 @@ from lastresort.adapters.databases.sqlite import connect, truncate_log
 from lastresort.application.ports import Append, CommandRecorded, Place, VersionConflict
 
 from .codec import Encoding, packed
-from .derived import Statement, in_sqlite
+from .derived import Statement, in_sqlite, of_command, tree_of
 from .groups import GroupCommit, Job
 from .rows import ENDS, WRITTEN, Entry, Row, checked_places, conflict, entries_of
 from .signal import Commits
@@ -56,11 +57,17 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
         # would make a table of its own for each row, since it reads what it writes to: half as long again.
         insert = f"INSERT INTO {table} ({WRITTEN}) VALUES (?1,{{}},?3,?4,?5,?6,?7,?8,?9,?10)"
         exists = f"EXISTS (SELECT 1 FROM {table} WHERE originator_id=?1"
+        follows = f"{exists} AND originator_version=?2-1)"
+        once = f"(?9<>0 OR NOT EXISTS (SELECT 1 FROM {table} WHERE command_id=?8))"  # in any tree: nearly always so
         self._begin = insert.format(f"CASE WHEN NOT {exists}) THEN ?2 END")
-        self._follow = insert.format(f"CASE WHEN {exists} AND originator_version=?2-1) THEN ?2 END")
+        self._follow_once = insert.format(f"CASE WHEN {follows} AND {once} THEN ?2 END")
+        self._follow = insert.format(f"CASE WHEN {follows} THEN ?2 END")
+        self._tree_of = in_sqlite(f"SELECT {tree_of('?')}", table)
+        self._recorded = in_sqlite(f"SELECT 1 FROM {{events}} k WHERE {of_command('?1', '?2')} LIMIT 1", table)
         self._group = GroupCommit(self._commit, self.datastore.settings.deadline)
         self._writer: sqlite3.Connection | None = None
         self._opening = Lock()
+        self._closed = False
         self._residue = False  # words that were erased may still be in the write-ahead log
         self._commits = Commits()
 
@@ -157,13 +164,12 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             return many
         execute, first = cursor.execute, 0
         for row, begins, sealed, joins, snapshot in entries:
+            if begins and row.nth == 0:
+                self._check_command(execute, row, joins or row.branch)
             try:
-                position = execute(self._begin if begins else self._follow, row).lastrowid
+                position = execute(self._begin if begins else self._follow_once, row).lastrowid
             except sqlite3.IntegrityError:
-                known = f"SELECT 1 FROM {self.events_table_name} WHERE command_id=?"
-                if row.nth == 0 and execute(known, (row.command_id,)).fetchone():
-                    raise CommandRecorded(row.command_id) from None
-                raise conflict(row, begins) from None
+                position = self._insert_after_all(execute, row, begins)
             assert position is not None
             if sealed is not None:
                 execute("INSERT INTO contents VALUES (?,?)", (position, sealed))
@@ -174,6 +180,18 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             first = first or position
         return first
 
+    def _insert_after_all(self, execute: Callable[..., sqlite3.Cursor], row: Row, begins: bool) -> int | None:
+        """Write a row that was refused only because another tree has a command of its id, or say what refuses it."""
+        if not begins and row.nth == 0:
+            self._check_command(execute, row, str(execute(self._tree_of, (row.branch,)).fetchone()[0] or row.branch))
+            with suppress(sqlite3.IntegrityError):
+                return execute(self._follow, row).lastrowid
+        raise conflict(row, begins)
+
+    def _check_command(self, execute: Callable[..., sqlite3.Cursor], row: Row, tree: str) -> None:
+        if execute(self._recorded, (row.command_id, tree)).fetchone():
+            raise CommandRecorded(row.command_id)
+
     def _insert_many(self, cursor: sqlite3.Cursor, entries: Sequence[Entry]) -> int | None:
         """Write entries that are rows and nothing else, as a risk's are, one on each branch of a tree.
 
@@ -183,7 +201,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             return None
         cursor.execute("SAVEPOINT many")
         try:
-            cursor.executemany(self._follow, [entry.row for entry in entries])
+            cursor.executemany(self._follow_once, [entry.row for entry in entries])
         except sqlite3.IntegrityError:
             cursor.execute("ROLLBACK TO many")
             return None
@@ -220,6 +238,8 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             return self._writer
 
     def _connected(self) -> sqlite3.Connection:
+        if self._closed:
+            raise ConnectionPoolClosedError
         return connect(self.datastore.pool.db_name, self.datastore.settings, uri=True)
 
     def _truncate_log(self, deadline: float) -> None:
@@ -261,6 +281,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
 
     def close(self) -> None:
         with self._opening:
+            self._closed = True
             if self._writer is not None:
                 self._writer.close()
         self.datastore.close()

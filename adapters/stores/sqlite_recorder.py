@@ -29,7 +29,7 @@ from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import check_has_no_code, connect, looking_into
 
-from .derived import ENDINGS, INDEX, MAKE_ENDINGS, REBUILD, TABLES, in_sqlite
+from .derived import COMMANDS, ENDINGS, INDEX, MAKE_COMMANDS, MAKE_ENDINGS, REBUILD, TABLES, in_sqlite
 from .rows import WRITTEN
 from .schema import SCHEMA, Tables, check_migration, check_schema, tables_of
 
@@ -39,10 +39,11 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS {events} (rowid INTEGER PRIMARY KEY, originator_id TEXT NOT NULL, "
     "originator_version INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL, digest BLOB, "
     "schema_version INTEGER, recorded_at, command_id TEXT, nth INTEGER, correlation_id TEXT, "
-    "UNIQUE (originator_id, originator_version), UNIQUE (command_id, nth))",
+    "UNIQUE (originator_id, originator_version))",
     "CREATE TABLE IF NOT EXISTS contents (position INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     *(in_sqlite(statement, "") for statement in TABLES),
     MAKE_ENDINGS,
+    MAKE_COMMANDS,
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"INSERT OR IGNORE INTO meta VALUES ('schema', '{SCHEMA}')",
 )
@@ -110,7 +111,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
             try:
                 super().create_table()
             except (OperationalError, sqlite3.OperationalError):
-                if missing - {INDEX, ENDINGS}:  # without which all is read as well, if more slowly
+                if missing - {INDEX, ENDINGS, COMMANDS}:  # without which all is read as well, if more slowly
                     raise
 
     def _create_table(self, c: SQLiteCursor) -> None:
@@ -131,7 +132,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
         return tables_of({row[0] for row in c.fetchall()}, self.events_table_name, ask)
 
     def _wanted(self) -> set[str]:
-        return {self.events_table_name, "contents", "meta", "branches", INDEX, ENDINGS, "snapshots"}
+        return {self.events_table_name, "contents", "meta", "branches", INDEX, ENDINGS, COMMANDS, "snapshots"}
 
     def migrate(self) -> str:
         """Bring the tables up to date in one transaction, and return the version that they were of.
@@ -142,11 +143,13 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
         with self.datastore.transaction(commit=True) as c:
             check_migration(tables := self._made(c))
             before, table = tables.version, self.events_table_name
-            if before == "1":  # whose column of times would make text of numbers
+            anew = before in ("1", "2")  # a column of times that would make text of numbers; ids unique in the store
+            if anew:
                 c.execute(f"ALTER TABLE {table} RENAME TO events_before")
+                c.execute(f"DROP INDEX IF EXISTS {ENDINGS}")  # which has gone over to the table that goes
             for statement in self.construct_create_table_statements():
                 c.execute(statement)
-            if before == "1":
+            if anew:
                 c.execute(f"INSERT INTO {table} (rowid, {WRITTEN}) SELECT rowid, {WRITTEN} FROM events_before")
                 c.execute("DROP TABLE events_before")
             for rebuild, _ in REBUILD:

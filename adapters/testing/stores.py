@@ -145,8 +145,8 @@ def an_append_is_all_or_nothing(store: EventStore) -> None:
     _refuses(store, VersionConflict, worded)
     assert store.contents([Place("b", 1)]) == {}, "the words of a refused append are kept"
     _refuses(store, VersionConflict, _append("fine", ("b", 1)), _append("not", ("a", 1)))
-    store.append(_append("both", ("b", 1), ("a", 2)))
-    assert _places(list(store.recorded_by("a", "both"))) == [("b", 1), ("a", 2)], "a refused command id is used up"
+    store.append(_append("both", ("a", 2), ("a", 3)))
+    assert _places(list(store.recorded_by("a", "both"))) == [("a", 2), ("a", 3)], "a refused command id is used up"
 
 
 @_promise
@@ -168,14 +168,37 @@ def what_is_too_large_is_not_written(store: EventStore) -> None:
 def a_command_is_carried_out_once(store: EventStore) -> None:
     store.append(_append("one", ("a", 1)))
     _refuses(store, CommandRecorded, _append("one", ("a", 2)))
-    _refuses(store, CommandRecorded, _append("one", ("b", 1)))
+    opened = BranchOpened(by=USER, conversation="a", parent="a", at=1, cause=ForkCause.EDIT, risks=())
+    _refuses(store, CommandRecorded, _append("one", ("b", 2), event=opened))
     assert list(store.recorded_by("a", "two")) == [], "a command that nobody sent is recorded"
 
 
 @_promise
+def two_trees_may_each_have_a_command_of_one_id(store: EventStore) -> None:
+    def other(version: int) -> Append:
+        return Append("z", "one", "one", THEN.isoformat(), (NewEvent("z", version, LEFT),))
+
+    store.append(_append("before", ("a", 1)))
+    store.append(_append("one", ("a", 2)))
+    store.append(other(1))
+    for again in (other(2), _append("one", ("a", 3))):
+        _refuses(store, CommandRecorded, again)
+    opened = BranchOpened(by=USER, conversation="z", parent="z", at=1, cause=ForkCause.EDIT, risks=())
+    store.append(Append("z", "two", "two", THEN.isoformat(), (NewEvent("z2", 2, opened),)))
+    store.append(_append("two", ("a", 3)))
+    _refuses(store, CommandRecorded, Append("z", "two", "two", THEN.isoformat(), (NewEvent("z2", 3, LEFT),)))
+    assert _places(list(store.recorded_by("a", "one"))) == [("a", 2)], "what another tree's command wrote is found"
+    assert _places(list(store.recorded_by("z", "one"))) == [("z", 1)], "a command is not found in its tree"
+    assert _places(list(store.recorded_by("z", "two"))) == [("z2", 2)], "a command is not found on a branch of its tree"
+    assert list(store.recorded_by("y", "one")) == [], "a tree that is not there has a command"
+
+
+@_promise
 def a_command_is_found_in_log_order(store: EventStore) -> None:
-    store.append(_append("one", ("z", 1), ("z", 2), ("a", 1)))
-    assert _places(list(store.recorded_by("a", "one"))) == [("z", 1), ("z", 2), ("a", 1)], (
+    opened = BranchOpened(by=USER, conversation="z", parent="z", at=1, cause=ForkCause.EDIT, risks=())
+    events = (NewEvent("z", 1, LEFT), NewEvent("z", 2, LEFT), NewEvent("a", 2, opened))
+    store.append(Append("z", "one", "one", THEN.isoformat(), events))
+    assert _places(list(store.recorded_by("z", "one"))) == [("z", 1), ("z", 2), ("a", 2)], (
         "not what it wrote, in log order"
     )
 
