@@ -5,7 +5,6 @@ on each conversation that it has by then, each an event of its own, so that the 
 what was held. A conversation that is begun later is not held: hold the account again, which passes over what is held.
 """
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,20 +14,27 @@ from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import readable
 from lastresort.domain.values import Actor, ErasureCause, LegalHold
 
-from .arguments import checked_id
-from .directory import MOST_ROWS, ConversationRow, HoldList, HoldPage, Metadata
+from .arguments import DerivedId, checked_id, derived_id
+from .directory import (
+    MOST_ROWS,
+    ConversationRow,
+    Directory,
+    DirectoryPage,
+    DirectoryQuery,
+    HoldList,
+    HoldPage,
+    Metadata,
+    cursor_of,
+)
 from .outcomes import Receipt, SpokenSince
 from .ports import Place
 from .transcript import Block, blocks_of, erasures, overtaken_on
+from .words import Annotator
 
 if TYPE_CHECKING:
     from .conversations import Conversations
     from .service import Service
 
-_ERASED, _HELD, _RETAINED = (
-    uuid.uuid5(uuid.NAMESPACE_URL, f"https://github.com/lastresort/{act}")
-    for act in ("erase-account", "hold-account", "retain")
-)
 _JOINT = " "  # between the conversation and the hold of a cursor; no id has one
 
 
@@ -124,6 +130,14 @@ def conversations_of(conversations: "Conversations", account: str) -> Iterator[C
             return
 
 
+def conversations_page(directory: Directory, annotator: Annotator | None, query: DirectoryQuery) -> DirectoryPage:
+    """Return a page of the directory, with metadata if there is an annotator."""
+    found = tuple(directory.select(query._replace(limit=query.limit + 1)))
+    rows, more = found[: query.limit], len(found) > query.limit
+    metadata = annotator.metadata_of([row.conversation for row in rows]) if annotator else None
+    return DirectoryPage(rows, cursor_of(rows[-1], query.by) if more else None, metadata)
+
+
 def erase_all(
     conversations: "Conversations", account: str, by: Actor, cause: ErasureCause, command_id: str, *, forget: bool
 ) -> AccountErasure:
@@ -134,7 +148,7 @@ def erase_all(
     erased: list[str] = []
     refused: dict[str, Refused] = {}
     for row in conversations_of(conversations, account):
-        id = uuid.uuid5(_ERASED, f"{command_id} {row.conversation}").hex
+        id = derived_id("erase-account", command_id, row.conversation)
         outcome = conversations.erase_conversation(row.conversation, by=by, cause=cause, command_id=id)
         if isinstance(outcome, Refused):
             refused[row.conversation] = outcome
@@ -191,7 +205,7 @@ def _erase_old(service: "Service", conversation: str, before: str, by: Actor, *,
     if dry_run:
         return service.refusal_to_erase(conversation, by=by, cause=ErasureCause.RETENTION) or True
     said = sorted(service.words.said_on(conversation, service.reading.tree(conversation)))
-    id = uuid.uuid5(_RETAINED, " ".join((by.kind, by.id, conversation, *said))).hex
+    id = derived_id("retain", by.kind, by.id, conversation, *said)
     try:
         outcome = service.erase_conversation(
             conversation, by=by, cause=ErasureCause.RETENTION, command_id=id, spoken_before=before
@@ -204,7 +218,7 @@ def _erase_old(service: "Service", conversation: str, before: str, by: Actor, *,
 def hold_all(conversations: "Conversations", account: str, hold: LegalHold, by: Actor, command_id: str) -> AccountHold:
     """Hold the words of every conversation of an account, in the order in which they began."""
 
-    def act(conversation: str, id: str) -> Receipt | Refused | None:
+    def act(conversation: str, id: DerivedId) -> Receipt | Refused | None:
         if all(hold in state.holds for state in conversations.tree(conversation).values()):
             return None
         chat = conversations.chat(conversation)
@@ -216,7 +230,7 @@ def hold_all(conversations: "Conversations", account: str, hold: LegalHold, by: 
 def release_all(conversations: "Conversations", account: str, hold: str, by: Actor, command_id: str) -> AccountHold:
     """Release a hold on every conversation of an account on which it stands."""
 
-    def act(conversation: str, id: str) -> Receipt | Refused | None:
+    def act(conversation: str, id: DerivedId) -> Receipt | Refused | None:
         states = conversations.tree(conversation).values()
         if all(one.hold != hold for state in states for one in state.holds):
             return None
@@ -226,12 +240,15 @@ def release_all(conversations: "Conversations", account: str, hold: str, by: Act
 
 
 def _on_each(
-    conversations: "Conversations", account: str, command_id: str, act: Callable[[str, str], Receipt | Refused | None]
+    conversations: "Conversations",
+    account: str,
+    command_id: str,
+    act: Callable[[str, DerivedId], Receipt | Refused | None],
 ) -> AccountHold:
     """Act on each conversation of an account, under an id that follows from `command_id`; None: nothing to do."""
     changed, unchanged, refused = [], [], {}
     for row in conversations_of(conversations, account):
-        outcome = act(row.conversation, uuid.uuid5(_HELD, f"{command_id} {row.conversation}").hex)
+        outcome = act(row.conversation, derived_id("hold-account", command_id, row.conversation))
         if outcome is None:
             unchanged.append(row.conversation)
         elif isinstance(outcome, Refused):

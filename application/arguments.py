@@ -4,6 +4,7 @@ A message names the argument and says how long it was, and does not repeat it: i
 mistake, and messages end up in logs.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +32,30 @@ MOST_TITLE, MOST_TAGS, MOST_TAG, MOST_PERSON = 500, 50, 100, 500
 _AN_ID = "1 to 128 printable ASCII characters without spaces"
 _ID = re.compile(r"[!-~]{1,128}")
 _ADDRESS = re.compile(r"[^@]+@[^@]+\.[^@.]+")
+_DERIVED = re.compile(r"derived:[0-9a-f]{32}")
+
+
+# --- ids ------------------------------------------------------------------------------------------------------------
+
+
+class DerivedId(str):
+    """An id that follows from others, in a form of its own. No request, file or model can pass one of this class.
+
+    What comes as a plain str of that form goes into the log under another id, so any may be passed.
+    """
+
+    __slots__ = ()
+
+
+def derived_id(act: str, *parts: object) -> DerivedId:
+    """Return the id that follows from `parts` for an act, so that this takes effect once however often it is sent."""
+    named = json.dumps([act, *map(str, parts)], ensure_ascii=False, separators=(",", ":"))
+    return DerivedId("derived:" + hashlib.sha256(named.encode(errors="surrogatepass")).hexdigest()[:32])
+
+
+def chosen_id(id: str) -> str:
+    """Return the id under which something is recorded that a caller called `id`: that one, unless it looks derived."""
+    return str(derived_id("chosen", id)) if _DERIVED.fullmatch(id) else id
 
 
 def checked_id(argument: str, value: str) -> str:
@@ -45,6 +70,15 @@ def checked_id(argument: str, value: str) -> str:
     if not _ID.fullmatch(value):
         raise ValueError(f"{argument}: an id is {_AN_ID}; {len(value):,} characters were passed")
     return value
+
+
+def checked_command_id(value: str) -> str:
+    """Return the id under which a command is recorded that a caller passed as `command_id`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return str(value) if type(value) is DerivedId else chosen_id(checked_id("command_id", value))
 
 
 def _exact(value: str) -> str:

@@ -34,11 +34,13 @@ from lastresort.domain.values import (
 from .arguments import (
     Content,
     checked,
+    checked_command_id,
     checked_day,
     checked_edition,
     checked_id,
     checked_version,
     checked_words,
+    chosen_id,
     models_content,
     optional_id,
     users_content,
@@ -266,15 +268,8 @@ class Chat:
     ) -> Receipt | Refused:
         """Say that somebody may be about to harm themselves or others: a hold on every branch of the tree."""
         command_id = self._id(command_id)
-        return self._do(
-            checked(
-                ask.RaiseRisk,
-                id=command_id,
-                by=by,
-                risk=command_id if risk is None else checked_id("risk", risk),
-                about=about,
-            )
-        )
+        risk = command_id if risk is None else chosen_id(checked_id("risk", risk))
+        return self._do(checked(ask.RaiseRisk, id=command_id, by=by, risk=risk, about=about))
 
     def clear_risk(self, risk: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Say that a risk is over, on every branch of the tree."""
@@ -437,7 +432,7 @@ class Chat:
         return self.conversations.service.execute(self.branch, command, words)
 
     def _id(self, command_id: str | None) -> str:
-        return self.conversations.new_id() if command_id is None else checked_id("command_id", command_id)
+        return self.conversations.new_id() if command_id is None else checked_command_id(command_id)
 
     def _seen(self) -> int:
         if self.seen is None:

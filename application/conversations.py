@@ -18,6 +18,7 @@ from .accounts import (
     AccountHold,
     ExportedConversation,
     Retention,
+    conversations_page,
     erase_all,
     erase_older,
     export_all,
@@ -25,9 +26,18 @@ from .accounts import (
     holds_page,
     release_all,
 )
-from .arguments import checked, checked_account, checked_day, checked_edition, checked_id, checked_person, optional_id
+from .arguments import (
+    checked,
+    checked_account,
+    checked_command_id,
+    checked_day,
+    checked_edition,
+    checked_id,
+    checked_person,
+    optional_id,
+)
 from .chat import Chat
-from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query, cursor_of, utc
+from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query, utc
 from .experiments import Experiment, allocated
 from .outcomes import Page, Receipt, check_page, listed
 from .ports import EventStore, List
@@ -36,7 +46,6 @@ from .service import Service
 from .words import one_account
 
 _STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
-
 
 RETENTION = Actor(kind=ActorKind.SYSTEM, id="retention")
 """Who erases by age, where nobody is named."""
@@ -74,8 +83,11 @@ class Conversations:
         return self.service.ports.new_id()
 
     def close(self) -> None:
-        """Release the store and the vault."""
+        """Release the store and the vault. Whatever is called later raises `StoreClosed`."""
         self.service.close()
+
+    def _command_id(self, command_id: str | None) -> str:
+        return self.new_id() if command_id is None else checked_command_id(command_id)
 
     def start(
         self,
@@ -120,23 +132,16 @@ class Conversations:
         policy, mode, arm = allocated(experiment, account, (policy, mode, arm))
         for argument, value in (("conversation", conversation), ("arm", arm), ("command_id", command_id)):
             optional_id(argument, value)
+        id = self._command_id(command_id)
         checked_id("model", model)
-        named = conversation is not None
         if conversation is None:
             conversation = self.new_id() if command_id is None else uuid5(_STARTED, command_id).hex
         command = checked(
-            StartConversation,
-            id=self.new_id() if command_id is None else command_id,
-            by=by or Actor(kind=ActorKind.USER, id=account or "user"),
-            conversation=conversation,
-            account=account,
-            policy=policy or Policy.default(),
-            model=model,
-            arm=arm,
-            law=checked_edition(law),
-            mode=mode,
-        )
-        return self.chat(self.service.begin(command, named=named))
+            StartConversation, id=id, by=by or Actor(kind=ActorKind.USER, id=account or "user"),
+            conversation=conversation, account=account, policy=policy or Policy.default(), model=model, arm=arm,
+            law=checked_edition(law), mode=mode,
+        )  # fmt: skip
+        return self.chat(self.service.begin(command))
 
     def chat(self, branch: str, *, account: str | None = None) -> Chat:
         """Return a handle on a branch as it stands now.
@@ -210,7 +215,7 @@ class Conversations:
             UnknownBranch: the store has no such branch.
             CommandIdReused, Contention: as every act.
         """
-        id = self.new_id() if command_id is None else checked_id("command_id", command_id)
+        id = self._command_id(command_id)
         return self.service.erase_conversation(branch, by=by, cause=cause, command_id=id)
 
     def pseudonym(self, person: str) -> str:
@@ -259,7 +264,7 @@ class Conversations:
             CommandIdReused, Contention: as every act.
             ValueError: an argument is no id, or these conversations were opened without a directory.
         """
-        id = self.new_id() if command_id is None else checked_id("command_id", command_id)
+        id = self._command_id(command_id)
         meant = one_account(self.service.annotator, account, person)
         return AccountErasure((), {}) if meant is None else erase_all(self, meant, by, cause, id, forget=forget)
 
@@ -315,7 +320,7 @@ class Conversations:
             CommandIdReused, Contention: as every act.
             ValueError: an argument is malformed, or these conversations were opened without a directory.
         """
-        id = self.new_id() if command_id is None else checked_id("command_id", command_id)
+        id = self._command_id(command_id)
         meant = checked(LegalHold, hold=hold, reason=reason, until=checked_day("until", until))
         return hold_all(self, checked_id("account", account), meant, by, id)
 
@@ -326,7 +331,7 @@ class Conversations:
             CommandIdReused, Contention: as every act.
             ValueError: an argument is malformed, or these conversations were opened without a directory.
         """
-        id = self.new_id() if command_id is None else checked_id("command_id", command_id)
+        id = self._command_id(command_id)
         return release_all(self, checked_id("account", account), checked_id("hold", hold), by, id)
 
     def holds(self, *, account: str | None = None, after: str | None = None, limit: int = 50) -> HoldPage:
@@ -425,7 +430,7 @@ class Conversations:
             ValueError: an argument is out of range; it names which.
             SealBroken: kept metadata is not what was sealed.
         """
-        if self.service.ports.directory is None:
+        if (directory := self.service.ports.directory) is None:
             raise ValueError("these conversations were opened without a directory")
         query = checked_query(
             account=account, arm=arm, model=model, status=status, since=since, until=until, by=by, order=order,
@@ -436,12 +441,7 @@ class Conversations:
             if meant is None:
                 return DirectoryPage((), None)
             query = query._replace(account=meant)
-        rows = tuple(self.service.ports.directory.select(query._replace(limit=limit + 1)))
-        cursor = cursor_of(rows[limit - 1], by) if len(rows) > limit else None
-        if not with_metadata:
-            return DirectoryPage(rows[:limit], cursor)
-        listed = [row.conversation for row in rows[:limit]]
-        return DirectoryPage(rows[:limit], cursor, self.service.annotator.metadata_of(listed))
+        return conversations_page(directory, self.service.annotator if with_metadata else None, query)
 
     def branch_rows(self) -> Iterator[str]:
         """Yield a row of every branch as JSON, in the order in which the branches began: see `projections.Branch`."""

@@ -4,8 +4,8 @@ A state may be outdated: an append that was decided on one conflicts in the stor
 given only on a fresh one. Nothing but the log is trusted.
 """
 
-import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC
 from functools import reduce
 
@@ -42,7 +42,7 @@ from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
-from .arguments import checked
+from .arguments import checked, derived_id
 from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch
 from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
 from .reading import Reading
@@ -50,7 +50,6 @@ from .redelivery import check_same, check_same_child, check_same_words, refused_
 from .words import Annotator, Words
 
 _ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
-_SEEN = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/lastresort/screened")
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
 _LOCKED_FOR_A_HOLD = 5  # and so many waits for the store's lock, which is free for a moment now and then
 _HALVES = (BranchOff, OpenBranch)
@@ -83,18 +82,13 @@ class Service:
         self._attempts = attempts
 
     def close(self) -> None:
-        """Release the store and the vault."""
-        self.ports.store.close()
-        self.ports.vault.close()
+        """Release the store and the vault. Whatever is called later raises StoreClosed."""
+        self.ports.close()
 
     # --- conversations and branches -----------------------------------------------------------------------------
 
-    def begin(self, command: StartConversation, *, named: bool = True) -> str:
+    def begin(self, command: StartConversation) -> str:
         """Start a conversation and return its root branch, which bears the conversation's id.
-
-        Args:
-            command: what to start.
-            named: whether the caller chose the conversation's id; if not, a repeated command may come with another.
 
         Raises:
             CommandIdReused: the command's id belongs to another command.
@@ -110,7 +104,7 @@ class Service:
         try:
             stopwatch.committed(self._append(command, {root: nothing}, {root: decision.events}))
         except (CommandRecorded, VersionConflict):
-            earlier = self._earlier_outcome(command, root, root if named else None)
+            earlier = self._earlier_outcome(command, root, root)
             if earlier is None:
                 raise ValueError(f"conversation {root} exists; choose another id") from None
             assert isinstance(earlier, Receipt)
@@ -218,15 +212,21 @@ class Service:
             return Risk.POSSIBLE  # whatever ails the screen, the words are handed back, and doubt holds
 
     def _hold(self, branch: str, command: Command, hold: Hold | None) -> None:
-        """Raise the risk that was seen with `command`, if any. Its id follows from the command's: it is raised once."""
+        """Raise the risk that was seen with `command`, if any.
+
+        Its id follows from the command's, so it is raised once. It is raised again, under an id of its own, where that
+        risk was cleared since, or the id is another command's, which may be in a log from elsewhere: the command itself
+        is not recorded, so what comes under its id now need not be what came then, and doubt holds.
+        """
         if hold is None:
             return
-        raised = uuid.uuid5(_SEEN, command.id).hex
-        try:
-            self.execute(branch, RaiseRisk(id=raised, by=hold.by, risk=raised, about=hold.about))
-        except CommandIdReused:  # by chance or by design somebody took that id: no reason to hold nothing
-            raised = self.ports.new_id()
-            self.execute(branch, RaiseRisk(id=raised, by=hold.by, risk=raised, about=hold.about))
+        with suppress(CommandIdReused):
+            raised = str(derived_id("hold", branch, command.id))
+            outcome = self.execute(branch, RaiseRisk(id=raised, by=hold.by, risk=raised, about=hold.about))
+            if isinstance(outcome, Receipt) and any(one.risk == raised for one in outcome.state.risks):
+                return
+        raised = str(derived_id("hold", branch, self.ports.new_id()))
+        self.execute(branch, RaiseRisk(id=raised, by=hold.by, risk=raised, about=hold.about))
 
     def fork(self, command: OpenBranch, words: str | None = None, *, child: str | None = None) -> Receipt | Refused:
         """Open a branch at a turn on its parent's path, with `words` as its first user turn if there are any.
@@ -384,7 +384,7 @@ class Service:
             self.ports.store.barrier()  # it is refused for what others wrote, an ending say
 
     def _earlier_outcome(
-        self, command: Command, tree: str, branch: str | None, words: str | None = None
+        self, command: Command, tree: str, branch: str, words: str | None = None
     ) -> Receipt | Refused | None:
         """Return what became of a command that was delivered before, None if it was not.
 
@@ -394,13 +394,7 @@ class Service:
         events = tuple(self.ports.store.recorded_by(tree, command.id))
         if not events:
             return None
-        try:
-            check_same(command, branch, events)
-        except CommandIdReused:
-            if self.reading.tree_of(events[0].branch) == tree:
-                raise
-            why = "was used in another conversation of this store"  # which and for what is nobody's business here
-            raise CommandIdReused(f"command id {command.id} {why}") from None
+        check_same(command, branch, events)
         check_same_words(command, words, events, self.words.on(events))
         first, outcome = events[0], None
         if isinstance(first.event, AttemptRefused):

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lastresort.adapters.asyncio import AsyncChat, AsyncConversations, open_async_conversations
-    from lastresort.adapters.databases.errors import StoreError
     from lastresort.adapters.opening import open_conversations
     from lastresort.application.accounts import AccountErasure, AccountHold, ExportedConversation, Retention
     from lastresort.application.authority import NotAllowed, Principal, as_actor
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         UnknownBranch,
         UnknownTurn,
     )
+    from lastresort.application.ports import StoreClosed, StoreError
     from lastresort.application.transcript import TranscriptPage, TranscriptTurn
     from lastresort.domain.decider import Accepted, Refused, decide, in_the_way
     from lastresort.domain.events import EVENTS, Event, RecordedEvent
@@ -59,7 +59,6 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "adapters.asyncio": ("AsyncChat", "AsyncConversations", "open_async_conversations"),
-    "adapters.databases.errors": ("StoreError",),
     "adapters.opening": ("open_conversations",),
     "application.accounts": ("AccountErasure", "AccountHold", "ExportedConversation", "Retention"),
     "application.authority": ("NotAllowed", "Principal", "as_actor"),
@@ -71,6 +70,7 @@ _HOMES = {
         "BranchEnded", "CommandIdReused", "Receipt", "Contention", "BranchRow", "Page", "UnknownBranch",
         "UnknownTurn",
     ),
+    "application.ports": ("StoreClosed", "StoreError"),
     "application.transcript": ("TranscriptPage", "TranscriptTurn"),
     "domain.decider": ("Accepted", "Refused", "decide", "in_the_way"),
     "domain.events": ("EVENTS", "Event", "RecordedEvent"),
@@ -136,6 +136,7 @@ __all__ = [
     "Retention",
     "Risk",
     "Rule",
+    "StoreClosed",
     "StoreError",
     "TranscriptPage",
     "TranscriptTurn",

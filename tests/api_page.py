@@ -32,7 +32,8 @@ SECTIONS = {
         "Metadata", "Retention", "ExportedConversation",
     ),
     "Errors": (
-        "StoreError", "NotAllowed", "UnknownBranch", "UnknownTurn", "CommandIdReused", "Contention", "PolicyError",
+        "StoreError", "StoreClosed", "NotAllowed", "UnknownBranch", "UnknownTurn", "CommandIdReused", "Contention",
+        "PolicyError",
     ),
     "Values": (
         "Policy", "Experiment", "Arm", "Principal", "as_actor", "Actor", "ActorKind",

@@ -1,20 +1,19 @@
 """What no store writes, since nobody could read it again, and what none is asked for, since it is not there."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from lastresort import open_conversations
-from lastresort.adapters.databases.errors import StoreError
+from lastresort import HoldReason, StoreClosed, open_async_conversations, open_conversations
 from lastresort.adapters.opening import Store, open_store
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.ports import Append, NewEvent, Place, VersionConflict
 from lastresort.domain.events import BranchOpened, UserLeft, UserTurnTaken
 from lastresort.domain.values import ForkCause
 
-from .stores import STORES, USER, new_url
+from .stores import DURABLE_STORES, OPERATOR, STORES, USER, new_url
 
 NOW = "2026-01-31T12:00:00.000000+00:00"
 DIGEST = "sha256:" + "ab" * 32
@@ -37,9 +36,11 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     store.close()
 
 
-def test_a_file_that_was_closed_says_so(tmp_path: Path) -> None:
-    """Whatever is asked of it: nobody is told to try again, and no error of a library comes out."""
-    with open_conversations(f"sqlite:///{tmp_path}/log.db") as chats:
+@pytest.mark.parametrize("kind", STORES)
+def test_a_store_that_was_closed_says_so(kind: str, request: pytest.FixtureRequest) -> None:
+    """Whatever is asked of it, on every engine and at once: nobody is told to try again, and no error of a library
+    comes out."""
+    with open_conversations(new_url(kind, request)) as chats:
         chat = chats.start(account="a", model="claude-opus-4-1")
         chat.user_turn("Hello.")
     asked: list[Callable[[], object]] = [
@@ -51,11 +52,49 @@ def test_a_file_that_was_closed_says_so(tmp_path: Path) -> None:
         lambda: chat.describe(title="A title"),
         lambda: list(chats.store.log()),
         lambda: chats.page("active"),
+        lambda: chats.holds(),
+        lambda: chats.person_of("a"),
+        lambda: chats.store.append(),
+        lambda: chat.hold("case", reason=HoldReason.OTHER, by=OPERATOR),
     ]
     for ask in asked:
-        with pytest.raises(StoreError, match="the store was closed"):
+        with pytest.raises(StoreClosed, match="the store was closed"):
             ask()
     chats.close()
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_store_that_was_closed_says_so_to_asyncio(kind: str, request: pytest.FixtureRequest) -> None:
+    """In the same words, and not in those of a pool of threads."""
+    url = new_url(kind, request)
+
+    async def story() -> None:
+        async with await open_async_conversations(url) as chats:
+            chat = await chats.start(account="a", model="claude-opus-4-1")
+        asked: list[Callable[[], Awaitable[object]]] = [
+            lambda: chat.user_turn("And now?"),
+            lambda: chat.transcript(),
+            lambda: chats.list(account="a"),
+        ]
+        for ask in asked:
+            with pytest.raises(StoreClosed, match="the store was closed"):
+                await ask()
+        with pytest.raises(StoreClosed):
+            chats.conversations.state(chat.branch)
+        await chats.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("kind", DURABLE_STORES)
+def test_whoever_holds_a_store_that_was_closed_is_told_too(kind: str, request: pytest.FixtureRequest) -> None:
+    """A follower, say: PostgreSQL was tried again until the deadline."""
+    store, vault, _ = open_store(new_url(kind, request))
+    store.close()
+    vault.close()
+    for ask in (lambda: list(store.log()), lambda: store.append(append()), store.head):
+        with pytest.raises(StoreClosed):
+            ask()
 
 
 MALFORMED = {

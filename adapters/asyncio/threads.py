@@ -7,6 +7,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from lastresort.application.ports import StoreClosed
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -27,8 +29,14 @@ class Threads:
 
         A call that has begun cannot be stopped. If this is cancelled before it begins, it never does; if after, the
         cancellation waits until it is done, so that what it recorded is there when the caller goes on.
+
+        Raises:
+            StoreClosed: the threads were let go.
         """
-        call = self._pool.submit(copy_context().run, partial(function, *args, **kwargs))
+        try:
+            call = self._pool.submit(copy_context().run, partial(function, *args, **kwargs))
+        except RuntimeError:  # the pool was shut down, and takes no more calls
+            raise StoreClosed from None
         try:
             return await asyncio.shield(asyncio.wrap_future(call))
         except asyncio.CancelledError:

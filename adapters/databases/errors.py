@@ -7,11 +7,8 @@ from contextlib import contextmanager
 
 from eventsourcing.persistence import ConnectionPoolClosedError, PersistenceError
 
-from lastresort.application.ports import Locked
-
-
-class StoreError(Exception):
-    """The store cannot be opened, read or written: the message says what, where, and what to do."""
+from lastresort.application.ports import Locked, StoreClosed
+from lastresort.application.ports import StoreError as StoreError
 
 
 class StoreLocked(StoreError, Locked):
@@ -43,7 +40,7 @@ def unreached(error: Exception) -> StoreError:
     """Say what the engine said, and what it means where that is not obvious."""
     said = engine_message(error)
     if isinstance(error, ConnectionPoolClosedError) or "closed database" in said or "is already closed" in said:
-        return StoreError("the store was closed, by `close` or at the end of `with`; open it again")
+        return StoreClosed()
     if "locked" in said or "lock timeout" in said:
         return StoreLocked(f"another program held the store's lock until the deadline: {said}; nothing was written")
     if "not a database" in said:

@@ -7,6 +7,7 @@ things wait until the answer is recorded, since they are about it: what it redir
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lastresort.application.arguments import DerivedId
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.commands import UNSEALED, AttemptRedirection, EndConversation, GiveWarning, WithholdWarning
@@ -224,9 +225,10 @@ class Acts:
         """
         self._withhold()  # before the redirection, as a warning is asked for before either is recorded
         if self._redirects is not None and self._redirects.by == self.by:
-            self.note(self.chat.redirect(by=self.by, command_id=self._redirects.command_id))
+            self.note(self.chat.redirect(by=self.by, command_id=DerivedId(self._redirects.command_id)))
         if self._warns is not None and self._warns.by == self.by:
-            self.note(self.chat.warn(**{**self._warns.model_dump(), "by": self.by}))
+            stated = {**self._warns.model_dump(), "by": self.by, "command_id": DerivedId(self._warns.command_id)}
+            self.note(self.chat.warn(**stated))
 
     # --- in shadow mode -----------------------------------------------------------------------------------------
 
@@ -241,7 +243,8 @@ class Acts:
         """Record that a warning was withheld, if the law would have allowed one: nobody has to ask for it."""
         command = self._withholding()
         if self.look().mode is Mode.SHADOW and not _in_the_way(command, self.state):
-            self.note(self.chat.withhold_warning(command.category, by=command.by, command_id=command.id))
+            id = DerivedId(command.id)
+            self.note(self.chat.withhold_warning(command.category, by=command.by, command_id=id))
 
     def _withholding(self) -> WithholdWarning:
         seen = self.seen
@@ -337,7 +340,8 @@ class Acts:
         return EndConversation(id=id, by=by, seen=self.seen, ground=ground, category=category)
 
     def _do_end(self, command: EndConversation) -> bool:
-        return self.note(self.chat.end(command.ground, category=command.category, by=command.by, command_id=command.id))
+        id, by = DerivedId(command.id), command.by
+        return self.note(self.chat.end(command.ground, category=command.category, by=by, command_id=id))
 
     def _category(self) -> str:
         """The harm that a warning or an ending names now. Where there is none, the law refuses, whichever is named."""
