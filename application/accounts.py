@@ -5,36 +5,29 @@ on each conversation that it has by then, each an event of its own, so that the 
 what was held. A conversation that is begun later is not held: hold the account again, which passes over what is held.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lastresort.domain.decider import Refused
-from lastresort.domain.events import content_of
+from lastresort.domain.commands import HoldErasure
+from lastresort.domain.decider import Refused, decide
+from lastresort.domain.events import ErasureHeld, content_of
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import readable
 from lastresort.domain.values import Actor, ErasureCause, LegalHold
 
-from .arguments import DerivedId, checked_id, derived_id
-from .directory import (
-    MOST_ROWS,
-    ConversationRow,
-    Directory,
-    DirectoryPage,
-    DirectoryQuery,
-    HoldList,
-    HoldPage,
-    Metadata,
-    cursor_of,
-)
+from .arguments import DerivedId, checked_id, derived_id, optional_id
+from .directory import MOST_ROWS, ConversationRow, DirectoryPage, DirectoryQuery, HoldPage, Metadata, cursor_of, utc
 from .outcomes import Receipt, SpokenSince
 from .ports import Place
 from .transcript import Block, blocks_of, erasures, overtaken_on
-from .words import Annotator
+from .words import one_account
 
 if TYPE_CHECKING:
     from .conversations import Conversations
     from .service import Service
 
+_LONGEST = timedelta(days=36_500)
 _JOINT = " "  # between the conversation and the hold of a cursor; no id has one
 
 
@@ -130,11 +123,24 @@ def conversations_of(conversations: "Conversations", account: str) -> Iterator[C
             return
 
 
-def conversations_page(directory: Directory, annotator: Annotator | None, query: DirectoryQuery) -> DirectoryPage:
-    """Return a page of the directory, with metadata if there is an annotator."""
+def conversations_page(
+    service: "Service", query: DirectoryQuery, person: str | None, *, with_metadata: bool
+) -> DirectoryPage:
+    """Return a page of the directory: of a person, if one is named.
+
+    Raises:
+        ValueError: these conversations were opened without one, or a person is named and an account too.
+    """
+    directory, annotator = service.ports.directory, service.annotator
+    if directory is None:
+        raise ValueError("these conversations were opened without a directory")
+    if person is not None:
+        if (account := one_account(annotator, query.account, person)) is None:
+            return DirectoryPage((), None)
+        query = query._replace(account=account)
     found = tuple(directory.select(query._replace(limit=query.limit + 1)))
     rows, more = found[: query.limit], len(found) > query.limit
-    metadata = annotator.metadata_of([row.conversation for row in rows]) if annotator else None
+    metadata = annotator.metadata_of([row.conversation for row in rows]) if with_metadata else None
     return DirectoryPage(rows, cursor_of(rows[-1], query.by) if more else None, metadata)
 
 
@@ -166,14 +172,20 @@ def _is_held(conversations: "Conversations", account: str) -> bool:
 
 
 def erase_older(
-    conversations: "Conversations", before: str, by: Actor, *, dry_run: bool, progress: Callable[[int], None]
+    conversations: "Conversations", older_than: timedelta, by: Actor, *, dry_run: bool, progress: Callable[[int], None]
 ) -> Retention:
     """Erase every conversation in which nobody spoke since a time, those first that are silent for longest.
 
     What is left of an erasure that was interrupted is erased too: a conversation is done when neither words nor a key
     of it are kept.
+
+    Raises:
+        ValueError: `older_than` is out of range.
     """
+    if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= _LONGEST:
+        raise ValueError(f"older_than: a timedelta is needed, from nothing to {_LONGEST.days:,} days")
     service, looked_at = conversations.service, 0
+    before = utc(service.ports.clock() - older_than)
     erased: list[str] = []
     refused: dict[str, Refused] = {}
     for rows in _silent_since(conversations, before):
@@ -215,8 +227,21 @@ def _erase_old(service: "Service", conversation: str, before: str, by: Actor, *,
     return outcome if isinstance(outcome, Refused) else True
 
 
-def hold_all(conversations: "Conversations", account: str, hold: LegalHold, by: Actor, command_id: str) -> AccountHold:
-    """Hold the words of every conversation of an account, in the order in which they began."""
+def held_already(conversations: "Conversations", branch: str, command: HoldErasure) -> Receipt | None:
+    """Return what set a hold that stands on every branch of a tree, and is as `command` would set it, if it may."""
+    tree = conversations.tree(branch)
+    hold = LegalHold(hold=command.hold, reason=command.reason, until=command.until)
+    if isinstance(decide(command, tree[branch]), Refused) or not all(hold in state.holds for state in tree.values()):
+        return None
+    log = conversations.tree_log(branch)
+    latest = [one for one in log if isinstance(one.event, ErasureHeld) and one.event.hold == hold.hold][-1]
+    return Receipt(tuple(one for one in log if one.command_id == latest.command_id), tree[branch])
+
+
+def hold_all(
+    conversations: "Conversations", trees: Iterable[str], hold: LegalHold, by: Actor, command_id: str
+) -> AccountHold:
+    """Hold the words of conversations, in their order."""
 
     def act(conversation: str, id: DerivedId) -> Receipt | Refused | None:
         if all(hold in state.holds for state in conversations.tree(conversation).values()):
@@ -224,11 +249,13 @@ def hold_all(conversations: "Conversations", account: str, hold: LegalHold, by: 
         chat = conversations.chat(conversation)
         return chat.hold(hold.hold, reason=hold.reason, until=hold.until, by=by, command_id=id)
 
-    return _on_each(conversations, account, command_id, act)
+    return _on_each(trees, command_id, act)
 
 
-def release_all(conversations: "Conversations", account: str, hold: str, by: Actor, command_id: str) -> AccountHold:
-    """Release a hold on every conversation of an account on which it stands."""
+def release_all(
+    conversations: "Conversations", trees: Iterable[str], hold: str, by: Actor, command_id: str
+) -> AccountHold:
+    """Release a hold on those of conversations on which it stands."""
 
     def act(conversation: str, id: DerivedId) -> Receipt | Refused | None:
         states = conversations.tree(conversation).values()
@@ -236,34 +263,46 @@ def release_all(conversations: "Conversations", account: str, hold: str, by: Act
             return None
         return conversations.chat(conversation).release_hold(hold, by=by, command_id=id)
 
-    return _on_each(conversations, account, command_id, act)
+    return _on_each(trees, command_id, act)
+
+
+def trees_of(conversations: "Conversations", account: str | None, person: str | None) -> Iterator[str]:
+    """Return the conversations of an account, or of a person, the oldest first: none, if nobody knows the person.
+
+    Raises:
+        ValueError: both were passed, or neither, or one is malformed.
+    """
+    meant = one_account(conversations.service.annotator, account, person)
+    return iter(()) if meant is None else (row.conversation for row in conversations_of(conversations, meant))
 
 
 def _on_each(
-    conversations: "Conversations",
-    account: str,
-    command_id: str,
-    act: Callable[[str, DerivedId], Receipt | Refused | None],
+    trees: Iterable[str], command_id: str, act: Callable[[str, DerivedId], Receipt | Refused | None]
 ) -> AccountHold:
-    """Act on each conversation of an account, under an id that follows from `command_id`; None: nothing to do."""
+    """Act on each conversation, under an id that follows from `command_id`; None: nothing to do."""
     changed, unchanged, refused = [], [], {}
-    for row in conversations_of(conversations, account):
-        outcome = act(row.conversation, derived_id("hold-account", command_id, row.conversation))
+    for tree in trees:
+        outcome = act(tree, derived_id("hold-account", command_id, tree))
         if outcome is None:
-            unchanged.append(row.conversation)
+            unchanged.append(tree)
         elif isinstance(outcome, Refused):
-            refused[row.conversation] = outcome
+            refused[tree] = outcome
         else:
-            changed.append(row.conversation)
+            changed.append(tree)
     return AccountHold(tuple(changed), tuple(unchanged), refused)
 
 
-def holds_page(listed: HoldList, account: str | None, after: str | None, limit: int) -> HoldPage:
+def holds_page(service: "Service", account: str | None, person: str | None, after: str | None, limit: int) -> HoldPage:
     """Return a page of the holds that stand.
 
     Raises:
-        ValueError: `after` is no cursor, or `limit` out of range.
+        ValueError: there is no list of them, `after` is no cursor, or another argument is malformed.
     """
+    if service.ports.holds is None:
+        raise ValueError("these conversations were opened without a list of legal holds")
+    if person is not None and (account := one_account(service.annotator, account, person)) is None:
+        return HoldPage((), None)
+    optional_id("account", account)
     if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit: a whole number from 1 to {MOST_ROWS} is needed")
     try:
@@ -271,7 +310,7 @@ def holds_page(listed: HoldList, account: str | None, after: str | None, limit: 
         conversation, hold = begin
     except (ValueError, AttributeError, TypeError):
         raise ValueError("after: not a cursor; pass the `after` of the page before") from None
-    rows = tuple(listed.select(account, (conversation, hold), limit + 1))
+    rows = tuple(service.ports.holds.select(account, (conversation, hold), limit + 1))
     last = rows[limit - 1] if len(rows) > limit else None
     return HoldPage(rows[:limit], last and f"{last.conversation}{_JOINT}{last.hold}")
 

@@ -31,6 +31,7 @@ from lastresort.domain.values import (
     Verdict,
 )
 
+from .accounts import held_already
 from .arguments import (
     Content,
     checked,
@@ -216,15 +217,8 @@ class Chat:
 
     def redirect(self, *, by: Actor | None = None, command_id: str | None = None) -> Receipt | Refused:
         """State that the latest assistant turn redirected the harm in the latest user turn."""
-        return self._do(
-            checked(
-                ask.AttemptRedirection,
-                id=self._id(command_id),
-                by=by or self.model,
-                turn=self._answered(),
-                answers=self._seen(),
-            )
-        )
+        id, by = self._id(command_id), by or self.model
+        return self._do(checked(ask.AttemptRedirection, id=id, by=by, turn=self._answered(), answers=self._seen()))
 
     def warn(
         self,
@@ -393,6 +387,8 @@ class Chat:
     ) -> Receipt | Refused:
         """Hold the words of the whole tree from erasure, until the hold is released. An operator's.
 
+        Where it is held so already nothing more is recorded, and what was is returned.
+
         Args:
             hold: what to call it: a case, say.
             reason: why.
@@ -401,7 +397,8 @@ class Chat:
             command_id: by which it is set once however often this is sent.
         """
         day = checked_day("until", until)
-        return self._do(checked(ask.HoldErasure, id=self._id(command_id), by=by, hold=hold, reason=reason, until=day))
+        command = checked(ask.HoldErasure, id=self._id(command_id), by=by, hold=hold, reason=reason, until=day)
+        return held_already(self.conversations, self.branch, command) or self._do(command)
 
     def release_hold(self, hold: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
         """Release a legal hold on every branch of the tree. An operator's."""

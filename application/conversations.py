@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Self
 from uuid import NAMESPACE_URL, uuid5
 
@@ -25,6 +24,7 @@ from .accounts import (
     hold_all,
     holds_page,
     release_all,
+    trees_of,
 )
 from .arguments import (
     checked,
@@ -37,7 +37,7 @@ from .arguments import (
     optional_id,
 )
 from .chat import Chat
-from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query, utc
+from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query
 from .experiments import Experiment, allocated
 from .outcomes import Page, Receipt, check_page, listed
 from .ports import EventStore, List
@@ -49,7 +49,6 @@ _STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
 
 RETENTION = Actor(kind=ActorKind.SYSTEM, id="retention")
 """Who erases by age, where nobody is named."""
-_LONGEST = timedelta(days=36_500)
 
 
 class Conversations:
@@ -68,9 +67,7 @@ class Conversations:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     @property
@@ -292,15 +289,14 @@ class Conversations:
             Contention: as every act.
             ValueError: `older_than` is out of range, or these conversations were opened without a directory.
         """
-        if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= _LONGEST:
-            raise ValueError(f"older_than: a timedelta is needed, from nothing to {_LONGEST.days:,} days")
-        return erase_older(self, utc(self.service.ports.clock() - older_than), by, dry_run=dry_run, progress=progress)
+        return erase_older(self, older_than, by, dry_run=dry_run, progress=progress)
 
     def hold_account(
         self,
-        account: str,
-        hold: str,
+        account: str | None = None,
+        hold: str = "",
         *,
+        person: str | None = None,
         reason: HoldReason,
         until: str | None = None,
         by: Actor,
@@ -312,8 +308,9 @@ class Conversations:
         not held: call this again, and what is held so already is passed over. If it is interrupted, the same is true.
 
         Args:
-            account: the pseudonym of the user.
+            account: the pseudonym of the user; or `person`, as `pseudonym` takes it.
             hold, reason, until, by: as `Chat.hold` has them.
+            person: in place of the account.
             command_id: by which it is set once on each however often this is sent.
 
         Raises:
@@ -322,35 +319,43 @@ class Conversations:
         """
         id = self._command_id(command_id)
         meant = checked(LegalHold, hold=hold, reason=reason, until=checked_day("until", until))
-        return hold_all(self, checked_id("account", account), meant, by, id)
+        return hold_all(self, trees_of(self, account, person), meant, by, id)
 
-    def release_account(self, account: str, hold: str, *, by: Actor, command_id: str | None = None) -> AccountHold:
-        """Release a legal hold on every conversation of an account on which it stands. An operator's.
+    def release_account(
+        self,
+        account: str | None = None,
+        hold: str = "",
+        *,
+        person: str | None = None,
+        by: Actor,
+        command_id: str | None = None,
+    ) -> AccountHold:
+        """Release a legal hold on every conversation of an account, or of a person, on which it stands. An operator's.
 
         Raises:
             CommandIdReused, Contention: as every act.
             ValueError: an argument is malformed, or these conversations were opened without a directory.
         """
         id = self._command_id(command_id)
-        return release_all(self, checked_id("account", account), checked_id("hold", hold), by, id)
+        return release_all(self, trees_of(self, account, person), checked_id("hold", hold), by, id)
 
-    def holds(self, *, account: str | None = None, after: str | None = None, limit: int = 50) -> HoldPage:
+    def holds(
+        self, *, account: str | None = None, person: str | None = None, after: str | None = None, limit: int = 50
+    ) -> HoldPage:
         """Return a page of the legal holds that stand, by conversation.
 
             page = conversations.holds()
             page = conversations.holds(after=page.after)  # unless it is None
 
         Args:
-            account: of this account alone.
+            account, person: of this account, or this person, alone.
             after: where the page before left off.
             limit: how many, 1 to 1,000.
 
         Raises:
             ValueError: an argument is out of range, or these conversations were opened without a list of holds.
         """
-        if self.service.ports.holds is None:
-            raise ValueError("these conversations were opened without a list of legal holds")
-        return holds_page(self.service.ports.holds, optional_id("account", account), after, limit)
+        return holds_page(self.service, account, person, after, limit)
 
     def export_account(
         self, account: str | None = None, *, person: str | None = None
@@ -430,18 +435,11 @@ class Conversations:
             ValueError: an argument is out of range; it names which.
             SealBroken: kept metadata is not what was sealed.
         """
-        if (directory := self.service.ports.directory) is None:
-            raise ValueError("these conversations were opened without a directory")
         query = checked_query(
             account=account, arm=arm, model=model, status=status, since=since, until=until, by=by, order=order,
             after=after, limit=limit,
         )  # fmt: skip
-        if person is not None:
-            meant = one_account(self.service.annotator, account, person)
-            if meant is None:
-                return DirectoryPage((), None)
-            query = query._replace(account=meant)
-        return conversations_page(directory, self.service.annotator if with_metadata else None, query)
+        return conversations_page(self.service, query, person, with_metadata=with_metadata)
 
     def branch_rows(self) -> Iterator[str]:
         """Yield a row of every branch as JSON, in the order in which the branches began: see `projections.Branch`."""

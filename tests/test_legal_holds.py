@@ -16,6 +16,7 @@ from lastresort.domain.values import EDITIONS
 from lastresort.projections import audit
 
 from .cli_kit import run
+from .narrow import must_be
 from .service_kit import another, done, refused_by, talk
 from .stores import MODEL, OPERATOR, STORES, USER, counting, new_url, opened
 
@@ -87,6 +88,45 @@ def test_sent_again_it_is_set_once(chats: Conversations) -> None:
         done(chats.chat("c-1").hold("other", reason=WHY, by=OPERATOR, command_id="other"))
         chats.hold_account("a-17", "case-12", reason=WHY, by=OPERATOR, command_id="hold")
     assert [one.kind for one in chats.store.log()].count("ErasureHeld") == 3
+
+
+def test_a_person_is_held_and_released(chats: Conversations) -> None:
+    """By what the application calls them; of somebody whom nobody knows there is nothing to hold."""
+    chats.start(model=MODEL.id, person="ada@example.com", conversation="hers")
+    told(chats, "c-1")
+    held = chats.hold_account(person="ada@example.com", hold="case-12", reason=WHY, by=OPERATOR)
+    assert held == (("hers",), (), {})
+    assert standing(chats, person="ada@example.com") == standing(chats) == [("hers", "case-12")]
+    assert standing(chats, person="nobody") == []
+    assert chats.hold_account(person="nobody", hold="case-12", reason=WHY, by=OPERATOR) == ((), (), {})
+    assert chats.release_account(person="nobody", hold="case-12", by=OPERATOR) == ((), (), {})
+    assert chats.release_account(person="ada@example.com", hold="case-12", by=OPERATOR) == (("hers",), (), {})
+    for account, person in ((None, None), ("a-17", "ada@example.com")):
+        with pytest.raises(ValueError, match="account: a str is needed, or else a person"):
+            chats.hold_account(account, "case-12", person=person, reason=WHY, by=OPERATOR)
+        with pytest.raises(ValueError, match="account: a str is needed, or else a person"):
+            chats.release_account(account, "case-12", person=person, by=OPERATOR)
+    with pytest.raises(ValueError, match="account: a str is needed, or else a person"):
+        chats.holds(account="a-17", person="ada@example.com")
+    with pytest.raises(ValueError, match="hold: "):
+        chats.hold_account("a-17", reason=WHY, by=OPERATOR)
+    with pytest.raises(ValueError, match="hold: "):
+        chats.release_account("a-17", by=OPERATOR)
+
+
+def test_what_is_held_so_already_is_not_held_again(chats: Conversations) -> None:
+    """What set it is returned; another reason, or a branch that lacks it, is another hold. Who may not, hears so."""
+    (chat,) = told(chats, "c-1", law=2)
+    child = must_be(Chat, chat.edit(2, "This, rather."))
+    first = done(chat.hold("case-12", reason=WHY, by=OPERATOR))
+    for branch in (chat, child):
+        again = done(branch.hold("case-12", reason=WHY, by=OPERATOR))
+        assert [one[1:] for one in again.events] == [one[1:] for one in first.events]
+        assert again.state == branch.state
+    refused_by(chat.hold("case-12", reason=WHY, by=USER), rules.HELD_FROM_ERASURE)
+    done(chat.hold("case-12", reason=HoldReason.REGULATOR, by=OPERATOR))
+    assert [one.kind for one in chats.tree_log("c-1")].count("ErasureHeld") == 4
+    assert [row.reason for row in chats.holds().rows] == ["regulator"]
 
 
 def test_only_an_operator_holds_an_account(chats: Conversations) -> None:
@@ -237,21 +277,35 @@ def test_an_account_is_held_on_the_command_line(run: Callable[..., Result], url:
 
 def test_a_conversation_is_held_on_the_command_line(run: Callable[..., Result], url: str) -> None:
     one = ("--conversation", "other", "--store", url)
-    assert run("hold", "x", "--reason", "appeal", *one).output == "1 held, 0 held already, 0 refused\n"
+    for told in ("1 held, 0 held already", "0 held, 1 held already"):
+        assert run("hold", "x", "--reason", "appeal", *one).output == f"{told}, 0 refused\n"
     assert "no account" in run("holds", "--store", url).output
-    assert run("release", "x", *one).output == "1 released, 0 not held, 0 refused\n"
-    again = run("release", "x", *one, status=1).output
-    assert "other: held-from-erasure: legal hold x does not stand" in again
+    for told in ("1 released, 0 not held", "0 released, 1 not held"):
+        assert run("release", "x", *one).output == f"{told}, 0 refused\n"
+    log = run("export", url).output
+    assert [log.count(kind) for kind in ('"ErasureHeld"', '"ErasureReleased"')] == [1, 1], "as for an account"
+
+
+def test_a_person_is_held_on_the_command_line(run: Callable[..., Result], url: str) -> None:
+    """By what the application calls them, as they are exported and erased."""
+    with opened(url) as chats:
+        chats.start(model=MODEL.id, person="ada@example.com", conversation="hers")
+    hers = ("--person", "ada@example.com", "--store", url)
+    assert run("hold", "x", "--reason", "appeal", *hers).output == "1 held, 0 held already, 0 refused\n"
+    assert [row["conversation"] for row in json.loads(run("holds", "--json", *hers).output)] == ["hers"]
+    assert run("holds", "--person", "nobody", "--store", url).output == "0 legal holds in force\n"
+    assert run("release", "x", *hers).output == "1 released, 0 not held, 0 refused\n"
+    assert "name one of them" in run("holds", "--account", "a-17", *hers, status=2).output
 
 
 def test_what_is_to_be_held_is_named(run: Callable[..., Result], url: str) -> None:
     """And an account that has nothing is said to have nothing: its name may be mistyped."""
     why = ("--reason", "appeal", "--store", url)
-    for whose in ((), ("--account", "a", "--conversation", "c")):
+    for whose in ((), ("--account", "a", "--conversation", "c"), ("--account", "a", "--person", "p")):
         assert "name one of them" in run("hold", "x", *whose, *why, status=2).output
     for what in (("hold", "x", *why), ("release", "x", "--store", url)):
         assert run(*what, "--account", "typo", status=2).output == (
-            "lastresort: no conversation of this account is in the store\n"
+            "lastresort: no conversation of this account, or of this person, is in the store\n"
         )
     for day in ("soon", "2027-02-30"):
         assert (

@@ -2,18 +2,18 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 
 import click
 
 from lastresort.adapters.importers.inputs import BadInput
-from lastresort.application.accounts import AccountHold
+from lastresort.application.accounts import AccountHold, hold_all, release_all, trees_of
+from lastresort.application.arguments import checked, checked_day
 from lastresort.application.conversations import RETENTION, Conversations
 from lastresort.application.directory import MOST_ROWS, HoldRow
-from lastresort.domain.decider import Refused
 from lastresort.domain.rules import HELD_FROM_ERASURE
-from lastresort.domain.values import Actor, ActorKind, HoldReason
+from lastresort.domain.values import Actor, ActorKind, HoldReason, LegalHold
 
 from .options import REFUSED, F, Name, json_option, opened, store_option
 
@@ -32,11 +32,14 @@ _command_id = click.option(
 )
 
 
+_person = click.option("--person", metavar="NAME", help="What your application calls the user, in place of --account.")
+
+
 def _whose(command: F) -> F:
     """Give a command what it is about: a conversation, or an account."""
     of_one = click.option("--conversation", type=Name(), metavar="ID", help="Of this conversation: all its branches.")
     of_all = click.option("--account", type=Name(), metavar="ACCOUNT", help="Of all conversations of this account.")
-    return of_one(of_all(command))
+    return of_one(of_all(_person(command)))
 
 
 @click.command()
@@ -57,6 +60,7 @@ def hold(
     hold: str,
     conversation: str | None,
     account: str | None,
+    person: str | None,
     reason: str,
     until: str | None,
     operator: str,
@@ -71,18 +75,13 @@ def hold(
 
     Exit status: 0 if all is held; 1 if something was refused.
     """
-    _check_one(conversation, account)
+    _check_one(conversation, account, person)
     by = Actor(kind=ActorKind.OPERATOR, id=operator)
     with opened(url) as conversations:
         try:
-            if account is not None:
-                done = conversations.hold_account(
-                    account, hold, reason=HoldReason(reason), until=until, by=by, command_id=command_id
-                )
-            else:
-                chat = conversations.chat(conversation or "")
-                outcome = chat.hold(hold, reason=HoldReason(reason), until=until, by=by, command_id=command_id)
-                done = _of_one(chat.state.conversation, outcome)
+            meant = checked(LegalHold, hold=hold, reason=HoldReason(reason), until=checked_day("until", until))
+            trees = _trees(conversations, conversation, account, person)
+            done = hold_all(conversations, trees, meant, by, command_id or conversations.new_id())
         except ValueError as error:
             raise BadInput(str(error)) from None
     _tell(hold, done, "held", "held already", as_json)
@@ -99,6 +98,7 @@ def release(
     hold: str,
     conversation: str | None,
     account: str | None,
+    person: str | None,
     operator: str,
     command_id: str | None,
     url: str,
@@ -108,59 +108,63 @@ def release(
 
     Words that were to be erased meanwhile are not erased by this: send that again.
 
-    Exit status: 0 if it is released; 1 if something was refused.
+    Exit status: 0 if it does not stand any more, or did not; 1 if something was refused.
     """
-    _check_one(conversation, account)
+    _check_one(conversation, account, person)
     by = Actor(kind=ActorKind.OPERATOR, id=operator)
     with opened(url) as conversations:
-        if account is not None:
-            done = conversations.release_account(account, hold, by=by, command_id=command_id)
-        else:
-            chat = conversations.chat(conversation or "")
-            done = _of_one(chat.state.conversation, chat.release_hold(hold, by=by, command_id=command_id))
+        trees = _trees(conversations, conversation, account, person)
+        done = release_all(conversations, trees, hold, by, command_id or conversations.new_id())
     _tell(hold, done, "released", "not held", as_json)
 
 
 @click.command()
 @click.option("--account", type=Name(), metavar="ACCOUNT", help="Of this account alone.")
+@_person
 @store_option
 @json_option
-def holds(account: str | None, url: str, as_json: bool) -> None:
+def holds(account: str | None, person: str | None, url: str, as_json: bool) -> None:
     """List the legal holds that stand."""
     from . import display, listings
 
+    if account is not None:
+        _check_one(account, person)
     with opened(url) as conversations:
-        rows = _all(conversations, account)
+        rows = _all(conversations, account, person)
     if as_json:
         display.print_json([row._asdict() for row in rows])
     else:
         listings.show_holds(display.console(), rows)
 
 
-def _all(conversations: Conversations, account: str | None) -> list[HoldRow]:
-    page = conversations.holds(account=account, limit=MOST_ROWS)
+def _all(conversations: Conversations, account: str | None, person: str | None) -> list[HoldRow]:
+    page = conversations.holds(account=account, person=person, limit=MOST_ROWS)
     rows = [*page.rows]
     while page.after is not None:
-        page = conversations.holds(account=account, after=page.after, limit=MOST_ROWS)
+        page = conversations.holds(account=account, person=person, after=page.after, limit=MOST_ROWS)
         rows += page.rows
     return rows
 
 
-def _check_one(conversation: str | None, account: str | None) -> None:
-    if (conversation is None) == (account is None):
-        raise click.UsageError("name one of them: --conversation ID, or --account ACCOUNT")
+def _check_one(*named: str | None) -> None:
+    if len([one for one in named if one is not None]) != 1:
+        raise click.UsageError("name one of them: --conversation ID, --account ACCOUNT, or --person NAME")
 
 
-def _of_one(conversation: str, outcome: object) -> AccountHold:
-    refused: Mapping[str, Refused] = {conversation: outcome} if isinstance(outcome, Refused) else {}
-    return AccountHold(() if refused else (conversation,), (), refused)
+def _trees(
+    conversations: Conversations, conversation: str | None, account: str | None, person: str | None
+) -> Iterable[str]:
+    """Return the conversations that a command is about: one alone is treated as one of several is."""
+    if conversation is not None:
+        return [conversations.state(conversation).conversation]
+    return trees_of(conversations, account, person)
 
 
 def _tell(hold: str, done: AccountHold, changed: str, unchanged: str, as_json: bool) -> None:
     from . import display
 
     if not any(done):
-        raise BadInput("no conversation of this account is in the store")
+        raise BadInput("no conversation of this account, or of this person, is in the store")
 
     if as_json:
         told = {"hold": hold, "changed": done.changed, "unchanged": done.unchanged}
