@@ -76,7 +76,7 @@ def test_appends_that_wait_share_a_transaction_and_none_harms_another(tmp_path: 
         *(leave(f"good-{number}", (f"b{number}", 1)) for number in range(8)),
         leave("two", ("c", 1), ("d", 1)),
         leave("late", ("z", 9)),
-        leave("first", ("e", 1)),
+        leave("first", ("z", 2)),
         leave("half", ("f", 1), ("z", 9)),
     ]
     gated = Gated(tmp_path, len(appends) - 1)
@@ -105,7 +105,7 @@ def test_appends_that_wait_share_a_transaction_and_none_harms_another(tmp_path: 
     log = list(gated.store.log())
     assert sorted(entry.branch for entry in log) == sorted([f"b{number}" for number in range(8)] + ["c", "d", "z"])
     assert {entry.position: entry.branch for entry in log} == {e.position: e.branch for r in results[:10] for e in r}
-    assert gated.store.contents([Place("f", 1), Place("e", 1)]) == {}
+    assert gated.store.contents([Place("f", 1), Place("z", 2)]) == {}
     assert len(gated.store.contents([Place("c", 1), Place("d", 1), Place("b3", 1)])) == 3
     gated.close()
 

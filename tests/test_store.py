@@ -168,23 +168,24 @@ MANY = [f"b{number}" for number in range(40)]
 def test_the_branches_of_a_tree_are_written_to_at_once_or_not_at_all(store: Store, wrong: int | None) -> None:
     """As a risk is recorded. Where one of them has gone on, the error names it."""
     raised = RiskRaised(by=OPERATOR, risk="risk", about=About.SELF)
+    store.append(append("begin", *placed("b", 1)))
     for branch in MANY:
-        store.append(append(f"begin-{branch}", *placed(branch, 1)))
+        store.append(append(f"begin-{branch}", *placed(branch, 2, event=FORK)))
     if wrong is not None:
-        store.append(append("first", *placed(MANY[wrong], 2)))
+        store.append(append("first", *placed(MANY[wrong], 3)))
     before = places(store.log())
-    risk = append("risk", *(NewEvent(branch, 2, raised) for branch in MANY))
+    risk = append("risk", *(NewEvent(branch, 3, raised) for branch in MANY))
     if wrong is not None:
         with pytest.raises(VersionConflict, match=f"{MANY[wrong]}\\b"):
             store.append(risk)
         assert places(store.log()) == before
         return
     wrote = store.append(risk)
-    assert places(wrote) == [(41 + number, branch, 2) for number, branch in enumerate(MANY)]
-    assert list(wrote) == list(store.recorded_by("b", "risk")) == list(store.log(after=40))
+    assert places(wrote) == [(42 + number, branch, 3) for number, branch in enumerate(MANY)]
+    assert list(wrote) == list(store.recorded_by("b", "risk")) == list(store.log(after=41))
     with pytest.raises(CommandRecorded):
-        store.append(append("risk", *(NewEvent(branch, 3, raised) for branch in MANY)))
-    assert places(store.log(after=40)) == places(wrote)
+        store.append(append("risk", *(NewEvent(branch, 4, raised) for branch in MANY)))
+    assert places(store.log(after=41)) == places(wrote)
 
 
 def test_a_command_is_recorded_once(store: Store) -> None:
