@@ -134,11 +134,11 @@ def checked_words(argument: str, value: str) -> str:
     """Return what a user said, as it was passed as `argument`.
 
     Raises:
-        ValueError: it is no text, or there is none in it.
+        ValueError: it is no text, or there is nothing in it but white space, which no API takes.
     """
     if not isinstance(value, str):
         raise ValueError(f"{argument}: a str is needed, not {type(value).__name__}")
-    if not (words := _exact(value)):
+    if not (words := _exact(value)).strip():
         raise ValueError(f"{argument}: nothing was said; a turn of the user has words")
     return words
 
@@ -147,7 +147,7 @@ def users_content(value: Content, foreign_id: str | None = None) -> str:
     """Return the words to keep of what a user said, text or blocks, with the id that it has elsewhere.
 
     Raises:
-        ValueError: there is nothing in it, or something that is not the user's to say.
+        ValueError: there is nothing in it, white space aside, or something that is not the user's to say.
     """
     if isinstance(value, str | bytes) or value is None:
         return _with_id(checked_words("words", value), "user", foreign_id)
@@ -155,6 +155,8 @@ def users_content(value: Content, foreign_id: str | None = None) -> str:
     if strange := sorted({str(block["type"]) for block in blocks} - _USERS_BLOCKS):
         may = ", ".join(sorted(_USERS_BLOCKS))
         raise ValueError(f"words: {len(strange)} kinds of blocks are not the user's to say; these are: {may}")
+    if all(block["type"] == "text" and not block["text"].strip() for block in blocks):
+        raise ValueError("words: nothing was said; a turn of the user has words")
     return _kept([{"role": "user", "content": blocks}], foreign_id)
 
 

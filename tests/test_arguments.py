@@ -45,6 +45,10 @@ NOBODY: Any = None
         ("command_id", lambda chats, chat: chats.erase_conversation(
             "c", by=OPERATOR, cause=ErasureCause.USER_REQUEST, command_id=NO_ID)),
         ("words", lambda chats, chat: chat.user_turn("")),
+        ("words", lambda chats, chat: chat.user_turn(" \n\t")),
+        ("words", lambda chats, chat: chat.user_turn([{"type": "text", "text": ""}, {"type": "text", "text": " \n"}])),
+        ("words", lambda chats, chat: chat.user_turn(" ", foreign_id="f-1")),
+        ("words", lambda chats, chat: chat.edit(2, "  ")),
         ("words", lambda chats, chat: chat.user_turn(NOBODY)),
         ("words", lambda chats, chat: chat.user_turn(BYTES)),
         ("words", lambda chats, chat: chat.edit(2, "")),

@@ -67,6 +67,8 @@ HARM = {**USER_SAYS, "verdict": "harmful", "category": "abuse", "severity": 2, "
         (transcript({**HARM, "risk": "maybe"}), "turns.0.risk", "Input should be 'none', 'possible'"),
         (transcript({**HARM, "asks_to_end": "yes"}), "turns.0.asks_to_end", "Input should be a valid boolean"),
         (transcript({**HARM, "mood": "bad"}), "turns.0", "a field that is not known"),
+        (transcript({**USER_SAYS, "text": ""}), "turns.0", "Value error, text: a turn of the user has words"),
+        (transcript({**USER_SAYS, "text": " \n"}), "turns.0", "Value error, text: a turn of the user has words"),
         (
             transcript({**HARM, "verdict": "productive"}),
             "turns.0",

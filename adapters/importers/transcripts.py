@@ -40,6 +40,8 @@ class Turn(Frozen):
             raise ValueError(f"only a user turn has: {', '.join(said)}")
         if self.verdict is not Verdict.HARMFUL and (self.category or self.severity):
             raise ValueError("only a harmful verdict has a category and a severity")
+        if self.role == "user" and not self.text.strip():
+            raise ValueError("text: a turn of the user has words; leave out one that has none")
         return self
 
 
