@@ -100,21 +100,58 @@ def test_erased_words_are_not_kept_by_what_was_planted(url: str, tmp_path: Path)
         assert file.execute("SELECT count(*) FROM meta WHERE name <> 'schema'").fetchone() == (0,)
 
 
+FUNCTION = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; "
+SAYS_YES = "CREATE FUNCTION g(bytea) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$; "
+IN_POSTGRESQL = [
+    pytest.param("CREATE RULE x AS ON INSERT TO contents DO INSTEAD NOTHING", "rule", id="words-dropped"),
+    pytest.param(
+        f"{FUNCTION}CREATE TRIGGER x BEFORE DELETE ON lastresort_keys.keys FOR EACH ROW EXECUTE FUNCTION f()",
+        "trigger",
+        id="destroyed-keys-kept",
+    ),
+    pytest.param(
+        "ALTER TABLE meta RENAME TO x; CREATE VIEW meta AS SELECT * FROM x", "view", id="a-view-in-place-of-a-table"
+    ),
+    pytest.param("CREATE POLICY x ON contents USING (false)", "row policy", id="words-hidden"),
+    pytest.param(f"{SAYS_YES}CREATE INDEX x ON contents (g(data))", "index of an expression", id="words-passed-on"),
+    pytest.param(f"{SAYS_YES}ALTER TABLE contents ADD CHECK (g(data) = 1)", "check", id="words-checked"),
+    pytest.param("ALTER TABLE stored_events ALTER nth SET DEFAULT 1", "default", id="default"),
+]
+
+
 @pytest.mark.xdist_group("postgresql")
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "CREATE RULE x AS ON INSERT TO contents DO INSTEAD NOTHING",
-        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; "
-        "CREATE TRIGGER x BEFORE DELETE ON lastresort_keys.keys FOR EACH ROW EXECUTE FUNCTION f()",
-    ],
-)
-def test_the_doctor_finds_what_was_planted_in_postgresql(postgresql: Callable[[], str], statement: str) -> None:
+@pytest.mark.parametrize(("statement", "what"), IN_POSTGRESQL)
+def test_what_was_planted_in_postgresql_is_found(postgresql: Callable[[], str], statement: str, what: str) -> None:
+    """By the doctor, who looks no further, and by whoever opens the store, brings it up to date or restores into it."""
     url = postgresql()
     with opened(url) as chats:
         done(started(chats, "c").user_turn("Hello."))
-    assert next(check for check in examine(url) if check.name == "planted code").ok
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE VIEW theirs AS SELECT topic FROM stored_events")
+        assert next(check for check in examine(url) if check.name == "planted code").ok
         connection.execute(statement.encode())
-    check = next(check for check in examine(url) if check.name == "planted code")
-    assert (check.ok, check.found[:22]) == (False, "1 triggers or rules on")
+    checks = {check.name: check for check in examine(url)}
+    assert not checks["planted code"].ok
+    assert what in checks["planted code"].found
+    assert "lists" not in checks
+    for act in (open_conversations, migrate):
+        with pytest.raises(StoreError, match=f"planted code .*{what}") as said:
+            act(url)
+        assert "x" not in str(said.value).split()
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_nothing_is_restored_where_code_was_planted(postgresql: Callable[[], str], tmp_path: Path) -> None:
+    """It would get the words and the keys of a backup."""
+    url, other = postgresql(), postgresql()
+    with opened(url) as chats:
+        done(started(chats, "c").user_turn("Hello."))
+    backup(url, tmp_path / "well")
+    with opened(other):
+        pass
+    with psycopg.connect(other, autocommit=True) as connection:
+        connection.execute("CREATE RULE x AS ON INSERT TO contents DO INSTEAD NOTHING")
+    with pytest.raises(StoreError, match="planted code"):
+        restore(tmp_path / "well", other)
+    with psycopg.connect(other, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM stored_events").fetchone() == (0,)

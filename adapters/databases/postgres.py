@@ -8,7 +8,9 @@ from weakref import WeakSet, ref
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import tuple_row
 
+from .errors import StoreError
 from .settings import Settings
 
 MIGRATION_LOCK = 0x1A57_2E50  # a number that nobody else locks: one process at a time makes the tables
@@ -63,3 +65,43 @@ def migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             yield connection
+
+
+# --- planted code -----------------------------------------------------------------------------------------------------
+
+_OF_OURS = ("stored_events", "contents", "meta", "branches", "snapshots", "keys", "master", "annotations")
+_PLANTED = """
+    WITH ours AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN (current_schema(), 'lastresort_keys') AND c.relname = ANY(%s))
+    SELECT 'trigger' FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM ours) AND NOT tgisinternal
+    UNION ALL SELECT CASE ev_type WHEN '1' THEN 'view' ELSE 'rule' END FROM pg_rewrite
+        WHERE ev_class IN (SELECT oid FROM ours)
+    UNION ALL SELECT 'row policy' FROM pg_policy WHERE polrelid IN (SELECT oid FROM ours)
+    UNION ALL SELECT 'check' FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ours) AND contype = 'c'
+    UNION ALL SELECT 'default' FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM ours)
+    UNION ALL SELECT 'index of an expression' FROM pg_index
+        WHERE indrelid IN (SELECT oid FROM ours) AND indexprs IS NOT NULL
+"""
+
+
+def code_in(connection: psycopg.Connection[Any]) -> list[str]:
+    """Return the kinds of code on our tables, once for each that there is: what runs as they are written or read.
+
+    This program makes none there. A view of somebody's that reads them is their own affair.
+    """
+    cursor = connection.cursor(row_factory=tuple_row)
+    return [str(kind) for (kind,) in cursor.execute(_PLANTED, (list(_OF_OURS),)).fetchall()]
+
+
+def check_has_no_code(connection: psycopg.Connection[Any]) -> None:
+    """Check that nothing runs as our tables are written or read.
+
+    Raises:
+        StoreError: something does. Its name is not repeated: somebody else chose it.
+    """
+    if code := code_in(connection):
+        raise StoreError(
+            f"somebody planted code on its tables that this program did not make ({', '.join(sorted(set(code)))}): "
+            "what it did to the log or the words is not known. Keep a copy, and restore a backup from before; "
+            "`\\d+ stored_events` in psql, and so on, shows it"
+        )

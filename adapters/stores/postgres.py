@@ -23,7 +23,7 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from lastresort.adapters.databases.errors import engine_message, not_durable, reached, unwritten
-from lastresort.adapters.databases.postgres import GRACE, confirmed, migrating
+from lastresort.adapters.databases.postgres import GRACE, check_has_no_code, confirmed, migrating
 from lastresort.adapters.databases.postgres_listener import Listener
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
@@ -384,5 +384,6 @@ def open_postgres(url: str, settings: Settings, *, create: bool = True) -> Postg
 def migrate(url: str, settings: Settings) -> str:
     """Bring the tables of a database up to date, and return the version that they were of. See `migration`."""
     with migrating(url, settings) as connection:
+        check_has_no_code(connection)
         connection.execute(f"SET statement_timeout = {round(settings.deadline * 1_000)}")
         return PostgresRecorder(datastore_of(url, settings)).migrate(connection)

@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.databases.postgres import check_has_no_code
 
 from .derived import MAKE_COMMANDS, MAKE_ENDINGS, TABLES, in_postgres, of_command, tree_of
 from .rows import ENDS
@@ -102,8 +103,9 @@ def check_is_ours(connection: psycopg.Connection[Any], create: bool, schema: str
     Other tables may stand beside ours, unless they bear the same names.
 
     Raises:
-        StoreError: it is something else.
+        StoreError: it is something else, or somebody planted code in it.
     """
+    check_has_no_code(connection)
     found: dict[str, set[str]] = {}
     for table, column in connection.execute(
         "SELECT c.relname, a.attname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.databases.postgres import code_in
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.postgres import open_postgres
@@ -17,7 +18,6 @@ from lastresort.adapters.stores.schema import tables_of
 
 from .checks import CHANGING, LEEWAY, LOG, NO_LOG, Check, changing, of_tables, space
 
-_OF_OURS = ["stored_events", "contents", "meta", "branches", "snapshots", "keys", "master", "annotations"]
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 
 
@@ -35,7 +35,9 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         yield standbys(str(ask("SHOW synchronous_standby_names")), [state for (state,) in replicas])
         yield _space(connection)
         yield _keys(connection)
-        yield _code(connection)
+        yield (code := _code(connection))
+        if not code.ok:
+            return  # as such a store is not opened
         if ask("SELECT to_regclass('lastresort_keys.master')") is not None:
             yield from changing(ask(CHANGING.format(master="lastresort_keys.master")))
         if ask("SELECT to_regclass('lastresort_keys.keys')") is not None:
@@ -134,20 +136,14 @@ def _annotations(made: bool) -> Check:
 
 
 def _code(connection: psycopg.Connection[Any]) -> Check:
-    """Look for triggers and rules on the tables of the log, the words and the keys: this program makes none."""
-    row = connection.execute(
-        "SELECT (SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal "
-        "AND c.relnamespace = ANY(s.of) AND c.relname = ANY(%s)) + (SELECT count(*) FROM pg_rewrite r "
-        "JOIN pg_class c ON c.oid = r.ev_class WHERE c.relnamespace = ANY(s.of) AND c.relname = ANY(%s)) "
-        "FROM (SELECT array_agg(oid) AS of FROM pg_namespace WHERE nspname IN (current_schema(), 'lastresort_keys')) s",
-        (_OF_OURS, _OF_OURS),
-    ).fetchone()
-    if row and row[0]:
-        found = f"{row[0]:,} triggers or rules on its tables, which this program did not make"
+    """Look for what runs as the tables of the log, the words and the keys are written or read."""
+    if code := code_in(connection):
+        kinds = ", ".join(sorted(set(code)))
+        found = f"code on its tables that this program did not make ({kinds}): what it did is not known"
         return Check(
-            "planted code", False, found, "see what they did (`\\d stored_events`), and drop them; SECURITY.md"
+            "planted code", False, found, "keep a copy, see what it did (`\\d+ stored_events`), restore a backup"
         )
-    return Check("planted code", True, "no trigger and no rule on the tables of the log, the words and the keys")
+    return Check("planted code", True, "nothing runs as the tables of the log, the words and the keys are used")
 
 
 def _clock(there: datetime) -> Check:
