@@ -2,7 +2,9 @@
 
 cosmic-ray makes the mistakes. Each is put into a copy of the tree by a process of its own, which runs the tests of the
 core in it until the first failure; the checkout is never touched. A mutant that no test kills survives, and must be
-named in docs/explanation/mutants.md with the reason why nothing can tell it from the original.
+named in docs/explanation/mutants.md with the reason why nothing can tell it from the original. One that the tests
+notice by a crash in its own code is counted apart: a kill of that sort says little of the tests. What does not compile
+is no mutant.
 
 What was killed is kept in .mutants.jsonl by the digest of its text, so that a run that was cut off goes on where it
 was, and only what survived is tried again. Delete the file to begin again, as after tests were taken away.
@@ -23,8 +25,9 @@ import resource
 import shutil
 import sys
 import tempfile
+import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -42,12 +45,17 @@ MODULES = (
     "law", "rules_of_conversations", "rules", "episode", "state",
     "decider", "policy", "models",
 )  # fmt: skip
-TESTS = ("test_policy", "test_state*", "test_rules*", "test_decider", "test_models", "test_two_editions")
+TESTS = (
+    "test_policy", "test_state*", "test_rules*", "test_decider", "test_models", "test_groups", "test_two_editions",
+)  # fmt: skip
 TESTED_AS = {"rules_of_conversations": "rules", "episode": "state"}
 """Whose tests are run first for a module that has none of its own name."""
 
 CPU_SECONDS = 30
 """What a mutant may take before it counts as one that never ends: many times what all the tests take."""
+
+STATUS = ("survived", "killed", "crashed")
+"""What the tests may say of a mutant, by the exit status of the process that ran them."""
 
 LONGEST_LINE = 120
 ALWAYS_RAISES = r"BinaryOperator_.*_(Div|FloorDiv|LShift|Mod|Pow|RShift)$"
@@ -111,8 +119,8 @@ def mistakes(module: str) -> Iterator[Mistake]:
                 yield Mistake(module, start[0], name, occurrence)
 
 
-def try_out(mistake: Mistake, killed: frozenset[str]) -> Outcome:
-    """Make a mistake, and run the tests, unless it was killed before."""
+def try_out(mistake: Mistake, before: Mapping[str, str]) -> Outcome | None:
+    """Make a mistake, and run the tests, unless they noticed it `before`. None if Python does not compile it."""
     source = source_of(mistake.module)
     code = mutate_code(source, get_operator(mistake.operator)(), mistake.occurrence)
     assert code is not None
@@ -120,9 +128,8 @@ def try_out(mistake: Mistake, killed: frozenset[str]) -> Outcome:
     try:
         compile(code, mistake.module, "exec")
     except SyntaxError:
-        said = "killed"
-    else:
-        said = "killed" if digest in killed else run_tests(mistake.module, code)
+        return None
+    said = before.get(digest) or run_tests(mistake.module, code)
     return Outcome(mistake, *_change(source, code), said, digest)
 
 
@@ -164,6 +171,21 @@ class Mutated(importlib.abc.SourceLoader):
         return self.code.encode()
 
 
+class Crashes:
+    """Whether what a test fell over was a crash in the mutated module itself, and not what the test looked for."""
+
+    def __init__(self, module: str) -> None:
+        self.file, self.seen = Path("domain", f"{module}.py").resolve(), False
+
+    def pytest_exception_interact(self, call: pytest.CallInfo[object]) -> None:
+        self.seen = self.seen or (call.excinfo is not None and self.is_one(call.excinfo.value))
+
+    def is_one(self, error: BaseException) -> bool:
+        places = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        within = bool(places) and Path(places[-1].f_code.co_filename) == self.file
+        return within and isinstance(error, NameError | TypeError | AttributeError)
+
+
 class Only:
     """The properties, or the examples: those come first, since they are quick and most mutants die of them."""
 
@@ -182,12 +204,20 @@ class Only:
         items[:] = [item for item in items if hasattr(getattr(item, "obj", None), "hypothesis") is self.properties]
 
 
-def tests_fail(module: str) -> bool:
+def tests_say(module: str) -> str:
     """Run the tests of the core: the examples of the module, those of the others, and the properties."""
     files = sorted({str(path) for name in TESTS for path in Path("tests").glob(f"{name}.py")})
     own = [file for file in files if file.startswith(f"tests/test_{TESTED_AS.get(module, module)}")]
     rounds = ((own, False), ([file for file in files if file not in own], False), (files, True))
-    return any(some and pytest.main([*OPTIONS, *some], [Only(properties)]) not in PASSED for some, properties in rounds)
+    crashes = Crashes(module)
+    try:
+        importlib.import_module(f"lastresort.domain.{module}")
+    except Exception as error:
+        return "crashed" if crashes.is_one(error) else "killed"
+    for some, properties in rounds:
+        if some and pytest.main([*OPTIONS, *some], [Only(properties), crashes]) not in PASSED:
+            return "crashed" if crashes.seen else "killed"
+    return "survived"
 
 
 def run_tests(module: str, code: str) -> str:
@@ -195,8 +225,8 @@ def run_tests(module: str, code: str) -> str:
     pid = os.fork()
     if pid:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return "timeout" if status < 0 else "killed" if status else "survived"
-    status = 1
+        return "timeout" if status < 0 else STATUS[status]
+    said = "killed"
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         keep = () if module == "policy" else UNTOUCHED
@@ -207,12 +237,12 @@ def run_tests(module: str, code: str) -> str:
             silent = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silent, 1)
             os.dup2(silent, 2)
-        status = int(tests_fail(module))
+        said = tests_say(module)
     except BaseException as error:
         print(repr(error))
     finally:
         sys.stdout.flush()
-        os._exit(status)
+        os._exit(STATUS.index(said))
 
 
 def copy_of_the_tree(folder: Path) -> None:
@@ -245,10 +275,10 @@ def listed() -> dict[tuple[str, str, str], str]:
     return rows
 
 
-def killed_before() -> frozenset[str]:
-    """The digests of the mutants that earlier runs killed."""
+def noticed_before() -> dict[str, str]:
+    """What the tests of earlier runs said of the mutants that they noticed, by digest."""
     lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
-    return frozenset(one["digest"] for one in map(json.loads, lines) if one["said"] == "killed")
+    return {one["digest"]: one["said"] for one in map(json.loads, lines) if one["said"] in ("killed", "crashed")}
 
 
 def main() -> int:
@@ -267,21 +297,21 @@ def main() -> int:
             print(f"the tests fail without any mutant in {', '.join(failing)}: mend that first", file=sys.stderr)
             return 2
         made = [mistake for module in modules for mistake in mistakes(module)]
-        outcomes, killed = [], killed_before()
+        outcomes, before = [], noticed_before()
         gc.freeze()
         with (
             RESULTS.open("a", encoding="utf-8") as results,
             multiprocessing.get_context("fork").Pool(asked.jobs) as pool,
         ):
-            for outcome in pool.imap_unordered(partial(try_out, killed=killed), made):
-                outcomes.append(outcome)
-                if outcome.digest not in killed:
-                    print(
-                        json.dumps(outcome._asdict() | {"mistake": outcome.mistake._asdict()}), file=results, flush=True
-                    )
-                if len(outcomes) % 50 == 0:
+            for done, outcome in enumerate(pool.imap_unordered(partial(try_out, before=before), made), 1):
+                if outcome is not None:
+                    outcomes.append(outcome)
+                    if outcome.digest not in before:
+                        line = outcome._asdict() | {"mistake": outcome.mistake._asdict()}
+                        print(json.dumps(line), file=results, flush=True)
+                if done % 50 == 0:
                     survived = sum(one.said == "survived" for one in outcomes)
-                    print(f"{len(outcomes)} of {len(made)} mutants, {survived} survived", file=sys.stderr, flush=True)
+                    print(f"{done} of {len(made)} mistakes, {survived} survived", file=sys.stderr, flush=True)
     outcomes.sort(key=lambda one: made.index(one.mistake))
     return show(outcomes, listed())
 
@@ -292,10 +322,10 @@ def show(outcomes: list[Outcome], reasons: dict[tuple[str, str, str], str]) -> i
     for one in outcomes:
         said = "equivalent" if one.said == "survived" and one.row in reasons else one.said
         tally[one.mistake.module, said] += 1
-        if said not in ("killed", "timeout"):
+        if said in ("equivalent", "survived"):
             was, now = (text.replace("|", "\\|") for text in (one.was, one.now))
             print(f"| {one.mistake.module}.py:{one.mistake.line} | `{was}` | `{now}` | {reasons.get(one.row, said)} |")
-    columns = ("killed", "timeout", "equivalent", "survived")
+    columns = ("killed", "crashed", "timeout", "equivalent", "survived")
     print(f"\n{'':12}{'mutants':>12}", *(f"{column:>12}" for column in columns), sep="")
     for module in (*dict.fromkeys(one.mistake.module for one in outcomes), None):
         counts = [sum(n for (of, said), n in tally.items() if said == c and module in (of, None)) for c in columns]
