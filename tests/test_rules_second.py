@@ -275,11 +275,12 @@ def test_held_from_erasure__by_an_operator(given: Tell) -> None:
 @pytest.mark.parametrize("name", ["case-1", "case-8", "case-99"])
 def test_held_from_erasure__of_several_holds_only_one_that_stands_is_released(given: Tell, name: str) -> None:
     """By all of its name, whatever others stand before and behind it."""
-    standing = given(STARTED, held("case-1"), held("case-8", until="2027-01-31"), held("case-99"))
     until = "2027-01-31" if name == "case-8" else None
-    standing.when(released("".join(name))).accepted_as(
-        ErasureReleased(by=OPERATOR, hold=name, reason=HoldReason.LITIGATION, until=until)
-    )
+    holds = (held("case-1"), held("case-8", until="2027-01-31"), held("case-99"))
+    for standing in (holds, holds[::-1]):
+        given(STARTED, *standing).when(released("".join(name))).accepted_as(
+            ErasureReleased(by=OPERATOR, hold=name, reason=HoldReason.LITIGATION, until=until)
+        )
     given(STARTED, held("case-10"), held("case-7"), held("case-9")).when(released(name)).refused_by(
         rules.HELD_FROM_ERASURE, lacking=f"legal hold {name} does not stand"
     )
