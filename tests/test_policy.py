@@ -351,9 +351,33 @@ def test_an_appeal_may_be_decided_for_six_months() -> None:
     assert Policy.default().appeal_months == 6
 
 
-def test_a_hundred_categories_may_be_in_a_group() -> None:
-    many = tuple(f"c{number}" for number in range(100))
-    assert len(Policy(name="p", groups={"all": many}).groups["all"]) == 100
+@pytest.mark.parametrize(
+    ("count", "refused"), [(100, None), (101, "name at most 100: a pattern may stand for many")], ids=["100", "101"]
+)
+@pytest.mark.parametrize("field", ["categories", "eligible_models", "may_clear_risk"])
+def test_a_list_names_a_hundred_at_most(field: str, count: int, refused: str | None) -> None:
+    """It is written into each conversation's log."""
+    many = {"name": "p", field: tuple(f"c{number}" for number in range(count))}
+    if refused is None:
+        assert len(getattr(Policy.model_validate(many), field)) == count
+        return
+    with pytest.raises(ValueError, match=f"{count} are named; {refused}"):
+        Policy.model_validate(many)
+
+
+def test_a_hundred_groups_and_a_hundred_categories_in_them_may_be_named() -> None:
+    """Whether in one group or in many."""
+    many = tuple(f"c{number}" for number in range(101))
+    assert len(Policy(name="p", groups={"all": many[:100]}).groups["all"]) == 100
+    assert len(Policy(name="p", groups={name: (name,) for name in many[:100]}).groups) == 100
+    too_many: tuple[dict[str, tuple[str, ...]], ...] = (
+        {"all": many},
+        {"some": many[:50], "others": many[50:]},
+        dict.fromkeys(many, ()),
+    )
+    for groups in too_many:
+        with pytest.raises(ValueError, match="name at most 100 groups and categories in them"):
+            Policy(name="p", groups=groups)
 
 
 def test_a_category_in_two_groups_is_refused() -> None:

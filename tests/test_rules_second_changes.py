@@ -6,7 +6,7 @@ from lastresort.adapters.testing.given import Given
 from lastresort.domain import rules
 from lastresort.domain.decider import Accepted
 from lastresort.domain.events import BranchOpened, ConversationEnded, HopeExhausted
-from lastresort.domain.values import Actor, ActorKind, AppealOutcome, ForkCause, Ground, HoldReason, LegalHold, Mode
+from lastresort.domain.values import Actor, ActorKind, AppealOutcome, ForkCause, Ground, HoldReason, LegalHold
 
 from .narrow import must_be, present
 from .vocabulary import (
@@ -15,18 +15,22 @@ from .vocabulary import (
     ANSWERED,
     APPEALED,
     ASSESSOR,
+    DRESSED,
     EDITED,
     END,
     ENDED,
     HARMFUL,
     HELD,
     HOPELESS,
+    INELIGIBLE,
     MODEL,
     PRODUCTIVE_UNIT,
     PROPOSED,
     REDIRECTED,
     SAID,
+    SECOND,
     TESTED,
+    THREE_FAILED_REDIRECTIONS,
     UP_TO_THE_END,
     USER,
     WARNED,
@@ -34,7 +38,6 @@ from .vocabulary import (
     Tell,
     appeal_decided,
     end,
-    failed_redirections,
     harmful,
     held,
     model_changed,
@@ -46,12 +49,6 @@ from .vocabulary import (
     warned,
 )
 
-STARTED = started(law=2)
-SHADOWED = started(law=2, mode=Mode.SHADOW)
-DATED = Actor(kind=ActorKind.MODEL, id="us.anthropic.claude-opus-4-1-20250805-v1:0")
-INELIGIBLE = Actor(kind=ActorKind.MODEL, id="claude-haiku-4-5")
-SOMEBODY_ELSE = Actor(kind=ActorKind.USER, id="somebody-else")
-THREE_REDIRECTIONS = (failed_redirections(3),)
 NAMESAKES = [Actor(kind=kind, id=MODEL.id) for kind in ActorKind if kind is not ActorKind.MODEL]
 """Others of the model's name."""
 
@@ -64,9 +61,9 @@ def resolved(given: Given, step: Step) -> object:
 def test_redirected_first__warned_after_attempts_ended_after_failures(given: Tell) -> None:
     """Someone who is abusive in every other turn is warned at least."""
     by_turns = (ABUSED, REDIRECTED, PRODUCTIVE_UNIT) * 3
-    given(STARTED, by_turns, ABUSED, ANSWERED).when(warned()).accepted()
+    given(SECOND, by_turns, ABUSED, ANSWERED).when(warned()).accepted()
     given(started(law=1), by_turns, ABUSED, ANSWERED).when(warned()).refused_by(rules.REDIRECTED_FIRST)
-    warned_so = (STARTED, by_turns, ABUSED, WARNED, TESTED, HOPELESS)
+    warned_so = (SECOND, by_turns, ABUSED, WARNED, TESTED, HOPELESS)
     given(*warned_so).when(END).refused_by(
         rules.REDIRECTED_FIRST, lacking="failed redirections: 0 of 3 in this episode"
     )
@@ -74,8 +71,8 @@ def test_redirected_first__warned_after_attempts_ended_after_failures(given: Tel
 
 def test_redirected_first__the_redirection_of_the_latest_turn_counts(given: Tell) -> None:
     """It was attempted, and in the same answer the model may warn."""
-    given(STARTED, (ABUSED, REDIRECTED) * 3).when(warned()).accepted()
-    given(STARTED, (ABUSED, REDIRECTED) * 2, ABUSED, ANSWERED).when(warned()).refused_by(
+    given(SECOND, (ABUSED, REDIRECTED) * 3).when(warned()).accepted()
+    given(SECOND, (ABUSED, REDIRECTED) * 2, ABUSED, ANSWERED).when(warned()).refused_by(
         rules.REDIRECTED_FIRST, lacking="redirections: 2 of 3 in this episode"
     )
     patient = policy(min_redirections_to_warn=4)
@@ -85,11 +82,11 @@ def test_redirected_first__the_redirection_of_the_latest_turn_counts(given: Tell
 def test_warned_first__names_the_first_warning_of_the_group(given: Tell) -> None:
     """The one that was given first; and none of another group."""
     threatened = (SAID, harmful("threats"), ANSWERED, warned("threats"))
-    twice = (STARTED, *THREE_REDIRECTIONS, WARNED, threatened, SAID, harmful("hate"), HOPELESS)
+    twice = (SECOND, *THREE_FAILED_REDIRECTIONS, WARNED, threatened, SAID, harmful("hate"), HOPELESS)
     given(*twice).when(end("hate")).refused_by(
         rules.WARNED_FIRST, lacking="no warning of hate stands, but one of abuse, which the ending is to name"
     )
-    given(STARTED, *UP_TO_THE_END).when(end("mass-violence")).refused_by(
+    given(SECOND, *UP_TO_THE_END).when(end("mass-violence")).refused_by(
         rules.WARNED_FIRST, rules.STILL_HARMFUL, lacking="no warning of mass-violence stands"
     )
 
@@ -97,17 +94,19 @@ def test_warned_first__names_the_first_warning_of_the_group(given: Tell) -> None
 def test_still_harmful__in_a_category_of_the_group(given: Tell) -> None:
     """Someone who goes on with threats where abuse was warned of goes on; an ending names the warning's category."""
     threatened = (SAID, harmful("threats"))
-    changed = (STARTED, *THREE_REDIRECTIONS, WARNED, threatened, HOPELESS)
+    changed = (SECOND, *THREE_FAILED_REDIRECTIONS, WARNED, threatened, HOPELESS)
     given(*changed).when(end("abuse")).accepted()
     given(*changed).when(end("threats")).refused_by(
         rules.WARNED_FIRST, lacking="no warning of threats stands, but one of abuse, which the ending is to name"
     )
     alone = policy(groups={})
-    given(started(alone, law=2), *THREE_REDIRECTIONS, WARNED, threatened).when(HOPELESS).refused_by(
+    given(started(alone, law=2), *THREE_FAILED_REDIRECTIONS, WARNED, threatened).when(HOPELESS).refused_by(
         rules.HOPE_EXHAUSTED
     )
-    given(started(law=1), *THREE_REDIRECTIONS, WARNED, threatened).when(HOPELESS).refused_by(rules.HOPE_EXHAUSTED)
-    given(STARTED, *THREE_REDIRECTIONS, WARNED, SAID, harmful("mass-violence")).when(HOPELESS).refused_by(
+    given(started(law=1), *THREE_FAILED_REDIRECTIONS, WARNED, threatened).when(HOPELESS).refused_by(
+        rules.HOPE_EXHAUSTED
+    )
+    given(SECOND, *THREE_FAILED_REDIRECTIONS, WARNED, SAID, harmful("mass-violence")).when(HOPELESS).refused_by(
         rules.HOPE_EXHAUSTED
     )
 
@@ -115,15 +114,15 @@ def test_still_harmful__in_a_category_of_the_group(given: Tell) -> None:
 @pytest.mark.parametrize("by", [ANOTHER_MODEL, ASSESSOR, USER, *NAMESAKES])
 def test_eligible_model__no_hope_and_no_proposal_by_another(given: Tell, by: Actor) -> None:
     """What leads to an ending as last resort is by the conversation's model, and so is the ending."""
-    tested = given(STARTED, *THREE_REDIRECTIONS, WARNED, TESTED)
+    tested = given(SECOND, *THREE_FAILED_REDIRECTIONS, WARNED, TESTED)
     statement = HopeExhausted(by=by, turn=present(tested.state.unit).turn)
     tested.when(statement).refused_by(
         rules.ELIGIBLE_MODEL, lacking=f"the conversation's model is {MODEL.id}, not {by.kind} {by.id}"
     )
     tested.when(proposed(by=by)).refused_by(rules.ELIGIBLE_MODEL)
     tested.when(proposed(Ground.USER_REQUEST, by=by)).accepted()
-    given(STARTED, *UP_TO_THE_END).when(end(by=by)).refused_by(rules.ELIGIBLE_MODEL)
-    first = given(started(law=1), *THREE_REDIRECTIONS, WARNED, TESTED)
+    given(SECOND, *UP_TO_THE_END).when(end(by=by)).refused_by(rules.ELIGIBLE_MODEL)
+    first = given(started(law=1), *THREE_FAILED_REDIRECTIONS, WARNED, TESTED)
     first.when(statement).accepted()
     first.when(proposed(by=by)).accepted()
 
@@ -145,33 +144,35 @@ def test_eligible_model__says_which_may(given: Tell, patterns: tuple[str, ...], 
 )
 def test_evidence_is_true__neither_more_nor_less(given: Tell, field: str, wrong: str) -> None:
     """A hash or a name that sorts before the true one is as wrong as one that sorts after it."""
-    ending = must_be(ConversationEnded, resolved(given(STARTED, *UP_TO_THE_END), END))
-    given(STARTED, *UP_TO_THE_END).when(ending.model_copy(update={field: wrong})).refused_by(
+    ending = must_be(ConversationEnded, resolved(given(SECOND, *UP_TO_THE_END), END))
+    given(SECOND, *UP_TO_THE_END).when(ending.model_copy(update={field: wrong})).refused_by(
         rules.EVIDENCE_IS_TRUE, lacking=f"not what the log says: {field}"
     )
 
 
 def test_evidence_is_true__as_it_reads(given: Tell) -> None:
     """A log that is read again has the same name in another place of the memory."""
-    ending = must_be(ConversationEnded, resolved(given(STARTED, *UP_TO_THE_END), END))
-    given(STARTED, *UP_TO_THE_END).when(ending.model_copy(update={"model": "".join(list(ending.model))})).accepted()
+    ending = must_be(ConversationEnded, resolved(given(SECOND, *UP_TO_THE_END), END))
+    given(SECOND, *UP_TO_THE_END).when(ending.model_copy(update={"model": "".join(list(ending.model))})).accepted()
 
 
 def test_eligible_model__by_any_of_its_names(given: Tell) -> None:
     """The model that answered is the conversation's where only a snapshot or a platform's dress differs."""
-    dated = HopeExhausted(by=DATED, turn=18)
-    given(STARTED, *THREE_REDIRECTIONS, WARNED, TESTED, dated).when(end(by=DATED)).accepted()
-    ended_by = (started(model=DATED.id, law=1), *UP_TO_THE_END)
+    dated = HopeExhausted(by=DRESSED, turn=18)
+    given(SECOND, *THREE_FAILED_REDIRECTIONS, WARNED, TESTED, dated).when(end(by=DRESSED)).accepted()
+    ended_by = (started(model=DRESSED.id, law=1), *UP_TO_THE_END)
     given(*ended_by).when(END).refused_by(rules.ELIGIBLE_MODEL)
-    given(STARTED, model_changed(INELIGIBLE.id), *THREE_REDIRECTIONS).when(PROPOSED).refused_by(rules.ELIGIBLE_MODEL)
+    given(SECOND, model_changed(INELIGIBLE.id), *THREE_FAILED_REDIRECTIONS).when(PROPOSED).refused_by(
+        rules.ELIGIBLE_MODEL
+    )
 
 
 def test_eligible_model__patterns_meet_the_plain_name_too(given: Tell) -> None:
     """A pattern need not know how a platform dresses a name."""
     plain = policy(eligible_models=("claude-opus-4-1",))
-    given(started(plain, model=DATED.id, law=2), *up_to_the_end()).when(END).accepted()
+    given(started(plain, model=DRESSED.id, law=2), *up_to_the_end()).when(END).accepted()
     other = policy(eligible_models=("claude-opus-4-0",))
-    given(started(other, model=DATED.id, law=2), SAID).when(PROPOSED).refused_by(rules.ELIGIBLE_MODEL)
+    given(started(other, model=DRESSED.id, law=2), SAID).when(PROPOSED).refused_by(rules.ELIGIBLE_MODEL)
 
 
 def test_stricter_governs__from_the_first_turn_on(given: Tell) -> None:
@@ -239,7 +240,7 @@ def test_carries_risks__some_of_several_holds(given: Tell) -> None:
     """What it carries that does not stand does not count."""
     opened = {"by": USER, "conversation": "c", "parent": "c", "at": 1, "cause": ForkCause.EDIT, "risks": ()}
     holds = tuple(LegalHold(hold=name, reason=HoldReason.LITIGATION) for name in ("case-7", "case-9"))
-    at_fork = given(STARTED, SAID, HELD, held("case-8")).cut_at(1)
+    at_fork = given(SECOND, SAID, HELD, held("case-8")).cut_at(1)
     at_fork.when(BranchOpened(**opened, holds=holds)).refused_by(
         rules.CARRIES_RISKS, lacking="carries 1 of 2 legal holds"
     )
@@ -248,12 +249,12 @@ def test_carries_risks__some_of_several_holds(given: Tell) -> None:
 def test_carries_risks__and_holds(given: Tell) -> None:
     """A branch of a tree that is held is held."""
     hold = LegalHold(hold="case-7", reason=HoldReason.LITIGATION)
-    held_at_2 = given(STARTED, SAID, HELD).cut_at(1)
+    held_at_2 = given(SECOND, SAID, HELD).cut_at(1)
     held_at_2.when(EDITED).accepted().then(lambda state: state.holds == (hold,))
     opened = {"by": USER, "conversation": "c", "parent": "c", "at": 1, "cause": ForkCause.EDIT, "risks": ()}
     held_at_2.when(BranchOpened(**opened, holds=(hold,))).accepted()
     held_at_2.when(BranchOpened(**opened)).refused_by(rules.CARRIES_RISKS, lacking="carries 0 of 1 legal holds")
-    given(STARTED, SAID).cut_at(1).when(BranchOpened(**opened, holds=(hold,))).refused_by(rules.CARRIES_RISKS)
+    given(SECOND, SAID).cut_at(1).when(BranchOpened(**opened, holds=(hold,))).refused_by(rules.CARRIES_RISKS)
 
 
 def test_carries_risks__absolved_as_the_appeal_was_decided(given: Tell) -> None:
@@ -264,7 +265,7 @@ def test_carries_risks__absolved_as_the_appeal_was_decided(given: Tell) -> None:
         ((APPEALED, appeal_decided(AppealOutcome.REJECTED)), False),
         ((APPEALED, appeal_decided(AppealOutcome.GRANTED)), True),
     ):
-        at_fork = given(STARTED, ENDED, *decided).cut_at(1)
+        at_fork = given(SECOND, ENDED, *decided).cut_at(1)
         at_fork.when(BranchOpened(**opened, absolved=absolved)).accepted()
         at_fork.when(BranchOpened(**opened, absolved=not absolved)).refused_by(
             rules.CARRIES_RISKS, lacking=f"absolved: {not absolved}, which is not how the appeal was decided"

@@ -28,6 +28,7 @@ from .vocabulary import (
     REDIRECTED,
     RETRIED,
     SAID,
+    SECOND,
     THREE_FAILED_REDIRECTIONS,
     UP_TO_THE_END,
     USER,
@@ -44,7 +45,6 @@ from .vocabulary import (
     started,
 )
 
-STARTED = started(law=2)
 MILD: Step = (SAID, harmful(severity=1))
 CLOSED: Step = (PRODUCTIVE_UNIT, PRODUCTIVE_UNIT)
 WARNED_ONCE: Step = (failed_redirections(3), WARNED)
@@ -60,36 +60,36 @@ def test_what_counts_toward_an_ending_is_grave(given: Tell, law: int, failed: in
 
 def test_mild_harm_keeps_the_episode_open_and_the_redirection_pending(given: Tell) -> None:
     """And so does harm that no ending may be about."""
-    assert given(STARTED, ABUSED, REDIRECTED, MILD, ANSWERED, ABUSED).state.now.failed == 1
+    assert given(SECOND, ABUSED, REDIRECTED, MILD, ANSWERED, ABUSED).state.now.failed == 1
     spam = (SAID, harmful("spam", 3))
-    assert given(STARTED, ABUSED, REDIRECTED, spam).state.now.failed == 0
-    assert given(STARTED, ABUSED, REDIRECTED, MILD).state.now.productive == 0
+    assert given(SECOND, ABUSED, REDIRECTED, spam).state.now.failed == 0
+    assert given(SECOND, ABUSED, REDIRECTED, MILD).state.now.productive == 0
 
 
 def test_an_episode_after_a_relapse_closes_later(given: Tell) -> None:
     """By two units for each that closed while a warning stood, six at most; where none stood, as ever."""
-    relapsed = (STARTED, WARNED_ONCE, ABUSED, ANSWERED, CLOSED)
+    relapsed = (SECOND, WARNED_ONCE, ABUSED, ANSWERED, CLOSED)
     state = given(*relapsed, ABUSED, ANSWERED, CLOSED, SAID).state
     assert (state.episode.relapses, state.episode.productive) == (1, 2)
     assert given(*relapsed, ABUSED, ANSWERED, CLOSED, CLOSED, SAID).state.episode.numbers is None
-    assert given(STARTED, ABUSED, REDIRECTED, CLOSED, SAID).state.episode == NO_EPISODE
+    assert given(SECOND, ABUSED, REDIRECTED, CLOSED, SAID).state.episode == NO_EPISODE
     assert given(started(law=1), WARNED_ONCE, ABUSED, ANSWERED, CLOSED, SAID).state.episode == NO_EPISODE
     assert [Policy.default().numbers.to_close(relapses) for relapses in range(6)] == [2, 4, 6, 8, 8, 8]
 
 
 def test_a_judgement_is_of_each_judges_latest_word(given: Tell) -> None:
     """A polite first line covers nothing that follows it; another judge's milder word still counts."""
-    polite = (STARTED, SAID, PRODUCTIVE, SAID, HARMFUL)
+    polite = (SECOND, SAID, PRODUCTIVE, SAID, HARMFUL)
     assert present(given(*polite).state.unit).judgement is Verdict.HARMFUL
     assert present(given(started(law=1), *polite[1:]).state.unit).judgement is Verdict.PRODUCTIVE
-    another = (STARTED, SAID, judged(Verdict.AMBIGUOUS, by=MODEL), SAID, HARMFUL)
+    another = (SECOND, SAID, judged(Verdict.AMBIGUOUS, by=MODEL), SAID, HARMFUL)
     assert present(given(*another).state.unit).judgement is Verdict.AMBIGUOUS
 
 
 def test_an_unknown_risk_is_replaced_by_a_later_word(given: Tell) -> None:
     """Of the same actor, or of an operator, about the same turn; what somebody saw stays."""
     unknown = judged(Verdict.AMBIGUOUS, risk=Risk.UNKNOWN)
-    doubted = (STARTED, SAID, unknown)
+    doubted = (SECOND, SAID, unknown)
     assert present(given(*doubted).state.unit).at_risk
     assert not present(given(*doubted, AMBIGUOUS).state.unit).at_risk
     by_operator = present(given(*doubted, judged(Verdict.AMBIGUOUS, by=OPERATOR)).state.unit)
@@ -97,7 +97,7 @@ def test_an_unknown_risk_is_replaced_by_a_later_word(given: Tell) -> None:
     assert present(given(*doubted, judged(Verdict.AMBIGUOUS, by=MODEL)).state.unit).at_risk
     assert present(given(*doubted, SAID, AMBIGUOUS).state.unit).at_risk
     seen = judged(Verdict.AMBIGUOUS, risk=Risk.POSSIBLE)
-    assert present(given(STARTED, SAID, seen, AMBIGUOUS).state.unit).at_risk
+    assert present(given(SECOND, SAID, seen, AMBIGUOUS).state.unit).at_risk
     assert present(given(started(law=1), SAID, unknown, AMBIGUOUS).state.unit).at_risk
 
 
@@ -127,12 +127,12 @@ def test_a_hold_is_set_apart_for_self_and_others(given: Tell, about: About, hold
 
 def test_a_wrong_ending_leaves_no_strikes(given: Tell) -> None:
     """A branch that is absolved starts without an episode, and its first unit counts no more."""
-    wrong = given(STARTED, *UP_TO_THE_END, END, APPEALED, appeal_decided(AppealOutcome.GRANTED))
+    wrong = given(SECOND, *UP_TO_THE_END, END, APPEALED, appeal_decided(AppealOutcome.GRANTED))
     last = present(wrong.state.unit).turn
     for at, opens in ((last - 1, EDITED), (3, RETRIED)):
         opened = wrong.cut_at(at).when(opens).accepted()
         opened.then(lambda state: (state.now.numbers, state.now.failed, state.now.warnings) == (None, 0, ()))
-    rejected = given(STARTED, *UP_TO_THE_END, END, APPEALED, appeal_decided(AppealOutcome.REJECTED))
+    rejected = given(SECOND, *UP_TO_THE_END, END, APPEALED, appeal_decided(AppealOutcome.REJECTED))
     rejected.cut_at(last - 1).when(EDITED).accepted().then(lambda state: state.now.numbers is not None)
 
 

@@ -37,9 +37,16 @@ Tell = Callable[..., Given]
 
 DATED = Actor(kind=ActorKind.MODEL, id="claude-opus-4-1-20250805")
 """MODEL, by the name of its snapshot."""
+DRESSED = Actor(kind=ActorKind.MODEL, id="us.anthropic.claude-opus-4-1-20250805-v1:0")
+"""MODEL, by the name that a platform gives its snapshot."""
+INELIGIBLE = Actor(kind=ActorKind.MODEL, id="claude-haiku-4-5")
+"""A model that no shipped policy lets end anything."""
 OTHER_USER = Actor(kind=ActorKind.USER, id="other")
 FIRST = started(law=1)
 """Begun in edition 1, for rules in the form that they have there; `test_rules_second.py` has the form since."""
+SECOND = started(law=2)
+SHADOWED = started(law=2, mode=Mode.SHADOW)
+"""Begun in edition 2, and in shadow mode."""
 
 AN_EPISODE = (STARTED, ABUSED, REDIRECTED)
 """One unit of harm, answered by the redirection at 5."""
