@@ -19,10 +19,12 @@ from lastresort.adapters.loopback import (
     text,
     tool_use,
 )
-from lastresort.adapters.turns.replies import Cached, Pending
+from lastresort.adapters.turns.replies import Cached, Pending, Reply
+from lastresort.domain.events import TurnAssessed
 
 from .claude_kit import AT_RISK, BOTH, EVERY_WAY, REDIRECT, Way, bench, harm, kinds
 from .loopback_kit import LOOK_UP, MARKED, MODEL
+from .narrow import must_be, present
 from .stores import opened
 
 LONG_FROM_NOW, LONG_AGO = "2999-01-01T00:00:00Z", "2001-01-01T00:00:00Z"
@@ -67,7 +69,7 @@ def test_code_goes_on_in_its_container(way: Way, tmp_path: Any) -> None:
         with opened(url) as others:
             elsewhere = others.chat(chat.branch)
             b.reply(elsewhere, "And one?")
-            branch = elsewhere.edit(elsewhere.state.unit.turn, "And two?")  # type: ignore[union-attr]
+            branch = elsewhere.edit(present(elsewhere.state.unit).turn, "And two?")
             b.reply(branch, None)  # type: ignore[arg-type]
         assert [one.get("container") for one in b.api.requests] == [None, *["container_1"] * 3]
         assert [*b.api.refused, *b.api.reports] == []
@@ -308,7 +310,7 @@ def test_no_word_of_the_models_enters_the_log_as_a_category(way: Way, word: str)
         b.reply(chat)
         log = "".join(recorded.event.model_dump_json() for recorded in chat.path)
     assessed = next(recorded.event for recorded in chat.path if recorded.kind == "TurnAssessed")
-    assert assessed.category == "other"  # type: ignore[union-attr]
+    assert must_be(TurnAssessed, assessed).category == "other"
     assert json.dumps(word)[1:-1] not in log
 
 
@@ -321,5 +323,5 @@ def test_the_betas_of_a_client_are_betas_too() -> None:
     ):
         with Claude(client, max_tokens=500).stream(chats.start(model=MODEL), "Hello.") as stream:
             assert "".join(stream) == "Tulips."
-        kept = stream.reply.messages  # type: ignore[union-attr]
+        kept = must_be(Reply, stream.reply).messages
     assert kept[0]["content"][0]["content"] == "A garden."

@@ -12,6 +12,7 @@ from lastresort.adapters.loopback import Answer, Request, Scripted, failing, tex
 
 from .claude_kit import BOTH, EVERY_WAY, TWO_WAYS, Way, bench
 from .loopback_kit import LOOK_UP
+from .narrow import present
 from .service_kit import done
 from .stores import opened
 from .test_claude_api import ran
@@ -59,7 +60,7 @@ def test_a_block_that_the_api_once_took_and_takes_no_more(way: Way, tmp_path: An
         with opened(url) as others:
             elsewhere = others.chat(chat.branch)
             assert b.reply(elsewhere, "Really?").as_text == ()
-            branch = elsewhere.edit(elsewhere.state.unit.turn, "Sure?")  # type: ignore[union-attr]
+            branch = elsewhere.edit(present(elsewhere.state.unit).turn, "Sure?")
             b.reply(branch, None)  # type: ignore[arg-type]
             assert lines(elsewhere)[0] == "Look.[image]"
             assert any("base64" in words for words in others.words(elsewhere.path).values())

@@ -10,9 +10,11 @@ import pytest
 from lastresort import Conversations, Policy
 from lastresort.adapters.claude import AsyncClaude, AsyncClaudeAssessor, Claude, ClaudeAssessor, Ended
 from lastresort.adapters.loopback import Answer, Loopback, Scripted, loopback, text
+from lastresort.adapters.turns.replies import Reply
 from lastresort.domain.values import SecondOpinion
 
 from .claude_kit import ABUSE, ENDING, SECOND, brink
+from .narrow import must_be
 from .stores import opened
 
 Client = Callable[[Loopback], Any]
@@ -113,5 +115,5 @@ def test_a_beta_on_a_platform(chats: Conversations) -> None:
     ):
         claude = Claude(client, max_tokens=500, assessor=lambda case: SECOND, betas=["compact-2026-01-12"])
         with claude.stream(chats.start(model=ON_VERTEX), "Hi.") as stream:
-            messages = stream.reply.messages  # type: ignore[union-attr]
+            messages = must_be(Reply, stream.reply).messages
     assert messages[0]["content"][0]["content"] == "A garden."

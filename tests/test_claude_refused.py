@@ -18,6 +18,7 @@ from lastresort.adapters.loopback import Answer, Fault, Request, Scripted, faili
 
 from .claude_kit import ABUSE, BOTH, EVERY_WAY, Way, bench, harm, kinds, redirecting
 from .loopback_kit import LOOK_UP
+from .narrow import present
 from .oracle import unlawful
 from .stores import log_of, opened
 from .test_claude_words import IMAGE, lines
@@ -68,7 +69,7 @@ def test_a_turn_that_the_api_refuses_does_not_block_the_branch(way: Way, fault: 
         with opened(url) as others:
             elsewhere = others.chat(chat.branch)
             assert b.reply(elsewhere, "Really?").without == ()
-            branch = elsewhere.edit(elsewhere.state.unit.turn, "Sure?")  # type: ignore[union-attr]
+            branch = elsewhere.edit(present(elsewhere.state.unit).turn, "Sure?")
             assert isinstance(branch, Chat)
             b.reply(branch, None)
             assert lines(elsewhere)[2] == "Look at this.[image]"

@@ -12,12 +12,14 @@ from lastresort.adapters.claude import Claude, SetupChanged
 from lastresort.adapters.claude.words import kept_user, plain
 from lastresort.adapters.loopback import Answer, Scripted, redacted_thinking, text, thinking, tool_use
 from lastresort.adapters.turns import tools as ours
+from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.turn_text import readable
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
 
 from .claude_kit import BOTH, ENDING, REDIRECT, Way, bench, harm, redirecting
 from .loopback_kit import LOOK_UP, MODEL
+from .narrow import must_be, present
 from .stores import opened
 
 CITATION = {
@@ -367,7 +369,7 @@ def test_what_is_added_to_a_request_stays_under_1200_tokens() -> None:
         b.reply(chat, "Hi.")
         bare = client.messages.create(model=MODEL, max_tokens=500, messages=[{"role": "user", "content": "Hi."}])
         answer = next(recorded.event for recorded in chat.path if recorded.kind == "AssistantTurnTaken")
-    added = answer.usage.input_tokens - bare.usage.input_tokens  # type: ignore[union-attr]
+    added = present(must_be(AssistantTurnTaken, answer).usage).input_tokens - bare.usage.input_tokens
     size = len(json.dumps(ours_declared(), separators=(",", ":")))
     assert size / 4 - 5 < added < 700
     assert size / 3.5 + TOOL_USE_PROMPT < 1200

@@ -36,6 +36,8 @@ from lastresort.domain.events import (
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Frozen, LegalHold, Mode
 
+from .narrow import must_be
+
 SCHEMAS = Path(__file__).parent / "schemas"
 OLD_LOG = Path(__file__).parent / "golden" / "upcasts" / "verdicts.v1.jsonl"
 
@@ -340,7 +342,8 @@ def test_the_outcome_of_an_appeal_says_now_what_it_meant(then: str, now: str | N
     by = json.dumps({"kind": "operator", "id": "operator"})
     state = f'{{"by": {by}, "outcome": "{then}"}}'.encode()
     entry = read(Encoding(), state, 1, AppealDecided.kind)
-    assert (entry.event.outcome if isinstance(entry, RecordedEvent) else None) == now  # type: ignore[union-attr]
+    outcome = must_be(AppealDecided, entry.event).outcome if isinstance(entry, RecordedEvent) else None
+    assert outcome == now
     today = read(Encoding(), state, 2, AppealDecided.kind)
     assert isinstance(today, RecordedEvent) is (now is None)
 

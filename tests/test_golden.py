@@ -43,6 +43,7 @@ from lastresort.projections.figures import figures
 
 from . import golden_stories
 from .golden_stories import as_first_written
+from .narrow import present
 from .stores import (  # fmt: skip
     MODEL,
     OPERATOR,
@@ -249,7 +250,7 @@ def second_edition(chats: Conversations) -> None:
     done(chat.end(category="abuse"))
     chat.appeal("It was a play.")
     done(chat.decide_appeal(AppealOutcome.GRANTED, by=OPERATOR))
-    child = done(chat.edit(chat.refresh().unit.turn, "As in the play.", child="p"))  # type: ignore[union-attr]
+    child = done(chat.edit(present(chat.refresh().unit).turn, "As in the play.", child="p"))
     done(child.judge(Verdict.AMBIGUOUS, risk=Risk.UNKNOWN))
     done(child.judge(Verdict.PRODUCTIVE, risk=Risk.NONE))
 

@@ -12,6 +12,7 @@ from lastresort.domain.values import Messages
 
 from .claude_kit import bench
 from .loopback_kit import LOOK_UP, MODEL
+from .narrow import must_be
 from .stores import ended, started
 
 PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
@@ -53,7 +54,8 @@ def test_the_same_blocks_sent_again_are_said_once() -> None:
     chat = open_conversations("memory:").start(model=MODEL)
     outcomes = [chat.user_turn(said("Hello."), foreign_id="m-1", command_id="u") for _ in range(2)]
     assert all(isinstance(one, Receipt) and one.version == 2 for one in outcomes)
-    assert [chat.assistant_turn(said("Hi."), command_id="a").version for _ in range(2)] == [3, 3]  # type: ignore[union-attr]
+    answers = [must_be(Receipt, chat.assistant_turn(said("Hi."), command_id="a")) for _ in range(2)]
+    assert [answer.version for answer in answers] == [3, 3]
 
 
 def test_after_an_ending_the_screen_sees_what_was_said() -> None:

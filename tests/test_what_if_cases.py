@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from lastresort import Conversations
 from lastresort.adapters.testing.asking import ASSESSOR, OPERATOR, USER
 from lastresort.adapters.testing.strategies import trees
-from lastresort.domain.events import PolicyChanged, RecordedEvent
+from lastresort.domain.events import ConversationStarted, PolicyChanged, RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Ground, Mode, Risk, Verdict
 from lastresort.projections.replay import fork_points
 from lastresort.projections.supposed import Because, BranchOutcome, Outcome
 from lastresort.projections.what_if import what_if
 
+from .narrow import must_be
 from .scripts import ANOTHER, ANSWERS, REDIRECTS, SAYS, Step, checked, harm, last_resort, play, terms
 from .stores import chats, done, ended, started, store_of, thanked
 
@@ -331,5 +332,5 @@ def test_trees(log: tuple[RecordedEvent, ...], other: Policy, edition: int | Non
     assert found == what_if(iter(log), other, edition=edition, forks=fork_points(log))
     assert len(found.branches) == sum(found.sum.values()) == len({entry.branch for entry in log})
     if not any(isinstance(entry.event, PolicyChanged) for entry in log):
-        as_it_was = what_if(log, log[0].event.policy)  # type: ignore[union-attr]  # the first event is the beginning
+        as_it_was = what_if(log, must_be(ConversationStarted, log[0].event).policy)
         assert {row.outcome for row in as_it_was.branches} == {Outcome.SAME}
