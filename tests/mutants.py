@@ -14,29 +14,25 @@ import argparse
 import ast
 import gc
 import hashlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
+import importlib
 import json
 import multiprocessing
 import os
 import re
-import resource
 import shutil
 import sys
 import tempfile
-import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import hypothesis
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
+
+from .mutant_runs import OPTIONS, Collected, files_of_tests, run_tests, source_of
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTED = ROOT / "docs" / "explanation" / "mutants.md"
@@ -45,15 +41,6 @@ MODULES = (
     "law", "rules_of_conversations", "rules", "episode", "state",
     "decider", "policy", "models",
 )  # fmt: skip
-TESTS = ("test_policy", "test_state*", "test_rules*", "test_decider", "test_models", "test_two_editions")
-TESTED_AS = {"rules_of_conversations": "rules", "episode": "state"}
-"""Whose tests are run first for a module that has none of its own name."""
-
-CPU_SECONDS = 30
-"""What a mutant may take before it counts as one that never ends: many times what all the tests take."""
-
-STATUS = ("survived", "killed", "crashed")
-"""What the tests may say of a mutant, by the exit status of the process that ran them."""
 
 LONGEST_LINE = 120
 ALWAYS_RAISES = r"BinaryOperator_.*_(Div|FloorDiv|LShift|Mod|Pow|RShift)$"
@@ -63,14 +50,11 @@ ALWAYS_EQUAL = r"ComparisonOperator_(Is_Eq|IsNot_NotEq)$"
 """Left out too: what the core compares by identity is None, types, names of enumerations and constants of its own.
 These equal nothing but themselves, or, like the constants, what is as good in every use."""
 
+NO_EDITION_BELOW_1 = ((r"\b(law|edition) <= 1\b", r"\1 == 1"), (r"\b(law|edition) != 1\b", r"\1 > 1"))
+"""And what is the same of any edition, since the first is 1."""
+
 LEFT_OUT = re.compile(f"{ALWAYS_RAISES}|{ALWAYS_EQUAL}")
 
-UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "events", "commands")]
-PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-OPTIONS = [
-    "-xq", "--tb=no", "--assert=plain", "--disable-plugin-autoload", "-ppytest_timeout", "-pno:cacheprovider",
-    "-pno:unraisableexception", "-pno:threadexception",
-]  # fmt: skip
 AHEAD = (
     "cryptography.hazmat.primitives.ciphers.aead", "eventsourcing.sqlite", "hypothesis.stateful",
     "hypothesis.strategies", "lastresort.adapters.testing", "pydantic.json_schema", "xml.etree.ElementTree",
@@ -102,10 +86,6 @@ class Outcome(NamedTuple):
         return f"{self.mistake.module}.py", self.was, self.now
 
 
-def source_of(module: str) -> str:
-    return Path("domain", f"{module}.py").read_text(encoding="utf-8")
-
-
 def mistakes(module: str) -> Iterator[Mistake]:
     """Every mistake to make, types aside: a wrong annotation is for `make lint`."""
     source = source_of(module)
@@ -117,17 +97,28 @@ def mistakes(module: str) -> Iterator[Mistake]:
                 yield Mistake(module, start[0], name, occurrence)
 
 
-def try_out(mistake: Mistake, before: Mapping[str, str]) -> Outcome | None:
-    """Make a mistake, and run the tests, unless they noticed it `before`. None if Python does not compile it."""
+KNOWN: list[Any] = []
+"""In the processes of the pool: what the tests said before, by digest, and the tests themselves."""
+
+
+def try_out(mistake: Mistake) -> Outcome | None:
+    """Make a mistake, and run the tests, unless they noticed it before. None if it is no mutant, since it does not
+    compile, or says the same of every edition."""
+    before, tests = KNOWN
     source = source_of(mistake.module)
     code = mutate_code(source, get_operator(mistake.operator)(), mistake.occurrence)
     assert code is not None
+    same = code
+    for wrong, right in NO_EDITION_BELOW_1:
+        same = re.sub(wrong, right, same)
+    if same == source:
+        return None
     digest = hashlib.sha256(f"{mistake.module}\n{code}".encode()).hexdigest()
     try:
         compile(code, mistake.module, "exec")
     except SyntaxError:
         return None
-    said = before.get(digest) or run_tests(mistake.module, code)
+    said = before.get(digest) or tests.noticed(mistake.module, code) or run_tests(mistake.module, code)
     return Outcome(mistake, *_change(source, code), said, digest)
 
 
@@ -151,98 +142,6 @@ def _change(before: str, after: str) -> tuple[str, str]:
     return " ".join(line.strip() for line in was), " ".join(line.strip() for line in now)
 
 
-class Mutated(importlib.abc.SourceLoader):
-    """Where Python looks first: it finds the mutant in the place of its module, and nothing else."""
-
-    def __init__(self, module: str, code: str) -> None:
-        self.module, self.code = module, code
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
-        if fullname != f"lastresort.domain.{self.module}":
-            return None
-        return importlib.util.spec_from_loader(fullname, self)
-
-    def get_filename(self, fullname: str) -> str:
-        return str(Path("domain", f"{self.module}.py").resolve())
-
-    def get_data(self, path: str) -> bytes:
-        return self.code.encode()
-
-
-class Crashes:
-    """Whether what a test fell over was a crash in the mutated module itself, and not what the test looked for."""
-
-    def __init__(self, module: str) -> None:
-        self.file, self.seen = Path("domain", f"{module}.py").resolve(), False
-
-    def pytest_exception_interact(self, call: pytest.CallInfo[object]) -> None:
-        self.seen = self.seen or (call.excinfo is not None and self.is_one(call.excinfo.value))
-
-    def is_one(self, error: BaseException) -> bool:
-        places = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        within = bool(places) and Path(places[-1].f_code.co_filename) == self.file
-        return within and isinstance(error, NameError | TypeError | AttributeError)
-
-
-class Only:
-    """The properties, or the examples: those come first, since they are quick and most mutants die of them."""
-
-    def __init__(self, properties: bool) -> None:
-        self.properties = properties
-
-    def pytest_configure(self) -> None:
-        # A busy machine is slow to draw, which is no mistake of the core's.
-        slow = list(hypothesis.HealthCheck)
-        hypothesis.settings.register_profile(
-            "mutants", deadline=None, database=None, derandomize=True, suppress_health_check=slow
-        )
-        hypothesis.settings.load_profile("mutants")
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if hasattr(getattr(item, "obj", None), "hypothesis") is self.properties]
-
-
-def tests_say(module: str) -> str:
-    """Run the tests of the core: the examples of the module, those of the others, and the properties."""
-    files = sorted({str(path) for name in TESTS for path in Path("tests").glob(f"{name}.py")})
-    own = [file for file in files if file.startswith(f"tests/test_{TESTED_AS.get(module, module)}")]
-    rounds = ((own, False), ([file for file in files if file not in own], False), (files, True))
-    crashes = Crashes(module)
-    try:
-        importlib.import_module(f"lastresort.domain.{module}")
-    except Exception as error:
-        return "crashed" if crashes.is_one(error) else "killed"
-    for some, properties in rounds:
-        if some and pytest.main([*OPTIONS, *some], [Only(properties), crashes]) not in PASSED:
-            return "crashed" if crashes.seen else "killed"
-    return "survived"
-
-
-def run_tests(module: str, code: str) -> str:
-    """Run the tests of the core on a mutant, in a process of its own."""
-    pid = os.fork()
-    if pid:
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return "timeout" if status < 0 else STATUS[status]
-    said = "killed"
-    try:
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-        keep = () if module == "policy" else UNTOUCHED
-        for name in [name for name in sys.modules if name.startswith("lastresort.") and name not in keep]:
-            del sys.modules[name]
-        sys.meta_path.insert(0, Mutated(module, code))
-        if code != source_of(module):
-            silent = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(silent, 1)
-            os.dup2(silent, 2)
-        said = tests_say(module)
-    except BaseException as error:
-        print(repr(error))
-    finally:
-        sys.stdout.flush()
-        os._exit(STATUS.index(said))
-
-
 def copy_of_the_tree(folder: Path) -> None:
     """Copy what the tests need, and make Python find it there before anything that is installed."""
     for name in (
@@ -261,6 +160,7 @@ def copy_of_the_tree(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
     os.chdir(folder)
     sys.path[0] = str(folder / ".typing")
+    sys.modules["tests"].__path__ = [str(folder / "tests")]
 
 
 def listed() -> dict[tuple[str, str, str], str]:
@@ -295,23 +195,29 @@ def main() -> int:
             print(f"the tests fail without any mutant in {', '.join(failing)}: mend that first", file=sys.stderr)
             return 2
         made = [mistake for module in modules for mistake in mistakes(module)]
-        outcomes, before = [], noticed_before()
+        outcomes: list[Outcome] = []
         gc.freeze()
-        with (
-            RESULTS.open("a", encoding="utf-8") as results,
-            multiprocessing.get_context("fork").Pool(asked.jobs) as pool,
-        ):
-            for done, outcome in enumerate(pool.imap_unordered(partial(try_out, before=before), made), 1):
-                if outcome is not None:
-                    outcomes.append(outcome)
-                    if outcome.digest not in before:
-                        line = outcome._asdict() | {"mistake": outcome.mistake._asdict()}
-                        print(json.dumps(line), file=results, flush=True)
-                if done % 50 == 0:
-                    survived = sum(one.said == "survived" for one in outcomes)
-                    print(f"{done} of {len(made)} mistakes, {survived} survived", file=sys.stderr, flush=True)
+        collected = Collected(lambda tests: outcomes.extend(try_all(made, tests, asked.jobs)))
+        own, others = files_of_tests("")
+        pytest.main([*OPTIONS, "-s", *own, *others], [collected])
     outcomes.sort(key=lambda one: made.index(one.mistake))
     return show(outcomes, listed())
+
+
+def try_all(made: list[Mistake], tests: Collected, jobs: int) -> Iterator[Outcome]:
+    """Try out each mistake, and keep what the tests said of it."""
+    before, survived = noticed_before(), 0
+    forked = multiprocessing.get_context("fork")
+    with RESULTS.open("a", encoding="utf-8") as results, forked.Pool(jobs, KNOWN.extend, [(before, tests)]) as pool:
+        for done, outcome in enumerate(pool.imap_unordered(try_out, made), 1):
+            if outcome is not None:
+                yield outcome
+                survived += outcome.said == "survived"
+                if outcome.digest not in before:
+                    line = outcome._asdict() | {"mistake": outcome.mistake._asdict()}
+                    print(json.dumps(line), file=results, flush=True)
+            if done % 50 == 0:
+                print(f"{done} of {len(made)} mistakes, {survived} survived", file=sys.stderr, flush=True)
 
 
 def show(outcomes: list[Outcome], reasons: dict[tuple[str, str, str], str]) -> int:
