@@ -5,7 +5,8 @@ from itertools import permutations
 import pytest
 
 from lastresort.adapters.testing.given import Given
-from lastresort.domain.episode import Episode, Unit
+from lastresort.domain.episode import Episode, Opinion, Unit, Who
+from lastresort.domain.episode import judged as judge
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
 
@@ -42,6 +43,10 @@ SECOND_OPERATOR = Actor(kind=ActorKind.OPERATOR, id="second")
 
 def unit_of(story: Given) -> Unit:
     return present(story.state.unit)
+
+
+def who(by: Actor) -> Who:
+    return by.kind, by.id
 
 
 def doubtful(by: Actor, risk: Risk = Risk.NONE) -> Step:
@@ -140,6 +145,17 @@ def test_a_risk_that_was_seen_in_the_first_edition_is_seen_in_the_second(given: 
     assert unit_of(given(*taken_back)).at_risk is (risk in (Risk.POSSIBLE, Risk.IMMINENT))
     kept = (started(law=1), SAID, doubtful(ASSESSOR, risk), doubtful(MODEL), policy_changed(Policy.default(), law=2))
     assert unit_of(given(*kept)).at_risk is (risk is not Risk.NONE)
+
+
+@pytest.mark.parametrize("law", [1, 2])
+def test_on_a_long_path_the_same_turn_is_the_same_by_its_number(law: int) -> None:
+    """Whether it was counted, or read from a log or a snapshot."""
+    turn = [int("301") for _ in range(3)]
+    unit = judge(Unit(turn[0]), Opinion(who(ASSESSOR), turn[1], Verdict.AMBIGUOUS, None, None, Risk.UNKNOWN), law)
+    looked = judge(unit, Opinion(who(OPERATOR), turn[2], Verdict.AMBIGUOUS, None, None, Risk.NONE), law)
+    assert [opinion.risk for opinion in looked.opinions] == [None, Risk.NONE]
+    assert looked.safe_by == {ActorKind.OPERATOR}
+    assert looked.at_risk is (law == 1)
 
 
 # --- What makes a redirection fail -----------------------------------------------------------------------------------
