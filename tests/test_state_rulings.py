@@ -102,7 +102,7 @@ def test_an_unknown_risk_is_replaced_by_a_later_word(given: Tell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("law", "opinion", "productive"), [(1, "every_turn", 1), (2, "every_turn", 0), (2, "at_gate", 1)]
+    ("law", "opinion", "productive"), [(1, "every_turn", 1), (2, "every_turn", 0), (2, "at_gate", 1), (2, "never", 1)]
 )
 def test_unjudged_where_judging_is_due(given: Tell, law: int, opinion: str, productive: int) -> None:
     """It settles as ambiguous, and not as productive."""

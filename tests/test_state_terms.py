@@ -112,10 +112,11 @@ def test_risks_are_open_until_cleared(given: Tell) -> None:
     assert given(*two, risk_cleared("".join(["o", "ne"]))).state.risks == (other,)  # the same, though another object
 
 
+@pytest.mark.parametrize("law", [1, 2])
 @pytest.mark.parametrize("risk", Risk)
-def test_only_none_is_no_risk(given: Tell, risk: Risk) -> None:
+def test_only_none_is_no_risk(given: Tell, risk: Risk, law: int) -> None:
     """Unknown counts as risk."""
-    unit = present(given(STARTED, SAID, judged(Verdict.AMBIGUOUS, risk=risk)).state.unit)
+    unit = present(given(started(law=law), SAID, judged(Verdict.AMBIGUOUS, risk=risk)).state.unit)
     assert unit.at_risk is (risk is not Risk.NONE)
     assert unit.safe_by == ({ASSESSOR.kind} if risk is Risk.NONE else set())
 
