@@ -47,7 +47,7 @@ HARM = {**USER_SAYS, "verdict": "harmful", "category": "abuse", "severity": 2, "
 @pytest.mark.parametrize(
     ("line", "field", "problem"),
     [
-        ("{", "value", "Invalid JSON: EOF while parsing an object"),
+        ("{", "value", "Invalid JSON: EOF while parsing an object at column 1; a line holds a whole JSON object"),
         ("[]", "value", "Input should be an object"),
         ('{"conversation": "c"}', "account", "Field required; turns: Field required"),
         (transcript(text="Hello."), "value", "a field that is not known"),
@@ -102,6 +102,20 @@ def test_a_broken_line_is_named_by_file_line_and_field(tmp_path: Path, line: obj
         read_transcripts([path])
     assert str(raised.value).startswith(f"{path}:3: {field}: {problem}")
     assert "\n" not in str(raised.value)
+
+
+def test_what_is_wrong_with_several_fields_is_said_once(tmp_path: Path) -> None:
+    """Unknown ones are not named, so they would all read alike."""
+    with pytest.raises(BadInput) as raised:
+        read_transcripts([write(tmp_path / "in.jsonl", transcript(one=1, two=2, three=3))])
+    assert str(raised.value).endswith(":1: value: a field that is not known")
+
+
+def test_a_file_that_is_no_text_is_told_so(tmp_path: Path) -> None:
+    """Rather than where its JSON is wrong."""
+    (tmp_path / "in.jsonl").write_bytes(b"\x7fELF\x02\x01\x01\x00\n")
+    with pytest.raises(BadInput, match=r"in\.jsonl: this is not text; what is read here has one JSON object a line"):
+        read_transcripts([tmp_path / "in.jsonl"])
 
 
 def test_a_message_repeats_nothing_of_what_was_said(tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ def list_(
     url: str,
     as_json: bool,
 ) -> None:
-    """List conversations, the newest first, of an account or a person too.
+    """List conversations: all, or an account's.
 
-    Each is shown with its title and tags.
+    The newest come first, each with its title and tags.
     """
     from . import display, listings
 

@@ -176,9 +176,11 @@ def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: b
     left = [transcript for transcript in transcripts if found[transcript.conversation] is not Progress.WHOLE]
     whole, part = len(transcripts) - len(left), list(found.values()).count(Progress.PART)
     if whole or part:
-        click.echo(f"in this store already: {whole:,} played whole, {part:,} in part; the rest is played now", err=True)
+        rest = "; the rest is played now" if left else ""
+        click.echo(f"in this store already: {whole:,} played whole, {part:,} in part{rest}", err=True)
+    out = display.progress()
     try:
-        for transcript in track(left, "playing", console=display.progress(), disable=quiet):
+        for transcript in track(left, "playing", console=out, disable=quiet or not out.is_terminal):
             simulation.play(transcript)
             whole += 1
     except KeyboardInterrupt:

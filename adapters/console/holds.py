@@ -222,8 +222,9 @@ def retain(older_than: timedelta, dry_run: bool, operator: str | None, url: str,
         told = {"before": done.before, "dry_run": dry_run, "erased": done.erased, "refused": refused}
         display.print_json(told)
     else:
+        since = f"{display.moment(done.before)} UTC"
         would = "would be erased" if dry_run else "erased"
-        click.echo(f"{len(done.erased):,} {would}, {len(refused):,} kept; nobody spoke in them since {done.before}")
+        click.echo(f"{len(done.erased):,} {would}, {len(refused):,} kept; nobody spoke in them since {since}")
         display.print_refused(done.refused)
     sys.exit(REFUSED if any(set(why) != {HELD_FROM_ERASURE.id} for why in refused.values()) else 0)
 

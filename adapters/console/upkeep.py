@@ -52,9 +52,10 @@ def migrate(first: str | None, url: str | None, as_json: bool) -> None:
 
     from . import display
 
+    out = display.progress()
+    quiet = as_json or not out.is_terminal
     done = bring_up_to_date(
-        url_of(first, url),
-        lambda branches: track(list(branches), "snapshots", console=display.progress(), disable=as_json),
+        url_of(first, url), lambda branches: track(list(branches), "snapshots", console=out, disable=quiet)
     )
     if as_json:
         display.print_json(done._asdict())

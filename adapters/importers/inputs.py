@@ -95,6 +95,8 @@ def _check_is_json_lines(source: str, number: int, line: bytes) -> None:
     """Tell by its beginning a file that is often mistaken for one of JSON lines."""
     if line.startswith(b"SQLite format 3\0"):
         raise BadInput(f"{source}: this is an SQLite database, not a file of JSON lines; a store is named by its URL")
+    if b"\0" in line:
+        raise BadInput(f"{source}: this is not text; what is read here has one JSON object a line")
     if line.lstrip().startswith(b"["):
         raise BadInput(
             f"{source}:{number}: this is a JSON array, or TOML; what is read here has one JSON object a line"
@@ -119,7 +121,8 @@ def _parse(source: str, number: int, line: bytes, model: type[M]) -> M:
         json.loads(text, object_pairs_hook=_without_repetition, parse_int=str)
     except ValidationError as error:
         told = _of_another_kind(text, model) or explain(error).replace(" at line 1 column ", " at column ")
-        raise BadInput(f"{source}:{number}: {told}{_suggestion(error, model)}") from None
+        ends = "; a line holds a whole JSON object" if "EOF while parsing" in told else ""
+        raise BadInput(f"{source}:{number}: {told}{ends}{_suggestion(error, model)}") from None
     except _Repetition:
         raise BadInput(
             f"{source}:{number}: value: an object has a field twice, and which of the two counts is anybody's guess"

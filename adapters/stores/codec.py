@@ -318,13 +318,14 @@ def explain(error: ValidationError, *within: str) -> str:
     if error.error_count() > _TOO_MUCH:
         return f"{error.error_count():,} fields are not as they should be; is this something else?"
     problems = error.errors(include_url=False, include_input=False, include_context=False)
-    told = [
-        f"{_named(within, problem)}: {_UNKNOWN if problem['type'] == 'extra_forbidden' else problem['msg']}"
-        for problem in problems[:_TOLD]
-    ]
-    if len(problems) > _TOLD:
-        told.append(f"and {len(problems) - _TOLD:,} more")
-    return "; ".join(told)
+    told = list(
+        dict.fromkeys(
+            f"{_named(within, problem)}: {_UNKNOWN if problem['type'] == 'extra_forbidden' else problem['msg']}"
+            for problem in problems
+        )
+    )
+    more = [f"and {len(told) - _TOLD:,} more"] if len(told) > _TOLD else []
+    return "; ".join(told[:_TOLD] + more)
 
 
 def _named(within: tuple[str, ...], problem: ErrorDetails) -> str:
