@@ -68,7 +68,8 @@ def checked_id(argument: str, value: str) -> str:
         raise ValueError(f"{argument}: a str is needed, not {type(value).__name__}")
     value = _exact(value)
     if not _ID.fullmatch(value):
-        raise ValueError(f"{argument}: an id is {_AN_ID}; {len(value):,} characters were passed")
+        were = "character was" if len(value) == 1 else "characters were"
+        raise ValueError(f"{argument}: an id is {_AN_ID}; {len(value):,} {were} passed")
     return value
 
 
@@ -154,7 +155,9 @@ def users_content(value: Content, foreign_id: str | None = None) -> str:
     blocks = _blocks(value)
     if strange := sorted({str(block["type"]) for block in blocks} - _USERS_BLOCKS):
         may = ", ".join(sorted(_USERS_BLOCKS))
-        raise ValueError(f"words: {len(strange)} kinds of blocks are not the user's to say; these are: {may}")
+        raise ValueError(
+            f"words: a user's turn may hold blocks of these types: {may}; {len(strange)} of others were passed"
+        )
     if all(block["type"] == "text" and not block["text"].strip() for block in blocks):
         raise ValueError("words: nothing was said; a turn of the user has words")
     return _kept([{"role": "user", "content": blocks}], foreign_id)
@@ -263,7 +266,7 @@ def _some_text(argument: str, given: Any, most: int) -> str:
         raise ValueError(f"{argument}: a str is needed, not {type(given).__name__}")
     value = _exact(given)
     if len(value) > most:
-        raise ValueError(f"{argument}: {len(value):,} characters were passed, and {most} are the most")
+        raise ValueError(f"{argument}: {len(value):,} characters were passed, where {most:,} is the limit")
     try:
         value.encode()
     except UnicodeError:

@@ -54,7 +54,7 @@ def test_a_conversation_has_a_title_and_tags(chats: Conversations) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"title": "x" * 501}, "title: 501 characters were passed, and 500 are the most"),
+        ({"title": "x" * 501}, "title: 501 characters were passed, where 500 is the limit"),
         ({"title": 5}, "title: a str is needed, not int"),
         ({"title": "\ud800"}, "title: it holds half a character"),
         ({"tags": "green"}, "tags: a list of texts is needed"),

@@ -214,7 +214,7 @@ def test_a_system_prompt_is_given_once_and_before_the_first_answer() -> None:
             instructed(b, late, "Be rude.")
         b.reply(own, "Hi.")
         instructed(b, own, [PROMPT])
-        with pytest.raises(ValueError, match="1,000,000 are the most"):
+        with pytest.raises(ValueError, match="1,000,000 is the limit"):
             instructed(b, b.start(), "x" * 1_000_000)
         with pytest.raises(ValueError, match="surrogate"):
             instructed(b, b.start(), "\ud800")

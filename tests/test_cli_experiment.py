@@ -46,7 +46,7 @@ def test_a_report_for_people(run: Run, url: str) -> None:
     assert "    patient: -100.0 points (-100.0 to -54.1): they differ" in told
     assert "    patient: +0.0 points (-32.4 to +32.4): not told apart;" in told
     assert "  patient  of none" in told
-    assert "The split is not as meant" not in told
+    assert "The split is not as intended" not in told
     assert max(map(len, told.splitlines())) <= 80
 
 
@@ -67,7 +67,7 @@ def test_what_to_beware_of_comes_first(run: Run, url: str) -> None:
     with opened(url, new_id=counting("more-")) as chats:
         for number in range(60):
             chats.start(model=MODEL.id, arm="patience:patient", account=f"more-{number}", policy=FIVE)
-    assert run("experiment", url).stdout.startswith("The split is not as meant: p = ")
+    assert run("experiment", url).stdout.startswith("The split is not as intended: p = ")
 
 
 def test_json_for_programs(run: Run, url: str) -> None:

@@ -67,5 +67,10 @@ def test_what_cannot_be_listed_is_said(run: Callable[..., Result], url: str) -> 
     assert "--after: not a cursor" in run("list", "--after", "x", "--store", url, status=2).stderr
     assert "Usage: " in run("list", "--account", "a", "--person", "b", "--store", url, status=2).stderr
     said = run("list", "--account", "two words", "--store", url, status=2).stderr
-    assert said == "lastresort: --account: an id is 1 to 128 printable ASCII characters without spaces; 9 were passed\n"
+    form = "an id is 1 to 128 printable ASCII characters without spaces"
+    assert said == f"lastresort: --account: {form}; 9 characters were passed\n"
+    said = run("list", "--account", "\u00e9", "--store", url, status=2).stderr
+    assert said.endswith("; 1 character was passed\n")
+    with opened(url) as chats, pytest.raises(ValueError, match=r"account: an id is .*; 1 character was passed$"):
+        chats.list(account="\u00e9")
     assert run("export-account", "two words", "--store", url, status=2).stderr.startswith("lastresort: ACCOUNT: an id")

@@ -77,7 +77,7 @@ def test_a_sweep(run: Run, url: str) -> None:
 @pytest.mark.parametrize(
     ("sweep", "why"),
     [
-        ("name=1..2", "no number of a policy"),
+        ("name=1..2", "not a number of a policy"),
         ("min_failed_redirections", "write KEY=LOW..HIGH"),
         ("min_failed_redirections=3..2", "write KEY=LOW..HIGH"),
         ("min_failed_redirections=1..2", "min_failed_redirections: 1: Input should be greater than or equal to 2"),

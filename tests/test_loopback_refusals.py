@@ -55,6 +55,10 @@ LATE = {"role": "system", "content": "Be brief."}
         ([user()], "messages.0: user messages must have non-empty content"),
         ([HELLO, model(), HELLO], "messages.1: assistant messages must have non-empty content"),
         ([user(text(""))], "messages.0.content.0: text content blocks must be non-empty"),
+        (
+            [user({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}})],
+            "messages.0.content.0.image.source.base64.data: must be non-empty",
+        ),
         ([user(text(" \n"))], "messages.0.content.0: text content blocks must contain non-whitespace text"),
         ([user({"type": "text"})], "messages.0.content.0.text.text: Field required"),
         ([user({**text("x"), "bold": True})], "messages.0.content.0.text.bold: Extra inputs are not permitted"),

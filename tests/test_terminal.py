@@ -150,7 +150,7 @@ def test_a_confirmation_without_a_request_ends_nothing(chat: Callable[..., Talk]
     talk = chat("/confirm", "/end", "Hm.", "/confirm")
     assert "ConversationEnded" not in talk.kinds()
     assert talk.kinds().count("EndConfirmed") == 2
-    told = "nothing was there to be confirmed; /end asks first, and /confirm comes right after\n"
+    told = "there was nothing to confirm; /end asks first, and /confirm comes right after\n"
     assert talk.shown.count(told) == 2
     assert told not in chat("/end", "/confirm", "/confirm", conversation="d").shown
 
@@ -334,9 +334,9 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/label harmful", "usage: harmful CATEGORY SEVERITY [RISK]"),
         ("/label harmful abuse", "usage: harmful CATEGORY"),
         ("/label harmful abuse 4", "with a severity of 1, 2 or 3"),
-        ("/label harmful abuse 2 none more", "nothing is meant by: more"),
+        ("/label harmful abuse 2 none more", "not understood: more"),
         ("/label productive maybe", "maybe"),
-        ("/label productive none none", "nothing is meant by: none"),
+        ("/label productive none none", "not understood: none"),
         ("/judge productive", "nobody has spoken on branch c: record a user turn first"),
         ("/edit", "usage: /edit VERSION WORDS"),
         ("/edit two words", "two is not the version of a turn, which stands at the left of its line"),
@@ -344,7 +344,7 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/edit -3 words", "-3 is not the version of a turn"),
         ("/retry", "there is no answer yet to give again"),
         ("/retry 2 3", "usage: /retry [VERSION]"),
-        ("/answer", "nothing waits for an answer"),
+        ("/answer", "nothing is waiting for an answer"),
         ("/edit 2", "usage: /edit VERSION WORDS"),
         ("/switch 7", "no branch of this id (length 1) in the store"),
         ("/branch nowhere", "no branch of this id (length 7) in the store"),
@@ -352,7 +352,7 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/risk nobody", "nobody"),
         ("/feedback sideways", "sideways"),
         ("/clear", "no risk is open on this branch"),
-        ("/label harmful Abuse 2", "Abuse is no category, which is a name in lower case: abuse, say"),
+        ("/label harmful Abuse 2", "Abuse is not a category, which is a name in lower case, such as abuse"),
         ("/decide perhaps", "perhaps"),
         ("/erase 1", "1 is not the version of a turn"),
         ("/erase 99", "no words stand at version 99 of branch c"),

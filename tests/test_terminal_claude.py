@@ -206,7 +206,7 @@ def test_what_went_wrong_is_told_and_can_be_tried_again(url: str, fault: list[Sc
     result, _ = piped(url, [*fault, "Here I am."], "Hello.", "/answer", "/answer")
     assert f"{told}" in result.stdout
     assert "/answer asks again; /edit changes what you said" in result.stdout
-    assert "not done: nothing waits for an answer" in result.stdout
+    assert "not done: nothing is waiting for an answer" in result.stdout
     assert said(url) == ["u: Hello.", "a: Here I am."]
 
 
@@ -216,7 +216,7 @@ def test_an_answer_that_broke_off_is_kept_as_far_as_it_was_shown(url: str, fault
     result, api = piped(url, [fault(LONG, events=6), "Gladly.", "Another."], "Hello.", "/answer", "Go on.", "/retry 3")
     assert "the answer broke off: " in result.stdout
     assert "What you saw of the answer is kept" in result.stdout
-    assert "not done: nothing waits for an answer" in result.stdout
+    assert "not done: nothing is waiting for an answer" in result.stdout
     (hello, shown, *rest) = said(url)
     assert (hello, rest) == ("u: Hello.", ["u: Go on.", "a: Gladly."])
     assert f"a: {LONG.content[0]['text']}".startswith(shown)
@@ -269,7 +269,7 @@ def test_an_answer_is_seen_as_it_comes_and_control_c_stops_it(url: str) -> None:
         typist.wait_for("       assistant: This is an answer that is")
         assert "    2  user: Tell me all.\n" in typist.shown
         typist.type("\x03")
-        typist.wait_for("    3  assistant, as above\n")
+        typist.wait_for("    3  assistant (stopped), as above\n")
         typist.wait_for("stopped. What you saw of the answer is kept")
         typist.wait_until(typist.is_asked)
         typist.say("Go on.")

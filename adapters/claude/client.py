@@ -224,7 +224,7 @@ def _instructed(chat: Chat, system: Any) -> None:
     check_system(prompt)
     words = json.dumps(prompt, ensure_ascii=False)
     if len(words) > MOST_SYSTEM:
-        raise ValueError(f"system: {len(words):,} characters were passed, and {MOST_SYSTEM:,} are the most")
+        raise ValueError(f"system: {len(words):,} characters were passed, where {MOST_SYSTEM:,} is the limit")
     conversations, tree = chat.conversations, chat.state.conversation
     answered = any(state.answered_by for state in conversations.tree(tree).values())
     had = conversations.service.annotator.instructions(tree)

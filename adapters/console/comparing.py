@@ -95,18 +95,18 @@ def _show(out: "Console", report: "ExperimentReport") -> None:
 
 _READING = (
     "Shares are of accounts, each counted once; of what happened several times, the first. Intervals are of 95 %, one "
-    "by one: of twenty differences that are none, one may well be shown. Decide before you look when you will look."
+    "by one: of twenty differences that do not exist, one may well be shown. Decide before you look when you will look."
 )
 
 
 def _cautions(report: "ExperimentReport") -> Iterator[str]:
     if report.mismatch:
         yield (
-            f"The split is not as meant: p = {report.p_value:.2g}. Something decides who is in which arm, or who is "
+            f"The split is not as intended: p = {report.p_value:.2g}. Something decides who is in which arm, or who is "
             "seen; find out what before you read on."
         )
     elif report.p_value is None:
-        yield "There are too few accounts to say whether the split is as meant."
+        yield "There are too few accounts to say whether the split is as intended."
     if report.in_several_arms:
         yield (
             f"Accounts in more than one arm, left out: {report.in_several_arms:,}. Was the experiment changed while it "

@@ -187,7 +187,9 @@ class Age(click.ParamType[timedelta]):
             return value
         found = re.fullmatch(r"(\d{1,6})([hdw])", value)
         if found is None:
-            raise BadInput(f"{value!r} is no age: a number and h, d or w for hours, days or weeks, as 180d")
+            raise BadInput(
+                f"{value!r} is not an age: write a number and h, d or w for hours, days or weeks, such as 180d"
+            )
         return int(found[1]) * _UNITS[found[2]]
 
 
@@ -224,7 +226,7 @@ def retain(older_than: timedelta, dry_run: bool, operator: str | None, url: str,
     else:
         since = f"{display.moment(done.before)} UTC"
         would = "would be erased" if dry_run else "erased"
-        click.echo(f"{len(done.erased):,} {would}, {len(refused):,} kept; nobody spoke in them since {since}")
+        click.echo(f"{len(done.erased):,} {would}, {len(refused):,} kept; nobody has spoken in them since {since}")
         display.print_refused(done.refused)
     sys.exit(REFUSED if any(set(why) != {HELD_FROM_ERASURE.id} for why in refused.values()) else 0)
 

@@ -34,7 +34,8 @@ class Name(click.ParamType[str]):
             return TypeAdapter(Id).validate_python(value)
         except ValidationError:
             form = "1 to 128 printable ASCII characters without spaces"
-            raise BadInput(f"{_as_typed(param)}: an id is {form}; {len(value):,} were passed") from None
+            were = "character was" if len(value) == 1 else "characters were"
+            raise BadInput(f"{_as_typed(param)}: an id is {form}; {len(value):,} {were} passed") from None
 
 
 def _as_typed(param: click.Parameter | None) -> str:
@@ -51,7 +52,7 @@ class Url(click.ParamType[str]):
     name = "url"
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
-        return "Name a store, sqlite:///FILE say, or set the environment variable LASTRESORT_STORE."
+        return "Name a store, such as sqlite:///FILE, or set the environment variable LASTRESORT_STORE."
 
 
 class InputFile(click.ParamType[Path]):

@@ -74,7 +74,7 @@ def _swept(policy: Policy, sweep: str) -> Iterator[tuple[int, Policy]]:
     key, _, values = sweep.partition("=")
     low, _, high = values.partition("..")
     if key not in SWEPT:
-        raise BadInput(f"--sweep {key}: no number of a policy; sweep one of {', '.join(SWEPT)}")
+        raise BadInput(f"--sweep {key}: not a number of a policy; sweep one of {', '.join(SWEPT)}")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high) < int(low) + _WIDEST):
         raise BadInput(f"--sweep {sweep}: write KEY=LOW..HIGH, with at most {_WIDEST} values")
     fields = {name: getattr(policy, name) for name in Policy.model_fields}

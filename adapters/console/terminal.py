@@ -155,7 +155,7 @@ class Terminal:
         if self.chat.state.ended:
             self._tell(
                 "/new starts another conversation, /edit goes on from an earlier turn on a new branch, /feedback says "
-                "what you think of this ending, /appeal holds it to be wrong, until "
+                "what you think of this ending, /appeal says that it was wrong, until "
                 f"{self.conversations.appeal_until(self.chat.branch)} at least"
             )
 
@@ -175,7 +175,7 @@ class Terminal:
         """/answer - have your latest turn answered, if no answer came"""
         state = self.chat.refresh()
         if state.unit is None or state.answered or state.ended:
-            raise ValueError("nothing waits for an answer")
+            raise ValueError("nothing is waiting for an answer")
         self._answer()
 
     def do_edit(self, version: str, *words: str) -> None:
@@ -260,7 +260,7 @@ class Terminal:
             asked = self.chat.state.wishes.confirmed
             self._answer()
             if not (asked or self.chat.state.ended or self.chat.state.risks):
-                self._tell("nothing was there to be confirmed; /end asks first, and /confirm comes right after")
+                self._tell("there was nothing to confirm; /end asks first, and /confirm comes right after")
 
     def do_feedback(self, rating: str, *words: str) -> None:
         """/feedback up|down [WORDS] - say what you think of the ending"""
@@ -271,7 +271,7 @@ class Terminal:
             self._tell(f"{_KEPT}; nobody else is told")
 
     def do_appeal(self, *words: str) -> None:
-        """/appeal [WORDS] - hold the ending to be wrong"""
+        """/appeal [WORDS] - say that the ending was wrong"""
         outcome = self.chat.appeal(" ".join(words) or None)
         self._report(outcome)
         if not isinstance(outcome, Refused):
@@ -381,7 +381,7 @@ def _one_of(kind: type[E], word: str) -> E:
     try:
         return kind(word)
     except ValueError:
-        raise ValueError(f"{word} is none of: {', '.join(kind)}") from None
+        raise ValueError(f"{word} is not one of: {', '.join(kind)}") from None
 
 
 def _label(verdict: str, more: tuple[str, ...]) -> Assessment:
@@ -395,8 +395,8 @@ def _label(verdict: str, more: tuple[str, ...]) -> Assessment:
         category, severity = words.pop(0), int(words.pop(0))
     risk = _one_of(Risk, words.pop(0)) if words else Risk.NONE
     if words:
-        raise ValueError(f"nothing is meant by: {' '.join(words)}")
+        raise ValueError(f"not understood: {' '.join(words)}")
     try:
         return Assessment(verdict=judged, category=category, severity=severity, risk=risk)
     except ValidationError:  # all else was looked at
-        raise ValueError(f"{category} is no category, which is a name in lower case: abuse, say") from None
+        raise ValueError(f"{category} is not a category, which is a name in lower case, such as abuse") from None

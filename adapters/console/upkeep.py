@@ -34,7 +34,7 @@ def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: 
     else:
         listings.show_checks(display.console(), checks, allowed)
     if unknown := [name for name in allow if name not in {check.name for check in checks}]:
-        click.echo(f"lastresort: --allow {unknown[0]}: no check that was made is called that", err=True)
+        click.echo(f"lastresort: --allow {unknown[0]}: no check that was made has that name", err=True)
     sys.exit(FINDINGS if wrong else 0)
 
 

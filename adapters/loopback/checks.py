@@ -147,6 +147,9 @@ def _check_content(place: str, message: dict[str, Any]) -> None:
             raise Invalid(f"{place}.content.{n}: text content blocks must be non-empty")
         if block["type"] == "text" and not block["text"].strip():
             raise Invalid(f"{place}.content.{n}: text content blocks must contain non-whitespace text")
+        source = block.get("source")
+        if isinstance(source, dict) and source.get("type") == "base64" and not source.get("data"):
+            raise Invalid(f"{place}.content.{n}.{block['type']}.source.base64.data: must be non-empty")
         for field in ("id", "tool_use_id", "name"):
             if field in block and not _NAME.match(block[field]):
                 kind = block["type"]

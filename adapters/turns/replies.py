@@ -14,7 +14,7 @@ NOTICE = (
     "This conversation has ended and takes no more messages. You can start a new one, go back and edit an earlier "
     "message, or say what you think of this ending."
 )
-APPEALS = "If you hold it to be wrong, you can appeal against it, until {} at least. A person decides."
+APPEALS = "If you think that it was wrong, you can appeal against it, until {} at least. A person decides."
 SUPPORT = (
     "If you or somebody near you may be in danger, please reach out to someone close to you, to a local crisis line "
     "or to the emergency services."
