@@ -183,7 +183,7 @@ def erase_older(
         ValueError: `older_than` is out of range.
     """
     if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= _LONGEST:
-        raise ValueError(f"older_than: a timedelta is needed, from nothing to {_LONGEST.days:,} days")
+        raise ValueError(f"older_than: a timedelta is needed, from zero to {_LONGEST.days:,} days")
     service, looked_at = conversations.service, 0
     before = utc(service.ports.clock() - older_than)
     erased: list[str] = []
