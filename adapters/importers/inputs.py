@@ -120,9 +120,12 @@ def _parse(source: str, number: int, line: bytes, model: type[M]) -> M:
         read = model.model_validate_json(text)
         json.loads(text, object_pairs_hook=_without_repetition, parse_int=str)
     except ValidationError as error:
-        told = _of_another_kind(text, model) or explain(error).replace(" at line 1 column ", " at column ")
-        ends = "; a line holds a whole JSON object" if "EOF while parsing" in told else ""
-        raise BadInput(f"{source}:{number}: {told}{ends}{_suggestion(error, model)}") from None
+        told = _of_another_kind(text, model)
+        if told is None:
+            told = explain(error).replace(" at line 1 column ", " at column ")
+            ends = "; a line holds a whole JSON object" if "EOF while parsing" in told else ""
+            told += ends + _suggestion(error, model)
+        raise BadInput(f"{source}:{number}: {told}") from None
     except _Repetition:
         raise BadInput(
             f"{source}:{number}: value: an object has a field twice, and which of the two counts is anybody's guess"

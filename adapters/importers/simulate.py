@@ -1,8 +1,9 @@
 """Playing transcripts: the recorded side of the user against the offline partner, under the law."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from itertools import count
+from typing import Any, TypeVar, assert_never
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.turns.partner import OfflinePartner
@@ -11,19 +12,23 @@ from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, Receipt
 from lastresort.application.ports import Ports
 from lastresort.application.service import Service
+from lastresort.domain.commands import AssessTurn
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import VOCABULARY, Actor, ActorKind, Risk, Verdict
+from lastresort.domain.values import VOCABULARY, About, Actor, ActorKind, Risk, Verdict
 from lastresort.projections.figures import Figures, figures
 
 from .inputs import BadInput
 from .replay_store import NotPlayed, PlainVault, PlayedOtherwise, ReplayStore, TakenOnly
 from .tally import Tally
-from .transcripts import Step, Transcript, Turn, steps
+from .transcripts import Act, Judged, Step, Transcript, Turn, opening, steps
 
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="transcript")
 OTHER = "other"
 """The category of harm that a transcript does not name, or by a name that neither the law nor the policy knows. No
 policy ends for it, unless it says so."""
+
+
+Given = TypeVar("Given")
 
 
 class Progress(Enum):
@@ -117,10 +122,16 @@ class Simulation:
         )
         said: dict[int, tuple[str, int]] = {}  # by index in the transcript: branch and version
         ended: dict[int, Chat] = {}  # what was said after an ending, and where
+        for act in opening(transcript):
+            do(act, chat, said)
         for step in steps(transcript):
             chat = self._say(chat, step, said, ended)
-            if step.number in said:
+            for act in step.before:
+                do(act, chat, said)
+            if step.number in said and not step.turn.goes_on:
                 self._partner.answer(chat, step.reply)
+            for act in step.after:
+                do(act, chat, said)
 
     def _say(self, chat: Chat, step: Step, said: dict[int, tuple[str, int]], ended: dict[int, Chat]) -> Chat:
         """Record a user turn, and return the branch on which the rest goes on."""
@@ -128,20 +139,23 @@ class Simulation:
         self._label = turn.risk or Risk.UNKNOWN
         if turn.edits in said:
             branch, version = said[turn.edits]
-            child = chat.conversations.chat(branch).edit(version, turn.text)
+            child = _spoken_by(turn, chat.conversations.chat(branch)).edit(version, turn.text)
             assert isinstance(child, Chat), child
             chat = child
         else:
             # What was said after an ending is on no branch: edited, it meets the same ending.
             there = chat if turn.edits is None else ended[turn.edits]
-            outcome = there.user_turn(turn.text)
+            outcome = _spoken_by(turn, there).user_turn(turn.text)
             if isinstance(outcome, BranchEnded):
                 ended[step.number] = there
                 return chat
             assert isinstance(outcome, Receipt), outcome
         assert chat.seen is not None
         said[step.number] = chat.branch, chat.seen
-        _judge(chat, turn)
+        _spoken_by(turn, chat)
+        _judge(chat, turn, ASSESSOR)
+        for opinion in turn.opinions:
+            _judge(chat, opinion, Actor(kind=opinion.kind, id=opinion.by), opinion.about)
         if turn.asks_to_end:
             chat.request_end()
         if turn.confirms_end:
@@ -149,20 +163,76 @@ class Simulation:
         return chat
 
 
-def _judge(chat: Chat, turn: Turn) -> None:
+def _spoken_by(turn: Turn, chat: Chat) -> Chat:
+    """Return a handle on a branch on which the user of a turn acts."""
+    chat.user = Actor(kind=ActorKind.USER, id=turn.by or chat.state.account or "user")
+    return chat
+
+
+def _judge(chat: Chat, said: Judged, by: Actor, about: About = About.SELF) -> None:
     """Record what the transcript says of a turn. What it does not say of a risk is unknown, not none."""
-    if turn.verdict is None and turn.risk is None:
-        return
-    harmful = turn.verdict is Verdict.HARMFUL
-    chat.judge(
-        turn.verdict or Verdict.PRODUCTIVE,  # as the law counts a unit that has no verdict
-        category=_category(turn, chat.state.policy) if harmful else None,
-        severity=(turn.severity or 1) if harmful else None,
-        risk=turn.risk or Risk.UNKNOWN,
-        by=ASSESSOR,
-    )
+    if said.verdict is not None or said.risk is not None:
+        chat.judge(**_verdict(said, chat.state.policy), by=by, about=about)
 
 
-def _category(turn: Turn, policy: Policy) -> str:
+def _verdict(said: Judged, policy: Policy) -> dict[str, Any]:
+    harmful = said.verdict is Verdict.HARMFUL
+    return {
+        "verdict": said.verdict or Verdict.PRODUCTIVE,  # as the law counts a unit that has no verdict
+        "category": _category(said, policy) if harmful else None,
+        "severity": (said.severity or 1) if harmful else None,
+        "risk": said.risk or Risk.UNKNOWN,
+    }
+
+
+def _category(turn: Judged, policy: Policy) -> str:
     known = turn.category in VOCABULARY or turn.category in policy.categories
     return turn.category if turn.category is not None and known else OTHER
+
+
+def do(act: Act, chat: Chat, said: Mapping[int, tuple[str, int]]) -> None:
+    """Have something happen beside what is said; `said` is where each user turn stands, by its index in the transcript.
+
+    What the law refuses does not happen, and nothing is made of it here.
+    """
+    by = Actor(kind=act.kind, id=act.by)
+    match act.act:
+        case "leaves":
+            chat.leave()
+        case "rates":
+            chat.feedback(act.rating, act.text)
+        case "appeals":
+            chat.appeal(act.text)
+        case "decides_appeal":
+            chat.decide_appeal(_given(act.outcome), by=by)
+        case "judges":
+            _judge_late(act, chat, by, said)
+        case "raises_risk":
+            chat.raise_risk(act.about, by=by)
+        case "clears_risks":
+            for risk in dict.fromkeys(one.risk for one in chat.refresh().risks):
+                chat.clear_risk(risk, by=by)
+        case "changes_policy":
+            chat.change_policy(_given(act.policy), edition=act.edition, mode=act.mode, by=by)
+        case "changes_model":
+            chat.change_model(_given(act.model), by=by)
+        case "holds_words":
+            chat.hold(_given(act.hold), reason=_given(act.reason), by=by)
+        case "releases_words":
+            chat.release_hold(_given(act.hold), by=by)
+        case _:
+            assert_never(act.act)
+
+
+def _judge_late(act: Act, chat: Chat, by: Actor, said: Mapping[int, tuple[str, int]]) -> None:
+    """Judge a turn that may no longer be the latest. If it was said after an ending, it is nowhere."""
+    if (place := said.get(_given(act.of))) is not None:
+        branch, turn = place
+        id, verdict = chat.conversations.new_id(), _verdict(act, chat.state.policy)
+        chat.conversations.service.execute(branch, AssessTurn(id=id, by=by, turn=turn, about=act.about, **verdict))
+        chat.refresh()
+
+
+def _given(value: Given | None) -> Given:
+    assert value is not None, "a transcript is checked before it is played"
+    return value

@@ -1,0 +1,218 @@
+"""A transcript can say all that the law knows: several judges and users, several messages in a unit, and what happens
+beside what is said. However a simulation of it is interrupted, it goes on where it was."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lastresort import EVENTS, Actor, ActorKind, Mode, Verdict
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.importers.simulate import Progress, Simulation
+from lastresort.adapters.importers.transcripts import Transcript, read_transcripts
+from lastresort.domain.events import (
+    AppealDecided,
+    EndConfirmed,
+    ErasureHeld,
+    FeedbackGiven,
+    PolicyChanged,
+    RiskRaised,
+    TurnAssessed,
+    UserTurnTaken,
+)
+from lastresort.projections import audit
+
+from .cli_kit import HARM
+from .test_simulate_again import commands, interrupted, log_lines, new, transcript, user
+
+FINE: dict[str, Any] = {"verdict": "productive", "risk": "none"}
+
+
+def act(name: str, **fields: Any) -> dict[str, Any]:
+    return {"role": "act", "act": name, **fields}
+
+
+def answer(text: str = "I see.") -> dict[str, Any]:
+    return {"role": "assistant", "text": text}
+
+
+def played(*turns: dict[str, Any]) -> Simulation:
+    simulation = new()
+    simulation.play(transcript(*turns))
+    assert audit(simulation.conversations.store.entries()).findings == ()
+    return simulation
+
+
+def kinds(simulation: Simulation, branch: str = "c") -> list[str]:
+    return [one.kind for one in simulation.conversations.path(branch)]
+
+
+def events(simulation: Simulation, kind: type[Any]) -> list[Any]:
+    return [one.event for one in simulation.conversations.store.log() if isinstance(one.event, kind)]
+
+
+ABUSED = [user(f"You bucket, {n} times over.", **HARM) for n in range(5)]
+ALL = transcript(
+    act("changes_policy", policy="default", edition=2, mode="shadow"),
+    user("Hello.", by="ann", goes_on=True, **FINE),
+    user("Are you there?", by="bob", opinions=[{"by": "second", "verdict": "ambiguous", "risk": "none"}]),
+    act("judges", of=2, by="third", kind="assessor", verdict="productive", risk="none"),
+    answer("Yes."),
+    act("judges", of=1, by="late", kind="assessor", risk="possible", about="others"),
+    act("clears_risks"),
+    act("leaves"),
+    act("changes_policy", policy={"name": "own", "min_severity": 2}, mode="enforced"),
+    act("changes_model", model="claude-opus-4-1"),
+    act("raises_risk", about="others", by="nurse", kind="assessor"),
+    user("What is it?", **FINE),
+    act("clears_risks"),
+    *ABUSED,
+    act("rates", rating="down", text="That was not me."),
+    act("appeals", text="That was my brother."),
+    act("holds_words", hold="case-1", reason="appeal"),
+    act("decides_appeal", outcome="granted"),
+    act("releases_words", hold="case-1"),
+    user("Shall we start again?", by="ann", edits=13, **FINE),
+    act("leaves"),
+)
+
+
+def test_all_of_it_is_played_and_gone_on_with_wherever_it_was_cut_off() -> None:
+    simulation = new()
+    simulation.play(ALL)
+    whole = commands(simulation)
+    there = {entry.kind for command in whole for entry in command}
+    assert there == set(EVENTS) - {
+        "EndRequested", "EndConfirmed", "EndProposed", "AttemptRefused", "WarningWithheld", "ContentErased",
+    }  # fmt: skip
+    assert audit(simulation.conversations.store.entries(), read_twice=None).findings == ()
+    for after in range(1, len(whole)):
+        again = interrupted(whole, after)
+        assert again.check([ALL]) == {"c": Progress.PART}
+        again.play(ALL)
+        assert log_lines(again) == log_lines(simulation)
+        assert again.check([ALL]) == {"c": Progress.WHOLE}
+        again.conversations.close()
+
+
+def test_several_judges_and_the_mildest_counts() -> None:
+    mild = {"by": "second", "verdict": "ambiguous", "risk": "none"}
+    simulation = played(user("Hm.", **HARM, opinions=[mild, {**mild, "by": "ops", "kind": "operator"}]))
+    said = events(simulation, TurnAssessed)
+    assert [(one.by.kind, one.by.id, one.verdict) for one in said] == [
+        ("assessor", "transcript", "harmful"), ("assessor", "second", "ambiguous"), ("operator", "ops", "ambiguous")
+    ]  # fmt: skip
+    assert kinds(simulation)[-1] == "AssistantTurnTaken"  # and no redirection
+
+
+def test_each_judges_latest_word_counts() -> None:
+    """A judge may come back to a turn before it is answered."""
+    again = act("judges", of=0, by="transcript", kind="assessor", verdict="productive", risk="none")
+    simulation = played(user("Hm.", **HARM), again, answer())
+    assert [one.verdict for one in events(simulation, TurnAssessed)] == [Verdict.HARMFUL, Verdict.PRODUCTIVE]
+    assert "RedirectionAttempted" not in kinds(simulation)
+
+
+def test_several_messages_are_one_unit() -> None:
+    simulation = played(user("You", goes_on=True), user("bucket", goes_on=True), user("!", **HARM))
+    assert kinds(simulation)[1:] == [
+        "UserTurnTaken", "UserTurnTaken", "UserTurnTaken", "TurnAssessed", "AssistantTurnTaken", "RedirectionAttempted",
+    ]  # fmt: skip
+
+
+def test_users_of_one_account() -> None:
+    """What one asked for, another does not confirm."""
+    asked = user("Please end it.", by="ann", asks_to_end=True, **FINE)
+    confirmed = user("Yes.", confirms_end=True, **FINE)
+    assert "ConversationEnded" not in kinds(played(asked, {**confirmed, "by": "bob"}))
+    simulation = played(asked, {**confirmed, "by": "ann"})
+    assert kinds(simulation)[-1] == "ConversationEnded"
+    assert events(simulation, EndConfirmed)[0].by == Actor(kind=ActorKind.USER, id="ann")
+    assert [one.by.id for one in events(played(user("Hello.")), UserTurnTaken)] == ["a"]  # the account's
+
+
+def test_a_late_verdict_is_refused_and_what_it_saw_holds() -> None:
+    late = act("judges", of=0, by="late", kind="assessor", verdict="productive", risk="imminent", about="others")
+    simulation = played(user("Hm."), answer(), user("Well?", **FINE), late)
+    (raised,) = events(simulation, RiskRaised)
+    assert (raised.by.id, raised.about) == ("late", "others")
+    assert len(events(simulation, TurnAssessed)) == 1
+    nowhere = act("judges", of=5, by="late", kind="assessor", risk="none")
+    after = played(*ABUSED, user("Hello?"), nowhere)  # of what was said after an ending
+    assert len(events(after, TurnAssessed)) == 5
+
+
+def test_a_hold_is_cleared_by_who_may() -> None:
+    held = user("I cannot go on.", verdict="productive", risk="possible")
+    for clears, still in ((act("clears_risks"), 0), (act("clears_risks", by="b", kind="assessor"), 1)):
+        simulation = played(held, clears)
+        assert len(simulation.conversations.state("c").risks) == still
+
+
+def test_an_appeal_and_what_was_thought_of_the_ending() -> None:
+    for outcome in ("granted", "rejected"):
+        simulation = played(
+            *ABUSED, act("rates", rating="down"), act("appeals"), act("decides_appeal", outcome=outcome)
+        )
+        assert [one.outcome for one in events(simulation, AppealDecided)] == [outcome]
+        assert [one.rating for one in events(simulation, FeedbackGiven)] == ["down"]
+    refused = act("decides_appeal", outcome="granted", by="late", kind="assessor")
+    assert events(played(*ABUSED, act("appeals"), refused), AppealDecided) == []
+
+
+def test_terms_change_where_the_transcript_says_so() -> None:
+    """The policy by the name of a profile or whole, the mode and the edition; in the shadow nobody is warned."""
+    changes = act("changes_policy", policy={"name": "own", "min_failed_redirections": 5}, mode="shadow")
+    simulation = played(changes, *ABUSED)
+    state = simulation.conversations.state("c")
+    assert (state.policy.name, state.mode) == ("own", Mode.SHADOW)
+    assert "WarningWithheld" in kinds(simulation)
+    assert "WarningGiven" not in kinds(simulation)
+    assert len(events(simulation, PolicyChanged)) == 1
+    other = played(act("changes_model", model="another"), *ABUSED, ABUSED[0])
+    assert other.conversations.state("c").model == "another"
+    assert "WarningGiven" not in kinds(other)  # which is not eligible
+
+
+def test_words_are_held_and_released() -> None:
+    simulation = played(user("Hello."), act("holds_words", hold="h", reason="litigation", by="ops"))
+    assert [(one.hold, one.by.kind) for one in events(simulation, ErasureHeld)] == [("h", "operator")]
+    released = played(user("Hello."), act("holds_words", hold="h", reason="other"), act("releases_words", hold="h"))
+    assert released.conversations.state("c").holds == ()
+
+
+@pytest.mark.parametrize(
+    ("turns", "why"),
+    [
+        ([act("changes_policy", policy="default", edition=7)], "edition 7 is not one of 1, 2"),
+        ([act("changes_policy")], "changes_policy needs: policy"),
+        ([act("changes_policy", policy="no-such-profile")], "turns.0.policy"),
+        ([act("changes_policy", policy={"name": "p", "min_failed_redirections": 1})], "greater than or equal to 2"),
+        ([act("leaves", text="Bye.")], "leaves does not have: text"),
+        ([act("decides_appeal")], "decides_appeal needs: outcome"),
+        ([act("judges", risk="none")], "judges needs: of"),
+        ([act("judges", of=0)], "turns.0.of: 0 is not the index of an earlier user turn"),
+        ([user(), answer(), act("judges", of=1)], "turns.2.of: 1 is not the index of an earlier user turn"),
+        ([act("dances")], "turns.0.act"),
+        ([user(goes_on=True), answer()], "turns.0.goes_on: an answer follows"),
+        ([user(), act("judges", of=0, category="abuse")], "only a harmful verdict has a category"),
+        ([{**answer(), "by": "x"}], "only a user turn has: by"),
+        ([{**answer(), "opinions": [{"by": "x"}]}], "only a user turn has: opinions"),
+    ],
+)
+def test_what_is_wrong_with_one_is_said_before_anything_is_played(
+    turns: list[dict[str, Any]], why: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "t.jsonl"
+    file.write_text(json.dumps({"conversation": "c", "account": None, "turns": turns}))
+    with pytest.raises(BadInput, match=r"^.*t\.jsonl:1: ") as error:
+        read_transcripts([file])
+    assert why in str(error.value)
+
+
+def test_what_comes_before_anybody_speaks_is_first() -> None:
+    """What the assistant said there is left out, as ever."""
+    simulation = played(answer("Welcome."), act("changes_model", model="another"), user("Hello."))
+    assert kinds(simulation)[:3] == ["ConversationStarted", "ModelChanged", "UserTurnTaken"]
+    assert Transcript.model_validate({"conversation": "c", "account": None, "turns": [act("leaves")]}).turns
