@@ -104,7 +104,7 @@ def optional_id(argument: str, value: str | None) -> str | None:
 
 
 def checked_edition(value: int) -> int:
-    """Return the edition of the law that was passed as `law`.
+    """Return the edition of the law that was passed as `edition`.
 
     Raises:
         ValueError: this program does not know it, so nothing could be recorded under it.
@@ -112,8 +112,8 @@ def checked_edition(value: int) -> int:
     if type(value) is not int or value not in EDITIONS:
         known = ", ".join(map(str, EDITIONS))
         raise ValueError(
-            f"law: this program knows the editions {known} of the law, and not the one that was passed; name one of "
-            "them, or install a release that knows it"
+            f"edition: this program knows the editions {known} of the law, and not the one that was passed; name one "
+            "of them, or install a release that knows it"
         )
     return value
 

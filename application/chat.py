@@ -367,12 +367,12 @@ class Chat:
         policy: Policy,
         *,
         by: Actor,
-        law: int | None = None,
+        edition: int | None = None,
         mode: Mode | None = None,
         command_id: str | None = None,
     ) -> Receipt | Refused:
         """Let another policy govern from here on, and a later edition of the law or another mode if they are named."""
-        law = None if law is None else checked_edition(law)
+        law = None if edition is None else checked_edition(edition)
         return self._do(checked(ask.ChangePolicy, id=self._id(command_id), by=by, policy=policy, law=law, mode=mode))
 
     def change_model(self, model: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:

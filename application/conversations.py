@@ -95,7 +95,7 @@ class Conversations:
         policy: Policy | None = None,
         conversation: str | None = None,
         arm: str | None = None,
-        law: int = LATEST,
+        edition: int = LATEST,
         mode: Mode = Mode.ENFORCED,
         experiment: Experiment | None = None,
         by: Actor | None = None,
@@ -111,7 +111,7 @@ class Conversations:
             policy: the terms; the default profile, if none are given.
             conversation: what to call it; if nothing is given, it follows from `command_id`.
             arm: the arm of an experiment that it is in.
-            law: the edition of the law that governs it.
+            edition: of the law, which governs it: `law` in the events that name it.
             mode: whether the law is enforced, or runs in the shadow, where nothing is said to the user.
             experiment: the experiment that it is part of, whose arm for this account says the policy and the mode.
             by: who starts it; the user, if nobody is named.
@@ -136,7 +136,7 @@ class Conversations:
         command = checked(
             StartConversation, id=id, by=by or Actor(kind=ActorKind.USER, id=account or "user"),
             conversation=conversation, account=account, policy=policy or Policy.default(), model=model, arm=arm,
-            law=checked_edition(law), mode=mode,
+            law=checked_edition(edition), mode=mode,
         )  # fmt: skip
         return self.chat(self.service.begin(command))
 

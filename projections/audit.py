@@ -96,7 +96,7 @@ def audit(
         edition: also say, in `hindsight`, what this edition would say of events that earlier ones judged.
 
     Raises:
-        ValueError: this program knows no such edition.
+        ValueError: this program knows no such edition, or it is the first, which judged whatever it could.
     """
     whole, trees = _WholeLog(), _Trees(law, forks, read_twice, edition)
     for place, entry in enumerate(log, 1):

@@ -92,6 +92,10 @@ def in_sum(trees: Iterable[HindsightOfTree]) -> EditionReport | None:
     return EditionReport(asked[0].edition, sum(tree.asked for tree in asked), tuple(finding for _, finding in said))
 
 
+FIRST = f"edition {EDITIONS[0]} is the first: nothing was recorded under an earlier one, so it has nothing to say"
+"""Why it cannot be asked."""
+
+
 class Hindsight:
     """What a later edition of the law would say of events that were recorded under earlier ones. For information.
 
@@ -101,12 +105,14 @@ class Hindsight:
     know is a finding of the audit, and nothing is said of it here.
 
     Raises:
-        ValueError: there is no such edition.
+        ValueError: there is no such edition, or none before it.
     """
 
     def __init__(self, edition: int, forks: Container[Turn] | None = None) -> None:
         if edition not in EDITIONS:
             raise ValueError(f"edition {edition} is not one of {', '.join(map(str, EDITIONS))}")
+        if edition == EDITIONS[0]:
+            raise ValueError(FIRST)
         self._edition = edition
         self._replay = Replay(forks=forks)
         self._asked = 0

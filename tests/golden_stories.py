@@ -29,7 +29,7 @@ SOON = Policy(name="soon", min_failed_redirections=2, min_redirections_to_warn=2
 
 
 def _second(chats: Conversations, name: str = "c", **options: Any) -> Chat:
-    return started(chats, name, law=2, **options)
+    return started(chats, name, edition=2, **options)
 
 
 def _redirections(chat: Chat, count: int = 3, **harm: Any) -> None:
@@ -47,18 +47,18 @@ def _says(chat: Chat, by: Actor) -> None:
 
 def both_editions(chats: Conversations) -> None:
     """The same harm, two trees under either edition, in one log."""
-    ended(started(chats, "one", law=1))
+    ended(started(chats, "one", edition=1))
     ended(_second(chats, "two"))
-    ended_on_request(started(chats, "three", law=1))
+    ended_on_request(started(chats, "three", edition=1))
     ended_on_request(_second(chats, "four"))
 
 
 def goes_over(chats: Conversations) -> None:
     """From the first edition to the second within an episode, and back is refused."""
-    chat = started(chats, law=1)
+    chat = started(chats, edition=1)
     _redirections(chat)
-    done(chat.change_policy(Policy.default(), law=2, by=OPERATOR))
-    assert isinstance(chat.change_policy(Policy.default(), law=1, by=OPERATOR), Refused)
+    done(chat.change_policy(Policy.default(), edition=2, by=OPERATOR))
+    assert isinstance(chat.change_policy(Policy.default(), edition=1, by=OPERATOR), Refused)
     abused(chat)
     warned(chat)
     abused(chat)
@@ -68,10 +68,10 @@ def goes_over(chats: Conversations) -> None:
 
 def branch_goes_over(chats: Conversations) -> None:
     """One branch goes over to the second edition, the other stays in the first."""
-    chat = started(chats, law=1)
+    chat = started(chats, edition=1)
     _redirections(chat, 2)
     child = done(chat.edit(6, "Let us begin again.", child="d"))
-    done(child.change_policy(Policy.default(), law=2, by=OPERATOR))
+    done(child.change_policy(Policy.default(), edition=2, by=OPERATOR))
     for one in (chat, child):
         abused(one)
         redirected(one)
@@ -158,7 +158,7 @@ def appealed_twice(chats: Conversations) -> None:
 
 def old_appeal(chats: Conversations) -> None:
     """An appeal that the first version of its decision says was overturned: rejected, as we say now."""
-    chat = ended(started(chats, law=1))
+    chat = ended(started(chats, edition=1))
     chat.appeal("I was joking.")
     done(chat.decide_appeal(AppealOutcome.REJECTED, by=OPERATOR))
 

@@ -67,7 +67,7 @@ class Play:
 
     def __init__(self, conversations: Conversations, policy: Policy, law: int, mode: Mode) -> None:
         self.chat = conversations.start(
-            model=MODEL, account="ann", policy=policy, law=law, mode=mode, conversation="c", command_id="start"
+            model=MODEL, account="ann", policy=policy, edition=law, mode=mode, conversation="c", command_id="start"
         )
         self.left: list[Chat] = []
         self.branches = 0

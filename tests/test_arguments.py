@@ -150,17 +150,17 @@ def test_a_command_id_that_was_used_is_named_as_it_was_sent(chats: Conversations
 def test_an_edition_that_this_program_does_not_know_is_refused_by_name(chats: Conversations, law: Any) -> None:
     """Where a conversation starts and where its policy changes. An earlier one is for the law to refuse."""
     chat = chats.start(model="m", conversation="c")
-    said = "^law: this program knows the editions 1, 2 of the law, and not the one that was passed; name one of them"
+    said = "^edition: this program knows the editions 1, 2 of the law, and not the one that was passed; name"
     with pytest.raises(ValueError, match=said):
-        chats.start(model="m", law=law)
+        chats.start(model="m", edition=law)
     with pytest.raises(ValueError, match=said):
-        chat.change_policy(Policy.default(), law=law, by=OPERATOR)
+        chat.change_policy(Policy.default(), edition=law, by=OPERATOR)
     command = StartConversation(
         id="x", by=chat.user, conversation="x", account=None, policy=Policy.default(), model="m", law=9
     )
     with pytest.raises(ValueError, match="known-edition: edition 9 is not one of 1, 2"):
         chats.service.begin(command)
-    refused = chat.change_policy(Policy.default(), law=1, by=OPERATOR)
+    refused = chat.change_policy(Policy.default(), edition=1, by=OPERATOR)
     assert str(refused).endswith("edition 1 is earlier than 2, which is in force: name that, or none")
     assert chats.store.head() == 1
 

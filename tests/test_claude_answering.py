@@ -62,7 +62,7 @@ ANSWERED = [
 def test_another_model_cannot_end_what_it_was_not_asked_for(way: Way, last: Answer, params: dict[str, Any]) -> None:
     """Its verdict counts as its own; hope, proposal and ending are refused, and both models are named."""
     with bench([*brink(), last, "Let us go on."], way, **params) as b:
-        chat = b.to_the_brink(law=2)
+        chat = b.to_the_brink(edition=2)
         reply = b.reply(chat)
         told = b.api.requests[-1]["messages"][-1]["content"]
         assert b.api.reports == []
@@ -87,7 +87,7 @@ def test_a_proxy_may_say_who_served_though_no_beta_was_asked_for() -> None:
 @BOTH
 def test_another_model_cannot_propose(way: Way) -> None:
     with bench([*brink(), Answer(FAREWELL, model=OTHER), "Well."], way) as b:
-        chat = b.to_the_brink(law=2, policy=HANDSHAKE)
+        chat = b.to_the_brink(edition=2, policy=HANDSHAKE)
         reply = b.reply(chat)
     assert "EndProposed" not in kinds(chat.path)
     assert {"eligible-model"} <= {rule for refusal in reply.refusals for rule in refusal.rules}
@@ -119,7 +119,7 @@ def test_a_snapshot_or_a_platform_makes_no_other_model(way: Way, name: str) -> N
 @pytest.mark.parametrize("name", ["", "a model with spaces", "x" * 200])
 def test_a_name_that_is_none_is_not_the_conversations(way: Way, name: str) -> None:
     with bench([*brink(), Answer(FAREWELL, model=name or " "), "Well."], way) as b:
-        chat = b.to_the_brink(law=2)
+        chat = b.to_the_brink(edition=2)
         b.reply(chat)
     assert chat.state.ended is None
     assert answers(chat)[-1].model == MODEL  # of the second message
@@ -172,7 +172,7 @@ def test_what_is_said_of_an_answer_counts_if_the_same_model_wrote_it(way: Way) -
     said = "This is abuse. Shall we plan a garden?"
     script = [*redirecting(), *redirecting(), *redirecting(), Answer([harm(), WARN]), Answer([text(said)], model=OTHER)]
     with bench(script, way) as b:
-        chat = b.start(law=2)
+        chat = b.start(edition=2)
         for _ in range(4):
             b.reply(chat)
     assert "WarningGiven" not in kinds(chat.path)
@@ -184,7 +184,7 @@ def test_another_model_cannot_warn(way: Way) -> None:
     """In the second edition: it would threaten what it cannot do."""
     warns = [Answer([harm(), WARN], model=OTHER), Answer([text("This is abuse.")], model=OTHER)]
     with bench([*redirecting(), *redirecting(), *redirecting(), *warns], way) as b:
-        chat = b.start(law=2, policy=Policy(name="every-turn", second_opinion=SecondOpinion.EVERY_TURN))
+        chat = b.start(edition=2, policy=Policy(name="every-turn", second_opinion=SecondOpinion.EVERY_TURN))
         replies = [b.reply(chat) for _ in range(4)]
     assert "WarningGiven" not in kinds(chat.path)
     refusal = next(refusal for refusal in replies[-1].refusals if refusal.attempted == "WarningGiven")

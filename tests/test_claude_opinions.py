@@ -152,7 +152,7 @@ def test_only_the_law_stands_between_the_model_and_a_warning(
     opinion: Opinion | None = SECOND
     with bench([*brink(), "A garden, then."][: 8 + (law > 1)], way, assessor=lambda case: opinion) as b:
         policy = Policy(name="slow-to-hold", hold_on=(Risk.IMMINENT,), second_opinion=when)
-        chat = b.start(policy=policy, law=law)
+        chat = b.start(policy=policy, edition=law)
         for _ in range(3):
             b.reply(chat)
         opinion = SECOND.model_copy(update={"risk": risk}) if risk else None

@@ -56,7 +56,7 @@ def test_a_chat_on_a_platform(client: Client, model: str, streams: bool, chats: 
     with loopback(undressed([*brink(), ENDING]), enforce=True) as api, client(api) as asks:
         claude = Claude(asks, max_tokens=500, assessor=lambda case: SECOND)
         policy = Policy(name="every-turn", second_opinion=SecondOpinion.EVERY_TURN)
-        chat = chats.start(model=model, law=2, policy=policy)
+        chat = chats.start(model=model, edition=2, policy=policy)
         outcomes = []
         for _ in range(5):
             if streams:

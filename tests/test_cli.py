@@ -194,7 +194,7 @@ def test_the_law_as_json(run: Callable[..., Result]) -> None:
     """All rules in their order, or one of them; and the policies with their hashes."""
     rules = as_json(run("rules", "--json"))
     assert [rule["id"] for rule in rules] == list(RULES)
-    assert all(rule.keys() == {"id", "text", "source", "governs"} for rule in rules)
+    assert all(rule.keys() == {"id", "text", "source", "since", "governs"} for rule in rules)
     assert as_json(run("rules", "warned-first", "--json")) == [next(r for r in rules if r["id"] == "warned-first")]
     policies = as_json(run("policies", "--json"))
     assert {policy.pop("name"): policy.pop("hash") for policy in policies} == {n: p.hash for n, p in PROFILES.items()}
@@ -339,6 +339,11 @@ def test_the_law_is_printed(run: Callable[..., Result]) -> None:
     out = " ".join(run("rules", "no-end-at-risk").stdout.split())
     assert out.startswith("no-end-at-risk While any risk is open: ")
     assert "asked of: WarningGiven, WarningWithheld, HopeExhausted, EndProposed, ConversationEnded" in out
+    assert "since: edition 1 asked of" in out
+    said = {rule: " ".join(run("rules", rule).stdout.split()) for rule in ("redirected-first", "true-warnings")}
+    assert "since: edition 2, in another form since edition 1 asked of" in said["redirected-first"]
+    assert "since: edition 2 asked of" in said["true-warnings"]
+    assert [rule["since"] for rule in as_json(run("rules", "redirected-first", "--json"))] == [2]
     out = run("policies").stdout
     assert all(name in out for name in PROFILES)
     assert "min_failed_redirections" in out

@@ -219,9 +219,9 @@ def test_lists_and_trees_name_the_edition_and_the_mode(run: Callable[..., Result
     """A tree where they are not its parent's, in no more than 80 columns; programs read both of every branch."""
     url = f"sqlite:///{tmp_path}/shadow.db"
     with opened(url) as chats:
-        chat = started(chats, mode="shadow", law=1)
+        chat = started(chats, mode="shadow", edition=1)
         done(chat.user_turn("Hello."))
-        done(chat.change_policy(chat.state.policy, law=2, by=OPERATOR))
+        done(chat.change_policy(chat.state.policy, edition=2, by=OPERATOR))
         done(chat.edit(2, "Good day.", child="d"))
     shown = run("views", "--store", url).stdout + run("tree", "c", "--store", url).stdout
     assert max(map(len, shown.splitlines())) <= 80

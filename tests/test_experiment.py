@@ -131,7 +131,7 @@ def test_a_warning_that_was_withheld_counts_beside_one_that_was_given(chats: Con
         done(chat.withhold_warning("abuse"))
         thanked(chat)
 
-    arm = told(chats, story, law=2, mode=Mode.SHADOW)
+    arm = told(chats, story, edition=2, mode=Mode.SHADOW)
     assert (arm.totals["warnings"], arm.totals["warnings_withheld"]) == (0, 1)
     assert share(arm, "warned") == share(arm, "relented_after_warning") == (1, 1)
     assert [(one.law, one.mode) for one in arm.terms] == [(2, Mode.SHADOW)]

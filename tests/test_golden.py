@@ -106,7 +106,7 @@ class _Unsealed:
 
 def last_resort(chats: Conversations) -> None:
     """An ending after a tested warning, refused too early; feedback, an appeal and its decision; a turn after it."""
-    chat = started(chats, law=1)
+    chat = started(chats, edition=1)
     thanked(chat)
     done(chat.assistant_turn("With flour and patience."))
     abused(chat)
@@ -122,7 +122,7 @@ def last_resort(chats: Conversations) -> None:
 
 def request(chats: Conversations) -> None:
     """Asked and not confirmed, then asked and confirmed, under the handshake."""
-    chat = started(chats, policy=PROFILES["2026-07"], arm="b", law=1)
+    chat = started(chats, policy=PROFILES["2026-07"], arm="b", edition=1)
     thanked(chat)
     done(chat.request_end())
     done(chat.assistant_turn("Shall I?"))
@@ -140,7 +140,7 @@ def request(chats: Conversations) -> None:
 
 def branches(chats: Conversations) -> None:
     """Edits and retries, of an ended branch and of branches of branches; words erased on all of them."""
-    chat = ended(started(chats, law=1))
+    chat = ended(started(chats, edition=1))
     child = done(chat.edit(10, "Let us start anew.", child="d"))
     thanked(child)
     done(child.assistant_turn("Gladly."))
@@ -149,13 +149,13 @@ def branches(chats: Conversations) -> None:
     done(chat.edit(2, "Good morning.", child="f"))
     ended_on_request(grandchild)
     chat.erase(2, cause=ErasureCause.LEGAL, by=OPERATOR)
-    ended_on_request(started(chats, "g", law=1))
+    ended_on_request(started(chats, "g", edition=1))
 
 
 def risks(chats: Conversations) -> None:
     """Seen in a verdict, raised by hand, cleared by whom the policy names; a tree holds and is let go together."""
     nurse = Actor(kind=ActorKind.ASSESSOR, id="on-call-nurse")
-    chat = started(chats, policy=Policy(name="ward", may_clear_risk=("on-call-nurse",)), law=1)
+    chat = started(chats, policy=Policy(name="ward", may_clear_risk=("on-call-nurse",)), edition=1)
     abused(chat)
     redirected(chat)
     done(chat.user_turn("I cannot go on."))
@@ -171,7 +171,7 @@ def risks(chats: Conversations) -> None:
 
 def terms(chats: Conversations) -> None:
     """The policy and the model change in the middle of an episode; the stricter numbers govern, the warning lapses."""
-    chat = started(chats, policy=Policy(name="lenient", min_failed_redirections=2), law=1)
+    chat = started(chats, policy=Policy(name="lenient", min_failed_redirections=2), edition=1)
     for _ in range(2):
         abused(chat)
         redirected(chat)
@@ -190,9 +190,9 @@ def terms(chats: Conversations) -> None:
 
 def holds(chats: Conversations) -> None:
     """Words that are held are not erased, on any branch, in either edition; a hold is set, changed and released."""
-    old = started(chats, law=1)
+    old = started(chats, edition=1)
     thanked(old)
-    new = started(chats, "n", law=2)
+    new = started(chats, "n", edition=2)
     thanked(new)
     done(new.assistant_turn("Gladly."))
     for chat in (old, new):
@@ -208,7 +208,7 @@ def holds(chats: Conversations) -> None:
 
 def shadow(chats: Conversations) -> None:
     """In shadow mode a warning is withheld, once an episode; enforced later, it is given."""
-    chat = started(chats, law=2, mode=Mode.SHADOW)
+    chat = started(chats, edition=2, mode=Mode.SHADOW)
     for _ in range(3):
         abused(chat)
         redirected(chat)
@@ -225,10 +225,10 @@ def shadow(chats: Conversations) -> None:
 
 def second_edition(chats: Conversations) -> None:
     """It goes over from the first edition; mild harm, a relapse, a group, a wrong ending that leaves nothing."""
-    chat = started(chats, law=1)
+    chat = started(chats, edition=1)
     abused(chat)
     redirected(chat)
-    done(chat.change_policy(Policy.default(), law=2, by=OPERATOR))
+    done(chat.change_policy(Policy.default(), edition=2, by=OPERATOR))
     abused(chat, severity=1)
     redirected(chat)
     abused(chat)

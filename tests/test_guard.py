@@ -308,7 +308,7 @@ def test_without_an_opinion_that_agrees_nothing_ends(chats: Conversations, said:
 def test_only_the_law_stands_between_a_model_and_a_warning(chats: Conversations, said: Opinion | None) -> None:
     """Edition 1 of it asks no assessor of risk before a warning; from edition 2 on there is none without its word."""
     for law in EDITIONS:
-        model, chat = agreeing(*TO_THE_BRINK), start(chats, law=law)
+        model, chat = agreeing(*TO_THE_BRINK), start(chats, edition=law)
         for _ in range(3):
             model.say(chat, ABUSE)
         model.assessor = lambda case: said

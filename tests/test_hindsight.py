@@ -32,7 +32,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def mild(chats: Conversations, law: int = 1) -> Log:
     """Warned after three jibes, the third of them too mild to end anything: lawful in edition 1, and not in 2."""
-    chat = started(chats, law=law)
+    chat = started(chats, edition=law)
     for severity in (3, 3, 3, 1):
         done(chat.user_turn("You bucket."))
         done(chat.judge(Verdict.HARMFUL, category="abuse", severity=severity, risk=Risk.NONE, by=ASSESSOR))
@@ -76,19 +76,18 @@ def test_the_edition_in_force_is_not_asked_again(chats: Conversations) -> None:
     """Nor is an earlier one: it has nothing to say of later events."""
     log = log_of_second(chats)
     assert hindsight(log) == (2, 0, ())
-    assert hindsight(log, 1) == (1, 0, ())
 
 
 def log_of_second(chats: Conversations) -> Log:
-    ended(started(chats, law=2))
+    ended(started(chats, edition=2))
     return log_of(chats)
 
 
 def test_a_log_of_both_editions(chats: Conversations) -> None:
     """What comes after the change of policy is judged by edition 2 already; the change itself was by the first."""
-    chat = started(chats, law=1)
+    chat = started(chats, edition=1)
     done(chat.user_turn("Hello."))
-    done(chat.change_policy(Policy.default(), law=2, mode=Mode.ENFORCED, by=OPERATOR))
+    done(chat.change_policy(Policy.default(), edition=2, mode=Mode.ENFORCED, by=OPERATOR))
     done(chat.assistant_turn("Hello."))
     assert hindsight(log_of(chats)).asked == 3
 
@@ -152,6 +151,11 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     assert [one["rules"] for one in found["hindsight"]["would_say"]] == [["redirected-first"]]
     assert "hindsight" not in as_json(run("audit", log, "--json"))
     assert "'3' is not one of" in run("audit", log, "--edition", 3, status=2).stderr
+    first = run("audit", log, "--edition", 1, status=2).stderr
+    assert "edition 1 is the first: nothing was recorded under an earlier one" in first
+    assert first.endswith("ask a later one: 2\n")
+    with pytest.raises(ValueError, match="edition 1 is the first"):
+        audit((), edition=1)
 
 
 def test_the_command_on_a_store(run: Run, tmp_path: Path) -> None:

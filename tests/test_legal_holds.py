@@ -34,7 +34,7 @@ def chats(request: pytest.FixtureRequest) -> Iterator[Conversations]:
 def told(chats: Conversations, *names: str, account: str | None = "a-17", law: int = 1) -> list[Chat]:
     found = []
     for name in names:
-        chat = chats.start(model=MODEL.id, account=account, conversation=name, law=law)
+        chat = chats.start(model=MODEL.id, account=account, conversation=name, edition=law)
         talk(chat, f"This is said in {name}.", "So it is.")
         found.append(chat)
     return found

@@ -117,7 +117,7 @@ def test_a_store_that_holds_it_is_opened_and_read_and_nothing_more_is_recorded(
         for refusal in (
             chat.user_turn("Hello."),
             chat.raise_risk(by=OPERATOR),
-            chat.change_policy(POLICY, law=2, by=OPERATOR),
+            chat.change_policy(POLICY, edition=2, by=OPERATOR),
             chats.erase_conversation("c", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase"),
         ):
             refused_by(refusal, rules.KNOWN_EDITION)

@@ -293,7 +293,7 @@ def test_a_hold_that_only_the_other_policy_has_is_on_every_branch(chats: Convers
 
 def test_a_branch_from_where_the_parent_was_warned_otherwise(chats: Conversations) -> None:
     """The user had seen a warning that would not be, and may have opened it for that."""
-    chat = started(chats, policy=LAX, law=2)
+    chat = started(chats, policy=LAX, edition=2)
     for step in range(3):
         done(chat.user_turn("You bucket."))
         done(chat.judge(Verdict.HARMFUL, category="abuse", severity=3, risk=Risk.NONE, by=ASSESSOR))

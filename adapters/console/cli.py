@@ -195,7 +195,11 @@ def _play(simulation: "Simulation", transcripts: "list[Transcript]", *, quiet: b
 @click.argument("id", required=False)
 @json_option
 def rules(id: str | None, as_json: bool) -> None:
-    """Print the law, or one rule of it."""
+    """Print the law, or one rule of it.
+
+    Each rule is in its latest form, and says since which edition of the law it stands in that. An older log is judged
+    by the form that stood when it was recorded.
+    """
     from . import display, listings
 
     if id is not None and id not in RULES:
@@ -206,7 +210,13 @@ def rules(id: str | None, as_json: bool) -> None:
     if as_json:
         display.print_json(
             [
-                {"id": rule.id, "text": rule.text, "source": rule.source, "governs": [k.kind for k in rule.governs]}
+                {
+                    "id": rule.id,
+                    "text": rule.text,
+                    "source": rule.source,
+                    "since": rule.since,
+                    "governs": [kind.kind for kind in rule.governs],
+                }
                 for rule in chosen
             ]
         )
@@ -279,7 +289,7 @@ def chat(
                 conversations.chat(branch)
                 if branch
                 else conversations.start(
-                    model=model, account="you", policy=terms, conversation=conversation, law=edition, mode=mode
+                    model=model, account="you", policy=terms, conversation=conversation, edition=edition, mode=mode
                 )
             )
         except ValueError as error:

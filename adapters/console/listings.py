@@ -10,7 +10,7 @@ from rich.text import Text
 from lastresort.adapters.upkeep.checks import Check
 from lastresort.application.directory import DirectoryPage, HoldRow, Metadata
 from lastresort.application.outcomes import BranchRow, Page
-from lastresort.domain.law import Broken, Rule
+from lastresort.domain.law import FORMS, Broken, Rule
 from lastresort.domain.policy import Policy
 from lastresort.projections import Branch, EditionReport, Finding, Report, Views
 from lastresort.projections.figures import Figures
@@ -184,14 +184,22 @@ def tell_audit(report: Report, findings: Sequence[Finding], as_json: bool) -> No
 def show_rules(out: Console, rules: Iterable[Rule]) -> None:
     """Print the law."""
     for rule in rules:
-        show_entry(out, Text(rule.id, "bold"), rule.text, f"source: {rule.source}")
+        show_entry(out, Text(rule.id, "bold"), rule.text, f"source: {rule.source}", _since(rule))
 
 
 def show_rule(out: Console, rule: Rule) -> None:
     """Print one rule of the law, and the kinds of events that it is asked of."""
     out.print(Text(rule.id, "bold"))
-    for told in (rule.text, f"source: {rule.source}", "asked of: " + ", ".join(kind.kind for kind in rule.governs)):
+    asked_of = "asked of: " + ", ".join(kind.kind for kind in rule.governs)
+    for told in (rule.text, f"source: {rule.source}", _since(rule), asked_of):
         show_paragraph(out, told)
+
+
+def _since(rule: Rule) -> str:
+    """Since which edition a rule stands, and whether it stood in another form before."""
+    first = min(form.since for form in FORMS if form.id == rule.id)
+    before = f", in another form since edition {first}" if first < rule.since else ""
+    return f"since: edition {rule.since}{before}"
 
 
 def show_policies(out: Console, policies: Iterable[Policy]) -> None:

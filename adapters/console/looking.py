@@ -7,7 +7,7 @@ import click
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.ports import List
-from lastresort.domain.values import Ground, Mode
+from lastresort.domain.values import EDITIONS, Ground, Mode
 
 from .options import FINDINGS, REFUSED, edition_option, json_option, opened, opened_source, source_of, store_or_file
 
@@ -174,9 +174,12 @@ def audit(
     from lastresort.projections import audit as replay
     from lastresort.projections import fork_points
     from lastresort.projections.audit import READ_TWICE, compare_live
+    from lastresort.projections.findings import FIRST
 
     from . import listings
 
+    if edition == EDITIONS[0]:
+        raise BadInput(f"--edition {edition}: {FIRST}; ask a later one: {', '.join(map(str, EDITIONS[1:]))}")
     read_twice = {None: READ_TWICE, True: None, False: 0}[second_reading]
     source = source_of(first, url, file)
     if isinstance(source, Path):

@@ -229,7 +229,7 @@ class Terminal:
         state = self.chat.state
         self._switch(
             self.conversations.start(
-                model=state.model, account=state.account, policy=state.policy, law=state.law, mode=state.mode
+                model=state.model, account=state.account, policy=state.policy, edition=state.law, mode=state.mode
             )
         )
 

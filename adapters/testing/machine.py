@@ -88,7 +88,7 @@ class ConversationMachine(RuleBasedStateMachine):
         mode=st.sampled_from([Mode.ENFORCED, Mode.ENFORCED, Mode.SHADOW]),
     )
     def start(self, policy: Policy, law: int, mode: Mode) -> str:
-        started = self.conversations.start(model=MODEL.id, account="account", policy=policy, law=law, mode=mode)
+        started = self.conversations.start(model=MODEL.id, account="account", policy=policy, edition=law, mode=mode)
         return started.branch
 
     def act(self, branch: str, other: bool) -> Any:
@@ -231,7 +231,7 @@ class ConversationMachine(RuleBasedStateMachine):
         mode=st.none() | st.sampled_from(Mode),
     )
     def policy_changes(self, branch: str, other: bool, policy: Policy, law: int | None, mode: Mode | None) -> None:
-        self.act(branch, other).change_policy(policy, law=law, mode=mode, by=OPERATOR)
+        self.act(branch, other).change_policy(policy, edition=law, mode=mode, by=OPERATOR)
 
     @rule(branch=branches, other=st.booleans(), by=st.sampled_from([OPERATOR, OPERATOR, MODEL]), lets_go=st.booleans())
     def words_are_held(self, branch: str, other: bool, by: Any, lets_go: bool) -> None:

@@ -101,14 +101,14 @@ _astray = st.integers(0, 6).map(lambda chance: chance == 6)
 
 @st.composite
 def lawful_histories(
-    draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40, law: int | None = None
+    draw: st.DrawFn, policy: Policy | None = None, max_steps: int = 40, edition: int | None = None
 ) -> tuple[RecordedEvent, ...]:
-    """Histories of one branch, `c`, each event of which the law allows; of either edition, unless `law` names one.
+    """Histories of one branch, `c`, each event of which the law allows; of either edition, unless `edition` names one.
 
     A test that fails over one prints it as a transcript.
     """
     goal = draw(_goals)
-    begins = start(policy or draw(policies()), law or draw(st.sampled_from(EDITIONS)), draw(_modes))
+    begins = start(policy or draw(policies()), edition or draw(st.sampled_from(EDITIONS)), draw(_modes))
     history, state = _recorded((), propose(begins, Conversation()), Conversation())
     for _ in range(draw(st.integers(0, max_steps))):
         history, state = _recorded(history, draw(_next(goal, state)), state)
@@ -251,7 +251,9 @@ def in_memory() -> Conversations:
 def trees(draw: st.DrawFn, max_steps: int = 40, max_branches: int = 4) -> tuple[RecordedEvent, ...]:
     """Logs of one conversation with branches, each with a goal of its own, in log order, played through the service."""
     conversations = in_memory()
-    terms: dict[str, Any] = {"policy": draw(policies()), "law": draw(st.sampled_from(EDITIONS)), "mode": draw(_modes)}
+    terms: dict[str, Any] = {
+        "policy": draw(policies()), "edition": draw(st.sampled_from(EDITIONS)), "mode": draw(_modes)
+    }  # fmt: skip
     root = conversations.start(model=MODEL.id, conversation="c", **terms)
     chats = [(root, draw(_goals))]
     for number in range(draw(st.integers(0, max_steps))):

@@ -150,7 +150,7 @@ def test_a_legal_hold_against_an_erasure(new_url: Callable[[], str], racers: Any
     with closing(open_at(url)) as chats:
         for number in range(rounds):
             name = f"c-{number}"
-            chat = chats.start(model="m", conversation=name, law=1 + number % 2)
+            chat = chats.start(model="m", conversation=name, edition=1 + number % 2)
             done(chat.user_turn("Keep this, or erase it."))
             done(chat.assistant_turn("One of the two."))
             done(chat.edit(2, "Or this.", child=f"{name}-child"))
