@@ -190,6 +190,7 @@ def test_words_are_held_and_released() -> None:
         ([act("changes_policy", policy="no-such-profile")], "turns.0.policy"),
         ([act("changes_policy", policy={"name": "p", "min_failed_redirections": 1})], "greater than or equal to 2"),
         ([act("leaves", text="Bye.")], "leaves does not have: text"),
+        ([act("appeals", text=" ")], "text: leave it out where there are no words"),
         ([act("decides_appeal")], "decides_appeal needs: outcome"),
         ([act("judges", risk="none")], "judges needs: of"),
         ([act("judges", of=0)], "turns.0.of: 0 is not the index of an earlier user turn"),

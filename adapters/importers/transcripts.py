@@ -48,8 +48,6 @@ class Judged(Frozen):
     def _harm_alone_has_a_category(self) -> Self:
         if self.verdict is not Verdict.HARMFUL and (self.category or self.severity):
             raise ValueError("only a harmful verdict has a category and a severity")
-        if self.role == "user" and not self.text.strip():
-            raise ValueError("text: a turn of the user has words; leave out one that has none")
         return self
 
 
@@ -78,6 +76,8 @@ class Turn(Judged):
         said = [name for name in _OF_THE_USER if getattr(self, name) not in (None, False, ())]
         if self.role == "assistant" and said:
             raise ValueError(f"only a user turn has: {', '.join(said)}")
+        if self.role == "user" and not self.text.strip():
+            raise ValueError("text: a turn of the user has words; leave out one that has none")
         return self
 
 
@@ -135,6 +135,8 @@ class Act(Judged):
         if strange or missing:
             said = f"does not have: {', '.join(strange)}" if strange else f"needs: {', '.join(missing)}"
             raise ValueError(f"{self.act} {said}")
+        if self.text is not None and not self.text.strip():
+            raise ValueError("text: leave it out where there are no words")
         if self.edition is not None and self.edition not in EDITIONS:
             raise ValueError(f"edition {self.edition} is not one of {', '.join(map(str, EDITIONS))}")
         return self
