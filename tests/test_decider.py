@@ -328,6 +328,20 @@ def test_whether_a_proposal_or_an_opinion_is_all_that_is_lacking(given: Tell) ->
     own = law.Broken("risk-was-checked", law.Missing("nobody looked", by_opinion=True))
     proposal = law.Broken("proposed-first", law.Missing("no EndProposed"))
     assert (rules.awaits_proposal((own, proposal)), rules.awaits_opinion((own, proposal))) == (False, True)
+    for other in (rules.HOPE_EXHAUSTED, rules.WARNED_FIRST):
+        assert not rules.awaits_opinion((own, proposal, law.Broken(other.id, law.Missing("not yet"))))
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(0, [0]), (1, [1]), (2, [2]), (500, [500]), (501, [500, 1]), (1_003, [500, 500, 3])]
+)
+def test_words_are_erased_in_events_of_500_digests(given: Tell, count: int, sizes: list[int]) -> None:
+    """In their order, each once; and that of no words is one event too."""
+    contents = tuple(f"sha256:{number:064x}" for number in range(count))
+    command = ask.EraseContents(id="erase", by=USER, contents=contents, cause=ErasureCause.RETENTION)
+    erasures = [must_be(log.ContentErased, event) for event in propose(command, given(STARTED).state)]
+    assert [len(event.contents) for event in erasures] == sizes
+    assert tuple(digest for event in erasures for digest in event.contents) == contents
 
 
 def test_what_stands_in_the_way_shrinks_as_the_law_is_followed(given: Tell) -> None:

@@ -5,8 +5,11 @@ import pytest
 from lastresort.domain import rules
 from lastresort.domain.commands import AssessTurn
 from lastresort.domain.events import RiskRaised, TurnAssessed, UserLeft
+from lastresort.domain.law import Missing
+from lastresort.domain.rules_of_conversations import unchecked
 from lastresort.domain.values import About, Actor, ActorKind, Ground, Risk, Verdict
 
+from .narrow import must_be
 from .vocabulary import (
     ANSWERED,
     ASKED_AND_CONFIRMED,
@@ -197,6 +200,27 @@ def test_risk_was_checked__unknown_counts_as_risk(given: Tell) -> None:
     given(STARTED, SAID, ASKED_TO_END, ANSWERED, SAID, doubt, PRODUCTIVE, CONFIRMED).when(END_ON_REQUEST).refused_by(
         rules.RISK_WAS_CHECKED, lacking=doubted
     )
+
+
+@pytest.mark.parametrize(
+    ("law", "risk", "so"),
+    [(1, Risk.UNKNOWN, False), (2, Risk.UNKNOWN, True), (2, Risk.POSSIBLE, False), (2, Risk.IMMINENT, False)],
+)
+def test_risk_was_checked__whether_an_opinion_is_all_that_it_lacks(given: Tell, law: int, risk: Risk, so: bool) -> None:
+    """Since edition 2 a doubt may be resolved by a later word. A risk that was seen is not."""
+    state = given(started(policy(hold_on=("imminent",)), law=law), SAID, judged(Verdict.PRODUCTIVE, risk=risk)).state
+    assert must_be(Missing, unchecked(state)).by_opinion is so
+
+
+def test_risk_was_checked__no_opinion_helps_where_there_is_nothing_to_judge_or_nobody_to_trust(given: Tell) -> None:
+    nobody = policy(trusted_for_risk=())
+    for history, so in (
+        ((STARTED, SAID), True),
+        ((STARTED,), False),
+        ((started(nobody), SAID), False),
+        ((started(nobody),), False),
+    ):
+        assert must_be(Missing, unchecked(given(*history).state)).by_opinion is so
 
 
 def test_risk_was_checked__for_the_latest_turn_of_the_unit(given: Tell) -> None:

@@ -239,7 +239,7 @@ def test_stricter_governs__an_ending_too_soon_for_the_policy_in_force(given: Tel
 def test_carries_risks__some_of_several_holds(given: Tell) -> None:
     """What it carries that does not stand does not count."""
     opened = {"by": USER, "conversation": "c", "parent": "c", "at": 1, "cause": ForkCause.EDIT, "risks": ()}
-    holds = tuple(LegalHold(hold=name, reason=HoldReason.LITIGATION) for name in ("case-7", "case-9"))
+    holds = tuple(LegalHold(hold=name, reason=HoldReason.LITIGATION) for name in ("case-7", "case-9", "case-10"))
     at_fork = given(SECOND, SAID, HELD, held("case-8")).cut_at(1)
     at_fork.when(BranchOpened(**opened, holds=holds)).refused_by(
         rules.CARRIES_RISKS, lacking="carries 1 of 2 legal holds"

@@ -154,26 +154,32 @@ def test_eligible_model__the_conversations_own(given: Tell) -> None:
     given(STARTED, *UP_TO_THE_END).when(END).accepted()
 
 
-@pytest.mark.parametrize("by", [ANOTHER_MODEL, USER, ASSESSOR, OPERATOR, SYSTEM])
+LATER_MODEL = ANOTHER_MODEL.model_copy(update={"id": "claude-opus-5"})
+
+
+@pytest.mark.parametrize("by", [ANOTHER_MODEL, LATER_MODEL, USER, ASSESSOR, OPERATOR, SYSTEM], ids=lambda by: by.id)
 def test_eligible_model__nobody_else(given: Tell, by: Actor) -> None:
     """Not another model, not an assessor, not an operator: it is the model's own last resort."""
-    given(STARTED, *UP_TO_THE_END).when(end(by=by)).refused_by(
-        rules.ELIGIBLE_MODEL, lacking=f"the conversation's model is {MODEL.id}, not {by.kind} {by.id}"
-    )
+    for start in (FIRST, STARTED):
+        given(start, *UP_TO_THE_END).when(end(by=by)).refused_by(
+            rules.ELIGIBLE_MODEL, lacking=f"the conversation's model is {MODEL.id}, not {by.kind} {by.id}"
+        )
 
 
 def test_eligible_model__one_that_merely_bears_the_name(given: Tell) -> None:
     """The name of the model does not make an operator one, nor anybody else."""
     for by in (USER, ASSESSOR, OPERATOR, SYSTEM):
-        given(STARTED, *UP_TO_THE_END).when(end(by=by.model_copy(update={"id": MODEL.id}))).refused_by(
-            rules.ELIGIBLE_MODEL
-        )
+        for start in (FIRST, STARTED):
+            given(start, *UP_TO_THE_END).when(end(by=by.model_copy(update={"id": MODEL.id}))).refused_by(
+                rules.ELIGIBLE_MODEL
+            )
 
 
 def test_eligible_model__a_name_is_its_letters(given: Tell) -> None:
     """The same model, though its name was read again."""
     again = MODEL.model_copy(update={"id": "-".join(MODEL.id.split("-"))})
-    given(STARTED, *UP_TO_THE_END).when(end(by=again)).accepted()
+    for start in (FIRST, STARTED):
+        given(start, *UP_TO_THE_END).when(end(by=again)).accepted()
 
 
 def test_eligible_model__of_another_make(given: Tell) -> None:
