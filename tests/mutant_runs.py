@@ -14,6 +14,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import os
+import re
 import resource
 import sys
 import traceback
@@ -126,8 +127,9 @@ def run_tests(module: str, code: str) -> str:
 
     def say() -> str:
         keep = () if module == "policy" else UNTOUCHED
-        for name in [name for name in sys.modules if name.startswith(("lastresort.", "tests.")) and name not in keep]:
+        for name in [name for name in sys.modules if name not in keep and re.match(r"lastresort\b|tests\.", name)]:
             del sys.modules[name]
+            vars(sys.modules["tests"]).pop(name.removeprefix("tests."), None)
         sys.meta_path.insert(0, Mutated(module, code))
         crashes, (own, others) = Crashes(module), files_of_tests(module)
         try:

@@ -191,15 +191,20 @@ def main() -> int:
         copy_of_the_tree(Path(folder).resolve())
         for name in AHEAD:
             importlib.import_module(name)
-        if failing := [name for name in modules if run_tests(name, source_of(name)) != "survived"]:
-            print(f"the tests fail without any mutant in {', '.join(failing)}: mend that first", file=sys.stderr)
-            return 2
         made = [mistake for module in modules for mistake in mistakes(module)]
-        outcomes: list[Outcome] = []
+        outcomes, failing = list[Outcome](), list[str]()
+
+        def try_them(tests: Collected) -> None:
+            failing.extend(name for name in modules if run_tests(name, source_of(name)) != "survived")
+            if not failing:
+                outcomes.extend(try_all(made, tests, asked.jobs))
+
         gc.freeze()
-        collected = Collected(lambda tests: outcomes.extend(try_all(made, tests, asked.jobs)))
         own, others = files_of_tests("")
-        pytest.main([*OPTIONS, "-s", *own, *others], [collected])
+        pytest.main([*OPTIONS, "-s", *own, *others], [Collected(try_them)])
+    if failing or not outcomes:
+        print(f"the tests fail without any mutant in {', '.join(failing) or 'it'}: mend that first", file=sys.stderr)
+        return 2
     outcomes.sort(key=lambda one: made.index(one.mistake))
     return show(outcomes, listed())
 

@@ -213,6 +213,7 @@ def test_risk_was_checked__whether_an_opinion_is_all_that_it_lacks(given: Tell, 
 
 
 def test_risk_was_checked__no_opinion_helps_where_there_is_nothing_to_judge_or_nobody_to_trust(given: Tell) -> None:
+    """A first turn, and somebody whom the policy trusts, have to be there."""
     nobody = policy(trusted_for_risk=())
     for history, so in (
         ((STARTED, SAID), True),
