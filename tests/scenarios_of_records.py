@@ -223,7 +223,7 @@ TERMS = (
     Scenario(
         "From edition 1 to 2", "Four jibes and a warning under edition 1; then it moves to edition 2, and an insult.",
         (
-            times(4, says("A toaster would do better.", harm(severity=1))), new_policy(DEFAULT, law=2), INSULT,
+            times(4, says("A toaster would do better.", harm(severity=1))), new_policy(DEFAULT, edition=2), INSULT,
         ),
         "warned", "warned-first hope-exhausted",
         "An event is judged by the edition in force when it was recorded; the move voids the warning.", law=1,
