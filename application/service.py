@@ -36,7 +36,7 @@ from lastresort.domain.events import (
     RiskCleared,
     RiskRaised,
 )
-from lastresort.domain.law import judged_on
+from lastresort.domain.law import broken_rules, judged_on
 from lastresort.domain.rules import Hold, hold_after_ending, hold_after_refusal
 from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.turn_text import spoken_in
@@ -250,8 +250,10 @@ class Service:
             parent = self.reading.state(branch, fresh=fresh)
             at_fork = self.reading.state_at_fork(branch, command.at, parent)
             noted = propose(BranchOff(id=command.id, by=command.by, child=opened, at=command.at), parent)
-            events = propose(command, at_fork) + (() if words is None else propose(turn, at_fork))
-            broken, _ = judged_on({branch: parent, opened: at_fork}, {branch: noted, opened: events})
+            events = propose(command, at_fork)
+            broken, after = judged_on({branch: parent, opened: at_fork}, {branch: noted, opened: events})
+            if words is not None and not broken:  # on a branch that cannot open nobody can say anything
+                broken = broken_rules(after[opened], propose(turn, after[opened]))
             if broken:  # on either branch, or on both for one reason
                 each = {one.rule: one for one in broken}
                 return Refusal(Refused(BranchOpened.kind, tuple(each.values())), parent)
