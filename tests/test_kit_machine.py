@@ -6,10 +6,10 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from lastresort import Chat, Conversations, Ground, Refused
+from lastresort import Actor, ActorKind, AppealOutcome, Chat, Conversations, Ground, Refused
 from lastresort.adapters.testing import ConversationMachine, Unlawful
 from lastresort.application.ports import Append, NewEvent
-from lastresort.domain.events import ConversationEnded, Event, RiskRaised
+from lastresort.domain.events import AppealDecided, ConversationEnded, EndRequested, Event, RiskCleared, RiskRaised
 from lastresort.domain.rules import evidence_for
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import About
@@ -56,6 +56,36 @@ class HoldsOneBranch(Product):
         self.write(RiskRaised(by=self.chat.user, risk=self.chat.conversations.new_id(), about=about))
 
 
+class ClearsForAnybody(Product):
+    """Its button "I am fine" clears a risk in the name of whoever presses it."""
+
+    def clear_risk(self, risk: str, *, by: Actor) -> object:
+        outcome = self.chat.clear_risk(risk, by=by)
+        if isinstance(outcome, Refused) and by.kind is ActorKind.USER:
+            self.write(RiskCleared(by=by, risk=risk))
+        return outcome
+
+
+class DecidesForAnybody(Product):
+    """It has appeals decided by whoever is at the keyboard."""
+
+    def decide_appeal(self, outcome: AppealOutcome, *, by: Actor) -> object:
+        decided = self.chat.decide_appeal(outcome, by=by)
+        if isinstance(decided, Refused) and by.kind is ActorKind.USER:
+            self.write(AppealDecided(by=by, outcome=outcome))
+        return decided
+
+
+class EndsForAnybody(Product):
+    """It takes the word of whoever says that the user wishes to end."""
+
+    def request_end(self, *, by: Actor | None = None) -> object:
+        asked = self.chat.request_end(by=by)
+        if isinstance(asked, Refused) and by is not None and self.chat.seen is not None:
+            self.write(EndRequested(by=by, turn=self.chat.seen))
+        return asked
+
+
 class SendsTurnsAgain(Product):
     """It gives a turn that is sent again an id of its own."""
 
@@ -66,6 +96,9 @@ class SendsTurnsAgain(Product):
 BUGS = [
     pytest.param(HasAButton, "confirmed-later|warned-first", id="HasAButton"),
     pytest.param(HoldsOneBranch, "structure-risk", id="HoldsOneBranch"),
+    pytest.param(ClearsForAnybody, "cleared-by-authority", id="ClearsForAnybody"),
+    pytest.param(DecidesForAnybody, "answers-an-appeal", id="DecidesForAnybody"),
+    pytest.param(EndsForAnybody, "asked-by-user", id="EndsForAnybody"),
     pytest.param(SendsTurnsAgain, "a command that was sent twice took effect twice", id="SendsTurnsAgain"),
 ]
 QUICK = settings(

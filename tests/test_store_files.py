@@ -66,10 +66,16 @@ def test_what_stands_behind_a_link_is_the_store_as_well(run: Callable[..., Resul
     Path("link.db").symlink_to("v.db")
     own = StoreFiles.at("sqlite:///link.db")
     assert own is not None
-    for name in ("link.db", "v.db", "v.db-wal", "link.db-keys", "link.db-master"):
+    former = "link.db-master-0123456789abcdef"
+    for name in ("link.db", "v.db", "v.db-wal", "link.db-keys", "link.db-master", former):
         assert own.owns(Path(name)), name
-    for name in ("v.db-keys", "log.jsonl", "link.db-other", ".", "nowhere/v.db"):
+    for name in ("v.db-keys", "log.jsonl", "link.db-other", ".", "nowhere/v.db", f"nowhere/{former}", f"{former}-x"):
         assert not own.owns(Path(name)), name
+    Path(former).write_text("a key")
+    Path("hard").hardlink_to(former)
+    Path("soft").symlink_to(former)
+    assert own.owns(Path("hard"))
+    assert own.owns(Path("soft"))
 
 
 def test_a_ring_of_links_leads_nowhere(run: Callable[..., Result], there: str) -> None:

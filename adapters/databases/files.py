@@ -1,6 +1,7 @@
 """The files of an SQLite store: where each lies, and what names them to SQLite."""
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -48,11 +49,19 @@ class StoreFiles(NamedTuple):
 
     def owns(self, path: Path) -> bool:
         """Whether a path leads to one of these files, or to where one of them would come about, by whatever name."""
-        return any(_is_same(path, own) for own in self._all())
+        real, master = _resolved(path), _resolved(self.master.parent) / self.master.name
+        former = real.parent == master.parent and self._is_former(real)
+        return former or any(_is_same(path, own) for own in self._all())
+
+    def _is_former(self, path: Path) -> bool:
+        """Whether a name is one that a rotation gives to a former master key, which backups may need."""
+        return re.fullmatch(f"{re.escape(self.master.name)}-[0-9a-f]{{16}}", path.name) is not None
 
     def _all(self) -> Iterator[Path]:
         yield from (self.log, self.keys, self.master)
         yield from self.leftovers
+        with suppress(OSError):
+            yield from filter(self._is_former, self.master.parent.iterdir())
         for path in (self.log, self.keys):
             yield from (_beside(_resolved(path), end) for end in _BESIDE)  # where SQLite looks, behind a link
 

@@ -14,6 +14,7 @@ Subclass it with your own store (`open`), or with your own driver (`driver`), an
 
 import sys
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import content_of
 from lastresort.domain.policy import Policy
+from lastresort.domain.rules import SYSTEM
 from lastresort.domain.values import (
     EDITIONS,
     About,
@@ -41,9 +43,23 @@ from lastresort.domain.values import (
     Verdict,
 )
 
-from .asking import ASSESSOR, CATEGORIES, EASY, GOALS, MODEL, OPERATOR, OTHER_MODEL, Goal, towards
+from .asking import ACTORS, ASSESSOR, CATEGORIES, EASY, GOALS, MODEL, OPERATOR, OTHER_MODEL, USER, Goal, towards
 from .lawful import as_text, assert_lawful
 from .strategies import in_memory, policies
+
+ANYBODY = st.sampled_from([OPERATOR, OPERATOR, OPERATOR, *ACTORS, SYSTEM])
+"""Who does what is mostly an operator's: whoever it is has to be asked of the law."""
+
+_ACTS = (
+    ("redirect", ()),
+    ("warn", CATEGORIES[:1]),
+    ("withhold_warning", CATEGORIES[:1]),
+    ("request_end", ()),
+    ("confirm_end", ()),
+    ("declare_hope_exhausted", ()),
+    *((name, (ground,)) for name in ("propose", "end") for ground in Ground),
+)
+"""Acts that may be said to be anybody's, and what else is said of them."""
 
 
 class ConversationMachine(RuleBasedStateMachine):
@@ -127,7 +143,7 @@ class ConversationMachine(RuleBasedStateMachine):
         other=st.booleans(),
         verdict=st.sampled_from([Verdict.PRODUCTIVE, Verdict.UNPRODUCTIVE, Verdict.AMBIGUOUS]),
         risk=st.sampled_from([Risk.NONE, Risk.NONE, *Risk]),
-        by=st.sampled_from([ASSESSOR, OPERATOR, MODEL]),
+        by=st.sampled_from([ASSESSOR, OPERATOR, MODEL, USER, SYSTEM]),
     )
     def something_else_is_judged(self, branch: str, other: bool, verdict: Verdict, risk: Risk, by: Any) -> None:
         self._try(self.act(branch, other).judge, verdict, risk=risk, by=by)
@@ -207,7 +223,7 @@ class ConversationMachine(RuleBasedStateMachine):
     def risk_is_raised(self, branch: str, other: bool, about: About) -> None:
         self.act(branch, other).raise_risk(about)
 
-    @rule(branch=branches, other=st.booleans(), by=st.sampled_from([OPERATOR, OPERATOR, ASSESSOR, MODEL]))
+    @rule(branch=branches, other=st.booleans(), by=ANYBODY)
     def risks_are_cleared(self, branch: str, other: bool, by: Any) -> None:
         for risk in self.conversations.state(branch).risks:
             self.act(branch, other).clear_risk(risk.risk, by=by)
@@ -229,29 +245,40 @@ class ConversationMachine(RuleBasedStateMachine):
         policy=policies(),
         law=st.sampled_from([None, *EDITIONS]),
         mode=st.none() | st.sampled_from(Mode),
+        by=ANYBODY,
     )
-    def policy_changes(self, branch: str, other: bool, policy: Policy, law: int | None, mode: Mode | None) -> None:
-        self.act(branch, other).change_policy(policy, edition=law, mode=mode, by=OPERATOR)
+    def policy_changes(
+        self, branch: str, other: bool, policy: Policy, law: int | None, mode: Mode | None, by: Any
+    ) -> None:
+        self.act(branch, other).change_policy(policy, edition=law, mode=mode, by=by)
 
-    @rule(branch=branches, other=st.booleans(), by=st.sampled_from([OPERATOR, OPERATOR, MODEL]), lets_go=st.booleans())
+    @rule(branch=branches, other=st.booleans(), by=ANYBODY, lets_go=st.booleans())
     def words_are_held(self, branch: str, other: bool, by: Any, lets_go: bool) -> None:
         """And perhaps released again, by whichever process."""
         self.act(branch, other).hold("case", reason=HoldReason.LITIGATION, by=by)
         if lets_go:
             self.act(branch, not other).release_hold("case", by=by)
 
-    @rule(branch=branches, other=st.booleans(), model=st.sampled_from([MODEL.id, OTHER_MODEL.id]))
-    def model_changes(self, branch: str, other: bool, model: str) -> None:
-        self.act(branch, other).change_model(model, by=OPERATOR)
+    @rule(branch=branches, other=st.booleans(), model=st.sampled_from([MODEL.id, OTHER_MODEL.id]), by=ANYBODY)
+    def model_changes(self, branch: str, other: bool, model: str, by: Any) -> None:
+        self.act(branch, other).change_model(model, by=by)
 
-    @rule(branch=branches, other=st.booleans(), outcome=st.sampled_from(AppealOutcome))
-    def what_comes_after(self, branch: str, other: bool, outcome: AppealOutcome) -> None:
+    @rule(branch=branches, other=st.booleans(), named=st.sampled_from(_ACTS), by=st.sampled_from([*ACTORS, SYSTEM]))
+    def somebody_else_acts(self, branch: str, other: bool, named: tuple[str, tuple[Any, ...]], by: Any) -> None:
+        """Whoever it is, where the driver lets them be named."""
+        name, said = named
+        act = getattr(self.act(branch, other), name)
+        if "by" in signature(act).parameters:
+            self._try(act, *said, by=by)
+
+    @rule(branch=branches, other=st.booleans(), outcome=st.sampled_from(AppealOutcome), by=ANYBODY)
+    def what_comes_after(self, branch: str, other: bool, outcome: AppealOutcome, by: Any) -> None:
         ended = [one for one, state in self.conversations.tree(branch).items() if state.ended]
         chat = self.act(ended[0] if ended else branch, other)
         chat.leave()
         chat.feedback(Rating.DOWN)
         chat.appeal("words of the user")
-        chat.decide_appeal(outcome, by=OPERATOR)
+        chat.decide_appeal(outcome, by=by)
 
     @rule(branch=branches, other=st.booleans(), choice=st.integers(0, 99))
     def words_are_erased(self, branch: str, other: bool, choice: int) -> None:
