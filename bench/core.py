@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from time import perf_counter
 
-from lastresort import Accepted, Actor, ActorKind, Conversation, Policy, RecordedEvent, Risk, Verdict
+from lastresort import Acceptance, Actor, ActorKind, Conversation, Policy, RecordedEvent, Risk, Verdict
 from lastresort.domain.commands import (
     AssessTurn,
     AttemptRedirection,
@@ -45,7 +45,7 @@ def work() -> Work:
 def _after(state: Conversation, *commands: Command) -> Conversation:
     for command in commands:
         decision = decide(command, state)
-        assert isinstance(decision, Accepted), str(decision)
+        assert isinstance(decision, Acceptance), str(decision)
         for event in decision.events:
             state = evolve(state, event)
     return state
@@ -63,7 +63,7 @@ def _decisions() -> Contender:
             for _ in range(PASSES):
                 for state in states:
                     decision = decide(_ASK, state)
-                    assert isinstance(decision, Accepted)
+                    assert isinstance(decision, Acceptance)
                     evolve(state, decision.events[0])
             seconds = perf_counter() - start
         return {"decide and evolve a turn": PASSES * len(states) / seconds}
@@ -77,7 +77,7 @@ def _folds() -> Contender:
     state = Conversation()
     for command in _judged_conversation():
         decision = decide(command, state)
-        assert isinstance(decision, Accepted), str(decision)
+        assert isinstance(decision, Acceptance), str(decision)
         for event in decision.events:
             state = evolve(state, event)
             at = state.version

@@ -4,7 +4,7 @@
 here with all the rest, so that the law is whole wherever any of it is.
 """
 
-from .decider import Accepted, Refused, decide, in_the_way
+from .decider import Acceptance, Refused, decide, in_the_way
 from .events import EVENTS, Event, RecordedEvent
 from .law import RULES, Broken, Missing, Rule, broken_by, broken_rules
 from .policy import PROFILES, Policy, PolicyError
@@ -29,7 +29,7 @@ __all__ = [
     "PROFILES",
     "RULES",
     "About",
-    "Accepted",
+    "Acceptance",
     "Actor",
     "ActorKind",
     "AppealOutcome",

@@ -70,7 +70,7 @@ from .state import Conversation
 from .values import Actor, ActorKind, Ground, HoldReason, Risk
 
 
-class Accepted(NamedTuple):
+class Acceptance(NamedTuple):
     """The events that carry out a command."""
 
     events: tuple[Event, ...]
@@ -97,7 +97,7 @@ _USER_TURN = TypeAdapter(UserTurnTaken).validator
 _ASSISTANT_TURN = TypeAdapter(AssistantTurnTaken).validator
 
 
-def decide(command: Command, state: Conversation) -> Accepted | Refused:
+def decide(command: Command, state: Conversation) -> Acceptance | Refused:
     """Return the events that carry out `command` in `state`, or every rule that stands in the way.
 
     Pure. The answer holds for this state only: to record it, append it at `state.version` or decide again.
@@ -105,7 +105,7 @@ def decide(command: Command, state: Conversation) -> Accepted | Refused:
     events = propose(command, state)
     broken = broken_by(state, events[0]) if len(events) == 1 else broken_rules(state, events)
     if not broken:
-        return Accepted(events)
+        return Acceptance(events)
     if isinstance(command, EraseContents):
         broken = tuple(dict.fromkeys(broken))  # several events erase, and are refused for one reason
     return Refused(events[0].kind, broken, _trace(command, events[0], broken, state))

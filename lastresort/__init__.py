@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from lastresort.application.ports import StoreClosed, StoreError
     from lastresort.application.transcript import TranscriptPage, TranscriptTurn
-    from lastresort.domain.decider import Accepted, Refused, decide, in_the_way
+    from lastresort.domain.decider import Acceptance, Refused, decide, in_the_way
     from lastresort.domain.events import EVENTS, Event, RecordedEvent
     from lastresort.domain.law import RULES, Broken, Missing, Rule, broken_by, broken_rules
     from lastresort.domain.policy import PROFILES, Policy, PolicyError
@@ -72,7 +72,7 @@ _HOMES = {
     ),
     "application.ports": ("StoreClosed", "StoreError"),
     "application.transcript": ("TranscriptPage", "TranscriptTurn"),
-    "domain.decider": ("Accepted", "Refused", "decide", "in_the_way"),
+    "domain.decider": ("Acceptance", "Refused", "decide", "in_the_way"),
     "domain.events": ("EVENTS", "Event", "RecordedEvent"),
     "domain.law": ("RULES", "Broken", "Missing", "Rule", "broken_by", "broken_rules"),
     "domain.policy": ("PROFILES", "Policy", "PolicyError"),
@@ -93,7 +93,7 @@ __all__ = [
     "PROFILES",
     "RULES",
     "About",
-    "Accepted",
+    "Acceptance",
     "AccountErasure",
     "AccountHold",
     "Actor",

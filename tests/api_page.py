@@ -42,7 +42,7 @@ SECTIONS = {
     ),
     "The law as functions": (
         "RULES", "Rule", "Broken", "Missing", "EVENTS", "Event", "RecordedEvent", "PROFILES", "Conversation",
-        "Accepted", "decide", "evolve", "fold", "broken_by", "broken_rules", "in_the_way",
+        "Acceptance", "decide", "evolve", "fold", "broken_by", "broken_rules", "in_the_way",
     ),
 }  # fmt: skip
 DESCRIPTIONS = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lastresort.adapters.testing.asking import ASSESSOR, MODEL, OPERATOR, OTHER_MODEL, USER
 from lastresort.domain import commands as ask
-from lastresort.domain.decider import Accepted, decide
+from lastresort.domain.decider import Acceptance, decide
 from lastresort.domain.events import ConversationEnded, Event, RecordedEvent, WarningGiven, WarningWithheld
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
@@ -63,8 +63,8 @@ class _Stage:
 
     def do(self, number: int, command: ask.Command) -> None:
         decision = decide(command, self.state)
-        accepted = isinstance(decision, Accepted)
-        for event in decision.events if isinstance(decision, Accepted) else decision.trace:
+        accepted = isinstance(decision, Acceptance)
+        for event in decision.events if isinstance(decision, Acceptance) else decision.trace:
             self.state = evolve(self.state, event)
             version = self.state.version
             self.step_of[version] = number

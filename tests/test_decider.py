@@ -8,7 +8,7 @@ import pytest
 from lastresort.domain import commands as ask
 from lastresort.domain import events as log
 from lastresort.domain import law, rules
-from lastresort.domain.decider import Accepted, Refused, decide, harm_of, in_the_way, propose
+from lastresort.domain.decider import Acceptance, Refused, decide, harm_of, in_the_way, propose
 from lastresort.domain.events import Event
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
@@ -197,7 +197,7 @@ def test_a_risk_seen_during_a_hold_is_raised_if_it_is_about_somebody_else(
         id="command-7", by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=Risk.IMMINENT, about=about
     )
     decision = given(STARTED, SAID, risk_raised(about=held)).when(seen).decision
-    assert isinstance(decision, Accepted)
+    assert isinstance(decision, Acceptance)
     assert [type(event) for event in decision.events] == [log.TurnAssessed, log.RiskRaised][: 1 if held is about else 2]
 
 
@@ -431,7 +431,7 @@ def test_an_ending_that_is_proposed_is_judged_before_it_is_recorded(given: Tell)
         ),
     )
     lawful = LEFT
-    assert decide(lawful, state) == Accepted(propose(lawful, state))
+    assert decide(lawful, state) == Acceptance(propose(lawful, state))
 
 
 def test_anybody_may_leave_whatever_they_are(given: Tell) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from lastresort.domain import commands as ask
-from lastresort.domain.decider import Accepted, Refused, decide, propose
+from lastresort.domain.decider import Acceptance, Refused, decide, propose
 from lastresort.domain.events import EVENTS
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import ErasureCause, ForkCause, Ground, Risk, Verdict
@@ -265,10 +265,10 @@ def test_together_they_are_a_million_transitions() -> None:
 def forgetting(rule: str) -> Callable[..., Any]:
     """A `decide` with a fault: what this rule alone refuses it lets pass."""
 
-    def faulty(command: ask.Command, state: Conversation) -> Accepted | Refused:
+    def faulty(command: ask.Command, state: Conversation) -> Acceptance | Refused:
         decision = decide(command, state)
         if isinstance(decision, Refused) and set(decision.rules) == {rule}:
-            return Accepted(propose(command, state))
+            return Acceptance(propose(command, state))
         return decision
 
     return faulty

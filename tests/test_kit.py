@@ -40,7 +40,7 @@ from lastresort.adapters.testing.vocabulary import (
 )
 from lastresort.domain import rules
 from lastresort.domain.commands import Command
-from lastresort.domain.decider import Accepted, decide
+from lastresort.domain.decider import Acceptance, decide
 from lastresort.domain.events import EVENTS, BranchOpened, ConversationEnded, HopeExhausted
 from lastresort.domain.law import RULES
 from lastresort.domain.state import fold
@@ -179,7 +179,7 @@ def test_commands_are_decided_without_an_error(data: st.DataObject) -> None:
     state = fold(data.draw(lawful_histories()))
     command = data.draw(commands(state))
     assert isinstance(command, Command)
-    assert isinstance(decide(command, state), Accepted | Refused)
+    assert isinstance(decide(command, state), Acceptance | Refused)
 
 
 @settings(PROFILE)

@@ -4,7 +4,7 @@ import pytest
 
 from lastresort.adapters.testing.given import Given
 from lastresort.domain import rules
-from lastresort.domain.decider import Accepted
+from lastresort.domain.decider import Acceptance
 from lastresort.domain.events import BranchOpened, ConversationEnded, HopeExhausted
 from lastresort.domain.values import Actor, ActorKind, AppealOutcome, ForkCause, Ground, HoldReason, LegalHold
 
@@ -55,7 +55,7 @@ NAMESAKES = [Actor(kind=kind, id=MODEL.id) for kind in ActorKind if kind is not 
 
 def resolved(given: Given, step: Step) -> object:
     """The event that a step would record."""
-    return must_be(Accepted, given.when(step).decision).events[0]
+    return must_be(Acceptance, given.when(step).decision).events[0]
 
 
 def test_redirected_first__warned_after_attempts_ended_after_failures(given: Tell) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lastresort.domain import rules
-from lastresort.domain.decider import Accepted
+from lastresort.domain.decider import Acceptance
 from lastresort.domain.events import ConversationEnded, Evidence
 from lastresort.domain.values import Actor, Ground
 
@@ -265,7 +265,7 @@ def test_proposed_first__only_where_the_policy_asks(given: Tell) -> None:
 
 def ending(given: Tell, *history: Step, step: Step = END) -> ConversationEnded:
     """The ending that the history leads to."""
-    (event,) = must_be(Accepted, given(*history).when(step).decision).events
+    (event,) = must_be(Acceptance, given(*history).when(step).decision).events
     return must_be(ConversationEnded, event)
 
 

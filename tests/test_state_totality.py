@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lastresort.domain import events as log
 from lastresort.domain.commands import Command
-from lastresort.domain.decider import Accepted, decide, in_the_way
+from lastresort.domain.decider import Acceptance, decide, in_the_way
 from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.events import EVENTS, Event, RecordedEvent
 from lastresort.domain.law import broken_by, broken_rules
@@ -115,7 +115,7 @@ def reachable(draw: st.DrawFn) -> Conversation:
     state = Story().tell(*draw(st.sampled_from(BEGINNINGS))).state
     for step in draw(st.lists(st.sampled_from(STEPS), max_size=25)):
         decision = decide(cast(Command, resolve(step, state)), state)  # no step of these is an event
-        if isinstance(decision, Accepted):
+        if isinstance(decision, Acceptance):
             state = reduce(evolve, decision.events, state)
     return state
 
@@ -124,7 +124,7 @@ def reachable(draw: st.DrawFn) -> Conversation:
 def test_decide_is_total(state: Conversation, command: Command, category: str | None) -> None:
     """Any command, in any state that can be reached, is accepted as lawful events or refused by name."""
     decision = decide(command, state)
-    if isinstance(decision, Accepted):
+    if isinstance(decision, Acceptance):
         assert broken_rules(state, decision.events) == ()
     else:
         assert decision.broken

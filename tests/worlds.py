@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lastresort.domain import commands as ask
-from lastresort.domain.decider import Accepted, decide
+from lastresort.domain.decider import Acceptance, decide
 from lastresort.domain.events import Event
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
@@ -215,7 +215,7 @@ def history_of(steps: tuple[Step, ...]) -> tuple[Event, ...]:
     for step in steps:
         command = step(turns_of(state, History.of(events))) if callable(step) else step
         decision = decide(command, state)
-        assert isinstance(decision, Accepted), str(decision)
+        assert isinstance(decision, Acceptance), str(decision)
         for event in decision.events:
             events.append(event)
             state = evolve(state, event)

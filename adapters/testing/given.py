@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
-from lastresort.domain.decider import Accepted, Refused, decide
+from lastresort.domain.decider import Acceptance, Refused, decide
 from lastresort.domain.events import Event, EventBase
 from lastresort.domain.law import Rule, broken_by
 from lastresort.domain.state import Conversation, about_to_fork, evolve
@@ -18,7 +18,7 @@ from lastresort.domain.values import OpenRisk
 
 from .vocabulary import Failed, Step, Story, resolve
 
-Decision = Accepted | Refused
+Decision = Acceptance | Refused
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Outcome:
     def accepted(self) -> "Outcome":
         """Check that nothing stands in the way."""
         __tracebackhide__ = True
-        return self._check(isinstance(self.decision, Accepted), str(self.decision))
+        return self._check(isinstance(self.decision, Acceptance), str(self.decision))
 
     def accepted_as(self, *events: Event) -> "Outcome":
         """Check that `events` are what would be recorded."""
         __tracebackhide__ = True
         self.accepted()
-        return self._check(self.decision == Accepted(events), f"not {events}, but {self.decision}")
+        return self._check(self.decision == Acceptance(events), f"not {events}, but {self.decision}")
 
     def refused_by(self, *rules: Rule, lacking: str | None = None) -> "Outcome":
         """Check that `rules`, and no others, stand in the way, and that one of them says `lacking`."""
@@ -51,7 +51,7 @@ class Outcome:
     def then(self, holds: Callable[[Conversation], object]) -> "Outcome":
         """Check what is so after that; a refusal changes nothing."""
         __tracebackhide__ = True
-        recorded = self.decision.events if isinstance(self.decision, Accepted) else ()
+        recorded = self.decision.events if isinstance(self.decision, Acceptance) else ()
         state = reduce(evolve, recorded, self.story.state)
         return self._check(holds(state), str(state))
 
@@ -78,7 +78,7 @@ class Given:
         asked = resolve(step, self.state)
         if isinstance(asked, EventBase):
             broken = broken_by(self.state, asked)
-            return Outcome(self.story, Refused(asked.kind, broken) if broken else Accepted((asked,)))
+            return Outcome(self.story, Refused(asked.kind, broken) if broken else Acceptance((asked,)))
         return Outcome(self.story, decide(asked, self.state))
 
     def then(self, holds: Callable[[Conversation], object]) -> "Given":

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lastresort.adapters import open_conversations
 from lastresort.application.conversations import Conversations
 from lastresort.domain import commands as ask
-from lastresort.domain.decider import Accepted, Refused, decide, propose
+from lastresort.domain.decider import Acceptance, Refused, decide, propose
 from lastresort.domain.events import (
     AssistantTurnTaken,
     BranchedOff,
@@ -130,12 +130,12 @@ def _next(draw: st.DrawFn, goal: Goal | None, state: Conversation) -> tuple[Even
     """The next step towards the goal, or sometimes, and where the goal is out of reach, any other that is lawful."""
     if goal is not None and not draw(_astray):
         decision = decide(towards(goal, state), state)
-        if isinstance(decision, Accepted):
+        if isinstance(decision, Acceptance):
             return decision.events
     allowed: dict[str, list[tuple[Event, ...]]] = {}
     for command in sensible(state):
         decision = decide(command, state)
-        if isinstance(decision, Accepted):
+        if isinstance(decision, Acceptance):
             allowed.setdefault(decision.events[0].kind, []).append(decision.events)
     return draw(st.sampled_from(allowed[draw(st.sampled_from(list(allowed)))]))  # by kind, since verdicts are many
 
@@ -171,7 +171,7 @@ def unlawful_histories(draw: st.DrawFn, policy: Policy | None = None, max_steps:
         history = history[: draw(st.sampled_from(telling)) - 1]
     state = fold(history)
     laxer = decide(ask.ChangePolicy(id="drawn", by=OPERATOR, policy=EASY), state)
-    if isinstance(laxer, Accepted) and draw(_astray):
+    if isinstance(laxer, Acceptance) and draw(_astray):
         history, state = _recorded(history, laxer.events, state)
     unlawful = [*_strange_events(state), *_strange_forks(draw(_cuts(history)), history, state)]
     possible = sorted({rule for rules, _ in unlawful for rule in rules})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 from lastresort.domain import commands as ask
-from lastresort.domain.decider import Accepted, decide
+from lastresort.domain.decider import Acceptance, decide
 from lastresort.domain.events import Event, EventBase, RecordedEvent
 from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
@@ -185,7 +185,7 @@ def _events_of(step: Step, story: Story) -> tuple[Event, ...]:
     if isinstance(asked, EventBase):
         return (asked,)
     decision = decide(asked, story.state)
-    if not isinstance(decision, Accepted):
+    if not isinstance(decision, Acceptance):
         raise Failed(f"not a lawful history: {decision}", story)
     return decision.events
 

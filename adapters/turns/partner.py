@@ -7,7 +7,7 @@ request to end. It may ask for anything; whether it happens is for the law to sa
 
 from lastresort.application.chat import Chat
 from lastresort.domain.commands import UNSEALED, GiveWarning, WithholdWarning
-from lastresort.domain.decider import Accepted, Refused, decide, harm_of
+from lastresort.domain.decider import Acceptance, Refused, decide, harm_of
 from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Ground, Mode, Verdict
@@ -86,7 +86,7 @@ def _may_warn(chat: Chat, state: Conversation, category: str) -> bool:
         redirects=True,
         states_consequence=True,
     )
-    return isinstance(decide(warning, spoken), Accepted)
+    return isinstance(decide(warning, spoken), Acceptance)
 
 
 def _may_withhold(chat: Chat, category: str) -> bool:
@@ -94,4 +94,4 @@ def _may_withhold(chat: Chat, category: str) -> bool:
     state = chat.state
     assert state.unit is not None
     withheld = WithholdWarning(id="asked", by=chat.model, seen=state.unit.turn, category=category)
-    return isinstance(decide(withheld, state), Accepted)
+    return isinstance(decide(withheld, state), Acceptance)
