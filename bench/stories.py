@@ -13,7 +13,7 @@ _APPENDS = 1_000  # in one transaction
 _NAMES = ("conversation", "parent", "child")  # the fields that name branches
 
 
-class _Overheard:
+class Overheard:
     """A store, and what was appended to it."""
 
     def __init__(self, store: EventStore) -> None:
@@ -33,7 +33,7 @@ def tell_turns(conversations: Conversations, turns: int) -> str:
     """Write a conversation of that many turns, its words sealed by the vault of `conversations`; return its name."""
     told = open_conversations("memory:")
     told.service.ports.vault = conversations.service.ports.vault
-    told.service.ports.store = overheard = _Overheard(told.store)
+    told.service.ports.store = overheard = Overheard(told.store)
     chat = told.start(model=MODEL)
     for number in range(turns):
         _done(chat.assistant_turn(WORDS) if number % 2 else chat.user_turn(WORDS))
@@ -56,7 +56,7 @@ def mixed() -> list[list[Append]]:
     stories = []
     for story in (*[_goes_on] * 6, _branches, *[_ends_on_request] * 2, _ends_as_last_resort):
         told = open_conversations("memory:")
-        told.service.ports.store = overheard = _Overheard(told.store)
+        told.service.ports.store = overheard = Overheard(told.store)
         story(told.start(model=MODEL))
         stories.append(overheard.appends)
     return stories

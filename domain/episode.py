@@ -4,9 +4,10 @@ Pure functions of small values; `state.py` folds events into them. Where the edi
 add up to, the edition in force says which way.
 """
 
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 from .policy import RECALLED, Numbers, Policy
+from .tuples import made, quickly_replaced
 from .values import ActorKind, Mode, Risk, SecondOpinion, Verdict, milder
 
 
@@ -22,6 +23,7 @@ Who = tuple[ActorKind, str]
 """An actor, as it is compared."""
 
 
+@quickly_replaced
 class Warned(NamedTuple):
     """A warning that stands for its category. It is tested once a later unit goes on with the harm it names."""
 
@@ -32,6 +34,7 @@ class Warned(NamedTuple):
     user: Who | None = None  # whose turn it answered: from edition 2 on, nobody else's tests it
 
 
+@quickly_replaced
 class Opinion(NamedTuple):
     """The latest word of an actor on a unit."""
 
@@ -43,6 +46,7 @@ class Opinion(NamedTuple):
     risk: Risk | None  # None: it was unknown, and an operator has looked since
 
 
+@quickly_replaced
 class Unit(NamedTuple):
     """The user turns since the last assistant turn, and what has been said of them.
 
@@ -70,7 +74,7 @@ class Unit(NamedTuple):
 
     def harmful_in(self, category: str, terms: Terms | None = None) -> bool:
         """Whether the unit as it stands is judged harmful, and every verdict names `category`, or one of its group."""
-        if self.judgement is not Verdict.HARMFUL or self.judged != self.turn:
+        if self.judgement is not _HARMFUL or self.judged != self.turn:
             return False
         if terms is None or terms.law == 1:
             return self.categories == frozenset({category})
@@ -81,6 +85,7 @@ class Unit(NamedTuple):
         return self.severity >= numbers.min_severity and self.categories <= set(policy.categories)
 
 
+@quickly_replaced
 class Episode(NamedTuple):
     """A run of harm: what it counts, and what governs it. `numbers` is None while no episode is open."""
 
@@ -97,6 +102,11 @@ class Episode(NamedTuple):
 
 NO_EPISODE = Episode()
 NOBODY: frozenset[ActorKind] = frozenset()
+NO_CATEGORY: frozenset[str] = frozenset()
+
+# To look one up in its enumeration takes as long as a call, before Python 3.12.
+_HARMFUL, _PRODUCTIVE = Verdict.HARMFUL, Verdict.PRODUCTIVE
+_NO_RISK, _UNKNOWN_RISK = Risk.NONE, Risk.UNKNOWN
 
 
 # --- What is said of a unit -------------------------------------------------------------------------------------------
@@ -104,29 +114,37 @@ NOBODY: frozenset[ActorKind] = frozenset()
 
 def judged(unit: Unit, opinion: Opinion, law: int) -> Unit:
     """Return a unit with one more verdict on it."""
+    by, turn, verdict, category, severity, risk = opinion
     opinions: tuple[Opinion, ...] = (opinion,)
     if unit.opinions:
-        opinions = (*(_resolved(other, opinion) for other in unit.opinions if other.by != opinion.by), opinion)
+        opinions = (*(_resolved(other, opinion) for other in unit.opinions if other.by != by), opinion)
+    seen = unit.risk_seen or risk in _RISKS
     if law > 1:
-        seen = unit.risk_seen or opinion.risk in _RISKS
-        return weighed(unit._replace(opinions=opinions, risk_seen=seen))
+        return _weighed(unit, opinions, seen)
     categories = unit.categories
-    if opinion.category is not None and len(categories) < 2:
-        categories = categories | {opinion.category}
-    safe = opinion.risk is Risk.NONE
-    return Unit(
-        unit.turn,
-        unit.user,
-        opinion.turn,
-        opinion.verdict if unit.judgement is None else milder(unit.judgement, opinion.verdict),
-        categories,
-        min(unit.severity, opinion.severity or 3),
-        unit.at_risk or not safe,
-        unit.safe_by | {opinion.by[0]} if safe else unit.safe_by,
-        *unit[8:11],
-        opinions,
-        unit.risk_seen or opinion.risk in _RISKS,
-        *unit[13:],
+    if category is not None and len(categories) < 2:
+        categories = categories | {category}
+    safe = risk is _NO_RISK
+    return made(
+        Unit,
+        (
+            unit.turn,
+            unit.user,
+            turn,
+            verdict if unit.judgement is None else milder(unit.judgement, verdict),
+            categories,
+            min(unit.severity, severity or 3),
+            unit.at_risk or not safe,
+            unit.safe_by | {by[0]} if safe else unit.safe_by,
+            unit.redirection,
+            unit.warnings,
+            unit.numbers,
+            opinions,
+            seen,
+            unit.shared,
+            unit.absolved,
+            unit.since_begun,
+        ),
     )
 
 
@@ -135,33 +153,62 @@ _RISKS = frozenset({Risk.POSSIBLE, Risk.IMMINENT})
 
 def _resolved(earlier: Opinion, later: Opinion) -> Opinion:
     """What an operator sees of a turn replaces what others could not tell of it."""
-    answers = later.by[0] is ActorKind.OPERATOR and later.risk is not Risk.UNKNOWN and later.turn == earlier.turn
-    return earlier._replace(risk=None) if answers and earlier.risk is Risk.UNKNOWN else earlier
+    answers = later.by[0] is ActorKind.OPERATOR and later.risk is not _UNKNOWN_RISK and later.turn == earlier.turn
+    return earlier._replace(risk=None) if answers and earlier.risk is _UNKNOWN_RISK else earlier
 
 
 def weighed(unit: Unit) -> Unit:
     """Return a unit as the latest words of each actor on it add up (edition 2)."""
-    opinions = unit.opinions
-    if not opinions:
-        return unit
-    judgement = opinions[0].verdict
-    for opinion in opinions[1:]:
-        judgement = milder(judgement, opinion.verdict)
-    return unit._replace(
-        judged=max(opinion.turn for opinion in opinions),
-        judgement=judgement,
-        categories=frozenset(opinion.category for opinion in opinions if opinion.category is not None),
-        severity=min((opinion.severity or 3 for opinion in opinions), default=3),
-        at_risk=unit.risk_seen or any(opinion.risk is Risk.UNKNOWN for opinion in opinions),
-        safe_by=frozenset(o.by[0] for o in opinions if o.risk is Risk.NONE and o.turn == unit.turn),
+    return _weighed(unit, unit.opinions, unit.risk_seen) if unit.opinions else unit
+
+
+def _weighed(unit: Unit, opinions: tuple[Opinion, ...], risk_seen: bool) -> Unit:
+    latest, judgement, lowest, at_risk = 0, _HARMFUL, 3, risk_seen
+    categories, safe_by = NO_CATEGORY, NOBODY
+    for by, turn, verdict, category, severity, risk in opinions:
+        if turn > latest:
+            latest = turn
+        if verdict is not _HARMFUL:
+            judgement = milder(judgement, verdict)
+        if category is not None:
+            categories = categories | {category}
+        if severity is not None and severity < lowest:
+            lowest = severity
+        if risk is _NO_RISK:
+            if turn == unit.turn:
+                safe_by = safe_by | {by[0]}
+        elif risk is _UNKNOWN_RISK:
+            at_risk = True
+    return made(
+        Unit,
+        (
+            unit.turn,
+            unit.user,
+            latest,
+            judgement,
+            categories,
+            lowest,
+            at_risk,
+            safe_by,
+            unit.redirection,
+            unit.warnings,
+            unit.numbers,
+            opinions,
+            risk_seen,
+            unit.shared,
+            unit.absolved,
+            unit.since_begun,
+        ),
     )
 
 
 def joined(unit: Unit, turn: int, user: Who) -> Unit:
     """Return a unit that goes on with another user turn. What could not be told of the turns before stays in doubt."""
-    doubt = any(opinion.risk is Risk.UNKNOWN for opinion in unit.opinions)
+    seen = unit.risk_seen
+    for opinion in unit.opinions:
+        seen = seen or opinion.risk is _UNKNOWN_RISK
     shared = unit.shared or user != unit.user
-    return unit._replace(turn=turn, user=user, safe_by=NOBODY, risk_seen=unit.risk_seen or doubt, shared=shared)
+    return unit._replace(turn=turn, user=user, safe_by=NOBODY, risk_seen=seen, shared=shared)
 
 
 def absolved(unit: Unit) -> Unit:
@@ -174,14 +221,11 @@ def absolved(unit: Unit) -> Unit:
 
 def counted(episode: Episode, unit: Unit, terms: Terms) -> Episode:
     """Return `episode` after `unit` as it is judged so far; one that nobody judged leaves it as it was."""
-    match unit.judgement:
-        case Verdict.HARMFUL:
-            return _harm_went_on(episode, unit, terms)
-        case Verdict.PRODUCTIVE:
-            return _made_progress(episode, terms.law)
-        case Verdict.AMBIGUOUS | Verdict.UNPRODUCTIVE | None:
-            return _neither(episode, terms.law)
-    assert_never(unit.judgement)
+    if unit.judgement is _HARMFUL:
+        return _harm_went_on(episode, unit, terms)
+    if unit.judgement is _PRODUCTIVE:
+        return _made_progress(episode, terms.law)
+    return _neither(episode, terms.law)
 
 
 def is_over(episode: Episode) -> bool:
@@ -216,16 +260,12 @@ def _harm_went_on(episode: Episode, unit: Unit, terms: Terms) -> Episode:
     failed, failed_at, pending = episode.failed, episode.failed_at, episode.pending
     if pending is not None and (terms.law == 1 or unit.grave(terms.policy, numbers)):
         failed, failed_at, pending = failed + 1, (*failed_at, pending)[-RECALLED:], None
-    return Episode(
-        numbers=numbers,
-        failed=failed,
-        failed_at=failed_at,
-        pending=pending,
-        warnings=tuple(_tested(warned, unit, terms) for warned in episode.warnings),
-        attempted=episode.attempted + (unit.redirection is not None),
-        withheld=episode.withheld,
-        relapses=episode.relapses,
-    )
+    warnings = episode.warnings
+    if warnings:
+        warnings = tuple([_tested(warned, unit, terms) for warned in warnings])
+    attempted = episode.attempted + (unit.redirection is not None)
+    withheld, relapses = episode.withheld, episode.relapses
+    return made(Episode, (numbers, failed, failed_at, pending, 0, warnings, attempted, withheld, relapses))
 
 
 def _tested(warned: Warned, unit: Unit, terms: Terms) -> Warned:
@@ -247,10 +287,11 @@ def settled(episode: Episode, unit: Unit, terms: Terms) -> Episode:
             return _neither(episode, terms.law)
         return _made_progress(episode, terms.law)
     after = counted(episode, unit, terms)
-    if unit.judgement is not Verdict.HARMFUL or unit.absolved:
+    if unit.judgement is not _HARMFUL or unit.absolved:
         return after
-    pending = after.pending if unit.redirection is None else unit.redirection
-    return after._replace(pending=pending, warnings=standing(after.warnings, unit.warnings))
+    if unit.warnings:
+        after = after._replace(warnings=standing(after.warnings, unit.warnings))
+    return after if unit.redirection is None else after._replace(pending=unit.redirection)
 
 
 def standing(warnings: tuple[Warned, ...], new: tuple[Warned, ...]) -> tuple[Warned, ...]:
@@ -273,7 +314,7 @@ def under_new_numbers(episode: Episode, unit: Unit | None, before: Terms, after:
         unit = unit._replace(since_begun=since_begun)
     if episode.numbers is not None:
         episode = episode._replace(numbers=episode.numbers.stricter(after.policy.numbers))
-        if unit is None or unit.judgement is not Verdict.HARMFUL:  # which starts the count again
+        if unit is None or unit.judgement is not _HARMFUL:  # which starts the count again
             episode = _neither(episode, after.law)
     elif unit is not None and after.law == 1 and (opened := counted(episode, unit, before).numbers) is not None:
         unit = unit._replace(numbers=opened.stricter(after.policy.numbers))

@@ -76,6 +76,7 @@ Law = Mapping[int, Rulebook]
 ALL_EVENTS: tuple[type[EventBase], ...] = tuple(EVENTS.values())
 UNKNOWN = 0
 _OF_EDITIONS = "known-edition"
+_ON_A_GROUND = frozenset({ConversationEnded, EndProposed})
 
 RULES: dict[str, Rule] = {}
 """The law, rule by rule, in its order, each in its latest form."""
@@ -114,7 +115,7 @@ def rule(
 
 def _of_endings_on(ground: Ground, lacks: Predicate) -> Predicate:
     def lacks_on_ground(state: Conversation, event: Event) -> Missing | None:
-        if isinstance(event, ConversationEnded | EndProposed) and event.ground is not ground:
+        if type(event) in _ON_A_GROUND and event.ground is not ground:  # type: ignore[union-attr]  # these have one
             return None
         return lacks(state, event)
 

@@ -171,7 +171,7 @@ def _ELIGIBLE_MODEL_1(state: Conversation, event: ConversationEnded) -> Missing 
     """An ending as last resort is by the conversation's model, which matches `eligible_models`."""
     if event.by.kind is not ActorKind.MODEL or event.by.id != state.model:
         return Missing(f"the conversation's model is {state.model}, not {event.by.kind} {event.by.id}")
-    if not any(fnmatchcase(state.model, pattern) for pattern in state.policy.eligible_models):
+    if not _matches(state.model, state.policy.eligible_models):
         return Missing(f"{state.model} matches none of: {', '.join(state.policy.eligible_models) or 'no pattern'}")
     return None
 
@@ -187,10 +187,14 @@ def ELIGIBLE_MODEL(state: Conversation, event: HopeExhausted | EndProposed | Con
 def ineligible(state: Conversation, by: Actor) -> Missing | None:
     if by.kind is not ActorKind.MODEL or not same_model(by.id, state.model):
         return Missing(f"the conversation's model is {state.model}, not {by.kind} {by.id}")
-    names, patterns = (state.model, plain_name(state.model)), state.policy.eligible_models
-    if not any(fnmatchcase(name, pattern) for pattern in patterns for name in names):
-        return Missing(f"{state.model} matches none of: {', '.join(patterns) or 'no pattern'}")
-    return None
+    patterns = state.policy.eligible_models
+    if _matches(state.model, patterns) or _matches(plain_name(state.model), patterns):
+        return None
+    return Missing(f"{state.model} matches none of: {', '.join(patterns) or 'no pattern'}")
+
+
+def _matches(model: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(model, pattern) for pattern in patterns)
 
 
 @rule("proposed-first", "tool (2026)", ConversationEnded)
@@ -263,7 +267,7 @@ def STRICTER_GOVERNS(state: Conversation, event: Warning | ConversationEnded) ->
     if now == policy:
         return None
     lacks = None
-    if isinstance(event, ConversationEnded):
+    if type(event) is ConversationEnded:
         if now.min_failed_redirections > policy.min_failed_redirections:
             lacks = too_few_failed(state, now.min_failed_redirections)
     elif now.min_redirections_to_warn > policy.min_redirections_to_warn:
@@ -397,12 +401,12 @@ def NAMED_CATEGORY(state: Conversation, event: TurnAssessed | Warning | Conversa
 def KNOWN_EDITION(state: Conversation, event: Event) -> Missing | None:
     """A conversation is governed by an edition that this program knows, and goes over to no earlier one. In any other
     nothing more is recorded, and nothing that was is found lawful."""
-    edition = state.law
-    if isinstance(event, ConversationStarted) or (isinstance(event, PolicyChanged) and edition in EDITIONS):
-        edition = event.law
+    edition, kind = state.law, type(event)
+    if kind is ConversationStarted or (kind is PolicyChanged and edition in EDITIONS):
+        edition = event.law  # type: ignore[union-attr]  # these name one
     if edition not in EDITIONS:
         return Missing(f"edition {edition} is not one of {', '.join(map(str, EDITIONS))}")
-    if isinstance(event, PolicyChanged) and edition < state.law:
+    if kind is PolicyChanged and edition < state.law:
         return Missing(f"edition {edition} is earlier than {state.law}, which is in force: name that, or none")
     return None
 

@@ -1,6 +1,8 @@
 """The rules of how a conversation goes: the order of things, harm and what answers it, risk, and the user's wish."""
 
-from typing import assert_never, get_args
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, get_args
 
 from .events import (
     AppealDecided,
@@ -17,6 +19,7 @@ from .events import (
     ErasureHeld,
     ErasureReleased,
     Event,
+    EventBase,
     FeedbackGiven,
     HopeExhausted,
     RedirectionAttempted,
@@ -40,6 +43,13 @@ NamesATurn = (
     | WarningWithheld | ConversationEnded
 )  # fmt: skip
 NAMES_A_TURN = get_args(NamesATurn)
+_USER_TURN_OF: dict[type[EventBase], Callable[[Any], Any]] = {
+    **dict.fromkeys((TurnAssessed, EndRequested, EndConfirmed, HopeExhausted), attrgetter("turn")),
+    **dict.fromkeys((WarningGiven, WarningWithheld, EndProposed, ConversationEnded), attrgetter("seen")),
+    RedirectionAttempted: attrgetter("answers"),
+}
+"""The user turn that an event names, for each of `NAMES_A_TURN`."""
+_NAMES_AN_ANSWER = frozenset({RedirectionAttempted, WarningGiven})
 
 Warning = WarningGiven | WarningWithheld
 WARNINGS = get_args(Warning)
@@ -51,7 +61,9 @@ WARNINGS = get_args(Warning)
 def BEGINS_ONCE(state: Conversation, event: Event) -> Missing | None:
     """A branch begins once, before anything else."""
     if type(event) not in BEGINNINGS:  # a look at the type, since isinstance is slow on pydantic models
-        return None if state.begun else Missing("the branch has not begun")
+        if state.fork is None and state.conversation:  # it has begun
+            return None
+        return Missing("the branch has not begun")
     if state.begun:
         return Missing("the branch has begun", at=state.version)
     if isinstance(event, BranchOpened) != (state.fork is not None):
@@ -71,22 +83,18 @@ def ENDED_IS_FINAL(state: Conversation, event: Event) -> Missing | None:
 @rule("refers-to-the-path", "ours", BranchOpened, BranchedOff, *NAMES_A_TURN)
 def REFERS_TO_THE_PATH(state: Conversation, event: BranchOpened | BranchedOff | NamesATurn) -> Missing | None:
     """A version that an event names is on the path, and of the kind that the field says."""
-    match event:
-        case BranchOpened(at=at):
-            if at != state.version:
-                return Missing(f"the path to fork at {at} is {state.version} long", at=at)
-        case BranchedOff(at=at):
-            if at >= state.version:
-                return Missing(f"nothing follows {at} on the path, which is {state.version} long", at=at)
-        case _:
-            return _not_on_the_path(state, event)
-    return None
-
-
-def _not_on_the_path(state: Conversation, event: NamesATurn) -> Missing | None:
-    lacks = _not_there(state, _user_turn_of(event), state.answered_by, "a user turn")
-    if lacks is None and isinstance(event, RedirectionAttempted | WarningGiven):
-        lacks = _not_there(state, event.turn, latest(state), "an assistant turn")
+    kind = type(event)
+    if kind is BranchOpened:
+        at = event.at  # type: ignore[union-attr]  # that is its kind, here and below
+        return None if at == state.version else Missing(f"the path to fork at {at} is {state.version} long", at=at)
+    if kind is BranchedOff:
+        at = event.at  # type: ignore[union-attr]
+        if at < state.version:
+            return None
+        return Missing(f"nothing follows {at} on the path, which is {state.version} long", at=at)
+    lacks = _not_there(state, _USER_TURN_OF[kind](event), state.answered_by, "a user turn")
+    if lacks is None and kind in _NAMES_AN_ANSWER:
+        lacks = _not_there(state, event.turn, latest(state), "an assistant turn")  # type: ignore[union-attr]
     return lacks
 
 
@@ -103,45 +111,29 @@ def _not_there(state: Conversation, named: int, other: int | None, kind: str) ->
 def ANSWERS_A_USER(state: Conversation, event: Event) -> Missing | None:
     """An assistant turn comes after a user turn; a redirection or warning names the latest assistant turn, which
     came after the user turn that it answers; so did the one in which a warning was withheld."""
-    match event:
-        case WarningWithheld():
-            if state.answered_by <= event.seen:
-                return Missing(f"no assistant turn since user turn {event.seen}", at=event.seen)
-        case RedirectionAttempted() | WarningGiven():
-            answered = event.answers if isinstance(event, RedirectionAttempted) else event.seen
-            if event.turn != state.answered_by:
-                return Missing(
-                    f"the latest assistant turn is {state.answered_by or 'none'}, not {event.turn}", at=event.turn
-                )
-            if event.turn <= answered:
-                return Missing(f"no assistant turn since user turn {answered}", at=answered)
-        case _ if state.unit is None:
+    kind, unit, answered_by = type(event), state.unit, state.answered_by
+    if kind is AssistantTurnTaken:
+        if unit is None:
             return Missing("no user turn to answer")
-        case _ if state.answered:
-            return Missing(f"no user turn since the assistant turn at {state.answered_by}", at=state.answered_by)
-    return None
+        if answered_by > unit.turn:
+            return Missing(f"no user turn since the assistant turn at {answered_by}", at=answered_by)
+        return None
+    answered, turn = _USER_TURN_OF[kind](event), answered_by
+    if kind is not WarningWithheld:
+        turn = event.turn  # type: ignore[union-attr]  # both of the others name it
+        if turn != answered_by:
+            return Missing(f"the latest assistant turn is {answered_by or 'none'}, not {turn}", at=turn)
+    return Missing(f"no assistant turn since user turn {answered}", at=answered) if turn <= answered else None
 
 
 @rule("judges-the-latest", "ours", *NAMES_A_TURN)
 def JUDGES_THE_LATEST(state: Conversation, event: NamesATurn) -> Missing | None:
     """Verdicts, redirections, requests, confirmations, statements of hope, proposals, warnings and endings name the
     latest user turn: one that saw an earlier turn is stale."""
-    named, current = _user_turn_of(event), latest(state)
-    return (
-        None if named == current else Missing(f"the latest user turn is {current or 'none'}, not {named}", at=current)
-    )
-
-
-def _user_turn_of(event: NamesATurn) -> int:
-    """The user turn that an event names."""
-    match event:
-        case TurnAssessed() | EndRequested() | EndConfirmed() | HopeExhausted():
-            return event.turn
-        case RedirectionAttempted():
-            return event.answers
-        case WarningGiven() | WarningWithheld() | EndProposed() | ConversationEnded():
-            return event.seen
-    assert_never(event)
+    named, current = _USER_TURN_OF[type(event)](event), latest(state)
+    if named == current:
+        return None
+    return Missing(f"the latest user turn is {current or 'none'}, not {named}", at=current)
 
 
 def latest(state: Conversation) -> int | None:
@@ -178,7 +170,7 @@ def _REDIRECTED_FIRST_1(state: Conversation, event: Warning | ConversationEnded)
 def REDIRECTED_FIRST(state: Conversation, event: Warning | ConversationEnded) -> Missing | None:
     """A warning only after at least `min_redirections_to_warn` redirections were attempted in this episode, and an
     ending as last resort only after at least `min_failed_redirections` of them failed."""
-    if isinstance(event, ConversationEnded):
+    if type(event) is ConversationEnded:
         return too_few_failed(state, state.policy.min_failed_redirections)
     return too_few_attempted(state, state.policy.min_redirections_to_warn)
 
@@ -253,7 +245,7 @@ def _not_harmful(state: Conversation, category: str | None) -> Missing | None:
 def HOPE_EXHAUSTED(state: Conversation, event: HopeExhausted | ConversationEnded) -> Missing | None:
     """An ending as last resort only after HopeExhausted about the latest unit, and that only once the warning was
     tested."""
-    if isinstance(event, ConversationEnded):
+    if type(event) is ConversationEnded:
         if state.wishes.hope is not None:
             return None
         return Missing(f"no HopeExhausted about the turn at {latest(state)}", at=latest(state))

@@ -8,8 +8,8 @@ only the rules judge.
 What events add up to is for the edition of the law that is in force when they are recorded: see `episode.py`.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple, assert_never
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from .episode import (
     NO_EPISODE,
@@ -61,7 +61,8 @@ from .events import (
 )
 from .models import same_model
 from .policy import Numbers, Policy
-from .values import Actor, AppealOutcome, Ground, LegalHold, Mode, OpenRisk
+from .tuples import made, quickly_replaced
+from .values import Actor, AppealOutcome, Ground, LegalHold, Mode, OpenRisk, Verdict
 
 FOLD = 3
 """The number of this fold. It goes up with each change of what `evolve` makes of a log, or of the fields of the state:
@@ -69,6 +70,7 @@ states that were kept under another number are not used. `tests/test_fold.py` no
 """
 
 
+@quickly_replaced
 class Wishes(NamedTuple):
     """What was asked for and lapses: with the next unit, or with the next user turn."""
 
@@ -81,6 +83,7 @@ class Wishes(NamedTuple):
     to_confirm_by: Who | None = None
 
 
+@quickly_replaced
 class Ended(NamedTuple):
     """The ending of a branch, and what became of it."""
 
@@ -104,8 +107,11 @@ class ForkPoint(NamedTuple):
 
 
 NO_WISHES = Wishes()
+_JUST_BEGUN = Unit(1)[2:]  # all of a unit but its turn and its user
+_HARMFUL = Verdict.HARMFUL  # to look it up in its class takes as long as a call, before Python 3.12
 
 
+@quickly_replaced
 class Conversation(NamedTuple):
     """A branch at a version. `Conversation()` is the state before a root branch begins.
 
@@ -187,66 +193,7 @@ def about_to_fork(
 
 def evolve(state: Conversation, event: Event) -> Conversation:
     """Return the state after `event`. Total and pure: it judges nothing, and every event has its place."""
-    version = state.version + 1
-    match event:
-        case UserTurnTaken():
-            return _user_turn(state, version, (event.by.kind, event.by.id))
-        case AssistantTurnTaken():
-            # By position, here and wherever a conversation often comes by: `_replace` costs more than a turn's rules.
-            return Conversation(version, state.unit, version, *state[3:])
-        case TurnAssessed():
-            return _assessed(state, version, event)
-        case RedirectionAttempted() | WarningGiven():
-            return _led_away(state, version, event)
-        case EndRequested() | EndConfirmed() | HopeExhausted() | EndProposed():
-            return _wished(state, version, event)
-        case ConversationEnded():
-            return state._replace(version=version, ended=Ended(version, event.ground, event.category))
-        case RiskRaised():
-            return _without_warnings(state)._replace(
-                version=version, risks=_opened(state.risks, event), wishes=NO_WISHES
-            )
-        case RiskCleared():
-            return state._replace(version=version, risks=tuple(r for r in state.risks if r.risk != event.risk))
-        case ConversationStarted():
-            return Conversation(
-                version,
-                conversation=event.conversation,
-                account=event.account,
-                policy=event.policy,
-                model=event.model,
-                law=event.law,
-                mode=event.mode,
-            )
-        case BranchOpened():
-            return _opened_branch(state, version, event)
-        case BranchedOff():
-            return state._replace(version=version, children=(*state.children, event.child))
-        case PolicyChanged():
-            return _new_terms(state, version, Terms(event.policy, event.law, event.mode))
-        case ModelChanged():
-            if state.law == 1 or not same_model(state.model, event.model):
-                state = _without_warnings(state)
-            return state._replace(version=version, model=event.model)
-        case AppealFiled() | AppealDecided():
-            return state._replace(version=version, ended=state.ended and _appealed(state.ended, event))
-        case WarningWithheld():
-            episode = state.episode
-            if episode.numbers is not None:
-                episode = episode._replace(withheld=version)
-            return state._replace(version=version, episode=episode)
-        case ErasureHeld():
-            hold = LegalHold(hold=event.hold, reason=event.reason, until=event.until)
-            return state._replace(version=version, holds=(*_without(state.holds, event.hold), hold))
-        case ErasureReleased():
-            return state._replace(version=version, holds=_without(state.holds, event.hold))
-        case UserLeft():
-            if state.law > 1 and state.policy.leaving_voids_warnings:
-                state = _without_warnings(state)
-            return state._replace(version=version)
-        case AttemptRefused() | FeedbackGiven() | ContentErased():
-            return state._replace(version=version)
-    assert_never(event)
+    return _AFTER[type(event)](state, event)
 
 
 def fold(history: Iterable[RecordedEvent], state: Conversation | None = None) -> Conversation:
@@ -257,80 +204,164 @@ def fold(history: Iterable[RecordedEvent], state: Conversation | None = None) ->
     return state
 
 
-def _user_turn(state: Conversation, version: int, user: Who) -> Conversation:
-    unit, wishes = state.unit, state.wishes
-    if unit is None or state.answered_by > unit.turn:
-        episode = settled(state.episode, unit, state.terms) if unit else state.episode
+# --- turns and what is said of them -----------------------------------------------------------------------------------
+#
+# What comes by with nearly every turn is made by position, at the tuple's own door: see `tuples.py`.
+
+
+def _user_turn(state: Conversation, event: UserTurnTaken) -> Conversation:
+    version, unit, answered_by, episode, wishes = state[:5]
+    by = event.by
+    user = by.kind, by.id
+    version += 1
+    if unit is None or answered_by > unit.turn:
+        if unit is not None and (episode.numbers is not None or unit.judgement is _HARMFUL):
+            episode = settled(episode, unit, state.terms)
         if wishes is not NO_WISHES:
             asked = Wishes(to_confirm=wishes.requested, to_confirm_by=wishes.requested_by)
             wishes = asked if wishes.requested else NO_WISHES
-        return Conversation(version, Unit(version, user), state.answered_by, episode, wishes, *state[5:])
-    return state._replace(
-        version=version,
-        unit=joined(unit, version, user),
-        wishes=wishes._replace(confirmed=None, hope=None, proposed=()),
-    )
+        begun = made(Unit, (version, user) + _JUST_BEGUN)
+        return made(Conversation, (version, begun, answered_by, episode, wishes) + state[5:])
+    unit = joined(unit, version, user)
+    if wishes is not NO_WISHES:
+        wishes = wishes._replace(confirmed=None, hope=None, proposed=())
+    return made(Conversation, (version, unit, answered_by, episode, wishes) + state[5:])
 
 
-def _assessed(state: Conversation, version: int, event: TurnAssessed) -> Conversation:
+def _assistant_turn(state: Conversation, _: AssistantTurnTaken) -> Conversation:
+    version = state.version + 1
+    return made(Conversation, (version, state.unit, version) + state[3:])
+
+
+def _assessed(state: Conversation, event: TurnAssessed) -> Conversation:
+    version, unit = state.version + 1, state.unit
     if not state.risks and state.policy.holds_on(event.risk, event.about, state.law):
         state = state._replace(hold_due=version)
-    unit = state.unit
-    if unit is None:
-        return state._replace(version=version)
-    by = event.by.kind, event.by.id
-    opinion = Opinion(by, event.turn, event.verdict, event.category, event.severity, event.risk)
-    return Conversation(version, judged(unit, opinion, state.law), *state[2:])
-
-
-def _led_away(state: Conversation, version: int, event: RedirectionAttempted | WarningGiven) -> Conversation:
-    unit = state.unit
     if unit is not None:
-        if isinstance(event, RedirectionAttempted):
-            unit = unit._replace(redirection=unit.redirection or version)
-        else:
-            complete = event.names_behaviour and event.redirects and event.states_consequence
-            warned = Warned(version, event.category, complete, user=unit.user)
-            unit = unit._replace(warnings=standing(unit.warnings, (warned,)))
-    return Conversation(version, unit, *state[2:])
+        by = event.by
+        opinion = made(
+            Opinion, ((by.kind, by.id), event.turn, event.verdict, event.category, event.severity, event.risk)
+        )
+        unit = judged(unit, opinion, state.law)
+    return made(Conversation, (version, unit) + state[2:])
 
 
-def _wished(
-    state: Conversation, version: int, event: EndRequested | EndConfirmed | HopeExhausted | EndProposed
-) -> Conversation:
-    """While a risk is open, what is asked for is recorded and has no effect."""
-    wishes = state.wishes
-    if not state.risks:
-        match event:
-            case EndRequested():
-                wishes = wishes._replace(requested=version, requested_by=(event.by.kind, event.by.id))
-            case EndConfirmed():
-                by = event.by.kind, event.by.id
-                if wishes.to_confirm is not None and (state.law == 1 or by == wishes.to_confirm_by):
-                    wishes = wishes._replace(confirmed=(wishes.to_confirm, version))
-            case HopeExhausted():
-                wishes = wishes._replace(hope=version)
-            case EndProposed():
-                proposal = (event.ground, event.by)
-                wishes = wishes._replace(proposed=(*(p for p in wishes.proposed if p != proposal), proposal))
-            case _:
-                assert_never(event)
-    return state._replace(version=version, wishes=wishes)
+def _redirected(state: Conversation, _: RedirectionAttempted) -> Conversation:
+    version, unit = state.version + 1, state.unit
+    if unit is not None and unit.redirection is None:
+        unit = unit._replace(redirection=version)
+    return made(Conversation, (version, unit) + state[2:])
 
 
-def _new_terms(state: Conversation, version: int, terms: Terms) -> Conversation:
-    """Another policy, and perhaps a later edition, which weighs what was said of the current unit in its own way."""
-    state, before = _without_warnings(state), state.terms
-    unit = state.unit
-    if unit is not None and before.law == 1 < terms.law:
-        unit = weighed(unit)
-    episode, unit = under_new_numbers(state.episode, unit, before, terms)
-    return state._replace(
-        version=version, policy=terms.policy, law=terms.law, mode=terms.mode, episode=episode, unit=unit
+def _warned(state: Conversation, event: WarningGiven) -> Conversation:
+    version, unit = state.version + 1, state.unit
+    if unit is not None:
+        complete = event.names_behaviour and event.redirects and event.states_consequence
+        warned = Warned(version, event.category, complete, user=unit.user)
+        unit = unit._replace(warnings=standing(unit.warnings, (warned,)))
+    return made(Conversation, (version, unit) + state[2:])
+
+
+def _withheld(state: Conversation, _: WarningWithheld) -> Conversation:
+    version, episode = state.version + 1, state.episode
+    if episode.numbers is not None:
+        episode = episode._replace(withheld=version)
+    return state._replace(version=version, episode=episode)
+
+
+# --- wishes, hope, endings --------------------------------------------------------------------------------------------
+#
+# While a risk is open, what is asked for is recorded and has no effect.
+
+
+def _wishing(state: Conversation, wishes: Wishes) -> Conversation:
+    return state._replace(version=state.version + 1, wishes=wishes if not state.risks else state.wishes)
+
+
+def _end_requested(state: Conversation, event: EndRequested) -> Conversation:
+    by = event.by.kind, event.by.id
+    return _wishing(state, state.wishes._replace(requested=state.version + 1, requested_by=by))
+
+
+def _end_confirmed(state: Conversation, event: EndConfirmed) -> Conversation:
+    wishes, by = state.wishes, (event.by.kind, event.by.id)
+    if wishes.to_confirm is not None and (state.law == 1 or by == wishes.to_confirm_by):
+        wishes = wishes._replace(confirmed=(wishes.to_confirm, state.version + 1))
+    return _wishing(state, wishes)
+
+
+def _hope_exhausted(state: Conversation, _: HopeExhausted) -> Conversation:
+    return _wishing(state, state.wishes._replace(hope=state.version + 1))
+
+
+def _end_proposed(state: Conversation, event: EndProposed) -> Conversation:
+    proposal, wishes = (event.ground, event.by), state.wishes
+    return _wishing(
+        state, wishes._replace(proposed=(*(other for other in wishes.proposed if other != proposal), proposal))
     )
 
 
-def _opened_branch(state: Conversation, version: int, event: BranchOpened) -> Conversation:
+def _ended(state: Conversation, event: ConversationEnded) -> Conversation:
+    version = state.version + 1
+    return state._replace(version=version, ended=Ended(version, event.ground, event.category))
+
+
+def _appealed(state: Conversation, _: AppealFiled) -> Conversation:
+    ended = state.ended and state.ended._replace(appealed=True)
+    return state._replace(version=state.version + 1, ended=ended)
+
+
+def _appeal_decided(state: Conversation, event: AppealDecided) -> Conversation:
+    ended = state.ended
+    if ended is not None:
+        ended = ended._replace(appealed=False, granted=ended.granted or event.outcome is AppealOutcome.GRANTED)
+    return state._replace(version=state.version + 1, ended=ended)
+
+
+# --- risks and holds --------------------------------------------------------------------------------------------------
+
+
+def _risk_raised(state: Conversation, event: RiskRaised) -> Conversation:
+    """A risk that is raised twice is open once; raised about others too, it is about both, until it is cleared."""
+    opened, risks = OpenRisk(risk=event.risk, about=event.about), state.risks
+    risks = risks if opened in risks else (*risks, opened)
+    return _without_warnings(state)._replace(version=state.version + 1, risks=risks, wishes=NO_WISHES)
+
+
+def _risk_cleared(state: Conversation, event: RiskCleared) -> Conversation:
+    risks = tuple(risk for risk in state.risks if risk.risk != event.risk)
+    return state._replace(version=state.version + 1, risks=risks)
+
+
+def _erasure_held(state: Conversation, event: ErasureHeld) -> Conversation:
+    hold = LegalHold(hold=event.hold, reason=event.reason, until=event.until)
+    return state._replace(version=state.version + 1, holds=(*_without(state.holds, event.hold), hold))
+
+
+def _erasure_released(state: Conversation, event: ErasureReleased) -> Conversation:
+    return state._replace(version=state.version + 1, holds=_without(state.holds, event.hold))
+
+
+def _without(holds: tuple[LegalHold, ...], hold: str) -> tuple[LegalHold, ...]:
+    return tuple(one for one in holds if one.hold != hold)
+
+
+# --- beginnings, and other terms --------------------------------------------------------------------------------------
+
+
+def _started(state: Conversation, event: ConversationStarted) -> Conversation:
+    return Conversation(
+        state.version + 1,
+        conversation=event.conversation,
+        account=event.account,
+        policy=event.policy,
+        model=event.model,
+        law=event.law,
+        mode=event.mode,
+    )
+
+
+def _opened(state: Conversation, event: BranchOpened) -> Conversation:
     """A branch starts with what its prefix adds up to, and with what is open in its tree."""
     if state.law > 1 and event.risks:
         state = _without_warnings(state)  # as if the risk had been raised on it
@@ -339,7 +370,7 @@ def _opened_branch(state: Conversation, version: int, event: BranchOpened) -> Co
             episode=Episode(relapses=state.episode.relapses), unit=state.unit and absolved(state.unit)
         )
     return state._replace(
-        version=version,
+        version=state.version + 1,
         conversation=event.conversation,
         parent=event.parent,
         risks=event.risks,
@@ -350,14 +381,37 @@ def _opened_branch(state: Conversation, version: int, event: BranchOpened) -> Co
     )
 
 
-def _appealed(ended: Ended, event: AppealFiled | AppealDecided) -> Ended:
-    if isinstance(event, AppealFiled):
-        return ended._replace(appealed=True)
-    return ended._replace(appealed=False, granted=ended.granted or event.outcome is AppealOutcome.GRANTED)
+def _branched_off(state: Conversation, event: BranchedOff) -> Conversation:
+    return state._replace(version=state.version + 1, children=(*state.children, event.child))
 
 
-def _without(holds: tuple[LegalHold, ...], hold: str) -> tuple[LegalHold, ...]:
-    return tuple(one for one in holds if one.hold != hold)
+def _policy_changed(state: Conversation, event: PolicyChanged) -> Conversation:
+    """Another policy, and perhaps a later edition, which weighs what was said of the current unit in its own way."""
+    state, before = _without_warnings(state), state.terms
+    terms = Terms(event.policy, event.law, event.mode)
+    unit = state.unit
+    if unit is not None and before.law == 1 < terms.law:
+        unit = weighed(unit)
+    episode, unit = under_new_numbers(state.episode, unit, before, terms)
+    return state._replace(
+        version=state.version + 1, policy=terms.policy, law=terms.law, mode=terms.mode, episode=episode, unit=unit
+    )
+
+
+def _model_changed(state: Conversation, event: ModelChanged) -> Conversation:
+    if state.law == 1 or not same_model(state.model, event.model):
+        state = _without_warnings(state)
+    return state._replace(version=state.version + 1, model=event.model)
+
+
+def _left(state: Conversation, event: UserLeft) -> Conversation:
+    if state.law > 1 and state.policy.leaving_voids_warnings:
+        state = _without_warnings(state)
+    return _went_on(state, event)
+
+
+def _went_on(state: Conversation, _: Event) -> Conversation:
+    return made(Conversation, (state.version + 1,) + state[1:])
 
 
 def _without_warnings(state: Conversation) -> Conversation:
@@ -367,7 +421,35 @@ def _without_warnings(state: Conversation) -> Conversation:
     return state._replace(episode=episode._replace(warnings=()), unit=unit and unit._replace(warnings=()))
 
 
-def _opened(risks: tuple[OpenRisk, ...], event: RiskRaised) -> tuple[OpenRisk, ...]:
-    """A risk that is raised twice is open once; raised about others too, it is about both, until it is cleared."""
-    opened = OpenRisk(risk=event.risk, about=event.about)
-    return risks if opened in risks else (*risks, opened)
+_AFTER: dict[type[EventBase], Callable[[Conversation, Any], Conversation]] = {
+    UserTurnTaken: _user_turn,
+    AssistantTurnTaken: _assistant_turn,
+    TurnAssessed: _assessed,
+    RedirectionAttempted: _redirected,
+    WarningGiven: _warned,
+    WarningWithheld: _withheld,
+    EndRequested: _end_requested,
+    EndConfirmed: _end_confirmed,
+    HopeExhausted: _hope_exhausted,
+    EndProposed: _end_proposed,
+    ConversationEnded: _ended,
+    AppealFiled: _appealed,
+    AppealDecided: _appeal_decided,
+    RiskRaised: _risk_raised,
+    RiskCleared: _risk_cleared,
+    ErasureHeld: _erasure_held,
+    ErasureReleased: _erasure_released,
+    ConversationStarted: _started,
+    BranchOpened: _opened,
+    BranchedOff: _branched_off,
+    PolicyChanged: _policy_changed,
+    ModelChanged: _model_changed,
+    UserLeft: _left,
+    AttemptRefused: _went_on,
+    FeedbackGiven: _went_on,
+    ContentErased: _went_on,
+}
+"""What comes of each kind of event: every one of `EVENTS`, which a test looks at.
+
+A table and no `match`, since a look whether a pydantic model is of a class takes as long as a rule.
+"""

@@ -99,8 +99,8 @@ class Replay:
                     self._answers.add(turn)
                 else:
                     self._answers.discard(turn)  # where a log has a version twice, the later counts
-        elif branch not in self.states and isinstance(event, BranchOpened):
-            self._open(branch, event)
+        elif kind is BranchOpened and branch not in self.states:
+            self._open(branch, event)  # type: ignore[arg-type]  # that is its kind
         after = self.states[branch] = evolve(before, event)
         return after
 

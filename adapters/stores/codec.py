@@ -28,14 +28,21 @@ _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000  # microseconds
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
+_MOST_BEGINNINGS = 1_000
 _KNOWN = 10_000  # rows whose events are kept, or will be when they come again: what bounds memory
 _SHORT = 4_000  # bytes of such a row, at most
-_CONTENT, _CONVERSATION = "content", "conversation"
+_CONTENT = "content"
 _COMMAND_ID = 8  # its place in a row
 _BEGINS = ConversationStarted.kind
+_NAME = rb'"([!#-\[\]-~]{1,128})"'  # an id as it is in JSON: without a quotation mark and a backslash
+_BEGINNING = re.compile(
+    rb'(\{"by":\{"kind":"[a-z]+","id":)%b(\},"policy":.*,"conversation":)%b(,"account":)(?:%b|null)(,"model":.*,"arm":)(?:%b|null)\}'
+    % (_NAME, _NAME, _NAME, _NAME),
+    re.DOTALL,
+)
+"""What begins a conversation: what is the same in many, and between that the names of one."""
 _ID_LENGTH = 128
 _ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
-_AS_IN_JSON = re.compile(rf"[!#-\[\]-~]{{1,{_ID_LENGTH}}}")  # without a quotation mark and a backslash
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TOLD = 10  # problems of one line that are named: mending those shows the rest
@@ -77,6 +84,8 @@ class Encoding:
         }
         self._readable: set[tuple[str, bytes]] = set()  # by kind and state, what was written and can be read
         self._known: dict[tuple[str, int | None, str | None, bytes], Any] = {}  # events by what their rows say of them
+        self._seen: set[tuple[str, int | None, str | None, bytes]] = set()  # what came by once
+        self._beginnings: dict[tuple[int | None, tuple[bytes, ...]], Any] = {}  # by all but the names in them
 
     def state(self, event: EventBase) -> tuple[bytes, bytes | None]:
         """Return the state of an event's row, and the digest of the words that the event stands for.
@@ -125,7 +134,7 @@ class Encoding:
                 is_digest = type(digest) is bytes and len(digest) == _DIGEST_BYTES
                 event = with_field(event, _CONTENT, _PREFIX + digest.hex()) if is_digest else None
             if event is None:
-                event = self._event(kind, schema, state, digest, branch)
+                event = self._event(kind, schema, state, digest)
             if type(recorded_at) is not type(last) or recorded_at != last:
                 last = recorded_at
                 time = unpacked(recorded_at) if type(recorded_at) is int else _time(recorded_at)
@@ -143,36 +152,64 @@ class Encoding:
                 entries.append(make(RecordedEvent, (position, branch, version, kind, time, command_id, event, named)))
         return entries
 
-    def _event(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None, branch: str) -> Any:
-        """Read an event that is not known yet; None if it is none of the current version.
+    def _event(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None) -> Any:
+        """Read an event that is not known yet; None if it is none of the current version."""
+        if kind == _BEGINS and digest is None and type(state) is bytes:
+            return self._beginning(schema_version, state)
+        event = self._read(kind, schema_version, state, digest)
+        if event is not None:
+            filled = None if digest is None else _CONTENT
+            self._keep((kind, schema_version, filled, state), event, (state, digest))
+        return event
 
-        Every conversation begins with a policy of some length, and few policies are in use. So what begins one is known
-        but for its id.
-        """
-        filled, rest = (None, state) if digest is None else (_CONTENT, state)
-        if kind == _BEGINS and digest is None and (without := _without_id(state, branch)) is not None:
-            filled, rest = _CONVERSATION, without
-            if (known := self._known.get((kind, schema_version, filled, rest))) is not None:
-                return with_field(known, _CONVERSATION, branch)
+    def _read(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None) -> Any:
         try:
             event = self._readers[kind, schema_version](_filled(state, digest))
         except (KeyError, ValidationError):
             return None
-        if digest is not None and not _carries(event, digest):
-            return None
-        self._keep((kind, schema_version, filled, rest), event, (state, digest))
-        return event
+        return event if digest is None or _carries(event, digest) else None
 
     def _keep(self, key: tuple[str, int | None, str | None, bytes], event: EventBase, row: tuple[bytes, Any]) -> None:
         """Keep an event the second time that it comes by: many, which name a branch or count tokens, never do again."""
         if len(key[-1]) > _SHORT:
             return
-        if key not in self._known:
+        if key not in self._seen:
+            if len(self._seen) >= _KNOWN:
+                self._seen.clear()
+            self._seen.add(key)
+        elif self.state(event) == row:  # only what we wrote says the same with another digest in it
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            self._known[key] = None
-        elif self.state(event) == row:  # only what we wrote says the same with another digest, or another id, in it
             self._known[key] = event
+
+    def _beginning(self, schema_version: int | None, state: bytes) -> Any:
+        """Read what begins a conversation.
+
+        Each has a policy of some length, which takes as long to check as twenty turns, and few policies are in use. So
+        what begins one is known but for the names in it.
+        """
+        parts = _BEGINNING.fullmatch(state)
+        if parts is None:
+            return self._read(_BEGINS, schema_version, state, None)
+        head, by, policy, conversation, before_account, account, model, arm = parts.groups()
+        key = schema_version, (head, policy, before_account, model)
+        names = {
+            "conversation": conversation.decode(), "account": account and account.decode(), "arm": arm and arm.decode(),
+        }  # fmt: skip
+        actor = by.decode()
+        known = self._beginnings.get(key)
+        if known is not None:
+            for field, value in names.items():
+                known = with_field(known, field, value)
+            return with_field(known, "by", with_field(known.by, "id", actor))
+        event = self._read(_BEGINS, schema_version, state, None)
+        if event is None or len(state) > _SHORT or self.state(event) != (state, None):
+            return event
+        if event.by.id == actor and all(getattr(event, field) == value for field, value in names.items()):
+            if len(self._beginnings) >= _MOST_BEGINNINGS:
+                self._beginnings.clear()
+            self._beginnings[key] = event
+        return event
 
     def _otherwise(self, row: StoredEvent, read: Any) -> RecordedEvent | Unreadable:
         """Read a row that is no event of the current version: an earlier one, or say what is wrong with it.
@@ -263,14 +300,6 @@ def _filled(state: bytes, digest: bytes | None) -> bytes:
     if type(state) is not bytes or type(digest) is not bytes:
         return state
     return state.replace(_WORDLESS, _WORDLESS[:-1] + digest.hex().encode() + b'"', 1)
-
-
-def _without_id(state: bytes, branch: str) -> bytes | None:
-    """Return the state of what begins a conversation without its id, which is its branch's; None if it is not so."""
-    if type(state) is not bytes or type(branch) is not str or not _AS_IN_JSON.fullmatch(branch):
-        return None
-    named = b'"conversation":"' + branch.encode() + b'"'
-    return state.replace(named, b'"conversation":""', 1) if named in state else None
 
 
 def _wrong(event: type[EventBase], row: StoredEvent) -> str:
