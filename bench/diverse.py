@@ -68,7 +68,8 @@ def _step(told: Conversations, chat: Chat, goal: Goal | None, chance: Random) ->
         erasures = _erasures(chat, chance) if chance.random() < _ERASED else []
         for one in (*sensible(state), *erasures):
             by_kind.setdefault(type(one), []).append(one)
-        (kind,) = chance.choices(list(by_kind), [_WEIGHTS.get(kind, _SELDOM) for kind in by_kind])
+        weights = _WEIGHTS if state.ended is None else {}
+        (kind,) = chance.choices(list(by_kind), [weights.get(kind, _SELDOM) for kind in by_kind])
         command = chance.choice(by_kind[kind])
     told.service.execute(chat.branch, _as_said(command, chat, chance), _words(command))
 

@@ -65,7 +65,8 @@ Sources:
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from .commands import AssessTurn
 from .events import (
@@ -222,8 +223,10 @@ def EVIDENCE_IS_TRUE(state: Conversation, event: WarningWithheld | ConversationE
     """The evidence, policy hash and model in an ending are what the log says; so are the latter two where a warning was
     withheld."""
     wrong = []
-    if isinstance(event, ConversationEnded) and event.evidence != evidence_for(state, event.ground, event.category):
-        wrong.append("evidence")
+    if type(event) is ConversationEnded:
+        said = event.evidence
+        if _parts_of(said) != _evidence(state, event.ground, event.category):
+            wrong.append("evidence")
     if event.policy_hash != state.policy.hash:
         wrong.append("policy_hash")
     if event.model != state.model:
@@ -233,16 +236,21 @@ def EVIDENCE_IS_TRUE(state: Conversation, event: WarningWithheld | ConversationE
 
 def evidence_for(state: Conversation, ground: Ground, category: str | None) -> Evidence:
     """Return what the log has for an ending on `ground`: of the failed redirections the latest `policy.RECALLED`."""
+    return Evidence(**dict(zip(Evidence.model_fields, _evidence(state, ground, category), strict=True)))
+
+
+_parts_of = attrgetter(*Evidence.model_fields)
+
+
+def _evidence(state: Conversation, ground: Ground, category: str | None) -> tuple[Any, ...]:
+    """Return the fields of the evidence, in their order."""
     if ground is Ground.USER_REQUEST:
-        request, confirmation = state.wishes.confirmed or (None, None)
-        return Evidence(request=request, confirmation=confirmation)
-    warned = state.warning(category)
-    return Evidence(
-        redirections=state.now.failed_at,
-        warning=warned and warned.version,
-        tested_by=warned and warned.tested_by,
-        hope=state.wishes.hope,
-    )
+        return (), None, None, None, *(state.wishes.confirmed or (None, None))
+    now = state.now
+    for warned in now.warnings:
+        if warned.category == category:
+            return now.failed_at, warned.version, warned.tested_by, state.wishes.hope, None, None
+    return now.failed_at, None, None, state.wishes.hope, None, None
 
 
 @rule("stricter-governs", "ours", *WARNINGS, ConversationEnded, on=Ground.LAST_RESORT)

@@ -14,7 +14,8 @@ from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.events import EVENTS, Event, RecordedEvent
 from lastresort.domain.law import broken_by, broken_rules
 from lastresort.domain.policy import RECALLED
-from lastresort.domain.state import NO_WISHES, Conversation, evolve, fold
+from lastresort.domain.rules_of_conversations import _USER_TURN_OF, NAMES_A_TURN
+from lastresort.domain.state import _AFTER, NO_WISHES, Conversation, evolve, fold
 from lastresort.domain.values import Assessment, EndingGround, Ground, Risk, Verdict
 
 from .vocabulary import (
@@ -227,3 +228,9 @@ def test_a_last_resort_is_about_harm_and_a_wish_is_not(ground: Ground, category:
 def test_words_are_referred_to_by_digest(event: Event, content: str | None) -> None:
     """Four kinds of events stand for words; what erases words does not."""
     assert log.content_of(event) == content
+
+
+def test_every_kind_of_event_has_its_place_in_the_tables() -> None:
+    """`evolve` and the rules find what they need of an event by its type, so none may be missing."""
+    assert set(_AFTER) == set(EVENTS.values())
+    assert set(_USER_TURN_OF) == set(NAMES_A_TURN)

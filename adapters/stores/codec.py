@@ -26,13 +26,16 @@ _PREFIX = "sha256:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000  # microseconds
+_FIRST_TIME = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST_TIME = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_MINUTES = tuple(f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60))
+_SECONDS = tuple(f"{second:02}." for second in range(60))
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _MOST_BEGINNINGS = 1_000
 _KNOWN = 10_000  # rows whose events are kept, or will be when they come again: what bounds memory
 _SHORT = 4_000  # bytes of such a row, at most
 _CONTENT = "content"
-_COMMAND_ID = 8  # its place in a row
 _BEGINS = ConversationStarted.kind
 _NAME = rb'"([!#-\[\]-~]{1,128})"'  # an id as it is in JSON: without a quotation mark and a backslash
 _BEGINNING = re.compile(
@@ -122,8 +125,10 @@ class Encoding:
 
     def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[RecordedEvent | Unreadable]:
         """Read rows, each with the fields of `StoredEvent`."""
+        if not rows:
+            return []
         known, make = self._known.get, tuple.__new__  # by the way of `RecordedEvent._make` it takes half as long again
-        ids_are_fine = _are_ids([row[_COMMAND_ID] for row in rows])
+        fine = _are_fine(rows)
         entries: list[RecordedEvent | Unreadable] = []
         last, time = None, None
         for row in rows:
@@ -135,17 +140,10 @@ class Encoding:
                 event = with_field(event, _CONTENT, _PREFIX + digest.hex()) if is_digest else None
             if event is None:
                 event = self._event(kind, schema, state, digest)
-            if type(recorded_at) is not type(last) or recorded_at != last:
+            if recorded_at != last or type(recorded_at) is not type(last):
                 last = recorded_at
                 time = unpacked(recorded_at) if type(recorded_at) is int else _time(recorded_at)
-            if (
-                event is None
-                or time is None
-                or type(branch) is not str
-                or type(version) is not int
-                or not (ids_are_fine or is_id(command_id))
-                or not (correlation_id is None or is_id(correlation_id))
-            ):
+            if event is None or time is None or not (fine or _is_fine(row)):
                 entries.append(self._otherwise(StoredEvent._make(row), event))
             else:
                 named = correlation_id or command_id
@@ -258,6 +256,22 @@ def _unreadable(row: StoredEvent, why: str) -> Unreadable:
     return Unreadable(row.position, branch, version, str(row.kind), why)
 
 
+def _are_fine(rows: Sequence[tuple[Any, ...]]) -> bool:
+    """Look at the envelopes of a page at once, in a third of the time; if one is wrong, `_is_fine` says which."""
+    _, branches, versions, _, _, _, _, _, commands, correlations = zip(*rows, strict=True)
+    if set(map(type, branches)) != {str} or set(map(type, versions)) != {int}:
+        return False
+    named = [one for one in correlations if one is not None]
+    return _are_ids(commands) and (not named or _are_ids(named))
+
+
+def _is_fine(row: tuple[Any, ...]) -> bool:
+    _, branch, version, _, _, _, _, _, command_id, correlation_id = row
+    if type(branch) is not str or type(version) is not int:
+        return False
+    return is_id(command_id) and (correlation_id is None or is_id(correlation_id))
+
+
 def _are_ids(values: Sequence[object]) -> bool:
     """Look at all ids of a page at once, which takes half as long."""
     try:
@@ -324,19 +338,18 @@ def packed(recorded_at: str) -> int | str:
 
 def unpacked(microseconds: int) -> str | None:
     """Return the time that was packed; None if it is none that `packed` would make."""
-    try:
-        if microseconds < _SECOND:
-            seconds, rest = divmod(microseconds, _SECOND)
-            return f"{_second(str(seconds))}.{rest:06}+00:00"
-        digits = str(microseconds)  # which has the fraction in it: to divide and to fill up takes half as long again
-        return f"{_second(digits[:-6])}.{digits[-6:]}+00:00"
-    except (ValueError, OverflowError, OSError):
+    if not _FIRST_TIME <= microseconds <= _LAST_TIME:
         return None
+    days, clock = divmod(microseconds // _SECOND, 86_400)
+    minute, second = divmod(clock, 60)
+    # The digits have the fraction in them: to divide and to fill up takes half as long again.
+    fraction = str(microseconds)[-6:] if microseconds >= _SECOND else f"{microseconds % _SECOND:06}"
+    return f"{_day(days)}{_MINUTES[minute]}{_SECONDS[second]}{fraction}+00:00"
 
 
 @lru_cache(1_000)
-def _second(seconds: str) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19]
+def _day(days: int) -> str:
+    return (_EPOCH + timedelta(days)).isoformat()[:10]
 
 
 def explain(error: ValidationError, *within: str) -> str:
