@@ -45,7 +45,11 @@ def diverse(events: int, seed: int = 1) -> list[Append]:
 
 def _tell(told: Conversations, policy: Policy, chance: Random) -> None:
     """Tell one conversation, from its beginning to wherever it comes."""
-    terms = {"policy": policy, "law": chance.choice((1, *EDITIONS[1:] * 2)), "mode": chance.choice(_MODES)}
+    terms: dict[str, Any] = {
+        "policy": policy,
+        "law": chance.choice((1, *EDITIONS[1:] * 2)),
+        "mode": chance.choice(_MODES),
+    }
     account = f"account-{chance.randrange(2_000)}"
     root = told.start(model=MODEL.id, account=account, arm=chance.choice((None, "a", "b")), **terms)
     chats: list[tuple[Chat, Goal | None]] = [(root, chance.choice((None, None, *GOALS)))]

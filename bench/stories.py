@@ -54,7 +54,7 @@ def write(store: EventStore, appends: Iterable[Append]) -> None:
 def mixed() -> list[list[Append]]:
     """Return ten stories: seven go on, of which one is branched; two end on request, one as a last resort."""
     stories = []
-    for story in (*[_goes_on] * 6, _branches, *[_ends_on_request] * 2, _ends_as_last_resort):
+    for story in (*[goes_on] * 6, _branches, *[_ends_on_request] * 2, _ends_as_last_resort):
         told = open_conversations("memory:")
         told.service.ports.store = overheard = Overheard(told.store)
         story(told.start(model=MODEL))
@@ -78,12 +78,12 @@ def _renamed(event: Event, number: int) -> Event:
     return event.model_copy(update=names) if names else event
 
 
-def _goes_on(chat: Chat) -> None:
+def goes_on(chat: Chat) -> None:
     _done(chat.user_turn(WORDS), chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE), chat.assistant_turn(WORDS))
 
 
 def _branches(chat: Chat) -> None:
-    _goes_on(chat)
+    goes_on(chat)
     assert not isinstance(chat.edit(2, WORDS), Refused)
 
 

@@ -35,11 +35,11 @@ from lastresort.domain.events import (
     WarningGiven,
     WarningWithheld,
 )
-from lastresort.domain.law import GOVERNING, RULES, Predicate, Rule, rules_of
+from lastresort.domain.law import GOVERNING, RULES, Law, Predicate, Rule, rules_of
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules_of_conversations import NAMES_A_TURN
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import VOCABULARY, Actor, ActorKind, Ground, Mode, Risk, Verdict
+from lastresort.domain.values import VOCABULARY, Actor, ActorKind, Ground, Mode, Risk, Verdict, with_field
 
 _OF_ITS_PLACE = frozenset({
     "answers-a-user", "begins-once", "ended-is-final", "judges-the-latest", "refers-to-the-path", "risk-holds",
@@ -77,9 +77,25 @@ READS: dict[str, frozenset[str]] = {
 
 Of `evidence-is-true`, which reads all of it, what is asked here has the evidence of where it is asked.
 """
-_TRIED = frozenset({ConversationEnded.kind, EndProposed.kind, WarningGiven.kind})
-"""The acts that leave a trace where they are refused."""
+_GROUNDS: dict[str, tuple[Ground, ...]] = {
+    ConversationEnded.kind: (Ground.USER_REQUEST, Ground.LAST_RESORT),
+    EndProposed.kind: tuple(Ground),
+    WarningGiven.kind: (Ground.LAST_RESORT,),
+}
+"""The acts that leave a trace where they are refused, and on which grounds."""
+OF_A_CATEGORY = frozenset({"grave-enough", "named-category", "still-harmful", "true-warnings", "warned-first"})
+"""The rules that read the category of a warning or an ending."""
 _OF_EVIDENCE = "evidence-is-true"
+_ASKED_OF_ANY, _ASKED_OF_A_CATEGORY = (
+    {
+        edition: {
+            kind: tuple(r for r in rules if r.id != _OF_EVIDENCE and (r.id in OF_A_CATEGORY) is of_a_category)
+            for kind, rules in book.items()
+        }
+        for edition, book in GOVERNING.items()
+    }
+    for of_a_category in (False, True)
+)
 _OF_CHANGES = frozenset({_OF_EVIDENCE, "stricter-governs"})
 _NOTHING: frozenset[str] = frozenset()
 _TO_WARN = CLOSING | {"min_redirections_to_warn"}  # what `redirected-first` reads for a warning, since edition 2
@@ -190,25 +206,26 @@ class Attempts:
         Returns:
             None if that cannot be told.
         """
-        if refused.attempted not in _TRIED or state.unit is None or _OF_ITS_PLACE.intersection(refused.rules):
+        if refused.attempted not in _GROUNDS or state.unit is None or _OF_ITS_PLACE.intersection(refused.rules):
             return False
         open_to_doubt = _traceless(state, other, clears_more)
+        here, there, rules = _Answers(state), _Answers(other), frozenset(refused.rules)
+        bare = {ground: _tried(refused, state, ground, None) for ground in _GROUNDS[refused.attempted]}
+        may = [ground for ground, event in bare.items() if there.of_any(event) <= open_to_doubt]
+        if not may:
+            return False
         tried = [
-            _tried(refused, state, ground, category)
+            (ground, _of_category(bare[ground], category))
             for ground, category in self._kinds(refused.attempted, state, other)
         ]
-        if all(self._stays_out(event, other, open_to_doubt) for event in tried):
+        if not any(ground in may and there.of_its_category(event) <= open_to_doubt for ground, event in tried):
             return False
-        rules = set(refused.rules)
-        return _one_of([event for event in tried if _lacking(state, event) == rules], other, open_to_doubt)
-
-    @staticmethod
-    def _stays_out(event: Event, other: Conversation, open_to_doubt: frozenset[str]) -> bool:
-        """Whether a rule refuses an attempt that nothing which leaves no trace could have cleared away."""
-        return any(
-            rule.id not in open_to_doubt and rule.id != _OF_EVIDENCE and rule.lacks(other, event) is not None
-            for rule in rules_of(GOVERNING, other, event)
-        )
+        meant = [
+            event
+            for ground, event in tried
+            if here.of_any(event) == rules - OF_A_CATEGORY and here.of_its_category(event) == rules & OF_A_CATEGORY
+        ]
+        return _one_of(meant, there, open_to_doubt)
 
     def _kinds(self, attempted: str, state: Conversation, other: Conversation) -> Iterator[tuple[Ground, str | None]]:
         """Yield ground and category of what may have been attempted, one for all that the laws treat alike."""
@@ -359,15 +376,36 @@ def _traceless(state: Conversation, other: Conversation, clears_more: bool) -> f
     return frozenset(rules)
 
 
-def _lacking(state: Conversation, event: Event) -> set[str]:
-    """Return the ids of the rules that refuse an act, whatever evidence it names."""
-    rules = rules_of(GOVERNING, state, event)
-    return {rule.id for rule in rules if rule.id != _OF_EVIDENCE and rule.lacks(state, event) is not None}
+class _Answers:
+    """What the law says in a state of acts of one kind that differ in ground and category, whatever evidence they name.
+
+    Most rules read no category, and are asked once a ground.
+    """
+
+    def __init__(self, state: Conversation) -> None:
+        self._state = state
+        self._known: dict[Ground | None, frozenset[str]] = {}
+
+    def of_any(self, event: Event) -> frozenset[str]:
+        """Return the ids of the rules that refuse an act of whatever category."""
+        ground = getattr(event, "ground", None)
+        known = self._known.get(ground)
+        if known is None:
+            known = self._known[ground] = self._refusing(event, _ASKED_OF_ANY)
+        return known
+
+    def of_its_category(self, event: Event) -> frozenset[str]:
+        """Return the ids of the rules that refuse an act of its category."""
+        return self._refusing(event, _ASKED_OF_A_CATEGORY)
+
+    def _refusing(self, event: Event, law: Law) -> frozenset[str]:
+        state = self._state
+        return frozenset([rule.id for rule in rules_of(law, state, event) if rule.lacks(state, event) is not None])
 
 
-def _one_of(meant: list[Event], other: Conversation, traceless: frozenset[str]) -> Event | bool | None:
+def _one_of(meant: list[Event], there: _Answers, traceless: frozenset[str]) -> Event | bool | None:
     """Return what all that may have been meant comes to, None where it does not come to the same."""
-    lacks = [_lacking(other, event) for event in meant]
+    lacks = [there.of_any(event) | there.of_its_category(event) for event in meant]
     if meant and not any(lacks):
         return meant[0] if len({_what(event) for event in meant}) == 1 else None
     if not meant or any(rules <= traceless for rules in lacks):
@@ -382,7 +420,13 @@ def _tried(refused: AttemptRefused, state: Conversation, ground: Ground, categor
         return _warning_by(refused.by, state.answered_by, turn, category or _NOBODYS)
     if refused.attempted == EndProposed.kind:
         return EndProposed(by=refused.by, seen=turn, ground=ground)
+    category = None if ground is Ground.USER_REQUEST else category or _NOBODYS
     return _ending_by(refused.by, state, ground, category)
+
+
+def _of_category(event: Event, category: str | None) -> Event:
+    """Return an act of another category, one that the log or a policy names."""
+    return event if category is None else with_field(event, "category", category)
 
 
 def _ending_by(by: Actor, state: Conversation, ground: Ground, category: str | None) -> ConversationEnded:

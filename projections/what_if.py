@@ -66,7 +66,7 @@ from lastresort.domain.law import broken_by
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules_of_conversations import AFTER_THE_END
 from lastresort.domain.state import Conversation, evolve
-from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Mode, Verdict
+from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Mode, Verdict, with_field
 
 from .attempts import ASKED, Attempts, Differences, Step, forbidden, may_end, warning_of
 from .replay import Replay, Turn, fork_points
@@ -250,35 +250,38 @@ class _Play:
         if (kind in _TAKEN or kind is TurnAssessed) and not self._goes_on(row, version):
             return other
         passed = other._replace(version=version)
-        match event:
-            case ConversationStarted():
-                return evolve(Conversation(), self._terms(event, self._edition or event.law))
-            case BranchOpened():
-                return self._branch(recorded, row, event, other)
+        match event:  # what is frequent first: a look whether a model is of another class takes as long as a rule
+            case TurnAssessed():
+                return self._assessed(recorded, row, event, state, other)
             case UserTurnTaken() if row.doubt is not None:
                 self._part(row, version, row.doubt)
             case UserTurnTaken():
                 self._look_for_untried(row, state, other)
             case AssistantTurnTaken():
                 self._answered(row, state, other)
-            case TurnAssessed():
-                return self._assessed(recorded, row, event, state, other)
-            case RiskRaised() if not self._held_here(recorded, row):
-                return passed
-            case PolicyChanged():
-                return evolve(other, self._terms(event, self._edition or event.law))
             case ConversationEnded():
                 return self._ended(row, version, event, other)
-            case AttemptRefused() if row.ends is None:
-                return self._attempted(row, version, event, state, other)
             case _ if kind in ASKED:
                 return self._asked(row, version, event, state, other)
+            case AttemptRefused() if row.ends is None:
+                return self._attempted(row, version, event, state, other)
+            case RiskRaised() if not self._held_here(recorded, row):
+                return passed
+            case BranchOpened():
+                return self._branch(recorded, row, event, other)
+            case ConversationStarted():
+                return evolve(Conversation(), self._terms(event, self._edition or event.law))
+            case PolicyChanged():
+                return evolve(other, self._terms(event, self._edition or event.law))
             case _:
                 pass
         return evolve(other, event)
 
     def _terms(self, event: ConversationStarted | PolicyChanged, law: int) -> ConversationStarted | PolicyChanged:
-        return event.model_copy(update={"policy": self._policy, "policy_hash": self._policy.hash, "law": law})
+        named = {"policy": self._policy, "policy_hash": self._policy.hash, "law": law}
+        for field, value in named.items():  # which are what they ought to be: to look again takes as long as ten turns
+            event = with_field(event, field, value)
+        return event
 
     def _goes_on(self, row: _Row, version: int) -> bool:
         """Whether a turn or a verdict comes after all; where the branch would have ended before it, it does not."""
@@ -304,7 +307,7 @@ class _Play:
         prefix = self._apart_before.get(self._recorded.fork_turn(event), other)
         tree = self._recorded.tree_of(event.parent)
         risks = tuple(dict.fromkeys(risk for branch in tree for risk in self._other(branch).risks))
-        return evolve(prefix._replace(fork=None), event.model_copy(update={"risks": risks}))
+        return evolve(prefix._replace(fork=None), with_field(event, "risks", risks))
 
     def _other(self, branch: str) -> Conversation:
         return self._apart.get(branch) or self._step.like(self._recorded.states[branch])
@@ -356,7 +359,7 @@ class _Play:
     def _asked(self, row: _Row, version: int, event: Event, state: Conversation, other: Conversation) -> Conversation:
         """An act that was recorded happens where the other law allows it too."""
         if isinstance(event, WarningWithheld):
-            event = event.model_copy(update={"policy_hash": self._policy.hash})
+            event = with_field(event, "policy_hash", self._policy.hash)
         if broken_by(other, event):
             if isinstance(event, WarningGiven | WarningWithheld):
                 row.dropped = (*row.dropped, version)

@@ -14,13 +14,13 @@ from bench.stories import write
 from lastresort.domain.events import EVENTS, ConversationStarted, EventBase, RecordedEvent
 from lastresort.domain.values import Actor
 from lastresort.projections import Report, audit
-from lastresort.projections.audit import _Trees
+from lastresort.projections.audit import Entry, _Trees
 from lastresort.projections.replay import fork_points
 
 from .drawing import examples
 from .stores import opened
 from .tampered import Log
-from .test_audit_by_tree import MUTATIONS, Entry, mutated
+from .test_audit_by_tree import MUTATIONS, mutated
 
 EVENTS_DRAWN = 5_000
 IN_A_LOG = 80  # events, at least

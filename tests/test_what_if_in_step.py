@@ -30,7 +30,7 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Ground, Mode
 from lastresort.projections import attempts
-from lastresort.projections.attempts import READS, Step
+from lastresort.projections.attempts import OF_A_CATEGORY, READS, Step
 from lastresort.projections.supposed import Because, Outcome
 from lastresort.projections.what_if import _Play, what_if
 
@@ -169,3 +169,20 @@ def test_a_log_of_both_editions() -> None:
         assert found == the_long_way(log, Policy.default(), edition)
         assert found.edition == edition
         assert found.sum["same" if edition != 1 else "undecidable"] == 2
+
+
+@MANY
+@given(st.data(), terms(), st.integers(1, 2))
+def test_a_rule_that_is_not_of_a_category_says_the_same_of_all(data: st.DataObject, policy: Policy, law: int) -> None:
+    """Such rules are asked once of all that may have been attempted."""
+    state = Conversation()
+    for recorded in play(data.draw(scripts()), policy, law).log:
+        state = evolve(state, recorded.event)
+        for event in acts(state):
+            if getattr(event, "category", None) != "abuse":
+                continue
+            another = event.model_copy(update={"category": "threats"})
+            for rule in GOVERNING[law][type(event)]:
+                if rule.id != "evidence-is-true" and rule.id not in OF_A_CATEGORY:
+                    assert (rule.lacks(state, event) is None) == (rule.lacks(state, another) is None), rule.id
+    assert RULES.keys() >= OF_A_CATEGORY
