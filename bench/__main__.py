@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from . import branching, claude, core, listing, long, replay, report, starting, turns
+from . import branching, claude, core, listing, long, replay, report, starting, supposing, turns
 from .measure import Figure, Work, measure
 from .place import Place, absent, describe, opened
 
@@ -39,6 +39,8 @@ WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
     "W2": lambda place, size, opened: long.work(place, size.lengths, opened),
     "W3": lambda place, size, opened: branching.work(place, size.lengths, opened),
     "W4": lambda place, size, opened: replay.work(place, size.events, opened),
+    "diverse": lambda place, size, opened: replay.work(place, size.events, opened, everything=True),
+    "what-if": lambda place, size, opened: supposing.work(size.events),
     "listing": lambda place, size, opened: listing.work(place, size.few, size.many, opened),
 }
 if find_spec("anthropic") and find_spec("lastresort.adapters.claude"):

@@ -206,7 +206,7 @@ def fold(history: Iterable[RecordedEvent], state: Conversation | None = None) ->
 
 # --- turns and what is said of them -----------------------------------------------------------------------------------
 #
-# What comes by with nearly every turn is made by position, at the tuple's own door: see `tuples.py`.
+# What comes by with nearly every turn is made by position: see `tuples.py`.
 
 
 def _user_turn(state: Conversation, event: UserTurnTaken) -> Conversation:
@@ -239,9 +239,8 @@ def _assessed(state: Conversation, event: TurnAssessed) -> Conversation:
         state = state._replace(hold_due=version)
     if unit is not None:
         by = event.by
-        opinion = made(
-            Opinion, ((by.kind, by.id), event.turn, event.verdict, event.category, event.severity, event.risk)
-        )
+        said = (by.kind, by.id), event.turn, event.verdict, event.category, event.severity, event.risk
+        opinion = made(Opinion, said)
         unit = judged(unit, opinion, state.law)
     return made(Conversation, (version, unit) + state[2:])
 
@@ -270,11 +269,10 @@ def _withheld(state: Conversation, _: WarningWithheld) -> Conversation:
 
 
 # --- wishes, hope, endings --------------------------------------------------------------------------------------------
-#
-# While a risk is open, what is asked for is recorded and has no effect.
 
 
 def _wishing(state: Conversation, wishes: Wishes) -> Conversation:
+    """While a risk is open, what is asked for is recorded and has no effect."""
     return state._replace(version=state.version + 1, wishes=wishes if not state.risks else state.wishes)
 
 
@@ -296,9 +294,8 @@ def _hope_exhausted(state: Conversation, _: HopeExhausted) -> Conversation:
 
 def _end_proposed(state: Conversation, event: EndProposed) -> Conversation:
     proposal, wishes = (event.ground, event.by), state.wishes
-    return _wishing(
-        state, wishes._replace(proposed=(*(other for other in wishes.proposed if other != proposal), proposal))
-    )
+    others = (other for other in wishes.proposed if other != proposal)
+    return _wishing(state, wishes._replace(proposed=(*others, proposal)))
 
 
 def _ended(state: Conversation, event: ConversationEnded) -> Conversation:
@@ -334,8 +331,8 @@ def _risk_cleared(state: Conversation, event: RiskCleared) -> Conversation:
 
 
 def _erasure_held(state: Conversation, event: ErasureHeld) -> Conversation:
-    hold = LegalHold(hold=event.hold, reason=event.reason, until=event.until)
-    return state._replace(version=state.version + 1, holds=(*_without(state.holds, event.hold), hold))
+    holds = *_without(state.holds, event.hold), LegalHold(hold=event.hold, reason=event.reason, until=event.until)
+    return state._replace(version=state.version + 1, holds=holds)
 
 
 def _erasure_released(state: Conversation, event: ErasureReleased) -> Conversation:
@@ -445,9 +442,7 @@ _AFTER: dict[type[EventBase], Callable[[Conversation, Any], Conversation]] = {
     PolicyChanged: _policy_changed,
     ModelChanged: _model_changed,
     UserLeft: _left,
-    AttemptRefused: _went_on,
-    FeedbackGiven: _went_on,
-    ContentErased: _went_on,
+    **dict.fromkeys((AttemptRefused, FeedbackGiven, ContentErased), _went_on),
 }
 """What comes of each kind of event: every one of `EVENTS`, which a test looks at.
 

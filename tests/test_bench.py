@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from bench import branching, claude, contenders, core, listing, long, peers, replay, report, starting, turns
+from bench import branching, claude, contenders, core, listing, long, peers, replay, report, starting, supposing, turns
+from bench.diverse import diverse
 from bench.measure import Figure, Work, at_least, at_most, measure, ratio, value
 from bench.place import Place, absent, describe
 from bench.stories import tell_turns
@@ -205,6 +206,20 @@ def test_w3_branches_at_a_turn_of_the_user(length: int, tmp_path: Path, open_one
 
 def test_w4(place: Place, open_ones: ExitStack) -> None:
     figures(replay.work(place, 150, open_ones))
+
+
+def test_a_log_in_which_everything_happens(place: Place, open_ones: ExitStack) -> None:
+    """The same from the same seed, but for the seals, and lawful: the bench stops where its audit finds something."""
+    figures(replay.work(place, 300, open_ones, everything=True))
+
+    def told(seed: int) -> list[tuple[str, list[str]]]:
+        return [(append.command_id, [one.event.kind for one in append.events]) for append in diverse(100, seed)]
+
+    assert told(3) == told(3) != told(4)
+
+
+def test_what_if() -> None:
+    figures(supposing.work(100))
 
 
 def test_claude(place: Place, open_ones: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
