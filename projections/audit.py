@@ -62,7 +62,7 @@ READ_TWICE = 100_000
 
 OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskCleared, ErasureHeld, ErasureReleased})
 """What is recorded on more than one branch by one append."""
-_UNUSUAL = OF_SEVERAL_BRANCHES | BEGINNINGS | OF_ANY_LENGTH  # what more has to be looked at than the rules
+_UNUSUAL = OF_SEVERAL_BRANCHES.union(BEGINNINGS, OF_ANY_LENGTH)  # what more has to be looked at than the rules
 
 Entry = RecordedEvent | Unreadable
 

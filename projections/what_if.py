@@ -250,7 +250,7 @@ class _Play:
         if (kind in _TAKEN or kind is TurnAssessed) and not self._goes_on(row, version):
             return other
         passed = other._replace(version=version)
-        match event:  # what is frequent first: a look whether a model is of another class takes as long as a rule
+        match event:  # what is frequent first, since each look at a class takes as long as a rule
             case TurnAssessed():
                 return self._assessed(recorded, row, event, state, other)
             case UserTurnTaken() if row.doubt is not None:
@@ -269,19 +269,16 @@ class _Play:
                 return passed
             case BranchOpened():
                 return self._branch(recorded, row, event, other)
-            case ConversationStarted():
-                return evolve(Conversation(), self._terms(event, self._edition or event.law))
-            case PolicyChanged():
-                return evolve(other, self._terms(event, self._edition or event.law))
+            case ConversationStarted() | PolicyChanged():
+                before = Conversation() if kind is ConversationStarted else other
+                return evolve(before, self._terms(event, self._edition or event.law))
             case _:
                 pass
         return evolve(other, event)
 
     def _terms(self, event: ConversationStarted | PolicyChanged, law: int) -> ConversationStarted | PolicyChanged:
-        named = {"policy": self._policy, "policy_hash": self._policy.hash, "law": law}
-        for field, value in named.items():  # which are what they ought to be: to look again takes as long as ten turns
-            event = with_field(event, field, value)
-        return event
+        event = with_field(with_field(event, "policy", self._policy), "policy_hash", self._policy.hash)
+        return with_field(event, "law", law)  # type: ignore[no-any-return]
 
     def _goes_on(self, row: _Row, version: int) -> bool:
         """Whether a turn or a verdict comes after all; where the branch would have ended before it, it does not."""
