@@ -47,7 +47,7 @@ def _tell(told: Conversations, policy: Policy, chance: Random) -> None:
     """Tell one conversation, from its beginning to wherever it comes."""
     terms: dict[str, Any] = {
         "policy": policy,
-        "law": chance.choice((1, *EDITIONS[1:] * 2)),
+        "edition": chance.choice((1, *EDITIONS[1:] * 2)),
         "mode": chance.choice(_MODES),
     }
     account = f"account-{chance.randrange(2_000)}"
