@@ -56,19 +56,23 @@ class Reading:
         pieces = pieces_of(self._ports.store, None, self.tree_of(branch), branch, upto)
         return [recorded for piece in pieces for recorded in piece.events]
 
-    def tree(self, branch: str) -> dict[str, Conversation]:
+    def tree(self, branch: str, *, fresh: bool = True) -> dict[str, Conversation]:
         """Return the states of the branches of the tree that `branch` belongs to, root first.
+
+        Not `fresh`: as they were a while ago, where they are at hand. A branch that others opened meanwhile may be
+        missing; its parent has gone on since.
 
         Raises:
             UnknownBranch: the store has no such branch.
         """
         root = self.tree_of(branch)
-        versions = {head.branch: head.version for head in self._ports.store.heads(root)}
+        heads = self._ports.store.heads(root) if fresh else ()
+        versions = {head.branch: head.version for head in heads}
         states: dict[str, Conversation] = {}
         waiting = deque([root])
         while waiting:  # which branches there are, their own events say, whatever the store has listed
             one = waiting.popleft()
-            states[one] = self._no_older_than(versions.get(one), one)
+            states[one] = self._no_older_than(versions.get(one), one) if fresh else self.state(one, fresh=False)
             waiting.extend(states[one].children)
         return states
 

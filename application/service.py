@@ -164,7 +164,8 @@ class Service:
             shared = tuple(event for event in decision.events if isinstance(event, _OF_THE_TREE))
             if not shared:
                 return self._append(meant, {branch: state}, {branch: decision.events}, sealed, (), correlation_id)
-            tree = self.reading.tree(branch)
+            # What is to be erased may have been said on a branch that others opened. The rest conflicts, if they did.
+            tree = self.reading.tree(branch, fresh=fresh or isinstance(command, EraseContents))
             erased = self.words.places_of(shared, state.conversation, tree)
             before = tree | {branch: state}
             written = dict.fromkeys((branch, *tree), shared) | {branch: decision.events}

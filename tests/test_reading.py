@@ -9,7 +9,11 @@ from lastresort import Chat, Conversations
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.ports import EventStore, Head
 from lastresort.application.reading import state_of
+from lastresort.domain.commands import EraseContents
+from lastresort.domain.events import content_of
+from lastresort.domain.values import ErasureCause
 
+from .narrow import present
 from .service_kit import another, chat, chats, done, talk, tree
 
 __all__ = ["chat", "chats", "tree"]
@@ -37,17 +41,40 @@ class Counting:
 
 
 def test_a_tree_whose_states_are_at_hand_is_one_question(chats: Conversations, tree: dict[str, Chat]) -> None:
-    """A risk is raised on every branch without reading any; what another process wrote is read, and no more."""
+    """What another process wrote is read, and no more. A risk is raised on every branch without a question."""
     assert chats.tree("leaf").keys() == BRANCHES
     store = Counting(chats.store)
     chats.service.ports.store = store
     done(tree["leaf"].raise_risk(risk="risk"))
-    assert store.asked == ["heads"]
+    assert store.asked == []
     done(another(chats).chat("inner").user_turn("and now?"))
     store.asked.clear()
     states = chats.tree("other")
     assert store.asked == ["heads", "inner"]
     assert states == {branch: chats.state(branch) for branch in BRANCHES}
+
+
+def test_a_risk_is_raised_on_a_branch_that_another_process_opened(chats: Conversations, tree: dict[str, Chat]) -> None:
+    """What is at hand lacks it; its parent has gone on, so the append conflicts, and all is looked at again."""
+    chats.tree("root")
+    store = Counting(chats.store)
+    chats.service.ports.store = store
+    done(another(chats).chat("other").edit(2, "from elsewhere", child="new"))
+    done(tree["leaf"].raise_risk(risk="risk"))
+    assert "heads" in store.asked
+    assert {branch for branch, state in another(chats).tree("root").items() if state.risks} == {*BRANCHES, "new"}
+
+
+def test_words_are_erased_that_were_said_on_a_branch_that_another_process_opened(
+    chats: Conversations, tree: dict[str, Chat]
+) -> None:
+    """Where they stand is looked up on the tree as it is now."""
+    chats.tree("root")
+    new = done(another(chats).chat("other").edit(2, "from elsewhere", child="new"))
+    digest = present(content_of(new.path[-1].event))
+    command = EraseContents(id="erase", by=new.user, contents=(digest,), cause=ErasureCause.USER_REQUEST)
+    assert done(chats.service.execute("leaf", command)).events
+    assert digest not in chats.words(chats.path("new"))
 
 
 def test_a_branch_that_the_store_has_not_listed_is_of_the_tree(chats: Conversations, tree: dict[str, Chat]) -> None:
