@@ -6,7 +6,7 @@ This is the only place where stores and the vault meet.
 import os
 import random
 import time
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -58,7 +58,7 @@ def new_id() -> str:
     size touches the same few pages for each turn. And since an id is stored several times, a short one is better.
     """
     made = (time.time_ns() // 1_000).to_bytes(7, "big") + os.urandom(6)
-    return b64encode(made).translate(_IN_ORDER)[:18].decode()
+    return b2a_base64(made, newline=False).translate(_IN_ORDER)[:18].decode()
 
 
 def open_conversations(

@@ -11,7 +11,7 @@ from lastresort.adapters.opening import Store, open_store
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.ports import Append, NewEvent, Place, VersionConflict
 from lastresort.domain.events import BranchOpened, UserLeft, UserTurnTaken
-from lastresort.domain.values import ForkCause
+from lastresort.domain.values import Actor, ForkCause
 
 from .stores import DURABLE_STORES, OPERATOR, STORES, USER, new_url
 
@@ -122,6 +122,15 @@ def test_what_could_not_be_read_again_is_not_written(store: Store, name: str) ->
         store.append(MALFORMED[name])
     with pytest.raises(ValueError, match=r"malformed|content|bytes"):
         store.import_log([append("3", branch="c", version=1), MALFORMED[name]])
+    assert [one.command_id for one in store.log()] == ["1"]
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.parametrize("by", [None, Actor.model_construct(kind="user", id=["u"]), Actor.model_construct(id="u")])
+def test_a_turn_of_nobody_is_not_written(store: Store, by: Any) -> None:
+    """Turns that say the same as one before are not read back again; what is no actor says the same as none."""
+    with pytest.raises(ValueError, match="by"):
+        store.append(append(event=ANY(by=by, content=DIGEST)))
     assert [one.command_id for one in store.log()] == ["1"]
 
 

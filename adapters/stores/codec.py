@@ -19,7 +19,17 @@ from typing import Any, NamedTuple, TypeGuard
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from lastresort.domain.events import EVENTS, UPCASTS, ConversationStarted, EventBase, RecordedEvent, Unreadable, Upcast
+from lastresort.domain.events import (
+    EVENTS,
+    UPCASTS,
+    AssistantTurnTaken,
+    ConversationStarted,
+    EventBase,
+    RecordedEvent,
+    Unreadable,
+    Upcast,
+    UserTurnTaken,
+)
 from lastresort.domain.values import with_field
 
 _PREFIX = "sha256:"
@@ -47,6 +57,7 @@ _BEGINNING = re.compile(
 _ID_LENGTH = 128
 _ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_WHOLE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TOLD = 10  # problems of one line that are named: mending those shows the rest
 _UNKNOWN = "a field that is not known"
@@ -86,6 +97,7 @@ class Encoding:
             (kind, event.schema_version): event.__pydantic_validator__.validate_json for kind, event in events.items()
         }
         self._readable: set[tuple[str, bytes]] = set()  # by kind and state, what was written and can be read
+        self._turns: dict[tuple[Any, ...] | None, bytes] = {}  # states of turns that were written, by all that they say
         self._known: dict[tuple[str, int | None, str | None, bytes], Any] = {}  # events by what their rows say of them
         self._seen: set[tuple[str, int | None, str | None, bytes]] = set()  # what came by once
         self._beginnings: dict[tuple[int | None, tuple[bytes, ...]], Any] = {}  # by all but the names in them
@@ -97,7 +109,7 @@ class Encoding:
             ValueError: that is no digest.
         """
         content = getattr(event, "content", None)
-        if content is not None and not (type(content) is str and _DIGEST.fullmatch(content)):
+        if content is not None and not _is_digest(content):
             raise ValueError("content is not a digest: sha256: and 64 hexadecimal digits in lower case")
         state: bytes = event.__pydantic_serializer__.to_json(event)
         if content is None:
@@ -111,6 +123,12 @@ class Encoding:
         Raises:
             ValueError: it could not be read again: it was made by a way round its type's checks.
         """
+        try:
+            state = self._turns.get(said := _said(event))
+        except (AttributeError, TypeError):
+            state = said = None  # made by such a way; it is told below
+        if state is not None and _is_digest(content := event.content):  # type: ignore[attr-defined]
+            return state, bytes.fromhex(content[len(_PREFIX) :])
         state, digest = row = self.state(event)
         if (key := (event.kind, state)) not in self._readable:
             read = self._readers.get((event.kind, event.schema_version))
@@ -121,6 +139,10 @@ class Encoding:
                 if len(self._readable) >= _KNOWN:
                     self._readable.clear()
                 self._readable.add(key)
+        if said is not None and len(state) <= _SHORT:
+            if len(self._turns) >= _KNOWN:
+                self._turns.clear()
+            self._turns[said] = state
         return row
 
     def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[RecordedEvent | Unreadable]:
@@ -245,6 +267,20 @@ class Encoding:
         return json.dumps(fields).encode()
 
 
+def _said(event: EventBase) -> tuple[Any, ...] | None:
+    """Return all that a turn says beside the digest of its words; None if it is no turn, or one that counts tokens."""
+    kind = type(event)
+    if kind is UserTurnTaken:
+        return kind, event.by.kind, event.by.id
+    if kind is AssistantTurnTaken and event.usage is None:  # type: ignore[attr-defined]
+        return kind, event.by.kind, event.by.id, event.model, event.stop_reason  # type: ignore[attr-defined]
+    return None
+
+
+def _is_digest(content: object) -> bool:
+    return type(content) is str and _DIGEST.fullmatch(content) is not None
+
+
 class _NoUpcast(Exception):
     """The state is not of an earlier version; it is just wrong, and this says how."""
 
@@ -329,6 +365,8 @@ def _wrong(event: type[EventBase], row: StoredEvent) -> str:
 
 def packed(recorded_at: str) -> int | str:
     """Return a time as microseconds since 1970 in UTC, which takes a quarter of the room, if that loses nothing."""
+    if type(recorded_at) is str and (known := _as_written(recorded_at)) is not None:
+        return known
     try:
         microseconds = (datetime.fromisoformat(recorded_at) - _EPOCH) // _MICROSECOND
     except (ValueError, TypeError):
@@ -345,6 +383,28 @@ def unpacked(microseconds: int) -> str | None:
     # The digits have the fraction in them: to divide and to fill up takes half as long again.
     fraction = str(microseconds)[-6:] if microseconds >= _SECOND else f"{microseconds % _SECOND:06}"
     return f"{_day(days)}{_MINUTES[minute]}{_SECONDS[second]}{fraction}+00:00"
+
+
+def _as_written(recorded_at: str) -> int | None:
+    """Return what `packed` makes of a time in the form that this program writes; None if it has another form.
+
+    Many turns are recorded in a second, which is looked at once.
+    """
+    fraction = recorded_at[20:26]
+    if recorded_at[19:20] != "." or recorded_at[26:] != "+00:00" or not (fraction.isascii() and fraction.isdecimal()):
+        return None
+    seconds = _since_epoch(recorded_at[:19])
+    return None if seconds is None or len(fraction) != 6 else seconds * _SECOND + int(fraction)
+
+
+@lru_cache(1_000)
+def _since_epoch(second: str) -> int | None:
+    if not _WHOLE.fullmatch(second):
+        return None
+    try:
+        return (datetime.fromisoformat(f"{second}+00:00") - _EPOCH) // timedelta(seconds=1)
+    except ValueError:
+        return None
 
 
 @lru_cache(1_000)
