@@ -2,6 +2,10 @@
 
 A message names the argument and says how long it was, and does not repeat it: it may be a word that was passed by
 mistake, and messages end up in logs.
+
+And who is passed: somebody who was authenticated becomes an actor here. Inside, `by` is taken on trust: the law asks
+what kind of actor it is, and believes it. So a program that lets others in, as a web application or the command line
+does, says what each of them may be, and gets an actor or an error.
 """
 
 import hashlib
@@ -14,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from pydantic import ValidationError
 
 from lastresort.domain.turn_text import messages_in
-from lastresort.domain.values import EDITIONS, Messages
+from lastresort.domain.values import EDITIONS, Actor, ActorKind, Frozen, Id, Messages
 
 Content = str | Sequence[Mapping[str, Any]]
 """What somebody said: text, or content blocks, `{"type": ...}`, as an API of a model has them."""
@@ -320,3 +324,36 @@ def checked(make: Callable[P, T], *args: P.args, **fields: P.kwargs) -> T:
         case _:
             need = first["msg"].removeprefix("Value error, ").replace("Input should be", "needs to be")
     raise ValueError(f"{argument}: {need}" if argument else need)
+
+
+# --- who may act as what ----------------------------------------------------------------------------------------------
+
+
+class NotAllowed(PermissionError):
+    """A principal may not act as the kind of actor that was asked for."""
+
+
+class Principal(Frozen):
+    """Somebody who was authenticated outside, and the kinds of actor that they may be.
+
+    Attributes:
+        id: a pseudonym, which stands in the log for ever.
+        may: the kinds. A kind is authority: `operator` may clear a risk, decide an appeal and change the policy.
+    """
+
+    id: Id
+    may: frozenset[ActorKind]
+
+
+def as_actor(principal: Principal, kind: ActorKind) -> Actor:
+    """Return the actor of a kind that a principal is.
+
+        chat.clear_risk(risk, by=as_actor(principal, ActorKind.OPERATOR))
+
+    Raises:
+        NotAllowed: the principal may not be one. It names what is lacking.
+    """
+    if kind not in principal.may:
+        may = ", ".join(sorted(principal.may)) or "nothing"
+        raise NotAllowed(f"principal {principal.id} may not act as {kind.value}, but as: {may}")
+    return Actor(kind=kind, id=principal.id)

@@ -6,8 +6,6 @@ given only on a fresh one. Nothing but the log is trusted.
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC
-from functools import reduce
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -44,10 +42,11 @@ from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
 from .arguments import checked, derived_id
 from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch
-from .ports import Append, CommandRecorded, Locked, NewEvent, Place, Ports, SealedWords, VersionConflict
+from .ports import CommandRecorded, Locked, Ports, SealedWords, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
 from .words import Annotator, Words
+from .writing import Writing
 
 _ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
@@ -79,6 +78,7 @@ class Service:
         self.reading = Reading(ports, hot)
         self.annotator = Annotator(ports)
         self.words = Words(ports, self.reading, self.annotator)
+        self._writing = Writing(ports, self.reading.hot)
         self._attempts = attempts
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Service:
             raise ValueError(str(decision))
         stopwatch = Stopwatch(self.ports, command)
         try:
-            stopwatch.committed(self._append(command, {root: nothing}, {root: decision.events}))
+            stopwatch.committed(self._writing.append(command, {root: nothing}, {root: decision.events}))
         except (CommandRecorded, VersionConflict):
             earlier = self._earlier_outcome(command, root, root)
             if earlier is None:
@@ -137,11 +137,17 @@ class Service:
         """
         if isinstance(command, _HALVES):
             raise ValueError(f"{type(command).__name__} is one half of a fork; use `fork`")
-        self.words.check(command, words)
+        conflicts = 0
         if correlation_id is not None:
             _ID.validate_python(correlation_id)
-
-        outcome = self._carried_out(branch, command, words, correlation_id)
+        else:
+            try:
+                if (taken := self._writing.plain_turn(branch, command, words)) is not None:
+                    return taken
+            except VersionConflict:
+                conflicts = 1
+        self.words.check(command, words)
+        outcome = self._carried_out(branch, command, words, correlation_id, conflicts)
         if isinstance(command, EraseContents) and isinstance(outcome, Receipt):
             tree, events = outcome.state.conversation, [one.event for one in outcome.events]
             self.annotator.drop_shown(tree, lambda: self.words.places_of(events, tree, self.reading.tree(branch)))
@@ -150,7 +156,7 @@ class Service:
         return outcome
 
     def _carried_out(
-        self, branch: str, command: Command, words: str | None = None, correlation_id: str | None = None
+        self, branch: str, command: Command, words: str | None, correlation_id: str | None, conflicts: int
     ) -> Receipt | Refused:
         def attempt(fresh: bool) -> Receipt | Refusal:
             state = self.reading.state(branch, fresh=fresh)
@@ -163,7 +169,9 @@ class Service:
                 return Refusal(decision, state)
             shared = tuple(event for event in decision.events if isinstance(event, _OF_THE_TREE))
             if not shared:
-                return self._append(meant, {branch: state}, {branch: decision.events}, sealed, (), correlation_id)
+                return self._writing.append(
+                    meant, {branch: state}, {branch: decision.events}, sealed, (), correlation_id
+                )
             # What is to be erased may have been said on a branch that others opened. The rest conflicts, if they did.
             tree = self.reading.tree(branch, fresh=fresh or isinstance(command, EraseContents))
             erased = self.words.places_of(shared, state.conversation, tree)
@@ -172,9 +180,9 @@ class Service:
             broken, after = judged_on(before, written)
             if broken:
                 return Refusal(Refused(decision.events[0].kind, broken), state)
-            return self._append(meant, before, written, sealed, erased, correlation_id, after)
+            return self._writing.append(meant, before, written, sealed, erased, correlation_id, after)
 
-        return self._until_decided(branch, command, attempt, words, correlation_id)
+        return self._until_decided(branch, command, attempt, words, correlation_id, conflicts)
 
     def foresee(
         self, branch: str, command: AttemptRedirection | GiveWarning, coming: AssistantTurnTaken
@@ -265,7 +273,7 @@ class Service:
             if fresh and child is not None and self.ports.store.read(parent.conversation, child, limit=1):
                 raise ValueError(f"branch {child} exists; choose another id")
             written = {branch: noted, opened: events}
-            receipt = self._append(command, {branch: parent, opened: at_fork}, written, sealed)
+            receipt = self._writing.append(command, {branch: parent, opened: at_fork}, written, sealed)
             self.reading.hot.keep(opened, evolve(at_fork, events[0]))  # where its first turn may be edited next
             return receipt
 
@@ -306,7 +314,7 @@ class Service:
             if spoken_before is not None and self.reading.last_turn(tree, before) >= spoken_before:
                 raise SpokenSince(tree)
             keys = self.ports.vault.retire(tree)
-            receipt = self._append(command, before, written, after=after)
+            receipt = self._writing.append(command, before, written, after=after)
             retired = keys  # only now: if another delivery was first, words may be sealed under these since
             return receipt
 
@@ -345,10 +353,14 @@ class Service:
         attempt: Callable[[bool], Receipt | Refusal],
         words: str | None = None,
         correlation_id: str | None = None,
+        conflicts: int = 0,
     ) -> Receipt | Refused:
         """Decide again while others write first; refuse only what was not done before, and on what the log says now."""
-        conflicts, locked, fresh, tree = 0, 0, False, self.reading.tree_of(branch)
+        locked, fresh, tree = 0, conflicts > 0, self.reading.tree_of(branch)
         stopwatch = Stopwatch(self.ports, command)
+        if conflicts:  # on the short way
+            stopwatch.contended(conflicts)
+            self.ports.pause(conflicts)
         hold = isinstance(command, RaiseRisk | AssessTurn)  # which has to win on every branch at once, and always
         attempts = self._attempts * (_FOR_A_HOLD if hold else 1)
         while conflicts < attempts:
@@ -382,7 +394,7 @@ class Service:
     def _leave_trace(self, command: Command, branch: str, refusal: Refusal, correlation_id: str | None) -> None:
         if refusal.refused.trace:
             written: dict[str, tuple[Event, ...]] = {branch: refusal.refused.trace}
-            self._append(command, {branch: refusal.state}, written, correlation_id=correlation_id)
+            self._writing.append(command, {branch: refusal.state}, written, correlation_id=correlation_id)
         else:
             self.ports.store.barrier()  # it is refused for what others wrote, an ending say
 
@@ -405,39 +417,3 @@ class Service:
         found = outcome or Receipt(events, self.reading.state(first.branch))
         self.ports.store.barrier()  # nobody may have been told yet that it was written
         return found
-
-    def _append(
-        self,
-        command: Command,
-        before: dict[str, Conversation],
-        written: dict[str, tuple[Event, ...]],
-        sealed: SealedWords | None = None,
-        erased: tuple[Place, ...] = (),
-        correlation_id: str | None = None,
-        after: dict[str, Conversation] | None = None,
-    ) -> Receipt:
-        """Append the events of each branch after the state it was decided in, and keep the states `after` hot."""
-        placed: list[NewEvent] = []
-        after = after or {branch: reduce(evolve, events, before[branch]) for branch, events in written.items()}
-        kept = self.ports.snapshots
-        for branch, events in written.items():
-            version = before[branch].version
-            for event in events:
-                version += 1
-                said = sealed is not None and getattr(event, "content", None) == sealed.digest
-                placed.append(NewEvent(branch, version, event, sealed.data if sealed and said else None))
-            if kept and kept.every and version // kept.every != before[branch].version // kept.every:
-                placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, after[branch], command.id))
-        recorded = self.ports.store.append(
-            Append(
-                tree=next(iter(after.values())).conversation,
-                command_id=command.id,
-                correlation_id=correlation_id or command.id,
-                recorded_at=self.ports.clock().astimezone(UTC).isoformat(timespec="microseconds"),
-                events=tuple(placed),
-                erased=erased,
-            )
-        )
-        for branch, state in after.items():
-            self.reading.hot.put(branch, state)
-        return Receipt(recorded, after[placed[0].branch])

@@ -3,7 +3,7 @@
 A refusal is a value, not an exception. It names every rule that stands in the way, and what each lacks.
 """
 
-from typing import NamedTuple, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from pydantic import TypeAdapter
 
@@ -152,20 +152,8 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
     """Return the events that would carry out `command`, lawful or not. Never empty."""
     by = command.by
     match command:
-        case TakeUserTurn():
-            return (_USER_TURN.validate_python({"by": by, "content": command.content}),)
-        case TakeAssistantTurn():
-            return (
-                _ASSISTANT_TURN.validate_python(
-                    {
-                        "by": by,
-                        "content": command.content,
-                        "model": command.model,
-                        "stop_reason": command.stop_reason,
-                        "usage": command.usage,
-                    }
-                ),
-            )
+        case TakeUserTurn() | TakeAssistantTurn():
+            return (turn_taken(command, command.content),)
         case AssessTurn():
             return _assessment(command, state)
         case AttemptRedirection():
@@ -213,6 +201,18 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
         case EraseContents():
             return _erasures(command)
     assert_never(command)
+
+
+def turn_taken(command: TakeUserTurn | TakeAssistantTurn, content: str) -> UserTurnTaken | AssistantTurnTaken:
+    """Return the event that would carry out a turn whose words have the digest `content`."""
+    said: dict[str, Any] = {"by": command.by, "content": content}
+    event: UserTurnTaken | AssistantTurnTaken
+    if isinstance(command, TakeUserTurn):
+        event = _USER_TURN.validate_python(said)
+    else:
+        said |= {"model": command.model, "stop_reason": command.stop_reason, "usage": command.usage}
+        event = _ASSISTANT_TURN.validate_python(said)
+    return event
 
 
 def _assessment(command: AssessTurn, state: Conversation) -> tuple[Event, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lastresort.adapters.asyncio import AsyncChat, AsyncConversations, open_async_conversations
     from lastresort.adapters.opening import open_conversations
     from lastresort.application.accounts import AccountErasure, AccountHold, ExportedConversation, Retention
-    from lastresort.application.authority import NotAllowed, Principal, as_actor
+    from lastresort.application.arguments import NotAllowed, Principal, as_actor
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
     from lastresort.application.directory import ConversationRow, DirectoryPage, HoldPage, HoldRow, Metadata
@@ -61,7 +61,7 @@ _HOMES = {
     "adapters.asyncio": ("AsyncChat", "AsyncConversations", "open_async_conversations"),
     "adapters.opening": ("open_conversations",),
     "application.accounts": ("AccountErasure", "AccountHold", "ExportedConversation", "Retention"),
-    "application.authority": ("NotAllowed", "Principal", "as_actor"),
+    "application.arguments": ("NotAllowed", "Principal", "as_actor"),
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),
     "application.directory": ("ConversationRow", "DirectoryPage", "HoldPage", "HoldRow", "Metadata"),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
-from lastresort.domain.commands import Command
+from lastresort.domain.commands import Command, TakeAssistantTurn, TakeUserTurn
 from lastresort.domain.decider import Refused, decide, propose
 from lastresort.domain.events import (
     BranchOpened,
@@ -35,6 +35,7 @@ from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Ground, Mode, Verdict
 
 from . import oracle
+from .both_ways import check_both_ways
 from .narrow import present
 from .oracle import History
 from .vocabulary import DATED, MODEL
@@ -378,6 +379,8 @@ class Search:
     def _taken(
         self, command: Command, state: Conversation, past: History
     ) -> tuple[frozenset[str], tuple[Conversation, History] | None]:
+        if isinstance(command, TakeUserTurn | TakeAssistantTurn) and state.begun:
+            check_both_ways(command, state)
         decision = decide(command, state)
         if isinstance(decision, Refused):
             check(past, state, propose(command, state), frozenset(decision.rules))

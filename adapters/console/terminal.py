@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lastresort.adapters.importers.inputs import BadInput, load_policy
 from lastresort.adapters.turns.replies import SUPPORT
-from lastresort.application.authority import Principal, as_actor
+from lastresort.application.arguments import Principal, as_actor
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, Receipt, UnknownBranch

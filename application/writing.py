@@ -1,0 +1,118 @@
+"""The write side: one append for all that a command does, on however many branches of its tree.
+
+And the short way of a turn: nearly all that is ever recorded is a turn on a branch that nobody else writes to just now.
+It asks the same rules of the same event as the long way, and appends the same. What is not plain it leaves to the long
+way: a state that is not in memory, or of which a snapshot is due; a turn that the law refuses; words that may be too
+long. Which way a turn took cannot be told from the log.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC
+from functools import reduce
+
+from lastresort.domain.commands import Command, TakeAssistantTurn, TakeUserTurn
+from lastresort.domain.decider import turn_taken
+from lastresort.domain.events import AssistantTurnTaken, Event, UserTurnTaken
+from lastresort.domain.law import broken_by
+from lastresort.domain.state import Conversation, evolve
+
+from .hot_states import HotStates
+from .outcomes import Receipt, Stopwatch
+from .ports import Append, CommandRecorded, NewEvent, Place, Ports, SealedWords
+from .words import role_of
+
+_KINDS = {TakeUserTurn: UserTurnTaken.kind, TakeAssistantTurn: AssistantTurnTaken.kind}
+_MOST_BYTES = 4  # of a character
+
+
+class Writing:
+    """Appends to a store, and keeps the states that follow hot. Threads may share it."""
+
+    def __init__(self, ports: Ports, hot: HotStates) -> None:
+        self._ports = ports
+        self._hot = hot
+
+    def append(
+        self,
+        command: Command,
+        before: Mapping[str, Conversation],
+        written: Mapping[str, tuple[Event, ...]],
+        sealed: SealedWords | None = None,
+        erased: tuple[Place, ...] = (),
+        correlation_id: str | None = None,
+        after: Mapping[str, Conversation] | None = None,
+    ) -> Receipt:
+        """Append the events of branches of a tree after the states that they were decided in.
+
+        Args:
+            command: what is carried out.
+            before: the states, by branch.
+            written: the events, by branch; of the command's own branch first.
+            sealed: the words that one of them stands for.
+            erased: the turns whose words are erased.
+            correlation_id: the wider act that the command belongs to, if there is one.
+            after: the states after these events, where they are known.
+
+        Raises:
+            VersionConflict, CommandRecorded, Locked: as `EventStore.append`.
+        """
+        placed: list[NewEvent] = []
+        after = after or {branch: reduce(evolve, events, before[branch]) for branch, events in written.items()}
+        kept = self._ports.snapshots
+        for branch, events in written.items():
+            version = before[branch].version
+            for event in events:
+                version += 1
+                said = sealed is not None and getattr(event, "content", None) == sealed.digest
+                placed.append(NewEvent(branch, version, event, sealed.data if sealed and said else None))
+            if kept and kept.every and version // kept.every != before[branch].version // kept.every:
+                placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, after[branch], command.id))
+        recorded = self._ports.store.append(
+            Append(
+                tree=next(iter(after.values())).conversation,
+                command_id=command.id,
+                correlation_id=correlation_id or command.id,
+                recorded_at=self._now(),
+                events=tuple(placed),
+                erased=erased,
+            )
+        )
+        for branch, state in after.items():
+            self._hot.put(branch, state)
+        return Receipt(recorded, after[placed[0].branch])
+
+    def plain_turn(self, branch: str, command: Command, words: str | None) -> Receipt | None:
+        """Record a turn the short way; or return None, and have recorded nothing.
+
+        Raises:
+            VersionConflict, Locked: as `EventStore.append`.
+        """
+        if not isinstance(command, TakeUserTurn | TakeAssistantTurn) or not isinstance(words, str):
+            return None
+        kind = _KINDS.get(type(command))
+        ports, state = self._ports, self._hot.get(branch)
+        if kind is None or state is None or len(words) * _MOST_BYTES > ports.max_words:
+            return None
+        version = state.version + 1
+        if ports.snapshots is not None and ports.snapshots.every and version % ports.snapshots.every == 0:
+            return None
+        stopwatch = None if ports.observer is None else Stopwatch(ports, command)
+        sealed = ports.vault.seal(state.conversation, branch, version, words, role_of(kind, command.by))
+        event = turn_taken(command, sealed.digest)
+        if broken_by(state, event):
+            return None
+        after = evolve(state, event)
+        new = (NewEvent(branch, version, event, sealed.data),)
+        try:
+            recorded = ports.store.append(Append(state.conversation, command.id, command.id, self._now(), new))
+        except CommandRecorded:
+            return None
+        self._hot.put(branch, after)
+        receipt = Receipt(recorded, after)
+        if stopwatch is not None:
+            stopwatch.committed(receipt)
+        return receipt
+
+    def _now(self) -> str:
+        time = self._ports.clock()
+        return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")
