@@ -18,6 +18,7 @@ from .stores import DURABLE_STORES, OPERATOR, STORES, USER, new_url
 NOW = "2026-01-31T12:00:00.000000+00:00"
 DIGEST = "sha256:" + "ab" * 32
 ANY: Any = UserTurnTaken.model_construct
+NOBODY: Any = Actor.model_construct
 
 
 def append(
@@ -126,7 +127,7 @@ def test_what_could_not_be_read_again_is_not_written(store: Store, name: str) ->
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-@pytest.mark.parametrize("by", [None, Actor.model_construct(kind="user", id=["u"]), Actor.model_construct(id="u")])
+@pytest.mark.parametrize("by", [None, NOBODY(kind="user", id=["u"]), NOBODY(id="u")])
 def test_a_turn_of_nobody_is_not_written(store: Store, by: Any) -> None:
     """Turns that say the same as one before are not read back again; what is no actor says the same as none."""
     with pytest.raises(ValueError, match="by"):
