@@ -72,6 +72,7 @@ def canonical(state: Conversation, cap: int, onward: bool = False) -> tuple[Any,
         state.policy.name,
         state.model,
         state.fork,
+        _canonical_withheld(state),
         _of_the_second_edition(state, cap) if onward or state.law > 1 else None,
         frozenset((hold.hold, hold.reason, hold.until) for hold in state.holds),
         state.mode,
@@ -97,7 +98,6 @@ def _of_the_second_edition(state: Conversation, cap: int) -> tuple[Any, ...]:
             min(episode.relapses, MOST_RELAPSES),
             frozenset((w.category, w.user) for w in episode.warnings),
         ),
-        _canonical_withheld(state),
     )
 
 
@@ -200,8 +200,14 @@ def agree(decided: frozenset[str], foretold: frozenset[str]) -> bool:
     return decided == foretold
 
 
+LOOKS: list[Callable[[Conversation, Sequence[Event]], None]] = []
+"""What else looks at each decision: the model of the proof is compared on the way, see `unbounded/comparison.py`."""
+
+
 def check(past: History, state: Conversation, events: tuple[Event, ...], refused: frozenset[str]) -> None:
     """Check what `decide` made of `events` against the oracle, and the properties that need no oracle."""
+    for look in LOOKS:
+        look(state, events)
     foretold = forbidden(past, events)
     if not agree(refused, foretold):
         raise unsound(f"decide: {sorted(refused) or 'accepted'}, oracle: {sorted(foretold) or 'lawful'}", past, *events)

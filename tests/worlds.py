@@ -3,7 +3,8 @@
 `test_every_state.py` has the worlds of the first edition of the law, `test_every_state_2.py` those of the second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from lastresort.domain import commands as ask
@@ -26,9 +27,11 @@ from lastresort.domain.values import (
 )
 
 from .oracle import History
-from .search import Acts, Search, Seen, Turns, turns_of
+from .search import LOOKS, MOST_RELAPSES, Acts, Search, Seen, Turns, canonical, turns_of
 from .tree_search import Fork, TreeActs, TreeSearch
-from .vocabulary import ASSESSOR, MODEL, NAMED_ASSESSOR, OPERATOR, USER, WORDS
+from .unbounded.comparison import Comparison
+from .unbounded.translation import Lexicon
+from .vocabulary import ANOTHER_MODEL, ASSESSOR, DATED, MODEL, NAMED_ASSESSOR, OPERATOR, OTHER_USER, SYSTEM, USER, WORDS
 
 # --- Policies -------------------------------------------------------------------------------------------------------
 
@@ -232,11 +235,34 @@ def _check_pins(name: str, seen: Seen, pinned: World | Race, say: Callable[[str]
     assert (seen.states, seen.transitions) == (pinned.states, pinned.transitions)
 
 
+# All names that the acts of the searches have.
+CATEGORIES = ("abuse", "threats", "slander", "trolling", "spam")
+ACTORS = (
+    USER, OTHER_USER, MODEL, ANOTHER_MODEL, DATED, INELIGIBLE, ASSESSOR, NAMED_ASSESSOR, OPERATOR, SYSTEM,
+)  # fmt: skip
+
+
+@contextmanager
+def compared(cap: int, onward: bool, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the model of the proof against what a search does meanwhile."""
+    lexicon = Lexicon(CATEGORIES, risks=("risk",), holds=("case", "other"), actors=ACTORS)
+    comparison = Comparison(lexicon, lambda state: canonical(state, cap, onward), cap, MOST_RELAPSES, onward)
+    LOOKS.append(comparison.look)
+    try:
+        yield
+    finally:
+        LOOKS.remove(comparison.look)
+    comparison.done()
+    say(str(comparison))
+
+
 def search_branch(name: str, world: World, say: Callable[[str], None]) -> None:
     """Search a world of one branch, and hold what came of it against what is pinned."""
-    _check_pins(name, Search(world.acts, world.cap, world.onward).run(*history_of(world.begins)), world, say)
+    with compared(world.cap, world.onward, say):
+        _check_pins(name, Search(world.acts, world.cap, world.onward).run(*history_of(world.begins)), world, say)
 
 
 def search_tree(name: str, race: Race, say: Callable[[str], None]) -> None:
     """Search a world of several branches in which two act at once, and hold what came of it against what is pinned."""
-    _check_pins(name, TreeSearch((race.one, race.other), race.cap).run(*history_of(race.prelude)), race, say)
+    with compared(race.cap, False, say):
+        _check_pins(name, TreeSearch((race.one, race.other), race.cap).run(*history_of(race.prelude)), race, say)
