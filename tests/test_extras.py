@@ -14,7 +14,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NEEDS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
 
 
-DEVELOPERS = {"audit", "bench", "dev", "examples", "fuzz", "mutants"}
+DEVELOPERS = {"audit", "bench", "dev", "examples", "fuzz", "mutants", "proof"}
 
 
 def bare(need: str) -> str:
