@@ -9,21 +9,21 @@ from .algebra import Term, both, made_like
 from .fold import blank
 from .words import Event, Policy, State
 
-TWO = 2
-"""Categories, risks, legal holds and actors that there are: the one that an event is about, and another."""
+OF_EACH = 3
+"""How many categories, risks, legal holds and actors there are: the one that an event is about, and two others."""
 
 _NUMBERS = w.Numbers(2, 1, 1, 2, 0, 0)
-_OFF = (False,) * TWO
+_OFF = (False,) * OF_EACH
 _BITS = (False,) * 4
-A_POLICY = Policy(0, _NUMBERS, _OFF, (0,) * TWO, False, (False,) * 5, _BITS, _BITS, _BITS, False, False)
-_RISKS = ((False, False),) * TWO
+A_POLICY = Policy(0, _NUMBERS, _OFF, (0,) * OF_EACH, False, (False,) * 5, _BITS, _BITS, _BITS, False, False)
+_RISKS = ((False, False),) * OF_EACH
 _LIKE = State(
-    0, w.no_unit(TWO), 0, w.no_episode(TWO), w.no_wishes(TWO), _RISKS, -1, w.NOT_ENDED, False, A_POLICY, 0, False,
-    w.Fork(False, 0, _RISKS, _OFF, False), 1, False, _OFF,
+    0, w.no_unit(OF_EACH), 0, w.no_episode(OF_EACH), w.no_wishes(OF_EACH), _RISKS, -1, w.NOT_ENDED, False, A_POLICY,
+    0, False, w.Fork(False, 0, _RISKS, _OFF, False), 1, False, _OFF,
 )  # fmt: skip
 BLANK = blank(_LIKE)
 """The state before anything."""
-_AN_EVENT = Event("", w.NOBODY, A_POLICY, w.nothing_said(TWO), risks=_RISKS, holds=_OFF)
+_AN_EVENT = Event("", w.NOBODY, A_POLICY, w.nothing_said(OF_EACH), risks=_RISKS, holds=_OFF)
 
 
 def unknown(name: str, like: Any) -> Any:

@@ -2,8 +2,8 @@
 
 As in the domain, with these differences. What is optional is always there: 0 stands for no version and for nobody, and
 numbers that ask for 0 failed redirections are no numbers. A tuple has one place for each category, risk, legal hold or
-actor there is; the solver is given two of each, the one that an event is about and another, and the comparison as many
-as a search has. What one kind of event says stands in `Event`, which has room for all.
+actor there is; the solver is given three of each, the one that an event is about and two others, and the comparison as
+many as a search has. What one kind of event says stands in `Event`, which has room for all.
 
 What judges make of a unit by what each of them says is not modelled: it is given (`Said`), and the proof holds whatever
 it is, within what `pacts.py` says. The comparison takes it from the unit and the verdict alone.
