@@ -56,7 +56,8 @@ class Share(Frozen):
     """So many accounts of so many, with intervals of 95 %, and how that compares with the base.
 
     `apart`: whether the interval of the difference leaves out zero. `detectable`: the smallest difference that samples
-    of this size would show four times of five. Null where there is nothing to say; of the base itself the last four.
+    of this size would show four times out of five. Null where there is nothing to say; of the base itself the last
+    four.
     """
 
     count: int
@@ -339,7 +340,7 @@ def _report(fold: _Fold, name: str, weights: Mapping[str, int] | None, base: str
 
     weighed = dict.fromkeys(begun, 1) if weights is None else {whole(arm): weight for arm, weight in weights.items()}
     if strange := sorted(set(begun) - set(weighed)):
-        raise ValueError(f"arm {strange[0]} has no weight, and conversations")
+        raise ValueError(f"arm {strange[0]} has conversations, and was given no weight; name every arm")
     arms = list(weighed)
     if base is not None:
         if whole(base) not in weighed:

@@ -64,7 +64,7 @@ def difference_interval(count: int, of: int, base_count: int, base_of: int) -> I
 
 
 def detectable_difference(count: int, of: int, base_count: int, base_of: int) -> float | None:
-    """Return the smallest difference of two shares that samples of this size would show four times of five.
+    """Return the smallest difference of two shares that samples of this size would show four times out of five.
 
     By the normal approximation around the share of both together, with two more of each kind, so that a share of 0 is
     not taken to be known without error.

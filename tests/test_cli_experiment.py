@@ -45,7 +45,7 @@ def test_a_report_for_people(run: Run, url: str) -> None:
     assert "control  8 of 8  100.0%  67.6% to 100.0%" in told
     assert "    patient: -100.0 points (-100.0 to -54.1): they differ" in told
     assert "    patient: +0.0 points (-32.4 to +32.4): not told apart;" in told
-    assert "  patient  of none" in told
+    assert "  patient  nobody to count" in told
     assert "The split is not as intended" not in told
     assert max(map(len, told.splitlines())) <= 80
 
@@ -99,7 +99,7 @@ def test_many_arms(run: Run, url: str) -> None:
         (["--weights", "control"], "write ARM=N,ARM=N"),
         (["--weights", "control=0"], "write ARM=N,ARM=N"),
         (["--weights", "control=" + 5000 * "9"], "write ARM=N,ARM=N"),
-        (["--weights", "control=1"], "arm patience:patient has no weight"),
+        (["--weights", "control=1"], "arm patience:patient has conversations, and was given no weight; name every arm"),
     ],
 )
 def test_what_cannot_be_compared(run: Run, url: str, options: list[str], why: str) -> None:

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import Result
 
@@ -180,7 +181,15 @@ def test_exit_statuses_are_said_where_people_look(run: Callable[..., Result]) ->
     assert json.loads(run("why", "t-1", "--store", "sqlite:///new.db", "--json", status=1).stdout)["last_resort"]
 
 
-@pytest.mark.parametrize("command", ["show", "tree", "views", "why"])
+BY_OPTION = sorted(
+    name
+    for name, command in main.commands.items()
+    if any("--store" in one.opts for one in command.params)
+    and not any("URL" in (one.metavar or "") for one in command.params if isinstance(one, click.Argument))
+)
+
+
+@pytest.mark.parametrize("command", BY_OPTION)
 def test_a_store_that_stands_where_a_branch_should_is_named(run: Callable[..., Result], command: str) -> None:
     """As other commands take it there."""
     told = run(command, "sqlite:///log.db", "c", status=2).output

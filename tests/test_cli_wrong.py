@@ -20,10 +20,19 @@ __all__ = ["run", "url"]
     [
         (["views", "--store", "sqlite:///nowhere.db"], "no store at nowhere.db; `simulate` or `chat` creates one"),
         (["views", "--store", "here"], "not the URL of a store: here; use memory:, sqlite:///FILE or postgresql://"),
-        (["tree", "nobody", "--store", "URL"], "no branch of this id (length 6) in the store"),
-        (["show", "nobody", "--store", "URL"], "no branch of this id (length 6) in the store"),
-        (["why", "nobody", "--store", "URL"], "no branch of this id (length 6) in the store"),
-        (["chat", "--offline", "--branch", "nobody", "--store", "URL"], "no branch of this id (length 6) in the store"),
+        (
+            ["tree", "nobody", "--store", "URL"],
+            "no branch of this id (length 6) in the store; `lastresort views` lists",
+        ),
+        (
+            ["show", "nobody", "--store", "URL"],
+            "no branch of this id (length 6) in the store; `lastresort views` lists",
+        ),
+        (["why", "nobody", "--store", "URL"], "no branch of this id (length 6) in the store; `lastresort views` lists"),
+        (
+            ["chat", "--offline", "--branch", "nobody", "--store", "URL"],
+            "no branch of this id (length 6) in the store; `lastresort views` lists",
+        ),
         (["chat", "--offline", "--conversation", "c", "--store", "URL"], "conversation c exists; choose another id"),
         (["chat", "--offline", "--policy", "none", "--store", "URL"], "no policy none: neither a profile (default, "),
         (["audit", "nowhere.jsonl"], "nowhere.jsonl: cannot be read: No such file or directory"),

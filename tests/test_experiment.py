@@ -254,7 +254,9 @@ def test_which_arm_the_others_are_compared_with(chats: Conversations) -> None:
     assert report(chats, weights={"patient": 2, "control": 1}, base="control").arms[0].arm == CONTROL
     with pytest.raises(ValueError, match="arm nobody is none of the experiment"):
         report(chats, base="nobody")
-    with pytest.raises(ValueError, match="arm patience:patient has no weight"):
+    with pytest.raises(
+        ValueError, match="arm patience:patient has conversations, and was given no weight; name every arm"
+    ):
         report(chats, weights={CONTROL: 1})
 
 

@@ -56,8 +56,11 @@ STATUS = (
 )
 CLAUDE = "claude-opus-5-5"
 
-_BY_OPTION = {"show", "tree", "views", "why"}
-"""The commands whose first argument is something else than a store."""
+_BY_OPTION = {
+    *("chat", "erase-account", "export-account", "hold", "holds", "import", "list", "release", "restore", "retain"),
+    *("show", "simulate", "tree", "views", "why"),
+}
+"""The commands that take a store by --store alone; what comes first, if anything does, is something else."""
 
 
 class _Group(click.Group):
@@ -97,8 +100,10 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (BadInput, CommandIdReused, Contention, SealBroken, StoreError, UnknownBranch) as error:
+        except (BadInput, CommandIdReused, Contention, SealBroken, StoreError) as error:
             _give_up(str(error), BAD_INPUT)
+        except UnknownBranch as error:
+            _give_up(f"{error}; `lastresort views` lists the branches", BAD_INPUT)
         except KeyboardInterrupt:
             _give_up("interrupted", INTERRUPTED)
         except BrokenPipeError:

@@ -172,7 +172,7 @@ def _show_measure(out: "Console", measure: str, rows: Sequence[tuple[str, ...]],
 
 def _share_cells(one: "Share") -> tuple[str, str, str]:
     if one.share is None or one.interval is None:
-        return "of none", "", ""
+        return "nobody to count", "", ""
     low, high = one.interval
     return f"{one.count:,} of {one.of:,}", f"{one.share:.1%}", f"{low:.1%} to {high:.1%}"
 
@@ -189,7 +189,7 @@ def _share_compared(one: "Share") -> str:
 
 def _median_cells(one: "Median") -> tuple[str, str, str]:
     if one.median is None or one.interval is None:
-        return "of none", "", ""
+        return "nobody to count", "", ""
     low, high = one.interval
     return f"of {one.of:,}", f"{one.median:,}", f"{low:,.0f} to {high:,.0f}"
 
