@@ -38,7 +38,7 @@ STATUS = ("survived", "killed", "crashed")
 LATELY = 30
 """How many of the tests that noticed a mutant are asked first about the next, which may well be of the same line."""
 
-IMPORTED_FIRST = frozenset({"law", "policy"})
+IMPORTED_FIRST = frozenset({"law", "policy", "tuples"})
 """Modules whose functions do their work as others are imported: a mistake in one has to be there by then."""
 
 UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "events", "commands")]
@@ -122,8 +122,8 @@ class Only:
         items[:] = [item for item in items if is_property(item) is self.properties]
 
 
-def run_tests(module: str, code: str) -> str:
-    """Run the tests of the core on a mutant from the beginning, in a process of its own."""
+def run_tests(module: str, code: str, properties: bool) -> str:
+    """Run the tests of the core on a mutant from the beginning, in a process of its own; the properties if asked to."""
 
     def say() -> str:
         keep = () if module == "policy" else UNTOUCHED
@@ -136,8 +136,8 @@ def run_tests(module: str, code: str) -> str:
             importlib.import_module(f"lastresort.domain.{module}")
         except Exception as error:
             return "crashed" if crashes.is_one(error) else "killed"
-        for files, properties in ((own, False), (others, False), (own + others, True)):
-            if files and pytest.main([*OPTIONS, *files], [Only(properties), crashes]) not in PASSED:
+        for files, of_these in ((own, False), (others, False), (own + others if properties else [], True)):
+            if files and pytest.main([*OPTIONS, *files], [Only(of_these), crashes]) not in PASSED:
                 return "crashed" if crashes.seen else "killed"
         return "survived"
 
@@ -184,7 +184,7 @@ class Collected:
         return True
 
     def noticed(self, module: str, code: str) -> str | None:
-        """What the examples say of a mutant, put into the functions as they are. None if nothing, or it cannot be."""
+        """What the examples say of a mutant, put into the functions as they are. None if it cannot be put there."""
         changed = None if module in IMPORTED_FIRST else self.changes(module, code)
         if not changed:
             return None
@@ -208,7 +208,7 @@ class Collected:
         if test := os.read(told, 9):
             self.noticing = [int(test), *(at for at in self.noticing[:LATELY] if at != int(test))]
         os.close(told)
-        return None if said == "survived" else said
+        return said
 
     def changes(self, module: str, code: str) -> list[tuple[FunctionType, CodeType]] | None:
         """The functions that a mutant changes, each with its new code; None if it changes something else."""

@@ -39,7 +39,7 @@ LISTED = ROOT / "docs" / "explanation" / "mutants.md"
 RESULTS = ROOT / ".mutants.jsonl"
 MODULES = (
     "law", "rules_of_conversations", "rules", "episode", "state",
-    "decider", "policy", "models",
+    "decider", "policy", "models", "tuples",
 )  # fmt: skip
 
 LONGEST_LINE = 120
@@ -98,13 +98,14 @@ def mistakes(module: str) -> Iterator[Mistake]:
 
 
 KNOWN: list[Any] = []
-"""In the processes of the pool: what the tests said before, by digest, and the tests themselves."""
+"""In the processes of the pool: what the tests said before, by digest, the tests themselves, and whether the
+properties are run too."""
 
 
 def try_out(mistake: Mistake) -> Outcome | None:
     """Make a mistake, and run the tests, unless they noticed it before. None if it is no mutant, since it does not
     compile, or says the same of every edition."""
-    before, tests = KNOWN
+    before, tests, properties = KNOWN
     source = source_of(mistake.module)
     code = mutate_code(source, get_operator(mistake.operator)(), mistake.occurrence)
     assert code is not None
@@ -118,7 +119,9 @@ def try_out(mistake: Mistake) -> Outcome | None:
         compile(code, mistake.module, "exec")
     except SyntaxError:
         return None
-    said = before.get(digest) or tests.noticed(mistake.module, code) or run_tests(mistake.module, code)
+    said = before.get(digest) or tests.noticed(mistake.module, code)
+    if said is None or (said == "survived" and properties):
+        said = run_tests(mistake.module, code, properties)
     return Outcome(mistake, *_change(source, code), said, digest)
 
 
@@ -185,6 +188,7 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     parser.add_argument("--module", action="append", choices=MODULES, help="this module only; may be repeated")
+    parser.add_argument("--examples", action="store_true", help="leave out the properties, which are slow to pass")
     asked = parser.parse_args()
     modules = asked.module or MODULES
     with tempfile.TemporaryDirectory(prefix="lastresort-mutants-") as folder:
@@ -195,9 +199,10 @@ def main() -> int:
         outcomes, failing = list[Outcome](), list[str]()
 
         def try_them(tests: Collected) -> None:
-            failing.extend(name for name in modules if run_tests(name, source_of(name)) != "survived")
+            properties = not asked.examples
+            failing.extend(name for name in modules if run_tests(name, source_of(name), properties) != "survived")
             if not failing:
-                outcomes.extend(try_all(made, tests, asked.jobs))
+                outcomes.extend(try_all(made, tests, asked.jobs, properties))
 
         gc.freeze()
         own, others = files_of_tests("")
@@ -209,11 +214,12 @@ def main() -> int:
     return show(outcomes, listed())
 
 
-def try_all(made: list[Mistake], tests: Collected, jobs: int) -> Iterator[Outcome]:
+def try_all(made: list[Mistake], tests: Collected, jobs: int, properties: bool) -> Iterator[Outcome]:
     """Try out each mistake, and keep what the tests said of it."""
     before, survived = noticed_before(), 0
+    known = (before, tests, properties)
     forked = multiprocessing.get_context("fork")
-    with RESULTS.open("a", encoding="utf-8") as results, forked.Pool(jobs, KNOWN.extend, [(before, tests)]) as pool:
+    with RESULTS.open("a", encoding="utf-8") as results, forked.Pool(jobs, KNOWN.extend, [known]) as pool:
         for done, outcome in enumerate(pool.imap_unordered(try_out, made), 1):
             if outcome is not None:
                 yield outcome

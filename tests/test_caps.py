@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from lastresort import Conversations, Policy, Refused
 from lastresort.adapters.importers.inputs import BadInput
@@ -26,13 +25,13 @@ from lastresort.domain.events import (
     RecordedEvent,
     Unreadable,
 )
-from lastresort.domain.policy import PolicyError
 from lastresort.domain.values import MOST_EVENT, MOST_POLICY, ErasureCause, HoldReason, LegalHold, OpenRisk, Risk, Usage
 from lastresort.projections import audit
 
 from .cli_kit import run
 from .narrow import must_be
 from .stores import OPERATOR, STORES, abused, chats, done, ended, new_url, opened, redirected, started, store, warned
+from .vocabulary import LARGE, numbered_names
 
 __all__ = ["chats", "run", "store"]
 
@@ -44,19 +43,6 @@ LONGEST = '"' * 128
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest) -> str:
     return new_url(request.param, request)
-
-
-def names(count: int, length: int) -> tuple[str, ...]:
-    return tuple(f"n{number:0{length - 1}}" for number in range(count))
-
-
-LARGE: dict[str, Any] = {
-    "name": "large",
-    "categories": names(100, 64),
-    "eligible_models": names(100, 128),
-    "may_clear_risk": names(100, 128),
-}
-"""The fields of a policy of 33,056 bytes, each of them within its own limit."""
 
 
 def recorded(event: Any, position: Any = 1, **envelope: Any) -> RecordedEvent:
@@ -79,23 +65,6 @@ def began(law: int = 2, **fields: Any) -> RecordedEvent:
 
 
 # --- Policies ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_policy_that_is_too_large_cannot_be_made() -> None:
-    with pytest.raises(ValidationError, match=r"13,101 of the 33,\d+ bytes of this policy's canonical form, which may"):
-        Policy(**LARGE)
-    fits = Policy(**{**LARGE, "may_clear_risk": names(97, 128)})
-    assert fits.size <= MOST_POLICY < fits.size + 131
-    with pytest.raises(ValidationError, match="which may have 32,768"):
-        fits.model_copy(update={"may_clear_risk": names(98, 128)})
-
-
-def test_a_file_of_a_policy_that_is_too_large_is_told_the_line_and_the_key() -> None:
-    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in LARGE.items())
-    with pytest.raises(PolicyError) as error:
-        Policy.from_toml(text, "large.toml")
-    assert str(error.value).startswith("large.toml: line 4: may_clear_risk: 13,101 of the 33,")
-    assert str(error.value).endswith("which may have 32,768; name less there")
 
 
 def test_no_conversation_begins_under_one_that_came_by_a_way_round(chats: Conversations) -> None:
@@ -188,7 +157,7 @@ def test_no_item_of_a_list_takes_more_than_it_is_counted_for(item: Any) -> None:
 
 
 def test_the_largest_policy_fits_into_an_event() -> None:
-    fits = Policy(**{**LARGE, "may_clear_risk": names(97, 128)})
+    fits = Policy(**{**LARGE, "may_clear_risk": numbered_names(97, 128)})
     fields = {**LONGEST_FIELDS, "policy": fits, "policy_hash": fits.hash, "mode": "shadow"}
     for event in (ConversationStarted, PolicyChanged):
         one = event.model_validate({name: fields.get(name, LONGEST) for name in event.model_fields})

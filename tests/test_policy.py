@@ -6,15 +6,16 @@ from typing import Any
 
 import hypothesis
 import pytest
+from pydantic import ValidationError
 
 from lastresort.domain.commands import StartConversation
 from lastresort.domain.events import HopeExhausted
 from lastresort.domain.policy import PROFILES, RECALLED, Numbers, Policy, PolicyError
 from lastresort.domain.rules import ELIGIBLE_MODEL
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Actor, ActorKind, Risk
+from lastresort.domain.values import MOST_POLICY, Actor, ActorKind, Risk
 
-from .vocabulary import USER, policies
+from .vocabulary import LARGE, USER, numbered_names, policies
 
 # --- floors ----------------------------------------------------------------------------------------------------------
 
@@ -110,6 +111,39 @@ def test_a_policy_may_ask_for_as_many_redirections_as_are_recalled() -> None:
 def test_a_policy_is_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Policy.default().min_severity = 1  # type: ignore[misc]
+
+
+# --- size -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_that_is_too_large_cannot_be_made() -> None:
+    with pytest.raises(ValidationError, match=r"13,101 of the 33,\d+ bytes of this policy's canonical form, which may"):
+        Policy(**LARGE)
+    fits = Policy(**{**LARGE, "may_clear_risk": numbered_names(97, 128)})
+    assert fits.size <= MOST_POLICY < fits.size + 131
+    with pytest.raises(ValidationError, match="which may have 32,768"):
+        fits.model_copy(update={"may_clear_risk": numbered_names(98, 128)})
+
+
+def test_a_policy_may_have_32_kib_to_the_last_byte() -> None:
+    fits = Policy(**{**LARGE, "may_clear_risk": numbered_names(97, 128)})
+    longest = fits.name + "0" * (MOST_POLICY - fits.size)
+    assert fits.model_copy(update={"name": longest}).size == MOST_POLICY
+    with pytest.raises(ValidationError, match="of this policy's canonical form"):
+        fits.model_copy(update={"name": longest + "0"})
+
+
+def test_json_is_read_whatever_its_size() -> None:
+    """It is what a log holds, which an audit has to be able to read."""
+    assert Policy.model_validate_json(json.dumps(LARGE)).size > MOST_POLICY
+
+
+def test_a_file_of_a_policy_that_is_too_large_is_told_the_line_and_the_key() -> None:
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in LARGE.items())
+    with pytest.raises(PolicyError) as error:
+        Policy.from_toml(text, "large.toml")
+    assert str(error.value).startswith("large.toml: line 4: may_clear_risk: 13,101 of the 33,")
+    assert str(error.value).endswith("which may have 32,768; name less there")
 
 
 # --- hash ------------------------------------------------------------------------------------------------------------

@@ -64,6 +64,19 @@ _dates = st.none() | st.dates().map(str)
 _tuples_of_versions = st.lists(_versions, max_size=4).map(tuple)
 
 
+def numbered_names(count: int, length: int) -> tuple[str, ...]:
+    return tuple(f"n{number:0{length - 1}}" for number in range(count))
+
+
+LARGE: dict[str, Any] = {
+    "name": "large",
+    "categories": numbered_names(100, 64),
+    "eligible_models": numbered_names(100, 128),
+    "may_clear_risk": numbered_names(100, 128),
+}
+"""The fields of a policy of 33,056 bytes, each of them within its own limit."""
+
+
 def _tuples(of: st.SearchStrategy[Any], **options: Any) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(of, max_size=3, **options).map(tuple)
 
