@@ -62,6 +62,10 @@ AHEAD = (
 """What every mutant needs and none can change: imported once, before the processes part."""
 
 
+Row = tuple[str, str, str]
+"""What a mutant is known by: its module and the change, wherever in the module that stands."""
+
+
 class Mistake(NamedTuple):
     """One mistake to make in one module."""
 
@@ -81,8 +85,7 @@ class Outcome(NamedTuple):
     digest: str
 
     @property
-    def row(self) -> tuple[str, str, str]:
-        """What a mutant is known by: its module and the change, wherever in the module that stands."""
+    def row(self) -> Row:
         return f"{self.mistake.module}.py", self.was, self.now
 
 
@@ -98,14 +101,14 @@ def mistakes(module: str) -> Iterator[Mistake]:
 
 
 KNOWN: list[Any] = []
-"""In the processes of the pool: what the tests said before, by digest, the tests themselves, and whether the
-properties are run too."""
+"""In the processes of the pool: what the tests said before, by digest, the tests themselves, and the rows that
+are taken for survivors untried, in which case the properties are left out too; None if neither is."""
 
 
 def try_out(mistake: Mistake) -> Outcome | None:
     """Make a mistake, and run the tests, unless they noticed it before. None if it is no mutant, since it does not
     compile, or says the same of every edition."""
-    before, tests, properties = KNOWN
+    before, tests, untried = KNOWN
     source = source_of(mistake.module)
     code = mutate_code(source, get_operator(mistake.operator)(), mistake.occurrence)
     assert code is not None
@@ -119,10 +122,13 @@ def try_out(mistake: Mistake) -> Outcome | None:
         compile(code, mistake.module, "exec")
     except SyntaxError:
         return None
-    said = before.get(digest) or tests.noticed(mistake.module, code)
-    if said is None or (said == "survived" and properties):
-        said = run_tests(mistake.module, code, properties)
-    return Outcome(mistake, *_change(source, code), said, digest)
+    outcome = Outcome(mistake, *_change(source, code), before.get(digest, "survived"), digest)
+    if digest in before or (untried is not None and outcome.row in untried):
+        return outcome
+    said = tests.noticed(mistake.module, code)
+    if said is None or (said == "survived" and untried is None):
+        said = run_tests(mistake.module, code, properties=untried is None)
+    return outcome._replace(said=said)
 
 
 def _annotated(tree: ast.Module) -> Iterator[tuple[int, int]]:
@@ -166,9 +172,9 @@ def copy_of_the_tree(folder: Path) -> None:
     sys.modules["tests"].__path__ = [str(folder / "tests")]
 
 
-def listed() -> dict[tuple[str, str, str], str]:
+def listed() -> dict[Row, str]:
     """The reason why each listed survivor is equivalent, by its module and its change."""
-    rows: dict[tuple[str, str, str], str] = {}
+    rows: dict[Row, str] = {}
     for line in LISTED.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if len(cells) == 4 and (place := re.fullmatch(r"(\w+\.py):\d+", cells[0])):
@@ -188,7 +194,9 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     parser.add_argument("--module", action="append", choices=MODULES, help="this module only; may be repeated")
-    parser.add_argument("--examples", action="store_true", help="leave out the properties, which are slow to pass")
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out the properties, and the mutants that are listed"
+    )
     asked = parser.parse_args()
     modules = asked.module or MODULES
     with tempfile.TemporaryDirectory(prefix="lastresort-mutants-") as folder:
@@ -199,10 +207,10 @@ def main() -> int:
         outcomes, failing = list[Outcome](), list[str]()
 
         def try_them(tests: Collected) -> None:
-            properties = not asked.examples
-            failing.extend(name for name in modules if run_tests(name, source_of(name), properties) != "survived")
+            full = not asked.quick
+            failing.extend(name for name in modules if run_tests(name, source_of(name), properties=full) != "survived")
             if not failing:
-                outcomes.extend(try_all(made, tests, asked.jobs, properties))
+                outcomes.extend(try_all(made, tests, asked.jobs, None if full else frozenset(listed())))
 
         gc.freeze()
         own, others = files_of_tests("")
@@ -214,10 +222,10 @@ def main() -> int:
     return show(outcomes, listed())
 
 
-def try_all(made: list[Mistake], tests: Collected, jobs: int, properties: bool) -> Iterator[Outcome]:
+def try_all(made: list[Mistake], tests: Collected, jobs: int, untried: frozenset[Row] | None) -> Iterator[Outcome]:
     """Try out each mistake, and keep what the tests said of it."""
     before, survived = noticed_before(), 0
-    known = (before, tests, properties)
+    known = (before, tests, untried)
     forked = multiprocessing.get_context("fork")
     with RESULTS.open("a", encoding="utf-8") as results, forked.Pool(jobs, KNOWN.extend, [known]) as pool:
         for done, outcome in enumerate(pool.imap_unordered(try_out, made), 1):
@@ -231,7 +239,7 @@ def try_all(made: list[Mistake], tests: Collected, jobs: int, properties: bool) 
                 print(f"{done} of {len(made)} mistakes, {survived} survived", file=sys.stderr, flush=True)
 
 
-def show(outcomes: list[Outcome], reasons: dict[tuple[str, str, str], str]) -> int:
+def show(outcomes: list[Outcome], reasons: dict[Row, str]) -> int:
     """Print the survivors and the figures. 1 if a survivor is not listed, else 0."""
     tally = Counter[tuple[str, str]]()
     for one in outcomes:

@@ -5,10 +5,10 @@ from itertools import permutations
 import pytest
 
 from lastresort.adapters.testing.given import Given
-from lastresort.domain.episode import Episode, Opinion, Unit, Who
+from lastresort.domain.episode import Episode, Opinion, Terms, Unit, Who
 from lastresort.domain.episode import judged as judge
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
+from lastresort.domain.values import Actor, ActorKind, Mode, Risk, Verdict
 
 from .narrow import present
 from .vocabulary import (
@@ -84,6 +84,13 @@ def test_a_unit_is_harmful_in_what_all_judges_name(given: Tell) -> None:
 
 
 @BOTH
+def test_what_a_second_judge_names_too_is_named(given: Tell, law: int) -> None:
+    unit = unit_of(given(started(law=law), SAID, harmful("abuse"), harmful("abuse", by=MODEL)))
+    assert unit.categories == {"abuse"}
+    assert not unit.harmful_in("mass-violence", Terms(Policy.default(), law, Mode.ENFORCED))
+
+
+@BOTH
 def test_a_unit_that_nobody_called_harmful_is_harmful_in_nothing(given: Tell, law: int) -> None:
     assert unit_of(given(started(law=law), SAID, AMBIGUOUS)).categories == frozenset()
 
@@ -102,6 +109,12 @@ def test_in_the_first_edition_two_categories_are_no_one_harm(given: Tell) -> Non
 def test_a_unit_is_safe_by_the_kind_of_whoever_saw_no_risk(given: Tell, law: int, by: Actor) -> None:
     """Which a policy trusts or does not; ids are anybody's."""
     assert unit_of(given(started(law=law), SAID, doubtful(by))).safe_by == {by.kind}
+
+
+@BOTH
+def test_a_unit_is_safe_by_a_kind_of_which_two_saw_no_risk(given: Tell, law: int) -> None:
+    looked = (doubtful(ASSESSOR), doubtful(NAMED_ASSESSOR))
+    assert unit_of(given(started(law=law), SAID, *looked)).safe_by == {ActorKind.ASSESSOR}
 
 
 def test_a_unit_is_safe_by_everybody_who_looked_at_its_latest_turn(given: Tell) -> None:
