@@ -25,6 +25,7 @@ from .vocabulary import (
     ERASED,
     FEEDBACK,
     HARMFUL,
+    HELD,
     LEFT,
     LENIENT,
     MODEL,
@@ -32,6 +33,7 @@ from .vocabulary import (
     PRODUCTIVE_UNIT,
     PROPOSED,
     REDIRECTED,
+    RELEASED,
     RETRIED,
     SAID,
     STARTED,
@@ -241,3 +243,8 @@ def test_what_leaves_no_trace_in_the_state(given: Tell, step: Step) -> None:
     story = given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, SAID, ASKED_TO_END)
     before = story.state
     assert given(*story.story.events, step).state == before._replace(version=before.version + 1)
+
+
+def test_an_event_about_terms_is_one_version(given: Tell) -> None:
+    about = (STARTED, HELD, AT_RISK, risk_cleared(), RELEASED, model_changed(), policy_changed(STRICT))
+    assert [given(*about[:count]).state.version for count in range(1, len(about) + 1)] == [1, 2, 3, 4, 5, 6, 7]
