@@ -148,7 +148,7 @@ def _change(before: str, after: str) -> tuple[str, str]:
         del was[0], now[0]
     while was and now and was[-1] == now[-1]:
         del was[-1], now[-1]
-    return " ".join(line.strip() for line in was), " ".join(line.strip() for line in now)
+    return " ".join(line.strip() for line in was).strip(), " ".join(line.strip() for line in now).strip()
 
 
 def copy_of_the_tree(folder: Path) -> None:
