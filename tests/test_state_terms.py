@@ -2,12 +2,13 @@
 
 import pytest
 
+from lastresort.domain.decider import Acceptance
 from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.policy import Numbers, Policy
 from lastresort.domain.state import NO_WISHES, Ended, evolve
 from lastresort.domain.values import About, Ground, OpenRisk, Risk, Verdict
 
-from .narrow import present
+from .narrow import must_be, present
 from .vocabulary import (
     ABUSED,
     AMBIGUOUS,
@@ -253,7 +254,7 @@ def test_every_event_is_one_version(given: Tell, version: int) -> None:
     """Also one that is about terms, risks or holds, wherever it stands."""
     about = given(STARTED, HELD, AT_RISK, risk_cleared(), RELEASED, model_changed(), policy_changed(STRICT))
     held_back = given(SHADOWED, failed_redirections(3), ANSWERED, withheld())
-    branch = given(STARTED, SAID, ANSWERED).cut_at(2).when(RETRIED).accepted().story.events
+    branch = must_be(Acceptance, given(STARTED, SAID, ANSWERED).cut_at(2).when(RETRIED).decision).events
     state = about.state._replace(version=version)
     for event in (*about.story.events, *held_back.story.events, *branch):
         assert evolve(state, event).version == version + 1, event.kind
