@@ -99,9 +99,33 @@ def audit(
     Raises:
         ValueError: this program knows no such edition, or it is the first, which judged whatever it could.
     """
-    whole, trees = _WholeLog(), _Trees(law, forks, read_twice, edition)
-    trees.take_all(whole.placed(log))
-    return merge(tuple(whole.findings), [trees.audited()])
+    audited = Audit(law, forks, read_twice, edition)
+    audited.take(log)
+    return audited.report()
+
+
+class Audit:
+    """An audit of a log that comes in parts, so that whoever reads it can do something else with it on the way.
+
+    See `audit`, which takes it as a whole.
+    """
+
+    def __init__(
+        self,
+        law: Law = GOVERNING,
+        forks: Container[Turn] | None = None,
+        read_twice: int | None = READ_TWICE,
+        edition: int | None = None,
+    ) -> None:
+        self._whole, self._trees = _WholeLog(), _Trees(law, forks, read_twice, edition)
+
+    def take(self, part: Iterable[Entry]) -> None:
+        """Take the next entries of the log."""
+        self._trees.take_all(self._whole.placed(part))
+
+    def report(self) -> Report:
+        """Return what was found, now that the log has ended."""
+        return merge(tuple(self._whole.findings), [self._trees.audited()])
 
 
 def audit_global(log: Iterable[Entry]) -> Findings:
@@ -175,6 +199,7 @@ class _WholeLog:
 
     def __init__(self) -> None:
         self.findings: list[LocatedFinding] = []
+        self._position = self._place = 0  # of the entry before
         self._append = 0
         self._of = ("", "")  # the tree of the append being read, and the command that it carries out
         self._trees: dict[str, str] = {}  # by branch
@@ -182,10 +207,14 @@ class _WholeLog:
         self._elsewhere: set[tuple[str, str]] = set()  # the other trees, and the id
 
     def placed(self, log: Iterable[Entry]) -> Iterator[tuple[int, int, Entry]]:
-        """Yield each entry of a log with its place and its append there, as a `PlacedEntry` has them."""
-        position, trees = 0, self._trees
-        tree = command = ""  # of the append being read
-        for place, entry in enumerate(log, 1):
+        """Yield each entry of a log with its place and its append there, as a `PlacedEntry` has them.
+
+        What comes in parts goes on where the part before ended.
+        """
+        position, trees = self._position, self._trees
+        place = before = self._place
+        tree, command = self._of
+        for place, entry in enumerate(log, before + 1):
             position += 1
             if entry.position != position:
                 self._find(place, entry, "gap", f"position {entry.position} where {position} was to come")
@@ -198,6 +227,7 @@ class _WholeLog:
                     if self._was_used(tree, command):
                         self._find(place, entry, "command", f"command id {command} was used by an earlier append")
             yield place, self._append, entry
+        self._position, self._place = position, place
 
     def _tree_of(self, entry: RecordedEvent) -> str:
         tree = self._trees.get(entry.branch)

@@ -2,6 +2,7 @@
 
 import json
 from collections import OrderedDict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from lastresort import EVENTS, Actor, ActorKind, Conversations, Event, RecordedEvent, Risk, Verdict
-from lastresort.adapters.importers.log_file import checked_log, read_log, write_log
+from lastresort.adapters.importers.log_file import import_log, read_log
 from lastresort.domain.canonical import ADDED, FIELDS, canonical, canonical_event
 from lastresort.domain.events import BranchOpened, Evidence, TurnAssessed, Unreadable, UserLeft, UserTurnTaken
 from lastresort.domain.policy import SINCE_2, Policy
@@ -183,5 +184,5 @@ def test_an_exported_log_is_in_canonical_form(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_every_engine_gives_the_same_bytes(path: Path, chats: Conversations) -> None:
     """However a store keeps its rows."""
-    write_log(path, checked_log(path)[0], chats.store)
+    import_log(path, nullcontext(chats.store))
     assert b"".join(canonical(entry) + b"\n" for entry in chats.store.log()) == in_words_of_today(path).encode()

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from lastresort import Policy
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.importers.inputs import BadInput, load_policy
-from lastresort.adapters.importers.log_file import checked_log, export_line, read_log, write_log
+from lastresort.adapters.importers.log_file import checked_log, export_line, import_log, read_log
 from lastresort.adapters.importers.simulate import Simulation
 from lastresort.adapters.importers.transcripts import read_transcripts
 from lastresort.adapters.stores.memory import MemoryStore
@@ -123,9 +123,8 @@ def take_log(path: Path, data: bytes) -> str:
     store = held_store()
     before = bytes_of(store)
     try:
-        entries, report = checked_log(path)
-        if not report.findings:
-            write_log(path, entries, store)
+        entries, _ = checked_log(path)
+        report = import_log(path, nullcontext(store))
     except BadInput as error:
         names_file_and_line(error, path, data)
         assert bytes_of(store) == before

@@ -9,6 +9,7 @@ To add a story, tell it below and run `python -m tests.test_golden` from the roo
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from lastresort import (  # fmt: skip
 )
 from lastresort.adapters.assessors.screen import phrase_screen
 from lastresort.adapters.importers.inputs import BadInput
-from lastresort.adapters.importers.log_file import checked_log, export_line, write_log
+from lastresort.adapters.importers.log_file import appends_of, checked_log, export_line, import_log
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.application.ports import Ports, SealedWords
 from lastresort.application.service import Service
@@ -276,7 +277,7 @@ def account_of(path: Path) -> str:
     """What the program says of an exported log: views, figures, transcripts, and what stands in the way of endings."""
     entries, report = checked_log(path)
     store = MemoryStore()
-    write_log(path, entries, store)
+    store.import_log(appends_of(entries))
     chats = Conversations(Service(Ports(store, _Unsealed(), ticking(), counting(), phrase_screen)))
     found = views(entries)
     said: dict[str, Any] = {
@@ -315,7 +316,7 @@ def test_a_golden_log_is_exported_as_it_was_written(name: str) -> None:
     """The format is fixed: the same fields in the same order."""
     path = GOLDEN / f"{name}.jsonl"
     store = MemoryStore()
-    write_log(path, checked_log(path)[0], store)
+    import_log(path, nullcontext(store))
     assert "".join(f"{export_line(entry)}\n" for entry in store.log()) == in_words_of_today(path)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from lastresort import PROFILES, Policy
 from lastresort.adapters.importers.inputs import MAX_LINE_BYTES, BadInput, load_policy, read_lines
-from lastresort.adapters.importers.log_file import LogLine
+from lastresort.adapters.importers.log_lines import LogLine
 from lastresort.adapters.importers.transcripts import Transcript, read_transcripts, steps
 
 USER_SAYS = {"role": "user", "text": "Hello."}

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lastresort import BranchRow, Conversations, Policy, RecordedEvent, open_conversations
-from lastresort.adapters.importers.log_file import _appends
+from lastresort.adapters.importers.log_file import appends_of
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.testing.strategies import trees
 from lastresort.application.ports import List
@@ -162,7 +162,7 @@ def test_lists_of_any_log_are_its_views(kind: str, request: pytest.FixtureReques
     def run(log: tuple[RecordedEvent, ...], together: bool, limit: int) -> None:
         url = new_url(kind, request) if kind != "sqlite" else f"{new_url(kind, request)}-{next(numbers)}"
         with opened(url) as chats:
-            for appends in [list(_appends(log))] if together else [[one] for one in _appends(log)]:
+            for appends in [list(appends_of(log))] if together else [[one] for one in appends_of(log)]:
                 chats.store.append(*appends)
             assert_as_rebuilt(chats, log, limit)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 
 from lastresort import Conversations, Event, Risk, Verdict
 from lastresort.adapters.importers.inputs import BadInput
-from lastresort.adapters.importers.log_file import checked_log, export_line, read_log, write_log
+from lastresort.adapters.importers.log_file import checked_log, export_line, import_log, read_log
 from lastresort.domain.events import RecordedEvent, Unreadable
 from lastresort.projections import audit
 
@@ -53,9 +54,7 @@ def target(tmp_path: Path) -> Iterator[Conversations]:
 
 
 def import_into(chats: Conversations, path: Path) -> None:
-    entries, report = checked_log(path)
-    assert report.findings == ()
-    write_log(path, entries, chats.store)
+    assert import_log(path, nullcontext(chats.store)).findings == ()
 
 
 def test_an_exported_line_has_the_fields_of_the_format(chats: Conversations) -> None:

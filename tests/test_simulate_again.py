@@ -13,7 +13,7 @@ import pytest
 
 from lastresort import ErasureCause, Policy
 from lastresort.adapters.importers.inputs import BadInput
-from lastresort.adapters.importers.log_file import write_log
+from lastresort.adapters.importers.log_file import appends_of
 from lastresort.adapters.importers.simulate import Progress, Simulation
 from lastresort.adapters.importers.transcripts import Transcript
 from lastresort.domain.events import RecordedEvent
@@ -83,7 +83,7 @@ def commands(simulation: Simulation) -> list[list[RecordedEvent]]:
 def interrupted(whole: list[list[RecordedEvent]], after: int) -> Simulation:
     """A simulation into a store in which the first commands of another have been carried out."""
     made = new()
-    write_log(Path("log"), [entry for command in whole[:after] for entry in command], made.conversations.store)
+    made.conversations.store.import_log(appends_of(entry for command in whole[:after] for entry in command))
     return made
 
 

@@ -1,11 +1,14 @@
 """The commands that carry a log out of a store, and into one: export, import."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from lastresort.adapters.importers.inputs import BadInput
+from lastresort.application.ports import EventStore
 
 from .options import FINDINGS, InputFile, check_apart, json_option, opened, store_named, store_option, url_of
 
@@ -62,17 +65,23 @@ def import_(file: Path, url: str, as_json: bool) -> None:
 
     If it breaks a rule, nothing is written.
     """
-    from lastresort.adapters.importers.log_file import checked_log, write_log
+    from lastresort.adapters.importers.log_file import import_log
+    from lastresort.adapters.upkeep.audited import without_collector
 
     from . import listings
 
     check_apart(url, "imported into", file)
-    entries, report = checked_log(file)
-    if not report.findings:
-        with opened(url, create=True) as conversations:
-            write_log(file, entries, conversations.store)
+    with without_collector():
+        report = import_log(file, _store_at(url))
     listings.tell_audit(report, report.findings, as_json)
     sys.exit(FINDINGS if report.findings else 0)
+
+
+@contextmanager
+def _store_at(url: str) -> Iterator[EventStore]:
+    """Open the store at a URL, and make it if there is none."""
+    with opened(url, create=True) as conversations:
+        yield conversations.store
 
 
 COMMANDS = (export_, import_)

@@ -11,7 +11,6 @@ from lastresort.domain.values import EDITIONS, Ground, Mode
 
 from .options import FINDINGS, REFUSED, edition_option, json_option, opened, opened_source, source_of, store_or_file
 
-_LONG = 64 * 2**20  # bytes of an exported log: some 200,000 events
 
 
 @click.command()
@@ -161,7 +160,7 @@ def audit(
     The log is that of a store, or in a file. Each event that breaks a rule is named, with the rule. It is judged by the
     edition of the law under which it was recorded.
     """
-    from lastresort.adapters.importers.log_file import read_log
+    from lastresort.adapters.importers.log_file import audit_file
     from lastresort.adapters.opening import open_read_only, read_only_files
     from lastresort.adapters.upkeep.audited import (
         note_audit,
@@ -171,8 +170,6 @@ def audit(
         wrong_lists,
         wrong_snapshots,
     )
-    from lastresort.projections import audit as replay
-    from lastresort.projections import fork_points
     from lastresort.projections.audit import READ_TWICE, compare_live
     from lastresort.projections.findings import FIRST
 
@@ -184,9 +181,7 @@ def audit(
     source = source_of(first, url, file)
     if isinstance(source, Path):
         with without_collector():
-            forks = fork_points(entry for _, entry in read_log(source)) if _is_long(source) else None
-            entries = (entry for _, entry in read_log(source))
-            report = replay(entries, forks=forks, read_twice=read_twice, edition=edition)
+            report = audit_file(source, read_twice, edition)
         findings = report.findings
     else:
         if source == "memory:":
@@ -208,9 +203,6 @@ def audit(
     sys.exit(FINDINGS if findings else 0)
 
 
-def _is_long(path: Path) -> bool:
-    """Whether a file is so long that it is read twice, so that the states before all turns need not be kept."""
-    return path.is_file() and path.stat().st_size > _LONG
 
 
 COMMANDS = (views, tree, show, why, audit)

@@ -68,6 +68,17 @@ def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
     Raises:
         BadInput: the file cannot be read, holds nothing, or a line is not a `model`.
     """
+    source = shown_path(path)
+    for number, line in raw_lines(path):
+        yield number, parsed(source, number, line, model)
+
+
+def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file of JSON lines that are to be parsed, each with its number, as `read_lines` does.
+
+    Raises:
+        BadInput: the file cannot be read, holds nothing, or a line is longer than may be.
+    """
     source, read = shown_path(path), 0
     try:
         with _bytes_of(path) as file:
@@ -80,11 +91,11 @@ def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
                     _check_is_json_lines(source, number, line)
                 if len(line) > MAX_LINE_BYTES:
                     raise BadInput(f"{source}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes; split it")
-                if _has_too_many_values(line):
+                if len(line) > MAX_LINE_VALUES and _has_too_many_values(line):
                     raise BadInput(f"{source}:{number}: the line holds more than {MAX_LINE_VALUES:,} values; split it")
                 if line.strip():
                     read += 1
-                    yield number, _parse(source, number, line, model)
+                    yield number, line
     except OSError as error:
         raise BadInput(f"{source}: cannot be read: {error.strerror}") from None
     if not read:
@@ -114,11 +125,15 @@ def _has_too_many_values(line: bytes) -> bool:
     return next(islice(marks, MAX_LINE_VALUES, None), None) is not None
 
 
-def _parse(source: str, number: int, line: bytes, model: type[M]) -> M:
+def parsed(source: str, number: int, line: bytes, model: type[M]) -> M:
+    """Return the object of a line.
+
+    Raises:
+        BadInput: it is not a `model`.
+    """
     text = line.rstrip()
     try:
         read = model.model_validate_json(text)
-        json.loads(text, object_pairs_hook=_without_repetition, parse_int=str)
     except ValidationError as error:
         told = _of_another_kind(text, model)
         if told is None:
@@ -126,10 +141,10 @@ def _parse(source: str, number: int, line: bytes, model: type[M]) -> M:
             ends = "; a line holds a whole JSON object" if "EOF while parsing" in told else ""
             told += ends + _suggestion(error, model)
         raise BadInput(f"{source}:{number}: {told}") from None
-    except _Repetition:
+    if repeats_a_field(text):
         raise BadInput(
             f"{source}:{number}: value: an object has a field twice, and which of the two counts is anybody's guess"
-        ) from None
+        )
     return read
 
 
@@ -175,11 +190,23 @@ class _Repetition(Exception):
     """A field comes twice in one object."""
 
 
+def repeats_a_field(text: bytes) -> bool:
+    """Whether an object in JSON has a field twice, which JSON's readers pass over in silence."""
+    try:
+        _REPETITIONS.decode(text.decode())
+    except _Repetition:
+        return True
+    return False
+
+
 def _without_repetition(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     read = dict(fields)
     if len(read) < len(fields):
         raise _Repetition
     return read
+
+
+_REPETITIONS = json.JSONDecoder(object_pairs_hook=_without_repetition, parse_int=str)
 
 
 def load_policy(name: str) -> Policy:

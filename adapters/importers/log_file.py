@@ -7,51 +7,29 @@ The format is fixed, since others read and write it: see docs/reference/formats.
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
-from itertools import groupby
+from contextlib import AbstractContextManager
+from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import Field, field_validator
-from pydantic_core import to_json
-
-from lastresort.adapters.stores.codec import Encoding
 from lastresort.application.ports import Append, CommandRecorded, EventStore, EventTooLarge, NewEvent, VersionConflict
 from lastresort.domain.canonical import canonical
-from lastresort.domain.events import EVENTS, BranchOpened, RecordedEvent, Unreadable
-from lastresort.domain.values import Frozen, Id, Version
-from lastresort.projections import Report, audit
+from lastresort.domain.events import BranchOpened, RecordedEvent, Unreadable
+from lastresort.projections import Report, audit, fork_points
+from lastresort.projections.audit import READ_TWICE, Audit
+from lastresort.projections.replay import Turn
 
-from .inputs import BadInput, read_lines, shown_path
+from .inputs import BadInput, shown_path
+from .log_lines import Entry, LogReader, beginnings
 
-_ENCODING = Encoding()
 _STRUCTURE = "structure-"
 """How the rules begin that are about a log being whole."""
-
-
-class LogLine(Frozen):
-    """An exported event in its envelope."""
-
-    position: Version
-    branch: Id
-    version: Version
-    kind: Id
-    recorded_at: str
-    command_id: Id
-    event: dict[str, Any]
-    correlation_id: Id | None = None
-    schema_version: Annotated[int, Field(strict=True, ge=1)] = 1
-
-    @field_validator("recorded_at")
-    @classmethod
-    def _is_a_time_in_utc(cls, value: str) -> str:
-        try:
-            offset = datetime.fromisoformat(value).utcoffset()
-        except ValueError:  # which repeats the value
-            offset = None
-        if offset != timedelta(0):
-            raise ValueError("not a time in UTC, as in 2026-01-31T12:00:00.000000+00:00")
-        return value
+_PART = 200
+"""Events that are audited at a time, and written then."""
+_AHEAD = 1_000
+"""Events that are read and audited before a store is opened: if something is wrong with them, none is made."""
+_LONG = 4 * 2**20
+"""Bytes of an exported log, some 12,000 events: one that is longer is scanned first for the turns at which branches
+open."""
 
 
 def export_line(recorded: RecordedEvent) -> str:
@@ -105,32 +83,32 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
-def read_log(path: Path) -> Iterator[tuple[int, RecordedEvent | Unreadable]]:
+def read_log(path: Path) -> Iterator[tuple[int, Entry]]:
     """Yield the entries of an exported log, each with its line number; an event that is none as Unreadable.
 
     Raises:
         BadInput: a line is not an envelope.
     """
-    for number, line in read_lines(path, LogLine):
-        yield number, _entry(line)
+    return LogReader().entries(path)
 
 
-def _entry(line: LogLine) -> RecordedEvent | Unreadable:
-    state = to_json(line.event, inf_nan_mode="constants")  # so that what is no number is not taken for null
-    envelope = (None, line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
-    entry = _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
-    if line.kind not in EVENTS and isinstance(entry, Unreadable):
-        return entry._replace(why="kind: no kind of event that is known")  # a store names it; here it may be words
-    return entry
+def audit_file(path: Path, read_twice: int | None = READ_TWICE, edition: int | None = None) -> Report:
+    """Audit an exported log in a file. What cannot be read as an event is a finding.
+
+    Raises:
+        BadInput: a line is not an envelope.
+    """
+    entries = (entry for _, entry in read_log(path))
+    return audit(entries, forks=forks_in(path), read_twice=read_twice, edition=edition)
 
 
 def checked_log(path: Path) -> tuple[list[RecordedEvent], Report]:
-    """Read a whole log and audit it.
+    """Read a whole log into memory and audit it.
 
     Raises:
         BadInput: a line cannot be read.
     """
-    entries = _whole_log(path)
+    entries = list(_events(path))
     return entries, audit(entries)
 
 
@@ -140,65 +118,113 @@ def load_log(path: Path, store: EventStore) -> None:
     Raises:
         BadInput: a line cannot be read, something is missing from the log, or an event is larger than a store takes.
     """
-    entries = _whole_log(path)
+    entries = list(_events(path))
     findings = audit(entries, read_twice=0).findings
     if any(rule.startswith(_STRUCTURE) for finding in findings for rule in finding.rules):
         raise BadInput(
             f"{shown_path(path)}: is no whole log; `lastresort audit` says of the file what is wrong with it"
         )
-    _import(path, entries, store)
+    try:
+        store.import_log(appends_of(entries))
+    except EventTooLarge as error:
+        raise BadInput(f"{shown_path(path)}: {error}") from None
 
 
-def _whole_log(path: Path) -> list[RecordedEvent]:
-    entries: list[RecordedEvent] = []
+def import_log(path: Path, opening: AbstractContextManager[EventStore]) -> Report:
+    """Write an exported log into a store, all of it if the audit has no finding, or else nothing; return the audit.
+
+    The log is read, audited and written in one pass and one transaction, which is taken back in the end if something
+    was found. So memory does not grow with the events, but with the branches.
+
+    Args:
+        path: of the file.
+        opening: opens the store. It is entered only if nothing is wrong with the first events of the log.
+
+    Raises:
+        BadInput: a line cannot be read, the store holds a branch or a command of the log already, or an event is
+            larger than it takes.
+    """
+    audited = Audit(forks=forks_in(path))
+    events = _events(path)
+    first = list(islice(events, _AHEAD))
+    audited.take(first)
+    if len(first) < _AHEAD and (report := audited.report()).findings:
+        return report
+    with opening as store:
+        try:
+            store.import_log(appends_of(chain(first, _if_lawful(events, audited))))
+        except _Unlawful as found:
+            return found.report
+        except (VersionConflict, CommandRecorded, EventTooLarge) as error:
+            audited.take(events)  # what it has in common may be with itself, and that is for the audit to say
+            if (report := audited.report()).findings:
+                return report
+            held = "" if isinstance(error, EventTooLarge) else "the store holds some of this log already: "
+            raise BadInput(f"{shown_path(path)}: {held}{error}{'; import it into another' if held else ''}") from None
+    return audited.report()
+
+
+def _if_lawful(events: Iterator[RecordedEvent], audited: Audit) -> Iterator[RecordedEvent]:
+    """Yield events that the audit has taken, and at the end hear what it has found."""
+    while part := list(islice(events, _PART)):
+        audited.take(part)
+        yield from part
+    if (report := audited.report()).findings:
+        raise _Unlawful(report)
+
+
+class _Unlawful(Exception):
+    """The audit of what was about to be written has findings."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+
+def _events(path: Path) -> Iterator[RecordedEvent]:
+    """Yield the events of a log that is to be written.
+
+    Raises:
+        BadInput: a line cannot be read, or could not be written as it is.
+    """
+    last: RecordedEvent | None = None
     for number, entry in read_log(path):
         if isinstance(entry, Unreadable):
             raise BadInput(f"{shown_path(path)}:{number}: {entry.why}")
-        if entries and entry.command_id == entries[-1].command_id and _envelope(entry) != _envelope(entries[-1]):
+        if last is not None and entry.command_id == last.command_id and _envelope(entry) != _envelope(last):
             raise BadInput(f"{shown_path(path)}:{number}: recorded_at or correlation_id differs within one command")
-        entries.append(entry)
-    return entries
+        last = entry
+        yield entry
 
 
 def _envelope(entry: RecordedEvent) -> tuple[str, str]:
     return entry.recorded_at, entry.correlation_id
 
 
-def write_log(path: Path, entries: Iterable[RecordedEvent], store: EventStore) -> None:
-    """Write a log that was read from `path` into `store`, in one transaction.
-
-    Raises:
-        BadInput: the store holds a branch or a command of the log already, or an event is larger than it takes.
-    """
-    try:
-        _import(path, entries, store)
-    except (VersionConflict, CommandRecorded) as error:
-        raise BadInput(
-            f"{shown_path(path)}: the store holds some of this log already: {error}; import it into another"
-        ) from None
-
-
-def _import(path: Path, entries: Iterable[RecordedEvent], store: EventStore) -> None:
-    try:
-        store.import_log(_appends(entries))
-    except EventTooLarge as error:
-        raise BadInput(f"{shown_path(path)}: {error}") from None
-
-
-def _appends(entries: Iterable[RecordedEvent]) -> Iterator[Append]:
+def appends_of(entries: Iterable[RecordedEvent]) -> Iterator[Append]:
+    """Yield what each command of a log wrote: its events in a row, as far as they are of one tree."""
     trees: dict[str, str] = {}
+    before = named = ("", "")  # the tree and the command, its correlation and its time
+    new: list[NewEvent] = []
+    for _, branch, version, _, recorded_at, command_id, event, correlation_id in entries:
+        tree = trees.get(branch)
+        if tree is None:
+            tree = trees[branch] = event.conversation if isinstance(event, BranchOpened) else branch
+        if new and before != (tree, command_id):
+            yield Append(*before, *named, tuple(new))
+            new = []
+        if not new:
+            before, named = (tree, command_id), (correlation_id, recorded_at)
+        new.append(NewEvent(branch, version, event))
+    if new:
+        yield Append(*before, *named, tuple(new))
 
-    def act(recorded: RecordedEvent) -> tuple[str, str]:
-        event = recorded.event
-        tree = event.conversation if isinstance(event, BranchOpened) else recorded.branch
-        return trees.setdefault(recorded.branch, tree), recorded.command_id
 
-    for (tree, command_id), group in groupby(entries, key=act):
-        events = list(group)
-        yield Append(
-            tree=tree,
-            command_id=command_id,
-            correlation_id=events[0].correlation_id,
-            recorded_at=events[0].recorded_at,
-            events=tuple(NewEvent(recorded.branch, recorded.version, recorded.event) for recorded in events),
-        )
+def forks_in(path: Path) -> frozenset[Turn] | None:
+    """Return the turns of a log at which its branches open; None if it is short, or can be read only once.
+
+    With them an audit keeps no state before any other turn.
+    """
+    if not path.is_file() or path.stat().st_size < _LONG:
+        return None
+    return fork_points(entry for entry in beginnings(path))

@@ -9,6 +9,7 @@ transaction.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -31,9 +32,22 @@ from lastresort.application.ports import Append, CommandRecorded, Place, Version
 
 from .codec import Encoding
 from .derived import Statement, in_postgres
+from .incoming import Chunk, one_ahead
+from .postgres_copy import (
+    BRANCH_TYPES,
+    BRANCHED,
+    CONTENT_TYPES,
+    COPY_BRANCHES,
+    COPY_CONTENTS,
+    COPY_EVENTS,
+    ENDED,
+    EVENT_TYPES,
+    SNAPSHOTS,
+    copied,
+)
 from .postgres_recorder import PostgresProcessRecorder, PostgresRecorder, datastore_of
 from .postgres_tables import APPEND_LOCK, ARGUMENTS, BARRIER, RECORDED, TAKEN, check_is_ours
-from .rows import Entry, checked_places, chunks, entries_of
+from .rows import Entry
 from .signal import Commits
 from .sql import SQLStore
 
@@ -255,17 +269,27 @@ class PostgresStore(SQLStore, PostgresRecorder):
         Others who write wait meanwhile for as long as their own deadline allows; readers see nothing of it before its
         end. The deadline of a call counts for the wait for others; then each thousand events may take ten minutes.
         """
-        count = 0
         with reached(), self._for_import() as connection:
-            for chunk in chunks(appends):
-                entries = [entry for append in chunk for entry in entries_of(append, self._encoding)]
-                with self._watch.over(connection.pgconn.socket, time.monotonic() + _IMPORT + GRACE):
-                    self._inserted(
-                        connection, entries, [place for append in chunk for place in checked_places(append.erased)]
-                    )
-                count += len(entries)
+            incoming = self._incoming(self.head() + 1)
+            with one_ahead() as behind:
+                for chunk in incoming.chunks(appends):
+                    behind(partial(self._write_chunk, connection, chunk))
         self.barrier()  # should somebody have cancelled its wait for standbys
-        return count
+        return incoming.count
+
+    def _write_chunk(self, connection: psycopg.Connection[Any], chunk: Chunk) -> None:
+        with self._watch.over(connection.pgconn.socket, time.monotonic() + _IMPORT + GRACE):
+            try:
+                copied(connection, self._composed(COPY_EVENTS), EVENT_TYPES, chunk.rows)
+            except errors.UniqueViolation as error:
+                raise self._taken(chunk) or error from None
+            copied(connection, self._composed(COPY_CONTENTS), CONTENT_TYPES, chunk.contents)
+            copied(connection, self._composed(COPY_BRANCHES), BRANCH_TYPES, chunk.branches)
+            for statement, rows in ((BRANCHED, chunk.branched), (ENDED, chunk.ended), (SNAPSHOTS, chunk.snapshots)):
+                if rows:
+                    connection.execute(self._composed(statement), [list(column) for column in zip(*rows, strict=True)])
+            if chunk.erased:
+                connection.execute(self._erase, [list(column) for column in zip(*chunk.erased, strict=True)])
 
     @contextmanager
     def _for_import(self) -> Iterator[psycopg.Connection[Any]]:

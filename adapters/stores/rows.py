@@ -4,7 +4,7 @@ A row's topic is the event's kind, never a Python path, so nothing that a stored
 the event as JSON with exactly the fields of the law; its envelope stands in columns of its own.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
@@ -204,17 +204,3 @@ def conflict(row: Row, begins: bool) -> VersionConflict:
     if begins:
         return VersionConflict(f"branch {row.branch} has begun, or version {row.version} is not how a branch begins")
     return VersionConflict(f"branch {row.branch}: version {row.version} is taken, or leaves a gap")
-
-
-def chunks(appends: Iterable[Append]) -> Iterable[Sequence[Append]]:
-    """Divide appends so that each part has about as many events as a page, and none is divided itself."""
-    chunk: list[Append] = []
-    events = 0
-    for append in appends:
-        chunk.append(append)
-        events += len(append.events)
-        if events >= PAGE:
-            yield chunk
-            chunk, events = [], 0
-    if chunk:
-        yield chunk

@@ -1,15 +1,16 @@
 """An event store in a database: all that SQLite and PostgreSQL do alike."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lastresort.adapters.databases.errors import FAILURES, reached, unreached
-from lastresort.application.ports import Append, Head, List, ListRow, Place
+from lastresort.application.ports import Append, CommandRecorded, Head, List, ListRow, Place
 from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, unpacked
 from .derived import LISTS, MISCOUNTED, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement, of_command
+from .incoming import Begun, Chunk, Incoming
 from .rows import (
     AT_ONCE,
     ENDS,
@@ -18,6 +19,7 @@ from .rows import (
     READ,
     BranchRow,
     Entry,
+    Row,
     by_branch,
     checked_places,
     entries_of,
@@ -34,6 +36,7 @@ _FIRST = "(SELECT {position} FROM {events} WHERE originator_id = %s ORDER BY ori
 
 _LATEST = "(SELECT max(originator_version) FROM {events} WHERE originator_id = e.originator_id)"
 _MOST_AT_ONCE = 10_000  # parameters of one statement
+_COMMAND = 1 + Row._fields.index("command_id")  # of a row with its position before it
 
 
 class SQLStore(ABC):
@@ -79,6 +82,36 @@ class SQLStore(ABC):
     def _time(self, recorded_at: str) -> str | int:
         """Return a time as the engine keeps it."""
         return recorded_at
+
+    def _incoming(self, position: int) -> Incoming:
+        """Return what makes chunks of a log whose first event is to stand at `position`."""
+        return Incoming(
+            lambda append: entries_of(append, self._encoding, self._time), self._begun, self.recorded_by, position
+        )
+
+    def _taken(self, chunk: Chunk) -> CommandRecorded | None:
+        """Return which command of a chunk is in the log, if it is that what kept the chunk from being written."""
+        commands = [row[_COMMAND] for row in chunk.rows]
+        marks = ", ".join(["%s"] * len(commands))
+        recorded = self._read(f"SELECT command_id FROM {{events}} WHERE command_id IN ({marks}) LIMIT 1", *commands)
+        return CommandRecorded(recorded[0][0]) if recorded else None
+
+    def _begun(self, branches: Collection[str]) -> dict[str, Begun]:
+        """Return where branches began that there are, and how far they have come."""
+        found: dict[str, Begun] = {}
+        wanted = list(branches)
+        for start in range(0, len(wanted), _MOST_AT_ONCE):
+            some = wanted[start : start + _MOST_AT_ONCE]
+            marks = ", ".join(["%s"] * len(some))
+            for branch, position, version in self._read(
+                "SELECT own.branch, e.{position}, own.last FROM (SELECT originator_id AS branch, "
+                "min(originator_version) AS first, max(originator_version) AS last FROM {events} "
+                f"WHERE originator_id IN ({marks}) GROUP BY originator_id) AS own "
+                "JOIN {events} e ON e.originator_id = own.branch AND e.originator_version = own.first",
+                *some,
+            ):
+                found[branch] = Begun(position, version)
+        return found
 
     # --- the log --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,208 @@
+"""Lines of an exported log, read fast where they look as an export writes them; slowly, and with the same result, where
+they do not.
+
+Few events are new: somebody speaks again, another turn is found harmless. What differs then is the envelope, which one
+expression reads, and the digest of the words. So an event is known by its text without those, once it was read with
+every check that there is; a conversation's first event without its names too, since it repeats a whole policy. All else
+goes the long way, and so does what is wrong, to be told what is wrong with it.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_core import to_json
+
+from lastresort.adapters.stores.codec import Encoding
+from lastresort.domain.events import EVENTS, BranchOpened, ConversationStarted, RecordedEvent, Unreadable
+from lastresort.domain.values import Actor, Frozen, Id, Version, with_content, with_field
+
+from .inputs import BadInput, parsed, raw_lines, repeats_a_field, shown_path
+
+_ENCODING = Encoding()
+_KNOWN = 20_000
+"""Events that are known, at most: what bounds memory."""
+_SHORT = 4_000
+"""Bytes that the text of a known event has, at most."""
+
+_ID = rb"[!#-\[\]-~]{1,128}"  # without a quotation mark and a backslash, which JSON has in other words
+_NUMBER = rb"[1-9][0-9]{0,14}"
+_LINE = re.compile(
+    rb'\{"position": (%(n)b), "branch": "(%(id)b)", "version": (%(n)b), "kind": "([A-Za-z]{1,64})", "recorded_at": '
+    rb'"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?\+00:00)", "command_id": "(%(id)b)"'
+    rb'(?:, "correlation_id": "(%(id)b)")?(?:, "schema_version": (%(n)b))?, "event": (\{[!-~]*\})\}\r?\n?'
+    % {b"n": _NUMBER, b"id": _ID}
+)
+_BRANCH = re.compile(rb'\{"position": %b, "branch": "(%b)"' % (_NUMBER, _ID))
+_CONTENT = re.compile(rb'"content":"sha256:([0-9a-f]{64})"')
+_NAMES = re.compile(
+    rb'\{"by":\{"kind":"([a-z]+)","id":"(%(id)b)"\},(.*),"conversation":"(%(id)b)","account":"(%(id)b)",(.*)\}'
+    % {b"id": _ID}
+)
+_STARTED = ConversationStarted.kind.encode()
+
+
+class LogLine(Frozen):
+    """An exported event in its envelope."""
+
+    position: Version
+    branch: Id
+    version: Version
+    kind: Id
+    recorded_at: str
+    command_id: Id
+    event: dict[str, Any]
+    correlation_id: Id | None = None
+    schema_version: Annotated[int, Field(strict=True, ge=1)] = 1
+
+    @field_validator("recorded_at")
+    @classmethod
+    def _is_a_time_in_utc(cls, value: str) -> str:
+        try:
+            offset = datetime.fromisoformat(value).utcoffset()
+        except ValueError:  # which repeats the value
+            offset = None
+        if offset != timedelta(0):
+            raise ValueError("not a time in UTC, as in 2026-01-31T12:00:00.000000+00:00")
+        return value
+
+
+Entry = RecordedEvent | Unreadable
+
+
+class LogReader:
+    """Reads lines, and knows events again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes | None, ...], Any] = {}
+        self._actors: dict[tuple[bytes, bytes], Actor] = {}
+        self._last_time, self._time = b"", ""
+
+    def entries(self, path: Path) -> Iterator[tuple[int, Entry]]:
+        """Yield the entries of a log, each with its line number; an event that is none as Unreadable.
+
+        Raises:
+            BadInput: a line is not an envelope.
+        """
+        source = shown_path(path)
+        for number, line in raw_lines(path):
+            yield number, self.entry(line) or _entry(parsed(source, number, line, LogLine))
+
+    def entry(self, line: bytes) -> RecordedEvent | None:
+        """Return the entry of a line that is as an export writes it; None if it is not, or something is wrong."""
+        found = _LINE.fullmatch(line)
+        if found is None:
+            return None
+        position, branch, version, kind, recorded_at, command_id, correlation_id, schema_version, text = found.groups()
+        event = self._event(kind, schema_version, text)
+        if event is None or (recorded_at != self._last_time and not self._is_time(recorded_at)):
+            return None
+        command = command_id.decode()
+        correlation = command if correlation_id is None else correlation_id.decode()
+        envelope = (event.kind, self._time, command, event, correlation)
+        return RecordedEvent(int(position), branch.decode(), int(version), *envelope)
+
+    def _is_time(self, text: bytes) -> bool:
+        """Look at a time, and keep it: the events of one command bear the same."""
+        time = text.decode()
+        try:
+            datetime.fromisoformat(time)
+        except ValueError:
+            return False
+        self._last_time, self._time = text, time
+        return True
+
+    # --- Events ---------------------------------------------------------------------------------------------------
+
+    def _event(self, kind: bytes, schema_version: bytes | None, text: bytes) -> Any:
+        content = _CONTENT.search(text)
+        if content is not None:
+            start, end = content.span(1)
+            key: tuple[bytes | None, ...] = kind, schema_version, text[:start], text[end:]
+            digest = f"sha256:{content[1].decode()}"
+            known = self._known.get(key)
+            return with_content(known, digest) if known is not None else self._new(key, text, content=digest)
+        if kind == _STARTED and (names := _NAMES.fullmatch(text)) is not None:
+            return self._started(schema_version, names, text)
+        key = kind, schema_version, text
+        known = self._known.get(key)
+        return known if known is not None else self._new(key, text)
+
+    def _started(self, schema_version: bytes | None, names: re.Match[bytes], text: bytes) -> Any:
+        who, id, terms, conversation, account, rest = names.groups()
+        key = _STARTED, schema_version, who, terms, rest
+        by, named = self._actor(who, id), (conversation.decode(), account.decode())
+        known = self._known.get(key)
+        if known is None or by is None:
+            return self._new(key, text, by=by, conversation=named[0], account=named[1])
+        known = with_field(known, "conversation", named[0])
+        return with_field(with_field(known, "account", named[1]), "by", by)
+
+    def _actor(self, kind: bytes, id: bytes) -> Actor | None:
+        known = self._actors.get((kind, id))
+        if known is None:
+            try:
+                known = Actor.model_validate({"kind": kind.decode(), "id": id.decode()})
+            except ValueError:
+                return None
+            if len(self._actors) >= _KNOWN:
+                self._actors.clear()
+            self._actors[kind, id] = known
+        return known
+
+    def _new(self, key: tuple[bytes | None, ...], text: bytes, **without: object) -> Any:
+        """Read an event that is not known; None if it is none. The second time that it comes by it is kept.
+
+        Args:
+            key: what it is to be known by.
+            text: of it.
+            without: the fields that are not in the key. It is known only if it has them where they were found.
+        """
+        kind, schema_version = key[0], key[1]
+        assert kind is not None
+        version = 1 if schema_version is None else int(schema_version)
+        row = (1, "b", 1, kind.decode(), text, None, version, "2026-01-01T00:00:00+00:00", "c", None)
+        (read,) = _ENCODING.entries([row])
+        if isinstance(read, Unreadable) or repeats_a_field(text):
+            return None
+        event = read.event
+        if len(text) <= _SHORT and all(getattr(event, field, None) == value for field, value in without.items()):
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[key] = event if key in self._known else None
+        return event
+
+
+_OPENED = b'"%b"' % BranchOpened.kind.encode()
+
+
+def beginnings(path: Path) -> Iterator[RecordedEvent]:
+    """Yield the first event of each branch of a log, and whatever else may open one: all that `fork_points` looks at.
+
+    A line that cannot be read is passed over: whoever reads all of them says what is wrong with it.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    reader, begun = LogReader(), set[bytes]()
+    for number, line in raw_lines(path):
+        found = _BRANCH.match(line)
+        if found is None or found[1] not in begun or _OPENED in line or b"\\" in line:
+            with suppress(BadInput):
+                entry = reader.entry(line) or _entry(parsed("", number, line, LogLine))
+                if isinstance(entry, RecordedEvent):
+                    begun.add(entry.branch.encode())
+                    yield entry
+
+
+def _entry(line: LogLine) -> Entry:
+    state = to_json(line.event, inf_nan_mode="constants")  # so that what is no number is not taken for null
+    envelope = (None, line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
+    entry = _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
+    if line.kind not in EVENTS and isinstance(entry, Unreadable):
+        return entry._replace(why="kind: no kind of event that is known")  # a store names it; here it may be words
+    return entry
