@@ -90,7 +90,7 @@ class LogReader:
         """
         source = shown_path(path)
         for number, line in raw_lines(path):
-            yield number, self.entry(line) or _entry(parsed(source, number, line, LogLine))
+            yield number, self.entry(line) or entry_of(parsed(source, number, line, LogLine))
 
     def entry(self, line: bytes) -> RecordedEvent | None:
         """Return the entry of a line that is as an export writes it; None if it is not, or something is wrong."""
@@ -193,13 +193,14 @@ def beginnings(path: Path) -> Iterator[RecordedEvent]:
         found = _BRANCH.match(line)
         if found is None or found[1] not in begun or _OPENED in line or b"\\" in line:
             with suppress(BadInput):
-                entry = reader.entry(line) or _entry(parsed("", number, line, LogLine))
+                entry = reader.entry(line) or entry_of(parsed("", number, line, LogLine))
                 if isinstance(entry, RecordedEvent):
                     begun.add(entry.branch.encode())
                     yield entry
 
 
-def _entry(line: LogLine) -> Entry:
+def entry_of(line: LogLine) -> Entry:
+    """Return the entry of a line that was read with every check."""
     state = to_json(line.event, inf_nan_mode="constants")  # so that what is no number is not taken for null
     envelope = (None, line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
     entry = _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
