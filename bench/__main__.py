@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from . import branching, claude, core, listing, long, replay, report, starting, supposing, turns
+from . import branching, claude, core, importing, listing, long, replay, report, starting, supposing, turns
 from .measure import Figure, Work, measure
 from .place import Place, absent, describe, opened
 
@@ -27,10 +27,20 @@ class Size(NamedTuple):
     many: int
     events: int  # in W4
     imports: bool  # of the peers, which take seconds
+    lines: int  # of a log that is imported
 
 
-QUICK = Size(3, conversations=5, lengths=(100, 1_000), few=1_000, many=2_000, events=10_000, imports=False)
-FULL = Size(3, conversations=1_000, lengths=(100, 1_000, 10_000), few=1_000, many=100_000, events=250_000, imports=True)
+QUICK = Size(3, conversations=5, lengths=(100, 1_000), few=1_000, many=2_000, events=10_000, imports=False, lines=5_000)
+FULL = Size(
+    3,
+    conversations=1_000,
+    lengths=(100, 1_000, 10_000),
+    few=1_000,
+    many=100_000,
+    events=250_000,
+    imports=True,
+    lines=1_000_000,
+)
 
 WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
     "core": lambda place, size, opened: core.work(),
@@ -41,6 +51,7 @@ WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
     "W4": lambda place, size, opened: replay.work(place, size.events, opened),
     "diverse": lambda place, size, opened: replay.work(place, size.events, opened, everything=True),
     "what-if": lambda place, size, opened: supposing.work(size.events),
+    "import": lambda place, size, opened: importing.work(place, size.lines),
     "listing": lambda place, size, opened: listing.work(place, size.few, size.many, opened),
 }
 if find_spec("anthropic") and find_spec("lastresort.adapters.claude"):

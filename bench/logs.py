@@ -12,6 +12,10 @@ from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
+from lastresort import RecordedEvent
+from lastresort.adapters.importers.log_file import read_log
+from lastresort.domain.canonical import canonical
+
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"
 ABREAST = 200
 """Conversations that go on at the same time."""
@@ -22,6 +26,7 @@ Line = dict[str, Any]
 def write_log(path: Path, lines: int, abreast: int = ABREAST) -> int:
     """Write a lawful log of at least so many lines, and return how many it has: each conversation comes to its end."""
     chance = random.Random(lines)
+    abreast = min(abreast, lines // 100 + 1)
     tales = _tales()
     written = 0
     numbers = count()
@@ -49,7 +54,10 @@ def write_log(path: Path, lines: int, abreast: int = ABREAST) -> int:
 
 def _tales() -> list[list[list[Line]]]:
     """Return the appends of each golden log."""
-    logs = ([json.loads(line) for line in path.read_text().splitlines()] for path in sorted(GOLDEN.glob("*.jsonl")))
+    logs = [
+        [json.loads(canonical(entry)) for _, entry in read_log(path) if isinstance(entry, RecordedEvent)]
+        for path in sorted(GOLDEN.glob("*.jsonl"))
+    ]
     return [[list(append) for _, append in groupby(log, key=lambda line: line["command_id"])] for log in logs]
 
 

@@ -15,7 +15,21 @@ from typing import Any
 
 import pytest
 
-from bench import branching, claude, contenders, core, listing, long, peers, replay, report, starting, supposing, turns
+from bench import (
+    branching,
+    claude,
+    contenders,
+    core,
+    importing,
+    listing,
+    long,
+    peers,
+    replay,
+    report,
+    starting,
+    supposing,
+    turns,
+)
 from bench.diverse import diverse
 from bench.measure import Figure, Work, at_least, at_most, measure, ratio, value
 from bench.place import Place, absent, describe
@@ -220,6 +234,10 @@ def test_a_log_in_which_everything_happens(place: Place, open_ones: ExitStack) -
 
 def test_what_if() -> None:
     figures(supposing.work(100))
+
+
+def test_import(place: Place) -> None:
+    figures(importing.work(place, 300))
 
 
 def test_claude(place: Place, open_ones: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:

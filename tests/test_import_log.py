@@ -8,14 +8,18 @@ from contextlib import closing
 
 import pytest
 
-from lastresort import StoreError
+from lastresort import Policy, StoreError
 from lastresort.adapters.opening import Store, open_store
-from lastresort.application.ports import Append, CommandRecorded, Locked, NewEvent, Place, VersionConflict
+from lastresort.adapters.stores.sql import SQLStore
+from lastresort.application.ports import Append, CommandRecorded, List, Locked, NewEvent, Place, VersionConflict
+from lastresort.domain.events import BranchOpened, ConversationEnded, Evidence
+from lastresort.domain.values import Ground
 
-from .stores import DURABLE_STORES, LEFT, ROOT, STORES, new_url, store
+from .stores import DURABLE_STORES, LEFT, ROOT, STORES, USER, new_url, store
 
 __all__ = ["store"]
 
+LISTS: tuple[List, ...] = ("active", "ended", "branched")
 THEN = "2026-01-31T12:00:00.000000+00:00"
 
 
@@ -103,9 +107,10 @@ from tests.test_import_log import left
 
 def appends():
     for append in left("b", range(1, 5_001)):
-        if append.events[0].version == 4_500:
+        if append.events[0].version == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
         yield append
+    os.kill(os.getpid(), signal.SIGKILL)
 
 open_store(sys.argv[1]).store.import_log(appends())
 """
@@ -113,10 +118,66 @@ open_store(sys.argv[1]).store.import_log(appends())
 
 @pytest.mark.parametrize("kind", DURABLE_STORES)
 def test_of_one_that_is_killed_nothing_is_left(kind: str, request: pytest.FixtureRequest) -> None:
+    """At its first event, in the middle, at its last, and when all of it is written and nothing is committed."""
     url = new_url(kind, request)
-    done = subprocess.run([sys.executable, "-c", KILLED, url], cwd=ROOT, check=False)
-    assert done.returncode == -9
+    for moment in ("1", "2500", "5000", "0"):
+        done = subprocess.run([sys.executable, "-c", KILLED, url, moment], cwd=ROOT, check=False)
+        assert done.returncode == -9
+        store, vault, _ = open_store(url)
+        with closing(store), closing(vault):
+            assert (store.head(), list(store.log()), store.page("active")) == (0, [], [])
     store, vault, _ = open_store(url)
     with closing(store), closing(vault):
-        assert (store.head(), list(store.log()), store.page("active")) == (0, [], [])
         assert store.import_log(left("b", range(1, 5_001))) == 5_000
+
+
+# --- What follows from it ---------------------------------------------------------------------------------------------
+
+
+def opens(branch: str, parent: str) -> NewEvent:
+    at = {"conversation": "root", "parent": parent, "at": 1}
+    return NewEvent(branch, 2, BranchOpened.model_validate({**at, "by": USER, "cause": "edit", "risks": ()}))
+
+
+END = ConversationEnded(
+    by=USER, ground=Ground.USER_REQUEST, seen=1, evidence=Evidence(), policy_hash=Policy.default().hash, model="m"
+)
+TREES = [
+    Append("root", "c1", "c1", THEN, (NewEvent("root", 1, LEFT, b"words", b"a snapshot"),)),
+    Append("root", "c2", "c2", THEN, (opens("child", "root"), NewEvent("root", 2, LEFT))),
+    Append("other", "c3", "c3", THEN, (NewEvent("other", 1, LEFT, b"other words"),)),
+    Append("root", "c4", "c4", THEN, (NewEvent("child", 3, END), opens("grandchild", "child"))),
+    Append("root", "c5", "c5", THEN, (NewEvent("root", 3, END),)),
+    Append("root", "c6", "c6", THEN, (NewEvent("grandchild", 3, LEFT),), (Place("root", 1),)),
+]
+
+
+@pytest.mark.parametrize("held", range(len(TREES)))
+def test_what_follows_from_it_is_as_after_appends(store: Store, held: int) -> None:
+    """Lists, words, those that are erased, snapshots; and where the store holds some of these trees already."""
+    for append in TREES[:held]:
+        store.append(append)
+    store.import_log(TREES[held:])
+    told = open_store("memory:").store
+    told.append(*TREES)
+    for which in LISTS:
+        assert store.page(which) == told.page(which)
+    assert store.heads("root") == told.heads("root")
+    assert list(store.log()) == list(told.log())
+    places = [Place("root", 1), Place("other", 1)]
+    assert store.contents(places) == told.contents(places) == {places[1]: b"other words"}
+    assert store.snapshot("root", 9, b"") == (1, b"a snapshot")
+    if isinstance(store, SQLStore):
+        assert store.wrongly_listed() == store.miscounted() == []
+
+
+@pytest.mark.parametrize("kind", DURABLE_STORES)
+def test_a_command_comes_once_in_it(kind: str, request: pytest.FixtureRequest) -> None:
+    """Close to the first time, and far from it."""
+    store, vault, _ = open_store(new_url(kind, request))
+    with closing(store), closing(vault):
+        for far in (3, 1_500):
+            again = next(left("a", range(1, 2)))._replace(events=(NewEvent("a", far, LEFT),))
+            with pytest.raises((CommandRecorded, VersionConflict)):
+                store.import_log([*left("a", range(1, far)), again])
+            assert store.head() == 0

@@ -12,7 +12,6 @@ from lastresort.domain.values import EDITIONS, Ground, Mode
 from .options import FINDINGS, REFUSED, edition_option, json_option, opened, opened_source, source_of, store_or_file
 
 
-
 @click.command()
 @click.argument("which", required=False, type=click.Choice(["active", "ended", "branched"]))
 @click.option("--limit", type=click.IntRange(1, 1000), help="Show a page of this many rows, of the list named.")
@@ -201,8 +200,6 @@ def audit(
     if read_only and not isinstance(source, Path):
         click.echo("lastresort: opened read-only, without keys: snapshots were not looked at", err=True)
     sys.exit(FINDINGS if findings else 0)
-
-
 
 
 COMMANDS = (views, tree, show, why, audit)

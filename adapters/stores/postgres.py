@@ -42,6 +42,7 @@ from .postgres_copy import (
     COPY_EVENTS,
     ENDED,
     EVENT_TYPES,
+    HEAD,
     SNAPSHOTS,
     copied,
 )
@@ -270,7 +271,9 @@ class PostgresStore(SQLStore, PostgresRecorder):
         end. The deadline of a call counts for the wait for others; then each thousand events may take ten minutes.
         """
         with reached(), self._for_import() as connection:
-            incoming = self._incoming(self.head() + 1)
+            cursor = connection.cursor(row_factory=tuple_row)
+            (head,) = cursor.execute(self._composed(HEAD)).fetchone() or (0,)
+            incoming = self._incoming(head + 1)
             with one_ahead() as behind:
                 for chunk in incoming.chunks(appends):
                     behind(partial(self._write_chunk, connection, chunk))
@@ -281,8 +284,8 @@ class PostgresStore(SQLStore, PostgresRecorder):
         with self._watch.over(connection.pgconn.socket, time.monotonic() + _IMPORT + GRACE):
             try:
                 copied(connection, self._composed(COPY_EVENTS), EVENT_TYPES, chunk.rows)
-            except errors.UniqueViolation as error:
-                raise self._taken(chunk) or error from None
+            except errors.UniqueViolation:
+                raise self._taken(chunk) from None
             copied(connection, self._composed(COPY_CONTENTS), CONTENT_TYPES, chunk.contents)
             copied(connection, self._composed(COPY_BRANCHES), BRANCH_TYPES, chunk.branches)
             for statement, rows in ((BRANCHED, chunk.branched), (ENDED, chunk.ended), (SNAPSHOTS, chunk.snapshots)):

@@ -11,6 +11,7 @@ from psycopg.sql import Composed
 
 from .rows import WRITTEN
 
+HEAD = "SELECT coalesce(max(notification_id), 0) FROM {schema}.{events}"
 COPY_EVENTS = f"COPY {{schema}}.{{events}} (notification_id, {WRITTEN}) FROM STDIN (FORMAT BINARY)"
 EVENT_TYPES = ("int8", "text", "int8", "text", "bytea", "bytea", "int4", "text", "text", "int4", "text")
 COPY_CONTENTS = "COPY {schema}.contents FROM STDIN (FORMAT BINARY)"

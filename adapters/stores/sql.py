@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lastresort.adapters.databases.errors import FAILURES, reached, unreached
-from lastresort.application.ports import Append, CommandRecorded, Head, List, ListRow, Place
+from lastresort.application.ports import Append, CommandRecorded, Head, List, ListRow, Place, VersionConflict
 from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, unpacked
@@ -89,12 +89,14 @@ class SQLStore(ABC):
             lambda append: entries_of(append, self._encoding, self._time), self._begun, self.recorded_by, position
         )
 
-    def _taken(self, chunk: Chunk) -> CommandRecorded | None:
-        """Return which command of a chunk is in the log, if it is that what kept the chunk from being written."""
+    def _taken(self, chunk: Chunk) -> CommandRecorded | VersionConflict:
+        """Return what kept a chunk from being written: which of its commands is in the log."""
         commands = [row[_COMMAND] for row in chunk.rows]
         marks = ", ".join(["%s"] * len(commands))
         recorded = self._read(f"SELECT command_id FROM {{events}} WHERE command_id IN ({marks}) LIMIT 1", *commands)
-        return CommandRecorded(recorded[0][0]) if recorded else None
+        if recorded:
+            return CommandRecorded(recorded[0][0])
+        return VersionConflict("one of its own commands comes again, after others")
 
     def _begun(self, branches: Collection[str]) -> dict[str, Begun]:
         """Return where branches began that there are, and how far they have come."""

@@ -170,8 +170,8 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             try:
                 # In one step of the engine's, in which it needs no interpreter.
                 connection.execute(insert, tuple(chain.from_iterable(rows)))
-            except sqlite3.IntegrityError as error:
-                raise self._taken(chunk) or error from None
+            except sqlite3.IntegrityError:
+                raise self._taken(chunk) from None
         many = connection.executemany
         many("INSERT INTO contents VALUES (?,?)", chunk.contents)
         many("INSERT INTO branches VALUES (?,?,NULL,?)", chunk.branches)

@@ -121,6 +121,8 @@ def restore(
     keys = StoreFiles(file).keys
     for path in (file, keys):
         if not path.is_file():
+            if path == keys and _begins_as_json(file):
+                raise StoreError(f"{file} is an exported log, and no backup: use `lastresort import`")
             raise StoreError(f"no backup at {path}")
     if address == "memory:":
         raise StoreError("memory: is gone with its process; restore into a store that is kept")
@@ -134,6 +136,11 @@ def restore(
         from . import postgres_backup
 
         return postgres_backup.load(file, keys, address, settings)
+
+
+def _begins_as_json(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"{"
 
 
 def _check_is_empty(place: StoreFiles) -> None:
