@@ -84,7 +84,7 @@ UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}
 EXCEPTIONS = {
     ("adapters/databases/errors.py", "psycopg"): "knows the errors of the engines that are installed",
     ("adapters/importers/inputs.py", "stores"): "the codec reads the events of files, until it has a room for both",
-    ("adapters/importers/log_file.py", "stores"): "the codec reads the events of files, until it has a room for both",
+    ("adapters/importers/log_lines.py", "stores"): "the codec reads the events of files, until it has a room for both",
 }
 """What a module imports though the rules above forbid it, and why: another folder, or a package."""
 

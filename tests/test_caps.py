@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from lastresort import Conversations, Policy, Refused
 from lastresort.adapters.importers.inputs import BadInput
-from lastresort.adapters.importers.log_file import checked_log, load_log, read_log, write_log
+from lastresort.adapters.importers.log_file import checked_log, import_log, load_log, read_log
 from lastresort.adapters.opening import Store
 from lastresort.adapters.stores.codec import Encoding
 from lastresort.application.ports import Append, EventTooLarge, NewEvent
@@ -244,12 +245,11 @@ def test_a_log_of_the_first_edition_is_audited_as_ever_and_not_imported(chats: C
     """Nobody had told it of a limit. But a store that takes it could never be a transparency log."""
     erased = recorded(erasing(900), 2, version=2, command_id="y", correlation_id="y")
     file = file_of(tmp_path / "log.jsonl", began(law=1, name="old"), erased)
-    entries, report = checked_log(file)
-    assert report.findings == ()
+    assert checked_log(file)[1].findings == ()
     assert not any(isinstance(entry, Unreadable) for _, entry in read_log(file))
     refused = r"log\.jsonl: branch c, version 2: ContentErased: 66,\d+ bytes.*nothing was written"
     with pytest.raises(BadInput, match=refused):
-        write_log(file, entries, chats.store)
+        import_log(file, nullcontext(chats.store))
     with pytest.raises(BadInput, match=refused):
         load_log(file, chats.store)
     assert chats.store.head() == 0
