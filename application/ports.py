@@ -128,7 +128,8 @@ class EventStore(Protocol):
         """Write `appends`, of any number and of several trees, and return how many events they hold.
 
         They are seen once all of them are written, or never. That may take longer than other calls may; someone who
-        appends meanwhile may be told to try again.
+        appends meanwhile may be told to try again. That none of its own commands comes twice in a tree is for an audit
+        of it to say: a store need not remember them all.
 
         Raises:
             VersionConflict, CommandRecorded, EventTooLarge, Locked: as `append`; nothing was written.

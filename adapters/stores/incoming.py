@@ -55,6 +55,7 @@ class Incoming:
         self._entries = entries
         self._ask = begun
         self._recorded = recorded
+        self._first = position
         self._is_new = position == 1  # the store: there is nothing to ask it
         self._begun: dict[str, Begun] = {}
         self.count = 0
@@ -65,7 +66,8 @@ class Incoming:
 
         Raises:
             VersionConflict: an event does not follow what its branch holds, or begins a branch that has begun.
-            CommandRecorded: an append of the chunk has the command id of another one in it.
+            CommandRecorded: the store holds a command, or the chunk holds it twice in one tree. Whether it comes twice
+                in the log, far from each other, takes an audit.
             ValueError: something is malformed.
         """
         part: list[tuple[Append, list[Entry]]] = []
@@ -81,22 +83,22 @@ class Incoming:
 
     def _chunk(self, part: list[tuple[Append, list[Entry]]]) -> Chunk:
         if not self._is_new:
-            self._look_up(entry for _, entries in part for entry in entries)
+            self._look_up(part)
         chunk = Chunk()
         commands = set[tuple[str, str]]()
         for append, entries in part:
             command = append.tree, append.command_id
-            if command in commands:
+            if command in commands or (self._is_held(append.tree) and self._recorded(*command)):
                 raise CommandRecorded(append.command_id)
             commands.add(command)
             for entry in entries:
-                self._take(chunk, append, entry)
+                self._take(chunk, entry)
             if append.erased:
                 chunk.erased += checked_places(append.erased)
         self.count += len(chunk.rows)
         return chunk
 
-    def _take(self, chunk: Chunk, append: Append, entry: Entry) -> None:
+    def _take(self, chunk: Chunk, entry: Entry) -> None:
         row, begins, sealed, joins, snapshot = entry
         branch, version, kind = row[:3]
         position = self._position
@@ -105,8 +107,6 @@ class Incoming:
             known = Begun(position, version)
             self._list(chunk, position, joins)
         elif known is None or begins or version != known.version + 1:
-            if self._recorded(append.tree, append.command_id):
-                raise CommandRecorded(append.command_id)
             raise conflict(row, begins)
         elif kind == ENDS:
             chunk.ended.append((position, known.position))
@@ -126,10 +126,15 @@ class Incoming:
         chunk.branches.append((position, root, 1))
         chunk.branched.append((root,))
 
-    def _look_up(self, entries: Iterable[Entry]) -> None:
+    def _look_up(self, part: Iterable[tuple[Append, list[Entry]]]) -> None:
         """Ask the store for branches that are named for the first time."""
-        named = {name for entry in entries for name in (entry.row.branch, entry.joins) if name is not None}
+        named = {append.tree for append, _ in part}
+        named |= {name for _, entries in part for one in entries for name in (one.row.branch, one.joins) if name}
         self._begun.update(self._ask(named - self._begun.keys()))
+
+    def _is_held(self, tree: str) -> bool:
+        """Whether the store held a tree before the log came."""
+        return tree in self._begun and self._begun[tree].position < self._first
 
 
 @contextmanager

@@ -282,10 +282,7 @@ class PostgresStore(SQLStore, PostgresRecorder):
 
     def _write_chunk(self, connection: psycopg.Connection[Any], chunk: Chunk) -> None:
         with self._watch.over(connection.pgconn.socket, time.monotonic() + _IMPORT + GRACE):
-            try:
-                copied(connection, self._composed(COPY_EVENTS), EVENT_TYPES, chunk.rows)
-            except errors.UniqueViolation:
-                raise self._taken(chunk) from None
+            copied(connection, self._composed(COPY_EVENTS), EVENT_TYPES, chunk.rows)
             copied(connection, self._composed(COPY_CONTENTS), CONTENT_TYPES, chunk.contents)
             copied(connection, self._composed(COPY_BRANCHES), BRANCH_TYPES, chunk.branches)
             for statement, rows in ((BRANCHED, chunk.branched), (ENDED, chunk.ended), (SNAPSHOTS, chunk.snapshots)):

@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lastresort.adapters.databases.errors import FAILURES, reached, unreached
-from lastresort.application.ports import Append, CommandRecorded, Head, List, ListRow, Place, VersionConflict
+from lastresort.application.ports import Append, Head, List, ListRow, Place
 from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, unpacked
 from .derived import LISTS, MISCOUNTED, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement, of_command
-from .incoming import Begun, Chunk, Incoming
+from .incoming import Begun, Incoming
 from .rows import (
     AT_ONCE,
     ENDS,
@@ -19,7 +19,6 @@ from .rows import (
     READ,
     BranchRow,
     Entry,
-    Row,
     by_branch,
     checked_places,
     entries_of,
@@ -36,7 +35,6 @@ _FIRST = "(SELECT {position} FROM {events} WHERE originator_id = %s ORDER BY ori
 
 _LATEST = "(SELECT max(originator_version) FROM {events} WHERE originator_id = e.originator_id)"
 _MOST_AT_ONCE = 10_000  # parameters of one statement
-_COMMAND = 1 + Row._fields.index("command_id")  # of a row with its position before it
 
 
 class SQLStore(ABC):
@@ -88,15 +86,6 @@ class SQLStore(ABC):
         return Incoming(
             lambda append: entries_of(append, self._encoding, self._time), self._begun, self.recorded_by, position
         )
-
-    def _taken(self, chunk: Chunk) -> CommandRecorded | VersionConflict:
-        """Return what kept a chunk from being written: which of its commands is in the log."""
-        commands = [row[_COMMAND] for row in chunk.rows]
-        marks = ", ".join(["%s"] * len(commands))
-        recorded = self._read(f"SELECT command_id FROM {{events}} WHERE command_id IN ({marks}) LIMIT 1", *commands)
-        if recorded:
-            return CommandRecorded(recorded[0][0])
-        return VersionConflict("one of its own commands comes again, after others")
 
     def _begun(self, branches: Collection[str]) -> dict[str, Begun]:
         """Return where branches began that there are, and how far they have come."""

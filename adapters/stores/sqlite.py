@@ -167,11 +167,8 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
         if rows := chunk.rows:
             marks = ",".join(["(?,?,?,?,?,?,?,?,?,?,?)"] * len(rows))
             insert = f"INSERT INTO {self.events_table_name} (rowid, {WRITTEN}) VALUES {marks}"
-            try:
-                # In one step of the engine's, in which it needs no interpreter.
-                connection.execute(insert, tuple(chain.from_iterable(rows)))
-            except sqlite3.IntegrityError:
-                raise self._taken(chunk) from None
+            # In one step of the engine's, in which it needs no interpreter.
+            connection.execute(insert, tuple(chain.from_iterable(rows)))
         many = connection.executemany
         many("INSERT INTO contents VALUES (?,?)", chunk.contents)
         many("INSERT INTO branches VALUES (?,?,NULL,?)", chunk.branches)
