@@ -56,9 +56,11 @@ def test_it_is_imported_to_the_byte(store: Store, file: Path) -> None:
     assert is_whole(store, file)
 
 
-def with_command(line: str, other: str) -> str:
-    """A line with the command of another."""
-    return json.dumps(json.loads(line) | {"command_id": json.loads(other)["command_id"]})
+def with_an_earlier_command(lines: list[str]) -> str:
+    """The last line, with the first command of its branch."""
+    last = json.loads(lines[-1])
+    first = next(line for line in map(json.loads, lines) if line["branch"] == last["branch"])
+    return json.dumps(last | {"command_id": first["command_id"]})
 
 
 CHANGES: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
@@ -66,7 +68,7 @@ CHANGES: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "a field that is not known": (lambda lines: [*lines[:-1], lines[-1].replace('"by"', '"to":1,"by"')], "event: a fi"),
     "an event twice": (lambda lines: [*lines, lines[-1]], "structure-"),
     "a gap": (lambda lines: [*lines[:-2], lines[-1]], "structure-gap"),
-    "a command of another": (lambda lines: [*lines[:-1], with_command(lines[-1], lines[0])], "structure-command"),
+    "a command again": (lambda lines: [*lines[:-1], with_an_earlier_command(lines)], "structure-command"),
 }
 
 
