@@ -32,7 +32,7 @@ Asked for an edition, it also says what that one would say of what earlier editi
 `findings.Hindsight`).
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from lastresort.domain.canonical import OF_ANY_LENGTH, too_large
@@ -55,6 +55,7 @@ from lastresort.domain.state import Conversation
 from .findings import Finding, Findings, Hindsight, HindsightOfTree, LocatedFinding, Report, TreeAudit, breach, in_sum
 from .replay import Replay, Turn
 from .second_log import Agreement
+from .whole_log import ENTRIES, Entry, WholeLog, of_structure
 
 DISAGREEMENT = "disagreement"
 READ_TWICE = 100_000
@@ -63,8 +64,6 @@ READ_TWICE = 100_000
 OF_SEVERAL_BRANCHES = frozenset({BranchedOff, BranchOpened, RiskRaised, RiskCleared, ErasureHeld, ErasureReleased})
 """What is recorded on more than one branch by one append."""
 _UNUSUAL = OF_SEVERAL_BRANCHES.union(BEGINNINGS, OF_ANY_LENGTH)  # what more has to be looked at than the rules
-
-Entry = RecordedEvent | Unreadable
 
 
 class PlacedEntry(NamedTuple):
@@ -75,7 +74,7 @@ class PlacedEntry(NamedTuple):
     entry: Entry
 
 
-_ENTRIES, _FORKS, _RISKS = range(3)  # the stages of what is found in one append
+_FORKS, _RISKS = ENTRIES + 1, ENTRIES + 2  # the later stages of what is found in one append
 _LONG = 100  # characters that no time of ours has
 _END = 2**63  # the place, and the append, of what is found where the log ends
 
@@ -117,7 +116,7 @@ class Audit:
         read_twice: int | None = READ_TWICE,
         edition: int | None = None,
     ) -> None:
-        self._whole, self._trees = _WholeLog(), _Trees(law, forks, read_twice, edition)
+        self._whole, self._trees = WholeLog(), _Trees(law, forks, read_twice, edition)
 
     def take(self, part: Iterable[Entry]) -> None:
         """Take the next entries of the log."""
@@ -130,7 +129,7 @@ class Audit:
 
 def audit_global(log: Iterable[Entry]) -> Findings:
     """Return what takes the whole log to see: gaps in its positions, and command ids that a tree used twice."""
-    whole = _WholeLog()
+    whole = WholeLog()
     for _ in whole.placed(log):
         pass
     return tuple(whole.findings)
@@ -175,7 +174,7 @@ def by_tree(log: Iterable[Entry]) -> tuple[tuple[PlacedEntry, ...], ...]:
 
     Branches are of one tree if one names the other as its parent or child, lawfully or not.
     """
-    entries, joined = [PlacedEntry(*placed) for placed in _WholeLog().placed(log)], dict[str, str]()
+    entries, joined = [PlacedEntry(*placed) for placed in WholeLog().placed(log)], dict[str, str]()
 
     def root_of(branch: str) -> str:
         while (above := joined.setdefault(branch, branch)) != branch:
@@ -192,63 +191,6 @@ def by_tree(log: Iterable[Entry]) -> tuple[tuple[PlacedEntry, ...], ...]:
     for placed in entries:
         trees.setdefault(root_of(placed.entry.branch), []).append(placed)
     return tuple(map(tuple, trees.values()))
-
-
-class _WholeLog:
-    """What takes the whole log to check."""
-
-    def __init__(self) -> None:
-        self.findings: list[LocatedFinding] = []
-        self._position = self._place = 0  # of the entry before
-        self._append = 0
-        self._of = ("", "")  # the tree of the append being read, and the command that it carries out
-        self._trees: dict[str, str] = {}  # by branch
-        self._commands: dict[str, str] = {}  # by id, the first tree that had one of it
-        self._elsewhere: set[tuple[str, str]] = set()  # the other trees, and the id
-
-    def placed(self, log: Iterable[Entry]) -> Iterator[tuple[int, int, Entry]]:
-        """Yield each entry of a log with its place and its append there, as a `PlacedEntry` has them.
-
-        What comes in parts goes on where the part before ended.
-        """
-        position, trees = self._position, self._trees
-        place = before = self._place
-        tree, command = self._of
-        for place, entry in enumerate(log, before + 1):
-            position += 1
-            if entry.position != position:
-                self._find(place, entry, "gap", f"position {entry.position} where {position} was to come")
-                position = entry.position
-            if type(entry) is RecordedEvent:
-                of = trees.get(entry.branch) or self._tree_of(entry)
-                if entry.command_id != command or of != tree:
-                    self._append += 1
-                    self._of = tree, command = of, entry.command_id
-                    if self._was_used(tree, command):
-                        self._find(place, entry, "command", f"command id {command} was used by an earlier append")
-            yield place, self._append, entry
-        self._position, self._place = position, place
-
-    def _tree_of(self, entry: RecordedEvent) -> str:
-        tree = self._trees.get(entry.branch)
-        if tree is None:
-            above = entry.branch
-            if isinstance(entry.event, BranchOpened):  # with which no append begins
-                above = self._of[0] if entry.command_id == self._of[1] else entry.event.parent
-            self._trees[entry.branch] = tree = self._trees.get(above, above)
-        return tree
-
-    def _was_used(self, tree: str, command: str) -> bool:
-        """Whether a tree had a command of that id before. Nearly all ids are of one tree, and cost one entry each."""
-        if (first := self._commands.get(command)) is None:
-            self._commands[command] = tree
-            return False
-        again = first == tree or (tree, command) in self._elsewhere
-        self._elsewhere.add((tree, command))
-        return again
-
-    def _find(self, place: int, entry: Entry, what: str, detail: str) -> None:
-        self.findings.append(LocatedFinding(self._append, _ENTRIES, place, _of_structure(entry, what, detail)))
 
 
 class _Trees:
@@ -396,10 +338,10 @@ class _Trees:
             event = entry.event
             if isinstance(event, BranchedOff) and (entry.branch, event.child, event.at) not in parents:
                 detail = f"branch {event.child} did not open at {event.at} in the same append"
-                self.findings.append(LocatedFinding(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
+                self.findings.append(LocatedFinding(self._append, _FORKS, place, of_structure(entry, "fork", detail)))
             if isinstance(event, BranchOpened) and (event.parent, entry.branch, event.at) not in children:
                 detail = f"branch {event.parent} does not note this fork in the same append"
-                self.findings.append(LocatedFinding(self._append, _FORKS, place, _of_structure(entry, "fork", detail)))
+                self.findings.append(LocatedFinding(self._append, _FORKS, place, of_structure(entry, "fork", detail)))
 
     def _what_a_tree_shares_is_everywhere(self) -> None:
         """Risks and legal holds begin and end on every branch of a tree in one append."""
@@ -411,14 +353,14 @@ class _Trees:
             missing = [branch for branch in self.replay.tree_of(entry.branch) if (branch, shared) not in on]
             if missing:
                 detail = f"{entry.kind} {shared.name} is not on: {', '.join(missing)}"
-                found = _of_structure(entry, shared.what, detail)
+                found = of_structure(entry, shared.what, detail)
                 self.findings.append(LocatedFinding(self._append, _RISKS, place, found))
 
     def _find(self, entry: Entry, what: str, detail: str) -> None:
-        self._locate(_of_structure(entry, what, detail))
+        self._locate(of_structure(entry, what, detail))
 
     def _locate(self, finding: Finding) -> None:
-        self.findings.append(LocatedFinding(self._append, _ENTRIES, self._place, finding))
+        self.findings.append(LocatedFinding(self._append, ENTRIES, self._place, finding))
 
     def audited(self) -> TreeAudit:
         """Close what is open where the log ends, and return what was found."""
@@ -433,7 +375,7 @@ class _Trees:
             at_the_end.append(Finding(branch=branch, version=version, rules=("risk-holds",), detail=detail))
         ends = {branch: state.version for branch, state in states.items()} if self._read_twice else {}
         at_the_end += [_disagreement(*place) for place in self._agreement.end(unheld, damaged, ends)]
-        self.findings += [LocatedFinding(_END, _ENTRIES, _END, finding) for finding in at_the_end]
+        self.findings += [LocatedFinding(_END, ENTRIES, _END, finding) for finding in at_the_end]
         hindsight = None if self._hindsight is None else self._hindsight.found()
         return TreeAudit(self._events, tuple(self.findings), states, self._read_twice, hindsight)
 
@@ -444,10 +386,6 @@ def _lacks_its_hold(state: Conversation) -> bool:
 
 def _disagreement(branch: str, version: int, detail: str) -> Finding:
     return Finding(branch=branch, version=version, rules=(DISAGREEMENT,), detail=detail)
-
-
-def _of_structure(entry: Entry, what: str, detail: str) -> Finding:
-    return Finding(branch=entry.branch, version=entry.version, rules=(f"structure-{what}",), detail=detail)
 
 
 class _Shared(NamedTuple):

@@ -16,8 +16,9 @@ from lastresort.application import ports as application
 from lastresort.domain.events import BranchedOff, BranchOpened, HopeExhausted, RecordedEvent, RiskRaised, Unreadable
 from lastresort.domain.law import governing
 from lastresort.projections import Report
-from lastresort.projections.audit import Entry, audit, audit_global, audit_tree, by_tree, merge
+from lastresort.projections.audit import audit, audit_global, audit_tree, by_tree, merge
 from lastresort.projections.replay import fork_points
+from lastresort.projections.whole_log import Entry
 
 from .drawing import UNHURRIED, examples
 from .service_kit import done

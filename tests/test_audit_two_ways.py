@@ -14,8 +14,9 @@ from bench.stories import write
 from lastresort.domain.events import EVENTS, ConversationStarted, EventBase, RecordedEvent
 from lastresort.domain.values import Actor
 from lastresort.projections import Report, audit
-from lastresort.projections.audit import Entry, _Trees
+from lastresort.projections.audit import _Trees
 from lastresort.projections.replay import fork_points
+from lastresort.projections.whole_log import Entry
 
 from .drawing import examples
 from .stores import opened
