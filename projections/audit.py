@@ -52,10 +52,23 @@ from lastresort.domain.law import GOVERNING, UNKNOWN, Law, broken_by
 from lastresort.domain.rules import BEGINNINGS
 from lastresort.domain.state import Conversation
 
-from .findings import Finding, Findings, Hindsight, HindsightOfTree, LocatedFinding, Report, TreeAudit, breach, in_sum
+from .findings import (
+    ENTRIES,
+    Entry,
+    Finding,
+    Findings,
+    Hindsight,
+    HindsightOfTree,
+    LocatedFinding,
+    Report,
+    TreeAudit,
+    WholeLog,
+    breach,
+    in_sum,
+    of_structure,
+)
 from .replay import Replay, Turn
 from .second_log import Agreement
-from .whole_log import ENTRIES, Entry, WholeLog, of_structure
 
 DISAGREEMENT = "disagreement"
 READ_TWICE = 100_000

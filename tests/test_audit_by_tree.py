@@ -17,8 +17,8 @@ from lastresort.domain.events import BranchedOff, BranchOpened, HopeExhausted, R
 from lastresort.domain.law import governing
 from lastresort.projections import Report
 from lastresort.projections.audit import audit, audit_global, audit_tree, by_tree, merge
+from lastresort.projections.findings import Entry
 from lastresort.projections.replay import fork_points
-from lastresort.projections.whole_log import Entry
 
 from .drawing import UNHURRIED, examples
 from .service_kit import done

@@ -15,8 +15,8 @@ from lastresort.domain.events import EVENTS, ConversationStarted, EventBase, Rec
 from lastresort.domain.values import Actor
 from lastresort.projections import Report, audit
 from lastresort.projections.audit import _Trees
+from lastresort.projections.findings import Entry
 from lastresort.projections.replay import fork_points
-from lastresort.projections.whole_log import Entry
 
 from .drawing import examples
 from .stores import opened
