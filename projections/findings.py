@@ -186,12 +186,11 @@ class WholeLog:
         self._position, self._place = position, place
 
     def _tree_of(self, entry: RecordedEvent) -> str:
-        tree = self._trees.get(entry.branch)
-        if tree is None:
-            above = entry.branch
-            if isinstance(entry.event, BranchOpened):  # with which no append begins
-                above = self._of[0] if entry.command_id == self._of[1] else entry.event.parent
-            self._trees[entry.branch] = tree = self._trees.get(above, above)
+        """Return the tree of a branch that is not known yet."""
+        above = entry.branch
+        if isinstance(entry.event, BranchOpened):  # with which no append begins
+            above = self._of[0] if entry.command_id == self._of[1] else entry.event.parent
+        self._trees[entry.branch] = tree = self._trees.get(above, above)
         return tree
 
     def _was_used(self, tree: str, command: str) -> bool:
