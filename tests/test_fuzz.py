@@ -74,7 +74,7 @@ def names_file_and_line(error: BadInput, path: Path, data: bytes) -> None:
     assert found, message
     assert "\n" not in message
     if found[2] is None:
-        told = ("cannot be read", "is empty", "holds some of this log already")
+        told = ("cannot be read", "is empty", "holds some of this log already", "this is not text")
         assert any(one in message for one in told), message
     else:
         assert 1 <= int(found[2]) <= data.count(b"\n") + 1, message
