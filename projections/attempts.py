@@ -10,6 +10,7 @@ Categories that both laws treat alike are tried once.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from lastresort.domain.events import (
     AppealDecided,
@@ -190,7 +191,7 @@ class Attempts:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._alike: dict[tuple[str, frozenset[str], frozenset[str]], list[str]] = {}
+        self._alike = lru_cache(maxsize=_REMEMBERED)(self._apart)
 
     def allowed(
         self, refused: AttemptRefused, state: Conversation, other: Conversation, *, clears_more: bool
@@ -240,12 +241,7 @@ class Attempts:
     def _categories(self, state: Conversation, other: Conversation) -> list[str]:
         units = frozenset(category for one in (state, other) if one.unit for category in one.unit.categories)
         warned = frozenset(warned.category for one in (state, other) for warned in one.now.warnings)
-        known = state.policy.hash, units, warned
-        if known not in self._alike:
-            if len(self._alike) >= _REMEMBERED:
-                self._alike.clear()
-            self._alike[known] = self._apart(state.policy, units, warned)
-        return self._alike[known]
+        return self._alike(state.policy, units, warned)
 
     def _apart(self, recorded: Policy, units: frozenset[str], warned: frozenset[str]) -> list[str]:
         policies = recorded, self._policy

@@ -150,7 +150,7 @@ def test_an_erasure_that_is_sent_again_takes_nothing_that_another_one_left(
     said = chat.user_turn("Good morning.")
     chat.describe(title="A garden")
     with monkeypatch.context() as patched:
-        patched.setattr(chats.service, "_append", lambda *_, **__: 1 / 0)
+        patched.setattr(chats.service._writing, "append", lambda *_, **__: 1 / 0)
         if held:  # the law is asked before the keys are retired, so as it would come after that
             patched.setattr(chats.service, "_erasure", lambda *_: ({}, {}))
         with pytest.raises(ZeroDivisionError):
@@ -337,4 +337,4 @@ def test_without_annotations_it_is_said() -> None:
         with pytest.raises(ValueError, match="opened without annotations"):
             chat.metadata()
         assert not isinstance(erased(chats, "c"), Refused)
-    assert isinstance(chats.store, MemoryStore)
+        assert isinstance(chats.store, MemoryStore)

@@ -114,7 +114,7 @@ def test_what_is_wrong_with_several_fields_is_said_once(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_told_so(tmp_path: Path) -> None:
     """Rather than where its JSON is wrong."""
     (tmp_path / "in.jsonl").write_bytes(b"\x7fELF\x02\x01\x01\x00\n")
-    with pytest.raises(BadInput, match=r"in\.jsonl: this is not text; what is read here has one JSON object a line"):
+    with pytest.raises(BadInput, match=r"in\.jsonl:1: this is not text; what is read here has one JSON object a line"):
         read_transcripts([tmp_path / "in.jsonl"])
 
 

@@ -45,8 +45,9 @@ def test_a_store_opened_again_holds_what_it_held(kind: str, request: pytest.Fixt
         assert log_of(chats) == before
         assert chats.words(chats.path("c")) == words
         assert chats.state("c").ended is not None
+        following = NewEvent("c", chats.state("c").version + 1, LEFT)
         with pytest.raises(CommandRecorded):
-            chats.store.append(Append("b", before[0].command_id, "again", AT, (NewEvent("d", 1, LEFT),)))
+            chats.store.append(Append("c", before[0].command_id, "again", AT, (following,)))
         child = done(chats.chat("c").edit(2, "Hello.", child="d"))
         assert child.state.ended is None
 

@@ -107,7 +107,7 @@ def _check_is_json_lines(source: str, number: int, line: bytes) -> None:
     if line.startswith(b"SQLite format 3\0"):
         raise BadInput(f"{source}: this is an SQLite database, not a file of JSON lines; a store is named by its URL")
     if b"\0" in line:
-        raise BadInput(f"{source}: this is not text; what is read here has one JSON object a line")
+        raise BadInput(f"{source}:{number}: this is not text; what is read here has one JSON object a line")
     if line.lstrip().startswith(b"["):
         raise BadInput(
             f"{source}:{number}: this is a JSON array, or TOML; what is read here has one JSON object a line"

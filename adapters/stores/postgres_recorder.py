@@ -59,8 +59,11 @@ class PostgresRecorder(PostgresApplicationRecorder):
 
     def _made(self, connection: psycopg.Connection[Any]) -> Tables:
         cursor = connection.cursor(row_factory=tuple_row)
+        # With the indexes: making one that is there waits for who writes, and who writes may wait for it.
         found = cursor.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (self.datastore.schema,)
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %(schema)s"
+            " UNION SELECT indexname FROM pg_indexes WHERE schemaname = %(schema)s",
+            {"schema": self.datastore.schema},
         )
         made = {name for (name,) in found.fetchall()}
         return tables_of(
