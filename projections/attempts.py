@@ -10,7 +10,6 @@ Categories that both laws treat alike are tried once.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 from lastresort.domain.events import (
     AppealDecided,
@@ -191,7 +190,7 @@ class Attempts:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._alike = lru_cache(maxsize=_REMEMBERED)(self._apart)
+        self._alike: dict[tuple[str, frozenset[str], frozenset[str]], list[str]] = {}
 
     def allowed(
         self, refused: AttemptRefused, state: Conversation, other: Conversation, *, clears_more: bool
@@ -241,7 +240,12 @@ class Attempts:
     def _categories(self, state: Conversation, other: Conversation) -> list[str]:
         units = frozenset(category for one in (state, other) if one.unit for category in one.unit.categories)
         warned = frozenset(warned.category for one in (state, other) for warned in one.now.warnings)
-        return self._alike(state.policy, units, warned)
+        known = state.policy.hash, units, warned
+        if known not in self._alike:
+            if len(self._alike) >= _REMEMBERED:
+                self._alike.clear()
+            self._alike[known] = self._apart(state.policy, units, warned)
+        return self._alike[known]
 
     def _apart(self, recorded: Policy, units: frozenset[str], warned: frozenset[str]) -> list[str]:
         policies = recorded, self._policy

@@ -45,8 +45,9 @@ EDITIONS = st.sampled_from([(2, None), (2, None), (1, None), (1, 2), (2, 1)])
 
 
 def the_long_way(log: tuple[RecordedEvent, ...], other: Policy, edition: int | None) -> object:
-    """Fold both states of every branch, whatever the policies see alike."""
+    """Fold both states of every branch, whatever the policies see alike, and remember no set of categories."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attempts, "_REMEMBERED", 0)
         patch.setattr(_Play, "_stays_in_step", lambda *_: False)
         patch.setattr(Step, "is_in_step", lambda *_: False)
         return what_if(log, other, edition=edition)
@@ -150,15 +151,6 @@ def test_a_branch_that_begins_twice() -> None:
     log = play([SAYS, harm(severity=1), ANSWERS], Policy(name="a", categories=("abuse",), min_severity=1), 1).log
     twice = [*log, log[0]._replace(version=5, position=5)]
     assert what_if(twice, Policy(name="b"), edition=2).branches[0].because in (None, Because.REDIRECTION)
-
-
-def test_few_sets_of_categories_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a log whose categories are all different is no leak."""
-    script = [SAYS, harm(), ANSWERS, ("warns", "abuse"), SAYS, harm("threats"), ANSWERS, ("warns", "threats")]
-    log = play(script, Policy(name="a"), 1).log
-    found = what_if(log, Policy(name="b"), edition=2)
-    monkeypatch.setattr(attempts, "_REMEMBERED", 0)
-    assert what_if(log, Policy(name="b"), edition=2) == found
 
 
 def test_a_log_of_both_editions() -> None:
