@@ -15,6 +15,7 @@ from lastresort.domain.decider import turn_taken
 from lastresort.domain.events import AssistantTurnTaken, Event, UserTurnTaken
 from lastresort.domain.law import broken_by
 from lastresort.domain.state import Conversation, evolve
+from lastresort.domain.values import Messages
 
 from .hot_states import HotStates
 from .outcomes import Receipt, Stopwatch
@@ -87,7 +88,9 @@ class Writing:
         Raises:
             VersionConflict, Locked: as `EventStore.append`.
         """
-        if not isinstance(command, TakeUserTurn | TakeAssistantTurn) or not isinstance(words, str):
+        if not isinstance(command, TakeUserTurn | TakeAssistantTurn) or words is None:
+            return None
+        if type(words) not in (str, Messages):  # one of another class may say other things of its length
             return None
         kind = _KINDS.get(type(command))
         ports, state = self._ports, self._hot.get(branch)

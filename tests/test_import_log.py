@@ -46,6 +46,15 @@ def test_it_is_written_as_appends_are(store: Store) -> None:
     assert after.position == 2_503
 
 
+def test_an_append_of_any_length_is_written(store: Store) -> None:
+    """A risk is one append on every branch of its tree. Of these no SQLite takes the rows in one statement."""
+    (first,) = left("b", range(1, 2))
+    many = tuple(NewEvent("b", version, LEFT) for version in range(2, 24_001))
+    assert store.import_log([first, Append("b", "all", "all", THEN, many)]) == 24_000
+    assert len(list(store.recorded_by("b", "all"))) == 23_999
+    assert [row.version for row in store.page("active")] == [24_000]
+
+
 def test_of_one_that_conflicts_nothing_is_left(store: Store) -> None:
     """However late it does so."""
     store.append(*left("b", range(1, 2)))

@@ -8,10 +8,13 @@ from itertools import count
 from random import Random
 from typing import Any
 
+import pytest
+
 from lastresort import Chat, Policy, Verdict, open_conversations
 from lastresort.application.outcomes import Receipt
 from lastresort.application.ports import VersionConflict
 from lastresort.application.writing import Writing
+from lastresort.domain.commands import TakeUserTurn
 from lastresort.domain.events import RecordedEvent, content_of
 from lastresort.domain.values import Ground, Risk
 from lastresort.projections import audit
@@ -133,3 +136,20 @@ def test_trees_that_are_told_on_both_ways_are_the_same() -> None:
         overtaken += one.overtaken
     assert short > ACTS * len(SEEDS) / 8
     assert overtaken > len(SEEDS)
+
+
+class Understated(str):
+    """A text that says of itself that it is empty."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_words_are_measured_by_what_they_hold() -> None:
+    """The short way takes no text whose class may say another length, so the long one refuses what is too long."""
+    with open_conversations("memory:", max_words=1_000) as chats:
+        chat = chats.start(model=MODEL.id)
+        said = TakeUserTurn(id="said", by=chat.user)
+        with pytest.raises(ValueError, match=r"words: 1,001 bytes; a turn may have 1,000"):
+            chats.service.execute(chat.branch, said, Understated("x" * 1_001))
+        assert chat.refresh().version == 1

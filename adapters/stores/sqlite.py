@@ -39,6 +39,9 @@ _LOOK = 0.05
 _IMPORT_CACHE = 64 * 2**20
 """Bytes of pages that an import keeps in memory: ids come in any order, so any page of an index may be next."""
 
+_AT_ONCE = 2_000
+"""Rows that an import writes by one statement, at most: of 11 values each, and SQLite may take no more than 32,766."""
+
 _MANY = 16
 """Rows from which on it is worth a savepoint to write them by one call."""
 
@@ -164,7 +167,8 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
         return incoming.count
 
     def _write_chunk(self, connection: sqlite3.Connection, chunk: Chunk) -> None:
-        if rows := chunk.rows:
+        for first in range(0, len(chunk.rows), _AT_ONCE):  # an append of any length is in one chunk
+            rows = chunk.rows[first : first + _AT_ONCE]
             marks = ",".join(["(?,?,?,?,?,?,?,?,?,?,?)"] * len(rows))
             insert = f"INSERT INTO {self.events_table_name} (rowid, {WRITTEN}) VALUES {marks}"
             # In one step of the engine's, in which it needs no interpreter.
