@@ -35,7 +35,7 @@ from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Ground, Mode, Verdict
 
 from . import oracle
-from .both_ways import check_both_ways
+from .both_ways import EVERY_ACT, check_both_ways
 from .narrow import present
 from .oracle import History
 from .vocabulary import DATED, MODEL
@@ -325,6 +325,8 @@ def turns_of(state: Conversation, past: History) -> Turns:
 
 
 SECOND_LOOK = 200
+TURNS = 1 if EVERY_ACT else 7
+"""Of so many turns, one is taken on the short way and on the long one: that takes longer than all else about it."""
 
 
 class Search:
@@ -343,6 +345,7 @@ class Search:
         self.acts = lru_cache(maxsize=None)(acts)
         self.cap = cap
         self.onward = onward
+        self.turns = 0
         self.refusals: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.grounds: Counter[str] = Counter()
@@ -386,7 +389,9 @@ class Search:
         self, command: Command, state: Conversation, past: History
     ) -> tuple[frozenset[str], tuple[Conversation, History] | None]:
         if isinstance(command, TakeUserTurn | TakeAssistantTurn) and state.begun:
-            check_both_ways(command, state)
+            self.turns += 1
+            if self.turns % TURNS == 0:
+                check_both_ways(command, state)
         decision = decide(command, state)
         if isinstance(decision, Refused):
             check(past, state, propose(command, state), frozenset(decision.rules))

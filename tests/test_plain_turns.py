@@ -1,6 +1,6 @@
 """A turn takes the short way or the long one, and nobody can tell which: here in trees that are told at random.
 
-The searches of every state ask it in each state: see `both_ways.py`.
+The searches of every state ask it of every seventh turn: see `both_ways.py`.
 """
 
 from collections.abc import Callable, Iterable

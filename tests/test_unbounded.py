@@ -1,6 +1,6 @@
 """Proven for all sizes: counts without a bound, any policy within the floors, any number of events.
 
-Two things are proven, in the model of `tests/unbounded/`, which is compared with the real code in every state of the
+Two things are proven, in the model of `tests/unbounded/`, which is compared with the real code in the states of the
 search.
 
 *What always holds.* Each invariant holds before anything has happened, and every lawful event keeps it; from them

@@ -1,12 +1,11 @@
 """The model beside the real code, so that it cannot drift.
 
-A search hands over each decision on its way. In each of its states one act is compared, in turn another one, and with
-EVERY_ACT=1 in the environment all are: the model has to find the same rules broken, and to make the same state of it.
-And what a view keeps has to be what `canonical` keeps, in which the search tells states apart: each the same where the
-other is; that is looked at in every fourth.
+A search hands over each decision on its way. In every eighth of its states one act is compared, in turn another one,
+and with EVERY_ACT=1 in the environment all are, in every state: the model has to find the same rules broken, and to
+make the same state of it. And what a view keeps has to be what `canonical` keeps, in which the search tells states
+apart: each the same where the other is.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,14 +13,14 @@ from lastresort.domain.events import Event
 from lastresort.domain.law import broken_by
 from lastresort.domain.state import Conversation, evolve
 
+from ..both_ways import EVERY_ACT
 from . import fold, pacts, rules
 from .translation import Lexicon
 from .view import view
 from .words import State
 
-EVERY_ACT = os.environ.get("EVERY_ACT") == "1"
-VIEWED = 1 if EVERY_ACT else 4
-"""Of so many states that were compared, in one the view is, too."""
+STATES = 1 if EVERY_ACT else 8
+"""Of so many states of a search, one is looked at. A state takes about as long as all that the search does in it."""
 
 
 class Drifted(AssertionError):
@@ -76,11 +75,12 @@ class Comparison:
             self._leave()
             self._state, self._acts_before, self._acts = state, self._acts, 0
             self.states += 1
-        if EVERY_ACT or self._acts == self.states % self._acts_before:
-            self._last = None
-            self._compare(state, events)
-        elif self._acts == 0:
-            self._last = events
+        if self.states % STATES == 0:
+            if EVERY_ACT or self._acts == self.states // STATES % self._acts_before:
+                self._last = None
+                self._compare(state, events)
+            elif self._acts == 0:
+                self._last = events
         self._acts += 1
 
     def _leave(self) -> None:
@@ -94,8 +94,6 @@ class Comparison:
             after = compare(self.lexicon, state, event)
             state = evolve(state, event)
             self.pairs += 1
-        if self.pairs % VIEWED:
-            return
         seen = view(after, self.cap, self.most_relapses, self.onward)
         kept = self.canonical(state)
         if self._views.setdefault(kept, seen) != seen or self._canonical.setdefault(seen, kept) != kept:
@@ -104,7 +102,7 @@ class Comparison:
     def done(self) -> None:
         """The search is over."""
         self._leave()
-        assert self.states <= self.pairs, f"of {self.states} states {self.pairs} were compared"
+        assert self.states // STATES <= self.pairs, f"of {self.states} states {self.pairs} were compared"
 
     def __str__(self) -> str:
         return f"; the model agrees on {self.pairs:,} acts in {self.states:,} states"
