@@ -40,7 +40,7 @@ from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
-from .arguments import checked, derived_id
+from .arguments import checked, derived_id, described_id
 from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch
 from .ports import CommandRecorded, Locked, Ports, SealedWords, VersionConflict
 from .reading import Reading
@@ -106,7 +106,7 @@ class Service:
         except (CommandRecorded, VersionConflict):
             earlier = self._earlier_outcome(command, root, root)
             if earlier is None:
-                raise ValueError(f"conversation {root} exists; choose another id") from None
+                raise ValueError(f"conversation: one {described_id(root)} exists; choose another id") from None
             assert isinstance(earlier, Receipt)
             return earlier.events[0].branch
         return root
@@ -271,7 +271,7 @@ class Service:
                 meant, sealed = self.words.seal(turn, parent.conversation, opened, command.at + 2, words)
                 events = (events[0], *propose(meant, at_fork))
             if fresh and child is not None and self.ports.store.read(parent.conversation, child, limit=1):
-                raise ValueError(f"branch {child} exists; choose another id")
+                raise ValueError(f"child: a branch {described_id(child)} exists; choose another id")
             written = {branch: noted, opened: events}
             receipt = self._writing.append(command, {branch: parent, opened: at_fork}, written, sealed)
             self.reading.hot.keep(opened, evolve(at_fork, events[0]))  # where its first turn may be edited next

@@ -33,7 +33,10 @@ __all__ = ["run", "url"]
             ["chat", "--offline", "--branch", "nobody", "--store", "URL"],
             "no branch of this id (length 6) in the store; `lastresort views` lists",
         ),
-        (["chat", "--offline", "--conversation", "c", "--store", "URL"], "conversation c exists; choose another id"),
+        (
+            ["chat", "--offline", "--conversation", "c", "--store", "URL"],
+            "conversation: one of this id (length 1) exists; choose another id",
+        ),
         (["chat", "--offline", "--policy", "none", "--store", "URL"], "no policy none: neither a profile (default, "),
         (["audit", "nowhere.jsonl"], "nowhere.jsonl: cannot be read: No such file or directory"),
         (["import", "nowhere.jsonl", "--store", "URL"], "nowhere.jsonl: cannot be read: No such file or directory"),

@@ -94,7 +94,7 @@ def test_a_start_delivered_twice_starts_one_conversation(chats: Conversations) -
 
 
 def test_a_conversation_exists_once(chats: Conversations, chat: Chat) -> None:
-    with pytest.raises(ValueError, match="conversation root exists; choose another id"):
+    with pytest.raises(ValueError, match=r"conversation: one of this id \(length 4\) exists; choose another id"):
         chats.start(model="m", conversation="root")
     assert len(whole_log(chats)) == 1
 

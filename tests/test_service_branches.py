@@ -240,7 +240,7 @@ def test_a_branch_exists_once(chats: Conversations, chat: Chat) -> None:
     talk(chat, "a", "A")
     done(chat.edit(2, "b", child="branch"))
     for taken in ("branch", "root"):
-        with pytest.raises(ValueError, match=f"branch {taken} exists; choose another id"):
+        with pytest.raises(ValueError, match=rf"a branch of this id \(length {len(taken)}\) exists; choose another id"):
             chat.edit(2, "c", child=taken)
 
 
@@ -249,7 +249,7 @@ def test_a_branch_exists_once_however_long_it_is(chats: Conversations, chat: Cha
     talk(chat, "a", "A", "b")
     victim = chats.start(model="m", conversation="victim")
     talk(victim, "mine", "yours")
-    with pytest.raises(ValueError, match="branch victim exists; choose another id"):
+    with pytest.raises(ValueError, match=r"a branch of this id \(length 6\) exists; choose another id"):
         chat.edit(4, "c", child="victim")
 
 
