@@ -63,6 +63,8 @@ from .worlds import (
     warn,
 )
 
+pytestmark = pytest.mark.no_cover  # being measured, a search takes twice as long; what it runs, other tests cover
+
 # --- Worlds of one branch -------------------------------------------------------------------------------------------
 
 

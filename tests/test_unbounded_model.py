@@ -29,7 +29,7 @@ from .search import LOOKS, MOST_RELAPSES, Acts, Turns, turns_of
 from .test_every_state_2 import DUE, SHORT
 from .unbounded import fold, rules
 from .unbounded.always import ALWAYS, INVARIANTS, NO_PAST, Past, remember
-from .unbounded.comparison import Comparison, Drifted, compare
+from .unbounded.comparison import STATES, Comparison, Drifted, compare
 from .unbounded.translation import Lexicon
 from .unbounded.words import Unit, Warned
 from .vocabulary import OTHER_USER
@@ -209,10 +209,9 @@ BEGUN, LEFT = history_of(STORY[:1]), propose(LEAVE, Conversation())
     ],
 )
 def test_a_view_of_something_else_is_noticed(
-    kept: Callable[[Conversation], Any], then: tuple[tuple[Event, ...], ...], monkeypatch: pytest.MonkeyPatch
+    kept: Callable[[Conversation], Any], then: tuple[tuple[Event, ...], ...]
 ) -> None:
     """Where `canonical` tells apart what a view does not, or the other way about, the proof is about something else."""
-    monkeypatch.setattr("tests.unbounded.comparison.VIEWED", 1)
     comparison = Comparison(Lexicon(CATEGORIES, ("risk",), (), ACTORS), kept, 2, 1, False)
     first, second = then
     comparison._compare(Conversation(), first)
@@ -220,8 +219,9 @@ def test_a_view_of_something_else_is_noticed(
         comparison._compare(reduce(evolve, first, Conversation()), second)
 
 
-def test_each_state_is_compared_once() -> None:
+def test_a_state_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one act, in turn another one."""
+    monkeypatch.setattr("tests.unbounded.comparison.STATES", 1)
     comparison = Comparison(Lexicon(CATEGORIES, ("risk",), (), ACTORS), lambda _: "", 2, 1, False)
     comparison._compare = lambda state, events: looked.append((state.version, *events))  # type: ignore[method-assign]
     looked: list[Any] = []
@@ -232,6 +232,20 @@ def test_each_state_is_compared_once() -> None:
     comparison._leave()
     assert looked == [(0, 0), (1, 2), (2, 0), (3, 1), (4, 1)]
     assert not LOOKS
+
+
+def test_one_state_in_several_is_compared() -> None:
+    """Which act it is moves on from one of them to the next."""
+    comparison = Comparison(Lexicon(CATEGORIES, ("risk",), (), ACTORS), lambda _: "", 2, 1, False)
+    comparison._compare = lambda state, events: looked.append((state.version, *events))  # type: ignore[method-assign]
+    looked: list[Any] = []
+    for version in range(1, 3 * STATES + 1):
+        state = Conversation(version)
+        for act in range(3):
+            comparison.look(state, (act,))  # type: ignore[arg-type]
+    comparison._leave()
+    assert [version for version, _ in looked] == [STATES, 2 * STATES, 3 * STATES]
+    assert len({act for _, act in looked}) == 3
 
 
 # --- The caps of the searches ---------------------------------------------------------------------------------------

@@ -277,6 +277,8 @@ class PostgresStore(SQLStore, PostgresRecorder):
             with one_ahead() as behind:
                 for chunk in incoming.chunks(appends):
                     behind(partial(self._write_chunk, connection, chunk))
+            # Until the server has counted, it takes the tables for empty, and goes through them once for each branch.
+            connection.execute(self._composed("ANALYZE {events}, {schema}.branches"))
         self.barrier()  # should somebody have cancelled its wait for standbys
         return incoming.count
 
