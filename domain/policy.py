@@ -208,7 +208,7 @@ class Policy(Frozen):
 
     def holds_on(self, risk: Risk, about: About | None, edition: int) -> bool:
         """Whether a verdict that sees `risk` raises a hold. Of whom nobody knows, it may be either."""
-        if edition == 1 or self.hold_on_self is self.hold_on_others is None:
+        if edition == 1:
             return risk in self.hold_on
         of_self = self.hold_on if self.hold_on_self is None else self.hold_on_self
         of_others = self.hold_on if self.hold_on_others is None else self.hold_on_others

@@ -246,11 +246,9 @@ def _evidence(state: Conversation, ground: Ground, category: str | None) -> tupl
     """Return the fields of the evidence, in their order."""
     if ground is Ground.USER_REQUEST:
         return (), None, None, None, *(state.wishes.confirmed or (None, None))
-    now = state.now
-    for warned in now.warnings:
-        if warned.category == category:
-            return now.failed_at, warned.version, warned.tested_by, state.wishes.hope, None, None
-    return now.failed_at, None, None, state.wishes.hope, None, None
+    warned = state.warning(category)
+    told = (warned.version, warned.tested_by) if warned else (None, None)
+    return state.now.failed_at, *told, state.wishes.hope, None, None
 
 
 @rule("stricter-governs", "ours", *WARNINGS, ConversationEnded, on=Ground.LAST_RESORT)
