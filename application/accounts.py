@@ -5,13 +5,13 @@ on each conversation that it has by then, each an event of its own, so that the 
 what was held. A conversation that is begun later is not held: hold the account again, which passes over what is held.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lastresort.domain.commands import HoldErasure
 from lastresort.domain.decider import Refused, decide
-from lastresort.domain.events import ErasureHeld, content_of
+from lastresort.domain.events import ConversationStarted, ErasureHeld, content_of
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import readable
 from lastresort.domain.values import Actor, ErasureCause, LegalHold
@@ -19,13 +19,16 @@ from lastresort.domain.values import Actor, ErasureCause, LegalHold
 from .arguments import DerivedId, checked_id, derived_id, optional_id
 from .directory import MOST_ROWS, ConversationRow, DirectoryPage, DirectoryQuery, HoldPage, Metadata, cursor_of, utc
 from .outcomes import Receipt, SpokenSince
-from .ports import Place
+from .ports import EventStore, Place
 from .transcript import Block, blocks_of, erasures, overtaken_on
 from .words import one_account
 
 if TYPE_CHECKING:
     from .conversations import Conversations
     from .service import Service
+
+_ROUNDS = 10
+"""How often what was said meanwhile is erased too, before somebody who goes on talking is not forgotten."""
 
 _LONGEST = timedelta(days=36_500)
 _JOINT = " "  # between the conversation and the hold of a cursor; no id has one
@@ -151,24 +154,53 @@ def erase_all(
 
     Whom the account stands for is forgotten if that is asked for, and nothing of it had to stay.
     """
-    erased: list[str] = []
+    annotator, store = conversations.service.annotator, conversations.store
+    known = forget and annotator.person_of(account) is not None
+    erased: dict[str, None] = {}
     refused: dict[str, Refused] = {}
-    for row in conversations_of(conversations, account):
-        id = derived_id("erase-account", command_id, row.conversation)
-        outcome = conversations.erase_conversation(row.conversation, by=by, cause=cause, command_id=id)
-        if isinstance(outcome, Refused):
-            refused[row.conversation] = outcome
-        else:
-            erased.append(row.conversation)
-    forget = forget and not refused and not _is_held(conversations, account)
-    forgotten = forget and conversations.service.annotator.forget(account)
-    return AccountErasure(tuple(erased), refused, forgotten)
+    for again in range(_ROUNDS):
+        since, trees = store.head(), [row.conversation for row in conversations_of(conversations, account)]
+        for tree in trees:
+            said = sorted(conversations.service.words.said_on(tree, conversations.tree(tree))) if again else ()
+            id = derived_id("erase-account", command_id, tree, *said)
+            outcome = conversations.erase_conversation(tree, by=by, cause=cause, command_id=id)
+            if isinstance(outcome, Refused):
+                refused[tree] = outcome
+            else:
+                erased[tree] = None
+        if not forget or refused or any(_is_held(conversations, tree) for tree in trees):
+            break
+        if not store.with_words(trees) and annotator.forget(account, _changed(store, account, set(trees), since)):
+            break
+    forgotten = known and annotator.person_of(account) is None
+    return AccountErasure(tuple(tree for tree in erased if tree not in refused), refused, forgotten)
 
 
-def _is_held(conversations: "Conversations", account: str) -> bool:
-    """Whether a legal hold stands on a conversation of an account, be it one that was erased before."""
-    rows = conversations_of(conversations, account)
-    return any(state.holds for row in rows for state in conversations.tree(row.conversation).values())
+def _is_held(conversations: "Conversations", tree: str) -> bool:
+    """Whether a legal hold stands on a conversation, be it one that was erased before."""
+    return any(state.holds for state in conversations.tree(tree).values())
+
+
+def _changed(store: EventStore, account: str, trees: Collection[str], since: int) -> Callable[[], bool]:
+    """Return what says whether an account has another conversation since a position in the log, or one of its `trees`
+    has words or a hold that it did not have.
+
+    Most of the log since then is read at once, so that the answer comes quickly: it is asked for while nobody writes.
+    """
+    seen, found = since, False
+
+    def changed() -> bool:
+        nonlocal seen, found
+        for one in store.log(after=seen):
+            event, seen = one.event, one.position
+            if isinstance(event, ConversationStarted):
+                found |= event.account == account
+            elif isinstance(event, ErasureHeld) or content_of(event) is not None:
+                found |= store.tree_of(one.branch) in trees
+        return found
+
+    changed()
+    return changed
 
 
 def erase_older(

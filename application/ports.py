@@ -1,6 +1,7 @@
 """What the application needs from outside: a store of events, a vault for words, a clock, and new ids."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, cast
@@ -133,6 +134,18 @@ class EventStore(Protocol):
 
         Raises:
             VersionConflict, CommandRecorded, EventTooLarge, Locked: as `append`; nothing was written.
+        """
+        ...
+
+    def still(self) -> AbstractContextManager[None]:
+        """Keep everybody from writing to the log while the block lasts, other processes too; it can be read meanwhile.
+
+        So what is done elsewhere in the block, on the strength of what the log says, comes before whatever is appended
+        next. The block must be short, and must not append: those who write wait as long as a call may take.
+
+        Raises:
+            Locked: the store's lock did not come free in time; the block was not entered.
+            StoreError: the log was not kept still until the end of the block.
         """
         ...
 
@@ -280,11 +293,18 @@ class Annotations(Protocol):
         ...
 
     def put(self, owner: str, entries: Mapping[str, bytes], *, replace: bool = True) -> None:
-        """Keep entries, by name, all or none; those that are there already stay, unless they are to be replaced."""
+        """Keep entries, by name, all or none: none where one of them is there already and is not to be replaced."""
+        ...
+
+    def take(self, owner: str, entries: Mapping[str, bytes]) -> bool:
+        """Take away entries if all of them are there and as they are here, all or none; return whether they were.
+
+        They may be read in the files yet, until the next `drop`.
+        """
         ...
 
     def drop(self, owner: str, names: Iterable[str]) -> None:
-        """Erase some of an owner's."""
+        """Erase some of an owner's, be they there or not, and what was taken away."""
         ...
 
 

@@ -246,12 +246,8 @@ class Annotator:
         account = self._ports.new_id()
         words = {name: account, f"{_ACCOUNT} {account}": person}
         sealed = {name: self._sealed(_ACCOUNTS, name, said) for name, said in words.items()}
-        self._kept.put(_ACCOUNTS, sealed, replace=False)
-        first = self._account(name)
-        if first is not None and first != account:  # another process was first
-            self._kept.drop(_ACCOUNTS, [f"{_ACCOUNT} {account}"])
-            return first
-        return account
+        self._kept.put(_ACCOUNTS, sealed, replace=False)  # nothing, if another process was first
+        return self._account(name) or self.pseudonym(person)  # or they were forgotten again
 
     def account_of(self, person: str) -> str | None:
         """Return the pseudonym of a person, None if they have none."""
@@ -263,12 +259,35 @@ class Annotator:
         data = self._kept.find(_ACCOUNTS, name)
         return None if data is None else self._opened(_ACCOUNTS, name, data)
 
-    def forget(self, account: str) -> bool:
-        """Forget whom a pseudonym stands for; return whether anybody knew."""
-        person = self.person_of(account)
-        if person is not None:
-            self._kept.drop(_ACCOUNTS, [self._name_of(person), f"{_ACCOUNT} {account}"])
-        return person is not None
+    def forget(self, account: str, unless: Callable[[], bool]) -> bool:
+        """Forget whom a pseudonym stands for, unless the log says otherwise, which is asked while it is kept still.
+
+        Returns:
+            Whether nobody knows: not if it says otherwise, nor if somebody else changed what is known meanwhile.
+        """
+        known: dict[str, bytes] = {}
+        taken = False
+        try:
+            with self._ports.store.still():
+                if unless():
+                    return False
+                known = self._known(account)
+                taken = self._kept.take(_ACCOUNTS, known)
+        except BaseException:
+            if taken:  # the log was not kept still, so a hold may have come before
+                self._kept.put(_ACCOUNTS, known, replace=False)
+            raise
+        if taken:
+            self._kept.drop(_ACCOUNTS, [f"{_ACCOUNT} {account}"])  # from the files; also if that was interrupted before
+        return taken
+
+    def _known(self, account: str) -> dict[str, bytes]:
+        """Return what is kept of whom a pseudonym stands for."""
+        if (person := self.person_of(account)) is None:
+            return {}
+        names = {f"{_ACCOUNT} {account}": person, self._name_of(person): account}
+        found = {name: data for name in names if (data := self._kept.find(_ACCOUNTS, name)) is not None}
+        return {name: data for name, data in found.items() if self._opened(_ACCOUNTS, name, data) == names[name]}
 
     def _account(self, name: str) -> str | None:
         data = self._kept.find(_ACCOUNTS, name)

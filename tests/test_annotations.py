@@ -1,7 +1,8 @@
 """What is kept beside the log and is no event: titles and tags, and whom a pseudonym stands for."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from lastresort import Actor, ActorKind, Conversations, ErasureCause, HoldReason, Refused, open_conversations
 from lastresort.adapters.exporters import account_json, account_page
 from lastresort.adapters.stores.memory import MemoryStore
-from lastresort.application.ports import SealBroken
+from lastresort.application.ports import SealBroken, StoreError
 from lastresort.projections import audit
 
 from .narrow import present
@@ -280,6 +281,95 @@ def test_nobody_is_forgotten_of_whom_something_is_held_since_it_was_erased(chats
         assert (done.erased, done.forgotten) == (("c",), False)
         chats.hold_account(account, "case-1", reason=HoldReason.LITIGATION, by=OPERATOR)
     assert chats.person_of(account) == MAIL
+
+
+def test_what_is_said_meanwhile_is_erased_before_somebody_is_forgotten(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a conversation that was erased by then, and on one that was not begun; another account's matters to nobody."""
+    chats.start(model=MODEL.id, person=MAIL, conversation="c").user_turn("Hello.")
+    account = chats.pseudonym(MAIL)
+    said: Iterator[Callable[[], object]] = iter(
+        [lambda: chats.chat("c").user_turn("Are you there?"), lambda: _say(chats, account), lambda: None]
+    )
+    real = type(chats.service.annotator).forget
+
+    def forget(annotator: Any, *args: Any) -> bool:
+        next(said)()
+        _say(chats, "somebody-else")
+        return real(annotator, *args)
+
+    monkeypatch.setattr(type(chats.service.annotator), "forget", forget)
+    done = chats.erase_account(account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True, command_id="once")
+    assert (len(done.erased), dict(done.refused), done.forgotten) == (2, {}, True)
+    rows = chats.list(account=account).rows
+    assert chats.store.with_words(row.conversation for row in rows) == set()
+    assert audit(chats.store.log()).findings == ()
+
+
+def _say(chats: Conversations, account: str) -> None:
+    chats.start(model=MODEL.id, account=account).user_turn("I am here.")
+
+
+def test_somebody_who_goes_on_talking_is_not_forgotten(chats: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = chats.start(model=MODEL.id, person=MAIL, conversation="c")
+    account, real = chats.pseudonym(MAIL), type(chats.service.annotator).forget
+
+    def forget(annotator: Any, *args: Any) -> bool:
+        chat.user_turn("And another thing.")
+        return real(annotator, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(chats.service.annotator), "forget", forget)
+        done = chats.erase_account(account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True)
+    assert (done.erased, done.forgotten, chats.person_of(account)) == (("c",), False, MAIL)
+    done = chats.erase_account(account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True)
+    assert (done.erased, done.forgotten, chats.person_of(account)) == (("c",), True, None)
+
+
+def test_nobody_is_forgotten_when_the_log_was_not_kept_still(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock may be lost, with the connection: then a hold may have come before."""
+    chats.start(model=MODEL.id, person=MAIL, conversation="c")
+    account, real = chats.pseudonym(MAIL), chats.store.still
+
+    @contextmanager
+    def still() -> Iterator[None]:
+        with real():
+            yield
+        raise StoreError("the connection is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chats.store, "still", still)
+        with pytest.raises(StoreError, match="the connection is lost"):
+            chats.erase_account(account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True)
+    assert (chats.person_of(account), chats.pseudonym(MAIL)) == (MAIL, account)
+    assert chats.erase_account(account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True).forgotten
+
+
+def test_somebody_who_came_back_is_not_forgotten_with_the_pseudonym_that_they_had(chats: Conversations) -> None:
+    annotator = chats.service.annotator
+    former, kept = chats.pseudonym(MAIL), present(chats.service.ports.annotations)
+    before = kept.of("the accounts of this store")
+    assert annotator.forget(former, lambda: False)
+    account = chats.pseudonym(MAIL)
+    kept.put("the accounts of this store", {f"account {former}": before[f"account {former}"]})
+    assert annotator.forget(former, lambda: False)
+    assert (chats.person_of(former), chats.person_of(account), chats.pseudonym(MAIL)) == (None, MAIL, account)
+    assert not annotator.forget(account, lambda: True)
+
+
+def test_entries_are_taken_whole_or_not_at_all(chats: Conversations) -> None:
+    kept = present(chats.service.ports.annotations)
+    kept.put("c", {"one": b"1", "two": b"2"})
+    kept.put("c", {"two": b"3", "three": b"3"}, replace=False)
+    assert not kept.take("c", {"one": b"1", "two": b"3"})
+    assert not kept.take("c", {"one": b"1", "three": b"3"})
+    assert kept.of("c") == {"one": b"1", "two": b"2"}
+    assert kept.take("c", {"one": b"1"})
+    assert kept.take("nobody", {})
+    assert kept.of("c") == {"two": b"2"}
 
 
 def test_two_processes_make_one_pseudonym(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

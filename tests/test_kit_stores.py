@@ -1,6 +1,7 @@
 """The checks of stores that the kit lends: they pass what keeps every promise, and tell which one another breaks."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any
 
@@ -245,6 +246,13 @@ class MarksBarriers(Broken):
             self.store.append(Append("a", "mark", "mark", NOON.isoformat(), (NewEvent("a", number + 1, LEFT),)))
 
 
+class LetsOthersWrite(Broken):
+    """It keeps nobody from writing."""
+
+    def still(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 class FindsWordsOfRootsOnly(Broken):
     """It looks for words on the root of a tree alone."""
 
@@ -274,6 +282,7 @@ SEEDED = {
     NeverWakes: "the_log_is_followed_from_anywhere",
     FindsWordsOfRootsOnly: "trees_with_words_are_known",
     MarksBarriers: "a_barrier_changes_nothing",
+    LetsOthersWrite: "nobody_writes_while_it_is_still",
     ImportsOneByOne: "an_import_is_seen_as_a_whole",
     LosesBranches: "a_command_is_found_in_log_order",
 }

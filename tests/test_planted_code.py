@@ -13,6 +13,7 @@ from lastresort.adapters.upkeep.backup import backup, restore
 from lastresort.adapters.upkeep.doctor import examine
 from lastresort.adapters.upkeep.migration import migrate
 
+from .narrow import present
 from .operations_kit import opened
 from .stores import done, started
 
@@ -116,6 +117,21 @@ IN_POSTGRESQL = [
     pytest.param(f"{SAYS_YES}CREATE INDEX x ON contents (g(data))", "index of an expression", id="words-passed-on"),
     pytest.param(f"{SAYS_YES}ALTER TABLE contents ADD CHECK (g(data) = 1)", "check", id="words-checked"),
     pytest.param("ALTER TABLE stored_events ALTER nth SET DEFAULT 1", "default", id="default"),
+    pytest.param(
+        "CREATE RULE x AS ON INSERT TO legal_holds DO INSTEAD NOTHING", "rule", id="holds-that-nobody-is-shown"
+    ),
+    pytest.param(
+        f"{FUNCTION}CREATE TRIGGER x BEFORE INSERT ON directory FOR EACH ROW EXECUTE FUNCTION f()",
+        "trigger",
+        id="a-conversation-that-no-erasure-finds",
+    ),
+    pytest.param("CREATE RULE x AS ON UPDATE TO directory_branches DO INSTEAD NOTHING", "rule", id="a-branch-of-old"),
+    pytest.param("CREATE RULE x AS ON INSERT TO followers DO INSTEAD NOTHING", "rule", id="a-view-that-begins-again"),
+    pytest.param(
+        f"{FUNCTION}CREATE TRIGGER x BEFORE INSERT ON lastresort_tracking FOR EACH ROW EXECUTE FUNCTION f()",
+        "trigger",
+        id="a-view-that-stands-still",
+    ),
 ]
 
 
@@ -126,6 +142,7 @@ def test_what_was_planted_in_postgresql_is_found(postgresql: Callable[[], str], 
     url = postgresql()
     with opened(url) as chats:
         done(started(chats, "c").user_turn("Hello."))
+        assert (len(chats.list().rows), chats.holds().rows) == (1, ())  # which makes the tables of the views
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE VIEW theirs AS SELECT topic FROM stored_events")
         assert next(check for check in examine(url) if check.name == "planted code").ok
@@ -141,16 +158,40 @@ def test_what_was_planted_in_postgresql_is_found(postgresql: Callable[[], str], 
 
 
 @pytest.mark.xdist_group("postgresql")
-def test_nothing_is_restored_where_code_was_planted(postgresql: Callable[[], str], tmp_path: Path) -> None:
+def test_another_function_in_place_of_ours_is_found_and_made_again(postgresql: Callable[[], str]) -> None:
+    """It writes all that is recorded, so it could leave out words, or write down who said what otherwise."""
+    url = postgresql()
+    with opened(url) as chats:
+        done(started(chats, "c").user_turn("Hello."))
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("SELECT oid::regprocedure::text, prosrc FROM pg_proc WHERE proname = 'write_event'")
+        named, body = present(row.fetchone())
+        told = connection.execute("SELECT pg_get_functiondef(%s::regprocedure)", (named,)).fetchone()
+        dropped = present(told)[0].replace(body, body.replace("IF sealed IS NOT NULL", "IF false"))
+        for planted in (dropped, f"ALTER FUNCTION {named} SECURITY DEFINER"):
+            connection.execute(planted.encode())
+            assert "function" in next(check for check in examine(url) if check.name == "planted code").found
+            with pytest.raises(StoreError, match="write_event is not the one that this program made"):
+                open_conversations(url)
+            migrate(url)
+            with opened(url) as chats:
+                done(chats.chat("c").user_turn("Hello again."))
+                assert len(chats.words(chats.path("c"))) == chats.state("c").version - 1
+            assert next(check for check in examine(url) if check.name == "planted code").ok
+
+
+@pytest.mark.xdist_group("postgresql")
+@pytest.mark.parametrize("table", ["contents", "directory"])
+def test_nothing_is_restored_where_code_was_planted(postgresql: Callable[[], str], tmp_path: Path, table: str) -> None:
     """It would get the words and the keys of a backup."""
     url, other = postgresql(), postgresql()
     with opened(url) as chats:
         done(started(chats, "c").user_turn("Hello."))
     backup(url, tmp_path / "well")
-    with opened(other):
-        pass
+    with opened(other) as chats:
+        assert chats.list().rows == ()
     with psycopg.connect(other, autocommit=True) as connection:
-        connection.execute("CREATE RULE x AS ON INSERT TO contents DO INSTEAD NOTHING")
+        connection.execute(f"CREATE RULE x AS ON INSERT TO {table} DO INSTEAD NOTHING".encode())
     with pytest.raises(StoreError, match="planted code"):
         restore(tmp_path / "well", other)
     with psycopg.connect(other, autocommit=True) as connection:

@@ -265,7 +265,7 @@ def test_a_fork_is_of_the_parent_that_it_names(chats: Conversations, chat: Chat)
     )
     assert chats.state("child").parent == "other"
     assert set(chats.tree("child")) == {"other", "child"}
-    with pytest.raises(ValueError, match="child: a branch of this id .length 5. exists"):
+    with pytest.raises(ValueError, match=r"child: a branch of this id .length 5. exists"):
         chats.service.fork(
             OpenBranch(id="fork", by=USER, parent="root", at=1, cause=ForkCause.EDIT), "c", child="child"
         )

@@ -69,7 +69,11 @@ def migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]
 
 # --- planted code -----------------------------------------------------------------------------------------------------
 
-_OF_OURS = ("stored_events", "contents", "meta", "branches", "snapshots", "keys", "master", "annotations")
+_OF_OURS = (
+    *("stored_events", "contents", "meta", "branches", "snapshots"),
+    *("keys", "master", "annotations"),
+    *("followers", "lastresort_tracking", "directory", "directory_branches", "legal_holds"),  # made by the first to ask
+)
 _PLANTED = """
     WITH ours AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname IN (current_schema(), 'lastresort_keys') AND c.relname = ANY(%s))

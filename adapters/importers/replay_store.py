@@ -6,6 +6,7 @@ so far is seen, as it was then.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from hashlib import sha256
 
 from lastresort.application.ports import (
@@ -70,6 +71,10 @@ class ReplayStore:
     def barrier(self) -> None:
         """See `application.ports.EventStore`."""
         self._store.barrier()
+
+    def still(self) -> AbstractContextManager[None]:
+        """See `application.ports.EventStore`."""
+        return self._store.still()
 
     def import_log(self, appends: Iterable[Append]) -> int:
         """See `append`."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from eventsourcing import popo
@@ -60,6 +61,12 @@ class MemoryStore(POPOApplicationRecorder):
 
     def barrier(self) -> None:
         """There is nothing to wait for: what was acknowledged goes with the process too."""
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Keep others from writing. See `application.ports.EventStore`."""
+        with self._database_lock:
+            yield
 
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write appends, all or none of them. See `application.ports.EventStore`."""

@@ -24,11 +24,11 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from lastresort.adapters.databases.errors import engine_message, not_durable, reached, unwritten
-from lastresort.adapters.databases.postgres import GRACE, check_has_no_code, confirmed, migrating
+from lastresort.adapters.databases.postgres import GRACE, bound, check_has_no_code, confirmed, migrating
 from lastresort.adapters.databases.postgres_listener import Listener
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
-from lastresort.application.ports import Append, CommandRecorded, Place, VersionConflict
+from lastresort.application.ports import Append, CommandRecorded, Place, StoreClosed, VersionConflict
 
 from .codec import Encoding
 from .derived import Statement, in_postgres
@@ -263,6 +263,22 @@ class PostgresStore(SQLStore, PostgresRecorder):
                 return result
         self.datastore.pool.putconn(connection)
         return result
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Keep others from writing. See `application.ports.EventStore`.
+
+        On a connection of its own: whoever has one of the pool's here could wait for another to read with, in vain.
+        """
+        if self._closed:
+            raise StoreClosed
+        with reached(), self._connected() as connection:
+            bound(connection, Settings()._replace(deadline=self.deadline))
+            socket, until = connection.pgconn.socket, time.monotonic() + self.deadline + GRACE
+            with self._watch.over(socket, until), connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+                yield
+                connection.execute("SELECT 1")  # or else it was lost, and the lock with it
 
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write appends, all or none of them. See `application.ports.EventStore`.

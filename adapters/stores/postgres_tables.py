@@ -3,6 +3,7 @@
 from typing import Any
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.postgres import check_has_no_code
@@ -86,8 +87,13 @@ MADE = (
         RETURN place;
     END $$""",
 )
+_BODY = MADE[-1].split("$$")[1]
 ARGUMENTS_1 = ("text", "bigint", "text", "bytea", "bytea", "int", "text", "text", "int", "text", "boolean", "bytea")
 ARGUMENTS = (*ARGUMENTS_1, "text", "bytea")  # those before were the arguments in version 1 of the tables
+_FUNCTION = (
+    "SELECT prosrc, lanname, prosecdef, proconfig IS NULL FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang "
+    "WHERE p.oid = to_regprocedure(%s)"
+)
 _OURS = {  # columns by which we know a table as ours, since others may use the name
     "stored_events": {"notification_id", "originator_id", "originator_version", "topic", "state"},
     "contents": {"position", "data"},
@@ -133,3 +139,23 @@ def check_is_ours(connection: psycopg.Connection[Any], create: bool, schema: str
             "`simulate` or `chat` makes one of it"
         )
     check_schema(tables)
+    if has_another_function(connection, schema):
+        raise StoreError(
+            "its function write_event is not the one that this program made: somebody planted another, or it is of "
+            "another version. If you know of no other version, keep a copy, and restore a backup from before; "
+            "otherwise `lastresort migrate URL` makes it again"
+        )
+
+
+def has_another_function(connection: psycopg.Connection[Any], schema: str = "public") -> bool:
+    """Whether tables of this version have another function to write to them than this program makes."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    if cursor.execute("SELECT to_regclass(%s)", (f'"{schema}".meta',)).fetchone() == (None,):
+        return False
+    version = cursor.execute(f"SELECT value FROM \"{schema}\".meta WHERE name = 'schema'".encode()).fetchone()
+    if version != (str(SCHEMA),):
+        return False
+    named = f'"{schema}".write_event({", ".join(ARGUMENTS)})'
+    found = cursor.execute(_FUNCTION, (named,)).fetchone()
+    body = _BODY.replace("{events}", '"stored_events"').replace("{schema}", f'"{schema}"')
+    return found is not None and found != (body, "plpgsql", False, True)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from lastresort.adapters.databases.errors import FAILURES, reached, unreached
@@ -56,6 +57,10 @@ class SQLStore(ABC):
     @abstractmethod
     def barrier(self) -> None:
         """Have what can be read last as long as what was acknowledged. See `application.ports.EventStore`."""
+
+    @abstractmethod
+    def still(self) -> AbstractContextManager[None]:
+        """Keep others from writing. See `application.ports.EventStore`."""
 
     @abstractmethod
     def import_log(self, appends: Iterable[Append]) -> int:

@@ -7,8 +7,8 @@ connection, those that wait share a transaction; reads go through the library's 
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -144,6 +144,13 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             pass  # the last one to close the store took it away, once all of it was synced
         except OSError as error:
             raise not_durable(str(error.strerror)) from error
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Keep others from writing. See `application.ports.EventStore`."""
+        with reached(), closing(self._connected()) as connection:  # which lets go of the lock when it is closed
+            connection.execute("BEGIN IMMEDIATE")
+            yield
 
     def import_log(self, appends: Iterable[Append]) -> int:
         """Write appends, all or none of them. See `application.ports.EventStore`.

@@ -9,6 +9,7 @@
 
 from collections.abc import Callable, Iterator
 from threading import Barrier, Thread
+from threading import Event as Signal
 
 from lastresort.application.ports import (
     Append,
@@ -43,6 +44,10 @@ STORE_CHECKS: dict[str, StoreCheck] = {}
 LEFT = UserLeft(by=USER)
 SEALED = SealedWords("sha256:" + "5" * 64, b"sealed")
 SAID = UserTurnTaken(by=USER, content=SEALED.digest)
+
+
+class _Left(Exception):
+    """Leaves a block."""
 
 
 def check_store(factory: Callable[[], EventStore]) -> None:
@@ -257,6 +262,34 @@ def a_barrier_changes_nothing(store: EventStore) -> None:
     before = list(store.log())
     store.barrier()
     assert list(store.log()) == before, "a barrier is seen in the log"
+
+
+@_promise
+def nobody_writes_while_it_is_still(store: EventStore) -> None:
+    store.append(_append("before", ("a", 1)))
+    begun = Signal()
+    order: list[str] = []
+
+    def write() -> None:
+        begun.set()
+        store.append(_append("meanwhile", ("a", 2)))
+        order.append("written")
+
+    writer = Thread(target=write)
+    with store.still():
+        writer.start()
+        begun.wait()
+        writer.join(0.05)
+        assert _places(list(store.log())) == [("a", 1)], "somebody wrote while the log was still"
+        order.append("still")
+    writer.join()
+    assert order == ["still", "written"], "somebody was told of a write while the log was still"
+    try:
+        with store.still():
+            raise _Left
+    except _Left:
+        store.append(_append("after", ("a", 3)))
+    assert store.head() == 3, "what was to be written afterwards is not"
 
 
 @_promise

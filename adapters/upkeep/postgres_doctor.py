@@ -14,6 +14,7 @@ from lastresort.adapters.databases.postgres import code_in
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.postgres import open_postgres
+from lastresort.adapters.stores.postgres_tables import has_another_function
 from lastresort.adapters.stores.schema import tables_of
 
 from .checks import CHANGING, LEEWAY, LOG, NO_LOG, Check, changing, of_tables, space
@@ -136,14 +137,15 @@ def _annotations(made: bool) -> Check:
 
 
 def _code(connection: psycopg.Connection[Any]) -> Check:
-    """Look for what runs as the tables of the log, the words and the keys are written or read."""
-    if code := code_in(connection):
+    """Look for what runs as the tables of the log, the words, the keys and the views are written or read."""
+    code = [*code_in(connection), *["function"] * has_another_function(connection)]
+    if code:
         kinds = ", ".join(sorted(set(code)))
         found = f"code on its tables that this program did not make ({kinds}): what it did is not known"
         return Check(
             "planted code", False, found, "keep a copy, see what it did (`\\d+ stored_events`), restore a backup"
         )
-    return Check("planted code", True, "nothing runs as the tables of the log, the words and the keys are used")
+    return Check("planted code", True, "nothing runs as the tables of log, words, keys and views are used")
 
 
 def _clock(there: datetime) -> Check:

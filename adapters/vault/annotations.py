@@ -14,6 +14,8 @@ STATEMENT = "(owner TEXT NOT NULL, name TEXT NOT NULL, data {bytes} NOT NULL, PR
 
 _PUT = "INSERT INTO {table} VALUES (%s, %s, %s) ON CONFLICT (owner, name) DO "
 _KEEP, _REPLACE = _PUT + "NOTHING", _PUT + "UPDATE SET data = excluded.data"
+_DROP = "DELETE FROM {table} WHERE owner = %s AND name = %s"
+_TAKE = _DROP + " AND data = %s"
 _AT_ONCE = 500  # owners that are asked for in one statement
 
 
@@ -24,10 +26,16 @@ class Rows(Protocol):
         """Return the rows of a query; none if there is no such table yet."""
         ...
 
-    def change(self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False) -> None:
+    def change(
+        self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False, whole: bool = False
+    ) -> bool:
         """Execute a statement once a row of parameters, in one transaction that is durable when it is done.
 
-        If it `erases`, what it deletes is nowhere in the files afterwards, as far as the engine goes.
+        If it `erases`, what it deletes is nowhere in the files afterwards, as far as the engine goes. If it is to be
+        done as a `whole`, and finds nothing to change for one of the rows, nothing is changed.
+
+        Returns:
+            Whether it was done.
         """
         ...
 
@@ -56,11 +64,16 @@ class SQLAnnotations:
         return found
 
     def put(self, owner: str, entries: Mapping[str, bytes], *, replace: bool = True) -> None:
-        self._rows.change(_REPLACE if replace else _KEEP, [(owner, name, data) for name, data in entries.items()])
+        rows = [(owner, name, data) for name, data in entries.items()]
+        self._rows.change(_REPLACE if replace else _KEEP, rows, whole=True)
+
+    def take(self, owner: str, entries: Mapping[str, bytes]) -> bool:
+        rows = [(owner, name, data) for name, data in entries.items()]
+        return not rows or self._rows.change(_TAKE, rows, whole=True)
 
     def drop(self, owner: str, names: Iterable[str]) -> None:
         if gone := [(owner, name) for name in names]:
-            self._rows.change("DELETE FROM {table} WHERE owner = %s AND name = %s", gone, erases=True)
+            self._rows.change(_DROP, gone, erases=True)
 
 
 class MemoryAnnotations:
@@ -83,7 +96,16 @@ class MemoryAnnotations:
     def put(self, owner: str, entries: Mapping[str, bytes], *, replace: bool = True) -> None:
         with self._lock:
             kept = self._kept.setdefault(owner, {})
-            kept.update({name: data for name, data in entries.items() if replace or name not in kept})
+            if replace or not kept.keys() & entries.keys():
+                kept.update(entries)
+
+    def take(self, owner: str, entries: Mapping[str, bytes]) -> bool:
+        with self._lock:
+            kept = self._kept.get(owner, {})
+            if there := entries.items() <= kept.items():
+                for name in entries:
+                    del kept[name]
+            return there
 
     def drop(self, owner: str, names: Iterable[str]) -> None:
         with self._lock:

@@ -246,12 +246,15 @@ class SQLiteKeys:
         with reached(), self._lock:
             return list(self._connection.execute(_in_sqlite(statement), params))
 
-    def change(self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False) -> None:
+    def change(
+        self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False, whole: bool = False
+    ) -> bool:
         """See `annotations.Rows`."""
-        self._durably(_in_sqlite(statement), rows)
+        written = self._durably(_in_sqlite(statement), rows, whole=whole)
         if erases:
             with reached(), self._lock:
                 truncate_log(self._connection, self._deadline)
+        return not whole or written == len(rows)
 
     def _execute(self, statement: str, *params: Any) -> Any:
         with reached(), self._lock:
@@ -277,17 +280,17 @@ class SQLiteKeys:
         rows = [(*key, owner, master, master) for key, owner in zip(keys, owners, strict=True)]
         return self._durably(f"INSERT INTO keys SELECT ?,?,? WHERE {_IS_NOTED}", rows) == len(rows)
 
-    def _durably(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+    def _durably(self, statement: str, rows: Sequence[Sequence[Any]], *, whole: bool = False) -> int:
         """Execute a statement once a row of parameters, in one transaction that is on the disk when it is done.
 
-        Returns how many rows it wrote.
+        Returns how many rows it wrote; if it was to write all, and fewer were there to write, nothing is written.
         """
         with reached(), self._lock:
             self._connection.execute("PRAGMA synchronous=FULL")
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 written = self._connection.executemany(statement, rows).rowcount
-                self._connection.execute("COMMIT")
+                self._connection.execute("ROLLBACK" if whole and written < len(rows) else "COMMIT")
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")

@@ -104,7 +104,9 @@ class PostgresKeys:
 
         return self._again_if_lost(fetch)
 
-    def change(self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False) -> None:
+    def change(
+        self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False, whole: bool = False
+    ) -> bool:
         """See `annotations.Rows`. What is deleted stays in PostgreSQL's pages until VACUUM, as keys do."""
         if not self._annotated:
             raise StoreError(
@@ -112,13 +114,17 @@ class PostgresKeys:
             )
         statement = statement.replace("{table}", _ANNOTATIONS)
 
-        def change() -> None:
+        def change() -> bool:
             with self._watched(), self._connection.transaction():
                 self._connection.execute("SET LOCAL synchronous_commit = on")
                 with self._connection.cursor() as cursor:
                     cursor.executemany(statement, rows)
+                    if whole and cursor.rowcount < len(rows):
+                        raise psycopg.Rollback
+                    return True
+            return False  # it was rolled back
 
-        self._again_if_lost(change)
+        return self._again_if_lost(change)
 
     def of(self, conversation: str) -> tuple[bytes, bytes] | None:
         row = self._execute(

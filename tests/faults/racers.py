@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lastresort import Chat, ErasureCause, Ground, HoldReason, Refused
+from lastresort import Chat, Conversations, ErasureCause, Ground, HoldReason, Refused
 from lastresort.application.outcomes import Receipt
 
 from .acts import OPERATOR, open_at
@@ -45,6 +45,49 @@ def _outcome(chat: Chat, role: str, command_id: str) -> list[Any]:
     if isinstance(outcome, Receipt):
         return ["committed", outcome.version]
     return ["refused", *outcome.rules] if isinstance(outcome, Refused) else ["ended"]
+
+
+def race_for_an_account(link: Link, url: str) -> None:
+    """Take part in race after race about an account: each is [account, one of `ABOUT_ACCOUNTS`, a new id, seconds].
+
+    Say what came of it, and whether it is known, once that is done, whom the account stands for.
+    """
+    chats = open_at(url)
+    while (race := link.hear()) is not None:
+        account, role, id, ahead = race
+        link.say("ready")
+        link.hear()
+        until = time.monotonic() + ahead
+        while time.monotonic() < until:
+            pass
+        done = ABOUT_ACCOUNTS[role](chats, account, id)
+        link.say([done, chats.person_of(account) is not None])
+    chats.close()
+
+
+def _start(chats: Conversations, account: str, id: str) -> int:
+    return int(isinstance(chats.start(model="m", account=account, conversation=id).user_turn("I am back."), Receipt))
+
+
+def _start_held(chats: Conversations, account: str, id: str) -> int:
+    return _start(chats, account, id) * _hold(chats, account, id)
+
+
+def _hold(chats: Conversations, account: str, id: str) -> int:
+    return len(chats.hold_account(account, "case", reason=HoldReason.LITIGATION, by=OPERATOR, command_id=id).changed)
+
+
+def _forget(chats: Conversations, account: str, id: str) -> bool:
+    cause = ErasureCause.USER_REQUEST
+    return chats.erase_account(account, by=OPERATOR, cause=cause, forget=True, command_id=id).forgotten
+
+
+ABOUT_ACCOUNTS: dict[str, Callable[[Conversations, str, str], int]] = {
+    "hold": _hold,
+    "start": _start,
+    "start held": _start_held,
+    "forget": _forget,
+}
 
 
 def start_at_once(link: Link, url: str, name: str) -> None:

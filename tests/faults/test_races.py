@@ -25,7 +25,7 @@ from lastresort.domain.events import (
 
 from ..stores import done
 from .acts import check, check_log, open_at
-from .racers import race, start_at_once
+from .racers import race, race_for_an_account, start_at_once
 from .servers import ENGINES, Server
 from .sizes import size
 from .zygote import Worker, Zygote
@@ -185,6 +185,42 @@ def first_of_the_two(chats: Conversations, name: str, outcomes: list[list[Any]],
     assert len(words) == len(sealed) == (3 - meant if erased == "committed" else 3)
     assert why == ([outcomes[1][1]] if erased == "committed" else ["held-from-erasure"])
     return "erase" if erased == "committed" else "hold"
+
+
+@pytest.mark.parametrize("other", ["hold", "start held", "start"])
+def test_forgetting_a_person_against_a_hold_or_a_conversation(
+    new_url: Callable[[], str], racers: Any, other: str
+) -> None:
+    """Whoever finds, once a hold is set, that it is known whose it is, finds it for good. So does whoever has said
+    something, unless it was erased.
+    """
+    url, random, rounds = new_url(), Random(5), size(100, 10_000)
+    workers = racers(race_for_an_account, [[url]] * 2)
+    first = {"forget": 0, other: 0}
+    with closing(open_at(url)) as chats:
+        for number in range(rounds):
+            person = f"person-{number}@example.org"
+            done(chats.start(model="m", person=person, conversation=f"c-{number}").user_turn("Who am I?"))
+            account = chats.pseudonym(person)
+            ahead = [0, random.uniform(0, random.choice([0.01, 0.05, 0.3]))]  # an erasure takes many steps
+            roles = zip(["forget", other], ahead, strict=True)
+            parts = [[account, role, f"{number}-{role[:5]}", given] for role, given in roles]
+            (forgotten, _), (changed, known_then) = run(workers, parts, random)
+            known = chats.person_of(account) == person
+            assert bool(forgotten) is not known
+            assert (chats.pseudonym(person) == account) is known
+            first["forget" if forgotten else other] += 1
+            words = chats.store.with_words([f"c-{number}", f"{number}-start"])
+            if other == "start":
+                assert changed == 1
+                assert known or not (known_then and words), "somebody is forgotten who has said something"
+            elif changed:
+                assert known or not known_then, "somebody is forgotten of whom something was held"
+            if number % 1_000 == 999:
+                print(f"forget against {other}: {number + 1} of {rounds}, {first}", flush=True)
+        check_log(chats, list(chats.store.log()))
+    print(f"forgetting against {other}, {rounds} accounts: came first: {first}")
+    assert min(first.values()) > 0 or other == "start"  # which is erased too, so all are forgotten
 
 
 def test_a_command_that_is_delivered_several_times_at_once(new_url: Callable[[], str], racers: Any) -> None:
