@@ -293,15 +293,23 @@ class Annotator:
         data = self._kept.find(_ACCOUNTS, name)
         return None if data is None else self._opened(_ACCOUNTS, name, data)
 
+    def namer(self) -> Callable[[str], str]:
+        """Return what makes ids of names from elsewhere: of one name always the same 32 hexadecimal digits, which tell
+        nobody the name without the store's keys."""
+        key = self._secret()
+        return lambda name: hmac.digest(key, b"named " + name.encode(errors="surrogatepass"), "sha256").hex()[:32]
+
     def _name_of(self, person: str) -> str:
         """Return what a person's pseudonym is looked up by: it tells nobody who they are without the store's keys."""
+        return f"{_PERSON} {hmac.digest(self._secret(), person.encode(), 'sha256').hex()}"
+
+    def _secret(self) -> bytes:
         secret = self._kept.find(_ACCOUNTS, _SECRET)
         if secret is None:
             made = self._sealed(_ACCOUNTS, _SECRET, self._ports.vault.new_secret())
             self._kept.put(_ACCOUNTS, {_SECRET: made}, replace=False)
             secret = self._kept.find(_ACCOUNTS, _SECRET) or made
-        key = bytes.fromhex(self._opened(_ACCOUNTS, _SECRET, secret) or "")
-        return f"{_PERSON} {hmac.digest(key, person.encode(), 'sha256').hex()}"
+        return bytes.fromhex(self._opened(_ACCOUNTS, _SECRET, secret) or "")
 
     # --- what was shown, and overtaken ----------------------------------------------------------------------------
 

@@ -57,7 +57,19 @@ STATUS = (
 CLAUDE = "claude-opus-5-5"
 
 _BY_OPTION = {
-    *("chat", "erase-account", "export-account", "hold", "holds", "import", "list", "release", "restore", "retain"),
+    *(
+        "chat",
+        "erase-account",
+        "export-account",
+        "hold",
+        "holds",
+        "import",
+        "import-chats",
+        "list",
+        "release",
+        "restore",
+        "retain",
+    ),
     *("show", "simulate", "tree", "views", "why"),
 }
 """The commands that take a store by --store alone; what comes first, if anything does, is something else."""

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lastresort.adapters.importers.chat_import import FileReport
+from lastresort.adapters.importers.chat_writing import Brought
 from lastresort.adapters.upkeep.checks import Check
 from lastresort.application.directory import DirectoryPage, HoldRow, Metadata
 from lastresort.application.outcomes import BranchRow, Page
@@ -252,3 +254,34 @@ def show_checks(out: Console, checks: Sequence[Check], allowed: Sequence[str] = 
     wrong = sum(not (check.ok or check.name in allowed) for check in checks)
     but = f", but for what is allowed: {', '.join(allowed)}" if allowed else ""
     show_paragraph(out, f"{wrong or 'nothing is'} wrong{but}", style="bold red" if wrong else "bold green")
+
+
+# --- Chats that came in -----------------------------------------------------------------------------------------------
+
+
+def show_imported(out: Console, reports: Iterable[FileReport]) -> None:
+    """Print what came in of files, what became of the rest, and why."""
+    for report in reports:
+        found = report.brought
+        models = ", ".join(f"{model} {number:,}" for model, number in sorted(found.models.items()))
+        told = {
+            "there before": (_counted(found.there, "conversation"), found.there),
+            "answers by model": (models, len(found.models)),
+            "changed since they came in, left as they were": (_counted(found.changed, "turn"), found.changed),
+            "on branches that have ended, left out": (_counted(found.after_an_ending, "turn"), found.after_an_ending),
+        }
+        counts = {**report.became, **report.asides}
+        show_entry(
+            out,
+            Text.assemble((report.file, "cyan"), (f"  {report.format}", "dim")),
+            _came(found),
+            *(f"{name}: {value}" for name, (value, number) in told.items() if number),
+            *(f"{number:,}: {why} ({'; '.join(report.places[why])})" for why, number in counts.items()),
+        )
+
+
+def _came(found: Brought) -> str:
+    turns = f"{_counted(found.user_turns, 'turn')} of users, {_counted(found.answers, 'answer')}"
+    labels = f", {_counted(found.labels, 'verdict')} of classifiers" if found.labels else ""
+    came = f"{_counted(found.conversations, 'new conversation')}: {turns}{labels}"
+    return f"{came}, on {_counted(found.branches, 'branch')} beside the first" if found.branches else came

@@ -1,4 +1,4 @@
-"""The commands that carry a log out of a store, and into one: export, import."""
+"""The commands that carry a log out of a store, and into one; and chats: export, import, import-chats."""
 
 import sys
 from collections.abc import Iterator
@@ -7,10 +7,23 @@ from pathlib import Path
 
 import click
 
-from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.chats import FORMATS
+from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
 from lastresort.application.ports import EventStore
 
-from .options import FINDINGS, InputFile, check_apart, json_option, opened, store_named, store_option, url_of
+from .options import (
+    FINDINGS,
+    InputFile,
+    Name,
+    check_apart,
+    json_option,
+    load_terms,
+    opened,
+    policy_option,
+    store_named,
+    store_option,
+    url_of,
+)
 
 _PATIENCE = 60.0  # seconds that one wait for new events lasts
 
@@ -77,6 +90,41 @@ def import_(file: Path, url: str, as_json: bool) -> None:
     sys.exit(FINDINGS if report.findings else 0)
 
 
+@click.command("import-chats")
+@click.argument("files", nargs=-1, required=True, type=InputFile(), metavar="FILE...")
+@click.option(
+    "--format", "form", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
+    help="What the files are, if that is not to be told by what is in them.",
+)  # fmt: skip
+@click.option("--account", type=Name(), metavar="ACCOUNT", help="Whose they are, if not the users' that they name.")
+@store_option
+@policy_option
+@json_option
+def import_chats_(
+    files: tuple[Path, ...], form: str, account: str | None, url: str, policy: str, as_json: bool
+) -> None:
+    """Bring in chats of other products, all or nothing.
+
+    Exports of Claude.ai, ChatGPT, LibreChat and Open WebUI, sessions of Claude Code, logs of llm, message batches,
+    ShareGPT, WildChat, LMSYS, and lists of messages. What came in before is not brought in again.
+    """
+    from lastresort.adapters.importers.chat_import import import_chats
+
+    from . import display, listings
+
+    check_apart(url, "imported into", *files)
+    if policy == str(STANDARD_INPUT):
+        raise click.UsageError("name a file for the policy")
+    terms = load_terms(policy)
+    named = None if form == "auto" else form
+    with opened(url, create=True) as conversations, display.reading(quiet=as_json) as progress:
+        reports = import_chats(files, conversations, format=named, policy=terms, account=account, progress=progress)
+    if as_json:
+        display.print_json([report.as_json() for report in reports])
+    else:
+        listings.show_imported(display.console(), reports)
+
+
 @contextmanager
 def _store_at(url: str) -> Iterator[EventStore]:
     """Open the store at a URL, and make it if there is none."""
@@ -84,4 +132,4 @@ def _store_at(url: str) -> Iterator[EventStore]:
         yield conversations.store
 
 
-COMMANDS = (export_, import_)
+COMMANDS = (export_, import_, import_chats_)

@@ -1,0 +1,85 @@
+"""Conversations of an export of Claude.ai: `conversations.json`, a tree each, by `parent_message_uuid`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from . import fields
+from .files import Value
+from .shapes import Block, ForeignChat, Message, Speaker, Wrong
+
+NAME = "claude-ai"
+_ROOT = "00000000-0000-4000-8000-000000000000"
+_SPEAKERS = {"human": Speaker.USER, "assistant": Speaker.ASSISTANT}
+_TIMES = {"start_timestamp", "stop_timestamp"}
+
+
+def knows(value: Any) -> bool:
+    """Whether a value is a chat of this form."""
+    return isinstance(value, dict) and isinstance(value.get("chat_messages"), list)
+
+
+def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
+    """Yield the chats of a file, each with its place."""
+    for place, value in values:
+        with fields.within(place):
+            yield place, _chat(fields.an_object(value, ""))
+
+
+def _chat(chat: Mapping[str, Any]) -> ForeignChat:
+    fields.needed(chat.get("chat_messages"), "chat_messages")
+    messages: list[Message] = []
+    for number, one in enumerate(fields.objects(chat, "chat_messages"), 1):
+        with fields.within(f"message {number}"):
+            messages.append(_message(one, number, messages[-1].id if messages else None))
+    return ForeignChat(
+        format=NAME,
+        id=fields.text(chat, "uuid"),
+        messages=messages,
+        title=fields.text(chat, "name"),
+        user=fields.text(fields.mapping(chat, "account"), "uuid"),
+        at=fields.time(chat, "created_at"),
+        model=fields.text(chat, "model"),
+    )
+
+
+def _message(message: Mapping[str, Any], number: int, previous: str | None) -> Message:
+    sender = fields.text(message, "sender")
+    if (speaker := _SPEAKERS.get(sender or "")) is None:
+        raise Wrong("sender", f"needs to be one of {', '.join(_SPEAKERS)}")
+    given = fields.text(message, "uuid")
+    id = given or f"{number}"
+    parent = fields.text(message, "parent_message_uuid") if "parent_message_uuid" in message else previous
+    said = fields.blocks(message.get("content")) or fields.said(fields.text(message, "text"))
+    attached = tuple(
+        fields.a_file(fields.text(one, "file_name"), None, fields.text(one, "extracted_content"))
+        for one in fields.objects(message, "attachments")
+    )
+    files = tuple(
+        fields.a_file(fields.text(one, "file_name"), fields.text(one, "file_uuid"))
+        for one in fields.objects(message, "files")
+    )
+    return Message(
+        id=id,
+        parent=None if parent == _ROOT else parent,
+        speaker=speaker,
+        blocks=(*attached, *files, *_with_ids(id, said)),
+        number=number,
+        at=fields.time(message, "created_at"),
+        model=fields.text(message, "model"),
+        named=given is not None,
+    )
+
+
+def _with_ids(message: str, blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield blocks without times; calls of tools and their results, where the export has no ids, with ids that pair."""
+    waiting: list[tuple[Any, str]] = []  # name and id of the calls that have no result yet
+    for number, block in enumerate(blocks, 1):
+        found = {name: value for name, value in block.items() if name not in _TIMES}
+        if block["type"] == "tool_use":
+            found["id"] = block.get("id") or f"{message}~{number}"
+            waiting.append((block.get("name"), found["id"]))
+        elif block["type"] == "tool_result" and not block.get("tool_use_id"):
+            same = [one for one in waiting if one[0] == block.get("name")] or waiting
+            found["tool_use_id"] = same[0][1] if same else f"{message}~{number}"
+            waiting = [one for one in waiting if one[1] != found["tool_use_id"]]
+        yield found

@@ -1,0 +1,129 @@
+"""Sessions of Claude Code: JSON lines, one a content block, a tree by `parentUuid`. A file may hold several sessions.
+
+What a helper of the model said (a sidechain) is no part of the conversation. A summary that stands for what was
+compacted, a note of the program's own, and an error that it shows as an answer act for nobody.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import fields
+from .files import Value
+from .shapes import Aside, ForeignChat, Message, Speaker
+
+NAME = "claude-code"
+_SYNTHETIC = "<synthetic>"
+SIDECHAIN = "lines of sidechains, which are no part of the conversation"
+OTHER = "lines that hold no message"
+
+
+@dataclass
+class _Session:
+    """What was read so far of a session."""
+
+    first: str
+    messages: list[Message] = field(default_factory=list)
+    passed: dict[str, str | None] = field(default_factory=dict)  # the parents of lines that are no messages
+    title: str | None = None
+    sidechain: int = 0
+    other: int = 0
+
+
+def knows(value: Any) -> bool:
+    """Whether a value is a line of this form."""
+    if not isinstance(value, dict):
+        return False
+    a_line = "parentUuid" in value and "sessionId" in value
+    return a_line or ("leafUuid" in value and value.get("type") == "summary") or value.get("type") in _BESIDE
+
+
+_BESIDE = ("file-history-snapshot", "queue-operation")
+
+
+def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
+    """Yield the sessions of a file, each with the place of its first line."""
+    sessions: dict[str, _Session] = {}
+    title: tuple[str | None, int] = None, 0
+    for place, value in values:
+        with fields.within(place):
+            line = fields.an_object(value, "")
+            kind = fields.text(line, "type")
+            id = fields.text(line, "sessionId")
+            if id is None:
+                title = (fields.text(line, "summary") if kind == "summary" else title[0]), title[1] + 1
+                continue
+            session = sessions.setdefault(id, _Session(place))
+            _take(session, line, kind)
+    for nth, (id, session) in enumerate(sessions.items()):
+        other = session.other + (title[1] if nth == 0 else 0)
+        asides = (Aside(SIDECHAIN, session.sidechain), Aside(OTHER, other))
+        yield (
+            session.first,
+            ForeignChat(
+                format=NAME,
+                id=id,
+                messages=tuple(_past(message, session.passed) for message in session.messages),
+                title=title[0],
+                roots_are_edits=False,
+                asides=tuple(one for one in asides if one.number),
+            ),
+        )
+
+
+def _past(message: Message, passed: Mapping[str, str | None]) -> Message:
+    parent, seen = message.parent, set[str]()
+    while parent is not None and parent in passed and parent not in seen:
+        seen.add(parent)
+        parent = passed[parent]
+    return message if parent == message.parent else replace(message, parent=parent)
+
+
+def _take(session: _Session, line: Mapping[str, Any], kind: str | None) -> None:
+    id = fields.text(line, "uuid")
+    parent = fields.text(line, "parentUuid") or fields.text(line, "logicalParentUuid")
+    if id is None:
+        session.other += 1
+        return
+    if line.get("isSidechain") is True:
+        session.sidechain += 1
+        return
+    said = fields.mapping(line, "message")
+    content = said.get("content") if said else line.get("content")
+    if kind not in ("user", "assistant", "system") or content is None:
+        session.passed[id] = parent
+        session.other += 1
+        return
+    blocks = fields.blocks(content)
+    model = fields.text(said, "model")
+    session.messages.append(
+        Message(
+            id=id,
+            parent=parent,
+            speaker=_speaker(kind, line, model, any(one["type"] == "tool_result" for one in blocks)),
+            blocks=blocks,
+            number=len(session.messages) + 1,
+            at=fields.time(line, "timestamp"),
+            model=None if model == _SYNTHETIC else model,
+            reply=fields.text(said, "id"),
+            stop_reason=fields.text(said, "stop_reason"),
+            usage=_usage(said),
+        )
+    )
+
+
+def _usage(said: Mapping[str, Any]) -> Any:
+    """Return the tokens of an answer; what was read from a cache or written to it was sent as well."""
+    found = fields.mapping(said, "usage")
+    sent = [found.get(f"{name}input_tokens", 0) for name in ("", "cache_creation_", "cache_read_")]
+    counts = [one for one in sent if type(one) is int]
+    return fields.tokens(sum(counts), found.get("output_tokens")) if len(counts) == len(sent) else None
+
+
+def _speaker(kind: str, line: Mapping[str, Any], model: str | None, holds_result: bool) -> Speaker:
+    nobody = any(line.get(name) is True for name in ("isMeta", "isCompactSummary", "isApiErrorMessage"))
+    if kind == "system" or nobody or model == _SYNTHETIC:
+        return Speaker.SYSTEM
+    if kind == "assistant":
+        return Speaker.ASSISTANT
+    return Speaker.TOOL if holds_result else Speaker.USER

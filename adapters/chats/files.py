@@ -1,0 +1,237 @@
+"""Files of foreign chats: an array or an object of JSON over many lines, JSON lines, or a zip file that holds one.
+
+They are read value by value, in memory that the longest value bounds, and strictly: what is cut off, twice in one
+object, not in UTF-8, or nested out of all reason is told by file and place, without a word that stands there.
+"""
+
+import codecs
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+MOST_CHARACTERS = 128 * 2**20
+"""The longest value that is read: a conversation, or a line."""
+_CHUNK = 2**20
+_SPACE = " \t\n\r"
+_IN_ZIP = "conversations"
+"""How the names of those files in a zip file begin that hold chats."""
+
+_CUT = "the file ends here: it is cut off"
+
+Told = Callable[[int], None]
+
+
+class BadFile(Exception):
+    """A file of chats is not what it should be. The message names file, place and field, and says what is wrong."""
+
+
+class Value(NamedTuple):
+    """A value in a file, and where it stands: as people are told, `line 3` or `entry 3`."""
+
+    place: str
+    value: Any
+
+
+class Source(NamedTuple):
+    """A file to read, or one within a zip file."""
+
+    name: str
+    size: int
+    path: Path
+    member: str | None = None
+
+
+class _Repeated(ValueError):
+    """A field comes twice in one object."""
+
+
+class _NoNumber(ValueError):
+    """A number is none of JSON's."""
+
+
+def sources(path: Path) -> tuple[list[Source], int]:
+    """Return what is to be read of a file, and how many files of a zip file hold no chats.
+
+    Raises:
+        BadFile: it cannot be read, or there is nothing in it to read.
+    """
+    name = str(path)
+    try:
+        if not zipfile.is_zipfile(path):
+            return [Source(name, path.stat().st_size, path)], 0
+        with zipfile.ZipFile(path) as archive:
+            members = [one for one in archive.infolist() if not one.is_dir()]
+    except OSError as error:
+        raise BadFile(f"{name}: cannot be read: {error.strerror}") from None
+    except (zipfile.BadZipFile, ValueError):
+        raise BadFile(f"{name}: is a damaged zip file; download it again") from None
+    held = [one for one in members if _holds_chats(one.filename)]
+    if not held:
+        raise BadFile(f"{name}: holds no conversations.json; name the file with the chats itself")
+    told = [f"{name}, {Path(one.filename).name}" for one in held]
+    found = [Source(told[nth], one.file_size, path, one.filename) for nth, one in enumerate(held)]
+    return found, len(members) - len(held)
+
+
+def _holds_chats(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return last.startswith(_IN_ZIP) and last.endswith((".json", ".jsonl")) and last.isascii() and last.isprintable()
+
+
+def values_in(source: Source, progress: Told = lambda read: None) -> Iterator[Value]:
+    """Yield the values of a file: the elements of an array, or else the values that follow each other.
+
+    Raises:
+        BadFile: something is wrong with the file; the message says where.
+    """
+    try:
+        with _bytes_of(source) as file:
+            yield from _Reader(source.name, file, progress).values()
+    except OSError as error:
+        raise BadFile(f"{source.name}: cannot be read: {error.strerror or 'the zip file is damaged'}") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error):  # type: ignore[attr-defined]
+        raise BadFile(f"{source.name}: cannot be unpacked: the zip file is damaged, or has a password") from None
+
+
+@contextmanager
+def _bytes_of(source: Source) -> Iterator[BinaryIO]:
+    if source.member is None:
+        with source.path.open("rb") as file:
+            yield file
+    else:
+        with zipfile.ZipFile(source.path) as archive, archive.open(source.member) as packed:
+            yield io.BufferedReader(packed)  # type: ignore[type-var]  # it is raw enough
+
+
+class _Reader:
+    """Reads the values of one file."""
+
+    def __init__(self, name: str, file: BinaryIO, progress: Told) -> None:
+        self._name, self._file, self._progress = name, file, progress
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._text, self._at = "", 0
+        self._bytes, self._lines = 0, 1  # read so far; the line in which the text at hand begins
+        self._ended = False
+        self._parse = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number, strict=False).raw_decode
+
+    def values(self) -> Iterator[Value]:
+        """Yield them."""
+        self._more()
+        self._check_encoding()
+        first = self._next()
+        if not first:
+            raise BadFile(f"{self._name}: is empty: there is no JSON in it")
+        if first == "[":
+            self._at += 1
+            yield from self._elements()
+        else:
+            yield from self._lined()
+
+    def _elements(self) -> Iterator[Value]:
+        number, mark = 0, self._next()
+        while mark != "]":
+            number += 1
+            place = f"entry {number}"
+            yield Value(place, self._value(place))
+            mark = self._next()
+            if mark == ",":
+                self._at += 1
+                mark = self._next()
+                if mark == "]":
+                    self._wrong("a comma, and nothing comes after it")
+            elif mark != "]":
+                self._wrong("a comma is missing" if mark else _CUT)
+        self._at += 1
+        if self._next():
+            self._wrong("something comes after the end of the array")
+
+    def _lined(self) -> Iterator[Value]:
+        while self._next():
+            place = f"line {self._line()}"
+            yield Value(place, self._value(place))
+
+    def _value(self, place: str) -> Any:
+        """Parse the value that begins here; read on while it may be that only the rest of it is missing."""
+        while True:
+            try:
+                value, end = self._parse(self._text, self._at)
+                if end < len(self._text) or self._ended:
+                    self._at = end
+                    return value
+            except _Repeated:
+                self._wrong("an object has a field twice, and which of the two counts is anybody's guess", place)
+            except _NoNumber:
+                self._wrong("NaN and Infinity are no numbers of JSON", place)
+            except json.JSONDecodeError as error:
+                if self._ended or not self._may_go_on(error):
+                    cut = self._ended and error.pos >= len(self._text.rstrip(_SPACE)) - 1
+                    cut = cut or error.msg.startswith("Unterminated string")
+                    self._at = error.pos
+                    self._wrong(_CUT if cut else "this is no JSON", place)
+            except RecursionError:
+                self._wrong("it is nested too deeply", place)
+            except ValueError:  # a number of thousands of digits
+                self._wrong("a number is too long", place)
+            if len(self._text) - self._at > MOST_CHARACTERS:
+                self._wrong(f"it is longer than {MOST_CHARACTERS:,} characters", place)
+            self._more(len(self._text) - self._at)
+
+    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
+        near_the_end = error.pos >= len(self._text) - 20  # `fals`, half of an escape
+        return near_the_end or error.msg.startswith("Unterminated string")
+
+    def _next(self) -> str:
+        """Pass over white space; return the character that comes next, nothing at the end."""
+        while True:
+            text = self._text
+            while self._at < len(text) and text[self._at] in _SPACE:
+                self._at += 1
+            if self._at < len(text):
+                return text[self._at]
+            if self._ended:
+                return ""
+            self._more()
+
+    def _more(self, least: int = 0) -> None:
+        """Read on, and forget what was read before the place at hand."""
+        self._lines += self._text.count("\n", 0, self._at)
+        data = self._file.read(max(_CHUNK, least))
+        self._ended = not data
+        try:
+            text = self._utf8.decode(data, final=self._ended)
+        except UnicodeDecodeError as error:
+            pending = len(error.object) - len(data)
+            self._wrong(f"byte {self._bytes - pending + error.start + 1:,} is not UTF-8; save the file in that")
+        if not self._bytes:
+            text = text.removeprefix("\ufeff")
+        self._bytes += len(data)
+        self._text, self._at = self._text[self._at :] + text, 0
+        self._progress(self._bytes)
+
+    def _check_encoding(self) -> None:
+        if self._text.startswith("SQLite format 3\0"):
+            raise BadFile(f"{self._name}: this is an SQLite database; export the chats from the program that made it")
+        if "\0" in self._text[:4]:
+            raise BadFile(f"{self._name}: is not in UTF-8, but perhaps in UTF-16; save it in UTF-8")
+
+    def _line(self) -> int:
+        return self._lines + self._text.count("\n", 0, self._at)
+
+    def _wrong(self, why: str, place: str = "") -> Any:
+        about = f": {place}" if place.startswith("entry") else ""
+        raise BadFile(f"{self._name}:{self._line()}{about}: {why}")
+
+
+def _once(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(fields)
+    if len(read) < len(fields):
+        raise _Repeated
+    return read
+
+
+def _no_number(name: str) -> Any:
+    raise _NoNumber(name)

@@ -1,0 +1,303 @@
+"""An import of chats: all files are read and checked, and only then is anything written, in one transaction.
+
+Files are read twice, value by value, so memory is bounded by the longest chat, and some 200 bytes for each of them.
+What is wrong with a file is found when nothing is written yet. If the second reading finds something else, since the
+file was changed meanwhile, the transaction is taken back.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from lastresort.adapters.chats.fields import within
+from lastresort.adapters.chats.files import BadFile, Source, Value, sources, values_in
+from lastresort.adapters.chats.formats import FORMATS, Format, format_of
+from lastresort.adapters.chats.shapes import ForeignChat, Wrong
+from lastresort.application.conversations import Conversations
+from lastresort.application.ports import Append, CommandRecorded, EventTooLarge, VersionConflict
+from lastresort.domain.policy import Policy
+from lastresort.domain.rules import ineligible
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import Actor, ActorKind
+
+from .chat_turns import Note, Part, turns_of
+from .chat_words import words_of
+from .chat_writing import UNKNOWN_MODEL, Brought, Writer
+from .inputs import STANDARD_INPUT, BadInput
+
+_PLACES = 3
+_BLOCKS_TO_WORDS = 32  # as `application.words` has it
+SAME_CHAT = "the same conversation again, left out"
+NO_TURNS = "conversations without a turn of a user, left out"
+OTHER_FILES = "other files of a zip file, left out"
+
+Told = Callable[[int, int], None]
+
+
+@dataclass
+class FileReport:
+    """What came in of a file.
+
+    Attributes:
+        file, format: which it is.
+        brought: what was written, and what was there before.
+        became: how many messages are no turn of their own, by what became of them.
+        asides: how many things in the file are no message, by why.
+        places: by the same names, where the first of them are.
+    """
+
+    file: str
+    format: str
+    brought: Brought = field(default_factory=Brought)
+    became: Counter[str] = field(default_factory=Counter)
+    asides: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, place: str, note: Note) -> None:
+        """Count a message that is no turn of its own."""
+        self.became[note.became.value] += 1
+        self._place(note.became.value, f"{place}, message {note.number}")
+
+    def leave(self, place: str, why: str, number: int = 1) -> None:
+        """Count what is no message."""
+        self.asides[why] += number
+        self._place(why, place)
+
+    def _place(self, why: str, place: str) -> None:
+        if len(places := self.places.setdefault(why, [])) < _PLACES:
+            places.append(place)
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for programs."""
+        return {
+            "file": self.file,
+            "format": self.format,
+            **vars(self.brought),
+            "models": dict(self.brought.models),
+            "became": dict(self.became),
+            "left_out": dict(self.asides),
+            "places": self.places,
+        }
+
+
+class _Work(NamedTuple):
+    """Files that are read together, as one, and of which form they are."""
+
+    files: tuple[Source, ...]
+    format: Format
+    others: int
+
+    @property
+    def name(self) -> str:
+        return ", ".join(one.name for one in self.files)
+
+
+def import_chats(
+    paths: Sequence[Path],
+    conversations: Conversations,
+    *,
+    format: str | None = None,
+    policy: Policy | None = None,
+    account: str | None = None,
+    progress: Told = lambda read, of: None,
+) -> list[FileReport]:
+    """Bring in the chats of files: all of them, or none.
+
+    Args:
+        paths: of the files.
+        conversations: where they come in.
+        format: of which form all files are; if None, each is told by its first value.
+        policy: the terms that new conversations start on.
+        account: whose they are; if None, each is of the user that its file names, by a pseudonym.
+        progress: is told how many bytes were read, and of how many.
+
+    Raises:
+        BadInput: a file is not what it should be; or the store changed meanwhile. Nothing was written.
+        Locked, StoreError: as every act.
+    """
+    policy = policy or Policy.default()
+    _check_unknown(policy)
+    if STANDARD_INPUT in paths:
+        raise BadInput("standard input: is read once, and chats are read twice; write them to a file")
+    try:
+        return _imported(paths, conversations, format, policy, account, progress)
+    except BadFile as error:
+        raise BadInput(str(error)) from None
+
+
+def _imported(
+    paths: Sequence[Path],
+    conversations: Conversations,
+    format: str | None,
+    policy: Policy,
+    account: str | None,
+    progress: Told,
+) -> list[FileReport]:
+    work = _work(paths, format)
+    total = 2 * sum(one.size for each in work for one in each.files)
+    checking = _Progress(progress, 0, total)
+    for each in work:
+        for _ in _chats(each, FileReport("", ""), {}, conversations, checking):
+            pass
+        checking.done(each)
+    writing = _Progress(progress, total // 2, total)
+    reports = [FileReport(each.name, each.format.name) for each in work]
+    writer = Writer(conversations, policy, account)
+    try:
+        conversations.store.import_log(_appends(work, reports, writer, conversations, writing))
+    except (VersionConflict, CommandRecorded):
+        raise BadInput("somebody wrote to these conversations meanwhile: nothing was imported; send it again") from None
+    except EventTooLarge as error:
+        raise BadInput(str(error)) from None
+    return reports
+
+
+def _check_unknown(policy: Policy) -> None:
+    """Check that a model that nobody named may not end anything.
+
+    Raises:
+        BadInput: it may, by a pattern such as `*`.
+    """
+    nobody = Conversation()._replace(model=UNKNOWN_MODEL, policy=policy)
+    if ineligible(nobody, Actor(kind=ActorKind.MODEL, id=UNKNOWN_MODEL)) is None:
+        raise BadInput(
+            f"policy {policy.name}: a pattern of eligible_models is that of `{UNKNOWN_MODEL}`, the model that a file "
+            "does not name; name the models that may end"
+        )
+
+
+class _Progress:
+    """Adds up what is read of several files."""
+
+    def __init__(self, told: Told, before: int, total: int) -> None:
+        self._told, self._before, self._total = told, before, total
+
+    def __call__(self, read: int) -> None:
+        self._told(min(self._before + read, self._total), self._total)
+
+    def done(self, each: _Work) -> None:
+        """Count files that are read whole."""
+        self._before += sum(one.size for one in each.files)
+        self(0)
+
+
+def _work(paths: Iterable[Path], format: str | None) -> list[_Work]:
+    work: list[_Work] = []
+    joined: dict[str, int] = {}
+    for path in paths:
+        found, others = sources(path)
+        for source in found:
+            form = FORMATS[format] if format is not None else _detected(source)
+            if form.joins and form.name in joined:
+                at = joined[form.name]
+                work[at] = work[at]._replace(files=(*work[at].files, source))
+                continue
+            if form.joins:
+                joined[form.name] = len(work)
+            work.append(_Work((source,), form, others))
+            others = 0
+    return work
+
+
+def _detected(source: Source) -> Format:
+    first = next(values_in(source), None)
+    if first is None:
+        raise BadInput(f"{source.name}: is an empty array: there is no chat in it")
+    if (form := format_of(first.value)) is None:
+        known = ", ".join(FORMATS)
+        raise BadInput(f"{source.name}: {first.place}: no chat of a form that is known; --format names one: {known}")
+    return form
+
+
+def _values(each: _Work, progress: Callable[[int], None]) -> Iterator[Value]:
+    if len(each.files) == 1:
+        return values_in(each.files[0], progress)
+    parts = (
+        (Value(f"{one.name}: {value.place}", value.value) for value in values_in(one, progress)) for one in each.files
+    )
+    return chain.from_iterable(parts)
+
+
+class _Checked(NamedTuple):
+    """A chat that can come in: what it is called in its file and by the store, and its parts."""
+
+    place: str
+    chat: ForeignChat
+    key: str
+    parts: tuple[Part, ...]
+
+
+def _chats(
+    each: _Work,
+    report: FileReport,
+    seen: dict[bytes, tuple[bytes, str]],
+    conversations: Conversations,
+    progress: Callable[[int], None],
+) -> Iterator[_Checked]:
+    """Yield the chats of a file, checked.
+
+    Raises:
+        BadInput: something is wrong with one.
+    """
+    try:
+        for place, chat in each.format.read(_values(each, progress)):
+            with within(place):
+                parts, notes = turns_of(chat)
+            for note in notes:
+                report.note(place, note)
+            for aside in chat.asides:
+                report.leave(place, aside.why, aside.number or 1)
+            key, digest = _key_of(chat)
+            name = sha256(key.encode(errors="surrogatepass")).digest()[:16]
+            before = seen.setdefault(name, (digest, f"{each.name}: {place}"))
+            if before[1] != f"{each.name}: {place}":
+                if before[0] != digest:
+                    raise Wrong(place, f"the same conversation stands at {before[1]}, with other messages")
+                report.leave(place, SAME_CHAT)
+            elif not parts:
+                if chat.messages or not chat.asides:
+                    report.leave(place, NO_TURNS)
+            else:
+                _check_lengths(place, chat, parts, conversations)
+                yield _Checked(place, chat, key, parts)
+    except Wrong as wrong:
+        before_it = f"{each.name}: " if len(each.files) == 1 else ""
+        raise BadFile(f"{before_it}{wrong}") from None
+
+
+def _key_of(chat: ForeignChat) -> tuple[str, bytes]:
+    """Return what names a chat, which nobody sees, and a digest of all that it holds."""
+    said = [(one.id, one.parent, one.speaker, one.blocks) for one in chat.messages]
+    digest = sha256(json.dumps([chat.system, said], sort_keys=True).encode()).digest()[:16]
+    known = chat.id if chat.id is not None else digest.hex()
+    return json.dumps([chat.format, known, chat.told_apart]), digest
+
+
+def _check_lengths(place: str, chat: ForeignChat, parts: Iterable[Part], conversations: Conversations) -> None:
+    most = conversations.service.ports.max_words * _BLOCKS_TO_WORDS
+    for turn in (turn for part in parts for turn in part.turns):
+        if (size := len(words_of(chat, turn).encode())) > most:
+            where = f"{place}: message {turn.said[0].number}"
+            raise Wrong(where, f"{size:,} bytes; a turn may have {most:,}")
+
+
+def _appends(
+    work: Iterable[_Work],
+    reports: Iterable[FileReport],
+    writer: Writer,
+    conversations: Conversations,
+    progress: _Progress,
+) -> Iterator[Append]:
+    seen: dict[bytes, tuple[bytes, str]] = {}
+    for each, report in zip(work, reports, strict=True):
+        if each.others:
+            report.leave(each.name, OTHER_FILES, each.others)
+        for found in _chats(each, report, seen, conversations, progress):
+            for part in found.parts:
+                yield from writer.appends(found.chat, found.key, part, report.brought)
+        progress.done(each)

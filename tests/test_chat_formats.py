@@ -1,0 +1,578 @@
+"""Every form of file that is read: a small one of our own, and the samples that are shared with us, where they are."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lastresort import Conversations, open_conversations
+from lastresort.adapters.chats import claude_code, message_lists
+from lastresort.adapters.chats.batches import NO_ANSWER, NO_REQUEST
+from lastresort.adapters.chats.chatgpt import EMPTY
+from lastresort.adapters.chats.formats import FORMATS, format_of
+from lastresort.adapters.importers.chat_import import OTHER_FILES, import_chats
+from lastresort.adapters.importers.chat_turns import Became
+from lastresort.adapters.importers.inputs import BadInput
+from lastresort.domain.events import AssistantTurnTaken, TurnAssessed
+from lastresort.domain.values import Usage
+
+from .chats_kit import bring, kept_on, kinds_in, only, paths_of, write_json, write_lines
+from .test_chat_files import zipped
+
+SAMPLES = next(
+    (found for up in (2, 3) if (found := Path(__file__).parents[up] / "shared" / "samples").exists()), Path()
+)
+"""Beside the checkout, or beside the folder of work trees that it is in."""
+Q, A = "user", "model"
+
+
+@pytest.fixture
+def chats() -> Iterator[Conversations]:
+    with open_conversations("memory:") as chats:
+        yield chats
+
+
+def root(chats: Conversations) -> str:
+    return chats.list(limit=1, order="oldest").rows[0].conversation
+
+
+def answers(chats: Conversations) -> list[AssistantTurnTaken]:
+    return [one.event for one in chats.store.log() if isinstance(one.event, AssistantTurnTaken)]
+
+
+# --- ChatGPT ----------------------------------------------------------------------------------------------------------
+
+
+def node(id: str, parent: str | None, role: str, *parts: Any, **more: Any) -> dict[str, Any]:
+    content = more.pop("content", {"content_type": "text", "parts": list(parts)})
+    return {"id": id, "parent": parent, "message": {"author": {"role": role}, "content": content, **more}}
+
+
+def mapped(*nodes: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"mapping": {one["id"]: one for one in nodes}, "conversation_id": "g1", "title": "T", **more}
+
+
+def test_chatgpt(chats: Conversations, tmp_path: Path) -> None:
+    """Calls of tools and their results, thoughts, pictures and files, a system midway, and what is not finished."""
+    image = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://1"}
+    thoughts = {"content_type": "thoughts", "thoughts": [{"summary": "S", "content": "hm"}]}
+    code = {"content_type": "code", "text": "1+1"}
+    output = {"content_type": "execution_output", "text": "2"}
+    recap = {"content_type": "reasoning_recap", "content": "for a second"}
+    profile = {"content_type": "user_editable_context", "user_profile": "P", "user_instructions": "I"}
+    path = write_json(
+        tmp_path / "conversations.json",
+        [
+            mapped(
+                {"id": "r", "parent": None, "message": None},
+                node("s", "r", "system", ""),
+                node("p", "s", "user", content=profile, metadata={"is_user_system_message": True}),
+                node(
+                    "u",
+                    "p",
+                    "user",
+                    "Look:",
+                    image,
+                    {"text": "there"},
+                    metadata={"attachments": [{"id": "f", "name": "a.txt"}]},
+                ),
+                node("t", "u", "assistant", content=thoughts, metadata={"model_slug": "m"}),
+                node("e", "t", "assistant", content=recap, metadata={"model_slug": "m"}),
+                node("c", "e", "assistant", content=code, recipient="python", metadata={"model_slug": "m"}),
+                node("o", "c", "tool", content=output),
+                node("x", "o", "tool", "more"),
+                node("a", "x", "assistant", "Tw", status="in_progress", metadata={"model_slug": "m"}),
+                node("b", "u", "assistant", "Cut", metadata={"finish_details": {"type": "interrupted"}}),
+            )
+        ],
+    )
+    report = only(bring(chats, path))
+    assert report.asides == {EMPTY: 1}
+    assert report.became == {Became.WITH_NEXT.value: 1, Became.PART_OF_ANSWER.value: 3, Became.TOOL_IN_ANSWER.value: 2}
+    user = (Q, "Look:[image]there[a.txt]")
+    assert paths_of(chats) == {(user, (A, "Tw")), (user, (A, "Cut"))}
+    first, answer = kept_on(chats, root(chats))
+    assert first["others"] == [
+        {"speaker": "system", "before": 0, "id": "p", "content": [{"type": "text", "text": "P\n\nI"}]}
+    ]
+    assert answer["ids"] == ["t", "e", "c", "o", "x", "a"]
+    roles = [one["role"] for one in answer["messages"]]
+    assert roles == ["assistant", "assistant", "assistant", "user", "user", "assistant"]
+    call, result = answer["messages"][2]["content"][0], answer["messages"][3]["content"][0]
+    assert call == {"type": "tool_use", "id": "c", "name": "python", "input": {"text": "1+1"}}
+    assert (result["type"], result["tool_use_id"]) == ("tool_result", "c")
+    assert answer["messages"][0]["content"] == [{"type": "thinking", "thinking": "S\n\nhm"}]
+    assert [(one.stop_reason, one.model) for one in answers(chats)] == [
+        ("in_progress", "m"),
+        ("interrupted", "unknown"),
+    ]
+
+
+def test_chatgpt_s_export_is_read_as_it_comes_zipped(chats: Conversations, tmp_path: Path) -> None:
+    text = json.dumps([mapped(node("u", None, "user", "Hi"))])
+    report = only(
+        bring(chats, zipped(tmp_path / "e.zip", conversations_dot_json=text, chat_dot_html="", u_dot_json="[]"))
+    )
+    assert report.asides == {OTHER_FILES: 2}
+    assert paths_of(chats) == {((Q, "Hi"),)}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([node("u", None, "owner", "Hi")], "node 1: author.role: needs to be one of user, assistant"),
+        ([{"id": "u", "message": {"author": {}}}], "node 1: author.role: is missing"),
+        ([node("u", None, "user", 5)], "node 1: content.parts, 1: an object is needed, not a number"),
+        ([node("u", 5, "user", "Hi")], "node 1: parent: text is needed"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_wrong_in_chatgpt_s_export_is_named(
+    chats: Conversations, tmp_path: Path, nodes: list[dict[str, Any]], said: str
+) -> None:
+    with pytest.raises(BadInput) as raised:
+        import_chats([write_json(tmp_path / "c.json", [mapped(*nodes)])], chats)
+    assert f"entry 1: mapping, {said}" in str(raised.value)
+
+
+# --- Claude.ai --------------------------------------------------------------------------------------------------------
+
+
+def test_claude_ai(chats: Conversations, tmp_path: Path) -> None:
+    """Files with their text and by their name; calls of tools, which have no ids there, paired with their results."""
+    blocks = [
+        {"type": "thinking", "thinking": "hm", "start_timestamp": "t"},
+        {"type": "tool_use", "name": "a", "input": {}},
+        {"type": "tool_use", "name": "b", "input": {}},
+        {"type": "tool_result", "name": "b", "content": []},
+        {"type": "tool_result", "name": "a", "content": []},
+        {"type": "tool_result", "name": "c", "content": []},
+        {"type": "text", "text": "Done."},
+    ]
+    attached = [{"file_name": "plan.txt", "extracted_content": "north"}]
+    path = write_json(
+        tmp_path / "conversations.json",
+        [
+            {
+                "uuid": "c",
+                "chat_messages": [
+                    {
+                        "uuid": "1",
+                        "sender": "human",
+                        "text": "Hi",
+                        "attachments": attached,
+                        "files": [{"file_name": "b"}],
+                    },
+                    {"uuid": "2", "sender": "assistant", "content": blocks},
+                    {"sender": "human", "text": "Thanks"},
+                ],
+            }
+        ],
+    )
+    bring(chats, path)
+    assert paths_of(chats) == {((Q, "[plan.txt][b]Hi"), (A, "Done."), (Q, "Thanks"))}
+    first, answer, last = kept_on(chats, root(chats))
+    assert first["messages"][0]["content"][0]["source"] == {"type": "text", "media_type": "text/plain", "data": "north"}
+    parts = [
+        (one["role"], [block.get("id") or block.get("tool_use_id") for block in one["content"]])
+        for one in answer["messages"]
+    ]
+    assert parts == [("assistant", [None, "2~2", "2~3"]), ("user", ["2~3", "2~2", "2~6"]), ("assistant", [None])]
+    assert "start_timestamp" not in answer["messages"][0]["content"][0]
+    assert "id" not in last
+
+
+# --- Claude Code ------------------------------------------------------------------------------------------------------
+
+
+def line(uuid: str, parent: str | None, kind: str, content: Any, **more: Any) -> dict[str, Any]:
+    message = {"role": kind, "content": content, **more.pop("message", {})}
+    return {"type": kind, "uuid": uuid, "parentUuid": parent, "sessionId": "s", "message": message, **more}
+
+
+def test_claude_code(chats: Conversations, tmp_path: Path) -> None:
+    """Blocks of an answer in lines of their own, tools, a compaction, a sidechain, and lines that hold no message."""
+    usage = {"input_tokens": 5, "cache_read_input_tokens": 7, "output_tokens": 3}
+    one, two = (
+        {"id": "r1", "model": "m", "usage": usage},
+        {"id": "r2", "model": "m", "usage": usage, "stop_reason": "end_turn"},
+    )
+    call = {"type": "tool_use", "id": "t", "name": "Bash", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "7"}
+    path = write_lines(
+        tmp_path / "session.jsonl",
+        {"type": "summary", "summary": "Counting", "leafUuid": "z"},
+        line("1", None, "user", "Caveat", isMeta=True),
+        line("2", "1", "user", "Count."),
+        line("3", "2", "assistant", [{"type": "text", "text": "I look."}], message=one),
+        {"type": "progress", "uuid": "3p", "parentUuid": "3", "sessionId": "s"},
+        line("4", "3p", "assistant", [call], message=one),
+        line("5", "4", "user", [result]),
+        line("6", "5", "assistant", [{"type": "text", "text": "Seven."}], message=two),
+        line("s1", None, "user", "A task", isSidechain=True),
+        {
+            "type": "system",
+            "uuid": "7",
+            "parentUuid": None,
+            "logicalParentUuid": "6",
+            "sessionId": "s",
+            "content": "Compacted",
+        },
+        line("8", "7", "user", "What came before.", isCompactSummary=True),
+        line("9", "8", "assistant", "API Error", message={"model": "<synthetic>"}),
+        line("10", "9", "user", "And folders?"),
+        {"type": "mode", "sessionId": "s"},
+        {"type": "file-history-snapshot", "messageId": "m"},
+    )
+    report = only(bring(chats, path))
+    assert paths_of(chats) == {((Q, "Count."), (A, "I look.\n\nSeven."), (Q, "And folders?"))}
+    assert report.asides == {claude_code.SIDECHAIN: 1, claude_code.OTHER: 4}
+    (answer,) = answers(chats)
+    assert (answer.model, answer.stop_reason) == ("m", "end_turn")
+    assert answer.usage == Usage(input_tokens=24, output_tokens=6)
+    first, said, last = kept_on(chats, root(chats))
+    assert [one["role"] for one in said["messages"]] == ["assistant", "user", "assistant"]
+    assert [block["type"] for block in said["messages"][0]["content"]] == ["text", "tool_use"]
+    assert [one["speaker"] for one in first["others"]] == ["system"]
+    assert [one["id"] for one in last["others"]] == ["7", "8", "9"]
+    page = chats.list(with_metadata=True)
+    assert page.metadata is not None
+    assert page.metadata[root(chats)].title == "Counting"
+
+
+def test_sessions_in_one_file_are_conversations_of_their_own(chats: Conversations, tmp_path: Path) -> None:
+    """And a fork, whose parent is in another file, begins one."""
+    other = line("b", "elsewhere", "user", "Two.") | {"sessionId": "t"}
+    report = only(bring(chats, write_lines(tmp_path / "two.jsonl", line("a", None, "user", "One."), other)))
+    assert paths_of(chats) == {((Q, "One."),), ((Q, "Two."),)}
+    assert report.became == {Became.ORPHAN.value: 1}
+
+
+# --- LibreChat --------------------------------------------------------------------------------------------------------
+
+
+def of_librechat(id: str, parent: str, by_user: bool, text: str, **more: Any) -> dict[str, Any]:
+    said = {"messageId": id, "parentMessageId": parent, "isCreatedByUser": by_user, "text": text}
+    return {**said, "createdAt": "2026-03-01T09:00:00.000Z", "user": "u-17", **more}
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_librechat(chats: Conversations, tmp_path: Path, nested: bool) -> None:
+    """Within each other or flat, with its instructions, parts of content, an error, and an answer that is cut off."""
+    parts = [
+        {"type": "think", "think": "hm"},
+        {"type": "text", "text": {"value": "Pea "}},
+        {"type": "tool_call", "tool_call": {"id": "t", "name": "n", "args": "{}", "output": "o"}},
+        {"type": "tool_call", "tool_call": {"name": "n"}},
+        {"type": "text", "text": "soup."},
+        {"type": "image_file", "image_file": {}},
+    ]
+    top = "00000000-0000-0000-0000-000000000000"
+    one = of_librechat("1", top, True, "Soup?", files=[{"filename": "a.png", "type": "image/png", "file_id": "f"}])
+    two = of_librechat("2", "1", False, "", content=parts, model="m-1")
+    cut = of_librechat("3", "1", False, "Bor", unfinished=True, model="m-2")
+    failed = of_librechat("4", "2", False, "No such key", error=True)
+    last = of_librechat("5", "4", True, "Again?")
+    messages = [one, two, cut, failed, last]
+    if nested:
+        messages = [one | {"children": [two | {"children": [failed | {"children": [last]}]}, cut]}]
+    chat = {"conversationId": "c", "title": "Soup", "options": {"promptPrefix": "You cook."}, "messages": messages}
+    report = only(bring(chats, write_json(tmp_path / "c.json", chat)))
+    assert paths_of(chats) == {
+        ((Q, "[a.png]Soup?"), (A, "Pea \n\nsoup."), (Q, "Again?")),
+        ((Q, "[a.png]Soup?"), (A, "Bor")),
+    }
+    assert {(one.model, one.stop_reason) for one in answers(chats)} == {("m-1", None), ("m-2", "unfinished")}
+    assert report.became == {Became.WITH_NEXT.value: 1}
+    assert chats.service.annotator.instructions(root(chats)) == "You cook."
+    assert len(chats.list(person="librechat:u-17").rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ({"messageId": "1"}, "isCreatedByUser: true or false is needed, not null"),
+        ({"isCreatedByUser": True}, "messageId: is missing"),
+    ],
+)
+def test_what_is_wrong_in_librechat_s_export_is_named(
+    chats: Conversations, tmp_path: Path, message: Any, said: str
+) -> None:
+    path = write_json(tmp_path / "c.json", {"conversationId": "c", "messages": [message]})
+    with pytest.raises(BadInput, match=said):
+        import_chats([path], chats)
+
+
+# --- Open WebUI -------------------------------------------------------------------------------------------------------
+
+
+def of_open_webui(id: str, parent: str | None, role: str, content: str, **more: Any) -> dict[str, Any]:
+    return {"id": id, "parentId": parent, "role": role, "content": content, "timestamp": 1_772_359_200, **more}
+
+
+def test_open_webui(chats: Conversations, tmp_path: Path) -> None:
+    """Two models answer one message; a picture, a file, an error; and a person's words are not the model's."""
+    files = [{"type": "image", "url": "data:image/png;base64,aGk="}, {"type": "file", "name": "a.txt", "id": "f"}]
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    messages = [
+        of_open_webui("1", None, "user", "Hi", files=files),
+        of_open_webui("2", "1", "assistant", "Edited.", originalContent="Hello.", model="m-1", done=True, usage=usage),
+        of_open_webui("3", "1", "assistant", "Hello there.", model="m-2", done=False),
+        of_open_webui("4", "2", "assistant", "", error={"content": "No such model"}),
+        of_open_webui("5", "4", "user", "More"),
+        of_open_webui("6", "5", "assistant", "Half", error=True, model="m-1"),
+    ]
+    chat = {
+        "id": "o", "user_id": "u", "title": "Hi", "meta": {"tags": ["greeting", 5]}, "created_at": 1_772_359_200,
+        "chat": {"params": {"system": "Be warm."}, "history": {"messages": {one["id"]: one for one in messages}}},
+    }  # fmt: skip
+    bring(chats, write_json(tmp_path / "c.json", [chat]))
+    said = (Q, "[image][a.txt]Hi")
+    assert paths_of(chats) == {(said, (A, "Hello."), (Q, "More"), (A, "Half")), (said, (A, "Hello there."))}
+    first, answer, *_ = kept_on(chats, root(chats))
+    assert first["messages"][0]["content"][0]["source"] == {"type": "base64", "media_type": "image/png", "data": "aGk="}
+    assert answer["beside"] == {"2": {"edited": "Edited."}}
+    page = chats.list(person="open-webui:u", with_metadata=True)
+    assert page.metadata is not None
+    assert page.metadata[root(chats)].tags == ("greeting",)
+    assert {(one.model, one.stop_reason) for one in answers(chats)} == {("m-1", None), ("m-2", "unfinished")}
+    assert answers(chats)[0].usage == Usage(input_tokens=3, output_tokens=4)
+
+
+def test_open_webui_without_a_tree(chats: Conversations, tmp_path: Path) -> None:
+    messages = [of_open_webui("1", None, "user", "Hi"), of_open_webui("2", None, "assistant", "Hello.")]
+    bring(chats, write_json(tmp_path / "c.json", {"id": "o", "chat": {"messages": messages}}))
+    assert paths_of(chats) == {((Q, "Hi"), (A, "Hello."))}
+    bad = write_json(tmp_path / "bad.json", {"chat": {"messages": [of_open_webui("1", None, "robot", "")]}})
+    with pytest.raises(BadInput, match="line 1: message 1: role: needs to be one of user"):
+        import_chats([bad], chats)
+
+
+# --- Lists of messages ------------------------------------------------------------------------------------------------
+
+
+def test_sharegpt(chats: Conversations, tmp_path: Path) -> None:
+    """It may begin in the middle."""
+    told = [
+        {"from": "system", "value": "Be kind."},
+        {"from": "human", "value": "Hi"},
+        {"from": "gpt", "value": "Hello!"},
+    ]
+    middle = [
+        {"from": "gpt", "value": "(lost)"},
+        {"from": "human", "value": "Go on."},
+        {"role": "assistant", "content": "So."},
+    ]
+    path = write_json(tmp_path / "s.json", [{"id": "1", "conversations": told}, {"id": 2, "conversations": middle}])
+    report = only(bring(chats, path))
+    assert paths_of(chats) == {((Q, "Hi"), (A, "Hello!")), ((Q, "Go on."), (A, "So."))}
+    assert report.became == {Became.OPENING.value: 1}
+    assert report.brought.unknown_model == 2
+    assert chats.service.annotator.instructions(root(chats)) in ("Be kind.", None)
+    bad = write_json(tmp_path / "bad.json", [{"conversations": [{"from": "owner", "value": ""}]}])
+    with pytest.raises(BadInput, match="entry 1: message 1: from: needs to be one of user, human"):
+        import_chats([bad], chats)
+
+
+def test_messages(chats: Conversations, tmp_path: Path) -> None:
+    """As fine-tuning takes them: calls of tools, a picture, instructions midway, and no ids."""
+    call = {"id": "t", "type": "function", "function": {"name": "w", "arguments": '{"a": 1}'}}
+    odd = {"id": "t2", "type": "function", "function": {"name": "w", "arguments": "no JSON"}}
+    picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Weather?"}, picture, {"type": "input_text", "text": "!"}],
+        },
+        {"role": "assistant", "content": None, "tool_calls": [call, odd]},
+        {"role": "tool", "tool_call_id": "t", "content": "rain"},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t2", "content": "x"}]},
+        {"role": "assistant", "content": "Rain.", "weight": 1},
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": "Thanks."},
+        {"role": "assistant", "refusal": "No."},
+    ]
+    path = write_lines(tmp_path / "m.jsonl", {"messages": messages}, {"messages": messages[:2], "system": "Both."})
+    bring(chats, path)
+    said = (Q, "Weather?[image]!")
+    assert paths_of(chats) == {(said, (A, "Rain."), (Q, "Thanks."), (A, "No.")), (said,)}
+    conversation = next(row.conversation for row in chats.list().rows if len(chats.path(row.conversation)) > 2)
+    first, answer, thanks, _ = kept_on(chats, conversation)
+    assert first["messages"][0]["content"][1]["source"] == {"type": "url", "url": "https://example.org/a.png"}
+    calls = answer["messages"][0]["content"]
+    assert [one["input"] for one in calls] == [{"a": 1}, {"arguments": "no JSON"}]
+    assert [one["role"] for one in answer["messages"]] == ["assistant", "user", "user", "assistant"]
+    assert [one["speaker"] for one in thanks["others"]] == ["system"]
+    assert {chats.service.annotator.instructions(row.conversation) for row in chats.list().rows} == {
+        "Be brief.",
+        "Both.\n\nBe brief.",
+    }
+
+
+def test_labels_of_wildchat_and_lmsys_are_verdicts_of_named_assessors(chats: Conversations, tmp_path: Path) -> None:
+    """Of risk they say nothing, and of severity no more than that there is harm."""
+    said = [
+        {"role": "user", "content": "You fool.", "toxic": True, "turn_identifier": 1},
+        {"role": "assistant", "content": "Hm.", "toxic": False},
+        {"role": "user", "content": "Sorry.", "toxic": False},
+    ]
+    flags = [{"flagged": True, "categories": {"harassment": True, "harassment/threatening": True, "odd": True}}]
+    row = {"conversation_id": "w", "model": "gpt-4", "timestamp": "2023-05-01T10:00:00", "conversation": said}
+    path = write_lines(tmp_path / "w.jsonl", {**row, "openai_moderation": flags, "detoxify_moderation": [{}, {}]})
+    report = only(bring(chats, path))
+    assert report.format == "wildchat"
+    verdicts = [one.event for one in chats.store.log() if isinstance(one.event, TurnAssessed)]
+    told = [(one.by.id, one.verdict.value, one.category, one.severity, one.risk.value) for one in verdicts]
+    assert told == [
+        ("wildchat-toxic", "harmful", "other", 1, "unknown"),
+        ("openai-moderation", "harmful", "threats", 1, "unknown"),
+        ("wildchat-toxic", "productive", None, None, "unknown"),
+    ]
+    assert report.asides == {message_lists.ON_ANSWERS: 1, message_lists.SCORES: 2}
+    assert report.brought.labels == 3
+    plain = {"conversation_id": "l", "model": "vicuna-13b", "conversation": [{"role": "user", "content": "Hi"}]}
+    path = write_lines(tmp_path / "l.jsonl", plain | {"openai_moderation": [{"flagged": True, "categories": {}}]})
+    assert only(bring(chats, path)).format == "lmsys"
+    assert [one.event.category for one in chats.store.log() if isinstance(one.event, TurnAssessed)][-1] == "other"
+
+
+# --- llm and batches --------------------------------------------------------------------------------------------------
+
+
+def response(id: str, prompt: str, answer: str, minute: int, **more: Any) -> dict[str, Any]:
+    said = {"id": id, "conversation_id": "c", "model": "m-a", "prompt": prompt, "response": answer}
+    return {
+        **said,
+        "datetime_utc": f"2026-03-01T10:{minute:02}:00+00:00",
+        "input_tokens": 9,
+        "output_tokens": 2,
+        **more,
+    }
+
+
+def test_llm_logs(chats: Conversations, tmp_path: Path) -> None:
+    """The newest may come first; results of tools come with the next prompt, or without one."""
+    call = {"name": "n", "arguments": {"a": 1}, "tool_call_id": "t"}
+    result = {"name": "n", "output": "o", "tool_call_id": "t"}
+    attached = [{"id": "f", "type": "image/png", "url": "https://example.org/a.png"}, {"id": "g", "type": "text/plain"}]
+    path = write_json(
+        tmp_path / "logs.json",
+        [
+            response("3", "", "Wren!", 3, tool_results=[result], system="Be long."),
+            response("1", "A bird?", "", 1, system="Be brief.", tool_calls=[call], attachments=attached),
+            response("x", "Alone", "Yes", 2, conversation_id=None),
+        ],
+    )
+    bring(chats, path)
+    assert paths_of(chats) == {((Q, "[image][document]A bird?"), (A, "Wren!")), ((Q, "Alone"), (A, "Yes"))}
+    (answer, alone) = answers(chats)
+    assert answer.usage == Usage(input_tokens=18, output_tokens=4)
+    assert chats.service.annotator.instructions(root(chats)) == "Be brief."
+    assert alone.usage == Usage(input_tokens=9, output_tokens=2)
+    bad = write_json(tmp_path / "bad.json", [response("1", "A", "B", 1, tool_results=[{"output": 5}])])
+    with pytest.raises(BadInput, match=r"entry 1: tool_results.output: text is needed, not a number"):
+        import_chats([bad], chats)
+
+
+def asked(id: str, text: str, **more: Any) -> dict[str, Any]:
+    params = {"model": "m", "system": "Be brief.", "messages": [{"role": "user", "content": text}], **more}
+    return {"custom_id": id, "params": params}
+
+
+def answered(id: str, text: str) -> dict[str, Any]:
+    usage = {"input_tokens": 9, "output_tokens": 4}
+    message = {"id": f"msg-{id}", "model": "m", "content": [{"type": "text", "text": text}], "usage": usage}
+    return {"custom_id": id, "result": {"type": "succeeded", "message": {**message, "stop_reason": "end_turn"}}}
+
+
+def test_batches_are_joined_whichever_file_comes_first(chats: Conversations, tmp_path: Path) -> None:
+    results = write_lines(
+        tmp_path / "results.jsonl", answered("1", "Rowan."), {"custom_id": "2", "result": {"type": "expired"}},
+        answered("9", "Lost."), answered("1", "Rowan."),
+    )  # fmt: skip
+    requests = write_lines(tmp_path / "requests.jsonl", asked("1", "A tree?"), asked("2", "A bird?"))
+    report = only(bring(chats, results, requests))
+    assert paths_of(chats) == {((Q, "A tree?"), (A, "Rowan.")), ((Q, "A bird?"),)}
+    assert report.asides == {NO_ANSWER: 1, NO_REQUEST: 1}
+    assert report.file == f"{results}, {requests}"
+    (answer,) = answers(chats)
+    assert (answer.stop_reason, answer.usage) == ("end_turn", Usage(input_tokens=9, output_tokens=4))
+    other = write_lines(tmp_path / "other.jsonl", asked("1", "A fish?", metadata={"user_id": "u-17"}))
+    assert only(bring(chats, other)).brought.conversations == 1
+    assert len(chats.list(person="batches:u-17").rows) == 1
+    with pytest.raises(BadInput, match=r"other.jsonl: line 1: custom_id: is that of .*requests.jsonl: line 1"):
+        import_chats([requests, other], chats)
+
+
+def test_batches_of_completions(chats: Conversations, tmp_path: Path) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "A tree?"}], "user": "u"}
+    choice = {"message": {"role": "assistant", "content": "Rowan."}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    said = {"id": "c-1", "model": "m-2026", "created": 1_772_359_200, "choices": [choice], "usage": usage}
+    path = write_lines(
+        tmp_path / "b.jsonl",
+        {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body},
+        {"custom_id": "1", "response": {"status_code": 200, "body": said}, "error": None},
+    )
+    bring(chats, path)
+    assert paths_of(chats) == {((Q, "A tree?"), (A, "Rowan."))}
+    assert (answers(chats)[0].model, answers(chats)[0].stop_reason) == ("m-2026", "stop")
+
+
+# --- Samples ----------------------------------------------------------------------------------------------------------
+
+WHAT_COMES_IN: dict[str, tuple[str, int, int, int, int]] = {  # format, conversations, user turns, answers, branches
+    "claude-ai-conversations.json": ("claude-ai", 1, 3, 4, 2),
+    "chatgpt-conversations.json": ("chatgpt", 1, 3, 4, 2),
+    "librechat-export.json": ("librechat", 1, 2, 3, 1),
+    "openwebui-export.json": ("open-webui", 1, 2, 2, 1),
+    "claude-code-session.jsonl": ("claude-code", 1, 3, 2, 1),
+    "sharegpt.json": ("sharegpt", 2, 3, 2, 0),
+    "wildchat.jsonl": ("wildchat", 1, 1, 1, 0),
+    "lmsys.jsonl": ("lmsys", 1, 1, 1, 0),
+    "openai-finetune.jsonl": ("messages", 1, 1, 1, 0),
+    "batch-requests.jsonl": ("batches", 1, 1, 0, 0),
+    "batch-results.jsonl": ("batches", 0, 0, 0, 0),
+    "llm-logs.json": ("llm", 1, 1, 1, 0),
+}
+
+
+@pytest.mark.parametrize("name", WHAT_COMES_IN)
+def test_the_samples_that_are_shared_come_in(chats: Conversations, name: str) -> None:
+    if not (SAMPLES / name).exists():
+        pytest.skip("the samples are not shared with this checkout")
+    report = only(bring(chats, SAMPLES / name))
+    found = report.brought
+    told = report.format, found.conversations, found.user_turns, found.answers, found.branches
+    assert told == WHAT_COMES_IN[name]
+    assert not {"WarningGiven", "ConversationEnded", "RiskRaised"} & set(kinds_in(chats))
+
+
+def test_a_file_of_a_form_that_nobody_knows_is_told(chats: Conversations, tmp_path: Path) -> None:
+    for value in ({"sender_id": "default", "events": []}, 5, "hunter2", None):
+        with pytest.raises(BadInput, match="no chat of a form that is known; --format names one: chatgpt") as raised:
+            import_chats([write_json(tmp_path / "t.json", [value])], chats)
+        assert "hunter2" not in str(raised.value)
+
+
+def test_each_form_is_told_from_the_others() -> None:
+    """By the first value; a form that is named is taken at its word."""
+    values: dict[str, Any] = {
+        "chatgpt": mapped(),
+        "claude-ai": {"chat_messages": []},
+        "claude-code": line("1", None, "user", "Hi"),
+        "open-webui": {"chat": {"messages": []}},
+        "librechat": {"conversationId": "c", "messages": []},
+        "batches": asked("1", "Hi"),
+        "llm": response("1", "Hi", "Hi", 1),
+        "sharegpt": {"conversations": []},
+        "wildchat": {"conversation": [{"role": "user", "toxic": False}]},
+        "lmsys": {"conversation": [{"role": "user"}]},
+        "messages": {"messages": [{"role": "user"}]},
+    }
+    assert values.keys() == FORMATS.keys()
+    found = {name: format_of(value) for name, value in values.items()}
+    assert {name: one and one.name for name, one in found.items()} == {name: name for name in values}
+    assert format_of({"messages": [], "conversation": [], "chat": {}}) == FORMATS["messages"]
