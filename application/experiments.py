@@ -17,7 +17,6 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from lastresort.domain.plainly import MadeByHand
 from lastresort.domain.policy import Policy, Terms
 from lastresort.domain.values import ARM_JOINT, Frozen, Mode
 
@@ -25,7 +24,7 @@ ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """The name of an arm or of an experiment: 1 to 32 of a-z, 0-9 and -, the first a letter."""
 
 
-class Arm(Frozen, metaclass=MadeByHand):
+class Arm(Frozen):
     """One of the treatments that an experiment compares.
 
     Attributes:
@@ -41,7 +40,7 @@ class Arm(Frozen, metaclass=MadeByHand):
     weight: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1
 
 
-class Experiment(Frozen, metaclass=MadeByHand):
+class Experiment(Frozen):
     """Arms, and the key by which accounts are allocated to them.
 
         patience = Experiment(name="patience", key=key, arms=(Arm(name="control"), Arm(name="five", policy=five)))

@@ -11,8 +11,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from .plainly import MadeByHand
-
 Id = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 """A name that a machine gave: printable ASCII without spaces, 1 to 128 characters."""
 
@@ -80,7 +78,7 @@ class Frozen(BaseModel):
         fields = {
             name: getattr(self, name) for name in type(self).model_fields
         }  # and nothing that was computed of them
-        return type(self)(**{**fields, **(update or {})})
+        return self.model_validate({**fields, **(update or {})})
 
 
 def with_content(model: Any, digest: str) -> Any:
@@ -118,7 +116,7 @@ class ActorKind(StrEnum):
     SYSTEM = "system"
 
 
-class Actor(Frozen, metaclass=MadeByHand):
+class Actor(Frozen):
     """Somebody who acts: `{"kind": ..., "id": ...}`. A model's id is the model's name."""
 
     kind: ActorKind

@@ -125,14 +125,9 @@ async def events(chat: Chat, turn: Turn) -> AsyncIterator[str]:
 # --- What the browser calls -------------------------------------------------------------------------------------------
 
 
-PAGE = Path(__file__).with_suffix(".html")
-
-
 @app.get("/")
 def page() -> FileResponse:
-    if not PAGE.exists():
-        raise HTTPException(404, f"{PAGE.name} is not beside {Path(__file__).name}: copy both")
-    return FileResponse(PAGE)
+    return FileResponse(Path(__file__).with_suffix(".html"))
 
 
 @app.post("/chats")

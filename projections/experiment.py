@@ -15,7 +15,8 @@ A replay of the log, whose memory it needs (see `replay.py`), and a few numbers 
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from lastresort.domain.episode import Unit
 from lastresort.domain.events import (
@@ -146,6 +147,30 @@ def experiment(
     return _report(fold, fold.named(name), weights, base)
 
 
+T = TypeVar("T", bound=Hashable)
+
+
+class Answers(Generic[T]):
+    """What answered harm on a branch, as whatever names it, and what the user made of it."""
+
+    __slots__ = ("asked", "pending")
+
+    def __init__(self) -> None:
+        self.asked: dict[T, None] = {}  # what answered the current unit
+        self.pending: dict[T, None] = {}  # what answered an earlier one, and waits for what the user makes of it
+
+    def settle(self, unit: Unit | None) -> tuple[tuple[T, ...], bool]:
+        """Take in that a unit is over; return what it answers, and whether the user has relented."""
+        judgement = None if unit is None else unit.judgement
+        if judgement is not Verdict.HARMFUL and judgement is not Verdict.PRODUCTIVE:
+            self.asked.clear()
+            return (), False
+        decided = tuple(self.pending)
+        self.pending = self.asked if judgement is Verdict.HARMFUL else {}
+        self.asked = {}
+        return decided, judgement is Verdict.PRODUCTIVE
+
+
 class _Account:
     """What is known of an account in an experiment."""
 
@@ -161,12 +186,11 @@ class _Account:
 class _Line:
     """What is known of a branch beside its state."""
 
-    __slots__ = ("account", "asked", "pending", "turns")
+    __slots__ = ("account", "answers", "turns")
 
     def __init__(self, account: _Account, turns: int = 0) -> None:
         self.account, self.turns = account, turns  # of the user, on the path
-        self.asked: set[str] = set()  # what answered the current unit: a redirection, a warning
-        self.pending: set[str] = set()  # what answered an earlier one, and waits for what the user makes of it
+        self.answers: Answers[str] = Answers()
 
 
 REDIRECTED, WARNED = "redirection", "warning"
@@ -240,10 +264,10 @@ class _Fold:
                 totals["user_turns"] += 1
             case RedirectionAttempted():
                 totals["redirections"] += 1
-                line.asked.add(REDIRECTED)
+                line.answers.asked[REDIRECTED] = None
             case WarningGiven() | WarningWithheld():
                 totals["warnings" if isinstance(event, WarningGiven) else "warnings_withheld"] += 1
-                line.asked.add(WARNED)
+                line.answers.asked[WARNED] = None
             case ConversationEnded():
                 totals[f"endings_{event.ground.value}"] += 1
                 if event.ground is Ground.LAST_RESORT and account.turns_to_ending is None:
@@ -269,15 +293,10 @@ class _Fold:
 
 def _settle(line: _Line, unit: Unit | None) -> None:
     """Note what a unit that is over made of what answered the units before it."""
-    if unit is None or unit.judgement not in (Verdict.HARMFUL, Verdict.PRODUCTIVE):
-        line.asked.clear()
-        return
-    relented = unit.judgement is Verdict.PRODUCTIVE
-    for kind in sorted(line.pending):
+    decided, relented = line.answers.settle(unit)
+    for kind in decided:
         line.account.relented.setdefault(kind, relented)
         line.account.totals[f"{'relented' if relented else 'went_on'}_after_{kind}"] += 1
-    line.pending = set() if relented else line.asked
-    line.asked = set()
 
 
 # --- The arms side by side --------------------------------------------------------------------------------------------

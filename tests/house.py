@@ -16,22 +16,21 @@ ROOT = Path(__file__).parents[1]
 FRONT_DOOR = "lastresort"
 ROOMS = ("domain", "application", "projections", "adapters")
 PURE = ("domain", "application", "projections")
-INWARD = {"domain", "application", "projections"}
+INWARD = {"domain", "application", "projections", "reports"}
 """What every adapter may see."""
 
-FRONTS = {"console", "web", "play"}
+FRONTS = {"console", "web", "gateway", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
 DRIVERS = {"claude", "gateway", "integrations", "offline"}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
-STARTS = {"adapters/console/upkeep.py": "web"}
-"""The modules of one front that start another one."""
 
 SEES: dict[str, set[str]] = {
     FRONT_DOOR: {"domain", "application", "adapters", "asyncio", "databases"},
     "domain": set(),
     "application": {"domain"},
     "projections": {"domain"},
+    "reports": {"domain", "projections"},
     # The folder itself: `opening`, where stores and vault meet, and the door to it.
     "adapters": INWARD | {"assessors", "databases", "followers", "stores", "vault"},
     "assessors": INWARD | {"turns"},
@@ -42,7 +41,6 @@ SEES: dict[str, set[str]] = {
     | {"adapters", "assessors", "chats", "claude", "databases", "exporters", "importers", "turns", "upkeep"},
     "databases": INWARD,
     "exporters": INWARD,
-    "gateway": INWARD | {"followers", "messages_api", "turns"},
     "importers": INWARD | {"adapters", "chats", "turns"},
     "loopback": {"messages_api"},
     "messages_api": set(),
@@ -53,14 +51,18 @@ SEES: dict[str, set[str]] = {
     "turns": INWARD,
     "upkeep": INWARD | {"adapters", "databases", "followers", "stores"},
     "vault": INWARD | {"databases"},
-    "web": INWARD | {"adapters", "assessors", "claude", "databases", "followers", "gateway", "messages_api", "turns"},
 }
 """Each folder, and the others that it may import from."""
 
 FOR_ALL_ADAPTERS = {("lastresort.adapters", "missing"), ("lastresort.adapters", "needs")}
 """What any adapter may import beside: it says which extra to install."""
 
-CORNERS = tuple(f"adapters/{name}" for name in SEES if name not in (FRONT_DOOR, *ROOMS))
+WITHIN_PROJECTIONS = ("reports",)
+CORNERS = tuple(
+    f"{'projections' if name in WITHIN_PROJECTIONS else 'adapters'}/{name}"
+    for name in SEES
+    if name not in (FRONT_DOOR, *ROOMS)
+)
 
 CORE = {"pydantic"}
 """What the project needs in any case."""
@@ -70,7 +72,6 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "claude": ("claude", {"anthropic", "anyio"}),
     "console": ("cli", {"anyio", "click", "prompt_toolkit", "rich"}),
     "databases": ("store", {"eventsourcing"}),
-    "gateway": ("serve", {"aiohttp"}),
     "importers": ("store", set()),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
     "followers": ("store", {"eventsourcing"}),
@@ -78,16 +79,12 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "testing": ("testing", {"hypothesis", "pytest"}),
     "upkeep": ("store", set()),
     "vault": ("store", {"cryptography"}),
-    "web": ("serve", {"fastapi", "starlette", "uvicorn"}),
 }
 """Each folder that needs more than the core, the extra that installs it, and what it may import of third parties."""
 POSTGRES = ("postgres", "psycopg")
 """The extra and the package of the modules that are named for PostgreSQL, in whichever folder."""
 
-COME_WITH = {
-    "httpx2": "anthropic", "jiter": "anthropic", "pydantic_core": "pydantic", "typing_extensions": "pydantic",
-    "yarl": "aiohttp",
-}  # fmt: skip
+COME_WITH = {"httpx2": "anthropic", "jiter": "anthropic", "pydantic_core": "pydantic", "typing_extensions": "pydantic"}
 """Packages that another one is built on: a module that may import that one may import them."""
 UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}
 """What an extra installs though no module imports it."""
@@ -149,7 +146,7 @@ def house_folder(found: Import) -> str | None:
     if top != FRONT_DOOR:
         return None
     path = [*rest, *([found.name] if found.name else [])]
-    if path[:1] == ["adapters"] and f"adapters/{'/'.join(path[1:2])}" in CORNERS:
+    if "/".join(path[:2]) in CORNERS:
         return path[1]
     return path[0] if path and path[0] in ROOMS else FRONT_DOOR
 

@@ -65,7 +65,7 @@ def test_a_store_that_is_not_named_is_asked_for(run: Callable[..., Result], comm
     assert "--store URL, or " in run(*command, status=2).stderr
 
 
-@pytest.mark.parametrize("command", [["audit"], ["experiment"], ["what-if", "--policy", "default"]])
+@pytest.mark.parametrize("command", [["audit"], ["experiment"], ["report"], ["what-if", "--policy", "default"]])
 def test_what_reads_a_log_takes_it_from_a_store_or_a_file(
     run: Callable[..., Result], url: str, log: Path, command: list[str]
 ) -> None:

@@ -79,8 +79,7 @@ def test_a_sweep(run: Run, url: str) -> None:
     [
         ("name=1..2", "not a number of a policy"),
         ("min_failed_redirections", "write KEY=LOW..HIGH"),
-        ("min_failed_redirections=3..2", "the lower number first, as in min_failed_redirections=2..3"),
-        ("min_failed_redirections=1..900", "with at most 100 values"),
+        ("min_failed_redirections=3..2", "write KEY=LOW..HIGH"),
         ("min_failed_redirections=1..2", "min_failed_redirections: 1: Input should be greater than or equal to 2"),
     ],
 )
@@ -91,5 +90,5 @@ def test_a_sweep_that_cannot_be(run: Run, url: str, sweep: str, why: str) -> Non
 
 def test_many_branches(run: Run, url: str, off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list for people ends somewhere."""
-    monkeypatch.setattr("lastresort.adapters.console.supposing._SHOWN", 0)
+    monkeypatch.setattr("lastresort.adapters.console.comparing._SHOWN", 0)
     assert "more; --json has all" in run("what-if", url, "--policy", off).stdout

@@ -1,0 +1,153 @@
+"""The command that reports what a log tells. It looks at a log, and writes nothing but the files that it is given."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lastresort.adapters.importers.inputs import BadInput, shown_path
+from lastresort.adapters.importers.streamed import streamed
+from lastresort.projections.reports.report import BRANCHES, KEYS, SMALLEST, NotWhole
+
+from .options import check_apart, json_option, source_of, store_or_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lastresort.adapters.exporters.report_table import Row
+    from lastresort.projections.reports.report import GroupReport, LogReport, Spread
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("report")
+@click.argument("first", required=False, metavar="[URL|FILE]")
+@store_or_file
+@click.option(
+    "--since", metavar="DAY", help="The first day that counts, as 2026-07-31, or a month, as 2026-07; in UTC."
+)
+@click.option("--until", metavar="DAY", help="The last day or month that counts.")
+@click.option("--by", metavar="KEY,...", help=f"Group by some of {', '.join(KEYS)}.")
+@click.option(
+    "--smallest",
+    type=click.IntRange(min=1),
+    default=SMALLEST,
+    show_default=True,
+    help="The smallest number that is published. What is smaller is left out, and what would give it away.",
+)
+@click.option(
+    "--branches",
+    type=click.IntRange(min=0),
+    default=BRANCHES,
+    show_default=True,
+    help="How many of the branches behind each number, and how many endings, are named at most.",
+)
+@click.option("--csv", "csv_file", type=_FILE, metavar="OUT", help="Write every number to a file, a line each.")
+@json_option
+def report(
+    first: str | None,
+    url: str | None,
+    file: Path | None,
+    since: str | None,
+    until: str | None,
+    by: str | None,
+    smallest: int,
+    branches: int,
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Report what a log tells: harm, redirections, warnings, attempts refused, endings, and what came after.
+
+    The log is that of a store, or in a file, - for standard input. The report needs no words. It does not audit the
+    log: `lastresort audit` does.
+    """
+    from lastresort.adapters.exporters.report_table import as_csv
+    from lastresort.adapters.exporters.whole_file import write_whole
+    from lastresort.adapters.upkeep.audited import without_collector
+    from lastresort.projections.reports.report import report as count
+
+    from . import display
+
+    source = source_of(first, url, file)
+    if csv_file is not None and not isinstance(source, Path):
+        check_apart(source, "reported on", csv_file)
+    keys = tuple(one.strip() for one in by.split(",")) if by else ()
+    with streamed(source) as log, without_collector():
+        try:
+            found = count(
+                log.events, by=keys, since=since, until=until, smallest=smallest, branches=branches, forks=log.forks
+            )
+        except NotWhole as error:
+            named = shown_path(source) if isinstance(source, Path) else "the store"
+            raise BadInput(f"{named}: is no whole log: {error}; `lastresort audit` says what is wrong") from None
+        except ValueError as error:
+            raise BadInput(f"--{error}") from None
+    if csv_file is not None:
+        write_whole(csv_file, as_csv(found))
+    if as_json:
+        display.print_json(found.model_dump(mode="json"))
+    else:
+        _show(display.console(), found)
+
+
+def _show(out: "Console", found: "LogReport") -> None:
+    from lastresort.adapters.exporters.report_table import SPREADS, of_key, sections
+
+    from .listings import show_paragraph
+
+    period = " ".join(filter(None, (found.since and f"from {found.since}", found.until and f"to {found.until}")))
+    show_paragraph(out, f"{found.events:,} events{f', counted {period}' if period else ''}")
+    for group in found.groups:
+        if found.by:
+            show_paragraph(out, of_key(group, found), style="bold cyan")
+        for section in sections(group):
+            rows = [row for row in section.rows if row.figure.count != 0 or not row.part]
+            _show_section(out, section.title, rows, found.smallest)
+        for name, (title, unit) in SPREADS.items():
+            show_paragraph(out, f"{title}: {_spread(group.spreads[name], unit, found.smallest)}")
+    for told in _reading(found):
+        show_paragraph(out, told)
+
+
+def _show_section(out: "Console", title: str, rows: "list[Row]", smallest: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from lastresort.adapters.exporters.report_table import count, share, within
+
+    out.print(Text(title, "bold"))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold")
+    for _ in range(3):
+        table.add_column(justify="right", no_wrap=True)
+    for row in rows:
+        per = row.figure.per if row.figure.base and row.figure.rate is not None and row.figure.per > 100 else 0
+        rate = f"{share(row.figure)}{f' in {per:,}' if per else ''}"
+        indent = "    " if row.part else "  "
+        table.add_row(f"{indent}{row.label}", count(row.figure, smallest), rate, within(row.figure))
+    out.print(table)
+
+
+def _spread(spread: "Spread", unit: str, smallest: int) -> str:
+    if spread.suppressed:
+        return f"<{smallest}*"
+    if spread.median is None or spread.interval is None:
+        return "none"
+    low, high = spread.interval
+    return f"median {spread.median:,} {unit} ({low:,.0f} to {high:,.0f}) of {spread.of:,}"
+
+
+def _reading(found: "LogReport") -> "Iterator[str]":
+    yield "What has a base is told as a share of it; behind that the interval of 95 %, one by one (Wilson)."
+    if any(_left_out(group) for group in found.groups):
+        yield f"* left out: below {found.smallest}, or it would tell a number that is."
+
+
+def _left_out(group: "GroupReport") -> bool:
+    return any(one.suppressed for one in group.figures.values()) or any(
+        one.suppressed for one in group.spreads.values()
+    )
+
+
+COMMANDS = (report,)

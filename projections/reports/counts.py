@@ -1,0 +1,393 @@
+"""What a report counts, in one pass over a log: by group, with the first branches behind each number.
+
+Each thing counts in the group of the moment at which it happened: a unit in that of its latest turn, an episode in that
+of the unit that opened it, and what became of a redirection, a warning, an ending or a hold in that of the thing
+itself. A branch inherits the past of its parent, and nothing of that is counted again: an episode that is open at the
+fork is carried over.
+
+What harm adds up to is what the fold of the law says (`domain.state`), so a report cannot know another law than the one
+that was enforced. Memory is that of a replay (see `replay.py`) and a few numbers for each branch.
+"""
+
+from collections.abc import Callable, Container, Sequence
+from datetime import timedelta
+
+from lastresort.domain.episode import Episode, Unit, settled
+from lastresort.domain.events import (
+    AppealDecided,
+    AppealFiled,
+    AssistantTurnTaken,
+    AttemptRefused,
+    BranchedOff,
+    BranchOpened,
+    ConversationEnded,
+    ConversationStarted,
+    EndConfirmed,
+    EndProposed,
+    EndRequested,
+    EventBase,
+    FeedbackGiven,
+    HopeExhausted,
+    ModelChanged,
+    PolicyChanged,
+    RecordedEvent,
+    RedirectionAttempted,
+    RiskCleared,
+    RiskRaised,
+    UserLeft,
+    UserTurnTaken,
+    WarningGiven,
+    WarningWithheld,
+)
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import AppealOutcome, Ground, Verdict
+from lastresort.projections.replay import Replay, Turn
+
+from .lines import (
+    VOIDED_BY,
+    Ending,
+    EndingRecord,
+    Group,
+    Key,
+    Line,
+    NotWhole,
+    Tree,
+    closed,
+    count_ending,
+    count_redirections,
+    count_unit,
+    count_warnings,
+    dates_of,
+    day_of,
+    marked,
+    moment_of,
+    opened,
+    rest,
+)
+
+HOLD_RULE = "no-end-at-risk"
+REFUSAL = "refusal"
+"""The stop reason of an answer in which a model declines."""
+_SOON = timedelta(days=1)
+_HOUR = timedelta(hours=1)
+_HARMFUL = Verdict.HARMFUL
+_TO_END = (ConversationEnded.kind, EndProposed.kind)
+
+
+class Counts:
+    """Counts a log. Hand each event to `take`, in order, and call `finish` after the last.
+
+    Args:
+        by: what to group by, some of `KEYS`.
+        since, until: the first and the last day that count, as ISO 8601 writes days or months; None for no bound.
+        most: how many of the branches behind a number, and how many endings, are kept.
+        forks: the turns at which branches open, as `fork_points` returns them, to save memory.
+    """
+
+    def __init__(
+        self,
+        by: Sequence[str] = (),
+        since: str | None = None,
+        until: str | None = None,
+        most: int = 100,
+        forks: Container[Turn] | None = None,
+    ) -> None:
+        self.by, self.most = tuple(by), most
+        self.groups: dict[Key, Group] = {}
+        self.policies: dict[str, str] = {}  # names by hash
+        self.endings: list[EndingRecord] = []
+        self.events = 0
+        self._since, self._until = since or "", until or "~"
+        self._grain = 10 if since or until else 7 if "month" in by else 0
+        self._forks = forks
+        self._replay = Replay(forks=forks)
+        self._lines: dict[str, Line] = {}
+        self._trees: list[Tree] = []
+        self._before_turns: dict[Turn, tuple[int, int]] = {}
+        self._left: dict[str, tuple[str, Ending]] = {}  # by account, its latest ending and when it was
+
+    def take(self, recorded: RecordedEvent) -> None:
+        """Count the next event of the log.
+
+        Raises:
+            NotWhole: events before it are missing.
+        """
+        self.events += 1
+        before = self._replay.before(recorded)
+        line = self._lines.get(recorded.branch)
+        if line is None:
+            line = self._begin(recorded)
+        after = self._replay.take(recorded, before)
+        if recorded.version != after.version:
+            raise NotWhole(f"branch {recorded.branch}: version {recorded.version} follows {before.version}")
+        time = recorded.recorded_at[: self._grain]
+        if time != line.time or after.model is not line.model or after.policy is not line.policy:
+            self._regroup(line, recorded.recorded_at, after)
+            line.time, line.model, line.policy = time, after.model, after.policy
+        counted = _COUNTED.get(type(recorded.event))
+        if counted is not None:
+            counted(self, line, recorded, before, after)
+
+    def _begin(self, recorded: RecordedEvent) -> Line:
+        """Return what is to be known of a branch that begins."""
+        event, branch = recorded.event, recorded.branch
+        if isinstance(event, BranchOpened) and (parent := self._lines.get(event.parent)) is not None:
+            line = Line(branch, parent.tree, parent, event.at)
+            past = self._before_turns.get(self._replay.fork_turn(event))
+            line.turns, line.first_harm = past or (parent.turns, parent.first_harm)
+        elif isinstance(event, ConversationStarted):
+            line = Line(branch, Tree(branch, event.arm, event.account))
+            self._trees.append(line.tree)
+        else:
+            raise NotWhole(f"branch {branch}: what began it, or its parent, is missing")
+        self._lines[branch] = line
+        return line
+
+    def _regroup(self, line: Line, at: str, state: Conversation) -> None:
+        """Say in which group a branch counts from here on."""
+        day = day_of(at)
+        line.group = None
+        if self._since[:10] <= day and day[: len(self._until)] <= self._until:
+            policy = state.policy.hash if "policy" in self.by else ""
+            of = {"model": state.model, "policy": policy, "arm": line.tree.arm, "month": day[:7]}
+            key = tuple(of[name] for name in self.by)
+            if policy:
+                self.policies[policy] = state.policy.name
+            group = self.groups.get(key)
+            if group is None:
+                group = self.groups[key] = Group(key, self.most)
+            line.group = group
+            line.tree.marks.setdefault(group, set())
+
+    def finish(self) -> None:
+        """Count what the end of the log leaves as it is."""
+        for name, line in self._lines.items():
+            state = self._replay.states[name]
+            if line.ending is None:
+                self._over(line, state, None)
+            else:
+                count_ending(line, line.ending)
+        for tree in self._trees:
+            for group, marks in tree.marks.items():
+                group.add("conversations", tree.root)
+                for mark in sorted(marks):
+                    group.add(f"conversations.{mark}", tree.root)
+                bailed, refused = "ended.last_resort" in marks, "model_refused" in marks
+                if bailed or refused:
+                    kind = "both" if bailed and refused else "bail_alone" if bailed else "refusal_alone"
+                    group.add(f"conversations.{kind}", tree.root)
+            for _, held in tree.risks.values():
+                if held is not None:
+                    held.add("holds.open", tree.root)
+
+    # --- Units, and what hangs on them --------------------------------------------------------------------------------
+
+    def _user_turn(self, line: Line, recorded: RecordedEvent, before: Conversation, after: Conversation) -> None:
+        self._note_turn(line, recorded)
+        if before.answered:
+            self._settle(line, before, after.episode)
+        line.turns += 1
+        line.unit_group = line.group
+
+    def _note_turn(self, line: Line, recorded: RecordedEvent) -> None:
+        turn = recorded.branch, recorded.version
+        if self._forks is None or turn in self._forks:
+            self._before_turns[turn] = line.turns, line.first_harm
+
+    def _assistant_turn(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        self._note_turn(line, recorded)
+        if line.group is not None:
+            line.group.counts["answers"] += 1
+            if recorded.event.stop_reason == REFUSAL:  # type: ignore[union-attr]  # it is an answer
+                marked(line, "answers.refused", "model_refused")
+
+    def _settle(self, line: Line, before: Conversation, episode: Episode) -> None:
+        """Count a unit that is over, and what `episode`, as it stands now, made of what came before."""
+        unit = before.unit
+        assert unit is not None
+        harmful = unit.judgement is _HARMFUL
+        if harmful and not line.first_harm:
+            line.first_harm = line.turns
+        if unit.turn > line.at and line.unit_group is not None:
+            count_unit(line, line.unit_group, unit)
+        self._count_answers(line, unit)
+        if line.redirections:
+            count_redirections(line, before, episode, harmful)
+        if line.warnings:
+            count_warnings(line, before, episode, harmful)
+        if line.open:
+            if episode.numbers is None:
+                closed(line, "relented" if before.episode.numbers is not None else "withdrawn")
+        elif episode.numbers is not None:
+            opened(line, line.unit_group, "opened")
+
+    def _count_answers(self, line: Line, unit: Unit | None) -> None:
+        decided, relented = line.answers.settle(unit)
+        for name, group, _ in decided:
+            if group is not None:
+                group.add(f"{name}.decided", line.name)
+                if relented:
+                    group.add(f"{name}.users_relented", line.name)
+
+    def _over(self, line: Line, state: Conversation, ended: ConversationEnded | None) -> None:
+        """Count what a branch, at its ending or at the end of the log, leaves as it is: its latest unit counts as it
+        stands."""
+        unit = state.unit
+        if unit is None:
+            return
+        judged = unit.judgement is not None
+        self._settle(line, state, settled(state.episode, unit, state.terms) if judged else state.now)
+        if ended is not None and (used := line.warnings.pop(ended.evidence.warning or 0, None)) is not None:
+            used.add("warnings.ended", line.name)
+        rest(line.warnings, "warnings.standing", line.name)
+        rest(line.redirections, "redirections.pending", line.name)
+        if line.open:
+            closed(line, "left_open" if ended is None else f"ended.{ended.ground.value}")
+
+    # --- What is said and done about harm -----------------------------------------------------------------------------
+
+    def _redirected(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        line.redirections[recorded.version] = line.group
+        line.dates[recorded.version] = recorded.recorded_at
+        line.answers.asked["redirections", line.group, recorded.version] = None
+        marked(line, "redirections", "redirected")
+
+    def _warned(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        line.warnings[recorded.version] = line.group
+        line.dates[recorded.version] = recorded.recorded_at
+        line.answers.asked["warnings", line.group, recorded.version] = None
+        marked(line, "warnings", "warned")
+
+    def _withheld(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        line.answers.asked["withheld", line.group, recorded.version] = None
+        marked(line, "withheld", "warning_withheld")
+
+    def _terms(self, line: Line, recorded: RecordedEvent, before: Conversation, after: Conversation) -> None:
+        """Count the warnings that something made void, and an episode that another policy closed."""
+        if not after.episode.warnings and not (after.unit and after.unit.warnings):
+            rest(line.warnings, f"warnings.void.{VOIDED_BY[type(recorded.event)]}", line.name)
+        if line.open and before.episode.numbers is not None and after.episode.numbers is None:
+            closed(line, "relented")
+
+    def _noted(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        line.dates[recorded.version] = recorded.recorded_at
+
+    def _branch_opened(self, line: Line, _: RecordedEvent, __: Conversation, after: Conversation) -> None:
+        line.unit_group = line.group
+        if after.now.numbers is not None:
+            opened(line, line.group, "carried")
+        if line.group is not None:
+            line.group.add("branches.opened", line.name)
+
+    def _refused(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        event, group = recorded.event, line.group
+        assert isinstance(event, AttemptRefused)
+        if group is None:
+            return
+        marked(line, "attempts", "attempt_refused")
+        group.add(f"attempts.of.{event.attempted}", line.name)
+        group.add(f"attempts.by.{event.by.kind.value}", line.name)
+        for rule in dict.fromkeys(event.rules):
+            marked(line, f"attempts.rule.{rule}", f"refused_under.{rule}")
+        if event.attempted in _TO_END:
+            group.add("attempts.to_end", line.name)
+            if HOLD_RULE in event.rules:
+                group.add("attempts.held", line.name)
+                if set(event.rules) == {HOLD_RULE}:
+                    group.add("attempts.held_alone", line.name)
+
+    # --- Holds --------------------------------------------------------------------------------------------------------
+
+    def _risk_raised(self, line: Line, recorded: RecordedEvent, before: Conversation, after: Conversation) -> None:
+        event, tree = recorded.event, line.tree
+        assert isinstance(event, RiskRaised)
+        self._terms(line, recorded, before, after)
+        if tree.latest_raise == (recorded.command_id, event.risk):
+            return
+        tree.latest_raise = recorded.command_id, event.risk
+        marked(line, f"holds.by.{event.by.kind.value}", "held")
+        if line.group is not None:
+            line.group.add("holds", line.name)
+        tree.risks.setdefault(event.risk, (recorded.recorded_at, line.group))
+
+    def _risk_cleared(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        event = recorded.event
+        assert isinstance(event, RiskCleared)
+        since, group = line.tree.risks.pop(event.risk, ("", None))
+        if group is not None:
+            group.add(f"holds.cleared_by.{event.by.kind.value}", line.name)
+            hours = (moment_of(recorded.recorded_at) - moment_of(since)) // _HOUR
+            group.spreads["hold_hours"][max(0, hours)] += 1
+
+    # --- Endings, and what comes after --------------------------------------------------------------------------------
+
+    def _ended(self, line: Line, recorded: RecordedEvent, before: Conversation, _: Conversation) -> None:
+        event, group = recorded.event, line.group
+        assert isinstance(event, ConversationEnded)
+        line.ending = ending = Ending(group)
+        self._over(line, before, event)
+        if (account := line.tree.account) is not None:
+            self._left[account] = recorded.recorded_at, ending
+        if group is None:
+            return
+        marked(line, "endings", "ended")
+        marked(line, f"endings.ground.{event.ground.value}", f"ended.{event.ground.value}")
+        group.add(f"endings.by.{event.by.kind.value}", line.name)
+        if account is not None:
+            group.add("endings.with_account", line.name)
+        if event.ground is Ground.LAST_RESORT:
+            group.add(f"endings.category.{event.category}", line.name)
+            group.spreads["turns_to_ending"][line.turns - line.first_harm] += 1
+        if len(self.endings) < self.most:
+            self.endings.append(EndingRecord(recorded, before.policy.name, tuple(dates_of(line, event)), group.key))
+
+    def _started(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        account = line.tree.account
+        if account is not None and (left := self._left.get(account)) is not None:
+            at, ending = left
+            if moment_of(recorded.recorded_at) - moment_of(at) <= _SOON:
+                ending.returned = True
+
+    def _branched(self, line: Line, _: RecordedEvent, __: Conversation, ___: Conversation) -> None:
+        if line.ending is not None:
+            line.ending.branched = True
+
+    def _rated(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        if line.ending is not None:
+            line.ending.rating = recorded.event.rating  # type: ignore[union-attr]  # it is feedback
+
+    def _appealed(self, line: Line, _: RecordedEvent, __: Conversation, ___: Conversation) -> None:
+        if line.ending is not None:  # of none, the audit says what is wrong
+            line.ending.appealed = True
+
+    def _decided(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+        if line.ending is not None:
+            granted = recorded.event.outcome is AppealOutcome.GRANTED  # type: ignore[union-attr]  # it is a decision
+            line.ending.decided = True
+            line.ending.overturned = line.ending.overturned or granted
+
+
+_COUNTED: dict[type[EventBase], Callable[[Counts, Line, RecordedEvent, Conversation, Conversation], None]] = {
+    ConversationStarted: Counts._started,
+    BranchOpened: Counts._branch_opened,
+    BranchedOff: Counts._branched,
+    UserTurnTaken: Counts._user_turn,
+    AssistantTurnTaken: Counts._assistant_turn,
+    RedirectionAttempted: Counts._redirected,
+    WarningGiven: Counts._warned,
+    WarningWithheld: Counts._withheld,
+    PolicyChanged: Counts._terms,
+    ModelChanged: Counts._terms,
+    UserLeft: Counts._terms,
+    RiskRaised: Counts._risk_raised,
+    RiskCleared: Counts._risk_cleared,
+    EndRequested: Counts._noted,
+    EndConfirmed: Counts._noted,
+    HopeExhausted: Counts._noted,
+    AttemptRefused: Counts._refused,
+    ConversationEnded: Counts._ended,
+    FeedbackGiven: Counts._rated,
+    AppealFiled: Counts._appealed,
+    AppealDecided: Counts._decided,
+}
+"""What is counted of each kind of event; the rest counts as an event alone."""

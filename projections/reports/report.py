@@ -1,0 +1,405 @@
+"""A report of a log: what harm there was, what was done about it, and what came of that, by model, policy, arm, month.
+
+Each number has its base, and where it is a share of that an interval of 95 % by Wilson's score, one by one: of twenty
+months that do not differ, one may well seem to. Numbers from 1 up to the smallest that is to be published are left out,
+and so is what would give them away within the same table: what is left of their base, and the smallest of the others
+where only one of a sum is missing. That does not help against someone who has several reports of the same log.
+
+It needs no words, and is the same after every word was erased.
+"""
+
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from lastresort.domain.events import ConversationEnded, Evidence, RecordedEvent
+from lastresort.domain.values import Actor, Frozen, Ground
+from lastresort.projections.intervals import Interval, median, median_interval, share_interval
+from lastresort.projections.replay import Turn, fork_points
+
+from .counts import Counts
+from .lines import KEYS, EndingRecord, Group, NotWhole
+
+__all__ = [
+    "FORM", "KEYS", "MEASURES", "SMALLEST", "Bin", "EndingRow", "Figure", "GroupReport", "LogReport", "Measure",
+    "NotWhole", "Spread", "report",
+]  # fmt: skip
+
+FORM = 1
+"""The version of the form of a report, for those who read its JSON. It goes up when a field changes what it means."""
+SMALLEST = 5
+"""The smallest number that is published, unless somebody says otherwise."""
+BRANCHES = 20
+"""How many of the branches behind a number are named, unless somebody says otherwise."""
+
+
+class Measure(NamedTuple):
+    """A number of a report: its name, or how the names of several begin; its base, and per how many of that it is told.
+
+    `whole`: no base. Not `shares`: one of the base may count several times, so that there is no interval.
+    """
+
+    name: str
+    base: str | None = None
+    per: int = 100
+    shares: bool = True
+
+    @property
+    def many(self) -> bool:
+        """Whether it stands for several, one for each kind of thing that came up."""
+        return self.name.endswith(".")
+
+
+_CONVERSATIONS = (
+    "harmful", "redirected", "warned", "warning_withheld", "held", "attempt_refused", "model_refused", "ended",
+    "ended.last_resort", "ended.user_request", "both", "bail_alone", "refusal_alone",
+)  # fmt: skip
+MEASURES: tuple[Measure, ...] = (
+    Measure("conversations"),
+    *(Measure(f"conversations.{name}", "conversations", 10_000) for name in _CONVERSATIONS),
+    Measure("conversations.refused_under.", "conversations", 1_000),
+    Measure("branches.opened"),
+    Measure("units"),
+    Measure("units.judged", "units"),
+    Measure("units.unjudged", "units"),
+    Measure("units.verdict.", "units", 10_000),
+    Measure("units.category.", "units", 10_000),
+    Measure("units.severity.", "units", 10_000),
+    Measure("units.judged_by.", "units.judged"),
+    Measure("units.both", "units.judged"),
+    *(Measure(f"units.both.{name}", "units.both") for name in ("agree", "model_harsher", "assessor_harsher")),
+    Measure("answers"),
+    Measure("answers.refused", "answers", 10_000),
+    Measure("episodes"),
+    *(
+        Measure(f"episodes.{name}", "episodes")
+        for name in (
+            "opened", "carried", "relented", "ended.last_resort", "ended.user_request", "left_open", "withdrawn",
+        )
+    ),
+    Measure("redirections"),
+    *(Measure(f"redirections.{name}", "redirections") for name in ("succeeded", "failed", "pending", "void")),
+    Measure("redirections.decided", "redirections"),
+    Measure("redirections.users_relented", "redirections.decided"),
+    Measure("warnings"),
+    Measure("warnings.tested", "warnings"),
+    *(
+        Measure(f"warnings.{name}", "warnings")
+        for name in (
+            "relented", "ended", "standing", "void.risk", "void.terms", "void.leaving", "void.superseded",
+            "void.withdrawn",
+        )
+    ),
+    Measure("warnings.decided", "warnings"),
+    Measure("warnings.users_relented", "warnings.decided"),
+    Measure("withheld"),
+    Measure("withheld.decided", "withheld"),
+    Measure("withheld.users_relented", "withheld.decided"),
+    Measure("attempts"),
+    Measure("attempts.of.", "attempts"),
+    Measure("attempts.by.", "attempts"),
+    Measure("attempts.rule.", "conversations", 1_000, shares=False),
+    Measure("attempts.to_end", "attempts"),
+    Measure("attempts.held", "attempts.to_end"),
+    Measure("attempts.held_alone", "attempts.to_end"),
+    Measure("holds"),
+    Measure("holds.by.", "holds"),
+    Measure("holds.cleared_by.", "holds"),
+    Measure("holds.open", "holds"),
+    Measure("endings"),
+    Measure("endings.ground.", "endings"),
+    Measure("endings.category.", "endings.ground.last_resort"),
+    Measure("endings.by.", "endings"),
+    Measure("endings.branched", "endings"),
+    Measure("endings.with_account", "endings"),
+    Measure("endings.returned", "endings.with_account"),
+    Measure("endings.rated", "endings"),
+    *(Measure(f"endings.rated.{name}", "endings.rated") for name in ("up", "down")),
+    Measure("endings.appealed", "endings"),
+    Measure("endings.decided", "endings.appealed"),
+    Measure("endings.overturned", "endings.decided"),
+)  # fmt: skip
+"""Every number, in the order in which it is told."""
+
+_SUMS: tuple[tuple[str, ...], ...] = (
+    ("units.judged", "units.unjudged"),
+    ("units.verdict.",),
+    ("units.severity.",),
+    ("units.both.",),
+    ("episodes.opened", "episodes.carried"),
+    ("episodes.relented", "episodes.ended.last_resort", "episodes.ended.user_request", "episodes.left_open",
+     "episodes.withdrawn"),
+    ("redirections.succeeded", "redirections.failed", "redirections.pending", "redirections.void"),
+    ("warnings.relented", "warnings.ended", "warnings.standing", "warnings.void."),
+    ("attempts.of.",),
+    ("attempts.by.",),
+    ("holds.by.",),
+    ("holds.cleared_by.", "holds.open"),
+    ("endings.ground.",),
+    ("endings.category.",),
+    ("endings.by.",),
+)  # fmt: skip
+"""Numbers that add up to one that is published, by their names, or how those begin."""
+
+
+class Figure(Frozen):
+    """So many of a base, told per so many of it. All null where it is too small to be published."""
+
+    count: int | None
+    base: str | None  # the name of the figure that is the base
+    of: int | None
+    per: int
+    rate: float | None
+    interval: Interval | None  # per as many
+    suppressed: bool = False
+    branches: tuple[str, ...] = ()  # the first behind it; of a conversation its root
+
+
+class Bin(NamedTuple):
+    """How many there are from `low` to `high`, both in it; `high` null without end, `times` if it is too small."""
+
+    low: int
+    high: int | None
+    times: int | None
+
+
+class Spread(Frozen):
+    """How a number is spread: its median, with the interval of that, and how often it is from where to where."""
+
+    of: int | None
+    median: int | None
+    interval: Interval | None
+    bins: tuple[Bin, ...]
+    suppressed: bool = False
+
+
+class EndingRow(Frozen):
+    """An ending, what it stands on, and when that was recorded, by version, as far as it is known."""
+
+    branch: str
+    version: int
+    recorded_at: str
+    ground: Ground
+    category: str | None
+    by: Actor
+    model: str
+    policy: str  # its name
+    seen: int
+    evidence: Evidence
+    dates: Mapping[int, str]
+
+
+class GroupReport(Frozen):
+    """The figures under one key."""
+
+    key: Mapping[str, str | None]
+    figures: Mapping[str, Figure]
+    spreads: Mapping[str, Spread]
+
+
+class LogReport(Frozen):
+    """What a log tells."""
+
+    form: int = FORM
+    events: int  # in the whole log, whatever the period
+    since: str | None
+    until: str | None
+    by: tuple[str, ...]
+    smallest: int
+    policies: Mapping[str, str]  # names by hash, where the report is by policy
+    groups: tuple[GroupReport, ...]
+    endings: tuple[EndingRow, ...]  # the first ones, of numbers that are published
+
+
+def report(
+    log: Iterable[RecordedEvent],
+    *,
+    by: Sequence[str] = (),
+    since: str | None = None,
+    until: str | None = None,
+    smallest: int = SMALLEST,
+    branches: int = BRANCHES,
+    forks: Container[Turn] | None = None,
+) -> LogReport:
+    """Count a log.
+
+    Args:
+        log: every event from the beginning, in order; read once if `forks` are given or it is no sequence.
+        by: what to group by, some of `KEYS`.
+        since: the first day or month that counts, as 2026-07-01 or 2026-07; in UTC, as recorded.
+        until: the last one, which counts too.
+        smallest: the smallest number that is published; 1 for all.
+        branches: how many of the branches behind each number, and how many endings, are named at most.
+        forks: the turns at which branches open, as `fork_points` returns them for the same log, to save memory.
+
+    Raises:
+        ValueError: an argument is out of range.
+        NotWhole: something is missing from the log.
+    """
+    _check(by, since, until, smallest, branches)
+    if forks is None and isinstance(log, Sequence):
+        forks = fork_points(log)
+    counts = Counts(by, since, until, branches, forks)
+    for recorded in log:
+        counts.take(recorded)
+    counts.finish()
+    groups = sorted(counts.groups.values(), key=lambda group: [(one is not None, one or "") for one in group.key])
+    told = {group.key: _group(group, counts.by, smallest) for group in groups}
+    return LogReport(
+        events=counts.events,
+        since=since,
+        until=until,
+        by=counts.by,
+        smallest=smallest,
+        policies=dict(sorted(counts.policies.items())),
+        groups=tuple(told.values()),
+        endings=tuple(_ending(one) for one in counts.endings if _published(one, told[one.key])),
+    )
+
+
+_PERIOD = re.compile(r"\d{4}-\d\d(-\d\d)?", re.ASCII)
+
+
+def _check(by: Sequence[str], since: str | None, until: str | None, smallest: int, branches: int) -> None:
+    if strange := [name for name in by if name not in KEYS]:
+        raise ValueError(f"by: there is nothing called so (length {len(strange[0])}); group by {', '.join(KEYS)}")
+    if len(set(by)) != len(by):
+        raise ValueError("by: name each once")
+    for name, value in (("since", since), ("until", until)):
+        if value is not None and not _is_period(value):
+            raise ValueError(f"{name}: write a day or a month, as 2026-07-31 or 2026-07")
+    if since is not None and until is not None and since[: len(until)] > until:
+        raise ValueError("since: is after until")
+    for name, number in (("smallest", smallest), ("branches", branches)):
+        if number < 0:
+            raise ValueError(f"{name}: is {number}; 0 is the least")
+
+
+def _is_period(value: str) -> bool:
+    if not _PERIOD.fullmatch(value):
+        return False
+    try:
+        date.fromisoformat(f"{value}-01"[:10])
+    except ValueError:
+        return False
+    return True
+
+
+# --- The figures of a group -------------------------------------------------------------------------------------------
+
+
+def _group(group: Group, by: Sequence[str], smallest: int) -> GroupReport:
+    figures = dict(_figures(group))
+    hidden = _hidden(figures, smallest)
+    return GroupReport(
+        key=dict(zip(by, group.key, strict=True)),
+        figures={name: _withheld(one) if name in hidden else one for name, one in figures.items()},
+        spreads={name: _spread(group.spreads[name], smallest) for name in ("turns_to_ending", "hold_hours")},
+    )
+
+
+def _figures(group: Group) -> Iterator[tuple[str, Figure]]:
+    for measure in MEASURES:
+        found = [measure.name]
+        if measure.many:
+            found = sorted(name for name in group.counts if name.startswith(measure.name))
+        for name in found:
+            yield name, _figure(group, name, measure)
+
+
+def _figure(group: Group, name: str, measure: Measure) -> Figure:
+    count, behind = group.counts[name], tuple(group.behind[name])
+    if measure.base is None:
+        return Figure(count=count, base=None, of=None, per=1, rate=None, interval=None, branches=behind)
+    of = group.counts[measure.base]
+    within = share_interval(count, of) if measure.shares else None
+    return Figure(
+        count=count,
+        base=measure.base,
+        of=of,
+        per=measure.per,
+        rate=measure.per * count / of if of else None,
+        interval=within and Interval(measure.per * within.low, measure.per * within.high),
+        branches=behind,
+    )
+
+
+def _withheld(figure: Figure) -> Figure:
+    return Figure(count=None, base=figure.base, of=None, per=figure.per, rate=None, interval=None, suppressed=True)
+
+
+def _hidden(figures: Mapping[str, Figure], smallest: int) -> set[str]:
+    """Return the names of the figures that are too small to be published, or would give away one that is."""
+    hidden = {name for name, figure in figures.items() if _gives_away(figure, smallest)}
+    for sum_of in _SUMS:
+        parts = [name for name in figures if any(_is_of(name, one) for one in sum_of)]
+        shown = [name for name in parts if name not in hidden and figures[name].count]
+        if sum(name in hidden for name in parts) == 1 and shown:
+            hidden.add(min(shown, key=lambda name: (figures[name].count, name)))
+    for name, figure in figures.items():  # a base comes before what it is the base of
+        if figure.base in hidden:
+            hidden.add(name)
+    return hidden
+
+
+def _gives_away(figure: Figure, smallest: int) -> bool:
+    assert figure.count is not None
+    if 0 < figure.count < smallest:
+        return True
+    if figure.of is None:
+        return False
+    return 0 < figure.of < smallest or (figure.interval is not None and 0 < figure.of - figure.count < smallest)
+
+
+def _is_of(name: str, sum_of: str) -> bool:
+    return name.startswith(sum_of) if sum_of.endswith(".") else name == sum_of
+
+
+_ENDS = (*range(11), 20, 50, 100)
+"""The last number of each bin."""
+
+
+def _spread(values: Mapping[int, int], smallest: int) -> Spread:
+    of = sum(values.values())
+    if 0 < of < smallest:
+        return Spread(of=None, median=None, interval=None, bins=(), suppressed=True)
+    bins = []
+    for low, high in zip((0, *(end + 1 for end in _ENDS)), (*_ENDS, None), strict=True):
+        bins.append(Bin(low, high, sum(values[one] for one in values if low <= one and (high is None or one <= high))))
+    while bins and not bins[-1].times:
+        bins.pop()
+    small = [one for one in bins if one.times and one.times < smallest]
+    if len(small) == 1:
+        small += sorted((one for one in bins if one.times and one not in small), key=lambda one: one.times or 0)[:1]
+    told = tuple(one._replace(times=None) if one in small else one for one in bins)
+    return Spread(of=of, median=median(values), interval=median_interval(values), bins=told)
+
+
+# --- Endings ----------------------------------------------------------------------------------------------------------
+
+
+def _published(record: EndingRecord, group: GroupReport) -> bool:
+    """Whether the numbers in which an ending counts are published, so that it may be named."""
+    event = record.ending.event
+    assert isinstance(event, ConversationEnded)
+    names = {f"endings.ground.{event.ground.value}", f"endings.category.{event.category}"}
+    return not any(group.figures[name].suppressed for name in names & group.figures.keys())
+
+
+def _ending(record: EndingRecord) -> EndingRow:
+    recorded, event = record.ending, record.ending.event
+    assert isinstance(event, ConversationEnded)
+    return EndingRow(
+        branch=recorded.branch,
+        version=recorded.version,
+        recorded_at=recorded.recorded_at,
+        ground=event.ground,
+        category=event.category,
+        by=event.by,
+        model=event.model,
+        policy=record.policy,
+        seen=event.seen,
+        evidence=event.evidence,
+        dates=dict(record.dates),
+    )
