@@ -38,8 +38,20 @@ SEES: dict[str, set[str]] = {
     "chats": INWARD,
     "claude": INWARD | {"assessors", "turns"},
     "console": INWARD
-    | {"adapters", "assessors", "chats", "claude", "databases", "exporters", "importers", "turns", "upkeep"},
+    | {
+        "adapters",
+        "assessors",
+        "chats",
+        "claude",
+        "databases",
+        "exporters",
+        "importers",
+        "turns",
+        "upkeep",
+        "documents",
+    },
     "databases": INWARD,
+    "documents": INWARD | {"adapters", "exporters"},
     "exporters": INWARD,
     "importers": INWARD | {"adapters", "chats", "turns"},
     "loopback": {"messages_api"},
@@ -72,6 +84,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "claude": ("claude", {"anthropic", "anyio"}),
     "console": ("cli", {"anyio", "click", "prompt_toolkit", "rich"}),
     "databases": ("store", {"eventsourcing"}),
+    "documents": ("documents", {"jinja2", "matplotlib"}),
     "importers": ("store", set()),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
     "followers": ("store", {"eventsourcing"}),
@@ -84,7 +97,13 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
 POSTGRES = ("postgres", "psycopg")
 """The extra and the package of the modules that are named for PostgreSQL, in whichever folder."""
 
-COME_WITH = {"httpx2": "anthropic", "jiter": "anthropic", "pydantic_core": "pydantic", "typing_extensions": "pydantic"}
+COME_WITH = {
+    "httpx2": "anthropic",
+    "jiter": "anthropic",
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+    "typing_extensions": "pydantic",
+}
 """Packages that another one is built on: a module that may import that one may import them."""
 UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}
 """What an extra installs though no module imports it."""

@@ -41,7 +41,7 @@ def log(url: str, tmp_path: Path) -> Path:
 
 def test_a_report_for_people(run: Run, url: str) -> None:
     """Each number with its share and the interval of that, in 80 columns; what is too small is left out."""
-    told = run("report", url).stdout
+    told = run("report", url).stdout.replace("\N{NO-BREAK SPACE}", " ")
     assert "  conversations                     12" in told
     assert "    with an ending                  <5*" not in told
     assert "    for abuse" not in told

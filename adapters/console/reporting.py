@@ -1,6 +1,7 @@
 """The command that reports what a log tells. It looks at a log, and writes nothing but the files that it is given."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="How many of the branches behind each number, and how many endings, are named at most.",
 )
+@click.option("--html", "html_file", type=_FILE, metavar="OUT", help="Write it as a page, which opens offline.")
 @click.option("--csv", "csv_file", type=_FILE, metavar="OUT", help="Write every number to a file, a line each.")
 @json_option
 def report(
@@ -54,6 +56,7 @@ def report(
     by: str | None,
     smallest: int,
     branches: int,
+    html_file: Path | None,
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -70,8 +73,10 @@ def report(
     from . import display
 
     source = source_of(first, url, file)
-    if csv_file is not None and not isinstance(source, Path):
-        check_apart(source, "reported on", csv_file)
+    written = [one for one in (html_file, csv_file) if one is not None]
+    if not isinstance(source, Path):
+        check_apart(source, "reported on", *written)
+    as_page = _page_maker() if html_file is not None else None
     keys = tuple(one.strip() for one in by.split(",")) if by else ()
     with streamed(source) as log, without_collector():
         try:
@@ -83,12 +88,27 @@ def report(
             raise BadInput(f"{named}: is no whole log: {error}; `lastresort audit` says what is wrong") from None
         except ValueError as error:
             raise BadInput(f"--{error}") from None
+    if html_file is not None and as_page is not None:
+        write_whole(html_file, as_page(found))
     if csv_file is not None:
         write_whole(csv_file, as_csv(found))
     if as_json:
         display.print_json(found.model_dump(mode="json"))
     else:
         _show(display.console(), found)
+
+
+def _page_maker() -> "Callable[[LogReport], str]":
+    """Return what makes a page of a report.
+
+    Raises:
+        BadInput: the extra is not installed.
+    """
+    try:
+        from lastresort.adapters.documents.report_page import report_page
+    except ModuleNotFoundError as error:
+        raise BadInput(f"--html: {error}") from None
+    return lambda found: report_page(found, version("lastresort"))
 
 
 def _show(out: "Console", found: "LogReport") -> None:

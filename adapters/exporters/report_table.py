@@ -215,7 +215,7 @@ def share(figure: Figure) -> str:
     """Return a share as people read it."""
     if figure.suppressed or figure.base is None or figure.rate is None:
         return ""
-    return f"{figure.rate:.1f} %" if figure.per == 100 else f"{figure.rate:,.1f}"
+    return f"{figure.rate:.1f}\N{NO-BREAK SPACE}%" if figure.per == 100 else f"{figure.rate:,.1f}"
 
 
 def within(figure: Figure) -> str:

@@ -1,0 +1,115 @@
+"""Plots as SVG within a page, in the colours of the page, by matplotlib. The same numbers give the same bytes."""
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+_COLOURS = {"#010101": "ink", "#020202": "muted", "#030303": "line", "#040404": "accent"}
+"""What stands for the colours of a page, which are those of the light or of the dark."""
+_INK, _MUTED, _LINE, _ACCENT = _COLOURS
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lastresort",
+    "font.size": 9.5,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _LINE,
+    "ytick.labelcolor": _INK,
+    "xtick.labelcolor": _MUTED,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.8,
+}
+_WIDTH, _ROW = 4.6, 0.27  # inches: as wide as a phone shows without making it smaller
+
+
+class Interval(NamedTuple):
+    """A share and its interval, as a plot shows them."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+
+
+def intervals(rows: Sequence[Interval], unit: str, prefix: str) -> Markup:
+    """Return shares as points with the intervals of them, one below the other."""
+    with rc_context(_STYLE):
+        figure, axes = _axes(len(rows))
+        for place, row in enumerate(reversed(rows)):
+            axes.plot([row.low, row.high], [place, place], color=_ACCENT, linewidth=2, solid_capstyle="round")
+            axes.plot([row.value], [place], "o", color=_ACCENT, markersize=6)
+        axes.set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_xlim(left=0)
+        return _finished(figure, axes, unit, prefix)
+
+
+def bars(rows: Sequence[tuple[str, float]], unit: str, prefix: str) -> Markup:
+    """Return numbers as bars, one below the other."""
+    with rc_context(_STYLE):
+        figure, axes = _axes(len(rows))
+        labels = [label for label, _ in reversed(rows)]
+        axes.barh(range(len(rows)), [value for _, value in reversed(rows)], height=0.62, color=_ACCENT)
+        axes.set_yticks(range(len(rows)), labels)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        return _finished(figure, axes, unit, prefix)
+
+
+def columns(rows: Sequence[tuple[str, int]], unit: str, prefix: str) -> Markup:
+    """Return how often each of some values came, as columns side by side."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 2.2), layout="constrained")
+        axes = figure.add_subplot()
+        axes.bar(range(len(rows)), [times for _, times in rows], width=0.72, color=_ACCENT)
+        axes.set_xticks(range(len(rows)), [label for label, _ in rows])
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.tick_params(length=0, axis="both")
+        axes.tick_params(axis="y", labelcolor=_MUTED)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.set_xlabel(unit)
+        return _drawn(figure, prefix)
+
+
+def _axes(rows: int) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(_WIDTH, 0.62 + _ROW * rows), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _finished(figure: Figure, axes: Any, unit: str, prefix: str) -> Markup:
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(length=0)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(unit)
+    return _drawn(figure, prefix)
+
+
+def _drawn(figure: Figure, prefix: str) -> Markup:
+    """Return a figure as SVG whose names are apart from those of others on the page."""
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    out = StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg, count=2)
+    svg = re.sub(r' xmlns(?::\w+)?="[^"]*"', "", svg)
+    for colour, name in _COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return Markup(svg.replace("xlink:href", "href").replace("<svg ", '<svg aria-hidden="true" ', 1))

@@ -1,0 +1,80 @@
+"""The report as a page: whole, offline, linked, and in a real browser as wide as the screen."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from lastresort import Conversations
+from lastresort.adapters.documents.report_page import report_page
+from lastresort.projections.reports.report import KEYS, report
+
+from .browser import assert_fits, assert_whole, browser
+from .cli_kit import run
+from .stores import MODEL, chats, ended, ended_on_request, log_of, opened
+from .test_report import drawn
+
+__all__ = ["browser", "chats", "run"]
+
+
+def test_each_number_leads_to_the_branches_behind_it(chats: Conversations) -> None:
+    """And each of these to its ending, told in sentences."""
+    for number in range(6):
+        ended(chats.start(model=MODEL.id, conversation=f"c-{number}"))
+    html = report_page(report(log_of(chats)), "1.2.3")
+    assert_whole(html)
+    (link,) = re.findall(r">ended as last resort</th><td class=.count.><a href=.#([^\"]+).>6</a>", html)
+    behind = html[html.index(f'id="{link}"') :]
+    assert '<a class="id" href="#e.c-0">c-0</a>' in behind[:600]
+    told = html[html.index('<article id="e.c-0">') :].partition("</article>")[0]
+    assert f"The model {MODEL.id} ended it as a last resort for abuse, in version 22" in told
+    assert "Three redirections had failed: in version " in told
+    assert "which tested the warning" in told
+    assert "lastresort 1.2.3" in html
+
+
+def test_groups_stand_side_by_side() -> None:
+    """With a plot of each, and the numbers behind it."""
+    found = report(drawn(1, 800), by=("arm",), smallest=1)
+    html = report_page(found, "1")
+    outline = assert_whole(html)
+    assert "Side by side" in html
+    assert "no arm" in html
+    assert outline.tags.count("svg") == html.count("The numbers of this plot") >= 9
+    assert html == report_page(found, "1")
+    assert "http" not in re.sub(r"https?://www\.w3\.org/\S+", "", html.replace("http-equiv", ""))
+
+
+def test_of_many_groups_and_of_none(chats: Conversations) -> None:
+    """More than can be compared are told, and not drawn; of none there is nothing to tell."""
+    many = report_page(report(drawn(1, 800), by=KEYS), "1")
+    assert_whole(many)
+    assert "Nothing was recorded in this period." in report_page(report([], since="2026-01", until="2026-02"), "1")
+    ended_on_request(chats.start(model=MODEL.id))
+    few = report_page(report(log_of(chats)), "1")
+    assert_whole(few)
+    assert "Fewer than 5 conversations: nothing is published." in few
+    one = report_page(report(log_of(chats), smallest=1), "1")
+    assert "The user asked for it in version" in one
+    assert "The user confirmed it in version" in one
+
+
+@pytest.mark.parametrize("by", [(), ("model", "policy", "arm", "month")])
+def test_it_fits_the_screen(browser: Any, tmp_path: Path, by: tuple[str, ...]) -> None:
+    """Of a phone, a tablet and a desk."""
+    path = tmp_path / "report.html"
+    path.write_text(report_page(report(drawn(2, 800), by=by, smallest=1), "1"), encoding="utf-8")
+    assert_fits(browser, path)
+
+
+def test_the_command_writes_a_page(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Beside what it prints."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        ended(chats.start(model=MODEL.id))
+    out = tmp_path / "report.html"
+    assert "Endings" in run("report", url, "--html", out, "--smallest", "1").stdout
+    assert_whole(out.read_text(encoding="utf-8"))
