@@ -35,9 +35,8 @@ def of_evidence(evidence: Evidence, dates: Mapping[int, str]) -> Iterator[str]:
         several = "redirections had failed" if len(failed) > 1 else "redirection had failed"
         yield f"{number(len(failed)).capitalize()} {several}: in version {listed([at(one) for one in failed])}."
     if evidence.warning is not None:
-        tested = (
-            "" if evidence.tested_by is None else f" The harm went on in turn {evidence.tested_by}, which tested it."
-        )
+        by = evidence.tested_by
+        tested = "" if by is None else f" The harm went on in turn {by}, which tested the warning."
         yield f"The user was warned in version {at(evidence.warning)}.{tested}"
     if evidence.hope is not None:
         yield f"That there was no hope left of a productive exchange was stated in version {at(evidence.hope)}."
