@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lastresort.domain.commands import HoldErasure
-from lastresort.domain.decider import Refused, decide
+from lastresort.domain.decider import Refused
 from lastresort.domain.events import ConversationStarted, ErasureHeld, content_of
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import readable
@@ -259,17 +258,6 @@ def _erase_old(service: "Service", conversation: str, before: str, by: Actor, *,
     return outcome if isinstance(outcome, Refused) else True
 
 
-def held_already(conversations: "Conversations", branch: str, command: HoldErasure) -> Receipt | None:
-    """Return what set a hold that stands on every branch of a tree, and is as `command` would set it, if it may."""
-    tree = conversations.tree(branch)
-    hold = LegalHold(hold=command.hold, reason=command.reason, until=command.until)
-    if isinstance(decide(command, tree[branch]), Refused) or not all(hold in state.holds for state in tree.values()):
-        return None
-    log = conversations.tree_log(branch)
-    latest = [one for one in log if isinstance(one.event, ErasureHeld) and one.event.hold == hold.hold][-1]
-    return Receipt(tuple(one for one in log if one.command_id == latest.command_id), tree[branch])
-
-
 def hold_all(
     conversations: "Conversations", trees: Iterable[str], hold: LegalHold, by: Actor, command_id: str
 ) -> AccountHold:
@@ -311,7 +299,11 @@ def trees_of(conversations: "Conversations", account: str | None, person: str | 
 def _on_each(
     trees: Iterable[str], command_id: str, act: Callable[[str, DerivedId], Receipt | Refused | None]
 ) -> AccountHold:
-    """Act on each conversation, under an id that follows from `command_id`; None: nothing to do."""
+    """Act on each conversation, under an id that follows from `command_id`; None: nothing to do.
+
+    Raises:
+        ValueError: there is none.
+    """
     changed, unchanged, refused = [], [], {}
     for tree in trees:
         outcome = act(tree, derived_id("hold-account", command_id, tree))
@@ -321,6 +313,8 @@ def _on_each(
             refused[tree] = outcome
         else:
             changed.append(tree)
+    if not changed and not unchanged and not refused:  # mistyped, and not to pass for done
+        raise ValueError("no conversation of this account, or of this person, is in the store")
     return AccountHold(tuple(changed), tuple(unchanged), refused)
 
 

@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
+from lastresort.domain.plainly import AN_ID, FORMS, MadeByHand, plainly
 from lastresort.domain.turn_text import messages_in
 from lastresort.domain.values import EDITIONS, Actor, ActorKind, Frozen, Id, Messages
 
@@ -29,11 +30,8 @@ _CALLS, _RESULT = ("tool_use", "server_tool_use", "mcp_tool_use"), "tool_result"
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FORMS = {"category": "1 to 64 of a-z, 0-9, _ and -, the first a letter", "until": "a day, YYYY-MM-DD"}
-"""What an argument has to look like that must match a pattern; the others are ids."""
 MOST_TITLE, MOST_TAGS, MOST_TAG, MOST_PERSON = 500, 50, 100, 500
 """How many characters a title has, how many tags there are, how long each, and what a person is called, at most."""
-_AN_ID = "1 to 128 printable ASCII characters without spaces"
 _ID = re.compile(r"[!-~]{1,128}")
 _ADDRESS = re.compile(r"[^@]+@[^@]+\.[^@.]+")
 _DERIVED = re.compile(r"derived:[0-9a-f]{32}")
@@ -73,7 +71,7 @@ def checked_id(argument: str, value: str) -> str:
     value = _exact(value)
     if not _ID.fullmatch(value):
         were = "character was" if len(value) == 1 else "characters were"
-        raise ValueError(f"{argument}: an id is {_AN_ID}; {len(value):,} {were} passed")
+        raise ValueError(f"{argument}: an id is {AN_ID}; {len(value):,} {were} passed")
     return value
 
 
@@ -301,7 +299,7 @@ def checked_day(argument: str, value: str | None) -> str | None:
         if value is not None:
             date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{argument}: needs to be {_FORMS['until']}") from None
+        raise ValueError(f"{argument}: needs to be {FORMS['until']}") from None
     return value  # in a form that the command may still refuse: 20270131
 
 
@@ -314,16 +312,8 @@ def checked(make: Callable[P, T], *args: P.args, **fields: P.kwargs) -> T:
     try:
         return make(*args, **fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=True, include_input=False)[0]
-    argument = ".".join(map(str, first["loc"]))
-    match first["type"]:
-        case "string_pattern_mismatch":
-            need = f"needs to be {_FORMS.get(str(first['loc'][-1]), _AN_ID)}"
-        case "model_type":
-            need = f"needs to be of class {first['ctx']['class_name']}"
-        case _:
-            need = first["msg"].removeprefix("Value error, ").replace("Input should be", "needs to be")
-    raise ValueError(f"{argument}: {need}" if argument else need)
+        wrong = plainly(error)
+    raise ValueError(wrong)
 
 
 # --- who may act as what ----------------------------------------------------------------------------------------------
@@ -333,7 +323,7 @@ class NotAllowed(PermissionError):
     """A principal may not act as the kind of actor that was asked for."""
 
 
-class Principal(Frozen):
+class Principal(Frozen, metaclass=MadeByHand):
     """Somebody who was authenticated outside, and the kinds of actor that they may be.
 
     Attributes:

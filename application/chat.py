@@ -31,7 +31,6 @@ from lastresort.domain.values import (
     Verdict,
 )
 
-from .accounts import held_already
 from .arguments import (
     Content,
     checked,
@@ -48,6 +47,7 @@ from .arguments import (
 )
 from .directory import Metadata
 from .outcomes import BranchEnded, Receipt, UnknownTurn
+from .redelivery import held_already
 from .transcript import TranscriptPage, transcript_page
 from .words import described
 

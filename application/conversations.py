@@ -315,7 +315,8 @@ class Conversations:
 
         Raises:
             CommandIdReused, Contention: as every act.
-            ValueError: an argument is malformed, or these conversations were opened without a directory.
+            ValueError: an argument is malformed, the account has no conversation, nobody knows the person, or these
+                conversations were opened without a directory.
         """
         id = self._command_id(command_id)
         meant = checked(LegalHold, hold=hold, reason=reason, until=checked_day("until", until))

@@ -17,6 +17,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from lastresort.domain.plainly import MadeByHand
 from lastresort.domain.policy import Policy, Terms
 from lastresort.domain.values import ARM_JOINT, Frozen, Mode
 
@@ -24,7 +25,7 @@ ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """The name of an arm or of an experiment: 1 to 32 of a-z, 0-9 and -, the first a letter."""
 
 
-class Arm(Frozen):
+class Arm(Frozen, metaclass=MadeByHand):
     """One of the treatments that an experiment compares.
 
     Attributes:
@@ -40,7 +41,7 @@ class Arm(Frozen):
     weight: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1
 
 
-class Experiment(Frozen):
+class Experiment(Frozen, metaclass=MadeByHand):
     """Arms, and the key by which accounts are allocated to them.
 
         patience = Experiment(name="patience", key=key, arms=(Arm(name="control"), Arm(name="five", policy=five)))

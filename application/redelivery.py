@@ -5,12 +5,14 @@ is: an id that comes with another act, another actor, other terms or other words
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from lastresort.domain.commands import AssessTurn, Command, OpenBranch
+from lastresort.domain.commands import AssessTurn, Command, HoldErasure, OpenBranch
 from lastresort.domain.decider import Refused, decide, propose
 from lastresort.domain.events import (
     AttemptRefused,
     BranchedOff,
+    ErasureHeld,
     Event,
     RecordedEvent,
     RiskRaised,
@@ -19,9 +21,12 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.law import Broken, Missing
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Messages
+from lastresort.domain.values import LegalHold, Messages
 
-from .outcomes import CommandIdReused
+from .outcomes import CommandIdReused, Receipt
+
+if TYPE_CHECKING:
+    from .conversations import Conversations
 
 _LOOKED_UP = {"content", "contents", "turn", "answers", "seen"}
 """Fields that are looked up when a command is sent, and may be others when it is sent again."""
@@ -105,3 +110,14 @@ def _differ(command: Command, event: Event) -> bool:
 def _about_the_same(command: Command, event: Event) -> bool:
     """Whether the risk that a verdict raised, if it did, is about whom the command names."""
     return not (isinstance(command, AssessTurn) and isinstance(event, RiskRaised)) or event.about is command.about
+
+
+def held_already(conversations: "Conversations", branch: str, command: HoldErasure) -> Receipt | None:
+    """Return what set a hold that stands on every branch of a tree, and is as `command` would set it, if it may."""
+    tree = conversations.tree(branch)
+    hold = LegalHold(hold=command.hold, reason=command.reason, until=command.until)
+    if isinstance(decide(command, tree[branch]), Refused) or not all(hold in state.holds for state in tree.values()):
+        return None
+    log = conversations.tree_log(branch)
+    latest = [one for one in log if isinstance(one.event, ErasureHeld) and one.event.hold == hold.hold][-1]
+    return Receipt(tuple(one for one in log if one.command_id == latest.command_id), tree[branch])

@@ -22,8 +22,9 @@ _OTHERS: dict[str, tuple[Policy, int | None]] = {
 
 
 def work(events: int) -> Work:
-    """Measure on logs of about `events` events: of harmless conversations, of abusive ones, and of everything."""
+    """Measure on logs of about `events` events: as a product has them, of harmless conversations, of abusive ones."""
     logs = {
+        "1 in 100 abusive": _log(many([*[_told(_harmless)] * 99, _told(_attempting)], events // 25)),
         "harmless": _log(many([_told(_harmless)], events // 25)),
         "abusive": _log(many([_told(_abusive)], events // 28)),
         "abusive, attempts in each turn": _log(many([_told(_attempting)], events // 32)),

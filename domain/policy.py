@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from .plainly import MadeByHand
 from .values import MOST_POLICY, About, ActorKind, Category, Digest, Frozen, Id, Risk, SecondOpinion, Severity
 
 ModelPattern = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
@@ -80,15 +81,13 @@ _MOST_NAMED = 100
 """Categories, models and so on that a list of a policy may have: it is written into each conversation's log."""
 
 
-class Policy(Frozen):
+class Policy(Frozen, metaclass=MadeByHand):
     """The terms under which a conversation may end. Immutable; named by the hash of its canonical form.
 
     >>> Policy(name="hasty", min_failed_redirections=1)
     Traceback (most recent call last):
     ...
-    pydantic_core._pydantic_core.ValidationError: 1 validation error for Policy
-    min_failed_redirections
-      Input should be greater than or equal to 2 ...
+    ValueError: Policy: min_failed_redirections: needs to be greater than or equal to 2
     """
 
     name: Id

@@ -86,7 +86,9 @@ def REFERS_TO_THE_PATH(state: Conversation, event: BranchOpened | BranchedOff | 
     kind = type(event)
     if kind is BranchOpened:
         at = event.at  # type: ignore[union-attr]  # that is its kind, here and below
-        return None if at == state.version else Missing(f"the path to fork at {at} is {state.version} long", at=at)
+        if at <= state.version:
+            return None if at == state.version else Missing(f"the path to fork at {at} is {state.version} long", at=at)
+        return Missing(f"the path ends at {state.version}: nothing stands at {at + 1}", at=at)
     if kind is BranchedOff:
         at = event.at  # type: ignore[union-attr]
         if at < state.version:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from .plainly import MadeByHand
+
 Id = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 """A name that a machine gave: printable ASCII without spaces, 1 to 128 characters."""
 
@@ -78,7 +80,7 @@ class Frozen(BaseModel):
         fields = {
             name: getattr(self, name) for name in type(self).model_fields
         }  # and nothing that was computed of them
-        return self.model_validate({**fields, **(update or {})})
+        return type(self)(**{**fields, **(update or {})})
 
 
 def with_content(model: Any, digest: str) -> Any:
@@ -116,7 +118,7 @@ class ActorKind(StrEnum):
     SYSTEM = "system"
 
 
-class Actor(Frozen):
+class Actor(Frozen, metaclass=MadeByHand):
     """Somebody who acts: `{"kind": ..., "id": ...}`. A model's id is the model's name."""
 
     kind: ActorKind

@@ -125,9 +125,14 @@ async def events(chat: Chat, turn: Turn) -> AsyncIterator[str]:
 # --- What the browser calls -------------------------------------------------------------------------------------------
 
 
+PAGE = Path(__file__).with_suffix(".html")
+
+
 @app.get("/")
 def page() -> FileResponse:
-    return FileResponse(Path(__file__).with_suffix(".html"))
+    if not PAGE.exists():
+        raise HTTPException(404, f"{PAGE.name} is not beside {Path(__file__).name}: copy both")
+    return FileResponse(PAGE)
 
 
 @app.post("/chats")

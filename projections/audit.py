@@ -88,7 +88,7 @@ class PlacedEntry(NamedTuple):
 
 
 _FORKS, _RISKS = ENTRIES + 1, ENTRIES + 2  # the later stages of what is found in one append
-_LONG = 100  # characters that no time of ours has
+_LONGEST_TIME = 100  # characters that no time of ours has
 _END = 2**63  # the place, and the append, of what is found where the log ends
 
 
@@ -241,7 +241,7 @@ class _Trees:
         for place, append, entry in placed:
             if place > long_until and type(entry) is RecordedEvent:
                 _, branch, version, _, recorded_at, _, event, _ = entry
-                kind, before, short = type(event), states.get(branch), len(recorded_at) <= _LONG
+                kind, before, short = type(event), states.get(branch), len(recorded_at) <= _LONGEST_TIME
                 if before is not None and version == before.version + 1 and short and kind not in _UNUSUAL:
                     if append != self._append:
                         self._begin_append(append)
@@ -293,7 +293,7 @@ class _Trees:
         if not usual:
             before = self._whole(entry, before)
         edition = event.law if isinstance(event, ConversationStarted) else before.law
-        if (kind in OF_ANY_LENGTH or len(recorded_at) > _LONG) and edition > 1 and (what := too_large(entry)):
+        if (kind in OF_ANY_LENGTH or len(recorded_at) > _LONGEST_TIME) and edition > 1 and (what := too_large(entry)):
             self._find(entry, "size", what)
         for lacks in self._lacks.get(edition, self._lacks[UNKNOWN])[kind]:
             if lacks(before, event) is not None:

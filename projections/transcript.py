@@ -84,7 +84,7 @@ def transcript(
     """
     events = list(path)
     gone = dict(damaged or {}) | {
-        digest: f"erased at {recorded.recorded_at} ({recorded.event.cause})"
+        digest: f"erased at {recorded.recorded_at[:16].replace('T', ' ')} UTC ({recorded.event.cause})"
         for recorded in (*tree, *reversed(events))
         if isinstance(recorded.event, ContentErased)
         for digest in recorded.event.contents

@@ -19,11 +19,13 @@ PURE = ("domain", "application", "projections")
 INWARD = {"domain", "application", "projections", "reports"}
 """What every adapter may see."""
 
-FRONTS = {"console", "web", "gateway", "play"}
+FRONTS = {"console", "web", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
 DRIVERS = {"claude", "gateway", "integrations", "offline"}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
+STARTS = {"adapters/console/upkeep.py": "web"}
+"""The modules of one front that start another one."""
 
 SEES: dict[str, set[str]] = {
     FRONT_DOOR: {"domain", "application", "adapters", "asyncio", "databases"},
@@ -53,6 +55,7 @@ SEES: dict[str, set[str]] = {
     "databases": INWARD,
     "documents": INWARD | {"adapters", "exporters"},
     "exporters": INWARD,
+    "gateway": INWARD | {"followers", "messages_api", "turns"},
     "importers": INWARD | {"adapters", "chats", "turns"},
     "loopback": {"messages_api"},
     "messages_api": set(),
@@ -63,6 +66,7 @@ SEES: dict[str, set[str]] = {
     "turns": INWARD,
     "upkeep": INWARD | {"adapters", "databases", "followers", "stores"},
     "vault": INWARD | {"databases"},
+    "web": INWARD | {"adapters", "assessors", "claude", "databases", "followers", "gateway", "messages_api", "turns"},
 }
 """Each folder, and the others that it may import from."""
 
@@ -85,6 +89,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "console": ("cli", {"anyio", "click", "prompt_toolkit", "rich"}),
     "databases": ("store", {"eventsourcing"}),
     "documents": ("documents", {"jinja2", "matplotlib"}),
+    "gateway": ("serve", {"aiohttp"}),
     "importers": ("store", set()),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
     "followers": ("store", {"eventsourcing"}),
@@ -92,6 +97,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "testing": ("testing", {"hypothesis", "pytest"}),
     "upkeep": ("store", set()),
     "vault": ("store", {"cryptography"}),
+    "web": ("serve", {"fastapi", "starlette", "uvicorn"}),
 }
 """Each folder that needs more than the core, the extra that installs it, and what it may import of third parties."""
 POSTGRES = ("postgres", "psycopg")
@@ -103,6 +109,7 @@ COME_WITH = {
     "markupsafe": "jinja2",
     "pydantic_core": "pydantic",
     "typing_extensions": "pydantic",
+    "yarl": "aiohttp",
 }
 """Packages that another one is built on: a module that may import that one may import them."""
 UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from lastresort import Actor, AppealOutcome, BranchEnded, Conversations, Policy, Receipt, Refused
 from lastresort.adapters.testing.asking import ASSESSOR, MODEL, OPERATOR, USER
@@ -42,7 +41,7 @@ def test_it_is_never_less(ended: date, months: int) -> None:
 
 def test_the_floor() -> None:
     """Six months."""
-    with pytest.raises(ValidationError, match="greater than or equal to 6"):
+    with pytest.raises(ValueError, match="greater than or equal to 6"):
         Policy(name="hasty", appeal_months=5)
 
 

@@ -79,7 +79,8 @@ def test_a_sweep(run: Run, url: str) -> None:
     [
         ("name=1..2", "not a number of a policy"),
         ("min_failed_redirections", "write KEY=LOW..HIGH"),
-        ("min_failed_redirections=3..2", "write KEY=LOW..HIGH"),
+        ("min_failed_redirections=3..2", "the lower number first, as in min_failed_redirections=2..3"),
+        ("min_failed_redirections=1..900", "with at most 100 values"),
         ("min_failed_redirections=1..2", "min_failed_redirections: 1: Input should be greater than or equal to 2"),
     ],
 )

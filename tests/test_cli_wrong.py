@@ -189,3 +189,22 @@ def test_the_examples_that_are_shipped_play_lawfully(run: Callable[..., Result])
     assert len(files) >= 12
     run("simulate", *files, "--store", "sqlite:///examples.db", "--json")
     assert as_json(run("audit", "sqlite:///examples.db", "--json"))["findings"] == []
+
+
+def test_a_log_that_is_named_as_a_store_is_told_where_to_be_named(run: Callable[..., Result], tmp_path: Path) -> None:
+    log = tmp_path / "s.jsonl"
+    log.write_text("")
+    what_if = ["what-if", "--policy", "default"]
+    for command in (["views"], ["show", "c"], ["tree", "c"], ["why", "c"], ["audit"], what_if):
+        told = run(*command, "--store", str(log), status=2).output
+        assert "--store takes the URL of a store, such as sqlite:///FILE; name an exported log by --file" in told
+        assert "name an exported log by --file" not in run(*command, "--store", f"{log}x", status=2).output
+
+
+def test_a_branch_that_is_not_in_a_file_is_not_looked_for_in_a_store(run: Callable[..., Result], url: str) -> None:
+    log = str(Path(url.removeprefix("sqlite:///")).with_name("log.jsonl"))
+    run("simulate", str(ROOT / "examples/goodbye.jsonl"), "--store", url)
+    run("export", "--store", url, "--output", log)
+    for command in ("show", "tree", "why"):
+        told = run(command, "nobody", "--file", log, status=2).output
+        assert "no branch of this id (length 6) in the file; `lastresort views --file FILE` lists the branches" in told

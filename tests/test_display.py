@@ -179,6 +179,20 @@ def test_a_list_at_a_terminal_is_as_wide_as_that(url: str) -> None:
     assert "    ended at 22: last_resort (abuse); evidence:" in shown
 
 
+def test_no_line_ends_in_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is wrapped, whether the words come at once or in pieces."""
+    words = "One two  three " * 30 + "\n a line of their own \n"
+    for columns in range(21, 60):
+        out = Console(file=io.StringIO(), width=columns)
+        display.show_lines(out, [said(words, 5)])
+        live = display.Live(out, None)
+        for start in range(0, len(words), 7):
+            live.show(words[start : start + 7])
+        live.close()
+        assert isinstance(out.file, io.StringIO)
+        assert [line for line in out.file.getvalue().splitlines() if line != "       | " and line.endswith(" ")] == []
+
+
 # --- When -------------------------------------------------------------------------------------------------------------
 
 

@@ -77,6 +77,17 @@ def test_versions_of_postgresql_with_a_bug_are_known() -> None:
     assert [engine(number, "x").ok for number, _ in known] == [well for _, well in known]
 
 
+def test_everything_is_looked_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as chats:
+        started(chats)
+    names = [check.name for check in examine(url)]
+    assert len(names) == len(set(names))
+    assert checks(url)["master key"].found.endswith(
+        "mode 0600; it lies beside the keys that it wraps: keep a copy elsewhere"
+    )
+
+
 def test_keys_that_others_can_read_are_found(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as chats:

@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from lastresort import Arm, Conversations, Experiment, Mode, Policy, open_async_conversations
 from lastresort.domain.events import ConversationStarted
@@ -78,20 +77,20 @@ def test_every_account_has_an_arm(account: str) -> None:
 @pytest.mark.parametrize("name", ["", "You bucket", "ALL", "1st", "a" * 33, "ärm", "a:b", "a/b", "a\n"])
 def test_names_are_of_a_closed_form(name: str) -> None:
     """No words of a person end up in a log as the name of an arm."""
-    with pytest.raises(ValidationError, match="should match pattern"):
+    with pytest.raises(ValueError, match="name: needs to be of the form"):
         Arm(name=name)
-    with pytest.raises(ValidationError, match="should match pattern"):
+    with pytest.raises(ValueError, match="name: needs to be of the form"):
         experiment(name=name)
 
 
 def test_a_key_that_is_short_and_arms_that_are_none() -> None:
-    with pytest.raises(ValidationError, match="at least 16 bytes"):
+    with pytest.raises(ValueError, match="at least 16 bytes"):
         experiment(key=b"short")
-    with pytest.raises(ValidationError, match="at least 2 items"):
+    with pytest.raises(ValueError, match="at least 2 items"):
         experiment(1)
-    with pytest.raises(ValidationError, match="two arms have the same name"):
+    with pytest.raises(ValueError, match="two arms have the same name"):
         Experiment(name="a", key=KEY, arms=(Arm(name="a"), Arm(name="a")))
-    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
         Arm(name="a", weight=0)
 
 
@@ -105,7 +104,7 @@ def test_no_arm_weakens_a_floor() -> None:
     """A policy below a floor is refused however the object was made."""
     fields = {name: getattr(PATIENT, name) for name in Policy.model_fields}
     for below in ({"min_failed_redirections": 1}, {"hold_on": ()}, {"min_redirections_to_warn": 0}):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ValueError, match="Arm: policy"):
             Arm(name="a", policy=Policy.model_construct(**{**fields, **below}))
 
 

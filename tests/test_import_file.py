@@ -187,7 +187,7 @@ from lastresort.adapters.opening import open_store
 from lastresort.adapters.stores import sqlite
 
 sqlite._IMPORT_CACHE = 2**20  # the rest of the bound, which is the same for all logs, is reached only by long ones
-log_file._LONG = 2**16
+log_file._SCANNED_FROM = 2**16
 assert not log_file.import_log(Path(sys.argv[1]), nullcontext(open_store(sys.argv[2]).store)).findings
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -26,6 +26,7 @@ from .house import (
     ROOMS,
     ROOT,
     SEES,
+    STARTS,
     Import,
     folder_of,
     house_folder,
@@ -90,7 +91,7 @@ def _forbidden(found: Import, name: str) -> str | None:
     if folder is not None:
         if name.startswith("adapters/") and (found.module, found.name) in FOR_ALL_ADAPTERS:
             return None
-        return None if folder in {own, *SEES[own], ENTRY_POINTS.get(name)} else folder
+        return None if folder in {own, *SEES[own], ENTRY_POINTS.get(name), STARTS.get(name)} else folder
     if top not in sys.stdlib_module_names:
         return None if top in packages(name) else top
     if own not in PURE or top in COMPUTES:

@@ -98,8 +98,12 @@ def test_a_person_is_held_and_released(chats: Conversations) -> None:
     assert held == (("hers",), (), {})
     assert standing(chats, person="ada@example.com") == standing(chats) == [("hers", "case-12")]
     assert standing(chats, person="nobody") == []
-    assert chats.hold_account(person="nobody", hold="case-12", reason=WHY, by=OPERATOR) == ((), (), {})
-    assert chats.release_account(person="nobody", hold="case-12", by=OPERATOR) == ((), (), {})
+    nobody: list[dict[str, Any]] = [{"person": "nobody"}, {"account": "nobody"}]
+    for whose in nobody:
+        with pytest.raises(ValueError, match=r"^no conversation of this account, or of this person"):
+            chats.hold_account(**whose, hold="case-12", reason=WHY, by=OPERATOR)
+        with pytest.raises(ValueError, match=r"^no conversation of this account, or of this person"):
+            chats.release_account(**whose, hold="case-12", by=OPERATOR)
     assert chats.release_account(person="ada@example.com", hold="case-12", by=OPERATOR) == (("hers",), (), {})
     for account, person in ((None, None), ("a-17", "ada@example.com")):
         with pytest.raises(ValueError, match="account: a str is needed, or else a person"):

@@ -99,12 +99,11 @@ def test_an_odd_line_is_read_as_it_is_or_not_at_all(reader: LogReader, change: C
 
 
 def test_what_is_known_is_forgotten_rather_than_hoarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lastresort.adapters.importers.log_lines._KNOWN", 5)
+    monkeypatch.setattr("lastresort.adapters.importers.log_lines._MOST_KNOWN", 5)
     reader = LogReader()
     for line in LINES * 2:
         assert reader.entry(line) == slowly(line)
         assert len(reader._known) <= 5
-        assert len(reader._actors) <= 5
 
 
 # --- Where branches open ----------------------------------------------------------------------------------------------
@@ -139,6 +138,6 @@ def test_the_scan_finds_them_in_lines_that_are_written_otherwise(tmp_path: Path)
 def test_a_short_log_is_not_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_log(tmp_path / "log.jsonl", 1_000)
     assert forks_in(tmp_path / "log.jsonl") is None
-    monkeypatch.setattr("lastresort.adapters.importers.log_file._LONG", 1_000)
+    monkeypatch.setattr("lastresort.adapters.importers.log_file._SCANNED_FROM", 1_000)
     assert forks_in(tmp_path / "log.jsonl") == same_forks(tmp_path / "log.jsonl")
     assert forks_in(tmp_path) is None

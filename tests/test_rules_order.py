@@ -194,7 +194,7 @@ def test_refers_to_the_path__a_branch_beyond_its_end(given: Tell) -> None:
 def test_refers_to_the_path__a_branch_opens_where_its_prefix_ends(given: Tell) -> None:
     """A branch names the version at which its prefix was cut."""
     given(STARTED, SAID, ANSWERED).cut_at(1).when(opened(ForkCause.EDIT, at=2)).refused_by(
-        rules.REFERS_TO_THE_PATH, lacking="the path to fork at 2 is 1 long"
+        rules.REFERS_TO_THE_PATH, lacking="the path ends at 1: nothing stands at 3"
     )
     given(STARTED, SAID, ANSWERED).cut_at(2).when(opened(ForkCause.RETRY, at=1)).refused_by(
         rules.REFERS_TO_THE_PATH, lacking="the path to fork at 1 is 2 long"

@@ -70,7 +70,7 @@ def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     erased = ContentErased(by=USER, contents=(SAID.content,) * 100, cause="legal")
     first, *rest = (event_in(entry) for entry in Encoding().entries([row_of(erased)] * 3))
     assert all(event == first and event is not first for event in rest)
-    monkeypatch.setattr(encoding, "_KNOWN", 2)
+    monkeypatch.setattr(encoding, "_MOST_KNOWN", 2)
     events = [TurnAssessed(by=ASSESSOR, turn=turn, verdict="ambiguous", risk="none") for turn in (2, 2, 2, 3, 4, 2)]
     assert [event_in(entry) for entry in Encoding().entries([row_of(event) for event in events])] == events
 

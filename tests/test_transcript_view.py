@@ -80,8 +80,8 @@ def test_erased_words_say_when_and_why(chats: Conversations) -> None:
     chat.erase(2, cause=ErasureCause.RETENTION, by=OPERATOR)
     chat.erase(3, cause=ErasureCause.RETENTION, by=OPERATOR)
     shown = lines(chat)
-    assert shown[1] == Line(2, "c", "UserTurnTaken", "user", None, "erased at 2026-01-31T12:00:03.000000+00:00 (legal)")
-    assert shown[2].gone == "erased at 2026-01-31T12:00:05.000000+00:00 (retention)"
+    assert shown[1] == Line(2, "c", "UserTurnTaken", "user", None, "erased at 2026-01-31 12:00 UTC (legal)")
+    assert shown[2].gone == "erased at 2026-01-31 12:00 UTC (retention)"
     assert shown[3].text == "words erased in 1 place (legal)"
 
 
@@ -93,7 +93,7 @@ def test_words_that_were_erased_before_the_fork_say_when_and_why(chats: Conversa
     chat.user_turn("Three.")
     chat.erase(2)
     child = done(chat.edit(4, "Four."))
-    assert lines(child)[1].gone == "erased at 2026-01-31T12:00:04.000000+00:00 (user_request)"
+    assert lines(child)[1].gone == "erased at 2026-01-31 12:00 UTC (user_request)"
 
 
 def test_words_that_are_not_in_the_store_say_so(chats: Conversations) -> None:
@@ -117,7 +117,7 @@ def test_words_of_feedback_and_appeals_stand_beside_them(chats: Conversations) -
         "the user appeals against the ending: I was joking.",
     ]
     chat.erase(24)
-    assert lines(chat)[23].text == "feedback: down: [erased at 2026-01-31T12:00:26.000000+00:00 (user_request)]"
+    assert lines(chat)[23].text == "feedback: down: [erased at 2026-01-31 12:00 UTC (user_request)]"
     assert transcript(chat.path, {})[25].text == "the user appeals against the ending: [not kept in this store]"
     with opened("memory:") as others:
         other = ended(started(others))

@@ -3,7 +3,7 @@
 import json
 
 import httpx2
-from anthropic import AnthropicError, AsyncAnthropic
+from anthropic import AnthropicError, APIStatusError, AsyncAnthropic
 
 FAILURES: tuple[type[Exception], ...] = (
     AnthropicError,
@@ -22,3 +22,16 @@ def client_of_the_environment() -> AsyncAnthropic:
         AnthropicError: there is no key.
     """
     return AsyncAnthropic()
+
+
+def client_of(base_url: str, key: str, timeout: float) -> AsyncAnthropic:
+    """Return a client of an address with a key, which looks at nothing in the environment."""
+    return AsyncAnthropic(base_url=base_url, api_key=key, timeout=timeout)
+
+
+def status_of(error: Exception) -> tuple[int | None, dict[str, str]]:
+    """Return the status that the API answered with, if it did, and how long it says to wait, as a header."""
+    if not isinstance(error, APIStatusError):
+        return None, {}
+    wait = error.response.headers.get("retry-after")
+    return error.status_code, {} if wait is None else {"retry-after": wait}

@@ -272,7 +272,9 @@ def _swept(policy: Policy, sweep: str) -> Iterator[tuple[int, Policy]]:
     if key not in SWEPT:
         raise BadInput(f"--sweep {key}: not a number of a policy; sweep one of {', '.join(SWEPT)}")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high) < int(low) + _WIDEST):
-        raise BadInput(f"--sweep {sweep}: write KEY=LOW..HIGH, with at most {_WIDEST} values")
+        backwards = low.isdecimal() and high.isdecimal() and int(low) > int(high)
+        told = f"the lower number first, as in {key}={high}..{low}" if backwards else f"with at most {_WIDEST} values"
+        raise BadInput(f"--sweep {sweep}: write KEY=LOW..HIGH, {told}")
     fields = {name: getattr(policy, name) for name in Policy.model_fields}
     for value in range(int(low), int(high) + 1):
         try:

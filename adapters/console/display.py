@@ -172,6 +172,7 @@ class _Fitted:
     def __init__(self) -> None:
         self.column = 0
         self._word = ""  # that may go on
+        self._gap = 0  # spaces before it, which no line ends with
 
     def more(self, piece: str, edge: int) -> str:
         """Return what of it can be shown, in lines."""
@@ -185,21 +186,22 @@ class _Fitted:
             fitted += self.rest(edge)
             if character == "\n":
                 fitted += self._next_line()
-            elif self.column < edge:
-                fitted += " "
-                self.column += 1
+            elif self.column + self._gap < edge:
+                self._gap += 1
         return fitted
 
     def rest(self, edge: int) -> str:
         """Return the word that the last piece ended with."""
-        fitted = self._next_line() if self._word and self.column + cell_len(self._word) > edge else ""
-        fitted += self._word
-        self.column += cell_len(self._word)
-        self._word = ""
+        if not self._word:
+            return ""
+        fitted = self._next_line() if self.column + self._gap + cell_len(self._word) > edge else ""
+        fitted += " " * self._gap + self._word
+        self.column += self._gap + cell_len(self._word)
+        self._word, self._gap = "", 0
         return fitted
 
     def _next_line(self) -> str:
-        self.column = len(_MARGIN)
+        self.column, self._gap = len(_MARGIN), 0
         return f"\n{_MARGIN}"
 
 
@@ -248,6 +250,8 @@ def _show_within(out: Console, number: Text, told: Text) -> None:
     endless = isinstance(out, Screen) and out.endless
     lines = told.split("\n") if endless else told.wrap(out, _edge(out) - len(_MARGIN))
     for nth, line in enumerate(lines):
+        if not endless:
+            line.rstrip()  # the space between the last word and that of the next line
         out.print((number if nth == 0 else Text(_MARGIN, "dim")) + line, soft_wrap=True)
 
 

@@ -113,8 +113,11 @@ def release(
     _check_one(conversation, account, person)
     by = Actor(kind=ActorKind.OPERATOR, id=operator)
     with opened(url) as conversations:
-        trees = _trees(conversations, conversation, account, person)
-        done = release_all(conversations, trees, hold, by, command_id or conversations.new_id())
+        try:
+            trees = _trees(conversations, conversation, account, person)
+            done = release_all(conversations, trees, hold, by, command_id or conversations.new_id())
+        except ValueError as error:
+            raise BadInput(str(error)) from None
     _tell(hold, done, "released", "not held", as_json)
 
 
@@ -162,9 +165,6 @@ def _trees(
 
 def _tell(hold: str, done: AccountHold, changed: str, unchanged: str, as_json: bool) -> None:
     from . import display
-
-    if not any(done):
-        raise BadInput("no conversation of this account, or of this person, is in the store")
 
     if as_json:
         told = {"hold": hold, "changed": done.changed, "unchanged": done.unchanged}

@@ -14,6 +14,7 @@ from lastresort.adapters import open_conversations
 from lastresort.adapters.databases.files import StoreFiles
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
 from lastresort.application.conversations import Conversations
+from lastresort.application.outcomes import UnknownBranch
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import EDITIONS, Id
 
@@ -118,7 +119,11 @@ def source_of(first: str | None, url: str | None, file: Path | None) -> str | Pa
     if file is not None:
         raise click.UsageError("name what to read once: as an argument, by --store or by --file")
     named = url_of(first, url)
-    return named if "://" in named or named == "memory:" else InputFile().convert(named, None, None)
+    return named if _is_url(named) else InputFile().convert(named, None, None)
+
+
+def _is_url(named: str) -> bool:
+    return "://" in named or named == "memory:"
 
 
 def check_one(url: str | None, file: Path | None) -> None:
@@ -131,6 +136,10 @@ def check_one(url: str | None, file: Path | None) -> None:
         raise click.UsageError("--file is instead of --store: name one of them")
     if file is None and url is None:
         raise click.UsageError("name a store: --store URL, or LASTRESORT_STORE; or an exported log: --file FILE")
+    if file is None and url is not None and not _is_url(url) and Path(url).is_file():
+        raise click.UsageError(
+            "--store takes the URL of a store, such as sqlite:///FILE; name an exported log by --file"
+        )
 
 
 def _was_typed(name: str) -> bool:
@@ -185,7 +194,11 @@ def opened_source(url: str | None, file: Path | None) -> Iterator[Conversations]
 
     with opened("memory:") as conversations:
         load_log(file, conversations.store)
-        yield conversations
+        try:
+            yield conversations
+        except UnknownBranch as error:
+            told = str(error).replace("in the store", "in the file")
+            raise BadInput(f"{told}; `lastresort views --file FILE` lists the branches") from None
 
 
 def confirmed(question: str) -> bool:

@@ -1,9 +1,12 @@
-"""The commands of an operator: doctor, migrate, backup, restore, keys. What they do is imported when they do it."""
+"""The commands of an operator, from doctor to serve. What they do is imported when they do it."""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+
+from lastresort.adapters.importers.inputs import BadInput
 
 from .options import FINDINGS, Url, json_option, store_named, store_option, store_optional, url_of
 
@@ -168,4 +171,52 @@ def rotate(url: str, finish: bool, as_json: bool) -> None:
         click.echo("either master key opens the store: give all programs the new one, then run this with --finish")
 
 
-COMMANDS = (doctor, migrate, backup, restore, keys)
+@click.command()
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="The configuration, TOML."
+)
+@click.option("--store", "url", envvar="LASTRESORT_STORE", metavar="URL", help="The store; sqlite:///lastresort.db.")
+@click.option("--host", help="Where to listen; 127.0.0.1, unless the configuration says otherwise.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="The port; 0 is a free one. 8417.")
+@click.option("--upstream", metavar="URL", help="The Messages API that models are asked over.")
+def serve(config_file: Path | None, url: str | None, host: str | None, port: int | None, upstream: str | None) -> None:
+    """Serve the HTTP API and the gateway.
+
+    Without a configuration it listens on this machine alone. The first time it prints a key, which nobody can read
+    again. Applications take its address for their base URL.
+    """
+    try:
+        from lastresort.adapters.web.config import Config, ConfigError, load
+        from lastresort.adapters.web.serving import Serving
+    except ModuleNotFoundError as error:
+        raise BadInput(str(error)) from None
+    try:
+        config = load(config_file) if config_file is not None else Config(store="sqlite:///lastresort.db")
+        config = _with(config, url, host, port, upstream)
+        serving = Serving(config)
+    except ConfigError as error:
+        raise BadInput(str(error)) from None
+    except OSError as error:
+        raise BadInput(f"cannot listen there: {error.strerror or type(error).__name__}; name a port: --port") from None
+    click.echo(f"address {serving.url}")
+    if serving.first is not None:
+        click.echo(f"key {serving.first.key}")
+    click.echo(f"gateway: base_url={serving.url}   API: {serving.url}/api/v1", err=True)
+    serving.run()
+
+
+def _with(config: Any, url: str | None, host: str | None, port: int | None, upstream: str | None) -> Any:
+    """Return a configuration with what was given on the command line in place of what it says."""
+    server = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    changes: dict[str, Any] = {"server": config.server.model_copy(update=server)}
+    if url is not None:
+        changes["store"] = url
+    if upstream is not None:
+        try:
+            changes["upstream"] = config.upstream.model_copy(update={"base_url": upstream})
+        except ValueError:
+            raise BadInput("--upstream: a URL is needed, http:// or https://") from None
+    return config.model_copy(update=changes)
+
+
+COMMANDS = (doctor, migrate, backup, restore, keys, serve)

@@ -27,7 +27,7 @@ _PART = 200
 """Events that are audited at a time, and written then."""
 _AHEAD = 1_000
 """Events that are read and audited before a store is opened: if something is wrong with them, none is made."""
-_LONG = 4 * 2**20
+_SCANNED_FROM = 4 * 2**20
 """Bytes of an exported log, some 12,000 events: one that is longer is scanned first for the turns at which branches
 open."""
 
@@ -225,6 +225,6 @@ def forks_in(path: Path) -> frozenset[Turn] | None:
 
     With them an audit keeps no state before any other turn.
     """
-    if not path.is_file() or path.stat().st_size < _LONG:
+    if not path.is_file() or path.stat().st_size < _SCANNED_FROM:
         return None
     return fork_points(entry for entry in beginnings(path))

@@ -3,7 +3,7 @@ they do not.
 
 Few events are new: somebody speaks again, another turn is found harmless. What differs then is the envelope, which one
 expression reads, and the digest of the words. So an event is known by its text without those, once it was read with
-every check that there is; a conversation's first event without its names too, since it repeats a whole policy. All else
+every check that there is; a conversation's first event, which repeats a whole policy, is known to the codec. All else
 goes the long way, and so does what is wrong, to be told what is wrong with it.
 """
 
@@ -19,14 +19,14 @@ from pydantic_core import to_json
 
 from lastresort.adapters.stores.codec import Encoding
 from lastresort.domain.events import EVENTS, BranchOpened, ConversationStarted, RecordedEvent, Unreadable
-from lastresort.domain.values import Actor, Frozen, Id, Version, with_content, with_field
+from lastresort.domain.values import Frozen, Id, Version, with_content
 
 from .inputs import BadInput, parsed, raw_lines, repeats_a_field, shown_path
 
 _ENCODING = Encoding()
-_KNOWN = 20_000
+_MOST_KNOWN = 20_000
 """Events that are known, at most: what bounds memory."""
-_SHORT = 4_000
+_MOST_KNOWN_BYTES = 4_000
 """Bytes that the text of a known event has, at most."""
 
 _ID = rb"[!#-\[\]-~]{1,128}"  # without a quotation mark and a backslash, which JSON has in other words
@@ -39,10 +39,6 @@ _LINE = re.compile(
 )
 _BRANCH = re.compile(rb'\{"position": %b, "branch": "(%b)"' % (_NUMBER, _ID))
 _CONTENT = re.compile(rb'"content":"sha256:([0-9a-f]{64})"')
-_NAMES = re.compile(
-    rb'\{"by":\{"kind":"([a-z]+)","id":"(%(id)b)"\},(.*),"conversation":"(%(id)b)","account":"(%(id)b)",(.*)\}'
-    % {b"id": _ID}
-)
 _STARTED = ConversationStarted.kind.encode()
 
 
@@ -79,7 +75,6 @@ class LogReader:
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes | None, ...], Any] = {}
-        self._actors: dict[tuple[bytes, bytes], Actor] = {}
         self._last_time, self._time = b"", ""
 
     def entries(self, path: Path) -> Iterator[tuple[int, Entry]]:
@@ -126,33 +121,9 @@ class LogReader:
             digest = f"sha256:{content[1].decode()}"
             known = self._known.get(key)
             return with_content(known, digest) if known is not None else self._new(key, text, content=digest)
-        if kind == _STARTED and (names := _NAMES.fullmatch(text)) is not None:
-            return self._started(schema_version, names, text)
         key = kind, schema_version, text
         known = self._known.get(key)
         return known if known is not None else self._new(key, text)
-
-    def _started(self, schema_version: bytes | None, names: re.Match[bytes], text: bytes) -> Any:
-        who, id, terms, conversation, account, rest = names.groups()
-        key = _STARTED, schema_version, who, terms, rest
-        by, named = self._actor(who, id), (conversation.decode(), account.decode())
-        known = self._known.get(key)
-        if known is None or by is None:
-            return self._new(key, text, by=by, conversation=named[0], account=named[1])
-        known = with_field(known, "conversation", named[0])
-        return with_field(with_field(known, "account", named[1]), "by", by)
-
-    def _actor(self, kind: bytes, id: bytes) -> Actor | None:
-        known = self._actors.get((kind, id))
-        if known is None:
-            try:
-                known = Actor.model_validate({"kind": kind.decode(), "id": id.decode()})
-            except ValueError:
-                return None
-            if len(self._actors) >= _KNOWN:
-                self._actors.clear()
-            self._actors[kind, id] = known
-        return known
 
     def _new(self, key: tuple[bytes | None, ...], text: bytes, **without: object) -> Any:
         """Read an event that is not known; None if it is none. The second time that it comes by it is kept.
@@ -170,8 +141,9 @@ class LogReader:
         if isinstance(read, Unreadable) or repeats_a_field(text):
             return None
         event = read.event
-        if len(text) <= _SHORT and all(getattr(event, field, None) == value for field, value in without.items()):
-            if len(self._known) >= _KNOWN:
+        as_found = all(getattr(event, field, None) == value for field, value in without.items())
+        if kind != _STARTED and len(text) <= _MOST_KNOWN_BYTES and as_found:
+            if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[key] = event if key in self._known else None
         return event

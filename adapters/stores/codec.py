@@ -43,8 +43,8 @@ _SECONDS = tuple(f"{second:02}." for second in range(60))
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _MOST_BEGINNINGS = 1_000
-_KNOWN = 10_000  # rows whose events are kept, or will be when they come again: what bounds memory
-_SHORT = 4_000  # bytes of such a row, at most
+_MOST_KNOWN = 10_000  # rows whose events are kept, or will be when they come again: what bounds memory
+_MOST_KNOWN_BYTES = 4_000  # bytes of such a row, at most
 _CONTENT = "content"
 _BEGINS = ConversationStarted.kind
 _NAME = rb'"([!#-\[\]-~]{1,128})"'  # an id as it is in JSON: without a quotation mark and a backslash
@@ -135,12 +135,12 @@ class Encoding:
             if read is None:
                 raise ValueError(f"{event.kind} is no kind of event that this store reads")
             read(_filled(state, digest))
-            if len(state) <= _SHORT:
-                if len(self._readable) >= _KNOWN:
+            if len(state) <= _MOST_KNOWN_BYTES:
+                if len(self._readable) >= _MOST_KNOWN:
                     self._readable.clear()
                 self._readable.add(key)
-        if said is not None and len(state) <= _SHORT:
-            if len(self._turns) >= _KNOWN:
+        if said is not None and len(state) <= _MOST_KNOWN_BYTES:
+            if len(self._turns) >= _MOST_KNOWN:
                 self._turns.clear()
             self._turns[said] = state
         return row
@@ -191,14 +191,14 @@ class Encoding:
 
     def _keep(self, key: tuple[str, int | None, str | None, bytes], event: EventBase, row: tuple[bytes, Any]) -> None:
         """Keep an event the second time that it comes by: many, which name a branch or count tokens, never do again."""
-        if len(key[-1]) > _SHORT:
+        if len(key[-1]) > _MOST_KNOWN_BYTES:
             return
         if key not in self._seen:
-            if len(self._seen) >= _KNOWN:
+            if len(self._seen) >= _MOST_KNOWN:
                 self._seen.clear()
             self._seen.add(key)
         elif self.state(event) == row:  # only what we wrote says the same with another digest in it
-            if len(self._known) >= _KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[key] = event
 
@@ -223,7 +223,7 @@ class Encoding:
                 known = with_field(known, field, value)
             return with_field(known, "by", with_field(known.by, "id", actor))
         event = self._read(_BEGINS, schema_version, state, None)
-        if event is None or len(state) > _SHORT or self.state(event) != (state, None):
+        if event is None or len(state) > _MOST_KNOWN_BYTES or self.state(event) != (state, None):
             return event
         if event.by.id == actor and all(getattr(event, field) == value for field, value in names.items()):
             if len(self._beginnings) >= _MOST_BEGINNINGS:

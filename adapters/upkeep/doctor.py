@@ -89,11 +89,13 @@ def engine(version: tuple[int, ...]) -> Check:
 
 def _files(own: StoreFiles) -> Iterator[Check]:
     keys, master = own.keys, own.master
-    yield from (permissions(name, one) for name, one in (("keys", keys), ("master key", master)) if one.exists())
-    if not keys.exists():
+    if keys.exists():
+        yield permissions("keys", keys)
+    else:
         yield Check("keys", False, f"no keys at {keys}: no words can be read", "restore the keys from a backup")
     if master.exists():
-        yield Check("master key", True, f"{master} lies beside the keys that it wraps: keep a copy elsewhere")
+        found = permissions("master key", master)
+        yield found._replace(found=f"{found.found}; it lies beside the keys that it wraps: keep a copy elsewhere")
     elif MASTER_KEY_VARIABLE not in os.environ:
         yield Check(
             "master key",

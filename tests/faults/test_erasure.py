@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from lastresort import Chat, Conversations, StoreError
+from lastresort.adapters.console.display import moment
 from lastresort.application.ports import Place, SealBroken
 from lastresort.domain.values import ErasureCause
 from lastresort.projections import transcript
@@ -86,7 +87,7 @@ def test_an_erased_turn_is_in_no_file(folder: Path) -> None:
         assert files_with(folder, pieces(data)) == []
         assert files_with(folder, [b"canary"]) == []
         assert list(chats.store.log())[: len(before)] == before
-        assert gone(chats, chat) == {version: f"erased at {erased.events[0].recorded_at} (user_request)"}
+        assert gone(chats, chat) == {version: f"erased at {moment(erased.events[0].recorded_at)} UTC (user_request)"}
         if number % PER_STORE == PER_STORE - 1 or number == erasures - 1:
             check_log(chats, list(chats.store.log()))
             chats.close()

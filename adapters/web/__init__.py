@@ -1,0 +1,5 @@
+"""The service: an HTTP API for any language, and where the gateway and it meet. `lastresort serve` runs it."""
+
+from lastresort.adapters import needs
+
+needs(__name__, "serve", "fastapi", "starlette", "uvicorn")

@@ -1,0 +1,202 @@
+"""The acts of the law over HTTP, each by whom the key says. A refusal is a value: 200, with the rules."""
+
+from lastresort.adapters.gateway import tables as of_gateway
+from lastresort.application.arguments import checked_day
+from lastresort.application.chat import Chat
+from lastresort.domain.decider import Refused
+from lastresort.domain.policy import PROFILES, Policy
+
+from . import shapes
+from .given import outcome_of, refused_of
+from .problems import Failed
+from .routes import Branch, By, Command, Here, Name, acting, chat_of, endpoint
+from .shapes import Done, Opened, RefusedOut
+
+Act = Done | RefusedOut
+
+
+def named_policy(name: str) -> Policy:
+    """Return a profile by its name."""
+    if name not in PROFILES:
+        raise Failed("invalid", f"policy: one of {', '.join(sorted(PROFILES))}")
+    return PROFILES[name]
+
+
+@endpoint("POST", "/conversations", "converse", returns=shapes.Started, status=201)
+def start(body: shapes.Start, caller: By, house: Here, command: Command) -> shapes.Started:
+    bound = caller.key.rights.account
+    if bound is not None and body.account not in (None, bound):
+        raise Failed("not-allowed", "account: this key converses for one account, and it is another")
+    chat = caller.tenant.conversations.start(
+        account=bound or body.account,
+        model=body.model or house.config.upstream.model,
+        policy=caller.tenant.policy if body.policy is None else named_policy(body.policy),
+        mode=body.mode,
+        arm=body.arm,
+        command_id=command,
+    )
+    return shapes.Started(conversation=chat.branch, branch=chat.branch)
+
+
+@endpoint("POST", "/branches/{branch}/edits", "converse", returns=Opened | RefusedOut)
+def edit(branch: Branch, body: shapes.Edit, caller: By, command: Command) -> Opened | RefusedOut:
+    """Open a branch on which other words stand in place of a user's turn; `resume` answers it."""
+    return _opened(branch, chat_of(caller, branch).edit(body.turn, body.content, command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/retries", "converse", returns=Opened | RefusedOut)
+def retry(branch: Branch, body: shapes.Retry, caller: By, command: Command) -> Opened | RefusedOut:
+    """Open a branch on which an answer is yet to be given; `resume` gives it."""
+    return _opened(branch, chat_of(caller, branch).retry(body.turn, command_id=command))
+
+
+def _opened(parent: str, outcome: Chat | Refused) -> Opened | RefusedOut:
+    if isinstance(outcome, Refused):
+        return refused_of(outcome)
+    return Opened(branch=outcome.branch, parent=parent)
+
+
+@endpoint("POST", "/branches/{branch}/leave", "converse", returns=Act)
+def leave(branch: Branch, body: shapes.Nothing, caller: By, command: Command) -> object:
+    return outcome_of(chat_of(caller, branch).leave(command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/feedback", "converse", returns=Act)
+def feedback(branch: Branch, body: shapes.Feedback, caller: By, command: Command) -> object:
+    return outcome_of(chat_of(caller, branch).feedback(body.rating, body.content or None, command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/appeals", "converse", returns=Act)
+def appeal(branch: Branch, body: shapes.Appeal, caller: By, command: Command) -> object:
+    return outcome_of(chat_of(caller, branch).appeal(body.content or None, command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/answers", "model", returns=Act)
+def record_answer(branch: Branch, body: shapes.Answer, caller: By, command: Command) -> object:
+    """Record what a model answered that the caller asked by themselves."""
+    chat = chat_of(caller, branch)
+    by = acting(caller, chat, "model")
+    return outcome_of(
+        chat.assistant_turn(body.content, stop_reason=body.stop_reason, usage=body.usage, by=by, command_id=command)
+    )
+
+
+@endpoint("POST", "/branches/{branch}/judgements", "assess", "model", returns=Act)
+def judge(branch: Branch, body: shapes.Judgement, caller: By, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    by = acting(caller, chat, "assess", "model")
+    return outcome_of(
+        chat.judge(
+            body.verdict, category=body.category, severity=body.severity, risk=body.risk, about=body.about, by=by,
+            command_id=command,
+        )
+    )  # fmt: skip
+
+
+@endpoint("POST", "/branches/{branch}/redirections", "model", returns=Act)
+def redirect(branch: Branch, body: shapes.Nothing, caller: By, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    return outcome_of(chat.redirect(by=acting(caller, chat, "model"), command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/warnings", "model", returns=Act)
+def warn(branch: Branch, body: shapes.WarningStated, caller: By, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    return outcome_of(chat.warn(**body.model_dump(), by=acting(caller, chat, "model"), command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/hope", "model", returns=Act)
+def hope(branch: Branch, body: shapes.Nothing, caller: By, command: Command) -> object:
+    """Declare that no productive exchange is to be hoped for."""
+    chat = chat_of(caller, branch)
+    return outcome_of(chat.declare_hope_exhausted(by=acting(caller, chat, "model"), command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/proposals", "model", returns=Act)
+def propose(branch: Branch, body: shapes.Proposal, caller: By, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    return outcome_of(chat.propose(body.ground, by=acting(caller, chat, "model"), command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/endings", "model", returns=Act)
+def end(branch: Branch, body: shapes.Ending, caller: By, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    by = acting(caller, chat, "model")
+    return outcome_of(chat.end(body.ground, category=body.category, by=by, command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/risks", "assess", "converse", returns=Act)
+def raise_risk(branch: Branch, body: shapes.RiskSeen, caller: By, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    by = acting(caller, chat, "assess", "converse")
+    return outcome_of(chat.raise_risk(body.about, by=by, command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/risks/{risk}/clear", "operate", "assess", returns=Act)
+def clear_risk(branch: Branch, risk: Name, body: shapes.Nothing, caller: By, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    return outcome_of(chat.clear_risk(risk, by=acting(caller, chat, "operate", "assess"), command_id=command))
+
+
+@endpoint("POST", "/branches/{branch}/decision", "operate", returns=Act)
+def decide_appeal(branch: Branch, body: shapes.Decision, caller: By, house: Here, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    done = outcome_of(chat.decide_appeal(body.outcome, by=acting(caller, chat, "operate"), command_id=command))
+    house.note(caller, "appeal.decided", branch, after=body.outcome)
+    return done
+
+
+@endpoint("POST", "/branches/{branch}/policy", "operate", returns=Act)
+def change_policy(branch: Branch, body: shapes.PolicyChange, caller: By, house: Here, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    before, policy = chat.state.policy.hash, named_policy(body.policy)
+    by = acting(caller, chat, "operate")
+    done = outcome_of(chat.change_policy(policy, mode=body.mode, by=by, command_id=command))
+    house.note(caller, "policy.changed", branch, before=before, after=policy.hash)
+    return done
+
+
+@endpoint("POST", "/branches/{branch}/model", "operate", returns=Act)
+def change_model(branch: Branch, body: shapes.ModelChange, caller: By, house: Here, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    before = chat.model.id
+    done = outcome_of(chat.change_model(body.model, by=acting(caller, chat, "operate"), command_id=command))
+    house.note(caller, "model.changed", branch, before=before, after=body.model)
+    return done
+
+
+@endpoint("POST", "/branches/{branch}/erasures", "operate", returns=Act)
+def erase(branch: Branch, body: shapes.Erasure, caller: By, house: Here, command: Command) -> object:
+    """Erase the words of a turn, or of the whole conversation, with all that the gateway keeps of it."""
+    chat = chat_of(caller, branch)
+    by, conversations = acting(caller, chat, "operate"), caller.tenant.conversations
+    conversation = chat.state.conversation
+    if body.turn is None:
+        outcome = conversations.erase_conversation(branch, by=by, cause=body.cause, command_id=command)
+    else:
+        outcome = chat.erase(body.turn, cause=body.cause, by=by, command_id=command)
+    if not isinstance(outcome, Refused):
+        of_gateway.forget(caller.tenant.tables, conversation)
+    house.note(caller, "words.erased", branch, before=body.turn, after=body.cause)
+    if not isinstance(outcome, Refused) and not outcome.events:
+        return Done(branch=branch, version=outcome.state.version, events=[])
+    return outcome_of(outcome)
+
+
+@endpoint("POST", "/branches/{branch}/holds", "operate", returns=Act)
+def hold(branch: Branch, body: shapes.LegalHoldSet, caller: By, house: Here, command: Command) -> object:
+    """Hold the words of the whole conversation from erasure."""
+    chat = chat_of(caller, branch)
+    by = acting(caller, chat, "operate")
+    until = checked_day("until", body.until)
+    done = outcome_of(chat.hold(body.hold, reason=body.reason, until=until, by=by, command_id=command))
+    house.note(caller, "hold.set", branch, after=body.hold)
+    return done
+
+
+@endpoint("POST", "/branches/{branch}/holds/{hold}/release", "operate", returns=Act)
+def release(branch: Branch, hold: Name, body: shapes.Nothing, caller: By, house: Here, command: Command) -> object:
+    chat = chat_of(caller, branch)
+    done = outcome_of(chat.release_hold(hold, by=acting(caller, chat, "operate"), command_id=command))
+    house.note(caller, "hold.released", branch, before=hold)
+    return done

@@ -1,0 +1,375 @@
+"""What the native API takes and gives, as models: the OpenAPI description is made of them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from lastresort.domain.values import (
+    About,
+    Actor,
+    AppealOutcome,
+    Category,
+    Date,
+    ErasureCause,
+    ForkCause,
+    Ground,
+    HoldReason,
+    Id,
+    Mode,
+    Rating,
+    Risk,
+    Severity,
+    Usage,
+    Verdict,
+    Version,
+)
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("nothing was said; a turn has words")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a character") from None
+    return text
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a character") from None
+    return text
+
+
+Words = Annotated[str, Field(min_length=1, max_length=1_000_000), AfterValidator(_said)]
+Note = Annotated[str, Field(max_length=100_000), AfterValidator(_whole)]
+
+
+class Body(BaseModel):
+    """What is passed: no other field, and never `by`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Start(Body):
+    account: Id | None = None
+    model: Id | None = None
+    policy: str | None = Field(None, description="The name of a profile; see GET /api/v1/policies.", max_length=128)
+    mode: Mode = Mode.ENFORCED
+    arm: Id | None = None
+
+
+class Turn(Body):
+    content: Words | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1_000)]
+    act: Literal["request_end", "confirm_end"] | None = None
+    answer: bool = Field(True, description="Whether the service asks the model; if not, the turn waits for an answer.")
+
+
+class ToolResults(Body):
+    results: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1_000)]
+    pending: Annotated[str, Field(max_length=128)]
+
+
+class Edit(Body):
+    turn: Version
+    content: Words
+
+
+class Retry(Body):
+    turn: Version
+
+
+class Nothing(Body):
+    pass
+
+
+class Feedback(Body):
+    rating: Rating | None = None
+    content: Note | None = None
+
+
+class Appeal(Body):
+    content: Note | None = None
+
+
+class Judgement(Body):
+    verdict: Verdict
+    category: Category | None = None
+    severity: Severity | None = None
+    risk: Risk = Risk.UNKNOWN
+    about: About = About.SELF
+
+
+class WarningStated(Body):
+    category: Category
+    names_behaviour: bool = True
+    redirects: bool = True
+    states_consequence: bool = True
+
+
+class Proposal(Body):
+    ground: Ground = Ground.LAST_RESORT
+
+
+class Ending(Body):
+    ground: Ground = Ground.LAST_RESORT
+    category: Category | None = None
+
+
+class RiskSeen(Body):
+    about: About = About.SELF
+
+
+class Decision(Body):
+    outcome: AppealOutcome
+
+
+class PolicyChange(Body):
+    policy: Annotated[str, Field(max_length=128)]
+    mode: Mode | None = None
+
+
+class ModelChange(Body):
+    model: Id
+
+
+class Erasure(Body):
+    turn: Version | None = Field(None, description="The turn whose words to erase; all of the conversation, if null.")
+    cause: ErasureCause
+
+
+class LegalHoldSet(Body):
+    hold: Id
+    reason: HoldReason
+    until: Date | None = None
+
+
+class Answer(Body):
+    content: Words
+    stop_reason: Id | None = None
+    usage: Usage | None = None
+
+
+# --- what is given ----------------------------------------------------------------------------------------------------
+
+
+class EventOut(BaseModel):
+    """An event as the log has it. It holds facts, never words."""
+
+    position: int
+    branch: str
+    version: int
+    kind: str
+    recorded_at: str
+    command_id: str
+    event: dict[str, Any]
+
+
+class BrokenOut(BaseModel):
+    """A rule that stands in the way, and what is missing."""
+
+    rule: str
+    missing: str
+    have: int | None = None
+    need: int | None = None
+    at: int | None = None
+
+
+class Done(BaseModel):
+    """What was recorded."""
+
+    branch: str
+    version: int
+    events: list[EventOut]
+
+
+class RefusedOut(BaseModel):
+    """A refusal by the law: a value, and recorded."""
+
+    refused: list[BrokenOut]
+    attempted: str
+
+
+class EndedOut(BaseModel):
+    """The branch has ended. What was written is handed back, unrecorded, once it was screened for risk."""
+
+    ended: "EndingOut"
+    handed_back: Any = None
+    risk: Risk | None = None
+
+
+class EndingOut(BaseModel):
+    branch: str
+    version: int
+    ground: Ground
+    category: str | None = None
+    options: list[str] = ["new_conversation", "branch", "feedback", "appeal"]
+    notice: str | None = None
+    text: str = ""
+    appeal_until: str | None = None
+    turn: int | None = None
+
+
+class BranchOut(BaseModel):
+    """A branch, as its log adds up."""
+
+    branch: str
+    conversation: str
+    version: int
+    status: Literal["active", "ended"]
+    account: str | None
+    model: str
+    policy: str
+    policy_hash: str
+    law: int
+    mode: Mode
+    unit: int | None = Field(None, description="The user turn that is latest.")
+    answered: bool = True
+    failed_redirections: int = 0
+    warnings: list[str] = []
+    risks: list[str] = []
+    holds: list[str] = []
+    ended: EndingOut | None = None
+    parent: str | None = None
+    children: list[str] = []
+
+
+class InTree(BaseModel):
+    branch: str
+    parent: str | None
+    at: int | None
+    cause: ForkCause | None
+    status: Literal["active", "ended"]
+    version: int
+    risks: list[str]
+
+
+class Tree(BaseModel):
+    conversation: str
+    account: str | None
+    branches: list[InTree]
+
+
+class ConversationOut(BaseModel):
+    conversation: str
+    account: str | None
+    arm: str | None
+    model: str
+    status: Literal["active", "ended"]
+    branches: int
+    ended_branches: int
+    started: str
+    last_turn: str
+
+
+class ConversationPage(BaseModel):
+    conversations: list[ConversationOut]
+    after: str | None
+
+
+class TurnOut(BaseModel):
+    """A turn. `text` is null where its words are gone, or the key may not read them."""
+
+    version: int
+    branch: str
+    at: str
+    speaker: Literal["user", "assistant"]
+    by: Actor
+    text: str | None = None
+    stop_reason: str | None = None
+    erased: ErasureCause | None = None
+
+
+class TranscriptOut(BaseModel):
+    turns: list[TurnOut]
+    after: int | None
+
+
+class EventPage(BaseModel):
+    events: list[EventOut]
+    after: int | None
+
+
+class Why(BaseModel):
+    ground: Ground
+    in_the_way: list[BrokenOut]
+
+
+class ToolCallOut(BaseModel):
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class Answered(BaseModel):
+    """What the model answered. After `tool_use` it waits for the results of its calls, under `pending`."""
+
+    branch: str
+    turn: int
+    version: int | None
+    text: str
+    stop_reason: str | None
+    model: str | None = None
+    holding: bool = False
+    tool_calls: list[ToolCallOut] = []
+    pending: str | None = None
+    refusals: list[RefusedOut] = []
+
+
+class Stopped(BaseModel):
+    stopped: int = Field(description="How many answers were stopped.")
+
+
+class OvertakenOut(BaseModel):
+    overtaken: bool = True
+    text: str
+
+
+class Started(BaseModel):
+    conversation: str
+    branch: str
+
+
+class Opened(BaseModel):
+    branch: str
+    parent: str
+
+
+class RuleOut(BaseModel):
+    id: str
+    text: str
+    source: str
+    governs: list[str]
+    since: int
+
+
+class PolicyOut(BaseModel):
+    name: str
+    hash: str
+    policy: dict[str, Any]
+
+
+class Whoami(BaseModel):
+    key: str
+    tenant: str
+    scopes: list[str]
+    actor: str
+    account: str | None
+    expires: str | None
+
+
+class FindingOut(BaseModel):
+    branch: str
+    version: int
+    rules: list[str]
+    detail: str
+
+
+class AuditOut(BaseModel):
+    id: str
+    status: Literal["running", "done", "failed"]
+    events: int | None = None
+    branches: int | None = None
+    findings: list[FindingOut] = []

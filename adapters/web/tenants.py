@@ -1,0 +1,150 @@
+"""The tenants of a service: each a store of its own, with vault keys of its own, and tables of the service beside it.
+
+A handler gets its conversations from the key that called, never from an id in the address: what is another tenant's is
+as unknown as what does not exist.
+"""
+
+import base64
+import binascii
+import hmac
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.followers.beside_log import beside
+from lastresort.adapters.followers.tables import Tables
+from lastresort.adapters.gateway import tables as of_gateway
+from lastresort.adapters.opening import open_conversations
+from lastresort.application.conversations import Conversations
+from lastresort.domain.policy import PROFILES, Policy
+
+from . import admin_log, keys
+from .admin_log import AdminLog
+from .config import Config, ConfigError, TenantConfig
+from .keys import Key, Keys, Meter
+
+STATEMENTS = ("CREATE TABLE IF NOT EXISTS {schema}service_enrolled (digest TEXT PRIMARY KEY, key TEXT NOT NULL)",)
+OWN = "default"
+"""The tenant of whoever runs the service, in its own store, where the keys and the admin log are too."""
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A tenant, open."""
+
+    name: str
+    conversations: Conversations
+    tables: Tables
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever makes a request."""
+
+    key: Key
+    tenant: Tenant
+
+
+@dataclass
+class House:
+    """What a running service holds. Close it.
+
+    Attributes:
+        config: as it was read.
+        tenants: by name.
+        keys, log: in the own store.
+        meter: counts what keys ask for.
+        now: the clock.
+    """
+
+    config: Config
+    tenants: Mapping[str, Tenant]
+    keys: Keys
+    log: AdminLog
+    meter: Meter = field(default_factory=Meter)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def caller(self, presented: str) -> Caller | None:
+        """Return who presents a key; None if it opens nothing."""
+        key = self.keys.known(presented, now=self.now())
+        tenant = self.tenants.get(key.tenant) if key is not None else None
+        return Caller(key, tenant) if key is not None and tenant is not None else None
+
+    def enrolled(self, key: str, *, enrol: bool) -> Caller | None:
+        """Return who is known by a key of the upstream, of which a keyed digest is kept; or take them in.
+
+        They may call the gateway, and nothing else.
+        """
+        own = self.tenants[OWN]
+        secret = of_gateway.secret(own.tables, own.conversations.service.ports.vault, "keys")
+        digest = hmac.digest(secret, key.encode(), "sha256").hex()
+        statement = "SELECT key FROM {schema}service_enrolled WHERE digest = %s"
+        rows = own.tables.rows(statement, digest)
+        if not rows and enrol:
+            made = self.keys.make(OWN, keys.Rights(scopes=("gateway",), actor="enrolled"), now=self.now())
+            with own.tables.transaction("service") as writing:
+                row = (digest, made.made.id)
+                writing.write("INSERT INTO {schema}service_enrolled VALUES (%s, %s) ON CONFLICT DO NOTHING", [row])
+            self.log.note("key.enrolled", who="gateway", tenant=OWN, target=made.made.id, now=self.now())
+            rows = own.tables.rows(statement, digest)
+        found = self.keys.find(rows[0]["key"]) if rows else None
+        if found is None or not found.opens(self.now()):
+            return None
+        tenant = self.tenants.get(found.tenant)
+        return None if tenant is None else Caller(found, tenant)
+
+    def note(self, caller: Caller, act: str, target: str, before: object = None, after: object = None) -> None:
+        """Note in the admin log what somebody did."""
+        who, tenant = caller.key.id, caller.tenant.name
+        self.log.note(act, who=who, tenant=tenant, target=target, before=before, after=after, now=self.now())
+
+    def close(self) -> None:
+        """Close every store."""
+        for tenant in self.tenants.values():
+            tenant.conversations.close()
+
+
+def open_house(config: Config, *, meter: Meter | None = None) -> House:
+    """Open the stores of a service.
+
+    Raises:
+        StoreError: one cannot be opened.
+        ConfigError: two tenants share a store, or a master key is not one.
+    """
+    named = {OWN: TenantConfig(store=config.store, policy=config.policy), **config.tenants}
+    stores = [one.store for one in named.values() if one.store != "memory:"]
+    if len(stores) != len(set(stores)):
+        raise ConfigError("tenants: two tenants name the same store; each needs one of its own")
+    with ExitStack() as failing:
+        tenants = {}
+        for name, one in named.items():
+            tenants[name] = _opened(name, one)
+            failing.callback(tenants[name].conversations.close)
+        failing.pop_all()
+    own = tenants[OWN].tables
+    return House(config, tenants, Keys(own), AdminLog(own), meter or Meter())
+
+
+def _opened(name: str, one: TenantConfig) -> Tenant:
+    try:
+        conversations = open_conversations(one.store, master_key=_master_key(name, one))
+    except StoreError as error:
+        raise StoreError(f"tenant {name}: {error}") from error
+    statements = (*keys.STATEMENTS, *admin_log.STATEMENTS, *STATEMENTS, *of_gateway.STATEMENTS)
+    return Tenant(name, conversations, beside(conversations.store, statements), PROFILES[one.policy])
+
+
+def _master_key(name: str, one: TenantConfig) -> Callable[[], bytes] | None:
+    if one.master_key_env is None:
+        return None
+    try:
+        key = base64.b64decode(os.environ.get(one.master_key_env, ""), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise ConfigError(f"tenants.{name}.master_key_env: the environment variable needs 32 bytes in base64")
+    return lambda: key
