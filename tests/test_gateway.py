@@ -2,19 +2,11 @@
 
 from typing import Any
 
-import anthropic
 import pytest
 
 from .claude_kit import ENDING, redirecting, warning
-from .web_kit import MODEL, Service, service
-
-
-def client(one: Service, **options: Any) -> Any:
-    return anthropic.Anthropic(base_url=one.url, api_key="sk-of-the-client", max_retries=0, **options)
-
-
-def user(words: str) -> dict[str, Any]:
-    return {"role": "user", "content": words}
+from .gateway_kit import client, user
+from .web_kit import MODEL, assessed, service
 
 
 def test_a_conversation_by_base_url_alone() -> None:
@@ -56,8 +48,6 @@ STORY = [*redirecting(), *redirecting(), *redirecting(), *warning(), ENDING]
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_conversation_is_lost_lawfully(streams: bool) -> None:
-    from .web_kit import assessed
-
     with service(assessed(STORY)) as one:
         ours, asked = client(one), {"model": MODEL, "max_tokens": 100}
         messages: list[Any] = []

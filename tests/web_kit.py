@@ -27,6 +27,7 @@ class Service:
     def __init__(self, serving: Serving, api: Loopback | None) -> None:
         self.serving, self.api, self.url = serving, api, serving.url
         self.house = serving.house
+        self.closing: list[Any] = []  # clients, to be closed with it
 
     def key(self, *scopes: str, tenant: str = "default", **rights: Any) -> str:
         """Make a key."""
@@ -69,7 +70,10 @@ def _run(api: Loopback | None, changes: Mapping[str, Any]) -> Iterator[Service]:
     thread = Thread(target=serving.run, kwargs={"signals": False}, name="service", daemon=True)
     thread.start()
     try:
-        yield Service(serving, api)
+        running = Service(serving, api)
+        yield running
+        for one in running.closing:
+            one.close()
     finally:
         serving.stop()
         thread.join(20)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lastresort.adapters.turns.tools import CALLS
 
-from .canon import Group, Message, groups_of
+from .canon import Group, Message, blocks_of, groups_of
 from .visitors import Declined
 
 MOST_DEPTH = 200
@@ -107,9 +107,40 @@ def read(raw: bytes, headers: Mapping[str, str]) -> Asked:
     tools = body.get("tools") or []
     if isinstance(tools, list) and any(isinstance(one, dict) and one.get("name") in CALLS for one in tools):
         raise Declined(400, "tools: a name that begins with lastresort_ is the gateway's own")
+    body["messages"] = without_ours(body["messages"])
     groups, prefill = groups_of(body["messages"]), None
     if groups and groups[-1].role == "assistant":
         prefill = body["messages"][-1]
         groups = groups_of(body["messages"][:-1])
     last = next((n for n in range(len(groups) - 1, -1, -1) if groups[n].role == "user" and not groups[n].results), None)
     return Asked(body, raw, headers, groups, prefill, last)
+
+
+def without_ours(messages: list[Message]) -> list[Message]:
+    """Return what a client shows without calls of our tools and results of these. No client was ever shown one, so
+    whoever shows one made it up: those that there were stand in the log."""
+    forged = {
+        str(block.get("id"))
+        for message in messages
+        for block in blocks_of(message.get("content"))
+        if block.get("type") == "tool_use" and block.get("name") in CALLS
+    }
+    if not forged:
+        return messages
+    kept = []
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            left = [block for block in content if not (isinstance(block, dict) and _names(block) in forged)]
+            if left:
+                kept.append({**message, "content": left})
+        else:
+            kept.append(message)
+    return kept
+
+
+def _names(block: dict[str, Any]) -> str | None:
+    """Return the call that a block is, or is the result of."""
+    kind = block.get("type")
+    named = block.get("id") if kind == "tool_use" else block.get("tool_use_id") if kind == "tool_result" else None
+    return None if named is None else str(named)

@@ -23,6 +23,7 @@ from .turn import Turn, expansions
 from .visitors import Declined, Visitor
 
 PARKED_SECONDS = 24 * 3600
+_FIRST = 2  # the version of the first turn of a conversation
 _MOST_RECENT, _RECENT_SECONDS = 10_000, 600.0
 ACTS = ("request-end", "confirm-end")
 
@@ -163,6 +164,9 @@ def _again(visitor: Visitor, asked: Asked, recent: Recent) -> Found | None:
     if (branch := recent.find(visitor, asked)) is None:
         return None
     chat = visitor.conversations.chat(branch)
+    state = chat.state
+    if state.ended is not None or (state.unit is not None and state.unit.turn != _FIRST):
+        return None  # it has gone on since
     return Found(chat, REPLAY if chat.state.answered else RESUME, False, {})
 
 
@@ -188,8 +192,9 @@ def _session(
 ) -> Session:
     assert asked.last is not None
     turn = Turn(found.chat, asked.body, before_of(asked, found), _assessor(visitor), asked.prefill)
+    turn.messages = [dict(one) for one in asked.messages[asked.groups[asked.last].end :]]  # what tools said elsewhere
     if found.hear:
-        sent_as = matcher.sent_as() if found.how != NEW else "gateway-first"
+        sent_as = matcher.sent_as()
         content = asked.messages[asked.groups[asked.last].begin].get("content")
         steps = turn.say(
             words, sent_as=sent_as, content=content, asks=act == "request-end", confirms=act == "confirm-end"
