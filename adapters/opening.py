@@ -47,6 +47,9 @@ MASTER_KEY_VARIABLE = VARIABLE
 
 _CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 
+_MOST_PADDING = 2**20
+"""Bytes that words may be padded to a multiple of: all of it is sealed and kept with every turn."""
+
 _DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"  # as ASCII has them
 _IN_ORDER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", _DIGITS.encode())
 
@@ -94,7 +97,10 @@ def open_conversations(
 
     Raises:
         StoreError: the store cannot be opened; the message says why and what to do.
+        ValueError: a number is out of range.
     """
+    if type(max_words) is not int or max_words < 1:
+        raise ValueError("max_words: a whole number from 1 on is needed")
     store, vault, snapshots = open_store(
         url, create=create, master_key=master_key, snapshot_every=snapshot_every, pad_words=pad_words
     )
@@ -154,7 +160,11 @@ def open_store(
 
     Raises:
         StoreError: the URL is of no known form, or the store cannot be opened.
+        ValueError: a number is out of range.
     """
+    for name, number, most in (("snapshot_every", snapshot_every, 2**63 - 1), ("pad_words", pad_words, _MOST_PADDING)):
+        if type(number) is not int or not 0 <= number <= most:
+            raise ValueError(f"{name}: a whole number from 0 to {most:,} is needed")
     address, settings = located(url)
     own = _files(address, create)
     try:

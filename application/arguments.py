@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.plainly import AN_ID, FORMS, MadeByHand, plainly
 from lastresort.domain.turn_text import messages_in
 from lastresort.domain.values import EDITIONS, Actor, ActorKind, Frozen, Id, Messages
@@ -285,6 +286,18 @@ def checked_version(argument: str, value: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{argument}: an int is needed, not {type(value).__name__}")
     return int(value)
+
+
+def checked_events(argument: str, value: Iterable[RecordedEvent]) -> list[RecordedEvent]:
+    """Return the recorded events that were passed as `argument`.
+
+    Raises:
+        ValueError: they are none.
+    """
+    events = list(value) if isinstance(value, Iterable) else [value]
+    if not all(isinstance(one, RecordedEvent) for one in events):
+        raise ValueError(f"{argument}: recorded events are needed, as `path` returns them")
+    return events
 
 
 def checked_day(argument: str, value: str | None) -> str | None:

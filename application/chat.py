@@ -178,7 +178,7 @@ class Chat:
             ask.TakeAssistantTurn,
             id=self._id(command_id),
             by=by or self.model,
-            model=optional_id("model", model) or (by or self.model).id,
+            model=optional_id("model", model) or getattr(by or self.model, "id", None),
             stop_reason=optional_id("stop_reason", stop_reason),
             usage=usage,
         )

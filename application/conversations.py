@@ -32,8 +32,10 @@ from .arguments import (
     checked_command_id,
     checked_day,
     checked_edition,
+    checked_events,
     checked_id,
     checked_person,
+    checked_version,
     optional_id,
 )
 from .chat import Chat
@@ -170,7 +172,7 @@ class Conversations:
         Raises:
             UnknownBranch: the store has no such branch.
         """
-        return self.service.reading.path(branch, upto)
+        return self.service.reading.path(branch, None if upto is None else checked_version("upto", upto))
 
     def tree(self, branch: str) -> dict[str, Conversation]:
         """Return the states of the branches of the tree that `branch` belongs to, root first.
@@ -198,7 +200,7 @@ class Conversations:
         Raises:
             SealBroken: kept bytes are not what was sealed there.
         """
-        return self.service.words.on(path)
+        return self.service.words.on(checked_events("path", path))
 
     def erase_conversation(
         self, branch: str, *, by: Actor, cause: ErasureCause, command_id: str | None = None
@@ -315,8 +317,7 @@ class Conversations:
 
         Raises:
             CommandIdReused, Contention: as every act.
-            ValueError: an argument is malformed, the account has no conversation, nobody knows the person, or these
-                conversations were opened without a directory.
+            ValueError: an argument is malformed, or no conversation of the account, or of the person, is known.
         """
         id = self._command_id(command_id)
         meant = checked(LegalHold, hold=hold, reason=reason, until=checked_day("until", until))

@@ -34,7 +34,9 @@ class HotStates:
         self._lock = Lock()
 
     def get(self, branch: str) -> Conversation | None:
-        """Return the latest state that is kept of a branch."""
+        """Return the latest state that is kept of a branch; None of what is no id, and may say that it is any."""
+        if type(branch) is not str:
+            return None
         with self._lock:
             state = self._states.get(branch)
             if state is not None:

@@ -195,7 +195,7 @@ def check_page(which: List, after: int, limit: int) -> None:
         ValueError: there is no such page.
     """
     numbers = type(limit) is int and 1 <= limit <= MOST_ROWS and type(after) is int and 0 <= after <= _LAST_POSITION
-    if which not in get_args(List) or not numbers:
+    if type(which) is not str or which not in get_args(List) or not numbers:
         raise ValueError(
             f"no such page: list is one of {', '.join(get_args(List))}, after a position from 0 to {_LAST_POSITION}, "
             f"limit a whole number from 1 to {MOST_ROWS}"

@@ -23,6 +23,7 @@ from lastresort.domain.law import Broken, Missing
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import LegalHold, Messages
 
+from .arguments import described_id
 from .outcomes import CommandIdReused, Receipt
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def reused(command: Command, events: Sequence[RecordedEvent]) -> CommandIdReused
     """Say what the id of a command was used for."""
     first = events[0]
     kind = first.event.attempted if isinstance(first.event, AttemptRefused) else first.kind
-    return CommandIdReused(f"command id {command.id} was used for {kind} on branch {first.branch}")
+    return CommandIdReused(f"{_one(command)} was used for {kind} on branch {first.branch}")
 
 
 def refused_again(command: Command, trace: AttemptRefused, before: Conversation) -> Refused:
@@ -91,11 +92,16 @@ def refused_again(command: Command, trace: AttemptRefused, before: Conversation)
     """
     decision = decide(command, before)
     if not isinstance(decision, Refused):
-        raise CommandIdReused(f"command id {command.id} was used for an attempt that was refused under {trace.rules}")
+        raise CommandIdReused(f"{_one(command)} was used for an attempt that was refused under {trace.rules}")
     found = {broken.rule: broken for broken in decision.broken}
     at = before.version + 1
     broken = (found.get(rule, Broken(rule, Missing(f"as recorded at {at}", at=at))) for rule in trace.rules)
     return Refused(trace.attempted, tuple(broken))
+
+
+def _one(command: Command) -> str:
+    """Return what a command goes by in a message, without its id: that may be a word that was passed by mistake."""
+    return f"command_id: one {described_id(command.id)}"
 
 
 def _differ(command: Command, event: Event) -> bool:

@@ -389,7 +389,7 @@ class Service:
                     raise
             fresh = True
         why = f"others wrote first {conflicts} times; send it again"
-        raise Contention(f"command {command.id} on branch {branch}: {why}")
+        raise Contention(f"{type(command).__name__}: {why}")
 
     def _leave_trace(self, command: Command, branch: str, refusal: Refusal, correlation_id: str | None) -> None:
         if refusal.refused.trace:

@@ -62,9 +62,9 @@ def transcript_page(reading: Reading, words: Words, branch: str, after: int, lim
         SealBroken: kept bytes are not what was sealed there.
         ValueError: `after` or `limit` is out of range.
     """
-    if after < 0:
+    if type(after) is not int or after < 0:
         raise ValueError("after: a version, or 0")
-    if limit is not None and not 1 <= limit <= MOST_TURNS:
+    if limit is not None and (type(limit) is not int or not 1 <= limit <= MOST_TURNS):
         raise ValueError(f"limit: from 1 to {MOST_TURNS}, or None")
     path = reading.path(branch)
     taken = [one for one in path if one.version > after and isinstance(one.event, UserTurnTaken | AssistantTurnTaken)]

@@ -7,7 +7,7 @@ long. Which way a turn took cannot be told from the log.
 """
 
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import reduce
 
 from lastresort.domain.commands import Command, TakeAssistantTurn, TakeUserTurn
@@ -118,4 +118,6 @@ class Writing:
 
     def _now(self) -> str:
         time = self._ports.clock()
+        if not isinstance(time, datetime):
+            raise ValueError(f"clock: it returned no datetime, but {type(time).__name__}")
         return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")

@@ -259,7 +259,7 @@ USUAL = {name: Policy.model_fields[name].get_default(call_default_factory=True) 
 def _as_it_says(policy: object) -> object:
     """Return the fields of a policy, to be validated again: a subclass, or a back door, may have put anything in it."""
     if isinstance(policy, Policy):
-        return {name: getattr(policy, name) for name in Policy.model_fields}
+        return {name: getattr(policy, name) for name in Policy.model_fields if hasattr(policy, name)}
     return policy
 
 

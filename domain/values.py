@@ -119,7 +119,13 @@ class ActorKind(StrEnum):
 
 
 class Actor(Frozen, metaclass=MadeByHand):
-    """Somebody who acts: `{"kind": ..., "id": ...}`. A model's id is the model's name."""
+    """Somebody who acts: `{"kind": ..., "id": ...}`. A model's id is the model's name.
+
+    In a command and an event it is made again of plain values, whatever it was: a rule is to look at what is recorded,
+    and one of another class, or one that was made round the checks, may say one thing and be written down as another.
+    """
+
+    model_config = ConfigDict(revalidate_instances="always")
 
     kind: ActorKind
     id: Id
@@ -221,6 +227,8 @@ class SecondOpinion(StrEnum):
 
 class Usage(Frozen):
     """The tokens that an answer took."""
+
+    model_config = ConfigDict(revalidate_instances="always")
 
     input_tokens: Count
     output_tokens: Count

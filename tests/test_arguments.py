@@ -134,15 +134,15 @@ def test_a_command_id_that_was_used_is_named_as_it_was_sent(chats: Conversations
     import anthropic
 
     chat = chats.start(model="m", command_id="k1")
-    with pytest.raises(CommandIdReused, match="command id k1 was used"):
+    with pytest.raises(CommandIdReused, match=r"of this id .length 2. was used"):
         chat.leave(command_id="k1")
     with loopback(["Hello.", "Good morning."]) as api:
         claude = Claude(anthropic.Anthropic(base_url=api.url, api_key="x"), max_tokens=64, assessor=lambda case: None)
         claude.send(chat, "Hello.", command_id="k2")
-        with pytest.raises(CommandIdReused, match="command id k2 was used for other words"):
+        with pytest.raises(CommandIdReused, match=r"of this id .length 2. was used for other words"):
             claude.send(chat, "Goodbye.", command_id="k2")
         claude.edit(chat, 2, "Good morning.", command_id="k3")
-        with pytest.raises(CommandIdReused, match="command id k3 was used for other words"):
+        with pytest.raises(CommandIdReused, match=r"of this id .length 2. was used for other words"):
             claude.edit(chat, 2, "Good night.", command_id="k3")
 
 

@@ -1,5 +1,6 @@
 """The assessor that is a Claude: what it is asked, what its answer counts for, and what becomes of nonsense."""
 
+import asyncio
 import json
 import threading
 from typing import Any
@@ -134,6 +135,18 @@ def test_it_stands_at_the_gate_by_default(way: Way, answer: Any, ends: bool) -> 
     assert (state.ended is not None) == ends
     if ends:
         assert ended(outcome).category == "abuse"
+
+
+@pytest.mark.parametrize("stopped", [SystemExit(ABUSE), GeneratorExit(ABUSE), asyncio.CancelledError(ABUSE)])
+def test_an_assessor_that_stops_its_thread_has_judged_nothing(stopped: BaseException) -> None:
+    """At once, rather than when patience is over; and nothing is printed of it."""
+
+    def stop(case: Case) -> None:
+        raise stopped
+
+    answer = assess(stop, CASE, 30)
+    assert isinstance(answer, Failure)
+    assert ABUSE not in str(answer.error)
 
 
 def test_one_that_takes_too_long_is_not_waited_for() -> None:

@@ -178,15 +178,19 @@ def test_an_application_says_what_to_send(way: Way) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize(("says", "error"), [(None, anthropic.BadRequestError), (3, ValueError), (2, ValueError)])
-def test_an_application_that_names_no_turn(way: Way, says: int | None, error: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [(None, anthropic.BadRequestError), (3, ValueError), (2, ValueError), (4.0, ValueError), ("m0", ValueError)],
+)
+def test_an_application_that_names_no_turn(way: Way, says: Any, error: type[Exception]) -> None:
     api = Api()
     with bench(api, way, enforce=False, on_full=lambda full: says) as b:
         chat = b.start()
         b.reply(chat, "m0")
         api.refuses = lambda body: "prompt is too long"
-        with pytest.raises(error):
+        with pytest.raises(error) as told:
             b.say(chat, "m1")
+        assert "m0" not in str(told.value)
 
 
 @BOTH
@@ -233,3 +237,30 @@ def test_a_refusal_for_an_old_turn_says_which_turns_it_may_be_for(way: Way) -> N
 def test_a_refusal_of_the_first_turn_is_for_that(way: Way) -> None:
     with bench([Answer([], "refusal")], way) as b:
         assert b.reply(b.start(), "How do I make a plague?").refused_for == (2,)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"on_full": "edit-from"}, "on_full: needs to be 'raise' or 'drop-oldest' or a function"),
+        ({"on_full": None}, "on_full: needs to be"),
+        ({"on_setup_change": "Refuse"}, "on_setup_change: needs to be 'keep' or 'refuse'"),
+        ({"notes_as": "developer"}, "notes_as: needs to be 'user' or 'system'"),
+        ({"rounds": 0}, "rounds: a whole number from 1 on is needed"),
+        ({"rounds": True}, "rounds: a whole number"),
+        ({"remembered": -1}, "remembered: a whole number from 0 on is needed"),
+        ({"patience": float("nan")}, "patience: a number of seconds is needed"),
+        ({"patience": "60"}, "patience: a number of seconds is needed"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said_before_anything_is_on_record(
+    way: Way, params: dict[str, Any], told: str
+) -> None:
+    """A misspelt word would do nothing, or fail once somebody has said something."""
+    with bench([], way, **params) as b:
+        chat = b.start()
+        before = chat.state.version
+        with pytest.raises(ValueError, match=told):
+            b.say(chat, "Hello.")
+        assert chat.refresh().version == before

@@ -71,7 +71,7 @@ def test_a_fork_by_another_name_is_another_command(chat: Chat) -> None:
     for child in (retried.branch, None):
         assert done(chat.retry(3, child=child, command_id="retry")).branch == retried.branch
     for taken in ("another", "root", retried.branch):
-        with pytest.raises(CommandIdReused, match="command id edit was used for BranchedOff on branch root"):
+        with pytest.raises(CommandIdReused, match=r"of this id .length 4. was used for BranchedOff on branch root"):
             chat.edit(2, "good day", child=taken, command_id="edit")
     with pytest.raises(CommandIdReused):
         chat.retry(3, child="another", command_id="retry")

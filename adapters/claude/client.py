@@ -28,7 +28,7 @@ from .answered import Answer
 from .history import Histories
 from .in_thread import InThread
 from .leaving_out import OnFull
-from .params import check_client, check_params, check_system, check_tools, messages_of
+from .params import check_choices, check_client, check_params, check_system, check_tools, messages_of
 from .running import Functions
 from .setup import OnChange, SetupChanged
 from .streams import AsyncStream, Stream
@@ -96,6 +96,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
                 is missing.
         """
         check_client(client, awaits=self._awaits)
+        check_choices(on_full, on_setup_change, notes_as, patience=patience, rounds=rounds, remembered=remembered)
         self._messages = messages_of(client, params)
         check_params(self._messages, params)
         self._functions = Functions(tools, awaits=self._awaits)

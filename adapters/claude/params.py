@@ -10,6 +10,7 @@ from lastresort.adapters.turns.tools import CALLS
 
 from .words import Block
 
+_LONGEST = 86_400  # seconds, a day
 _OURS = {
     "model": "start the conversation with that model",
     "messages": "they are the chat's",
@@ -26,6 +27,27 @@ def check_client(client: Any, *, awaits: bool) -> None:
         name = type(client).__name__
         told = f"{name} is not awaited: pass it to Claude" if awaits else f"{name} is awaited: pass it to AsyncClaude"
         raise TypeError(told)
+
+
+def check_choices(
+    on_full: Any, on_setup_change: str, notes_as: str, *, patience: float, rounds: int, remembered: int
+) -> None:
+    """Raise ValueError if one of these is not what can be asked for: a misspelt one would be found out by some later
+    turn, or by nobody."""
+    if not callable(on_full):
+        _check_one_of("on_full", on_full, ("raise", "drop-oldest"), " or a function")
+    _check_one_of("on_setup_change", on_setup_change, ("keep", "refuse"))
+    _check_one_of("notes_as", notes_as, ("user", "system"))
+    for name, number, least in (("rounds", rounds, 1), ("remembered", remembered, 0)):
+        if type(number) is not int or number < least:
+            raise ValueError(f"{name}: a whole number from {least} on is needed")
+    if type(patience) not in (int, float) or not 0 < patience < _LONGEST:
+        raise ValueError(f"patience: a number of seconds is needed, more than 0 and less than {_LONGEST:,}")
+
+
+def _check_one_of(name: str, value: Any, known: tuple[str, ...], other: str = "") -> None:
+    if type(value) is not str or value not in known:
+        raise ValueError(f"{name}: needs to be {' or '.join(map(repr, known))}{other}")
 
 
 def chosen(params: Mapping[str, Any], *, first: bool, last: bool) -> dict[str, Any]:

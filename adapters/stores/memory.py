@@ -13,7 +13,7 @@ from eventsourcing.popo import POPOApplicationRecorder
 from lastresort.application.ports import Append, CommandRecorded, Head, List, ListRow, Place, VersionConflict
 from lastresort.domain.events import RecordedEvent, Unreadable
 
-from .codec import Encoding, StoredEvent
+from .codec import Encoding, StoredEvent, is_id
 from .rows import (
     AT_ONCE,
     ENDS,
@@ -177,6 +177,8 @@ class MemoryStore(POPOApplicationRecorder):
 
     def tree_of(self, branch: str) -> str | None:
         """Return the tree that a branch belongs to. See `application.ports.EventStore`."""
+        if not is_id(branch):
+            return None
         with self._database_lock:
             row = self._branches.get(self._first(branch))
             return self._branch_at(row.root) if row is not None and row.root else None

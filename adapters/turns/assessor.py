@@ -86,6 +86,8 @@ def assess(assessor: Assessor, case: Case, patience: float) -> Opinion | Failure
             answers.put(checked(assessor(case)))
         except Exception as error:  # an assessor that fails, in any way, has judged nothing
             answers.put(Failure(error))
+        except BaseException as error:  # this thread's own end, which would keep the turn waiting and be printed
+            answers.put(Failure(RuntimeError(f"the assessor was stopped by {type(error).__name__}")))
 
     threading.Thread(target=answer, name="assessor", daemon=True).start()
     try:

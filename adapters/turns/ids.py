@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lastresort.application.arguments import DerivedId, derived_id
+from lastresort.application.arguments import DerivedId, derived_id, described_id
 from lastresort.application.outcomes import CommandIdReused
 
 
@@ -22,4 +22,5 @@ def named_as_sent(sent_as: str) -> Iterator[None]:
     try:
         yield
     except CommandIdReused as error:
-        raise CommandIdReused(f"command id {sent_as} was used for other words, or another place") from error
+        told = f"command_id: one {described_id(sent_as)} was used for other words, or another place"
+        raise CommandIdReused(told) from error
