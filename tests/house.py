@@ -88,7 +88,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "claude": ("claude", {"anthropic", "anyio"}),
     "console": ("cli", {"anyio", "click", "prompt_toolkit", "rich"}),
     "databases": ("store", {"eventsourcing"}),
-    "documents": ("documents", {"jinja2", "matplotlib"}),
+    "documents": ("documents", {"jinja2", "jsonschema", "matplotlib"}),
     "gateway": ("serve", {"aiohttp"}),
     "importers": ("store", set()),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),

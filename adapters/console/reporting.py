@@ -1,25 +1,34 @@
-"""The command that reports what a log tells. It looks at a log, and writes nothing but the files that it is given."""
+"""The commands that report what a log tells, and state the reasons for endings.
 
+They look at a log, and write nothing but the files that they are given.
+"""
+
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lastresort.adapters.importers.inputs import BadInput, shown_path
+from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, shown_path
 from lastresort.adapters.importers.streamed import streamed
+from lastresort.domain.values import Ground
 from lastresort.projections.reports.report import BRANCHES, KEYS, SMALLEST, NotWhole
 
-from .options import check_apart, json_option, source_of, store_or_file
+from .options import InputFile, check_apart, json_option, opened_source, source_of, store_or_file
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lastresort.adapters.documents.statements import Service, Texts
     from lastresort.adapters.exporters.report_table import Row
+    from lastresort.application.conversations import Conversations
     from lastresort.projections.reports.report import GroupReport, LogReport, Spread
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_SERVICE = "What your terms say, in TOML: clauses, redress, territorial_scope."
+_TEXTS = "A folder with the texts of further languages, LANG.toml, or of other words."
 
 
 @click.command("report")
@@ -170,4 +179,98 @@ def _left_out(group: "GroupReport") -> bool:
     )
 
 
-COMMANDS = (report,)
+# --- Reasons ----------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("branch", required=False)
+@click.option("--service", "service_file", type=InputFile(), required=True, metavar="FILE", help=_SERVICE)
+@click.option("--lang", "language", default="en", show_default=True, metavar="LANG", help="The language of the text.")
+@click.option("--texts", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help=_TEXTS)
+@click.option(
+    "--all", "every", is_flag=True, help="State reasons for every ending as last resort, a line of JSON each."
+)
+@click.option("--output", type=_FILE, metavar="OUT", help="Write to a file, once all of it could be made.")
+@store_or_file
+@json_option
+def reasons(
+    branch: str | None,
+    service_file: Path,
+    language: str,
+    texts: Path | None,
+    every: bool,
+    output: Path | None,
+    url: str | None,
+    file: Path | None,
+    as_json: bool,
+) -> None:
+    """State the reasons for an ending as last resort.
+
+    To the user in plain words, until when an appeal is open included; with --json also as data, as Article 17 of the
+    Digital Services Act has it. Both are made from the log alone, and from what the service file says of your terms.
+    """
+    from lastresort.adapters.exporters.text import json_of
+    from lastresort.adapters.exporters.whole_file import write_whole
+
+    if (branch is None) is not every:
+        raise click.UsageError("name a branch, or say --all")
+    try:
+        from lastresort.adapters.documents.statements import Service, StatementError
+        from lastresort.adapters.documents.statements import texts as texts_in
+    except ModuleNotFoundError as error:
+        raise BadInput(str(error)) from None
+    from lastresort.projections.reports.grounds import NoStatement
+
+    if url is not None and output is not None:
+        check_apart(url, "read", output)
+    try:
+        service = Service.from_toml(_text_of(service_file), shown_path(service_file))
+        told = texts_in(language, texts)
+        with opened_source(url, file) as conversations:
+            named = [branch] if branch is not None else list(_last_resorts(conversations))
+            made = [_statement(conversations, one, service, language, told) for one in named]
+    except (StatementError, NoStatement) as error:
+        raise BadInput(str(error)) from None
+    lines = [json_of(one) if every or as_json else one["text"] for one in made]
+    if output is not None:
+        write_whole(output, "".join(f"{line}\n" for line in lines))
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return sys.stdin.read() if path == STANDARD_INPUT else path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise BadInput(f"{shown_path(path)}: not text in UTF-8") from None
+
+
+def _last_resorts(conversations: "Conversations") -> "Iterator[str]":
+    from lastresort.projections.branches import Branch
+
+    for row in conversations.branch_rows():
+        found = Branch.model_validate_json(row)
+        if found.ground is Ground.LAST_RESORT:
+            yield found.branch
+
+
+def _statement(
+    conversations: "Conversations", branch: str, service: "Service", language: str, told: "Texts"
+) -> "dict[str, Any]":
+    from lastresort.adapters.documents.statements import SCHEMA, as_data, in_words
+    from lastresort.projections.reports.grounds import grounds
+
+    found, until = grounds(conversations.path(branch)), conversations.appeal_until(branch)
+    return {
+        "branch": branch,
+        "version": found.version,
+        "appeal_until": until,
+        "language": language,
+        "text": in_words(found, service, language, told, until),
+        "schema": SCHEMA,
+        "statement": as_data(found, service),
+    }
+
+
+COMMANDS = (report, reasons)

@@ -2,4 +2,4 @@
 
 from lastresort.adapters import needs
 
-needs(__name__, "documents", "jinja2", "matplotlib")
+needs(__name__, "documents", "jinja2", "jsonschema", "matplotlib")
