@@ -12,13 +12,16 @@ LOCK := .ci/requirements.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint pages bench mutants fuzz lock audit clean
+.PHONY: help demo demo-serve test lint pages bench mutants fuzz lock audit clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(INSTALLED)  ## a conversation, its last resort, and the proof of it, offline
 	$(BIN)/python examples/demo.py
+
+demo-serve: $(INSTALLED)  ## an application that changes its base URL, and loses a conversation lawfully, offline
+	$(BIN)/python examples/serve_demo.py
 
 test: $(INSTALLED)  ## every test, with full branch coverage of domain, application and projections
 	$(BIN)/python -m pytest -n auto --dist loadgroup --cov $(ARGS)
