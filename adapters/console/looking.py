@@ -1,15 +1,35 @@
 """The commands that look at a store, or at the log in a file: views, tree, show, why, audit. They change nothing."""
 
 import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
 from lastresort.application.ports import List
 from lastresort.domain.values import EDITIONS, Ground, Mode
 
-from .options import FINDINGS, REFUSED, edition_option, json_option, opened, opened_source, source_of, store_or_file
+from .options import (
+    FINDINGS,
+    REFUSED,
+    check_apart,
+    edition_option,
+    json_option,
+    opened,
+    opened_source,
+    source_of,
+    store_or_file,
+)
+
+if TYPE_CHECKING:
+    from lastresort.application.conversations import Conversations
+    from lastresort.domain.events import RecordedEvent, Unreadable
+    from lastresort.projections import Finding, Line, Report
+
+_PAGE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
@@ -69,14 +89,29 @@ def tree(conversation: str, url: str | None, file: Path | None, as_json: bool) -
 @click.command()
 @click.argument("branch")
 @click.option("--at", type=click.IntRange(min=1), metavar="VERSION", help="Show the branch as it was at a version.")
+@click.option("--html", "page", type=_PAGE, metavar="OUT", help="Write its whole conversation as a page instead.")
+@click.option("--words", is_flag=True, help="With --html: what was said too, where the store has its keys.")
 @store_or_file
 @json_option
-def show(branch: str, at: int | None, url: str | None, file: Path | None, as_json: bool) -> None:
-    """Print what was said on a branch, and the law's events."""
+def show(
+    branch: str, at: int | None, page: Path | None, words: bool, url: str | None, file: Path | None, as_json: bool
+) -> None:
+    """Print what was said on a branch, and the law's events.
+
+    With --html, write a page of the conversation: its branches side by side, the law between the lines, and words only
+    if you ask for them.
+    """
     from . import display
     from .stored_words import told_branch
 
+    if page is None and words:
+        raise click.UsageError("--words is for a page, which --html writes; on the terminal words are shown")
+    if page is not None and (at is not None or as_json):
+        raise click.UsageError("--html writes the whole conversation: leave out --at and --json")
     with opened_source(url, file) as conversations:
+        if page is not None:
+            _write_page(conversations, branch, page, words=words and file is None)
+            return
         latest = conversations.path(branch)[-1].version
         if at is not None and at > latest:
             raise BadInput(f"branch {branch} has no version {at}: its latest is {latest}")
@@ -88,6 +123,35 @@ def show(branch: str, at: int | None, url: str | None, file: Path | None, as_jso
     for damage in damages:
         click.echo(f"lastresort: {damage}", err=True)
     sys.exit(FINDINGS if damages else 0)
+
+
+def _write_page(conversations: "Conversations", branch: str, out: Path, *, words: bool) -> None:
+    """Write the page of a branch's conversation."""
+    try:
+        from lastresort.adapters.documents.conversation_page import WORDS_NOT_SHOWN, conversation_page
+    except ModuleNotFoundError as error:
+        raise BadInput(f"--html: {error}") from None
+    from lastresort.adapters.exporters.whole_file import write_whole
+    from lastresort.domain.events import content_of
+    from lastresort.projections import transcript
+    from lastresort.projections import views as fold_views
+
+    from .stored_words import told_branch
+
+    rows = fold_views(conversations.tree_log(branch)).all
+
+    def lines_of(name: str) -> "Sequence[Line]":
+        if words:
+            return told_branch(conversations, name).lines
+        path = conversations.path(name)
+        return transcript(path, {}, damaged={content_of(one.event) or "": WORDS_NOT_SHOWN for one in path})
+
+    def dates_of(name: str) -> dict[int, str]:
+        return {one.version: one.recorded_at for one in conversations.path(name)}
+
+    made = conversation_page(rows, lines_of, dates_of, version("lastresort"), words=words, here=branch)
+    write_whole(out, made)
+    click.echo(f"{len(rows):,} branch{'' if len(rows) == 1 else 'es'}: {out}")
 
 
 @click.command()
@@ -144,6 +208,7 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
     help="Open an SQLite store without its keys, and write nothing beside it either. So it is opened anyway if you may "
     "not write it, or it is another user's. Its snapshots, which are sealed, are not looked at.",
 )
+@click.option("--html", "page", type=_PAGE, metavar="OUT", help="Write it as a page too.")
 @json_option
 def audit(
     first: str | None,
@@ -152,6 +217,7 @@ def audit(
     second_reading: bool | None,
     edition: int | None,
     read_only: bool,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Replay a whole log, and name what breaks a rule.
@@ -159,7 +225,7 @@ def audit(
     The log is that of a store, or in a file. Each event that breaks a rule is named, with the rule. It is judged by the
     edition of the law under which it was recorded.
     """
-    from lastresort.adapters.importers.log_file import audit_file
+    from lastresort.adapters.importers.log_file import audit_file, read_log
     from lastresort.adapters.opening import open_read_only, read_only_files
     from lastresort.adapters.upkeep.audited import (
         note_audit,
@@ -182,6 +248,10 @@ def audit(
         with without_collector():
             report = audit_file(source, read_twice, edition)
         findings = report.findings
+        if page is not None:
+            if source == STANDARD_INPUT:
+                raise BadInput("--html reads the log once more: name a file, or a store")
+            _write_audit(report, findings, (entry for _, entry in read_log(source)), page)
     else:
         if source == "memory:":
             raise BadInput("memory: holds nothing yet; audit a store that is kept, or a file")
@@ -196,10 +266,26 @@ def audit(
                 findings += wrong_snapshots(conversations)
             if not read_only:
                 note_audit(conversations, report.events, len(findings))
+            if page is not None:
+                check_apart(source, "audited", page)
+                _write_audit(report, findings, conversations.store.entries(limit=report.events), page)
     listings.tell_audit(report, findings, as_json)
     if read_only and not isinstance(source, Path):
         click.echo("lastresort: opened read-only, without keys: snapshots were not looked at", err=True)
     sys.exit(FINDINGS if findings else 0)
+
+
+def _write_audit(
+    report: "Report", findings: "Sequence[Finding]", entries: "Iterable[RecordedEvent | Unreadable]", out: Path
+) -> None:
+    """Write an audit as a page."""
+    try:
+        from lastresort.adapters.documents.audit_page import audit_page, facts_of
+    except ModuleNotFoundError as error:
+        raise BadInput(f"--html: {error}") from None
+    from lastresort.adapters.exporters.whole_file import write_whole
+
+    write_whole(out, audit_page(report, findings, facts_of(entries, findings), version("lastresort")))
 
 
 COMMANDS = (views, tree, show, why, audit)

@@ -239,11 +239,11 @@ def _facts(grounds: Grounds) -> str:
     found = grounds.evidence
     versions = ", ".join(map(str, found.redirections))
     return (
-        f"One conversation with a language model was ended because of persistent harm of category {grounds.category}. "
-        f"{len(found.redirections)} redirections had failed (versions {versions} of the log). A warning of the ending "
-        f"was given (version {found.warning}) and the harm went on (turn {found.tested_by}). That no productive exchange "
-        f"was to be hoped for was recorded (version {found.hope}). The account and its other conversations are not "
-        "affected."
+        f"One conversation with a language model was ended because of persistent {grounds.category}. "
+        f"{len(found.redirections)} redirections had failed (versions {versions} of the log). "
+        f"A warning of the ending was given (version {found.warning}) and the harm went on (turn {found.tested_by}). "
+        f"That no productive exchange was to be hoped for was recorded (version {found.hope}). "
+        "The account and its other conversations are not affected."
     )
 
 
