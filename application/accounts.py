@@ -350,6 +350,25 @@ def export_all(conversations: "Conversations", account: str) -> Iterator[Exporte
         yield ExportedConversation(row, branches, conversations.service.annotator.metadata(row.conversation))
 
 
+def export_one(conversations: "Conversations", branch: str) -> ExportedConversation:
+    """Return everything that a store has of the conversation that a branch belongs to, words included.
+
+    Raises:
+        UnknownBranch: the store has no such branch.
+        SealBroken: kept bytes are not what was sealed there.
+    """
+    tree = conversations.tree(branch)
+    root = next(iter(tree))
+    ended = sum(state.ended is not None for state in tree.values())
+    branches = tuple(_branch(conversations, one, tree[one], erasures(conversations.tree_log(root))) for one in tree)
+    started = utc(branches[0].events[0].at)
+    row = ConversationRow(
+        root, tree[root].account, branches[0].events[0].event["arm"], tree[root].model,
+        "ended" if ended == len(tree) else "active", len(tree), ended, started, conversations.service.reading.last_turn(root, tree) or started,
+    )  # fmt: skip
+    return ExportedConversation(row, branches, conversations.service.annotator.metadata(root))
+
+
 def _branch(
     conversations: "Conversations", branch: str, state: Conversation, gone: Mapping[str, ErasureCause]
 ) -> ExportedBranch:

@@ -349,10 +349,18 @@ class Chat:
         return self._do(checked(ask.Leave, id=self._id(command_id), by=self.user))
 
     def feedback(
-        self, rating: Rating | None = None, words: str | None = None, *, command_id: str | None = None
+        self,
+        rating: Rating | None = None,
+        words: str | None = None,
+        *,
+        turn: int | None = None,
+        command_id: str | None = None,
     ) -> Receipt | Refused:
-        """Record what the user thinks of the ending, or of the conversation."""
-        return self._do(checked(ask.GiveFeedback, id=self._id(command_id), by=self.user, rating=rating), words)
+        """Record what the user thinks of the ending, of the conversation, or of the answer at version `turn`."""
+        if turn is not None:
+            self.conversations.service.reading.check_answer(self.branch, checked_version("turn", turn))
+        command = checked(ask.GiveFeedback, id=self._id(command_id), by=self.user, rating=rating, turn=turn)
+        return self._do(command, words)
 
     def appeal(self, words: str | None = None, *, command_id: str | None = None) -> Receipt | Refused:
         """Record that the user holds the ending to be wrong."""

@@ -14,7 +14,7 @@ from lastresort.domain.state import Conversation, about_to_fork, fold
 from .arguments import described_id
 from .directory import utc
 from .hot_states import HotStates
-from .outcomes import UnknownBranch, appeal_until
+from .outcomes import UnknownBranch, UnknownTurn, appeal_until
 from .ports import EventStore, Ports, Snapshots
 
 FEW = 100
@@ -75,6 +75,17 @@ class Reading:
             states[one] = self._no_older_than(versions.get(one), one) if fresh else self.state(one, fresh=False)
             waiting.extend(states[one].children)
         return states
+
+    def check_answer(self, branch: str, turn: int) -> None:
+        """Check that an answer stands at a version of a branch's path.
+
+        Raises:
+            UnknownBranch: the store has no such branch.
+            UnknownTurn: none does.
+        """
+        at = self.path(branch, upto=turn)
+        if len(at) != turn or not isinstance(at[-1].event, AssistantTurnTaken):
+            raise UnknownTurn(f"no answer stands at version {turn} of branch {branch}")
 
     def last_turn(self, tree: str, branches: Iterable[str]) -> str:
         """Return when somebody last spoke on branches, ISO 8601 in UTC; nothing, if nobody did."""

@@ -82,6 +82,7 @@ ADDED: dict[str, dict[str, object]] = {
     "PolicyChanged": _TERMS,
     "BranchOpened": {"holds": (), "absolved": False},
     "TurnAssessed": {"about": None},
+    "FeedbackGiven": {"turn": None},
     "Policy": USUAL,
 }
 """The fields that were added since, in their order, behind the others, with what their absence means."""

@@ -179,10 +179,11 @@ class ChangeModel(CommandBase):
 
 
 class GiveFeedback(CommandBase):
-    """Rate the ending, or the conversation."""
+    """Rate the ending, or the conversation; or the answer in assistant turn `turn`."""
 
     rating: Rating | None = None
     content: Digest | None = None
+    turn: Version | None = None
 
 
 class FileAppeal(CommandBase):

@@ -189,7 +189,7 @@ def propose(command: Command, state: Conversation) -> tuple[Event, ...]:
         case Leave():
             return (UserLeft(by=by),)
         case GiveFeedback():
-            return (FeedbackGiven(by=by, rating=command.rating, content=command.content),)
+            return (FeedbackGiven(by=by, rating=command.rating, content=command.content, turn=command.turn),)
         case FileAppeal():
             return (AppealFiled(by=by, content=command.content),)
         case DecideAppeal():

@@ -237,10 +237,12 @@ class ModelChanged(EventBase):
 
 
 class FeedbackGiven(EventBase):
-    """The user rated the ending, or the conversation."""
+    """The user rated the ending, or the conversation; or one answer, assistant turn `turn`."""
 
+    schema_version: ClassVar[int] = 2
     rating: Rating | None
     content: Digest | None
+    turn: Version | None = None
 
 
 class AppealFiled(EventBase):
@@ -353,6 +355,7 @@ UPCASTS: Mapping[tuple[str, int], Upcast] = {
     (BranchOpened.kind, 1): _with(holds=(), absolved=False),
     (TurnAssessed.kind, 1): _with(about=None),
     (PolicyChanged.kind, 1): _with(law=1, mode=Mode.ENFORCED),
+    (FeedbackGiven.kind, 1): _with(turn=None),
     (AppealDecided.kind, 1): _appeal_decided_2,
 }
 """How events of earlier schema versions become those of today: the steps, by kind and the version they start from.

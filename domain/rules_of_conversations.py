@@ -80,12 +80,18 @@ def ENDED_IS_FINAL(state: Conversation, event: Event) -> Missing | None:
     return Missing(f"the branch ended at {state.ended.version}", at=state.ended.version)
 
 
-@rule("refers-to-the-path", "ours", BranchOpened, BranchedOff, *NAMES_A_TURN)
-def REFERS_TO_THE_PATH(state: Conversation, event: BranchOpened | BranchedOff | NamesATurn) -> Missing | None:
-    """A version that an event names is on the path, and of the kind that the field says."""
+@rule("refers-to-the-path", "ours", BranchOpened, BranchedOff, *NAMES_A_TURN, FeedbackGiven)
+def REFERS_TO_THE_PATH(
+    state: Conversation, event: BranchOpened | BranchedOff | NamesATurn | FeedbackGiven
+) -> Missing | None:
+    """A version that an event names is on the path, and of the kind that the field says. Of an answer that is rated it
+    is asked only whether it is on the path, and not the latest user turn."""
     kind = type(event)
+    if kind is FeedbackGiven:
+        rated: Any = event
+        return rated.turn and _not_there(state, rated.turn, latest(state), "an assistant turn")
     if kind is BranchOpened:
-        at = event.at  # type: ignore[union-attr]  # that is its kind, here and below
+        at: int = event.at  # type: ignore[union-attr]  # that is its kind, here and below
         if at <= state.version:
             return None if at == state.version else Missing(f"the path to fork at {at} is {state.version} long", at=at)
         return Missing(f"the path ends at {state.version}: nothing stands at {at + 1}", at=at)
@@ -96,7 +102,7 @@ def REFERS_TO_THE_PATH(state: Conversation, event: BranchOpened | BranchedOff | 
         return Missing(f"nothing follows {at} on the path, which is {state.version} long", at=at)
     lacks = _not_there(state, _USER_TURN_OF[kind](event), state.answered_by, "a user turn")
     if lacks is None and kind in _NAMES_AN_ANSWER:
-        lacks = _not_there(state, event.turn, latest(state), "an assistant turn")  # type: ignore[union-attr]
+        lacks = _not_there(state, event.turn, latest(state), "an assistant turn")  # type: ignore[union-attr,arg-type]
     return lacks
 
 
@@ -122,7 +128,7 @@ def ANSWERS_A_USER(state: Conversation, event: Event) -> Missing | None:
         return None
     answered, turn = _USER_TURN_OF[kind](event), answered_by
     if kind is not WarningWithheld:
-        turn = event.turn  # type: ignore[union-attr]  # both of the others name it
+        turn = event.turn  # type: ignore[union-attr,assignment]  # both of the others name it
         if turn != answered_by:
             return Missing(f"the latest assistant turn is {answered_by or 'none'}, not {turn}", at=turn)
     return Missing(f"no assistant turn since user turn {answered}", at=answered) if turn <= answered else None

@@ -275,7 +275,7 @@ class _Fold:
             case RiskRaised():
                 totals["holds"] += self._raised != (recorded.command_id, event.risk)
                 self._raised = recorded.command_id, event.risk
-            case FeedbackGiven():
+            case FeedbackGiven(turn=None):
                 account.rating = event.rating
                 totals[f"feedback_{event.rating.value if event.rating else 'withdrawn'}"] += 1
             case AppealFiled():

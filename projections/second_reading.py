@@ -128,9 +128,12 @@ def _user_turn_named_by(event: Any) -> int:
     return turn
 
 
-@rule(BranchOpened, BranchedOff, RedirectionAttempted, *ABOUT_A_TURN, *HAVING_SEEN)
+@rule(BranchOpened, BranchedOff, RedirectionAttempted, FeedbackGiven, *ABOUT_A_TURN, *HAVING_SEEN)
 def refers_to_the_path(path: Path, event: Event) -> bool:
-    # What an event points at is there, and is what the field says.
+    # What an event points at is there, and is what the field says. An answer that is rated may be an old one: it is
+    # somewhere on the path, and where the user spoke last nobody answered.
+    if type(event) is FeedbackGiven:
+        return event.turn is None or (event.turn <= path.version and event.turn != path.unit_name)
     if type(event) is BranchOpened:
         return event.at == path.version
     if type(event) is BranchedOff:

@@ -193,7 +193,8 @@ def _describe_frame(event: _Frame) -> str:
         case UserLeft():
             return "the user left"
         case FeedbackGiven():
-            return f"feedback: {event.rating or 'in words'}"
+            about = "" if event.turn is None else f" on turn {event.turn}"
+            return f"feedback{about}: {event.rating or 'in words'}"
         case AppealFiled():
             return "the user appeals against the ending"
         case AppealDecided():

@@ -45,8 +45,8 @@ def kept_on(chats: Conversations, branch: str) -> list[dict[str, Any]]:
     """What is kept of each turn of a branch."""
     path = chats.path(branch)
     words = chats.words(path)
-    digests = [digest for one in path if (digest := content_of(one.event))]
-    return [json.loads(words[digest]) for digest in digests]
+    turns = [one.event for one in path if isinstance(one.event, UserTurnTaken | AssistantTurnTaken)]
+    return [json.loads(words[turn.content]) for turn in turns]
 
 
 def bring(chats: Conversations, *paths: Path, **options: Any) -> list[FileReport]:

@@ -14,6 +14,7 @@ from lastresort import (  # fmt: skip
     HoldReason,
     Mode,
     Policy,
+    Rating,
     Refused,
     Risk,
     Verdict,
@@ -305,10 +306,25 @@ def turns_nobody_judged(chats: Conversations) -> None:
     assert isinstance(chat.declare_hope_exhausted(), Refused)
 
 
+def rated_answers(chats: Conversations) -> None:
+    """Feedback on answers, an earlier one too, and in words; on the conversation; and on what is no answer, refused."""
+    chat = _second(chats)
+    for _ in range(2):
+        thanked(chat)
+        done(chat.assistant_turn("Here it is."))
+    done(chat.feedback(Rating.UP, turn=4))
+    done(chat.feedback(Rating.DOWN, "Too long.", turn=7))
+    done(chat.feedback(Rating.UP))
+    command = ask.GiveFeedback(id=chats.new_id(), by=chat.user, rating=Rating.UP, turn=99)
+    assert isinstance(chats.service.execute(chat.branch, command), Refused)
+    ended_on_request(chat)
+    done(chat.feedback(Rating.DOWN, turn=4))
+
+
 STORIES = (
     both_editions, goes_over, branch_goes_over, shadow_to_enforced, shadow_twice, shadow_and_wish, held_tree, absolved,
     not_absolved, appealed_twice, old_appeal, relapse, groups, several_judges, doubt_resolved, same_user, whose_risk,
-    mild_harm, another_answers, two_calls, turns_nobody_judged,
+    mild_harm, another_answers, two_calls, turns_nobody_judged, rated_answers,
 )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ ABSENT: dict[str, dict[str, Any]] = {
     "PolicyChanged": _TERMS,
     "BranchOpened": {"holds": [], "absolved": False},
     "TurnAssessed": {"about": None},
+    "FeedbackGiven": {"turn": None},
     "Policy": dict.fromkeys(SINCE_2),  # which its own writer leaves out where nothing is said of them
 }
 """What the absence of a field means that was added later."""

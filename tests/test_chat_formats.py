@@ -15,7 +15,7 @@ from lastresort.adapters.chats.formats import FORMATS, format_of
 from lastresort.adapters.importers.chat_import import OTHER_FILES, import_chats
 from lastresort.adapters.importers.chat_turns import Became
 from lastresort.adapters.importers.inputs import BadInput
-from lastresort.domain.events import AssistantTurnTaken, TurnAssessed
+from lastresort.domain.events import AssistantTurnTaken, FeedbackGiven, TurnAssessed
 from lastresort.domain.values import Usage
 
 from .chats_kit import bring, kept_on, kinds_in, only, paths_of, write_json, write_lines
@@ -36,6 +36,15 @@ def chats() -> Iterator[Conversations]:
 
 def root(chats: Conversations) -> str:
     return chats.list(limit=1, order="oldest").rows[0].conversation
+
+
+def feedback(chats: Conversations) -> list[tuple[str | None, str | None]]:
+    """What the user thought of answers, each event about the turn before it."""
+    found = [one for one in chats.store.log() if isinstance(one.event, FeedbackGiven)]
+    words = chats.words(found)
+    given = [one.event for one in found if isinstance(one.event, FeedbackGiven)]
+    assert [one.turn for one in given] == [one.version - 1 for one in found]
+    return [(one.rating, words.get(one.content or "")) for one in given]
 
 
 def answers(chats: Conversations) -> list[AssistantTurnTaken]:
@@ -270,7 +279,8 @@ def test_librechat(chats: Conversations, tmp_path: Path, nested: bool) -> None:
     ]
     top = "00000000-0000-0000-0000-000000000000"
     one = of_librechat("1", top, True, "Soup?", files=[{"filename": "a.png", "type": "image/png", "file_id": "f"}])
-    two = of_librechat("2", "1", False, "", content=parts, model="m-1")
+    liked = {"rating": "thumbsUp", "tag": "accurate", "text": "Good."}
+    two = of_librechat("2", "1", False, "", content=parts, model="m-1", feedback=liked)
     cut = of_librechat("3", "1", False, "Bor", unfinished=True, model="m-2")
     failed = of_librechat("4", "2", False, "No such key", error=True)
     last = of_librechat("5", "4", True, "Again?")
@@ -287,6 +297,11 @@ def test_librechat(chats: Conversations, tmp_path: Path, nested: bool) -> None:
     assert report.became == {Became.WITH_NEXT.value: 1}
     assert chats.service.annotator.instructions(root(chats)) == "You cook."
     assert len(chats.list(person="librechat:u-17").rows) == 1
+    assert feedback(chats) == [("up", "Good.")]
+    assert kept_on(chats, root(chats))[1]["beside"] == {"2": {"feedback": {"tag": "accurate"}}}
+    messages[0 if nested else 1] |= {} if nested else {"feedback": {"rating": "thumbsDown"}}
+    path = write_json(tmp_path / "c.json", chat)
+    assert only(import_chats([path], chats)).brought.ratings == (not nested)  # another rating, in a later export
 
 
 @pytest.mark.parametrize(
@@ -318,7 +333,7 @@ def test_open_webui(chats: Conversations, tmp_path: Path) -> None:
     messages = [
         of_open_webui("1", None, "user", "Hi", files=files),
         of_open_webui("2", "1", "assistant", "Edited.", originalContent="Hello.", model="m-1", done=True, usage=usage),
-        of_open_webui("3", "1", "assistant", "Hello there.", model="m-2", done=False),
+        of_open_webui("3", "1", "assistant", "Hello there.", model="m-2", done=False, annotation={"rating": -1}),
         of_open_webui("4", "2", "assistant", "", error={"content": "No such model"}),
         of_open_webui("5", "4", "user", "More"),
         of_open_webui("6", "5", "assistant", "Half", error=True, model="m-1"),
@@ -338,6 +353,7 @@ def test_open_webui(chats: Conversations, tmp_path: Path) -> None:
     assert page.metadata[root(chats)].tags == ("greeting",)
     assert {(one.model, one.stop_reason) for one in answers(chats)} == {("m-1", None), ("m-2", "unfinished")}
     assert answers(chats)[0].usage == Usage(input_tokens=3, output_tokens=4)
+    assert feedback(chats) == [("down", None)]
 
 
 def test_open_webui_without_a_tree(chats: Conversations, tmp_path: Path) -> None:

@@ -118,3 +118,34 @@ def test_what_is_followed_is_printed_as_it_is_recorded(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             process.wait(30)
             process.stdout.close()
+
+
+# --- One conversation, with words -------------------------------------------------------------------------------------
+
+
+def test_a_conversation_is_exported_with_its_words(run: Callable[..., Result], url: str) -> None:
+    """Of all its branches, whichever is named; as the export of an account has it, beside its name."""
+    told = [json.loads(run("export-conversation", branch, "--store", url).stdout) for branch in ("c", "d")]
+    assert told[0] == told[1]
+    assert (told[0]["format"], told[0]["version"]) == ("lastresort-conversation", 1)
+    found = told[0]["conversation"]
+    assert [branch["branch"] for branch in found["branches"]] == ["c", "d"]
+    assert found["branches"][1]["events"][-1]["text"] == "Shall we start again?"
+    account = json.loads(run("export-account", "account", "--store", url).stdout)["conversations"]
+    assert found in account
+
+
+def test_a_conversation_is_a_page_to_read(run: Callable[..., Result], url: str) -> None:
+    page = run("export-conversation", "d", "--page", "--store", url).stdout
+    assert "<h1>Conversation c</h1>" in page
+    assert "Shall we start again?" in page
+    told = run("export-conversation", "d", "--page", "--store", url, "--output", "c.html", "--json")
+    assert json.loads(told.stdout) == {"file": "c.html", "conversation": "c"}
+    assert Path("c.html").read_text() == page
+    assert oct(Path("c.html").stat().st_mode)[-3:] == "600"
+
+
+def test_what_is_no_conversation_is_said(run: Callable[..., Result], url: str) -> None:
+    said = run("export-conversation", "nobody", "--store", url, status=2).stderr
+    assert "`lastresort views` lists the branches" in said
+    assert "use one of them" in run("export-conversation", "c", "--page", "--json", "--store", url, status=2).stderr

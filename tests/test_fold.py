@@ -21,7 +21,7 @@ from lastresort.domain.events import Event, Evidence, RecordedEvent
 from lastresort.domain.state import FOLD, Conversation, evolve
 from lastresort.domain.values import About, AppealOutcome, ErasureCause, ForkCause, OpenRisk, Rating
 
-DIGESTS = {1: "5f9528397585bf6d", 2: "f0bb64a7c35aa73f", 3: "0eb653aa519a6902"}
+DIGESTS = {1: "5f9528397585bf6d", 2: "f0bb64a7c35aa73f", 3: "68ded42ab3d385b2"}
 """What each number of the fold makes of the histories here. Not to be changed once a version was released under it."""
 
 TODO = """the fold makes something else of the same histories: raise FOLD in domain/state.py by one, and add to DIGESTS

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from lastresort import Actor, ActorKind, Conversations, ErasureCause, Policy, open_conversations
+from lastresort import Actor, ActorKind, Conversations, ErasureCause, Ground, Policy, Risk, Verdict, open_conversations
 from lastresort.adapters.importers import chat_import
 from lastresort.adapters.importers.chat_import import NO_TURNS, SAME_CHAT, import_chats
-from lastresort.adapters.importers.chat_writing import UNKNOWN_MODEL, Writer
+from lastresort.adapters.importers.chat_writing import UNKNOWN_MODEL, Brought, Writer
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
 from lastresort.domain.events import AssistantTurnTaken
+from lastresort.projections import audit
 
 from .chats_kit import bring, kept_on, kinds_in, only, paths_of, said_on, write_json, write_lines
-from .stores import DURABLE_STORES, STORES, ended_on_request, new_url
+from .stores import DURABLE_STORES, STORES, done, ended_on_request, new_url
 
 ROOT = "00000000-0000-4000-8000-000000000000"
 
@@ -159,6 +160,32 @@ def test_a_conversation_that_went_on_here_takes_what_is_new_on_a_branch(
     assert (found.user_turns, found.branches, found.answers, found.after_an_ending) == (1, 2, 1, 0)
     assert any(said[-2:] == ((A, "Thyme."), (Q, "Said there.")) for said in paths_of(chats))
     assert any(said[-2:] == ((A, "Thyme."), (Q, "Said here.")) for said in paths_of(chats))
+
+
+def test_what_comes_after_an_ending_is_left_out_and_counted(chats: Conversations, tmp_path: Path) -> None:
+    """The user asked and confirmed in turns that were imported, and it was ended here."""
+    said = [
+        message("1", ROOT, "human", "Please end this.", 1),
+        message("2", "1", "assistant", "For good?", 2),
+        message("3", "2", "human", "Yes.", 3),
+        message("4", "3", "assistant", "Bye.", 4),
+        message("5", "4", "human", "Wait!", 5),
+    ]
+
+    def grown(messages: int) -> Brought:
+        return only(import_chats([write_json(tmp_path / "c.json", [exported(*said[:messages])])], chats)).brought
+
+    grown(1)
+    conversation = chats.list().rows[0].conversation
+    done(chats.chat(conversation).request_end())
+    assert grown(3).branches == 0
+    chat = chats.chat(conversation)
+    done(chat.judge(Verdict.PRODUCTIVE, risk=Risk.NONE))
+    done(chat.confirm_end())
+    done(chat.end(Ground.USER_REQUEST))
+    found = grown(5)
+    assert (found.turns_there, found.after_an_ending, found.answers, found.user_turns) == (3, 2, 0, 0)
+    assert audit(chats.store.log()).findings == ()
 
 
 def test_terms_and_account_are_the_caller_s(chats: Conversations, path: Path) -> None:

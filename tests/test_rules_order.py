@@ -2,9 +2,10 @@
 
 import pytest
 
+from lastresort.domain import commands as ask
 from lastresort.domain import rules
 from lastresort.domain.events import AttemptRefused
-from lastresort.domain.values import AppealOutcome, ForkCause, Verdict
+from lastresort.domain.values import AppealOutcome, ForkCause, Rating, Verdict
 
 from .vocabulary import (
     ABUSED,
@@ -30,6 +31,7 @@ from .vocabulary import (
     SYSTEM,
     THREE_FAILED_REDIRECTIONS,
     UP_TO_THE_END,
+    USER,
     Step,
     Tell,
     appeal_decided,
@@ -166,6 +168,24 @@ def test_refers_to_the_path__a_user_turn_is_not_an_answer(given: Tell) -> None:
     given(STARTED, THREE_FAILED_REDIRECTIONS, ANSWERED).when(warned(turn=14)).refused_by(
         rules.REFERS_TO_THE_PATH, rules.ANSWERS_A_USER, lacking="14 is not an assistant turn"
     )
+
+
+def test_refers_to_the_path__an_answer_that_is_rated(given: Tell) -> None:
+    """Feedback may be about an answer, an earlier one too; or about none."""
+    for turn in (None, 3):
+        given(STARTED, SAID, ANSWERED, SAID).when(rated(turn)).accepted()
+
+
+def test_refers_to_the_path__an_answer_that_is_rated_and_not_there(given: Tell) -> None:
+    """It is on the path, and where the user spoke last nobody answered."""
+    given(STARTED, SAID, ANSWERED).when(rated(4)).refused_by(
+        rules.REFERS_TO_THE_PATH, lacking="4 is beyond the path, which is 3 long"
+    )
+    given(STARTED, SAID).when(rated(2)).refused_by(rules.REFERS_TO_THE_PATH, lacking="2 is not an assistant turn")
+
+
+def rated(turn: int | None) -> ask.GiveFeedback:
+    return ask.GiveFeedback(id="rated", by=USER, rating=Rating.DOWN, turn=turn)
 
 
 def test_refers_to_the_path__an_answer_yet_to_come(given: Tell) -> None:

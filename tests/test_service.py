@@ -8,7 +8,7 @@ import pytest
 from lastresort import StoreError, open_conversations
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import CommandIdReused, Receipt, UnknownBranch
+from lastresort.application.outcomes import CommandIdReused, Receipt, UnknownBranch, UnknownTurn
 from lastresort.domain import rules
 from lastresort.domain.commands import (
     UNSEALED,
@@ -22,7 +22,7 @@ from lastresort.domain.commands import (
 )
 from lastresort.domain.events import AssistantTurnTaken, AttemptRefused, ConversationStarted
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import About, Actor, ErasureCause, ForkCause, Ground, Risk, Verdict
+from lastresort.domain.values import About, Actor, ErasureCause, ForkCause, Ground, Rating, Risk, Verdict
 
 from .narrow import must_be, present
 from .service_kit import (
@@ -83,6 +83,21 @@ def test_what_comes_back_is_shown_in_short_and_without_words(chats: Conversation
     assert repr(chat) == "<Chat c with m>"
     assert str(chat.user_turn("Nobody logs this.")) == "<Receipt c v2: UserTurnTaken>"
     assert repr(chat.feedback(words="Nor this.")) == "<Receipt c v3: FeedbackGiven>"
+
+
+def test_feedback_may_be_about_an_answer(chats: Conversations) -> None:
+    """An earlier one too. What is no answer is told before the law is asked."""
+    chat = chats.start(model="m", conversation="c")
+    for _ in range(2):
+        done(chat.user_turn("And?"))
+        done(chat.assistant_turn("So."))
+    assert [done(chat.feedback(Rating.UP, turn=turn)).events[0].event.turn for turn in (3, 5)] == [3, 5]
+    assert done(chat.feedback(Rating.UP)).events[0].event.turn is None
+    for turn in (1, 2, 6, 99):
+        with pytest.raises(UnknownTurn, match=f"no answer stands at version {turn} of branch c"):
+            chat.feedback(Rating.UP, turn=turn)
+    with pytest.raises(ValueError, match="turn: an int is needed, not str"):
+        chat.feedback(Rating.UP, turn="3")  # type: ignore[arg-type]
 
 
 def test_a_start_delivered_twice_starts_one_conversation(chats: Conversations) -> None:

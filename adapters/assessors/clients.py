@@ -31,6 +31,18 @@ _ELSEWHERE = {
 """What it is called on platforms: which of its names an account may ask for, only its owner knows."""
 
 
+def default_client() -> anthropic.Anthropic:
+    """Return a client of the API itself, with the key in the environment.
+
+    Raises:
+        LookupError: there is none.
+    """
+    try:
+        return anthropic.Anthropic()
+    except anthropic.AnthropicError:
+        raise LookupError("to ask Claude, set ANTHROPIC_API_KEY") from None
+
+
 def small_model(client: Any) -> str:
     """Return the small model that judges if none is named.
 

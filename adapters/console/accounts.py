@@ -1,4 +1,4 @@
-"""The commands for people and their data: list, export-account, erase-account."""
+"""The commands for people and their data: list, export-account, export-conversation, erase-account."""
 
 import os
 import sys
@@ -113,6 +113,39 @@ def export_account(
                 display.print_json({"file": output, "account": meant})
 
 
+@click.command("export-conversation")
+@click.argument("branch", type=Name(), metavar="BRANCH")
+@store_option
+@click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new FILE, yours alone.")
+@json_option
+def export_conversation(branch: str, url: str, page: bool, output: Path | None, as_json: bool) -> None:
+    """Print everything that a store has of a conversation.
+
+    Words are included, of all its branches. It is JSON, with --json or without, or a page.
+    """
+    from lastresort.adapters.exporters import conversation_json, conversation_page
+    from lastresort.application.accounts import export_one
+
+    from . import display
+
+    if page and as_json and output is None:
+        raise click.UsageError("--page prints HTML, and --json JSON: use one of them, or --output")
+    if output is not None:
+        check_apart(url, "exported", output)
+    with opened(url) as conversations:
+        exported = export_one(conversations, branch)
+        pieces = (conversation_page if page else conversation_json)(exported)
+        if output is None:
+            for piece in pieces:
+                click.echo(piece, nl=False)
+        else:
+            _write(output, pieces)
+            click.echo(f"written in plain, for you alone to read: {output}", err=True)
+            if as_json:
+                display.print_json({"file": output, "conversation": exported.row.conversation})
+
+
 def _write(path: Path, pieces: Iterable[str]) -> None:
     """Write a file that was not there, for its owner alone. What cannot be written whole is taken away."""
     try:
@@ -182,4 +215,4 @@ def erase_account(
     sys.exit(REFUSED if done.refused else 0)
 
 
-COMMANDS = (list_, export_account, erase_account)
+COMMANDS = (list_, export_account, export_conversation, erase_account)

@@ -61,6 +61,7 @@ _BY_OPTION = {
         "chat",
         "erase-account",
         "export-account",
+        "export-conversation",
         "hold",
         "holds",
         "import",

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lastresort.adapters.importers.assess import Assessed
 from lastresort.adapters.importers.chat_import import FileReport
 from lastresort.adapters.importers.chat_writing import Brought
 from lastresort.adapters.upkeep.checks import Check
@@ -263,7 +264,7 @@ def show_imported(out: Console, reports: Iterable[FileReport]) -> None:
     """Print what came in of files, what became of the rest, and why."""
     for report in reports:
         found = report.brought
-        models = ", ".join(f"{model} {number:,}" for model, number in sorted(found.models.items()))
+        models = _by_name(found.models)
         told = {
             "there before": (_counted(found.there, "conversation"), found.there),
             "answers by model": (models, len(found.models)),
@@ -283,5 +284,26 @@ def show_imported(out: Console, reports: Iterable[FileReport]) -> None:
 def _came(found: Brought) -> str:
     turns = f"{_counted(found.user_turns, 'turn')} of users, {_counted(found.answers, 'answer')}"
     labels = f", {_counted(found.labels, 'verdict')} of classifiers" if found.labels else ""
+    labels += f", {_counted(found.ratings, 'rating')} of answers" if found.ratings else ""
     came = f"{_counted(found.conversations, 'new conversation')}: {turns}{labels}"
     return f"{came}, on {_counted(found.branches, 'branch')} beside the first" if found.branches else came
+
+
+def show_assessed(out: Console, name: str, done: Assessed) -> None:
+    """Print what an assessor made of imported chats."""
+    told = {
+        "verdicts": _by_name(done.verdicts),
+        "risks": _by_name(done.risks),
+        "judged before": f"{done.there:,}" if done.there else "",
+        "without an opinion": f"{done.silent:,}" if done.silent else "",
+        "failed": f"{done.failed:,}" if done.failed else "",
+        "words gone": f"{done.gone:,}" if done.gone else "",
+    }
+    judged = (
+        f"{_counted(done.units, 'unit')} judged, in {_counted(done.conversations, 'shadow')}, {done.new:,} of them new"
+    )
+    show_entry(out, Text(name, "cyan"), judged, *(f"{what}: {said}" for what, said in told.items() if said))
+
+
+def _by_name(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()))

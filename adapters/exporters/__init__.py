@@ -1,5 +1,5 @@
 """What a store gives out, in the forms that others read."""
 
-from .account import account_json, account_page
+from .account import account_json, account_page, conversation_json, conversation_page
 
-__all__ = ["account_json", "account_page"]
+__all__ = ["account_json", "account_page", "conversation_json", "conversation_page"]

@@ -12,17 +12,18 @@ from lastresort.application.accounts import ExportedBranch, ExportedConversation
 from .text import json_of, readable_text
 
 FORMAT = {"format": "lastresort-account", "version": 1}
+ONE = {"format": "lastresort-conversation", "version": 1}
 _SPEAKERS = {"UserTurnTaken": "user", "AssistantTurnTaken": "assistant", "FeedbackGiven": "user", "AppealFiled": "user"}
 _HEAD = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Conversations of {account}</title>
+<title>{title}</title>
 <style>
 body {{ font: 1rem/1.5 sans-serif; max-width: 45rem; margin: 2rem auto; padding: 0 1rem }}
 dt {{ color: #555; margin-top: 1rem }} dd {{ margin: 0; white-space: pre-wrap }} .law {{ color: #777 }}
 </style>
-<h1>Conversations of {account}</h1>
+<h1>{title}</h1>
 """
 
 
@@ -32,6 +33,11 @@ def account_json(account: str, exported: Iterable[ExportedConversation]) -> Iter
     for number, one in enumerate(exported):
         yield (",\n" if number else "\n") + json_of(_conversation(one))
     yield "\n]}\n"
+
+
+def conversation_json(exported: ExportedConversation) -> Iterator[str]:
+    """Yield a JSON object: `format`, `version`, `conversation`."""
+    yield json_of(ONE | {"conversation": _conversation(exported)}) + "\n"
 
 
 def _conversation(one: ExportedConversation) -> dict[str, Any]:
@@ -44,17 +50,27 @@ def _branch(branch: ExportedBranch) -> dict[str, Any]:
 
 def account_page(account: str, exported: Iterable[ExportedConversation]) -> Iterator[str]:
     """Yield a page of HTML in pieces. It loads nothing, and what was said in it is text, whatever it looks like."""
-    yield _HEAD.format(account=_escaped(account))
+    yield _HEAD.format(title=_escaped(f"Conversations of {account}"))
     for one in exported:
-        row = one.row
-        yield f"<h2>{_escaped(one.metadata.title or row.conversation)}</h2>\n"
-        tags = f" Tags: {_escaped(', '.join(one.metadata.tags))}." if one.metadata.tags else ""
-        begun = f"with {_escaped(row.model)}, from {_time(row.started)}"
-        yield f"<p>{_escaped(row.conversation)}, {begun}: {row.status}.{tags}</p>\n"
-        for branch in one.branches:
-            if branch.parent is not None:
-                yield f"<h3>A branch, after {branch.forked_at} of {_escaped(branch.parent)}</h3>\n"
-            yield "<dl>\n" + "".join(map(_told, branch.events)) + "</dl>\n"
+        yield from _told_of(one)
+
+
+def conversation_page(exported: ExportedConversation) -> Iterator[str]:
+    """Yield the page of one conversation, as `account_page` does."""
+    yield _HEAD.format(title=_escaped(f"Conversation {exported.row.conversation}"))
+    yield from _told_of(exported)
+
+
+def _told_of(one: ExportedConversation) -> Iterator[str]:
+    row = one.row
+    yield f"<h2>{_escaped(one.metadata.title or row.conversation)}</h2>\n"
+    tags = f" Tags: {_escaped(', '.join(one.metadata.tags))}." if one.metadata.tags else ""
+    begun = f"with {_escaped(row.model)}, from {_time(row.started)}"
+    yield f"<p>{_escaped(row.conversation)}, {begun}: {row.status}.{tags}</p>\n"
+    for branch in one.branches:
+        if branch.parent is not None:
+            yield f"<h3>A branch, after {branch.forked_at} of {_escaped(branch.parent)}</h3>\n"
+        yield "<dl>\n" + "".join(map(_told, branch.events)) + "</dl>\n"
 
 
 def _told(event: ExportedEvent) -> str:

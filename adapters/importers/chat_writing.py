@@ -9,7 +9,7 @@ there already is known; and nobody can tell from the log what a chat or a messag
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import heappop, heappush
@@ -53,6 +53,7 @@ class Brought:
     turns_there: int = 0
     branches: int = 0
     labels: int = 0
+    ratings: int = 0
     changed: int = 0
     after_an_ending: int = 0
     unknown_model: int = 0
@@ -160,7 +161,8 @@ class _Play:
         self._time = writer.time_of(chat.at)
         self._service = writer.service_on(self._store, lambda: self._time)
         self._own: dict[str, list[tuple[int, str]]] = {}  # by branch, its own turns: version and kind
-        self._said: dict[str, RecordedEvent] = {}  # by command, what is recorded
+        self._said: dict[str, RecordedEvent] = {}  # by command, the turns that are recorded
+        self._carried_out = {one.command_id for one in before}
         self._kept = writer._conversations.words(before) if before else {}
         for number, one in enumerate(before):
             seed = Append(tree, f"seed~{number}", f"seed~{number}", one.recorded_at, (NewEvent(*one[1:3], one.event),))
@@ -198,10 +200,20 @@ class _Play:
             self._time = self._writer.time_of(at or None)
             place = self._one(turn, places[turn.parent], brought)
             if place is None:
-                brought.after_an_ending += 1
+                brought.after_an_ending += self._below(number, below)
                 continue
             places[number] = place
+            self._rate(turn, place, brought)
             come(number)
+
+    @staticmethod
+    def _below(number: int, below: Mapping[int | None, Sequence[int]]) -> int:
+        """Return how many turns there are from one on."""
+        left, counted = [number], 0
+        while left:
+            counted += 1
+            left += below.get(left.pop(), ())
+        return counted
 
     def _id(self, turn: Turn, *more: str) -> str:
         return self._writer.command_id(self._key, turn.key, *more)
@@ -281,6 +293,15 @@ class _Play:
         brought.models[model] += 1
         brought.unknown_model += model == UNKNOWN_MODEL
         return self._done(branch, command, words)
+
+    def _rate(self, turn: Turn, place: Place, brought: Brought) -> None:
+        """Record what the user thought of an answer, unless it is there."""
+        for message in turn.said if turn.speaker is Speaker.ASSISTANT else ():
+            id = self._id(turn, "rating", message.id, message.rating or "", message.remark or "")
+            if (message.rating or message.remark) and id not in self._carried_out:
+                rating = ask.GiveFeedback(id=id, by=self._user, rating=message.rating, turn=place.version)
+                self._done(place.branch, rating, whole(message.remark) if message.remark else None)
+                brought.ratings += 1
 
     def _forked(self, turn: Turn, branch: str, taken: tuple[int, str], brought: Brought, words: str | None) -> Place:
         """Open a branch before a turn that is taken; return the place of what is said there, or of its beginning."""

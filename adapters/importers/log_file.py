@@ -6,7 +6,7 @@ The format is fixed, since others read and write it: see docs/reference/formats.
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain, islice
 from pathlib import Path
@@ -37,10 +37,21 @@ def export_line(recorded: RecordedEvent) -> str:
     return canonical(recorded).decode("ascii")
 
 
-def write_file(log: Iterable[RecordedEvent], path: Path) -> int:
+def _lines(log: Iterable[RecordedEvent]) -> Iterator[str]:
+    return map(export_line, log)
+
+
+def write_file(
+    log: Iterable[RecordedEvent], path: Path, lines: Callable[[Iterable[RecordedEvent]], Iterable[str]] = _lines
+) -> int:
     """Export a log to a file, in place of the one that is there, and return how many events are in it.
 
     It is written under another name beside it, and takes its own when it is complete.
+
+    Args:
+        log: the events.
+        path: of the file.
+        lines: makes a line of each event, without its end.
 
     Raises:
         BadInput: it cannot be written. What was there before is there still, and nothing else.
@@ -51,7 +62,7 @@ def write_file(log: Iterable[RecordedEvent], path: Path) -> int:
             raise BadInput(f"{path}: is there, and is not a file")
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
-            events = _written(log, draft)
+            events = _written(lines(log), draft)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
@@ -67,11 +78,11 @@ def _behind_links(path: Path) -> Path:
         raise BadInput(f"{path}: cannot be written: its links form a loop") from None
 
 
-def _written(log: Iterable[RecordedEvent], path: Path) -> int:
+def _written(lines: Iterable[str], path: Path) -> int:
     events = 0
     with open(path, "x", encoding="utf-8", opener=_private) as file:
-        for recorded in log:
-            file.write(f"{export_line(recorded)}\n")
+        for line in lines:
+            file.write(f"{line}\n")
             events += 1
         file.flush()
         os.fsync(file.fileno())

@@ -130,6 +130,7 @@ def _around(state: Conversation) -> list[ask.Command]:
         _command(ask.ChangeModel, OPERATOR, model=MODEL.id),
         _command(ask.Leave, USER),
         _command(ask.GiveFeedback, USER),
+        *([_command(ask.GiveFeedback, USER, turn=state.answered_by)] if state.answered_by else []),
         _command(ask.FileAppeal, USER),
         *(_command(ask.DecideAppeal, OPERATOR, outcome=outcome) for outcome in AppealOutcome),
         *(_command(ask.DecideAppeal, by, outcome="granted") for by in (USER, MODEL)),

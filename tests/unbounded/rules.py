@@ -63,8 +63,10 @@ def ended_is_final(state: State, event: Event) -> Needs:
     return (either(same(state.ended.version, 0), state.fork.is_one),)
 
 
-@rule("refers-to-the-path", "BranchOpened", "BranchedOff", *NAMES_A_TURN)
+@rule("refers-to-the-path", "BranchOpened", "BranchedOff", "FeedbackGiven", *NAMES_A_TURN)
 def refers_to_the_path(state: State, event: Event) -> Needs:
+    if event.kind == "FeedbackGiven":
+        return event.turn <= state.version, no(both(is_there(state.unit), same(event.turn, state.unit.turn)))
     if event.kind == "BranchOpened":
         return (same(event.at, state.version),)
     if event.kind == "BranchedOff":

@@ -247,7 +247,7 @@ class Lexicon:
             policy=self.policy(policy),
             said=self._said_then(state, event),
             actor=self.actors.index(by),
-            turn=seen or answers or turn,
+            turn=seen or answers or turn or 0,  # of feedback that is about no answer it is none
             answer=turn if answers or seen else 0,
             category=-1 if category is None else self.categories.index(category),
             severity=(event.severity or 0) if verdict else 0,

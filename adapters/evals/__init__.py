@@ -1,0 +1,10 @@
+"""The log as an eval log of Inspect, which `inspect view` and its scanners read. It needs the extra `inspect`."""
+
+from lastresort.adapters import missing
+
+try:
+    from .inspect_log import write_eval_log
+except ModuleNotFoundError as error:
+    missing(error, __name__, "inspect")
+
+__all__ = ["write_eval_log"]
