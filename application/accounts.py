@@ -364,7 +364,8 @@ def export_one(conversations: "Conversations", branch: str) -> ExportedConversat
     started = utc(branches[0].events[0].at)
     row = ConversationRow(
         root, tree[root].account, branches[0].events[0].event["arm"], tree[root].model,
-        "ended" if ended == len(tree) else "active", len(tree), ended, started, conversations.service.reading.last_turn(root, tree) or started,
+        "ended" if ended == len(tree) else "active", len(tree), ended, started,
+        conversations.service.reading.last_turn(root, tree) or started,
     )  # fmt: skip
     return ExportedConversation(row, branches, conversations.service.annotator.metadata(root))
 
