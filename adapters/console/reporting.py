@@ -3,6 +3,7 @@
 They look at a log, and write nothing but the files that they are given.
 """
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lastresort.projections.reports.report import GroupReport, LogReport, Spread
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_WELFARE = "Write the welfare report: rates per 10,000 conversations, and what each does not show. Markdown, or .json."
 _SERVICE = "What your terms say, in TOML: clauses, redress, territorial_scope."
 _TEXTS = "A folder with the texts of further languages, LANG.toml, or of other words."
 
@@ -54,6 +56,7 @@ _TEXTS = "A folder with the texts of further languages, LANG.toml, or of other w
     help="How many of the branches behind each number, and how many endings, are named at most.",
 )
 @click.option("--html", "html_file", type=_FILE, metavar="OUT", help="Write it as a page, which opens offline.")
+@click.option("--welfare", "welfare_file", type=_FILE, metavar="OUT", help=_WELFARE)
 @click.option("--csv", "csv_file", type=_FILE, metavar="OUT", help="Write every number to a file, a line each.")
 @json_option
 def report(
@@ -66,6 +69,7 @@ def report(
     smallest: int,
     branches: int,
     html_file: Path | None,
+    welfare_file: Path | None,
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -82,7 +86,7 @@ def report(
     from . import display
 
     source = source_of(first, url, file)
-    written = [one for one in (html_file, csv_file) if one is not None]
+    written = [one for one in (html_file, welfare_file, csv_file) if one is not None]
     if not isinstance(source, Path):
         check_apart(source, "reported on", *written)
     as_page = _page_maker() if html_file is not None else None
@@ -99,12 +103,23 @@ def report(
             raise BadInput(f"--{error}") from None
     if html_file is not None and as_page is not None:
         write_whole(html_file, as_page(found))
+    if welfare_file is not None:
+        write_whole(welfare_file, _welfare(welfare_file, found))
     if csv_file is not None:
         write_whole(csv_file, as_csv(found))
     if as_json:
         display.print_json(found.model_dump(mode="json"))
     else:
         _show(display.console(), found)
+
+
+def _welfare(out: Path, found: "LogReport") -> str:
+    """Return the welfare report for a file: JSON if its name ends so, or else Markdown."""
+    from lastresort.adapters.exporters.welfare import welfare_data, welfare_text
+
+    if out.suffix == ".json":
+        return f"{json.dumps(welfare_data(found), indent=2)}\n"
+    return welfare_text(found)
 
 
 def _page_maker() -> "Callable[[LogReport], str]":
