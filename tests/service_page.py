@@ -42,6 +42,7 @@ have begun. It is never a `refusal`: clients ask another model then.
 * A first message never matches an earlier one by its words. Edited without the header `lastresort-conversation`, it
   begins a new conversation, and an open hold stays with the old one.
 * Text beside the results of tools goes to the model, and is no turn of its own on the record.
+* `count_tokens` counts what the client shows, with our tools, and nothing that stands in the log in its place.
 * Limits, audits that were asked for, answers to rejoin and first turns that are sent again are of one process.
 * Batches, realtime and voice are under no law.
 * Whoever has the master key and the store, or a key with `words`, reads words. The service takes the application's

@@ -9,6 +9,7 @@ import anthropic
 import httpx2
 import pytest
 
+from lastresort.adapters.gateway.upstream import Upstream
 from lastresort.adapters.loopback import (
     Answer,
     Request,
@@ -118,8 +119,6 @@ def test_item_2_what_is_not_tracked_goes_upstream_byte_for_byte() -> None:
     seen: list[bytes] = []
     with service(lambda request: "Gladly.") as one:
         raw = b'{ "messages":[{"content":"Hi","role":"user"}] , "max_tokens":9,"model":"claude-opus-4-8" }'
-        from lastresort.adapters.gateway.upstream import Upstream
-
         ask = Upstream.ask
 
         def spying(self: Upstream, method: str, path: str, headers: Any, body: bytes | None) -> Any:
@@ -349,3 +348,20 @@ def test_native_and_gateway_are_one_conversation() -> None:
         talk.messages = []
         talk.say("Hello.", **{"lastresort-conversation": mine})
         assert talk.branches[-1] == mine
+
+
+def test_what_is_asked_of_a_beta_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+    ask = Upstream.ask
+
+    def spying(self: Upstream, method: str, path: str, headers: Any, body: bytes | None) -> Any:
+        paths.append(path)
+        assert "anthropic-beta" in dict(headers)
+        return ask(self, method, path, headers, body)
+
+    monkeypatch.setattr(Upstream, "ask", spying)
+    with service(lambda request: "Gladly.") as one:
+        body = {"model": MODEL, "max_tokens": 9, "messages": [user("Hi.")]}
+        headers = {"x-api-key": "sk", "anthropic-version": "2023-06-01", "anthropic-beta": "files-api-2025-04-14"}
+        assert httpx2.post(f"{one.url}/v1/messages?beta=true", json=body, headers=headers).status_code == 200
+    assert paths == ["/v1/messages?beta=true"]

@@ -89,7 +89,7 @@ class Gateway:
             await self.pass_through(scope, visitor, raw, receive, out)
             return
         session: Session = await self.in_thread(open_session, visitor, asked, self._recent)
-        driver = Driver(self, session, self._sent_on(scope, visitor), out)
+        driver = Driver(self, session, _path(scope), self._sent_on(scope, visitor), out)
         await _while_there(receive, driver.run)
 
     async def _count(self, scope: Scope, visitor: Visitor, raw: bytes, receive: Receive, out: "_Out") -> None:
@@ -104,8 +104,7 @@ class Gateway:
 
     async def pass_through(self, scope: Scope, visitor: Visitor, raw: bytes, receive: Receive, out: "_Out") -> None:
         """Pass a request on as it came, and its answer back as it comes."""
-        query = scope.get("query_string", b"").decode("latin-1")
-        path = scope["path"] + (f"?{query}" if query else "")
+        path = _path(scope)
         headers = passed_on(scope["headers"], visitor.credentials, plain=False)
 
         async def run() -> None:
@@ -116,6 +115,11 @@ class Gateway:
                 await out.end()
 
         await _while_there(receive, run)
+
+
+def _path(scope: Scope) -> str:
+    query = scope.get("query_string", b"").decode("latin-1")
+    return str(scope["path"]) + (f"?{query}" if query else "")
 
 
 def _named(answer: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:

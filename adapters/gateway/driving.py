@@ -55,8 +55,9 @@ class Behind(Protocol):
 class Driver:
     """Drives one turn."""
 
-    def __init__(self, behind: Behind, session: Session, headers: list[tuple[str, str]], out: Out) -> None:
-        self._behind, self._session, self._headers, self._out = behind, session, headers, out
+    def __init__(self, behind: Behind, session: Session, path: str, headers: list[tuple[str, str]], out: Out) -> None:
+        self._behind, self._session, self._out = behind, session, out
+        self._path, self._headers = path, headers
         self._streams = session.asked.streams
         self._stream, self._whole = Stream(), Whole()
         self._back: list[tuple[bytes, bytes]] = []
@@ -74,7 +75,7 @@ class Driver:
                 elif isinstance(step, Consult):
                     answer = await self._consult(step)
                 else:
-                    await self._behind.in_thread(step.until)
+                    await asyncio.to_thread(step.until)  # not among the threads that who is waited for needs
                     answer = None
                 step = await self._advance(answer)
             await self._answered(step)
@@ -114,7 +115,7 @@ class Driver:
 
     async def _ask(self, request: dict[str, Any]) -> Message:
         body = wire.as_json(request)
-        async with self._behind.upstream.ask("POST", "/v1/messages", self._headers, body) as answer:
+        async with self._behind.upstream.ask("POST", self._path, self._headers, body) as answer:
             self._back = passed_back(answer.headers.items(), whole=False)
             if answer.status != 200:
                 raise Refusal(answer.status, self._back, await answer.read())
