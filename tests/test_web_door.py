@@ -18,6 +18,7 @@ from lastresort.adapters.web.app import deeper_than
 from lastresort.adapters.web.config import ConfigError, load, parse
 
 from .gateway_kit import Talk
+from .stores import ROOT
 from .web_kit import Service, service, started
 
 CANARY = "canary-7f3a"
@@ -205,3 +206,10 @@ def test_the_command_says_what_is_wrong_with_a_configuration(tmp_path: Path) -> 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "allowed: host, port" in done.stderr
+
+
+def test_the_configuration_in_the_docs_is_one() -> None:
+    page = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
+    config = parse(page.partition("```toml\n")[2].partition("```")[0])
+    assert config.server.hosts == ("chats.example",)
+    assert set(config.tenants) == {"acme"}
