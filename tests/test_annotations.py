@@ -348,6 +348,23 @@ def test_nobody_is_forgotten_when_the_log_was_not_kept_still(
     assert chats.erase_account(account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True).forgotten
 
 
+def test_nobody_is_forgotten_where_the_log_cannot_be_kept_still(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else holds its lock for as long as a call may take: it is said, and nothing was taken."""
+    chats.start(model=MODEL.id, person=MAIL, conversation="c")
+    account = chats.pseudonym(MAIL)
+
+    def locked() -> Any:
+        raise StoreError("locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chats.store, "still", locked)
+        with pytest.raises(StoreError, match="locked"):
+            chats.erase_account(account, by=WHO, cause=ErasureCause.USER_REQUEST, forget=True)
+    assert chats.person_of(account) == MAIL
+
+
 def test_somebody_who_came_back_is_not_forgotten_with_the_pseudonym_that_they_had(chats: Conversations) -> None:
     annotator = chats.service.annotator
     former, kept = chats.pseudonym(MAIL), present(chats.service.ports.annotations)
