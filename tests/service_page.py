@@ -41,8 +41,8 @@ have begun. It is never a `refusal`: clients ask another model then.
   rests on it.
 * A first message never matches an earlier one by its words. Edited without the header `lastresort-conversation`, it
   begins a new conversation, and an open hold stays with the old one.
-* Whoever calls the gateway with a key that is bound to no account may name any conversation of the tenant by its id. Ids
-  cannot be guessed; where callers do not trust each other, bind each key to an account.
+* Whoever calls the gateway with a key that is bound to no account may name any conversation of the tenant by its id.
+  Ids cannot be guessed; where callers do not trust each other, bind each key to an account.
 * Text beside the results of tools goes to the model, and is no turn of its own on the record.
 * `count_tokens` counts what the client shows, with our tools, and nothing that stands in the log in its place.
 * Limits, audits that were asked for, answers to rejoin and first turns that are sent again are of one process.
