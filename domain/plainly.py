@@ -48,11 +48,10 @@ else:
 class MadeByHand(ModelMetaclass):
     """Has a class that people call say plainly what is wrong. What is read, from a log say, is not made this way."""
 
-    if not TYPE_CHECKING:  # pragma: no branch
-
-        def __call__(cls, *args: Any, **fields: Any) -> Any:
-            try:
-                return super().__call__(*args, **fields)
-            except ValidationError as error:
-                wrong = f"{cls.__name__}: {plainly(error, cls.model_fields)}"
-            raise ValueError(wrong)
+    def __call__(cls, *args: Any, **fields: Any) -> Any:
+        try:
+            return super().__call__(*args, **fields)
+        except ValidationError as error:
+            model: Any = cls  # a model, which a metaclass does not know
+            wrong = f"{cls.__name__}: {plainly(error, model.model_fields)}"
+        raise ValueError(wrong)
