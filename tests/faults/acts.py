@@ -3,7 +3,7 @@
 An act is JSON: it is said before it is carried out, so that a caller who was not answered can send it again.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from random import Random
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from lastresort import (
     Chat,
     Conversations,
     Ground,
+    HoldReason,
     RecordedEvent,
     Refused,
     Risk,
@@ -22,27 +23,47 @@ from lastresort import (
 )
 from lastresort.application.outcomes import Contention, Receipt
 from lastresort.application.ports import Place
-from lastresort.domain.events import BranchOpened, ContentErased, content_of
+from lastresort.domain.events import BranchOpened, ContentErased, ConversationEnded, content_of
 from lastresort.projections import audit
 
 MODEL = "claude-opus-4-1"
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="operator")
+HARM = "abuse"
+_REDIRECTIONS = 3  # as many as the usual policy asks for
+_PURSUED = 0.65
+"""How often an act is the one that brings its branch nearer to an ending. By chance alone none ever comes so far."""
+
 _WEIGHTS = {
     "user_turn": 6,
     "assistant_turn": 6,
     "judge": 4,
     "leave": 1,
     "feedback": 1,
-    "raise_risk": 0.5,
-    "clear_risk": 0.5,
+    "raise_risk": 1,
+    "clear_risk": 1,
     "edit": 1,
     "retry": 0.5,
-    "request_end": 0.5,
+    "request_end": 1,
     "confirm_end": 0.5,
     "end": 0.5,
-    "erase": 1,
-    "start": 1,
+    "hold": 0.5,
+    "release_hold": 0.5,
+    "erase": 4,
+    "start": 0.2,
 }
+LEAST = {
+    "redirect": 0.02,
+    "warn": 0.005,
+    "end last_resort": 0.001,
+    "request_end": 0.005,
+    "end user_request": 0.002,
+    "raise_risk": 0.003,
+    "hold": 0.003,
+    "erase": 0.005,
+}
+"""What share of all that is committed each has at least: a test of faults says nothing of what is not drawn."""
+ENOUGH = 1_000
+"""Acts that were committed, to speak of shares."""
 
 MASTER_KEY = b"no secret: for these tests only."
 
@@ -70,25 +91,84 @@ class Answer(NamedTuple):
     what: str
     events: list[list[Any]]  # branch, version, kind
     words: dict[str, str]  # by digest
+    name: str = ""  # of the act; of an ending with its ground
+
+
+def committed(told: Iterable[Answer]) -> int:
+    """Return how much was acknowledged: what was committed, and no refusal and no error."""
+    return sum(one.what == "committed" for one in told)
+
+
+def shares(drawn: "Counter[str]") -> str:
+    """Say what was committed, the most frequent first; see that there is enough of each, where it was much."""
+    whole = drawn.total()
+    missing = [name for name, least in LEAST.items() if drawn[name] < least * whole]
+    said = ", ".join(f"{name} {number / whole:.1%}" for name, number in drawn.most_common())
+    assert whole < ENOUGH or not missing, f"too few: {', '.join(missing)}; of {whole} acts that were committed: {said}"
+    return f"of {whole} acts: {said}"
+
+
+def open_branches(told: Iterable[Answer], most: int) -> list[str]:
+    """Return the latest branches that were begun and have not ended, so far as callers were told."""
+    events = [event for one in told if one.what == "committed" for event in one.events]
+    ended = {branch for branch, _, kind in events if kind == ConversationEnded.kind}
+    return [branch for branch in dict.fromkeys(branch for branch, _, _ in events) if branch not in ended][-most:]
 
 
 def draw(random: Random, state: Any, branch: str, command_id: str) -> Act:
     """Draw an act for a branch in `state`. Many are lawful, some are refused."""
-    name = random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    pursued = random.random() < _PURSUED
+    name = _next(random, state) if pursued else random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
     arguments: dict[str, Any] = {}
     if name in ("user_turn", "assistant_turn", "feedback", "edit"):
         arguments["words"] = f"words of {command_id}" + " and more" * random.choice([0, 1, 10, 200])
     if name in ("edit", "retry", "erase"):
         arguments["turn"] = random.randint(2, max(2, state.version))
+    if name == "edit":
+        arguments["child"] = f"opened-by-{command_id}"
     if name == "judge":
-        arguments |= {"verdict": "productive", "risk": random.choice(["none", "none", "none", "imminent"])}
+        risk = random.choice(["none", "none", "none", "imminent"]) if not pursued else "none"
+        arguments |= {"verdict": "harmful" if pursued else "productive", "risk": risk}
     if name == "clear_risk":
         arguments["risk"] = next((risk.risk for risk in state.risks), "no-risk")
+    if name == "hold":
+        arguments["hold"] = f"case-{command_id}"
+    if name == "release_hold":
+        arguments["hold"] = next((hold.hold for hold in state.holds), "no-case")
     if name == "end":
-        arguments["ground"] = "user_request"
+        arguments["ground"] = "last_resort" if pursued and state.wishes.confirmed is None else "user_request"
     if name == "start":
         arguments["conversation"] = f"started-by-{command_id}"
     return Act(command_id, branch, name, arguments)
+
+
+def _next(random: Random, state: Any) -> str:
+    """Return the act that brings a branch nearer to its ending: on request, if the user asked, or as last resort."""
+    unit, wishes = state.unit, state.wishes
+    if state.ended:
+        return random.choice(["start", "edit", "edit", "feedback"])
+    if state.risks:
+        return "clear_risk"
+    if state.holds and random.random() < 0.3:
+        return "release_hold"
+    if unit is None:
+        return "user_turn"
+    if not unit.safe_by:
+        return "judge"
+    if wishes.confirmed is not None:
+        return "end"
+    if wishes.to_confirm is not None:
+        return "confirm_end"
+    if not state.answered:
+        warned = None if wishes.requested is not None else state.warning(HARM)
+        if warned is None or warned.tested_by is None:
+            return "assistant_turn"
+        return "declare_hope_exhausted" if wishes.hope is None else "end"
+    if wishes.requested is not None or unit.warnings or state.warning(HARM):
+        return "user_turn"
+    if state.now.attempted >= _REDIRECTIONS:
+        return "warn"
+    return "redirect" if unit.redirection is None else "user_turn"
 
 
 def carry_out(chats: Conversations, act: Act) -> Answer:
@@ -103,10 +183,11 @@ def carry_out(chats: Conversations, act: Act) -> Answer:
         events = list(outcome.events)
     else:
         return Answer(act.id, "refused" if isinstance(outcome, Refused) else "ended", [], {})
+    name = f"end {act.arguments['ground']}" if act.name == "end" else act.name
     words = {
         digest: act.arguments["words"] for e in events if "words" in act.arguments and (digest := content_of(e.event))
     }
-    return Answer(act.id, "committed", [[e.branch, e.version, e.kind] for e in events], words)
+    return Answer(act.id, "committed", [[e.branch, e.version, e.kind] for e in events], words, name)
 
 
 def _asked(chats: Conversations, act: Act) -> object:
@@ -115,11 +196,17 @@ def _asked(chats: Conversations, act: Act) -> object:
         return chats.start(model=MODEL, command_id=act.id, **arguments)
     chat = chats.chat(act.branch)
     if act.name == "judge":
-        return chat.judge(Verdict(arguments["verdict"]), risk=Risk(arguments["risk"]), command_id=act.id)
+        harm: dict[str, Any] = {"category": HARM, "severity": 3} if arguments["verdict"] == "harmful" else {}
+        return chat.judge(Verdict(arguments["verdict"]), risk=Risk(arguments["risk"]), command_id=act.id, **harm)
+    if act.name == "warn":
+        return chat.warn(HARM, command_id=act.id)
     if act.name == "end":
-        return chat.end(Ground(arguments["ground"]), command_id=act.id)
-    if act.name == "clear_risk":
-        return chat.clear_risk(arguments["risk"], by=OPERATOR, command_id=act.id)
+        ground = Ground(arguments["ground"])
+        return chat.end(ground, category=HARM if ground is Ground.LAST_RESORT else None, command_id=act.id)
+    if act.name in ("clear_risk", "release_hold"):
+        return getattr(chat, act.name)(*arguments.values(), by=OPERATOR, command_id=act.id)
+    if act.name == "hold":
+        return chat.hold(arguments["hold"], reason=HoldReason.OTHER, by=OPERATOR, command_id=act.id)
     return getattr(chat, act.name)(command_id=act.id, **arguments)
 
 

@@ -14,7 +14,7 @@ import pytest
 from lastresort import Chat, Conversations, StoreError
 from lastresort.application.outcomes import Receipt
 
-from .acts import check, check_log, open_at
+from .acts import MODEL, Answer, check, check_log, committed, open_at, open_branches
 from .servers import FAULTS, Line, Server
 from .sizes import size
 from .victims import Writer
@@ -35,10 +35,12 @@ def test_a_server_that_is_killed_under_load(zygote: Zygote, server: Server, url:
     """And started again: what was acknowledged is there, and the same writers go on."""
     random = Random(1)
     cycles = size(2, 200)
-    told, acknowledged, errors = [], 0, 0
+    told: list[Answer] = []
+    acknowledged = errors = 0
     for cycle in range(cycles):
+        branches = [*BRANCHES, *open_branches(told, len(BRANCHES))][-len(BRANCHES) :]
         writers = [
-            Writer(zygote.spawn(write, url, random.getrandbits(32), BRANCHES, f"{cycle}-{number}"), random)
+            Writer(zygote.spawn(write, url, random.getrandbits(32), branches, f"{cycle}-{number}"), random)
             for number in range(2)
         ]
         let_write(writers, random.randrange(2, 30))
@@ -49,7 +51,7 @@ def test_a_server_that_is_killed_under_load(zygote: Zygote, server: Server, url:
             writer.kill()
         told += [one for writer in writers for one in writer.told]
         check(url, told, [act for writer in writers for act in writer.unanswered])
-        acknowledged += sum(len(writer.told) for writer in writers)
+        acknowledged += committed([one for writer in writers for one in writer.told])
         errors += sum(writer.errors for writer in writers)
         if cycle % 20 == 19:
             print(f"{cycle + 1} of {cycles} kills of the server, {acknowledged} acknowledged", flush=True)
@@ -62,7 +64,7 @@ def new_database(server: Server) -> str:
     url = server.create_database()
     chats = open_at(url)
     for branch in BRANCHES:
-        chats.start(model="m", conversation=branch)
+        chats.start(model=MODEL, conversation=branch)
     chats.close()
     return url
 

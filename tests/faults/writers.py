@@ -18,17 +18,18 @@ from lastresort.adapters.databases.settings import LEVELS
 from lastresort.application.ports import Place
 
 from ..service_kit import done
-from .acts import OPERATOR, Act, carry_out, draw, open_at
+from .acts import OPERATOR, Act, Answer, carry_out, draw, open_at, open_branches
 from .vfs import Traced, trace_os
 from .zygote import Link
 
 BRANCHES = ["one", "two", "three"]
+SNAPSHOT_EVERY = 5  # versions: the fewest at which a snapshot is not of every act, so that faults meet many of them
 
 
 def write(link: Link, url: str, seed: int, branches: list[str], name: str) -> None:
     """Write for ever: say each act before it is carried out, and what came of it after."""
     random = Random(seed)
-    chats = open_at(url)
+    chats = open_at(url, snapshot_every=SNAPSHOT_EVERY)
     for number in count(1):
         try:
             branch = random.choice(branches)
@@ -51,7 +52,7 @@ def write_traced(link: Link, url: str, trace: str, seed: int, level: str, thread
     trace_os(note, Path(trace).parent)
     LEVELS["OFF"] = 0  # which the store knows no setting for: it is good for nothing but this
     for life in ("first", "second"):
-        chats = open_at(f"{url}?synchronous={level}")
+        chats = open_at(f"{url}?synchronous={level}", snapshot_every=SNAPSHOT_EVERY)
         for branch in BRANCHES:
             act = Act(f"start-{branch}", branch, "start", {"conversation": branch})
             note("told", carry_out(chats, act))  # in the second life it is known
@@ -68,11 +69,13 @@ def write_traced(link: Link, url: str, trace: str, seed: int, level: str, thread
 
 
 def _act(chats: Conversations, random: Random, name: str, acts: int, note: Callable[..., None]) -> None:
+    answers: list[Answer] = []
     for number in range(acts):
-        branch = random.choice(BRANCHES)
+        branch = random.choice([*BRANCHES, *open_branches(answers, len(BRANCHES))][-len(BRANCHES) :])
         act = draw(random, chats.state(branch), branch, f"{name}-{number}")
         told = carry_out(chats, act)
         note("told", told)
+        answers.append(told)
         if told.words:
             places = [Place(branch, version) for branch, version, _ in told.events]
             note("sealed", list(chats.store.contents(places).values()))
