@@ -18,19 +18,44 @@ import re
 import resource
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
 
 import hypothesis
 import pytest
 
-TESTS = ("test_policy", "test_state*", "test_rules*", "test_decider", "test_models", "test_two_editions")
-TESTED_AS = {"rules_of_conversations": "rules", "episode": "state"}
+_OF_TURNS = ("test_guard", "test_claude*", "test_screen", "test_transcript_acts", "test_turn_text")
+_OF_STORES = (
+    "test_store", "test_store_refusals", "test_store_traps", "test_stored_rows", "test_groups", "test_barrier",
+    "test_listing", "test_import_log", "test_snapshots", "test_kit_stores", "test_service_once", "test_format",
+)  # fmt: skip
+TESTS = {
+    "domain": ("test_policy", "test_state*", "test_rules*", "test_decider", "test_models", "test_two_editions"),
+    "application": (
+        "test_service*", "test_hot", "test_delivery", "test_plain_turns", "test_holds", "test_legal_holds",
+        "test_snapshots", "test_annotations", "test_erasure*",
+    ),
+    "projections": (
+        "test_audit*", "test_views", "test_transcript*", "test_second_reading*", "test_both_readings",
+        "test_hindsight", "test_golden",
+    ),
+    "adapters.turns": _OF_TURNS,
+    "adapters.claude": _OF_TURNS,
+    "adapters.assessors": _OF_TURNS,
+    "adapters.stores": _OF_STORES,
+    "adapters.vault": ("test_vault*", "test_snapshots", "test_rotation", "test_service_erasure"),
+}  # fmt: skip
+"""The tests that are run on a mutant, by the room that its module is in."""
+
+TESTED_AS = {"rules_of_conversations": "rules", "episode": "state", "hot_states": "hot", "redelivery": "delivery"}
 """Whose tests are run first for a module that has none of its own name."""
 
-CPU_SECONDS = 30
+CPU_SECONDS = {"domain": 30}
 """What a mutant may take before it counts as one that never ends: many times what all the tests take."""
+
+_CPU_SECONDS = 240  # elsewhere
+_SECONDS = 60  # of one test: a mutant may also wait for ever, without any work
 
 STATUS = ("survived", "killed", "crashed")
 """What the tests may say of a mutant, by the exit status of the process that ran them."""
@@ -45,7 +70,7 @@ UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "event
 PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 OPTIONS = [
     "-xq", "--tb=no", "--assert=plain", "--disable-plugin-autoload", "-ppytest_timeout", "-pno:cacheprovider",
-    "-pno:unraisableexception", "-pno:threadexception", "-omarkers=xdist_group",
+    "-pno:unraisableexception", "-pno:threadexception", "-omarkers=xdist_group", f"-otimeout={_SECONDS}",
 ]  # fmt: skip
 
 
@@ -53,15 +78,34 @@ def source_of(module: str) -> str:
     return file_of(module).read_text(encoding="utf-8")
 
 
+def full_name(module: str) -> str:
+    """The name of a module within the package: one without a room is of the domain."""
+    return module if "." in module else f"domain.{module}"
+
+
+def room_of(module: str) -> str:
+    return full_name(module).rpartition(".")[0]
+
+
 def file_of(module: str) -> Path:
-    return Path("domain", f"{module}.py").resolve()
+    return Path(*full_name(module).split(".")).with_suffix(".py").resolve()
 
 
 def files_of_tests(module: str) -> tuple[list[str], list[str]]:
-    """The files with the tests of the core: those of the module, and the others."""
-    files = sorted({str(path) for name in TESTS for path in Path("tests").glob(f"{name}.py")})
-    own = [file for file in files if file.startswith(f"tests/test_{TESTED_AS.get(module, module)}")]
+    """The files with the tests of the module's room: those of the module, and the others."""
+    files = files_of_rooms([room_of(module)])
+    name = module.rpartition(".")[2]
+    own = [file for file in files if file.startswith(f"tests/test_{TESTED_AS.get(name, name)}")]
     return own, [file for file in files if file not in own]
+
+
+def files_of_rooms(rooms: Iterable[str]) -> list[str]:
+    return sorted({str(path) for room in rooms for name in TESTS[room] for path in Path("tests").glob(f"{name}.py")})
+
+
+def needs_a_server(item: pytest.Item) -> bool:
+    """Whether a test needs PostgreSQL: it would be started once for each mutant."""
+    return "postgres" in item.nodeid or "_server" in getattr(item, "fixturenames", ())
 
 
 def is_property(item: pytest.Item) -> bool:
@@ -93,7 +137,7 @@ class Mutated(importlib.abc.SourceLoader):
         self.module, self.code = module, code
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
-        if fullname != f"lastresort.domain.{self.module}":
+        if fullname != f"lastresort.{full_name(self.module)}":
             return None
         return importlib.util.spec_from_loader(fullname, self)
 
@@ -119,7 +163,7 @@ class Only:
         hypothesis.settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if is_property(item) is self.properties]
+        items[:] = [item for item in items if is_property(item) is self.properties and not needs_a_server(item)]
 
 
 def run_tests(module: str, code: str, properties: bool) -> str:
@@ -133,7 +177,7 @@ def run_tests(module: str, code: str, properties: bool) -> str:
         sys.meta_path.insert(0, Mutated(module, code))
         crashes, (own, others) = Crashes(module), files_of_tests(module)
         try:
-            importlib.import_module(f"lastresort.domain.{module}")
+            importlib.import_module(f"lastresort.{full_name(module)}")
         except Exception as error:
             return "crashed" if crashes.is_one(error) else "killed"
         for files, of_these in ((own, False), (others, False), (own + others if properties else [], True)):
@@ -141,10 +185,10 @@ def run_tests(module: str, code: str, properties: bool) -> str:
                 return "crashed" if crashes.seen else "killed"
         return "survived"
 
-    return in_a_process(say, silent=code != source_of(module))
+    return in_a_process(say, room_of(module), silent=code != source_of(module))
 
 
-def in_a_process(say: Callable[[], str], silent: bool = True) -> str:
+def in_a_process(say: Callable[[], str], room: str, silent: bool = True) -> str:
     """Return what the tests say in a process of their own."""
     pid = os.fork()
     if pid:
@@ -152,7 +196,8 @@ def in_a_process(say: Callable[[], str], silent: bool = True) -> str:
         return "timeout" if status < 0 else STATUS[status]
     said = "killed"
     try:
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        most = CPU_SECONDS.get(room, _CPU_SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most))
         if silent:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
@@ -176,7 +221,9 @@ class Collected:
         self.noticing: list[int] = []  # the tests that noticed mutants of late, the latest first
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self.session, self.items = session, [item for item in session.items if not is_property(item)]
+        self.session = session
+        self.items = [item for item in session.items if not (is_property(item) or needs_a_server(item))]
+        gc.unfreeze()  # the collector does not tell of what is frozen, as all is that was imported ahead
         for function in (one for one in gc.get_objects() if isinstance(one, FunctionType)):
             self.functions.setdefault(function.__code__.co_filename, []).append(function)
         gc.freeze()
@@ -188,22 +235,25 @@ class Collected:
         changed = None if module in IMPORTED_FIRST else self.changes(module, code)
         if not changed:
             return None
-        own, _ = files_of_tests(module)
-        ours = [at for at, item in enumerate(self.items) if str(item.path.relative_to(Path.cwd())) in own]
+        own, others = files_of_tests(module)
+        files = [str(item.path.relative_to(Path.cwd())) for item in self.items]
+        ours = [at for at, file in enumerate(files) if file in own]
+        theirs = [at for at, file in enumerate(files) if file in others]
+        lately = [at for at in self.noticing if files[at] in own or files[at] in others]
         crashes, (told, tell) = Crashes(module), os.pipe()
 
         def say() -> str:
             for function, now in changed:
                 function.__code__ = now
             self.session.config.pluginmanager.register(crashes)
-            for at in dict.fromkeys((*self.noticing, *ours, *range(len(self.items)))):
+            for at in dict.fromkeys((*lately, *ours, *theirs)):
                 self.items[at].ihook.pytest_runtest_protocol(item=self.items[at], nextitem=None)
                 if self.session.testsfailed:
                     os.write(tell, str(at).encode())
                     return "crashed" if crashes.seen else "killed"
             return "survived"
 
-        said = in_a_process(say)
+        said = in_a_process(say, room_of(module))
         os.close(tell)
         if test := os.read(told, 9):
             self.noticing = [int(test), *(at for at in self.noticing[:LATELY] if at != int(test))]
