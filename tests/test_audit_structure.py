@@ -19,7 +19,7 @@ from lastresort.domain.values import OpenRisk
 from lastresort.projections import audit
 
 from .narrow import must_be
-from .stores import LEFT, OPERATOR, USER, chats, log_of, numbered, started
+from .stores import LEFT, OPERATOR, USER, chats, ended, log_of, numbered, started
 from .tampered import Log, ending, event_at, forked, found, instead, then
 
 __all__ = ["chats", "ending", "forked"]
@@ -227,6 +227,19 @@ def test_a_risk_that_is_not_everywhere_is_found(forked: Log) -> None:
     for on_c, findings in ((raised, []), (other, [6, 7]), (LEFT, [6]), (cleared, [6, 7])):
         both = [*log, RecordedEvent(10, "c", 7, on_c.kind, "t", log[-1].command_id, on_c, "t")]
         assert [version for _, version, rules in found(both) if rules == {"structure-risk"}] == findings
+
+
+def test_a_risk_that_is_not_on_a_branch_that_ended_is_found(chats: Conversations) -> None:
+    """It has ended, and may be branched from all the same: what opens there is to carry the risk."""
+    chat = ended(started(chats))
+    must_be(Chat, chat.edit(18, "Something else.", child="d")).raise_risk(risk="r")
+    log = log_of(chats)
+    raised = [entry.branch for entry in log if isinstance(entry.event, RiskRaised)]
+    assert sorted(raised) == ["c", "d"]
+    assert found(log) == []
+    without = numbered(e for e in log if not (e.branch == "c" and isinstance(e.event, RiskRaised)))
+    assert found(without) == [("d", without[-1].version, {"structure-risk"})]
+    assert audit(without).findings[0].detail == "RiskRaised r is not on: c"
 
 
 def test_a_risk_that_is_cleared_on_one_branch_only_is_found(chats: Conversations) -> None:

@@ -11,6 +11,7 @@ from lastresort import Chat, Policy, Refused, open_conversations
 from lastresort.adapters.claude import Claude, SetupChanged
 from lastresort.adapters.claude.words import kept_user, plain
 from lastresort.adapters.loopback import Answer, Scripted, redacted_thinking, text, thinking, tool_use
+from lastresort.adapters.turns import notes
 from lastresort.adapters.turns import tools as ours
 from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.turn_text import readable
@@ -95,6 +96,39 @@ def test_reading_it_again_or_keeping_it_in_memory_is_the_same() -> None:
                     claude.send(chat, "Again.")
             requests.append(json.dumps(b.api.requests))
     assert requests[0] == requests[1]
+
+
+def test_notes_are_sent_again_the_same_from_memory_as_from_the_log() -> None:
+    """Two conversations in turn: with room for one, each is read again; with room for two, neither is."""
+    requests = []
+    for remembered in (0, 1, 2, 256):
+        with bench(["A.", "B.", "C.", "D.", "E.", "F."], remembered=remembered) as b, opened("memory:") as chats:
+            at_risk, asks = (chats.start(model=MODEL, conversation=name) for name in ("at-risk", "asks"))
+            with anthropic.Anthropic(**b.connection) as client:
+                claude = Claude(client, **b.params)
+                claude.send(at_risk, "Hello.")
+                claude.send(asks, "Hello.")
+                at_risk.raise_risk(risk="r")
+                claude.send(at_risk, "I cannot go on.")  # is answered after a note
+                claude.request_end(asks)  # and so is this
+                claude.send(at_risk, "Are you there?")
+                claude.send(asks, "Or rather not.")
+            requests.append(json.dumps(b.api.requests))
+    assert notes.HOLD in json.loads(requests[0])[-2]["messages"][2]["content"][1]["text"]
+    assert notes.ASKED in json.loads(requests[0])[-1]["messages"][2]["content"][1]["text"]
+    assert len(set(requests)) == 1
+
+
+def test_as_many_branches_are_kept_in_memory_as_were_asked_for() -> None:
+    """Those that were used last."""
+    for remembered, kept in ((0, []), (1, ["c"]), (2, ["a", "c"]), (3, ["b", "a", "c"])):
+        with bench(["Hello."] * 4, remembered=remembered) as b, opened("memory:") as chats:
+            begun = {name: chats.start(model=MODEL, conversation=name) for name in "abc"}
+            with anthropic.Anthropic(**b.connection) as client:
+                claude = Claude(client, **b.params)
+                for name in "abac":
+                    claude.send(begun[name], "Hello.")
+            assert list(claude.terms.histories._kept) == kept
 
 
 # --- What may not change ----------------------------------------------------------------------------------------------

@@ -136,6 +136,13 @@ def test_a_wrong_ending_leaves_no_strikes(given: Tell) -> None:
     rejected.cut_at(last - 1).when(EDITED).accepted().then(lambda state: state.now.numbers is not None)
 
 
+def test_what_one_appeal_granted_no_later_one_takes_back(given: Tell) -> None:
+    """The ending was wrong, whatever else is decided about it."""
+    granted, rejected = appeal_decided(AppealOutcome.GRANTED), appeal_decided(AppealOutcome.REJECTED)
+    for first, second in ((granted, rejected), (rejected, granted)):
+        assert given(SECOND, *UP_TO_THE_END, END, APPEALED, first, APPEALED, second).state.absolved
+
+
 @pytest.mark.parametrize(("law", "so"), [(1, False), (2, True)])
 def test_nobody_is_absolved_in_the_first_edition(given: Tell, law: int, so: bool) -> None:
     """Whatever became of the appeal, and whatever an event says that should not have been recorded."""

@@ -105,6 +105,17 @@ def test_a_risk_voids_wishes_and_hope(given: Tell) -> None:
     assert given(STARTED, AT_RISK, SAID, ASKED_TO_END, risk_cleared()).state.wishes == NO_WISHES
 
 
+@pytest.mark.parametrize("about", About)
+def test_a_risk_voids_warnings_whomever_it_is_about(given: Tell, about: About) -> None:
+    """Those that stand, and the one that answered this very unit."""
+    just_given = (STARTED, *THREE_FAILED_REDIRECTIONS, WARNED)
+    stands = (*just_given, TESTED)
+    assert given(*stands).state.warning("abuse") is not None
+    assert given(*stands, risk_raised(about=about), risk_cleared()).state.warning("abuse") is None
+    assert present(given(*just_given).state.unit).warnings
+    assert present(given(*just_given, risk_raised(about=about)).state.unit).warnings == ()
+
+
 # --- risks -----------------------------------------------------------------------------------------------------------
 
 

@@ -280,6 +280,13 @@ def test_words_are_kept_with_the_events_and_erased_with_them(store: Store) -> No
     assert list(store.log())[:2] == before
 
 
+def test_no_other_words_come_with_those_that_are_asked_for(store: Store) -> None:
+    """What stands between them is somebody else's, as far as the caller knows."""
+    said = append("say", *(worded("b", version, SEALED[version % 2]) for version in (1, 2, 3)))
+    store.append(said)
+    assert store.contents([Place("b", 1), Place("b", 3)]) == {Place("b", n): SEALED[1].data for n in (1, 3)}
+
+
 # --- What cannot be read ----------------------------------------------------------------------------------------------
 
 GOOD = b'{"by": {"kind": "user", "id": "user"}}'

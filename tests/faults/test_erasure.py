@@ -150,6 +150,22 @@ def test_a_reader_that_keeps_erased_words_in_the_log(folder: Path) -> None:
         assert [one.command_id for one in chats.store.log()].count("erase") == 1
 
 
+def test_whatever_is_written_next_clears_what_a_reader_kept(folder: Path) -> None:
+    """By this store, though nobody sends the erasure again."""
+    with closing(open_at(f"sqlite:///{folder}/log.db?deadline=0.2")) as chats:
+        chat = started_chat(chats, "c")
+        data = sealed(chats, chat, 2)
+        with closing(sqlite3.connect(folder / "log.db", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            with pytest.raises(StoreError, match="a reader keeps it in the write-ahead log"):
+                chat.erase(2, command_id="erase")
+            done(chat.leave())  # which nobody has to wait for, or is told of
+            assert files_with(folder, pieces(data))
+        done(chat.leave())
+        assert files_with(folder, pieces(data)) == []
+
+
 # --- Bytes that are not what they were -------------------------------------------------------------------------------
 
 
