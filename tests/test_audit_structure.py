@@ -19,7 +19,7 @@ from lastresort.domain.values import OpenRisk
 from lastresort.projections import audit
 
 from .narrow import must_be
-from .stores import LEFT, OPERATOR, USER, chats, ended, log_of, numbered, started
+from .stores import LEFT, OPERATOR, USER, chats, done, ended, log_of, numbered, started
 from .tampered import Log, ending, event_at, forked, found, instead, then
 
 __all__ = ["chats", "ending", "forked"]
@@ -90,6 +90,20 @@ def test_a_command_that_was_used_for_two_appends_is_found(ending: Log) -> None:
     assert found(log) == [("c", 21, {"structure-command"})]
     at_the_end = [*ending[:21], ending[21]._replace(command_id=ending[3].command_id)]
     assert found(at_the_end) == [("c", 22, {"structure-command"})]
+
+
+def test_a_command_that_a_second_tree_used_for_two_appends_is_found(chats: Conversations) -> None:
+    """Each tree may use an id once, whichever used it first."""
+    for name in ("c", "other"):
+        started(chats, name).user_turn("One.")
+    done(chats.chat("other").leave())
+    log = log_of(chats)
+    once = [entry._replace(command_id="say" if entry.kind == "UserTurnTaken" else entry.command_id) for entry in log]
+    assert found(once) == []
+    assert found([*once[:-1], once[-1]._replace(command_id="say")]) == []  # with the turn, it is one append
+    done(chats.chat("other").leave())
+    log = [*once, log_of(chats)[-1]._replace(command_id="say")]
+    assert found(log) == [("other", 4, {"structure-command"})]
 
 
 def test_a_fork_that_only_the_child_knows_of_is_found(forked: Log) -> None:
@@ -229,6 +243,21 @@ def test_a_risk_that_is_not_everywhere_is_found(forked: Log) -> None:
         assert [version for _, version, rules in found(both) if rules == {"structure-risk"}] == findings
 
 
+def test_a_risk_that_is_about_somebody_else_on_another_branch_is_found(chats: Conversations) -> None:
+    """One risk is one person's, wherever it holds."""
+    chat = started(chats)
+    chat.user_turn("One.")
+    must_be(Chat, chat.edit(2, "Something else.", child="d"))
+    chat.raise_risk(risk="r")
+    log = log_of(chats)
+    both = [entry for entry in log if isinstance(entry.event, RiskRaised)]
+    assert [entry.branch for entry in both] == ["c", "d"]
+    other = RiskRaised(by=USER, risk="r", about="others")
+    assert found([*log[:-1], log[-1]._replace(event=other)]) == [
+        (entry.branch, entry.version, {"structure-risk"}) for entry in both
+    ]
+
+
 def test_a_risk_that_is_not_on_a_branch_that_ended_is_found(chats: Conversations) -> None:
     """It has ended, and may be branched from all the same: what opens there is to carry the risk."""
     chat = ended(started(chats))
@@ -266,6 +295,18 @@ def test_a_fork_carries_the_risks_of_its_tree(chats: Conversations) -> None:
     one, another = OpenRisk(risk="r", about="self"), OpenRisk(risk="s", about="others")
     for risks in ((), (another,), (one, another)):
         assert found(edited_fork_of(log, "d", risks=risks)) == [("d", 2, {"carries-risks"})]
+
+
+def test_a_fork_carries_the_risks_of_every_branch_of_its_tree(chats: Conversations) -> None:
+    """Of one that is not its parent too, where a damaged log has the risk there alone."""
+    chat = started(chats)
+    chat.user_turn("Hello.")
+    chat.edit(2, "Good evening.", child="d")
+    chat.raise_risk(risk="r")
+    chat.edit(2, "Good morning.", child="e")
+    log = numbered(e for e in log_of(chats) if not (e.branch == "c" and isinstance(e.event, RiskRaised)))
+    assert {"carries-risks"} not in [rules for _, _, rules in found(log)]
+    assert ("e", 2, {"carries-risks"}) in found(edited_fork_of(log, "e", risks=()))
 
 
 @pytest.mark.parametrize("parents", [{"x": "x"}, {"x": "y", "y": "x"}], ids=["of itself", "of each other"])

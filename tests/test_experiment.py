@@ -12,6 +12,7 @@ from lastresort.adapters.testing.strategies import trees
 from lastresort.domain.events import ConversationStarted, RecordedEvent
 from lastresort.projections import ArmReport, ExperimentReport, experiment, fork_points
 
+from .drawing import drawn
 from .stores import ASSESSOR, MODEL, OPERATOR, abused, chats, done, ended, ended_on_request, log_of, redirected, thanked
 
 __all__ = ["chats"]
@@ -336,7 +337,7 @@ def test_of_an_experiment_as_it_is_embedded(chats: Conversations) -> None:
     assert [arm.weight for arm in found.arms] == [3, 1]
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(**drawn(60))
 @given(trees(max_steps=30), st.sampled_from(["e:a", "b"]))
 def test_trees(log: tuple[RecordedEvent, ...], arm: str) -> None:
     """Total, and the same whether or not it is known where branches open."""

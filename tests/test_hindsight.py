@@ -20,6 +20,7 @@ from lastresort.projections.audit import audit_global, audit_tree, by_tree, merg
 from lastresort.projections.replay import fork_points
 
 from .cli_kit import as_json, run
+from .drawing import drawn
 from .service_kit import done
 from .stores import ASSESSOR, OPERATOR, chats, ended, log_of, started, store_of
 from .tampered import Log, edited
@@ -103,7 +104,7 @@ def test_an_edition_that_nobody_knows(chats: Conversations) -> None:
         audit(log, edition=3)
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(**drawn(60))
 @given(trees(max_steps=30))
 def test_by_tree_and_with_fork_points(log: tuple[RecordedEvent, ...]) -> None:
     """The audit of a whole log and of its trees say the same, whatever is kept of them."""

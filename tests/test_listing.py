@@ -13,6 +13,7 @@ from lastresort.adapters.testing.strategies import trees
 from lastresort.application.ports import List
 from lastresort.projections import views
 
+from .drawing import drawn
 from .stores import (
     DURABLE_STORES,
     OPERATOR,
@@ -30,10 +31,7 @@ from .stores import (
 
 LISTS: tuple[List, ...] = ("active", "ended", "branched")
 RUNS = settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    **drawn(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

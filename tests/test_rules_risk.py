@@ -150,6 +150,12 @@ def test_no_end_at_risk__one_of_two_risks_is_over(given: Tell) -> None:
     )
 
 
+@pytest.mark.parametrize("about", About)
+def test_no_end_at_risk__whomever_it_is_about(given: Tell, about: About) -> None:
+    """Somebody else who may come to harm holds as the user does."""
+    given(STARTED, SAID, risk_raised(about=about)).when(PROPOSED).refused_by(rules.NO_END_AT_RISK)
+
+
 @pytest.mark.parametrize("step", [LEFT, SAID, ANSWERED, HARMFUL, ASKED_TO_END])
 def test_no_end_at_risk__the_user_may_leave_and_talk_goes_on(given: Tell, step: Step) -> None:
     """The user can always leave; and everything else goes on."""

@@ -20,6 +20,7 @@ from lastresort.domain import evolve, fold
 from lastresort.domain.state import FOLD, Conversation
 from lastresort.domain.values import ErasureCause, Rating, Risk, Verdict
 
+from .drawing import drawn
 from .stores import (
     DURABLE_STORES,
     STORES,
@@ -46,7 +47,7 @@ from .worlds import HANDSHAKE, OTHER
 
 __all__ = ["chats"]
 
-RUNS = settings(max_examples=60, deadline=None, derandomize=True)
+RUNS = settings(**drawn(60), deadline=None)
 
 
 class Counting:

@@ -67,6 +67,7 @@ def test_a_transcript_is_shown_up_to_a_version(chats: Conversations) -> None:
     chat.erase(2)
     assert [line.version for line in lines(chat, upto=2)] == [1, 2]
     assert lines(chat, upto=2)[1].text is None
+    assert (lines(chat, upto=2)[1].gone or "").startswith("erased at ")
     assert lines(chat, upto=99) == lines(chat)
     assert lines(chat, upto=0) == ()
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lastresort import About, Chat, Conversations, ForkCause, Ground, Policy, Refused, Risk, Verdict
 from lastresort.projections import Replay, Views, views
-from lastresort.projections.branches import Branch
+from lastresort.projections.branches import Branch, row_after
 from lastresort.projections.figures import figures
 
 from .stores import (
@@ -103,6 +103,26 @@ def test_branched_shows_the_tree_of_every_conversation_that_has_one(chats: Conve
     assert [(row.status, row.version) for row in rows] == [("ended", 23), ("active", 14), ("active", 8)]
     assert [row.harmful_verdicts for row in rows] == [5, 0, 0]
     assert [row.failed_redirections for row in rows] == [3, 1, 1]
+
+
+def test_branched_shows_a_tree_of_which_one_branch_goes_on(chats: Conversations) -> None:
+    """Of two that ended too."""
+    child = done(ended(started(chats)).edit(10, "Shall we start again?", child="d"))
+    assert names(views(chats.store.log()).branched) == ["c", "d"]
+    ended_on_request(child)
+    assert names(views(chats.store.log()).branched) == ["c", "d"]
+
+
+def test_a_row_goes_on_as_a_fold_of_the_whole_log_has_it(chats: Conversations) -> None:
+    """After the ending too, which the row keeps: event by event, as a follower may take them."""
+    chat = ended(started(chats))
+    chat.feedback("down")
+    chat.appeal()
+    row, replay, log = None, Replay(), log_of(chats)
+    for recorded in log:
+        replay.take(recorded, replay.before(recorded))
+        row = row_after(row, "c", replay.states["c"], [recorded])
+    assert (row,) == views(log).ended
 
 
 def test_an_open_risk_is_shown_on_every_branch_of_its_tree(chats: Conversations) -> None:

@@ -8,10 +8,11 @@ from lastresort.domain.values import Mode
 from lastresort.projections.supposed import Outcome
 from lastresort.projections.what_if import what_if
 
+from .drawing import drawn
 from .scripts import Step, checked, pairs, play, scripts, terms
 
 
-@settings(max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(**drawn(400), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.data(),
     pairs(),
@@ -28,7 +29,7 @@ def test_what_is_decided_is_what_playing_it_gives(
     checked(script, policy, other, law, edition, mode)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(**drawn(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(scripts(), terms(), st.integers(1, 2))
 def test_the_same_policy_gives_the_same(script: list[Step], policy: Policy, law: int) -> None:
     """Nothing is undecidable where nothing is different."""

@@ -16,6 +16,7 @@ from lastresort.projections.replay import fork_points
 from lastresort.projections.supposed import Because, BranchOutcome, Outcome
 from lastresort.projections.what_if import what_if
 
+from .drawing import drawn
 from .narrow import must_be
 from .scripts import ANOTHER, ANSWERS, REDIRECTS, SAYS, Step, checked, harm, last_resort, play, terms
 from .stores import chats, done, ended, started, store_of, thanked
@@ -324,7 +325,7 @@ def test_a_branch_from_nowhere() -> None:
     assert what_if([entry._replace(branch="x") for entry in log[1:]], policy()).branches[0].conversation == "x"
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(**drawn(60))
 @given(trees(max_steps=30), terms(), st.sampled_from([None, 1, 2]))
 def test_trees(log: tuple[RecordedEvent, ...], other: Policy, edition: int | None) -> None:
     """Total, the same with fork points or without, and the same as it was under the policy that it had."""

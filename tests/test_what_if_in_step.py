@@ -34,13 +34,14 @@ from lastresort.projections.attempts import OF_A_CATEGORY, READS, Step
 from lastresort.projections.supposed import Because, Outcome
 from lastresort.projections.what_if import _Play, what_if
 
+from .drawing import drawn
 from .scripts import ANSWERS, SAYS, harm, pairs, play, scripts, terms
 from .stores import abused, chats, done, log_of, redirected, started
 
 __all__ = ["chats"]
 
 GOLDEN = Path(__file__).parent / "golden"
-MANY = settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(**drawn(120), deadline=None, suppress_health_check=list(HealthCheck))
 EDITIONS = st.sampled_from([(2, None), (2, None), (1, None), (1, 2), (2, 1)])
 
 
