@@ -35,7 +35,7 @@ from .service_kit import (
     transcript,
     whole_log,
 )
-from .vocabulary import ASSESSOR
+from .vocabulary import ASSESSOR, OPERATOR
 
 __all__ = ["chat", "chats"]
 
@@ -96,6 +96,24 @@ def test_a_command_id_names_one_command(chats: Conversations, chat: Chat) -> Non
     with pytest.raises(CommandIdReused):
         must_be(Chat, chat.edit(2, "hi")).leave(command_id="mine")
     done(chats.start(model="m", conversation="two").leave(command_id="mine"))
+
+
+def test_a_command_id_is_one_actors(chats: Conversations, chat: Chat) -> None:
+    """What comes under it from somebody else is another command, though it does the same."""
+    talk(chat, "hello", "hello")
+    done(chat.judge(Verdict.PRODUCTIVE, by=ASSESSOR, command_id="mine"))
+    with pytest.raises(CommandIdReused, match="command id mine was used for TurnAssessed on branch root"):
+        chat.judge(Verdict.PRODUCTIVE, by=OPERATOR, command_id="mine")
+    assert done(chat.judge(Verdict.PRODUCTIVE, by=ASSESSOR, command_id="mine")).version == 4
+
+
+def test_a_command_that_is_sent_again_says_how_things_stand(chats: Conversations, chat: Chat) -> None:
+    """As the log has it now: not as it was kept in memory, and not as the command left it."""
+    for act in (lambda: done(chat.leave(command_id="mine")), lambda: done(chat.feedback(Rating.UP, command_id="up"))):
+        first = act()
+        there = done(another(chats).chat("root").raise_risk(risk=f"risk-{first.version}"))
+        again = act()
+        assert (again.events[0].version, again.state) == (first.version, there.state)
 
 
 def test_a_refused_command_does_not_borrow_the_id_of_another(chats: Conversations, chat: Chat) -> None:
@@ -186,6 +204,14 @@ def test_a_command_that_never_comes_first(chats: Conversations, chat: Chat) -> N
         elsewhere.chat("root").user_turn("hello", command_id="mine")
     assert kinds(chat) == ["ConversationStarted", "UserLeft", "UserLeft", "UserLeft"]
     done(elsewhere.chat("root").user_turn("hello", command_id="mine"))
+
+
+def test_a_risk_is_raised_though_others_are_first_for_long(chats: Conversations, chat: Chat) -> None:
+    """What a turn may give up, a hold may not."""
+    writes = [lambda: done(chat.leave())] * 30
+    elsewhere = another(chats, store=Overtaken(chats.store, *writes), attempts=3)
+    done(elsewhere.chat("root").raise_risk())
+    assert kinds(chat)[-2:] == ["UserLeft", "RiskRaised"]
 
 
 def test_the_trace_of_a_refusal_gives_way_too(chats: Conversations, chat: Chat) -> None:

@@ -117,6 +117,18 @@ def test_words_of_a_turn_are_erased_wherever_they_are_inherited(chats: Conversat
     assert erased.events[0].event.contents == (content_of(chat.path[1].event),)
 
 
+def test_words_on_a_branch_that_others_opened_are_erased(chats: Conversations, chat: Chat) -> None:
+    """Whoever erases them need not have heard of it."""
+    talk(chat, "my address")
+    elsewhere = another(chats)
+    elsewhere.tree("root")  # which it now has in memory
+    branch = done(chat.edit(2, "my other address", child="branch"))
+    digest = content_of(branch.path[-1].event)
+    erasure = EraseContents(id="erase", by=OPERATOR, contents=(present(digest),), cause=ErasureCause.LEGAL)
+    done(elsewhere.service.execute("root", erasure))
+    assert transcript(branch) == [None]
+
+
 def test_words_of_an_ended_branch_are_erased(chats: Conversations, chat: Chat) -> None:
     ended(chat)
     done(chat.erase(2))
