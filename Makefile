@@ -12,7 +12,7 @@ LOCK := .ci/requirements.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-serve test lint pages bench mutants fuzz lock audit clean
+.PHONY: help demo demo-serve test lint pages bench mutants plants fuzz lock audit clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ bench: $(INSTALLED)  ## this project beside plain drivers and peers; ARGS=--full
 mutants: $(INSTALLED)  ## every small mistake in the core, and whether a test notices
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,mutants]'
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+plants: $(INSTALLED)  ## bugs of the kind that people make, one at a time, and whether the named tests notice
+	$(BIN)/python -m tests.plants $(ARGS)
 
 fuzz: $(INSTALLED)  ## files of every kind that people hand in, made to find what breaks a reader
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'

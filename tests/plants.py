@@ -2,20 +2,25 @@
 
 A plant is put into a copy of the tree; the checkout is never touched. The named tests must pass without any plant, and
 each of them must fail with its own. A test that does not run at all has noticed nothing.
+
+Each run is in a process of its own, forked from one that has imported what others wrote, and nothing of this project.
 """
 
 import argparse
+import importlib
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 from time import monotonic
+
+import pytest
 
 from .planted import FOLDER, Plant, plants
 
@@ -24,8 +29,18 @@ COPIED = (
     ".typing", "README.md", "adapters", "application", "bench", "docs", "domain", "examples", "lastresort",
     "projections", "pyproject.toml", "tests",
 )  # fmt: skip
+AHEAD = (
+    "anthropic", "anyio", "click", "cryptography.hazmat.primitives.ciphers.aead", "eventsourcing.sqlite",
+    "hypothesis.stateful", "hypothesis.strategies", "psycopg", "rich", "starlette.applications", "uvicorn",
+)  # fmt: skip
+SAID = "said"  # the file, in a copy, with what a run printed
 SECONDS = 120
 """What one test may take before it counts as failed."""
+
+OPTIONS = (
+    "-q", "-x", "--tb=short", "--disable-plugin-autoload", "-ppytest_timeout", "-omarkers=xdist_group",
+    "-pno:cacheprovider", f"--timeout={SECONDS}",
+)  # fmt: skip
 
 CAUGHT, PASSED, BROKEN = "caught", "the tests pass with it", "the tests do not run with it"
 _SAYS = {0: PASSED, 1: CAUGHT}  # the exit status of pytest; every other one means that nothing was tested
@@ -35,7 +50,7 @@ class Copy:
     """A copy of the tree, in which tests run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.time = folder, 1_000_000_000
         for name in COPIED:
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -44,51 +59,74 @@ class Copy:
 
     def run(self, *tests: str) -> int:
         """Run tests, and return the exit status of pytest."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+        if not (child := os.fork()):
+            status = 3
+            try:
+                status = self._run(tests)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    @property
+    def said(self) -> str:
+        """What the latest run printed."""
+        return (self.folder / SAID).read_text(encoding="utf-8", errors="replace")
+
+    def _run(self, tests: Iterable[str]) -> int:
+        said = os.open(self.folder / SAID, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        os.chdir(self.folder)
         # What is imported is the copy: before what is installed, and without the folder of the copy itself, in which
-        # `lastresort` is the front door alone. Compiled code is not kept: a plant may come and go within a second.
-        found = {"PYTHONPATH": str(self.folder / ".typing"), "PYTHONDONTWRITEBYTECODE": "1"}
-        options = ["-q", "-x", "--tb=short", "-p", "no:cacheprovider", f"--timeout={SECONDS}"]
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "pytest", *options, *tests],
-            cwd=self.folder,
-            env=kept | found,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        self.said = done.stdout + done.stderr
-        return done.returncode
+        # `lastresort` is the front door alone.
+        here = str(self.folder / ".typing")
+        sys.path[:] = [here, *(path for path in sys.path if path not in ("", str(ROOT)))]
+        sys.modules["tests"].__path__ = [str(self.folder / "tests")]
+        os.environ["PYTHONPATH"] = here  # of what the tests start
+        return int(pytest.main([*OPTIONS, *tests]))
 
     def says_of(self, plant: Plant) -> str:
         """Return what comes of a plant: caught, if each of its tests fails."""
         file = self.folder / plant.file
         source = file.read_text(encoding="utf-8")
-        file.write_text(plant.planted_in(source), encoding="utf-8")
+        self.write(file, plant.planted_in(source))
         try:
             for test in plant.tests:
                 if (said := _SAYS.get(self.run(test), BROKEN)) is not CAUGHT:
                     return f"{said}: {test}"
         finally:
-            file.write_text(source, encoding="utf-8")
+            self.write(file, source)
         return CAUGHT
 
+    def write(self, file: Path, source: str) -> None:
+        """Write a file at a time of its own, in seconds: Python knows by that and the size if what it compiled is of
+        this source, and a plant may come and go within a second."""
+        file.write_text(source, encoding="utf-8")
+        self.time += 10
+        os.utime(file, (self.time, self.time))
 
-def try_all(wanted: list[Plant], copies: list[Copy]) -> Iterator[tuple[Plant, str]]:
+
+COPY: list[Copy] = []
+"""In the processes of the pool: the copy of each."""
+
+
+def take_a_copy(folder: Path) -> None:
+    COPY.append(Copy(folder / str(os.getpid())))
+
+
+def try_one(plant: Plant) -> str:
+    return COPY[0].says_of(plant)
+
+
+def try_all(wanted: list[Plant], jobs: int, folder: Path) -> Iterator[tuple[Plant, str]]:
     """Yield what came of each plant, in their order."""
-    free: SimpleQueue[Copy] = SimpleQueue()
-    for copy in copies:
-        free.put(copy)
-
-    def try_one(plant: Plant) -> str:
-        copy = free.get()
-        try:
-            return copy.says_of(plant)
-        finally:
-            free.put(copy)
-
-    with ThreadPoolExecutor(len(copies)) as pool:
-        yield from zip(wanted, pool.map(try_one, wanted), strict=True)
+    forked = multiprocessing.get_context("fork")
+    with forked.Pool(jobs, take_a_copy, [folder]) as pool:
+        yield from zip(wanted, pool.imap(try_one, wanted), strict=True)
 
 
 def figures(wanted: Iterable[Plant], seconds: float) -> str:
@@ -110,14 +148,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"no plant has these words: {asked.only}", file=sys.stderr)
         return 2
     began, missed = monotonic(), 0
-    with tempfile.TemporaryDirectory(prefix="lastresort-plants-") as folder:
-        jobs = max(1, min(asked.jobs, len(wanted)))
-        copies = [Copy(Path(folder).resolve() / str(number)) for number in range(jobs)]
-        if copies[0].run(*dict.fromkeys(test for plant in wanted for test in plant.tests)):
-            print(f"{copies[0].said}\nthe tests fail without any plant: mend that first", file=sys.stderr)
+    for name in AHEAD:
+        with suppress(ImportError):  # of an extra that is not there
+            importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="lastresort-plants-") as named:
+        folder = Path(named).resolve()
+        without = Copy(folder / "without")
+        if without.run(*dict.fromkeys(test for plant in wanted for test in plant.tests)):
+            print(f"{without.said}\nthe tests fail without any plant: mend that first", file=sys.stderr)
             return 2
-        for plant, said in try_all(wanted, copies):
-            missed += said is not CAUGHT
+        for plant, said in try_all(wanted, max(1, min(asked.jobs, len(wanted))), folder):
+            missed += said != CAUGHT
             print(f"{plant.file}: {plant.what}: {said}", flush=True)
     print(f"{missed} of {len(wanted)} were not caught" if missed else figures(wanted, monotonic() - began))
     return 1 if missed else 0

@@ -2,14 +2,15 @@
 
 Nothing is unlawful by the audit and by the second reading of the law, which is asked of every event, nothing crashes,
 and every conversation can be gone on with. One in six is in the shadow. How many are played says
-LASTRESORT_CONVERSATIONS (50 if unset); `python -m tests.test_claude_adversary [FROM] TO` plays them with a count.
+LASTRESORT_CONVERSATIONS (50 if unset, 500 in CI); `python -m tests.test_claude_adversary [FROM] TO` plays them with a
+count. Some two in a hundred end as last resort, so three that do are always played.
 """
 
 import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -298,7 +299,9 @@ BENT = (
 )
 
 
-def play(conversations: range, tell: Callable[[int, Counter[str]], None] = lambda number, seen: None) -> Counter[str]:
+def play(
+    conversations: Iterable[int], tell: Callable[[int, Counter[str]], None] = lambda number, seen: None
+) -> Counter[str]:
     """Play so many conversations, and return what came of their turns."""
     seen: Counter[str] = Counter()
     with (
@@ -331,8 +334,17 @@ def test_no_adversary_ends_unlawfully_or_breaks_a_conversation() -> None:
     seen = play(range(count))
     assert seen["ended: user_request"] > 0
     assert seen["overtook"] <= count // 4  # of the others, each request begins as the one before it
-    if count >= 1000:
+    if count >= 500:
         assert seen["ended: last_resort"] > 0
+
+
+LAST_RESORTS = (57, 75, 178)
+"""Conversations that end as last resort: on a busy machine a time-out may come in between, but not in all of them."""
+
+
+def test_some_end_as_last_resort() -> None:
+    """However few are played."""
+    assert play(LAST_RESORTS)["ended: last_resort"] > 0
 
 
 # --- Models of one mind -----------------------------------------------------------------------------------------------

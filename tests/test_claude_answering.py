@@ -177,6 +177,11 @@ def test_what_is_said_of_an_answer_counts_if_the_same_model_wrote_it(way: Way) -
             b.reply(chat)
     assert "WarningGiven" not in kinds(chat.path)
     assert kinds(chat.path).count("RedirectionAttempted") == 3
+    for wrote, counts in ((None, True), (OTHER, False)):
+        with bench([Answer([harm(), REDIRECT]), Answer([text("A garden, say?")], model=wrote)], way) as b:
+            chat = b.start()
+            b.reply(chat)
+        assert ("RedirectionAttempted" in kinds(chat.path)) is counts
 
 
 @EVERY_WAY

@@ -153,7 +153,8 @@ def test_a_call_that_is_cut_off_calls_for_nothing(way: Way) -> None:
     cut = Answer([text("I end this."), tool_use("look_up", {"word": "a"}), harm(), END], "max_tokens")
     with bench([*brink(), cut, "Let us go on."], way, tools=[LOOK_UP]) as b:
         chat = b.to_the_brink()
-        assert b.reply(chat).stop_reason == "max_tokens"
+        reply = b.reply(chat)
+        assert (reply.stop_reason, reply.recorded, reply.refusals) == ("max_tokens", (), ())
         assert b.reply(chat, "Well?").text == "Let us go on."
         results = [block["content"] for block in b.api.requests[-1]["messages"][-1]["content"][:-1]]
         assert b.api.reports == []

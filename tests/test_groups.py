@@ -180,3 +180,30 @@ def test_a_failure_of_the_whole_transaction_is_told_to_all() -> None:
     fails = False
     assert group.write("three") == 0
     assert not group._led
+
+
+def test_all_that_share_a_transaction_are_told_that_it_failed() -> None:
+    """Who leads, and who waits for it."""
+    go, begun, batches = threading.Event(), threading.Event(), list[int]()
+
+    def commit(jobs: Sequence[Job[str]]) -> None:
+        batches.append(len(jobs))
+        if len(batches) > 1:
+            raise OSError("the disk is full")
+        begun.set()
+        go.wait(30)
+
+    group = GroupCommit(commit, deadline=30)
+
+    def later() -> int:
+        begun.wait()
+        return group.write("later")
+
+    def release() -> None:
+        begun.wait()
+        while len(group._waiting) < 2:
+            time.sleep(0.001)
+        go.set()
+
+    first, *others = together([lambda: group.write("first"), later, later, release])
+    assert (first, [str(one) for one in others[:2]], batches) == (0, ["the disk is full"] * 2, [1, 2])

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from lastresort import Chat, Conversations, Ground, Policy, Risk, Verdict
+from lastresort import About, Chat, Conversations, Ground, Policy, Risk, Verdict
 from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Case, Opinion
 from lastresort.adapters.turns.guard import Guard
 from lastresort.adapters.turns.replies import Ended, Overtaken, Reply
-from lastresort.adapters.turns.tools import CALLS, END, HARM, HOPELESS, WARN, Call
+from lastresort.adapters.turns.tools import CALLS, END, HARM, HOPELESS, RISK, WARN, Call
 from lastresort.domain.values import EDITIONS, Mode, SecondOpinion
 from lastresort.projections import audit
 
@@ -147,6 +147,16 @@ def test_a_message_that_was_cut_off_calls_for_nothing_but_a_risk_holds(chats: Co
     answer = reply(model.say(chat, ABUSE))
     assert (answer.text, answer.holding) == ("Let us", True)
     assert kinds(chat.path)[2:] == ["RiskRaised", "AssistantTurnTaken"]
+
+
+def test_a_risk_holds_in_a_message_that_was_cut_off_whoever_stated_it(chats: Conversations) -> None:
+    """The model that had begun the message too, before another one took over from it."""
+    chat = start(chats)
+    guard = Guard(chat)
+    assert list(guard.hear("Hi.", sent_as="hi")) == []
+    (told,) = guard.cut_off("message", [Call("1", RISK, {"about": "others"}, broke_off=True)])
+    assert (told.call, told.error) == ("1", True)
+    assert [risk.about for risk in chat.conversations.state(chat.branch).risks] == [About.OTHERS]
 
 
 def test_what_is_stated_last_of_a_warning_counts(chats: Conversations) -> None:

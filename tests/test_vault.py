@@ -199,6 +199,16 @@ def test_a_destroyed_key_is_in_no_file(tmp_path: Path) -> None:
     assert files_with(tmp_path, b"easy to find") == []
 
 
+def test_someone_who_retires_a_key_seals_with_another() -> None:
+    """At once: what is said before the retired one is destroyed would be lost with it."""
+    vault = open_store("memory:").vault
+    before = vault.seal("c", "c", 2, "before")
+    retired = vault.retire("c")
+    since = vault.seal("c", "c", 3, "since")
+    vault.forget("c", retired)
+    assert (vault.open("c", "c", 2, before), vault.open("c", "c", 3, since)) == (None, "since")
+
+
 @pytest.mark.parametrize("kind", STORES)
 def test_a_retired_key_opens_and_seals_nothing_more(kind: str, request: pytest.FixtureRequest) -> None:
     """Not even where it opened something a moment ago; and only that erasure destroys it by which it was retired."""
