@@ -109,7 +109,11 @@ def test_a_command_id_is_one_actors(chats: Conversations, chat: Chat) -> None:
 
 def test_a_command_that_is_sent_again_says_how_things_stand(chats: Conversations, chat: Chat) -> None:
     """As the log has it now: not as it was kept in memory, and not as the command left it."""
-    for act in (lambda: done(chat.leave(command_id="mine")), lambda: done(chat.feedback(Rating.UP, command_id="up"))):
+    acts: list[Callable[[], Any]] = [
+        lambda: done(chat.leave(command_id="mine")),
+        lambda: done(chat.feedback(Rating.UP, command_id="up")),
+    ]
+    for act in acts:
         first = act()
         there = done(another(chats).chat("root").raise_risk(risk=f"risk-{first.version}"))
         again = act()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastresort import About, Chat, Conversations, ForkCause, Ground, Policy, Refused, Risk, Verdict
+from lastresort import About, Chat, Conversations, ForkCause, Ground, Policy, Rating, Refused, Risk, Verdict
 from lastresort.projections import Replay, Views, views
 from lastresort.projections.branches import Branch, row_after
 from lastresort.projections.figures import figures
@@ -116,7 +116,7 @@ def test_branched_shows_a_tree_of_which_one_branch_goes_on(chats: Conversations)
 def test_a_row_goes_on_as_a_fold_of_the_whole_log_has_it(chats: Conversations) -> None:
     """After the ending too, which the row keeps: event by event, as a follower may take them."""
     chat = ended(started(chats))
-    chat.feedback("down")
+    chat.feedback(Rating.DOWN)
     chat.appeal()
     row, replay, log = None, Replay(), log_of(chats)
     for recorded in log:

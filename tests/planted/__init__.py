@@ -12,6 +12,7 @@ They are in the `.diff` files beside this one, each a hunk of whole lines withou
 The lines that stay or go must stand in the file exactly once. Several tests may be named; each must fail.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -35,10 +36,11 @@ class Plant(NamedTuple):
         Raises:
             ValueError: what it takes the place of is not there exactly once.
         """
-        count = f"\n{source}".count(f"\n{self.before}")
+        lines = re.compile(f"^{re.escape(self.before)}", re.MULTILINE)
+        planted, count = lines.subn(lambda _: self.after, source)
         if count != 1:
             raise ValueError(f"{self.what}: the lines that it changes are in {self.file} {count} times, not once")
-        return f"\n{source}".replace(f"\n{self.before}", f"\n{self.after}")[1:]
+        return planted
 
 
 def plants(folder: Path = FOLDER) -> list[Plant]:
