@@ -352,7 +352,7 @@ class Again:
     def _what_came_of_it(self, step: Step, after: Sequence[object]) -> None:
         started = self.paths[self.roots[step.recorded.branch]][0].recorded.event
         assert isinstance(started, ConversationStarted)
-        ratings = [one.rating for one in after if isinstance(one, FeedbackGiven)]
+        ratings = [one.rating for one in after if isinstance(one, FeedbackGiven) and one.turn is None]
         decisions = [one.outcome for one in after if isinstance(one, AppealDecided)]
         for name, so in (
             ("branched", any(isinstance(one, BranchedOff) for one in after)),

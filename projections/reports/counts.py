@@ -353,8 +353,10 @@ class Counts:
             line.ending.branched = True
 
     def _rated(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
-        if line.ending is not None:
-            line.ending.rating = recorded.event.rating  # type: ignore[union-attr]  # it is feedback
+        event = recorded.event
+        assert isinstance(event, FeedbackGiven)
+        if line.ending is not None and event.turn is None:  # or else it is about an answer
+            line.ending.rating = event.rating
 
     def _appealed(self, line: Line, _: RecordedEvent, __: Conversation, ___: Conversation) -> None:
         if line.ending is not None:  # of none, the audit says what is wrong
