@@ -7,7 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# With LOCKED=1 exactly what the lock file names is installed, by its hashes; else the newest that pyproject.toml allows.
+# With LOCKED=1 exactly what the lock file names is installed, by its hashes, and nothing is resolved; else the newest
+# that pyproject.toml allows.
 LOCK := .ci/requirements.txt
 
 .DEFAULT_GOAL := help
@@ -71,7 +72,7 @@ $(INSTALLED): pyproject.toml $(if $(LOCKED),$(LOCK))
 	@$(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) cannot make a virtual environment: Debian and Ubuntu keep that in the package python3-venv' >&2; exit 1; }
 	@echo 'installing into $(VENV): a minute, the first time'
 ifdef LOCKED
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes --requirement $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,18 @@ os.environ.pop("COLUMNS", None)
 # A slow machine is no defect of the law.
 hypothesis.settings.register_profile("lastresort", deadline=None)
 hypothesis.settings.load_profile("lastresort")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more worker than there are cores: many tests wait, for a server, a disk, a process that is killed."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector pass over what the tests are made of: thousands of them, which are there to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

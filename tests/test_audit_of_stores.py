@@ -111,7 +111,7 @@ def test_a_long_file_is_read_twice_and_audited_alike(
     lines = log.read_text().splitlines()
     log.write_text("\n".join([*lines[:3], *lines[4:]]) + "\n")
     broken = run("audit", log, "--json", status=1).stdout
-    monkeypatch.setattr("lastresort.adapters.importers.log_file._LONG", 0)
+    monkeypatch.setattr("lastresort.adapters.importers.log_file._SCANNED_FROM", 0)
     assert run("audit", log, "--json", status=1).stdout == broken
     log.write_text("\n".join(lines) + "\n")
     assert run("audit", log, "--json").stdout == whole
