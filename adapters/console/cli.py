@@ -56,24 +56,16 @@ STATUS = (
 )
 CLAUDE = "claude-opus-5-5"
 
-_BY_OPTION = {
-    *(
-        "chat",
-        "erase-account",
-        "export-account",
-        "export-conversation",
-        "hold",
-        "holds",
-        "import",
-        "import-chats",
-        "list",
-        "release",
-        "restore",
-        "retain",
-    ),
-    *("show", "simulate", "tree", "views", "why"),
-}
-"""The commands that take a store by --store alone; what comes first, if anything does, is something else."""
+
+def _takes_its_store_by_option(command: click.Command) -> bool:
+    """Whether what comes first, if anything does, is something else than a store."""
+    arguments = (one for one in command.params if isinstance(one, click.Argument))
+    options = (one.opts for one in command.params)
+    return any("--store" in names for names in options) and not any("URL" in (one.metavar or "") for one in arguments)
+
+
+def _is_url(first: list[str]) -> bool:
+    return bool(first) and first[0].startswith(("sqlite:///", "postgresql://"))
 
 
 class _Group(click.Group):
@@ -106,7 +98,7 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        if name in _BY_OPTION and rest and rest[0].startswith(("sqlite:///", "postgresql://")):
+        if command and _is_url(rest[:1]) and _takes_its_store_by_option(command):
             raise click.UsageError(f"`{name}` takes its store by the option: --store URL, or LASTRESORT_STORE")
         return name, command, rest
 

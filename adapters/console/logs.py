@@ -174,7 +174,7 @@ def _room(name: str) -> Any:
 @store_option
 @json_option
 def import_(file: Path, url: str, as_json: bool) -> None:
-    """Write an exported log into a store, all of it or nothing.
+    """Write an exported log into a store, all or nothing.
 
     FILE is in any form that `export` writes. If the log breaks a rule, nothing is written.
     """
@@ -281,7 +281,7 @@ def import_chats_(
 @click.option("--policy", metavar="NAME|FILE", help="Of the shadows; if none is named, that of each conversation.")
 @json_option
 def assess_(first: str | None, url: str | None, name: str, policy: str | None, as_json: bool) -> None:
-    """Have an assessor judge imported chats, in a shadow of each.
+    """Have an assessor judge imported chats, in shadows.
 
     Its verdicts are dated now, and stand in conversations of their own, in shadow mode: nothing is added to what came
     in. What was judged before is not judged again.

@@ -160,7 +160,7 @@ def _write_page(conversations: "Conversations", branch: str, out: Path, *, words
 @store_or_file
 @json_option
 def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_json: bool) -> None:
-    """Say which rules now stand between a branch and an ending.
+    """Say which rules stand in the way of an ending.
 
     Each is named with what it lacks.
 

@@ -73,10 +73,10 @@ def report(
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Report what a log tells: harm, redirections, warnings, attempts refused, endings, and what came after.
+    """Report in figures what a log tells.
 
-    The log is that of a store, or in a file, - for standard input. The report needs no words. It does not audit the
-    log: `lastresort audit` does.
+    Harm, redirections, warnings, attempts refused, endings, and what came after. The log is that of a store, or in a
+    file, - for standard input. The report needs no words. It does not audit the log: `lastresort audit` does.
     """
     from lastresort.adapters.exporters.report_table import as_csv
     from lastresort.adapters.exporters.whole_file import write_whole
