@@ -1,6 +1,8 @@
 """Items 1 and 12 with other clients, each set up with a base URL and nothing else."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anthropic
@@ -76,28 +78,31 @@ def test_item_12_langchain_shows_an_ending() -> None:
         assert one.api.calls == calls
 
 
-def pydantic_agent(url: str) -> Any:
+@asynccontextmanager
+async def pydantic_agent(url: str) -> AsyncIterator[Any]:
+    """An agent whose connections are closed in the loop that opened them."""
     from pydantic_ai import Agent
     from pydantic_ai.models.anthropic import AnthropicModel
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
-    sdk = anthropic.AsyncAnthropic(base_url=url, api_key="sk-client", max_retries=0)
-    return Agent(AnthropicModel(MODEL, provider=AnthropicProvider(anthropic_client=sdk)))
+    async with anthropic.AsyncAnthropic(base_url=url, api_key="sk-client", max_retries=0) as sdk:
+        yield Agent(AnthropicModel(MODEL, provider=AnthropicProvider(anthropic_client=sdk)))
 
 
 def ten_turns_by_pydantic_ai(url: str) -> list[str]:
     async def talk() -> list[str]:
-        agent, history, said = pydantic_agent(url), None, []
+        history, said = None, []
+        async with pydantic_agent(url) as agent:
 
-        @agent.tool_plain  # type: ignore[untyped-decorator]
-        def look_up(word: str) -> str:
-            return f"{word}: an expedient"
+            @agent.tool_plain  # type: ignore[untyped-decorator]
+            def look_up(word: str) -> str:
+                return f"{word}: an expedient"
 
-        for n in range(10):
-            words = f"look up {n}" if n % 3 == 1 else f"word {n}"
-            result = await agent.run(words, message_history=history)
-            history = result.all_messages()
-            said.append(result.output)
+            for n in range(10):
+                words = f"look up {n}" if n % 3 == 1 else f"word {n}"
+                result = await agent.run(words, message_history=history)
+                history = result.all_messages()
+                said.append(result.output)
         return said
 
     return asyncio.run(talk())
@@ -116,11 +121,12 @@ def test_item_12_pydantic_ai_shows_an_ending() -> None:
     with service(assessed(STORY)) as one:
 
         async def talk() -> list[str]:
-            agent, history, said = pydantic_agent(one.url), None, []
-            for n in range(6):
-                result = await agent.run(f"You are useless, {n}.", message_history=history)
-                history = result.all_messages()
-                said.append(result.output)
+            history, said = None, []
+            async with pydantic_agent(one.url) as agent:
+                for n in range(6):
+                    result = await agent.run(f"You are useless, {n}.", message_history=history)
+                    history = result.all_messages()
+                    said.append(result.output)
             return said
 
         said = asyncio.run(talk())

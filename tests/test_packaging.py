@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,18 @@ def modules(source: Path) -> set[str]:
     }
 
 
+def data(source: Path) -> set[str]:
+    """What is installed beside the modules, and is read by them: templates, words, schemas."""
+    declared = tomllib.loads((source / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    folders = {package: source / "/".join(package.split(".")[1:]) for package in declared if package != "*"}
+    return {
+        f"lastresort/{path.relative_to(source).as_posix()}"
+        for package, folder in folders.items()
+        for pattern in declared[package]
+        for path in folder.glob(pattern)
+    }
+
+
 def test_every_package_of_the_tree_is_installed() -> None:
     """Otherwise run `python -m tests.packages`."""
     assert packages.held() == packages.written()
@@ -137,7 +150,8 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path, source: Path
     info = f"lastresort-{lastresort.__version__}.dist-info"
     marks = {f"lastresort/{room}/py.typed" for room in ROOMS} | {"lastresort/py.typed"}
     described = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")}
-    assert names == modules(source) | marks | described | {f"{info}/licenses/LICENSE"}
+    assert data(source), "nothing is read"
+    assert names == modules(source) | data(source) | marks | described | {f"{info}/licenses/LICENSE"}
 
 
 def test_the_source_distribution_builds_the_wheel_by_itself(sdist: Path, source: Path) -> None:
