@@ -102,7 +102,7 @@ def test_a_command_id_is_one_actors(chats: Conversations, chat: Chat) -> None:
     """What comes under it from somebody else is another command, though it does the same."""
     talk(chat, "hello", "hello")
     done(chat.judge(Verdict.PRODUCTIVE, by=ASSESSOR, command_id="mine"))
-    with pytest.raises(CommandIdReused, match="command id mine was used for TurnAssessed on branch root"):
+    with pytest.raises(CommandIdReused, match=r"one of this id .length 4. was used for TurnAssessed on branch root"):
         chat.judge(Verdict.PRODUCTIVE, by=OPERATOR, command_id="mine")
     assert done(chat.judge(Verdict.PRODUCTIVE, by=ASSESSOR, command_id="mine")).version == 4
 
