@@ -1,7 +1,7 @@
 """What is kept beside the log and is no event: titles and tags, and whom a pseudonym stands for."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -375,6 +375,22 @@ def test_somebody_who_came_back_is_not_forgotten_with_the_pseudonym_that_they_ha
     assert annotator.forget(former, lambda: False)
     assert (chats.person_of(former), chats.person_of(account), chats.pseudonym(MAIL)) == (None, MAIL, account)
     assert not annotator.forget(account, lambda: True)
+
+
+def test_nobody_is_forgotten_where_what_is_known_changed_meanwhile(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the taking: it is not there as it was read, so it stays."""
+    account, kept = chats.pseudonym(MAIL), present(chats.service.ports.annotations)
+    take = kept.take
+
+    def another_was_quicker(owner: str, entries: Mapping[str, bytes]) -> bool:
+        return take(owner, {name: data + b"." for name, data in entries.items()})
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kept, "take", another_was_quicker)
+        assert not chats.service.annotator.forget(account, lambda: False)
+    assert chats.person_of(account) == MAIL
 
 
 def test_entries_are_taken_whole_or_not_at_all(chats: Conversations) -> None:
