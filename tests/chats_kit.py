@@ -7,7 +7,7 @@ from typing import Any
 
 from lastresort import Conversations
 from lastresort.adapters.importers.chat_import import FileReport, import_chats
-from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken, content_of
+from lastresort.domain.events import AssistantTurnTaken, FeedbackGiven, UserTurnTaken, content_of
 from lastresort.domain.turn_text import readable
 from lastresort.projections import audit
 
@@ -70,3 +70,36 @@ def only(reports: Sequence[FileReport]) -> FileReport:
 
 def kinds_in(chats: Conversations) -> list[str]:
     return [one.kind for one in chats.store.log()]
+
+
+def root(chats: Conversations) -> str:
+    return chats.list(limit=1, order="oldest").rows[0].conversation
+
+
+def feedback(chats: Conversations) -> list[tuple[str | None, str | None]]:
+    """What the user thought of answers, each event about the turn before it."""
+    found = [one for one in chats.store.log() if isinstance(one.event, FeedbackGiven)]
+    words = chats.words(found)
+    given = [one.event for one in found if isinstance(one.event, FeedbackGiven)]
+    assert [one.turn for one in given] == [one.version - 1 for one in found]
+    return [(one.rating, words.get(one.content or "")) for one in given]
+
+
+def answers(chats: Conversations) -> list[AssistantTurnTaken]:
+    return [one.event for one in chats.store.log() if isinstance(one.event, AssistantTurnTaken)]
+
+
+def response(id: str, prompt: str, answer: str, minute: int, **more: Any) -> dict[str, Any]:
+    said = {"id": id, "conversation_id": "c", "model": "m-a", "prompt": prompt, "response": answer}
+    return {
+        **said,
+        "datetime_utc": f"2026-03-01T10:{minute:02}:00+00:00",
+        "input_tokens": 9,
+        "output_tokens": 2,
+        **more,
+    }
+
+
+def asked(id: str, text: str, **more: Any) -> dict[str, Any]:
+    params = {"model": "m", "system": "Be brief.", "messages": [{"role": "user", "content": text}], **more}
+    return {"custom_id": id, "params": params}

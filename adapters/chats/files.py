@@ -5,13 +5,13 @@ object, not in UTF-8, or nested out of all reason is told by file and place, wit
 """
 
 import codecs
-import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 MOST_CHARACTERS = 128 * 2**20
 """The longest value that is read: a conversation, or a line."""
@@ -93,7 +93,7 @@ def values_in(source: Source, progress: Told = lambda read: None) -> Iterator[Va
             yield from _Reader(source.name, file, progress).values()
     except OSError as error:
         raise BadFile(f"{source.name}: cannot be read: {error.strerror or 'the zip file is damaged'}") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error):  # type: ignore[attr-defined]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error):
         raise BadFile(f"{source.name}: cannot be unpacked: the zip file is damaged, or has a password") from None
 
 
@@ -104,7 +104,7 @@ def _bytes_of(source: Source) -> Iterator[BinaryIO]:
             yield file
     else:
         with zipfile.ZipFile(source.path) as archive, archive.open(source.member) as packed:
-            yield io.BufferedReader(packed)  # type: ignore[type-var]  # it is raw enough
+            yield cast(BinaryIO, packed)
 
 
 class _Reader:

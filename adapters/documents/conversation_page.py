@@ -37,7 +37,7 @@ class Peek(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A branch from where it opens to its end."""
+    """A branch, from the turn at which it opens."""
 
     id: str
     row: Branch

@@ -118,7 +118,7 @@ def read(raw: bytes, headers: Mapping[str, str]) -> Asked:
 
 def without_ours(messages: list[Message]) -> list[Message]:
     """Return what a client shows without calls of our tools and results of these. No client was ever shown one, so
-    whoever shows one made it up: those that there were stand in the log."""
+    one that is shown was made up: the real ones are in the log."""
     forged = {
         str(block.get("id"))
         for message in messages

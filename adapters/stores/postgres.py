@@ -268,7 +268,7 @@ class PostgresStore(SQLStore, PostgresRecorder):
     def still(self) -> Iterator[None]:
         """Keep others from writing. See `application.ports.EventStore`.
 
-        On a connection of its own: whoever has one of the pool's here could wait for another to read with, in vain.
+        On a connection of its own: a caller that held one of the pool's could wait in vain for another to read with.
         """
         if self._closed:
             raise StoreClosed

@@ -148,7 +148,7 @@ class Jobs:
     def _run(job: shapes.AuditOut, conversations: Conversations) -> None:
         try:
             report = audit(conversations.store.entries())
-        except Exception:  # the store may have been closed meanwhile
+        except Exception:  # in a thread of its own: whatever came between, who asks is told that it failed
             job.status = "failed"
             return
         job.events, job.branches = report.events, report.branches

@@ -13,6 +13,8 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from lastresort.application.ports import Locked, StoreError
+
 from . import acts, admin, answering, problems, reads
 from .admin import Jobs
 from .answering import Models
@@ -95,7 +97,7 @@ def _ready(house: House, app: FastAPI) -> Callable[[], Awaitable[JSONResponse]]:
         try:
             for tenant in house.tenants.values():
                 await run_in_threadpool(tenant.conversations.store.head)
-        except Exception:
+        except (StoreError, Locked):
             return JSONResponse({"status": "store"}, 503)
         return JSONResponse({"status": "ok"})
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError
 
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.values import Frozen, Id
@@ -27,8 +27,8 @@ class Upstream(Frozen):
         credentials: `held`: the service has a key of its own for it, in the environment variable `key_env`;
             `pass-through`: clients send theirs, in `x-api-key` or `authorization`, and the service's own key in
             `lastresort-key`. It is never stored.
-        enrol: with `pass-through`, whether whoever calls /v1 with a key that is not known is taken in as a caller of
-            the gateway; if nothing is said, only where the service listens on loopback.
+        enrol: with `pass-through`, whether a caller of /v1 whose key is not known is taken in as a caller of the
+            gateway; if nothing is said, only where the service listens on loopback.
         key_env: the environment variable with the key.
         assessor: the model that gives second opinions; a small Claude, if none is named.
         model: that answers over the native API, unless a conversation is started with another.
@@ -60,31 +60,32 @@ class Server(Frozen):
     graceful: Seconds = 30.0
 
 
+def _shipped(name: str) -> str:
+    if name not in PROFILES:
+        raise ValueError(f"one of {', '.join(sorted(PROFILES))}")
+    return name
+
+
+Profile = Annotated[str, AfterValidator(_shipped)]
+"""The name of a policy that is shipped."""
+
+
 class TenantConfig(Frozen):
     """A tenant: a store of its own, with vault keys of its own. Its master key is in `master_key_env`, in base64."""
 
     store: str
     master_key_env: str | None = None
-    policy: str = "default"
-
-    @field_validator("policy")
-    @classmethod
-    def _a_profile(cls, name: str) -> str:
-        if name not in PROFILES:
-            raise ValueError(f"one of {', '.join(sorted(PROFILES))}")
-        return name
+    policy: Profile = "default"
 
 
 class Config(Frozen):
     """All of it."""
 
     store: str = "memory:"
-    policy: str = "default"
+    policy: Profile = "default"
     server: Server = Server()
     upstream: Upstream = Upstream()
     tenants: dict[Id, TenantConfig] = Field(default_factory=dict)
-
-    _known = field_validator("policy")(TenantConfig._a_profile.__func__)  # type: ignore[attr-defined]
 
 
 def load(path: Path) -> Config:

@@ -1,4 +1,4 @@
-"""What is read over HTTP: facts for whoever may see them, words for those who may read words, which is noted."""
+"""What is read over HTTP: facts, and words for keys that may read words; each reading of words is noted."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -28,7 +28,7 @@ from .keys import Key, Keys, Meter
 
 STATEMENTS = ("CREATE TABLE IF NOT EXISTS {schema}service_enrolled (digest TEXT PRIMARY KEY, key TEXT NOT NULL)",)
 OWN = "default"
-"""The tenant of whoever runs the service, in its own store, where the keys and the admin log are too."""
+"""The operator's own tenant: its store also holds the keys and the admin log."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever makes a request."""
+    """The caller who makes a request."""
 
     key: Key
     tenant: Tenant
