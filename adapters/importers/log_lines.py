@@ -2,9 +2,9 @@
 they do not.
 
 Few events are new: somebody speaks again, another turn is found harmless. What differs then is the envelope, which one
-expression reads, and the digest of the words. So an event is known by its text without those, once it was read with
-every check that there is; a conversation's first event, which repeats a whole policy, is known to the codec. All else
-goes the long way, and so does what is wrong, to be told what is wrong with it.
+expression reads, the digest of the words, how many tokens an answer took, and the names in what begins a conversation.
+So an event is known by its text without those, once it was read with every check that there is. All else goes the long
+way, and so does what is wrong, to be told what is wrong with it.
 """
 
 import re
@@ -17,15 +17,25 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 from pydantic_core import to_json
 
-from lastresort.adapters.stores.codec import Encoding
-from lastresort.domain.events import EVENTS, BranchOpened, ConversationStarted, RecordedEvent, Unreadable
-from lastresort.domain.values import Frozen, Id, Version, with_content
+from lastresort.adapters.stores.codec import ALL_BUT_NAMES, BEGINNING, Encoding, begun_by
+from lastresort.adapters.stores.said import counting, split
+from lastresort.domain.events import (
+    EVENTS,
+    AssistantTurnTaken,
+    BranchOpened,
+    ConversationStarted,
+    RecordedEvent,
+    Unreadable,
+)
+from lastresort.domain.tuples import made
+from lastresort.domain.values import Frozen, Id, Usage, Version, with_content
 
 from .inputs import BadInput, parsed, raw_lines, repeats_a_field, shown_path
 
 _ENCODING = Encoding()
 _MOST_KNOWN = 20_000
 """Events that are known, at most: what bounds memory."""
+_MOST_BEGINNINGS = 1_000
 _MOST_KNOWN_BYTES = 4_000
 """Bytes that the text of a known event has, at most."""
 
@@ -39,7 +49,7 @@ _LINE = re.compile(
 )
 _BRANCH = re.compile(rb'\{"position": %b, "branch": "(%b)"' % (_NUMBER, _ID))
 _CONTENT = re.compile(rb'"content":"sha256:([0-9a-f]{64})"')
-_STARTED = ConversationStarted.kind.encode()
+_STARTED, _ANSWERED = ConversationStarted.kind.encode(), AssistantTurnTaken.kind.encode()
 
 
 class LogLine(Frozen):
@@ -75,6 +85,7 @@ class LogReader:
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes | None, ...], Any] = {}
+        self._beginnings: dict[tuple[bytes | None, ...], Any] = {}  # by all but the names in them
         self._last_time, self._time = b"", ""
 
     def entries(self, path: Path) -> Iterator[tuple[int, Entry]]:
@@ -98,8 +109,8 @@ class LogReader:
             return None
         command = command_id.decode()
         correlation = command if correlation_id is None else correlation_id.decode()
-        envelope = (event.kind, self._time, command, event, correlation)
-        return RecordedEvent(int(position), branch.decode(), int(version), *envelope)
+        at = int(position), branch.decode(), int(version)
+        return made(RecordedEvent, (*at, event.kind, self._time, command, event, correlation))
 
     def _is_time(self, text: bytes) -> bool:
         """Look at a time, and keep it: the events of one command bear the same."""
@@ -120,10 +131,33 @@ class LogReader:
             key: tuple[bytes | None, ...] = kind, schema_version, text[:start], text[end:]
             digest = f"sha256:{content[1].decode()}"
             known = self._known.get(key)
-            return with_content(known, digest) if known is not None else self._new(key, text, content=digest)
+            if known is not None:
+                return with_content(known, digest)
+            if kind == _ANSWERED and (counted := split(text[end:])) is not None:
+                head, taken, given = counted
+                key = kind, schema_version, text[:start], head, b"tokens"
+                if (known := self._known.get(key)) is not None:
+                    return counting(known, taken, given, content=digest)
+                return self._new(key, text, content=digest, usage=Usage(input_tokens=taken, output_tokens=given))
+            return self._new(key, text, content=digest)
+        if kind == _STARTED and (begins := BEGINNING.fullmatch(text)) is not None:
+            return self._beginning(schema_version, text, begins)
         key = kind, schema_version, text
         known = self._known.get(key)
         return known if known is not None else self._new(key, text)
+
+    def _beginning(self, schema_version: bytes | None, text: bytes, parts: re.Match[bytes]) -> Any:
+        """Return what begins a conversation, which is known but for the names in it."""
+        key = _STARTED, schema_version, *parts.group(*ALL_BUT_NAMES)
+        known = self._beginnings.get(key)
+        if known is not None:
+            return begun_by(known, parts)
+        event = self._new(key, text)
+        if event is not None and len(text) <= _MOST_KNOWN_BYTES and begun_by(event, parts) == event:
+            if len(self._beginnings) >= _MOST_BEGINNINGS:
+                self._beginnings.clear()
+            self._beginnings[key] = event
+        return event
 
     def _new(self, key: tuple[bytes | None, ...], text: bytes, **without: object) -> Any:
         """Read an event that is not known; None if it is none. The second time that it comes by it is kept.

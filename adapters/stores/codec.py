@@ -28,9 +28,10 @@ from lastresort.domain.events import (
     RecordedEvent,
     Unreadable,
     Upcast,
-    UserTurnTaken,
 )
-from lastresort.domain.values import with_field
+from lastresort.domain.values import with_field, with_fields
+
+from .said import WORDED, Said, counting, said, split, with_tokens, without_tokens
 
 _PREFIX = "sha256:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,15 +46,16 @@ _DIGEST_BYTES = 32
 _MOST_BEGINNINGS = 1_000
 _MOST_KNOWN = 10_000  # rows whose events are kept, or will be when they come again: what bounds memory
 _MOST_KNOWN_BYTES = 4_000  # bytes of such a row, at most
-_CONTENT = "content"
-_BEGINS = ConversationStarted.kind
+_CONTENT, _TOKENS = "content", "usage"
+_BEGINS, _ANSWERS = ConversationStarted.kind, AssistantTurnTaken.kind
 _NAME = rb'"([!#-\[\]-~]{1,128})"'  # an id as it is in JSON: without a quotation mark and a backslash
-_BEGINNING = re.compile(
-    rb'(\{"by":\{"kind":"[a-z]+","id":)%b(\},"policy":.*,"conversation":)%b(,"account":)(?:%b|null)(,"model":.*,"arm":)(?:%b|null)\}'
+BEGINNING = re.compile(
+    rb'(\{"by":\{"kind":"[a-z]+","id":)%b(\},"policy":.*,"conversation":)%b(,"account":)(?:%b|null)(,"model":.*,"arm":)(?:%b|null)(,[^\\]*)?\}'
     % (_NAME, _NAME, _NAME, _NAME),
     re.DOTALL,
 )
 """What begins a conversation: what is the same in many, and between that the names of one."""
+ALL_BUT_NAMES = (1, 3, 5, 7, 9)  # exported, it says behind the names of which edition it is
 _ID_LENGTH = 128
 _ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -96,8 +98,8 @@ class Encoding:
         self._readers: dict[tuple[str, int | None], Any] = {
             (kind, event.schema_version): event.__pydantic_validator__.validate_json for kind, event in events.items()
         }
-        self._readable: set[tuple[str, bytes]] = set()  # by kind and state, what was written and can be read
-        self._turns: dict[tuple[Any, ...] | None, bytes] = {}  # states of turns that were written, by all that they say
+        self._readable: set[tuple[str, bytes | tuple[bytes, ...]]] = set()  # what was written and can be read
+        self._states: dict[Said | None, bytes] = {}  # what was written, by all that it says
         self._known: dict[tuple[str, int | None, str | None, bytes], Any] = {}  # events by what their rows say of them
         self._seen: set[tuple[str, int | None, str | None, bytes]] = set()  # what came by once
         self._beginnings: dict[tuple[int | None, tuple[bytes, ...]], Any] = {}  # by all but the names in them
@@ -124,26 +126,37 @@ class Encoding:
             ValueError: it could not be read again: it was made by a way round its type's checks.
         """
         try:
-            state = self._turns.get(said := _said(event))
+            known = self._states.get(says := said(event))
+            state = None if known is None else with_tokens(event, known)
         except (AttributeError, TypeError):
-            state = said = None  # made by such a way; it is told below
-        if state is not None and _is_digest(content := event.content):  # type: ignore[attr-defined]
-            return state, bytes.fromhex(content[len(_PREFIX) :])
+            state = says = None  # made by such a way; it is told below
+        if state is not None:
+            if type(event) not in WORDED:
+                return state, None
+            if _is_digest(content := event.__dict__.get(_CONTENT)):
+                return state, bytes.fromhex(content[len(_PREFIX) :])
         state, digest = row = self.state(event)
-        if (key := (event.kind, state)) not in self._readable:
-            read = self._readers.get((event.kind, event.schema_version))
-            if read is None:
-                raise ValueError(f"{event.kind} is no kind of event that this store reads")
-            read(_filled(state, digest))
-            if len(state) <= _MOST_KNOWN_BYTES:
-                if len(self._readable) >= _MOST_KNOWN:
-                    self._readable.clear()
-                self._readable.add(key)
-        if said is not None and len(state) <= _MOST_KNOWN_BYTES:
-            if len(self._turns) >= _MOST_KNOWN:
-                self._turns.clear()
-            self._turns[said] = state
+        self._check_is_read(event, state, digest)
+        if says is not None and len(state) <= _MOST_KNOWN_BYTES and (known := without_tokens(event, state)) is not None:
+            if len(self._states) >= _MOST_KNOWN:
+                self._states.clear()
+            self._states[says] = known
         return row
+
+    def _check_is_read(self, event: EventBase, state: bytes, digest: bytes | None) -> None:
+        """See that a state can be read again; one that was is known by its kind and by all but names that it gives."""
+        begins = BEGINNING.fullmatch(state) if event.kind == _BEGINS else None
+        key = (event.kind, state if begins is None else begins.group(*ALL_BUT_NAMES))
+        if key in self._readable:
+            return
+        read = self._readers.get((event.kind, event.schema_version))
+        if read is None:
+            raise ValueError(f"{event.kind} is no kind of event that this store reads")
+        read(_filled(state, digest))
+        if len(state) <= _MOST_KNOWN_BYTES:
+            if len(self._readable) >= _MOST_KNOWN:
+                self._readable.clear()
+            self._readable.add(key)
 
     def entries(self, rows: Sequence[tuple[Any, ...]]) -> list[RecordedEvent | Unreadable]:
         """Read rows, each with the fields of `StoredEvent`."""
@@ -176,10 +189,18 @@ class Encoding:
         """Read an event that is not known yet; None if it is none of the current version."""
         if kind == _BEGINS and digest is None and type(state) is bytes:
             return self._beginning(schema_version, state)
+        filled = None if digest is None else _CONTENT
+        key = kind, schema_version, filled, state
+        if kind == _ANSWERS and digest is not None and type(state) is bytes and (counted := split(state)) is not None:
+            head, taken, given = counted
+            key = kind, schema_version, _TOKENS, head
+            known = self._known.get(key)
+            if known is not None:
+                is_digest = type(digest) is bytes and len(digest) == _DIGEST_BYTES
+                return counting(known, taken, given, content=_PREFIX + digest.hex()) if is_digest else None
         event = self._read(kind, schema_version, state, digest)
         if event is not None:
-            filled = None if digest is None else _CONTENT
-            self._keep((kind, schema_version, filled, state), event, (state, digest))
+            self._keep(key, event, (state, digest))
         return event
 
     def _read(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None) -> Any:
@@ -208,24 +229,17 @@ class Encoding:
         Each has a policy of some length, which takes as long to check as twenty turns, and few policies are in use. So
         what begins one is known but for the names in it.
         """
-        parts = _BEGINNING.fullmatch(state)
+        parts = BEGINNING.fullmatch(state)
         if parts is None:
             return self._read(_BEGINS, schema_version, state, None)
-        head, by, policy, conversation, before_account, account, model, arm = parts.groups()
-        key = schema_version, (head, policy, before_account, model)
-        names = {
-            "conversation": conversation.decode(), "account": account and account.decode(), "arm": arm and arm.decode(),
-        }  # fmt: skip
-        actor = by.decode()
+        key = schema_version, parts.group(*ALL_BUT_NAMES)
         known = self._beginnings.get(key)
         if known is not None:
-            for field, value in names.items():
-                known = with_field(known, field, value)
-            return with_field(known, "by", with_field(known.by, "id", actor))
+            return begun_by(known, parts)
         event = self._read(_BEGINS, schema_version, state, None)
         if event is None or len(state) > _MOST_KNOWN_BYTES or self.state(event) != (state, None):
             return event
-        if event.by.id == actor and all(getattr(event, field) == value for field, value in names.items()):
+        if begun_by(event, parts) == event:
             if len(self._beginnings) >= _MOST_BEGINNINGS:
                 self._beginnings.clear()
             self._beginnings[key] = event
@@ -267,17 +281,17 @@ class Encoding:
         return json.dumps(fields).encode()
 
 
-def _said(event: EventBase) -> tuple[Any, ...] | None:
-    """Return all that a turn says beside the digest of its words; None if it is no turn, or one that counts tokens."""
-    kind = type(event)
-    if kind is UserTurnTaken:
-        return kind, event.by.kind, event.by.id
-    if kind is AssistantTurnTaken and event.usage is None:  # type: ignore[attr-defined]
-        return kind, event.by.kind, event.by.id, event.model, event.stop_reason  # type: ignore[attr-defined]
-    return None
+def begun_by(known: Any, parts: re.Match[bytes]) -> Any:
+    """Return what begins a conversation, of one that differs at most in the names; `parts` are as in `BEGINNING`."""
+    by, conversation, account, arm = parts.group(2, 4, 6, 8)
+    fields = {
+        "by": with_field(known.by, "id", by.decode()), "conversation": conversation.decode(),
+        "account": account and account.decode(), "arm": arm and arm.decode(),
+    }  # fmt: skip
+    return with_fields(known, fields)
 
 
-def _is_digest(content: object) -> bool:
+def _is_digest(content: object) -> TypeGuard[str]:
     return type(content) is str and _DIGEST.fullmatch(content) is not None
 
 

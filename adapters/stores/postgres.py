@@ -33,7 +33,11 @@ from lastresort.application.ports import Append, CommandRecorded, Place, StoreCl
 from .codec import Encoding
 from .derived import Statement, in_postgres
 from .incoming import Chunk, one_ahead
-from .postgres_copy import (
+from .postgres_recorder import PostgresProcessRecorder, PostgresRecorder, datastore_of
+from .postgres_tables import (
+    APPEND_LOCK,
+    ARGUMENTS,
+    BARRIER,
     BRANCH_TYPES,
     BRANCHED,
     CONTENT_TYPES,
@@ -43,11 +47,12 @@ from .postgres_copy import (
     ENDED,
     EVENT_TYPES,
     HEAD,
+    RECORDED,
     SNAPSHOTS,
+    TAKEN,
+    check_is_ours,
     copied,
 )
-from .postgres_recorder import PostgresProcessRecorder, PostgresRecorder, datastore_of
-from .postgres_tables import APPEND_LOCK, ARGUMENTS, BARRIER, RECORDED, TAKEN, check_is_ours
 from .rows import Entry
 from .signal import Commits
 from .sql import SQLStore
