@@ -21,7 +21,7 @@ INWARD = {"domain", "application", "projections", "reports"}
 
 FRONTS = {"console", "web", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
-DRIVERS = {"claude", "gateway", "integrations", "offline"}
+DRIVERS = {"claude", "gateway", "langchain", "offline"}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
 STARTS = {"adapters/console/upkeep.py": "web"}
@@ -60,13 +60,14 @@ SEES: dict[str, set[str]] = {
     "exporters": INWARD,
     "gateway": INWARD | {"followers", "messages_api", "turns"},
     "importers": INWARD | {"adapters", "chats", "turns"},
+    "langchain": INWARD | {"turns"},
     "loopback": {"messages_api"},
     "messages_api": set(),
     "followers": INWARD | {"databases"},
     "offline": INWARD | {"assessors", "turns"},
     "parquet": INWARD,
     "stores": INWARD | {"databases"},
-    "testing": INWARD | {"adapters"},
+    "testing": INWARD | {"adapters", "turns"},
     "transparency": INWARD | {"databases", "followers", "stores"},
     "turns": INWARD,
     "upkeep": INWARD | {"adapters", "databases", "followers", "stores"},
@@ -97,6 +98,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "gateway": ("serve", {"aiohttp"}),
     "evals": ("inspect", {"inspect_ai"}),
     "importers": ("store", set()),
+    "langchain": ("langchain", {"langchain", "langchain_core", "langgraph"}),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
     "followers": ("store", {"eventsourcing"}),
     "parquet": ("parquet", {"pyarrow"}),

@@ -4,6 +4,7 @@ from lastresort.adapters import missing
 
 try:
     from .given import given
+    from .hosts import HOST_CHECKS, Host, check_host
     from .lawful import Unlawful, as_text, assert_lawful
     from .machine import ConversationMachine
     from .stores import STORE_CHECKS, check_store
@@ -12,11 +13,14 @@ except ModuleNotFoundError as error:
     missing(error, __name__, "testing")
 
 __all__ = [
+    "HOST_CHECKS",
     "STORE_CHECKS",
     "ConversationMachine",
+    "Host",
     "Unlawful",
     "as_text",
     "assert_lawful",
+    "check_host",
     "check_store",
     "commands",
     "given",
