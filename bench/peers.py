@@ -61,7 +61,7 @@ class LangGraph:
         pass
 
     def exchange(self, conversation: str) -> None:
-        said = {"messages": [{"role": "user", "content": WORDS}]}
+        said: Any = {"messages": [{"role": "user", "content": WORDS}]}
         self.graph.invoke(said, self._thread(conversation), durability="sync")
 
     def load(self, conversation: str) -> Sequence[str]:

@@ -21,7 +21,7 @@ INWARD = {"domain", "application", "projections", "reports"}
 
 FRONTS = {"console", "web", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
-DRIVERS = {"claude", "gateway", "langchain", "offline"}
+DRIVERS = {"claude", "gateway", "langchain", "offline", "openai_agents", "pydantic_ai"}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
 STARTS = {"adapters/console/upkeep.py": "web"}
@@ -65,7 +65,9 @@ SEES: dict[str, set[str]] = {
     "messages_api": set(),
     "followers": INWARD | {"databases"},
     "offline": INWARD | {"assessors", "turns"},
+    "openai_agents": INWARD | {"turns"},
     "parquet": INWARD,
+    "pydantic_ai": INWARD | {"turns"},
     "stores": INWARD | {"databases"},
     "testing": INWARD | {"adapters", "turns"},
     "transparency": INWARD | {"databases", "followers", "stores"},
@@ -101,6 +103,8 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "langchain": ("langchain", {"langchain", "langchain_core", "langgraph"}),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
     "followers": ("store", {"eventsourcing"}),
+    "openai_agents": ("openai-agents", {"agents"}),
+    "pydantic_ai": ("pydantic-ai", {"pydantic_ai"}),
     "parquet": ("parquet", {"pyarrow"}),
     "stores": ("store", {"eventsourcing"}),
     "testing": ("testing", {"hypothesis", "pytest"}),

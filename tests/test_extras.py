@@ -14,7 +14,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NEEDS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
 
 
-DEVELOPERS = {"audit", "bench", "dev", "examples", "fuzz", "mutants", "proof"}
+DEVELOPERS = {"audit", "bench", "dev", "examples", "fuzz", "hosts", "mutants", "proof"}
 
 
 def bare(need: str) -> str:
@@ -22,8 +22,12 @@ def bare(need: str) -> str:
     return re.split(r"[][<>=, ]", need)[0]
 
 
+OTHER_NAMES = {"agents": "openai-agents", "pydantic_ai": "pydantic-ai-slim"}
+"""Packages that are imported by another name than they are installed by."""
+
+
 def distribution(package: str) -> str:
-    return package.replace("_", "-")
+    return OTHER_NAMES.get(package, package.replace("_", "-"))
 
 
 def installed(extra: str) -> set[str]:

@@ -178,7 +178,7 @@ class LastResort(AgentMiddleware[UnderTheLaw, Any, Any]):
 
 
 def shown(pieces: Iterable[tuple[Any, Any]]) -> Iterator[str]:
-    """Return what to show of `agent.stream(..., stream_mode="messages")`: of each message, what is before a call to end.
+    """Yield what to show of `agent.stream(..., stream_mode="messages")`: of each message, that before a call to end.
 
     Args:
         pieces: what the stream yields, messages and their metadata.

@@ -23,6 +23,7 @@ from lastresort.adapters.turns.assessor import Assessor, Case, Opinion
 from lastresort.adapters.turns.tools import END, HARM, HOPELESS, REDIRECT, RISK, WARN
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
+from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Actor, ActorKind, Ground, Risk, Verdict
 
@@ -30,9 +31,9 @@ from .lawful import assert_lawful
 
 MODEL = "claude-opus-4-8"
 ABUSE, RELENTS = "You are useless.", "Sorry. A garden, then."
-ROUNDS = int(os.environ.get("LASTRESORT_HOST_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("LASTRESORT_HOST_ROUNDS", "4"))
 """How often lawful endings are tried with their calls in another order and with other delays."""
-CONVERSATIONS = int(os.environ.get("LASTRESORT_HOST_CONVERSATIONS", "8"))
+CONVERSATIONS = int(os.environ.get("LASTRESORT_HOST_CONVERSATIONS", "4"))
 """How many conversations go on at once."""
 
 Stated = tuple[str, Any]
@@ -154,7 +155,7 @@ def kinds(chat: Chat) -> list[str]:
     return [recorded.kind for recorded in chat.path]
 
 
-# --- The checks ---------------------------------------------------------------------------------------------------------
+# --- The checks -------------------------------------------------------------------------------------------------------
 
 
 def an_ordinary_turn(new_host: NewHost) -> None:
@@ -308,7 +309,11 @@ def conversations_at_once(new_host: NewHost, number: int = CONVERSATIONS) -> Non
 
         def talk(n: int, branch: str) -> None:
             try:
-                script = [Message(f"answer {n}", (HARMFUL, REDIRECTS)), f"more {n}", FAREWELL._replace(text=f"bye {n}")]
+                script: list[Message | str] = [
+                    Message(f"answer {n}", (HARMFUL, REDIRECTS)),
+                    f"more {n}",
+                    FAREWELL._replace(text=f"bye {n}"),
+                ]
                 model = Model(script, n)
                 for _ in range(2):
                     host.say(chats.chat(branch), f"words {n}", model, agrees)
@@ -336,7 +341,7 @@ def another_model_ends_nothing(new_host: NewHost) -> None:
         model = Model([FAREWELL._replace(model="small-model-1"), Message("Well.", model="small-model-1")])
         new_host().say(chat, ABUSE, model, agrees)
         assert chats.state(chat.branch).ended is None
-        answered = [recorded.event.model for recorded in chat.path if recorded.kind == "AssistantTurnTaken"]
+        answered = [one.event.model for one in chat.path if isinstance(one.event, AssistantTurnTaken)]
         assert answered[-1] == "small-model-1", "who answered did not come through"
 
 

@@ -20,6 +20,7 @@ from lastresort.domain.values import Actor, ActorKind, Usage
 
 from .assessor import Assessor, assess
 from .guard import Guard
+from .ids import command_id
 from .replies import Ended, Outcome, Reply
 from .steps import Consultation
 from .tools import CALLS, Call, Tool, declarations
@@ -31,6 +32,8 @@ OnOutcome = Callable[[Chat, Outcome], None]
 
 CUT_SHORT = frozenset({"content_filter", "incomplete", "length", "max_tokens", "model_context_window_exceeded"})
 """Why a model stopped in the middle of a message, in the terms of several APIs."""
+
+OVERTAKEN = "Something else was said or answered here meanwhile, so this message has no answer of its own."
 
 
 def nobody_judges(case: object) -> None:
@@ -68,6 +71,10 @@ class Turn:
     def shown(self) -> str:
         """What the user is to read of the turn so far; once it is over, what its outcome says."""
         return self._guard.text if self.over is None else told(self.over)
+
+    def new_id(self) -> str:
+        """Return an id that nobody has used, for a message that has none."""
+        return self._chat.conversations.new_id()
 
     def begin(self, words: str, sent_as: str, *, asks: bool = False, confirms: bool = False) -> Outcome | None:
         """Record what the user says; return what came of it, if the turn is over before the model is asked.
@@ -162,7 +169,7 @@ def told(outcome: Outcome) -> str:
     """Return what the user is to read of an outcome: the answer, or what was said before the ending and the notice."""
     if isinstance(outcome, Ended):
         return "\n\n".join(filter(None, (outcome.text, outcome.notice)))
-    return outcome.text if isinstance(outcome, Reply) else ""
+    return outcome.text if isinstance(outcome, Reply) else OVERTAKEN
 
 
 def threads(conversations: Conversations, model: str, policy: Policy | None = None) -> Callable[[str], Chat]:
@@ -178,8 +185,8 @@ def threads(conversations: Conversations, model: str, policy: Policy | None = No
         try:
             return conversations.chat(thread)
         except UnknownBranch:
-            begun = f"thread {thread}"  # two workers that start it at once start it once
-            return conversations.start(model=model, policy=policy, conversation=thread, command_id=begun)
+            id = command_id("thread", thread)  # two workers that start it at once start it once
+            return conversations.start(model=model, policy=policy, conversation=thread, command_id=id)
 
     return chat_of
 

@@ -1,0 +1,197 @@
+"""The capability. One object serves an agent; each run has a copy, with a turn of its own.
+
+Before the run, what the user says is recorded; before each request, somebody may have been faster; after it, all calls
+of the message are carried out, and the tools, which run side by side, only return what came of it. A response that ends
+the conversation loses its calls, so that no tool runs and nothing more is asked.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+from pydantic_ai import AgentRunResult, AgentRunResultEvent, RunContext, Tool
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.exceptions import SkipModelRequest
+from pydantic_ai.messages import (
+    ModelRequest,
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+    ToolCallPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.toolsets import FunctionToolset
+from pydantic_core import to_json
+
+from lastresort.adapters.turns import notes
+from lastresort.adapters.turns.assessor import Assessor
+from lastresort.adapters.turns.hosted import OnOutcome, Turn, all_tools, nobody_judges, told
+from lastresort.adapters.turns.replies import NOTICE, Ended, Outcome
+from lastresort.adapters.turns.tools import CALLS, END, Call
+from lastresort.application.chat import Chat
+from lastresort.domain.policy import Policy
+from lastresort.domain.turn_text import BETWEEN
+from lastresort.domain.values import Usage
+
+
+class ConversationOver(Exception):
+    """The conversation has ended, or somebody was faster, in a run whose output is not text. `outcome` says more."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(told(outcome))
+        self.outcome = outcome
+
+
+class LastResort(AbstractCapability[Any]):
+    """Puts an agent under the law: `Agent(..., capabilities=[LastResort(chat_of)])`.
+
+    If the user asks to end or confirms it by a control of the application, pass `asks_to_end` or `confirms_end` in the
+    run's `metadata`; `sent_as` there is the id of what they say.
+
+    Args:
+        chat_of: finds the chat of a run, by its `conversation_id` say.
+        assessor: gives second opinions. Without one, nothing ends.
+        policy: says which categories of harm the tools name.
+        on_outcome: is told how each turn went.
+    """
+
+    def __init__(
+        self,
+        chat_of: Callable[[RunContext[Any]], Chat],
+        assessor: Assessor = nobody_judges,
+        *,
+        policy: Policy | None = None,
+        on_outcome: OnOutcome = lambda chat, outcome: None,
+    ) -> None:
+        self._chat_of, self._assessor, self._on_outcome = chat_of, assessor, on_outcome
+        self._policy = policy or Policy.default()
+        self._turn: Turn
+        self._chat: Chat
+
+    async def for_run(self, ctx: RunContext[Any]) -> "LastResort":
+        """Return a copy with a turn of its own."""
+        own = copy(self)
+        own._chat = await asyncio.to_thread(self._chat_of, ctx)
+        own._turn = Turn(own._chat, self._assessor)
+        return own
+
+    def get_toolset(self) -> FunctionToolset[Any]:
+        """Return the tools of the law."""
+        tools = [
+            Tool.from_schema(self._came_of, tool.name, tool.description, tool.schema, takes_ctx=True)
+            for tool in all_tools(self._policy)
+        ]
+        return FunctionToolset(tools)
+
+    async def _came_of(self, ctx: RunContext[Any], /, **input: Any) -> str:
+        return self._turn.results.get(ctx.tool_call_id or "", notes.OF_TASK)
+
+    async def before_run(self, ctx: RunContext[Any]) -> None:
+        """Record what the user says; without a prompt, take up what they said last."""
+        if ctx.prompt is None:
+            await asyncio.to_thread(self._turn.resume)
+            return
+        pressed = ctx.metadata or {}
+        prompt = [ctx.prompt] if isinstance(ctx.prompt, str) else ctx.prompt
+        words = BETWEEN.join(part if isinstance(part, str) else getattr(part, "content", "") for part in prompt)
+        asks, confirms = bool(pressed.get("asks_to_end")), bool(pressed.get("confirms_end"))
+        sent_as = pressed.get("sent_as") or self._turn.new_id()
+        await asyncio.to_thread(self._turn.begin, words, sent_as, asks=asks, confirms=confirms)
+
+    async def before_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """Stop if the turn is over. Tell the model what it is to know, in this request only."""
+        if not await asyncio.to_thread(self._turn.ask):
+            if self._turn.over is not None and not _is_text(request_context):
+                raise ConversationOver(self._turn.over)
+            raise SkipModelRequest(ModelResponse([TextPart(self._turn.shown)]))
+        if self._turn.note is None:
+            return request_context
+        noted = ModelRequest([UserPromptPart(self._turn.note)])
+        return replace(request_context, messages=[*request_context.messages, noted])
+
+    async def after_model_request(
+        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
+    ) -> ModelResponse:
+        """Carry out all calls of the message. After an accepted ending, only its text is left of it."""
+        until = _until_the_end(response)
+        last = await asyncio.to_thread(
+            self._turn.take,
+            response.provider_response_id or self._turn.new_id(),
+            "".join(part.content for part in until),
+            [Call(part.tool_call_id, part.tool_name, _input(part)) for part in response.tool_calls],
+            model=response.model_name,
+            usage=Usage(input_tokens=response.usage.input_tokens, output_tokens=response.usage.output_tokens),
+            stop_reason=response.finish_reason,
+        )
+        if not last:
+            return replace(response, parts=[_callable(part) for part in response.parts])
+        if not _is_text(request_context):
+            raise ConversationOver(await asyncio.to_thread(self._finish))
+        return replace(response, parts=list(until) or [TextPart("")])
+
+    async def after_run(self, ctx: RunContext[Any], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
+        """Record the answer, and then an ending. What is shown of an output that is no text is its JSON."""
+        shown = None if isinstance(result.output, str) else to_json(result.output).decode()
+        outcome = await asyncio.to_thread(self._finish, shown)
+        return replace(result, output=told(outcome)) if isinstance(outcome, Ended) else result
+
+    def _finish(self, shown: str | None = None) -> Outcome:
+        outcome = self._turn.finish(shown)
+        self._on_outcome(self._chat, outcome)
+        return outcome
+
+
+async def shown(events: AsyncIterable[Any]) -> AsyncIterator[str]:
+    """Yield what to show of `agent.run_stream_events(...)`: of each message, what is before a call to end; the notice.
+
+    Do not use `agent.run_stream`: it takes the first text for the answer, whatever is called after it.
+    """
+    said, closed = "", False
+    async for event in events:
+        piece = ""
+        if isinstance(event, PartStartEvent):
+            closed = (closed and event.index > 0) or _ends(event.part)
+            if isinstance(event.part, TextPart) and event.part.content:
+                piece = BETWEEN + event.part.content if said else event.part.content
+        elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
+            piece = event.delta.content_delta
+        elif isinstance(event, AgentRunResultEvent) and NOTICE in str(event.result.output) and NOTICE not in said:
+            closed, piece = False, BETWEEN + event.result.output[event.result.output.index(NOTICE) :]
+        if piece and not closed:
+            said += piece
+            yield piece
+
+
+def _is_text(request: ModelRequestContext) -> bool:
+    """Whether the run's output is text, so that a notice can stand in its place."""
+    return request.model_request_parameters.output_mode in ("text", "tool_or_text")
+
+
+def _callable(part: Any) -> Any:
+    """Return a call of ours that was answered as not understood so that the tool can be run at all."""
+    ours = isinstance(part, ToolCallPart) and part.tool_name in CALLS and not isinstance(_input(part), dict)
+    return replace(part, args={}) if ours else part
+
+
+def _ends(part: Any) -> bool:
+    return isinstance(part, ToolCallPart) and part.tool_name == END
+
+
+def _input(part: ToolCallPart) -> Any:
+    try:
+        return part.args_as_dict(raise_if_invalid=True)
+    except (AssertionError, ValueError):
+        return part.args
+
+
+def _until_the_end(response: ModelResponse) -> list[TextPart]:
+    """Return the text of a message up to a call to end."""
+    end = next((n for n, part in enumerate(response.parts) if _ends(part)), len(response.parts))
+    return [part for part in response.parts[:end] if isinstance(part, TextPart)]
