@@ -112,3 +112,15 @@ def names_a_module(name: str) -> bool:
 def test_every_module_that_a_page_names_is_there(page: Path) -> None:
     """By its file, or by its dotted name; the last part of that may be a function, where it is called."""
     assert [name for name in _MODULE.findall(prose(page)) if not names_a_module(name)] == []
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    """A page that says which test holds what it promises would otherwise promise on after that test is gone."""
+    gone = [
+        f"{file}::{name}"
+        for file, name in re.findall(r"`((?:[\w-]+/)*test_\w+\.py)::(\w+)`", prose(page))
+        if not (path := ROOT / "tests" / file.removeprefix("tests/")).is_file()
+        or not re.search(rf"^(?:async )?def {name}\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert gone == []
