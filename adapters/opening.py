@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from lastresort.adapters import how_to_install
 from lastresort.adapters.assessors.screen import phrase_screen
-from lastresort.adapters.databases.errors import FAILURES, StoreError, engine_message
+from lastresort.adapters.databases.errors import StoreError, engine_message, failures
 from lastresort.adapters.databases.files import IMMUTABLE, StoreFiles, may_write, named, read_only_mode, unchanged
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.urls import located, shown
@@ -44,8 +44,6 @@ Store = MemoryStore | SQLStore
 
 MASTER_KEY_VARIABLE = VARIABLE
 """The environment variable that may hold the master key, which the doctor looks for."""
-
-_CANNOT_OPEN: tuple[type[Exception], ...] = (OSError, StoreError, *FAILURES)
 
 _MOST_PADDING = 2**20
 """Bytes that words may be padded to a multiple of: all of it is sealed and kept with every turn."""
@@ -172,7 +170,7 @@ def open_store(
             store, keys = _open(address, settings, master_key, create)
         else:
             store, keys = _open_files(own, settings, master_key, create)
-    except _CANNOT_OPEN as error:
+    except (OSError, StoreError, *failures()) as error:
         raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
     return OpenStore(store, AesGcmVault(keys, pad_words=pad_words), SealedSnapshots(store, keys, snapshot_every))
 
@@ -223,7 +221,7 @@ def open_read_only(url: str) -> Iterator[Conversations]:
             store = sqlite_store(own.log, settings)
             open_now.callback(store.close)
             store.create_table()  # which makes none, but looks whether they are of this version
-        except _CANNOT_OPEN as error:
+        except (OSError, StoreError, *failures()) as error:
             raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
         vault = AesGcmVault(MemoryKeys())
         yield Conversations(Service(Ports(store, vault, lambda: datetime.now(UTC), new_id, phrase_screen)))
@@ -314,7 +312,7 @@ def rotate_master_key(
             return rotate(keys, beside, master_key, new_master_key, finish=finish, progress=progress)
         finally:
             keys.close()
-    except _CANNOT_OPEN as error:
+    except (OSError, StoreError, *failures()) as error:
         raise StoreError(f"cannot change the master key of {shown(url)}: {engine_message(error)}") from error
 
 

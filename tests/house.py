@@ -130,7 +130,6 @@ UNSEEN = {"httptools": "uvicorn parses with it, and is slow without"}
 """What an extra installs though no module imports it."""
 
 EXCEPTIONS = {
-    ("adapters/databases/errors.py", "psycopg"): "knows the errors of the engines that are installed",
     ("adapters/importers/inputs.py", "stores"): "the codec reads the events of files, until it has a room for both",
     ("adapters/importers/log_lines.py", "stores"): "the codec reads the events of files, until it has a room for both",
 }

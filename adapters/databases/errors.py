@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,12 +16,15 @@ class StoreLocked(StoreError, Locked):
     """Others wrote for as long as a call may take, and nothing was written."""
 
 
-try:
-    import psycopg
+def failures() -> tuple[type[Exception], ...]:
+    """Return what a database raises if something goes wrong with it: `except failures()` asks once something has.
 
-    FAILURES: tuple[type[Exception], ...] = (PersistenceError, ConnectionPoolClosedError, sqlite3.Error, psycopg.Error)
-except ImportError:  # PostgreSQL is an extra
-    FAILURES = (PersistenceError, ConnectionPoolClosedError, sqlite3.Error)
+    psycopg, a fifth of a second to import, raises nothing that is caught here before a store on PostgreSQL has it.
+    """
+    raised: tuple[type[Exception], ...] = (PersistenceError, ConnectionPoolClosedError, sqlite3.Error)
+    if (psycopg := sys.modules.get("psycopg")) is not None:
+        raised = (*raised, psycopg.Error)
+    return raised
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def reached() -> Iterator[None]:
     """
     try:
         yield
-    except FAILURES as error:
+    except failures() as error:
         raise unreached(error) from error
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from lastresort.adapters.databases.errors import FAILURES, reached, unreached
+from lastresort.adapters.databases.errors import failures, reached, unreached
 from lastresort.application.ports import Append, Head, List, ListRow, Place
 from lastresort.domain.events import RecordedEvent, Unreadable
 
@@ -120,7 +120,7 @@ class SQLStore(ABC):
             erased += checked_places(append.erased)
         try:
             position = self.write(entries, erased)
-        except FAILURES as error:
+        except failures() as error:
             raise unreached(error) from error
         return recorded_of(appends, position)
 
