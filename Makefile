@@ -8,7 +8,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # With LOCKED=1 exactly what the lock file names is installed, by its hashes, and nothing is resolved; else the newest
-# that pyproject.toml allows.
+# that pyproject.toml allows. The hashes make it all one which index a file comes from: uv, which is ten times as fast,
+# asks its own, and pip installs where that cannot be reached.
 LOCK := .ci/requirements.txt
 
 .DEFAULT_GOAL := help
@@ -72,7 +73,10 @@ $(INSTALLED): pyproject.toml $(if $(LOCKED),$(LOCK))
 	@$(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) cannot make a virtual environment: Debian and Ubuntu keep that in the package python3-venv' >&2; exit 1; }
 	@echo 'installing into $(VENV): a minute, the first time'
 ifdef LOCKED
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes --requirement $(LOCK)
+	@awk '/^uv==/{of=1} of{print} of&&!/\\$$/{exit}' $(LOCK) > $(VENV)/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(VENV)/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement $(LOCK) || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes --requirement $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

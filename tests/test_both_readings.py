@@ -24,6 +24,8 @@ from lastresort.projections.second_reading import broken
 
 from .vocabulary import ANOTHER_MODEL, MODEL, OPERATOR, USER
 
+pytestmark = pytest.mark.no_cover  # being measured, a search takes twice as long; what it runs, other tests cover
+
 WALKS = int(os.environ.get("LASTRESORT_WALKS", "20"))
 STEPS = 90
 SAME_MODEL = Actor(kind=ActorKind.MODEL, id="anthropic/claude-opus-4.1")

@@ -328,6 +328,7 @@ def play(
     return seen
 
 
+@pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
 def test_no_adversary_ends_unlawfully_or_breaks_a_conversation() -> None:
     """And some do end: a law that lets nothing end would pass the rest of this."""
     count = int(os.environ.get("LASTRESORT_CONVERSATIONS", "50"))

@@ -51,6 +51,8 @@ from .worlds import (
     withhold,
 )
 
+pytestmark = pytest.mark.no_cover  # being measured, a search takes twice as long; what it runs, other tests cover
+
 Acts = Callable[[Turns], tuple[Command, ...]]
 CAP = 3
 

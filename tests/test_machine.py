@@ -36,6 +36,8 @@ from .drawing import PROFILE_NAME, UNHURRIED, examples
 from .narrow import must_be
 from .oracle import Forest, broken, divided_on_risk
 
+pytestmark = pytest.mark.no_cover  # being measured, a search takes twice as long; what it runs, other tests cover
+
 PROFILE = settings(
     UNHURRIED,
     max_examples=examples(dev=60, ci=1_000, nightly=10_000),
