@@ -170,7 +170,7 @@ def open_store(
             store, keys = _open(address, settings, master_key, create)
         else:
             store, keys = _open_files(own, settings, master_key, create)
-    except (OSError, StoreError, *failures()) as error:
+    except failures(OSError, StoreError) as error:
         raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
     return OpenStore(store, AesGcmVault(keys, pad_words=pad_words), SealedSnapshots(store, keys, snapshot_every))
 
@@ -221,7 +221,7 @@ def open_read_only(url: str) -> Iterator[Conversations]:
             store = sqlite_store(own.log, settings)
             open_now.callback(store.close)
             store.create_table()  # which makes none, but looks whether they are of this version
-        except (OSError, StoreError, *failures()) as error:
+        except failures(OSError, StoreError) as error:
             raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
         vault = AesGcmVault(MemoryKeys())
         yield Conversations(Service(Ports(store, vault, lambda: datetime.now(UTC), new_id, phrase_screen)))
@@ -312,7 +312,7 @@ def rotate_master_key(
             return rotate(keys, beside, master_key, new_master_key, finish=finish, progress=progress)
         finally:
             keys.close()
-    except (OSError, StoreError, *failures()) as error:
+    except failures(OSError, StoreError) as error:
         raise StoreError(f"cannot change the master key of {shown(url)}: {engine_message(error)}") from error
 
 

@@ -16,12 +16,13 @@ class StoreLocked(StoreError, Locked):
     """Others wrote for as long as a call may take, and nothing was written."""
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """Return what a database raises if something goes wrong with it: `except failures()` asks once something has.
+def failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what a database raises if something goes wrong with it, and the others: `except failures()` asks once
+    something has.
 
     psycopg, a fifth of a second to import, raises nothing that is caught here before a store on PostgreSQL has it.
     """
-    raised: tuple[type[Exception], ...] = (PersistenceError, ConnectionPoolClosedError, sqlite3.Error)
+    raised: tuple[type[Exception], ...] = (*others, PersistenceError, ConnectionPoolClosedError, sqlite3.Error)
     if (psycopg := sys.modules.get("psycopg")) is not None:
         raised = (*raised, psycopg.Error)
     return raised
