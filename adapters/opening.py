@@ -184,6 +184,7 @@ def _open(address: str, settings: Settings, master_key: MasterKey | None, create
     except ImportError as error:
         raise StoreError(f"PostgreSQL needs the extra postgres ({how_to_install('postgres')}): {error}") from error
     store = open_postgres(address, settings, create=create)
+    _guarded(store, settings, None)
     return store, _wrapped(store, lambda: PostgresKeys(address, settings), None, master_key)
 
 
@@ -253,7 +254,20 @@ def _open_files(
     if own.log.exists():
         _check_is_ours(own, create, settings)
     store = open_sqlite(own.log, settings)
+    _guarded(store, settings, own.checkpoint)
     return store, _wrapped(store, lambda: SQLiteKeys(own.keys, settings), own.master, master_key)
+
+
+def _guarded(store: SQLStore, settings: Settings, beside: Path | None) -> None:
+    """Look whether a store that has a transparency log is still the one that was published; close it if that fails."""
+    if store.noted("tlog") is None and not (beside and beside.exists()) and "LASTRESORT_CHECKPOINT" not in os.environ:
+        return
+    from lastresort.adapters.transparency.guard import guard
+
+    with ExitStack() as failing:
+        failing.callback(store.close)
+        guard(store, settings, beside)
+        failing.pop_all()
 
 
 def _wrapped(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastresort.adapters.transparency.merkle import (
+from lastresort.adapters.tlog.merkle import (
     EMPTY,
     HASH_BYTES,
     CompactRange,
@@ -24,7 +24,7 @@ from lastresort.adapters.transparency.merkle import (
     node_hash,
     root,
 )
-from lastresort.adapters.transparency.tiles import MissingTile, Tile, bundle_of, entries_in, grown, nodes, tiles_of
+from lastresort.adapters.tlog.tiles import MissingTile, Tile, bundle_of, entries_in, grown, nodes, tiles_of
 
 MOST = int(os.environ.get("LASTRESORT_MOST_LEAVES", "1100"))
 FLIPS = int(os.environ.get("LASTRESORT_FLIPS", "600"))

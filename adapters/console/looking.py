@@ -101,8 +101,9 @@ def show(
     With --html, write a page of the conversation: its branches side by side, the law between the lines, and words only
     if you ask for them.
     """
+    from lastresort.adapters.exporters.stored_words import told_branch
+
     from . import display
-    from .stored_words import told_branch
 
     if page is None and words:
         raise click.UsageError("--words is for a page, which --html writes; on the terminal words are shown")
@@ -131,12 +132,11 @@ def _write_page(conversations: "Conversations", branch: str, out: Path, *, words
         from lastresort.adapters.documents.conversation_page import WORDS_NOT_SHOWN, conversation_page
     except ModuleNotFoundError as error:
         raise BadInput(f"--html: {error}") from None
+    from lastresort.adapters.exporters.stored_words import told_branch
     from lastresort.adapters.exporters.whole_file import write_whole
     from lastresort.domain.events import content_of
     from lastresort.projections import transcript
     from lastresort.projections import views as fold_views
-
-    from .stored_words import told_branch
 
     rows = fold_views(conversations.tree_log(branch)).all
 

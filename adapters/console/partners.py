@@ -13,11 +13,10 @@ from typing import Any, Protocol
 import anyio
 
 from lastresort.adapters.assessors.toy import judge_by_toy
+from lastresort.adapters.exporters.stored_words import stored_words
 from lastresort.adapters.turns.partner import OfflinePartner
 from lastresort.adapters.turns.replies import STOPPED
 from lastresort.application.chat import Chat
-
-from .stored_words import stored_words
 
 AGAIN = "/answer asks again; /edit changes what you said"
 ANOTHER = "What you saw of the answer is kept, and the model will see it: go on, or /retry for another"

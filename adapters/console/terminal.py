@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from rich.text import Text
 
+from lastresort.adapters.exporters.stored_words import told_branch
 from lastresort.adapters.importers.inputs import BadInput, load_policy
 from lastresort.adapters.turns.replies import SUPPORT
 from lastresort.application.arguments import Principal, as_actor
@@ -37,7 +38,6 @@ from lastresort.projections import views
 from . import display, listings
 from .partners import NotAnswered, Partner
 from .reading import reading
-from .stored_words import told_branch
 
 SITTER = Principal(id="terminal", may=frozenset({ActorKind.ASSESSOR, ActorKind.OPERATOR}))
 """The person at the terminal plays every part but the model's."""

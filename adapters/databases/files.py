@@ -43,6 +43,11 @@ class StoreFiles(NamedTuple):
         return _beside(self.log, "-master")
 
     @property
+    def checkpoint(self) -> Path:
+        """The checkpoint of the log that was published last, if it has a transparency log."""
+        return _beside(self.log, "-checkpoint")
+
+    @property
     def leftovers(self) -> tuple[Path, ...]:
         """What SQLite keeps beside the log and the keys, or left there: it would take it for that of a new store."""
         return tuple(_beside(path, end) for path in (self.log, self.keys) for end in _BESIDE)
@@ -58,7 +63,7 @@ class StoreFiles(NamedTuple):
         return re.fullmatch(f"{re.escape(self.master.name)}-[0-9a-f]{{16}}", path.name) is not None
 
     def _all(self) -> Iterator[Path]:
-        yield from (self.log, self.keys, self.master)
+        yield from (self.log, self.keys, self.master, self.checkpoint)
         yield from self.leftovers
         with suppress(OSError):
             yield from filter(self._is_former, self.master.parent.iterdir())

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from lastresort.adapters.databases.errors import failures, reached, unreached
+from lastresort.adapters.databases.errors import StoreError, failures, reached, unreached
 from lastresort.application.ports import Append, Head, List, ListRow, Place
 from lastresort.domain.events import RecordedEvent, Unreadable
 
@@ -18,6 +18,7 @@ from .rows import (
     LAST,
     PAGE,
     READ,
+    WRITTEN,
     BranchRow,
     Entry,
     by_branch,
@@ -42,6 +43,8 @@ class SQLStore(ABC):
     """An event store on the recorder of an engine, which a subclass names as its next base."""
 
     _encoding: Encoding
+    read_only: str | None = None
+    """Why nothing may be written to the log, if nothing may: the message says what to do."""
 
     # --- what an engine brings ------------------------------------------------------------------------------------
 
@@ -86,8 +89,16 @@ class SQLStore(ABC):
         """Return a time as the engine keeps it."""
         return recorded_at
 
+    def _check_may_write(self) -> None:
+        """Raises:
+        StoreError: nothing may be written.
+        """
+        if self.read_only is not None:
+            raise StoreError(self.read_only)
+
     def _incoming(self, position: int) -> Incoming:
         """Return what makes chunks of a log whose first event is to stand at `position`."""
+        self._check_may_write()
         return Incoming(
             lambda append: entries_of(append, self._encoding, self._time), self._begun, self.recorded_by, position
         )
@@ -113,6 +124,7 @@ class SQLStore(ABC):
 
     def append(self, *appends: Append) -> tuple[RecordedEvent, ...]:
         """Write appends in one transaction. See `application.ports.EventStore`."""
+        self._check_may_write()
         entries: list[Entry] = []
         erased: list[Place] = []
         for append in appends:
@@ -198,6 +210,25 @@ class SQLStore(ABC):
             after = rows[-1][0]
             left -= len(rows)
 
+    def stored(self, *, after: int = 0, upto: int | None = None, limit: int | None = None) -> list[tuple[Any, ...]]:
+        """Return rows in log order, as they are written: the position, and then the fields of `rows.Row`.
+
+        Nothing in them is looked at: a transparency log is over what is stored, whether it can be read or not.
+        """
+        return self._read(
+            f"SELECT {{position}}, {WRITTEN} FROM {{events}} WHERE {{position}} > %s AND {{position}} <= %s "
+            "ORDER BY {position} LIMIT %s",
+            *(_bounded(after), _bounded(upto), _bounded(limit)),
+        )
+
+    def position_of(self, branch: str, version: int) -> int | None:
+        """Return where an event of a branch's own stands in the log, None if there is none."""
+        rows = self._read(
+            "SELECT {position} FROM {events} WHERE originator_id = %s AND originator_version = %s",
+            *(branch, _bounded(version)),
+        )
+        return int(rows[0][0]) if rows else None
+
     def head(self) -> int:
         """Return the position of the newest event. See `application.ports.EventStore`."""
         return self._read("SELECT max({position}) FROM {events}")[0][0] or 0
@@ -244,6 +275,7 @@ class SQLStore(ABC):
 
     def drop(self, places: Iterable[Place]) -> None:
         """Erase sealed words. See `application.ports.EventStore`."""
+        self._check_may_write()
         with reached():
             self.write([], checked_places(places))
 

@@ -1,0 +1,229 @@
+"""The sequencer: follows the log, makes the tree over it, and checkpoints of that.
+
+It does nothing in an append. It reads what was appended, hashes it outside of any transaction, and writes tiles and its
+place in one. A checkpoint is made in steps, each of which lasts before the next one begins:
+
+1. the root is made from the tiles, and another time from the rows of the log, by a compact range. If the two are not
+   the same, nothing is signed: a root that was signed wrongly ends a log for good.
+2. the tree begins with the one that was signed last, as the file beside the key has it.
+3. the checkpoint is kept unsigned, as durably as an event. All events under it were written before it, so whatever
+   loses one of them loses the checkpoint too. What was never acknowledged is never signed.
+4. it is signed, and kept beside the key.
+5. witnesses are asked, and what satisfies the policy is published: beside the key, and in the database.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.followers.follower import Mark
+from lastresort.adapters.tlog.checkpoints import Checkpoint
+from lastresort.adapters.tlog.merkle import CompactRange, consistency_proof, is_consistent, leaf_hash, root
+from lastresort.adapters.tlog.notes import BadNote, Note
+from lastresort.adapters.tlog.policy import TrustPolicy
+from lastresort.adapters.tlog.tiles import MOST_ENTRY, grown
+
+from .key_files import LogKey
+from .leaves import leaf
+from .tables import Identity, TransparencyTables, needed, write_tiles
+from .witness_client import Cosigner
+
+BATCH = 2_000
+"""Events that are read and written at a time."""
+
+Step = Callable[[str], None]
+"""Is told the name of a step of a checkpoint before it is taken."""
+
+
+class LogRewritten(StoreError):
+    """The log is not the one that was signed: shorter, or another one. Nothing is signed."""
+
+
+class Published(NamedTuple):
+    """What became of a checkpoint: who cosigned it, and whether that is enough to publish it."""
+
+    note: Note
+    witnesses: dict[str, int]
+    enough: bool
+    refusals: dict[str, str]
+
+
+class Sequencer:
+    """Makes the tree over a log, and its checkpoints.
+
+    Args:
+        tables: where the tree is kept.
+        key: signs.
+        policy: whose cosignatures it takes to publish.
+        now: tells the seconds since 1970.
+        step: is told before each step of a checkpoint.
+    """
+
+    def __init__(
+        self,
+        tables: TransparencyTables,
+        key: LogKey,
+        policy: TrustPolicy,
+        *,
+        now: Callable[[], float] = time.time,
+        step: Step = lambda name: None,
+    ) -> None:
+        self._tables = tables
+        self._key = key
+        self._policy = policy
+        self._now = now
+        self._step = step
+        self._cosigners = [Cosigner(one) for one in policy.witnesses if one.url is not None]
+        self._identity = needed(tables.identity())
+        if key.origin != self._identity.origin:
+            raise StoreError(f"the key is of {key.origin}, and the log is called {self._identity.origin}")
+
+    def run(self, stopped: Callable[[], bool], every: float) -> None:
+        """Sequence what is appended, and make a checkpoint of it every so many seconds, until `stopped` says so."""
+        due, size = 0.0, 0
+        while not stopped():
+            position = self.sequence()
+            if position > size and self._now() >= due:
+                self.checkpoint()
+                due, size = self._now() + every, position
+            self._tables.store.wait(position, min(every, 1.0))
+
+    def sequence(self) -> int:
+        """Bring the tree up to what the log holds now, and return the position that it has come to.
+
+        Raises:
+            LogRewritten: what was sequenced is not there any more, or there is a gap.
+            StoreError: the log cannot be read or written now.
+        """
+        head = self._tables.store.head()
+        while True:
+            mark = self._tables.mark()
+            position = mark.position if mark else 0
+            if mark is not None:
+                self._check_is_here(mark)
+            if position >= head:
+                return position
+            self._sequence_batch(mark, position)
+
+    def _check_is_here(self, mark: Mark) -> None:
+        rows = self._tables.store.stored(after=mark.position - 1, limit=1)
+        if not rows or _mark_of(rows[0]) != mark:
+            raise LogRewritten(
+                f"the event that was sequenced last, at position {mark.position}, is not there any more: the log was "
+                "cut, renumbered or restored. `lastresort log verify` says what is missing"
+            )
+
+    def _sequence_batch(self, mark: Mark | None, position: int) -> None:
+        entries, last = list(self._identity.before if mark is None else ()), mark
+        for row in self._tables.store.stored(after=position, limit=BATCH):
+            if row[0] != position + 1:
+                raise LogRewritten(f"position {position + 1} is missing from the log, and {row[0]} is there")
+            position, last = row[0], _mark_of(row)
+            entries.append(_checked(leaf(row), position))
+        if last is None or last == mark:
+            return
+        size = 0 if mark is None else mark.position + len(self._identity.before)
+        changed = grown(self._tables.edge(size), size, b"".join(map(leaf_hash, entries)))
+        with self._tables.transaction() as transaction:
+            if transaction.mark() == mark:  # or else another sequencer was here
+                write_tiles(transaction, changed)
+                transaction.advance(last)
+
+    def checkpoint(self) -> Published:
+        """Make a checkpoint of what is sequenced, and publish it if enough witnesses cosign it.
+
+        Raises:
+            LogRewritten: the tree does not go on where the last signed one ended, or its root is not that of the log.
+            StoreError: the log cannot be read or written now.
+        """
+        with self._key.alone():
+            mark = self._tables.mark()
+            size = 0 if mark is None else mark.position + len(self._identity.before)
+            found = self._checked_head(size)
+            self._step("pending")
+            self._tables.keep("pending", Note(found.text))
+            self._tables.store.barrier()
+            self._step("sign")
+            note = self._key.sign(found, int(self._now()))
+            self._step("signed")
+            self._key.keep_signed(note)
+            self._tables.keep("signed", note)
+            return self._publish(found, note)
+
+    def _checked_head(self, size: int) -> Checkpoint:
+        """Return the head of the tree, once it is made in two ways and goes on where the last one ended."""
+        node = self._tables.nodes()
+        whole = root(node, size)
+        signed = self._key.signed()
+        before = signed or Checkpoint(self._identity.origin, 0, CompactRange().root())
+        if before.size > size or before.origin != self._identity.origin:
+            raise LogRewritten(
+                f"the log has {size:,} entries, and {before.size:,} of {before.origin} were signed: it was cut or "
+                "restored from a backup. Nothing is signed; `lastresort log init --new-origin` goes on from here"
+            )
+        proof = consistency_proof(node, before.size, size)
+        if not is_consistent(before.size, size, proof, before.root, whole):
+            raise LogRewritten(
+                f"the tree of {size:,} entries does not begin with the one of {before.size:,} that was signed: its "
+                "tiles were changed. Nothing is signed; `lastresort log verify` says more"
+            )
+        self._step("second path")
+        other = CompactRange(before.size, node)
+        for entry in entries_of(self._tables, self._identity, before.size, size):
+            other.append(leaf_hash(entry))
+        if other.root() != whole:
+            raise LogRewritten(
+                f"the root of {size:,} entries is another one by the rows of the log than by the tiles: something "
+                "changed since it was sequenced, or memory is bad. Nothing is signed"
+            )
+        return Checkpoint(self._identity.origin, size, whole)
+
+    def _publish(self, found: Checkpoint, note: Note) -> Published:
+        refusals: dict[str, str] = {}
+        node = self._tables.nodes()
+        for cosigner in self._cosigners:
+            self._step("witness")
+            try:
+                lines = cosigner.cosign(found, note, lambda old: consistency_proof(node, old, found.size))
+            except (OSError, BadNote) as error:
+                refusals[cosigner.witness.name] = str(error)
+            else:
+                note = note._replace(signatures=(*note.signatures, *lines))
+        seen = TrustPolicy((self._key.verifier,), *self._policy[1:]).look_at(note)
+        if seen.enough:
+            self._step("publish")
+            self._key.keep_published(note)
+            self._tables.keep("published", note)
+        return Published(note, seen.witnesses, seen.enough, refusals)
+
+
+def _mark_of(row: tuple[Any, ...]) -> Mark:
+    position, branch, version = row[:3]
+    return Mark(position, branch, version, row[8])
+
+
+def _checked(entry: bytes, position: int) -> bytes:
+    if len(entry) > MOST_ENTRY:
+        raise StoreError(
+            f"the event at position {position} takes {len(entry):,} bytes, where an entry of a transparency log has "
+            f"{MOST_ENTRY:,}: it was recorded before events had a limit, and such a log cannot have one"
+        )
+    return entry
+
+
+def entries_of(tables: TransparencyTables, identity: Identity, first: int, end: int) -> Iterator[bytes]:
+    """Yield the entries of the log from index `first` on, up to index `end`, as its rows are now.
+
+    There are fewer if rows are missing at its end; where one is missing elsewhere, the next comes in its place.
+    """
+    ahead = len(identity.before)
+    yield from identity.before[first:end]
+    position, last = max(0, first - ahead), end - ahead
+    while position < last:
+        rows = tables.store.stored(after=position, upto=last, limit=BATCH)
+        if not rows:
+            return
+        for row in rows:
+            yield leaf(row)
+        position = rows[-1][0]
