@@ -12,10 +12,13 @@ package, so nobody can meet this one before the law is whole.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import Any, NamedTuple
 
+from .episode import NO_EPISODE, Episode
 from .events import EVENTS, ConversationEnded, ConversationStarted, EndProposed, Event, EventBase
 from .state import Conversation, evolve
+from .tuples import made
 from .values import EDITIONS, Ground
 
 
@@ -114,6 +117,7 @@ def rule(
 
 
 def _of_endings_on(ground: Ground, lacks: Predicate) -> Predicate:
+    @wraps(lacks)
     def lacks_on_ground(state: Conversation, event: Event) -> Missing | None:
         if type(event) in _ON_A_GROUND and event.ground is not ground:  # type: ignore[union-attr]  # these have one
             return None
@@ -146,6 +150,19 @@ def rules_of(law: Law, state: Conversation, event: Event) -> tuple[Rule, ...]:
     """Return the rules that an event is asked: of the edition in force, or of the one that it begins with."""
     edition = event.law if type(event) is ConversationStarted else state.law
     return law.get(edition, law[UNKNOWN])[type(event)]
+
+
+class _AskedOften(Conversation):
+    """A state, and what its episode comes to with the current unit."""
+
+    now: Episode = NO_EPISODE  # in place of what makes it out each time
+
+
+def asked_often(state: Conversation) -> Conversation:
+    """Return the same state, of which many rules are to be asked: what they all look at is made out once."""
+    asked = made(_AskedOften, state)
+    asked.now = state.now
+    return asked
 
 
 def broken_by(state: Conversation, event: Event, law: Law = GOVERNING) -> tuple[Broken, ...]:

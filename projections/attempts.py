@@ -9,7 +9,8 @@ ground of an ending. So everything that it may have been is tried: what the reco
 Categories that both laws treat alike are tried once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from lastresort.domain.events import (
     AppealDecided,
@@ -25,7 +26,6 @@ from lastresort.domain.events import (
     ErasureReleased,
     Event,
     EventBase,
-    Evidence,
     FeedbackGiven,
     ModelChanged,
     RiskCleared,
@@ -35,11 +35,13 @@ from lastresort.domain.events import (
     WarningGiven,
     WarningWithheld,
 )
-from lastresort.domain.law import GOVERNING, RULES, Law, Predicate, Rule, rules_of
+from lastresort.domain.law import GOVERNING, RULES, UNKNOWN, Predicate, Rule, asked_often, rules_of
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules_of_conversations import NAMES_A_TURN
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import VOCABULARY, Actor, ActorKind, Ground, Mode, Risk, Verdict, with_field
+from lastresort.domain.values import VOCABULARY, Ground, Risk, Verdict, with_field
+
+from .supposed import ending_by, proposal_by, warning_by
 
 _OF_ITS_PLACE = frozenset({
     "answers-a-user", "begins-once", "ended-is-final", "judges-the-latest", "refers-to-the-path", "risk-holds",
@@ -86,16 +88,6 @@ _GROUNDS: dict[str, tuple[Ground, ...]] = {
 OF_A_CATEGORY = frozenset({"grave-enough", "named-category", "still-harmful", "true-warnings", "warned-first"})
 """The rules that read the category of a warning or an ending."""
 _OF_EVIDENCE = "evidence-is-true"
-_ASKED_OF_ANY, _ASKED_OF_A_CATEGORY = (
-    {
-        edition: {
-            kind: tuple(r for r in rules if r.id != _OF_EVIDENCE and (r.id in OF_A_CATEGORY) is of_a_category)
-            for kind, rules in book.items()
-        }
-        for edition, book in GOVERNING.items()
-    }
-    for of_a_category in (False, True)
-)
 _OF_CHANGES = frozenset({_OF_EVIDENCE, "stricter-governs"})
 _NOTHING: frozenset[str] = frozenset()
 _TO_WARN = CLOSING | {"min_redirections_to_warn"}  # what `redirected-first` reads for a warning, since edition 2
@@ -154,6 +146,7 @@ class Differences:
 
 def forbidden(state: Conversation, event: Event) -> bool:
     """Whether a rule does not allow an act in `state`, whatever evidence and policy it names: they are another's."""
+    state = asked_often(state)
     return any(
         rule.lacks(state, event) is not None for rule in rules_of(GOVERNING, state, event) if rule.id != _OF_EVIDENCE
     )
@@ -162,27 +155,89 @@ def forbidden(state: Conversation, event: Event) -> bool:
 def may_end(state: Conversation, proposal: EndProposed) -> bool:
     """Whether what was proposed could be carried out now, of whatever category."""
     categories = [None] if proposal.ground is Ground.USER_REQUEST else [w.category for w in state.now.warnings]
-    endings = [_ending_by(proposal.by, state, proposal.ground, category) for category in categories]
+    endings = [ending_by(proposal.by, state, proposal.ground, category) for category in categories]
     return any(not forbidden(state, ending) for ending in endings)
 
 
-def warning_of(state: Conversation, category: str) -> WarningGiven | WarningWithheld:
-    """Return the warning that the conversation's model may give now; in shadow mode, that it may withhold."""
-    by = Actor(kind=ActorKind.MODEL, id=state.model or "none")
-    seen = state.unit.turn if state.unit else 1
-    if state.mode is Mode.SHADOW:
-        return WarningWithheld(by=by, seen=seen, category=category, policy_hash=state.policy.hash, model=by.id)
-    return _warning_by(by, state.answered_by, seen, category)
+def _tried(refused: AttemptRefused, state: Conversation, ground: Ground) -> Event:
+    """Return what may have been attempted on a ground, without its evidence, and of no category that anybody named."""
+    turn = state.unit.turn if state.unit else 1
+    if refused.attempted == WarningGiven.kind:
+        return warning_by(refused.by, state.answered_by, turn, _NOBODYS)
+    if refused.attempted == EndProposed.kind:
+        return proposal_by(refused.by, turn, ground)
+    return ending_by(refused.by, state, ground, None if ground is Ground.USER_REQUEST else _NOBODYS)
 
 
-def _warning_by(by: Actor, turn: int, seen: int, category: str) -> WarningGiven:
-    return WarningGiven(
-        by=by, turn=turn, seen=seen, category=category, names_behaviour=True, redirects=True, states_consequence=True
+_REMEMBERED = 1_000  # sets of categories
+
+
+class _Asked(NamedTuple):
+    """What is asked of an act of a kind on a ground: rule by rule, and their ids."""
+
+    rules: tuple[tuple[str, Predicate], ...]
+    ids: frozenset[str]
+
+
+def _asked(rules: Iterable[Rule], ground: Ground, of_a_category: bool) -> _Asked:
+    """Return what is asked that reads the category of an act, or what does not; what tells most categories apart first.
+
+    `evidence-is-true` is not asked: what may have been attempted has the evidence of where it is asked.
+    """
+    some = [rule for rule in rules if rule.on in (None, ground)]
+    some = [rule for rule in some if rule.id != _OF_EVIDENCE and (rule.id in OF_A_CATEGORY) is of_a_category]
+    some.sort(key=lambda rule: rule.id != "still-harmful")
+    return _Asked(
+        tuple((rule.id, getattr(rule.lacks, "__wrapped__", rule.lacks)) for rule in some),
+        frozenset(rule.id for rule in some),
     )
 
 
-_NO_EVIDENCE = Evidence()
-_REMEMBERED = 1_000  # sets of categories
+_ASKED_OF: dict[tuple[int, type[EventBase], Ground], tuple[_Asked, _Asked]] = {
+    (edition, kind, ground): (_asked(book[kind], ground, False), _asked(book[kind], ground, True))
+    for edition, book in GOVERNING.items()
+    for kind in (WarningGiven, EndProposed, ConversationEnded)
+    for ground in Ground
+}
+
+
+class _Answers:
+    """What the law says in a state of acts of one kind that differ in ground and category, whatever evidence they name.
+
+    Most rules read no category, and are asked once a ground.
+    """
+
+    def __init__(self, state: Conversation) -> None:
+        self._state = asked_often(state)
+        self._law = state.law if state.law in GOVERNING else UNKNOWN
+        self._by_ground: dict[Ground, frozenset[str]] = {}
+
+    def refuses(self, event: Event, ground: Ground, rules: frozenset[str]) -> bool:
+        """Whether exactly those of `rules` that read the category of an act refuse it, for its category."""
+        state, asked = self._state, _ASKED_OF[self._law, type(event), ground][1]
+        for rule, lacks in asked.rules:
+            if (lacks(state, event) is not None) is not (rule in rules):
+                return False
+        return rules & OF_A_CATEGORY <= asked.ids
+
+    def leave(self, event: Event, ground: Ground, traceless: frozenset[str]) -> bool:
+        """Whether no rules refuse an act but `traceless` ones."""
+        if not self.of_any(event, ground) <= traceless:
+            return False
+        state = self._state
+        for rule, lacks in _ASKED_OF[self._law, type(event), ground][1].rules:
+            if rule not in traceless and lacks(state, event) is not None:
+                return False
+        return True
+
+    def of_any(self, event: Event, ground: Ground) -> frozenset[str]:
+        """Return the ids of the rules that refuse an act of whatever category."""
+        known = self._by_ground.get(ground)
+        if known is None:
+            state, asked = self._state, _ASKED_OF[self._law, type(event), ground][0].rules
+            known = frozenset([rule for rule, lacks in asked if lacks(state, event) is not None])
+            self._by_ground[ground] = known
+        return known
 
 
 class Attempts:
@@ -208,24 +263,21 @@ class Attempts:
         """
         if refused.attempted not in _GROUNDS or state.unit is None or _OF_ITS_PLACE.intersection(refused.rules):
             return False
-        open_to_doubt = _traceless(state, other, clears_more)
+        traceless = _traceless(state, other.policy, other.law, clears_more)
         here, there, rules = _Answers(state), _Answers(other), frozenset(refused.rules)
-        bare = {ground: _tried(refused, state, ground, None) for ground in _GROUNDS[refused.attempted]}
-        may = [ground for ground, event in bare.items() if there.of_any(event) <= open_to_doubt]
-        if not may:
-            return False
-        tried = [
-            (ground, _of_category(bare[ground], category))
-            for ground, category in self._kinds(refused.attempted, state, other)
-        ]
-        if not any(ground in may and there.of_its_category(event) <= open_to_doubt for ground, event in tried):
-            return False
-        meant = [
-            event
-            for ground, event in tried
-            if here.of_any(event) == rules - OF_A_CATEGORY and here.of_its_category(event) == rules & OF_A_CATEGORY
-        ]
-        return _one_of(meant, there, open_to_doubt)
+        bare = {ground: _tried(refused, state, ground) for ground in _GROUNDS[refused.attempted]}
+        if not any(there.of_any(event, ground) <= traceless for ground, event in bare.items()):
+            return False  # of whatever category it was
+        kinds = list(self._kinds(refused.attempted, state, other))
+        alike = {ground for ground, event in bare.items() if here.of_any(event, ground) == rules - OF_A_CATEGORY}
+        tried = [(_of_category(bare[ground], category), ground) for ground, category in kinds if ground in alike]
+        meant = [(event, ground) for event, ground in tried if here.refuses(event, ground, rules)]
+        if not meant:
+            tried = [(_of_category(bare[ground], category), ground) for ground, category in kinds]
+        if not any(there.leave(event, ground, traceless) for event, ground in meant or tried):
+            return False  # whatever it was
+        certain = all(there.leave(event, ground, _NOTHING) for event, ground in meant)
+        return meant[0][0] if certain and len({_what(event) for event, _ in meant}) == 1 else None
 
     def _kinds(self, attempted: str, state: Conversation, other: Conversation) -> Iterator[tuple[Ground, str | None]]:
         """Yield ground and category of what may have been attempted, one for all that the laws treat alike."""
@@ -276,6 +328,7 @@ class Step:
         self._named = VOCABULARY | set(policy.categories)
         self._attempts = Attempts(policy)
         self._known: dict[tuple[str, int], Differences] = {}
+        self._liked = (Conversation(), Conversation())  # the last state, and the other
 
     def differences(self, state: Conversation) -> Differences:
         key = state.policy.hash, state.law
@@ -337,17 +390,21 @@ class Step:
     def _refused_alike(self, before: Conversation, event: AttemptRefused, differs: Differences) -> bool:
         if differs.nothing:
             return True
-        other, more = self.like(before), self.lets_more_clear(before)
-        if differs.leave(event, _traceless(before, other, more)):
+        more = self.lets_more_clear(before)
+        if differs.leave(event, _traceless(before, self._policy, self._edition or before.law, more)):
             return True
-        return self._attempts.allowed(event, before, other, clears_more=more) is False
+        return self._attempts.allowed(event, before, self.like(before), clears_more=more) is False
 
     def like(self, state: Conversation) -> Conversation:
         """Return the other state of a branch that is in step."""
+        if state is self._liked[0]:
+            return self._liked[1]
         episode = state.episode
         if episode.numbers is not None:
             episode = episode._replace(numbers=self._policy.numbers)
-        return state._replace(policy=self._policy, law=self._edition or state.law, episode=episode)
+        other = state._replace(policy=self._policy, law=self._edition or state.law, episode=episode)
+        self._liked = state, other
+        return other
 
     def is_in_step(self, state: Conversation, other: Conversation) -> bool:
         """Whether the other state is as `_like` has it, and will be: no policy has changed within the episode."""
@@ -362,84 +419,23 @@ class Step:
         return not set(self._policy.may_clear_risk) <= set(state.policy.may_clear_risk)
 
 
-def _traceless(state: Conversation, other: Conversation, clears_more: bool) -> frozenset[str]:
+def _traceless(state: Conversation, policy: Policy, law: int, clears_more: bool) -> frozenset[str]:
     """Return the rules that would not be in the way of an act if something happened that leaves no trace."""
     rules = set[str]()
     if state.wishes.hope is None:
         rules.add("hope-exhausted")  # it may have been stated, and refused
-    if other.policy.handshake and not state.policy.handshake:
+    if policy.handshake and not state.policy.handshake:
         rules.add("proposed-first")  # the first of two calls to end would have been the proposal
     if clears_more:
         rules.add("no-end-at-risk")
-    if other.law < state.law:
+    if law < state.law:
         rules.add("confirmed-later")  # another user may have confirmed it
     return frozenset(rules)
-
-
-class _Answers:
-    """What the law says in a state of acts of one kind that differ in ground and category, whatever evidence they name.
-
-    Most rules read no category, and are asked once a ground.
-    """
-
-    def __init__(self, state: Conversation) -> None:
-        self._state = state
-        self._known: dict[Ground | None, frozenset[str]] = {}
-
-    def of_any(self, event: Event) -> frozenset[str]:
-        """Return the ids of the rules that refuse an act of whatever category."""
-        ground = getattr(event, "ground", None)
-        known = self._known.get(ground)
-        if known is None:
-            known = self._known[ground] = self._refusing(event, _ASKED_OF_ANY)
-        return known
-
-    def of_its_category(self, event: Event) -> frozenset[str]:
-        """Return the ids of the rules that refuse an act of its category."""
-        return self._refusing(event, _ASKED_OF_A_CATEGORY)
-
-    def _refusing(self, event: Event, law: Law) -> frozenset[str]:
-        state = self._state
-        return frozenset([rule.id for rule in rules_of(law, state, event) if rule.lacks(state, event) is not None])
-
-
-def _one_of(meant: list[Event], there: _Answers, traceless: frozenset[str]) -> Event | bool | None:
-    """Return what all that may have been meant comes to, None where it does not come to the same."""
-    lacks = [there.of_any(event) | there.of_its_category(event) for event in meant]
-    if meant and not any(lacks):
-        return meant[0] if len({_what(event) for event in meant}) == 1 else None
-    if not meant or any(rules <= traceless for rules in lacks):
-        return None
-    return False
-
-
-def _tried(refused: AttemptRefused, state: Conversation, ground: Ground, category: str | None) -> Event:
-    """Return what may have been attempted, without its evidence."""
-    turn = state.unit.turn if state.unit else 1
-    if refused.attempted == WarningGiven.kind:
-        return _warning_by(refused.by, state.answered_by, turn, category or _NOBODYS)
-    if refused.attempted == EndProposed.kind:
-        return EndProposed(by=refused.by, seen=turn, ground=ground)
-    category = None if ground is Ground.USER_REQUEST else category or _NOBODYS
-    return _ending_by(refused.by, state, ground, category)
 
 
 def _of_category(event: Event, category: str | None) -> Event:
     """Return an act of another category, one that the log or a policy names."""
     return event if category is None else with_field(event, "category", category)
-
-
-def _ending_by(by: Actor, state: Conversation, ground: Ground, category: str | None) -> ConversationEnded:
-    """Return an ending that somebody may record now, lawful or not, without its evidence."""
-    return ConversationEnded(
-        by=by,
-        ground=ground,
-        category=category,
-        seen=state.unit.turn if state.unit else 1,
-        evidence=_NO_EVIDENCE,
-        policy_hash=state.policy.hash,
-        model=state.model or by.id,
-    )
 
 
 def _what(event: Event) -> object:

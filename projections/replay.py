@@ -45,10 +45,10 @@ def fork_points(log: Iterable[RecordedEvent | Unreadable]) -> frozenset[Turn]:
     """Return the turns of a log at which its branches open: the only ones before which a replay needs the state."""
     turns, forks, begun = set[Turn](), dict[str, _Fork](), set[str]()
     for entry in log:
-        if isinstance(entry, Unreadable):
+        if not isinstance(entry, RecordedEvent):
             continue
         event = entry.event
-        if isinstance(event, BranchOpened):
+        if type(event) is BranchOpened:
             turns.add(_turn_at(event, forks))
             if entry.branch not in begun and event.parent in begun:
                 forks[entry.branch] = _Fork("", event.parent, event.at)

@@ -68,9 +68,9 @@ from lastresort.domain.rules_of_conversations import AFTER_THE_END
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Mode, Verdict, with_field
 
-from .attempts import ASKED, Attempts, Differences, Step, forbidden, may_end, warning_of
+from .attempts import ASKED, Attempts, Differences, Step, forbidden, may_end
 from .replay import Replay, Turn, fork_points
-from .supposed import Because, BranchOutcome, Outcome, WhatIf
+from .supposed import Because, BranchOutcome, Outcome, WhatIf, warning_of
 
 
 def what_if(
