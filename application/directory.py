@@ -70,6 +70,8 @@ class DirectoryQuery(NamedTuple):
         order: the newest or the oldest first.
         after: the time and the conversation of the row that the page before left off at.
         limit: how many rows.
+        facts: what has to be true of it beside, by the names of `FACTS`.
+        among: only these.
     """
 
     account: str | None = None
@@ -82,6 +84,22 @@ class DirectoryQuery(NamedTuple):
     order: Order = "newest"
     after: tuple[str, str] | None = None
     limit: int = 50
+    facts: Mapping[str, str] | None = None
+    among: tuple[str, ...] | None = None
+
+
+FACTS = {
+    "ground": "one of its branches ended on it",
+    "category": "one of its branches ended for it",
+    "policy": "the name of a policy that governed it",
+    "law": "an edition that governed it",
+    "mode": "`enforced` or `shadow`, at some time",
+    "risk": "`open`, while somebody may be at risk; `raised`, if it ever was",
+    "hold": "`open`, while a legal hold stands on it",
+    "appeal": "`open`, `granted` or `rejected`",
+    "refused": "a rule by which an act was refused",
+}
+"""What conversations are found by beside the columns of their rows."""
 
 
 class Directory(Protocol):
@@ -89,6 +107,10 @@ class Directory(Protocol):
 
     def select(self, query: DirectoryQuery) -> Sequence[ConversationRow]:
         """Return the rows of a page."""
+        ...
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Return how many conversations there are of each arm, model, status and fact, by value."""
         ...
 
     def branches(self) -> Iterator[str]:

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from lastresort import Conversations, open_conversations
+from lastresort import AppealOutcome, Conversations, HoldReason, Refused, open_conversations
 from lastresort.adapters.followers import follower
 from lastresort.adapters.followers.directory import NAME, ConversationDirectory
+from lastresort.application.directory import DirectoryQuery
 from lastresort.projections import views
 
 from .stores import (
@@ -210,7 +211,7 @@ def test_an_idle_follower_uses_no_processor(tmp_path: Path) -> None:
 
 def test_the_name_says_the_version_of_the_code() -> None:
     """Rows that another version wrote are made again under another name."""
-    assert NAME == "directory.3"
+    assert NAME == "directory.4"
 
 
 Listing = Callable[[Conversations], list[str]]
@@ -243,6 +244,48 @@ def test_conversations_are_found_by_what_they_are_listed_by(kind: str, request: 
         started_at = {row.conversation: row.started for row in conversations.list().rows}
         assert found(since=started_at["c3"]) == ["c5", "c4", "c3"]
         assert found(until=started_at["c3"], order="oldest") == ["c0", "c1", "c2"]
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_conversations_are_found_by_what_happened_in_them(kind: str, request: pytest.FixtureRequest) -> None:
+    """Facts come and, where they say that something is open, go; a rebuilt directory has the same."""
+    with opened(new_url(kind, request)) as conversations:
+        story(conversations)
+        directory = directory_of(conversations)
+
+        def found(among: tuple[str, ...] | None = None, **facts: str) -> list[str]:
+            query = DirectoryQuery(facts=facts, among=among, order="oldest")
+            return [row.conversation for row in directory.select(query)]
+
+        assert found(ground="last_resort") == ["last-resort"]
+        assert found(ground="user_request") == ["wish"]
+        assert found(ground="last_resort", category="abuse") == ["last-resort"]
+        assert found(policy="default") == ["last-resort", "wish", "forked"]
+        assert found(policy="default", mode="enforced", law="2", among=("wish", "forked")) == ["wish", "forked"]
+        assert found(policy="default", among=()) == []
+        chat = conversations.chat("forked")
+        done(chat.raise_risk(risk="r1"))
+        done(chat.raise_risk(risk="r2"))
+        done(chat.hold("case", reason=HoldReason.OTHER, by=OPERATOR))
+        assert (found(risk="open"), found(hold="open")) == (["forked"], ["forked"])
+        done(chat.clear_risk("r1", by=OPERATOR))
+        assert found(risk="open") == ["forked"]
+        done(chat.clear_risk("r2", by=OPERATOR))
+        done(chat.release_hold("case", by=OPERATOR))
+        assert (found(risk="open"), found(risk="raised"), found(hold="open")) == ([], ["forked"], [])
+        assert isinstance(chat.end(category="abuse"), Refused)
+        assert found(refused="warned-first") == ["forked"]
+        over = conversations.chat("last-resort")
+        done(over.appeal())
+        assert found(appeal="open") == ["last-resort"]
+        done(over.decide_appeal(AppealOutcome.REJECTED, by=OPERATOR))
+        assert (found(appeal="open"), found(appeal="rejected")) == ([], ["last-resort"])
+        counts = directory.counts()
+        assert counts["status"] == {"ended": 2, "active": 1}
+        assert counts["risk"] == {"raised": 1}
+        with directory.transaction() as writing:
+            writing.clear()
+        assert directory.counts() == counts
 
 
 @pytest.mark.parametrize("kind", STORES)

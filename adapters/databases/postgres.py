@@ -72,7 +72,10 @@ def migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]
 _OF_OURS = (
     *("stored_events", "contents", "meta", "branches", "snapshots"),
     *("keys", "master", "annotations"),
-    *("followers", "lastresort_tracking", "directory", "directory_branches", "legal_holds"),  # made by the first to ask
+    # made by the first to ask
+    *("followers", "lastresort_tracking", "directory", "directory_branches", "directory_facts", "legal_holds"),
+    *("service_keys", "service_log", "service_enrolled", "service_people", "service_sessions", "service_jobs"),
+    *("gateway_links", "gateway_aliases", "gateway_parked", "gateway_secrets"),
 )
 _PLANTED = """
     WITH ours AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -2,6 +2,7 @@
 
     directory           a row a conversation: what it is listed by
     directory_branches  a row a branch: its conversation, and what a view shows of it, as JSON
+    directory_facts     what else a conversation is found by: see `facts`
 
 All of it can be made again from the log. A row of a branch is what the branch adds up to when it is written, which may
 be more than the follower has read: what comes later writes it again.
@@ -27,11 +28,13 @@ from lastresort.domain.events import (
 from lastresort.domain.state import Conversation
 from lastresort.projections.branches import Branch, row_after
 
+from . import facts
 from .follower import Follower
 from .tables import Tables, Transaction
 
-NAME = "directory.3"  # with another number it is made again from the log
+NAME = "directory.4"  # with another number it is made again from the log
 _FILTERS = ("account", "arm", "model", "status")
+_COUNTED = ("arm", "model", "status")
 _TIMES = ("started", "last_turn")
 _COLUMNS = ", ".join(ConversationRow._fields)
 _TURNS = (UserTurnTaken, AssistantTurnTaken)
@@ -52,6 +55,7 @@ STATEMENTS = (
     ),
     "CREATE TABLE IF NOT EXISTS {schema}directory_branches (branch TEXT PRIMARY KEY, conversation TEXT NOT NULL, "
     "position BIGINT NOT NULL UNIQUE, shown TEXT NOT NULL)",
+    *facts.STATEMENTS,
 )
 """The tables, as both engines understand them."""
 
@@ -87,19 +91,36 @@ class ConversationDirectory:
         self.catch_up()
         newest = query.order == "newest"
         wanted = {name: getattr(query, name) for name in _FILTERS if getattr(query, name) is not None}
-        holds = [f"{name} = %s" for name in wanted]
-        params: list[Any] = list(wanted.values())
+        holds, params = facts.conditions(query.facts or {})
+        holds += [f"{name} = %s" for name in wanted]
+        params += wanted.values()
+        if query.among is not None:
+            holds.append(f"d.conversation IN ({', '.join(['%s'] * len(query.among)) or 'NULL'})")
+            params += query.among
         for bound, value in ((">=", query.since), ("<", query.until)):
             if value is not None:
                 holds.append(f"{query.by} {bound} %s")
                 params.append(value)
         if query.after is not None:
-            holds.append(f"({query.by}, conversation) {'<' if newest else '>'} (%s, %s)")
+            holds.append(f"({query.by}, d.conversation) {'<' if newest else '>'} (%s, %s)")
             params += query.after
         where = f"WHERE {' AND '.join(holds)} " if holds else ""
-        by = f"{query.by} DESC, conversation DESC" if newest else f"{query.by}, conversation"
-        statement = f"SELECT {_COLUMNS} FROM {{schema}}directory {where}ORDER BY {by} LIMIT %s"
+        by = f"{query.by} DESC, d.conversation DESC" if newest else f"{query.by}, d.conversation"
+        statement = f"SELECT {_COLUMNS} FROM {{schema}}directory d {where}ORDER BY {by} LIMIT %s"
         return [ConversationRow(**row) for row in self._tables.rows(statement, *params, query.limit)]
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        self.catch_up()
+        found: dict[str, dict[str, int]] = {}
+        parts = [f"SELECT '{name}' AS fact, {name} AS value FROM {{schema}}directory" for name in _COUNTED]
+        every = " UNION ALL ".join([*parts, "SELECT fact, value FROM {schema}directory_facts"])
+        statement = (
+            f"SELECT fact, value, COUNT(*) AS n FROM ({every}) AS every WHERE value IS NOT NULL "
+            "GROUP BY fact, value ORDER BY fact, n DESC, value"
+        )
+        for row in self._tables.rows(statement):
+            found.setdefault(row["fact"], {})[row["value"]] = row["n"]
+        return found
 
     def branches(self) -> Iterator[str]:
         self.catch_up()
@@ -131,9 +152,10 @@ class _Writing:
         self.mark, self.advance = transaction.mark, transaction.advance
         self._rows: dict[str, ConversationRow] = {}
         self._trees: dict[str, str] = {}
+        self._facts: list[facts.Fact] = []
 
     def clear(self) -> None:
-        self._transaction.clear("directory", "directory_branches")
+        self._transaction.clear("directory", "directory_branches", "directory_facts")
 
     def apply(self, events: Sequence[RecordedEvent]) -> None:
         branches: dict[str, list[RecordedEvent]] = {}
@@ -142,6 +164,8 @@ class _Writing:
             branches.setdefault(one.branch, []).append(one)
         self._write_conversations()
         self._write_branches(branches)
+        facts.write(self._transaction, self._facts)
+        self._facts.clear()
 
     def _take(self, one: RecordedEvent) -> None:
         """Bring the row of a conversation up to one event."""
@@ -152,6 +176,7 @@ class _Writing:
             self._rows[event.conversation] = ConversationRow(
                 event.conversation, event.account, event.arm, event.model, "active", 1, 0, at, at
             )
+            self._facts += facts.facts_of(event.conversation, one, self._state_of)
             return
         tree = event.conversation if isinstance(event, BranchOpened) else self._tree_of(one.branch)
         row = self._row(tree)
@@ -168,6 +193,7 @@ class _Writing:
         elif isinstance(event, _TURNS):
             row = row._replace(last_turn=max(row.last_turn, utc(one.recorded_at)))
         self._rows[tree] = row
+        self._facts += facts.facts_of(tree, one, self._state_of)
 
     def _tree_of(self, branch: str) -> str:
         if branch not in self._trees:
