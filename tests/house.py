@@ -116,7 +116,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "transparency": ("trust", {"starlette", "uvicorn"}),
     "upkeep": ("store", set()),
     "vault": ("store", {"cryptography"}),
-    "web": ("serve", {"fastapi", "starlette", "uvicorn"}),
+    "web": ("serve", {"authlib", "fastapi", "httpx2", "prometheus_client", "starlette", "uvicorn"}),
 }
 """Each folder that needs more than the core, the extra that installs it, and what it may import of third parties."""
 POSTGRES = ("postgres", "psycopg")
@@ -125,6 +125,7 @@ POSTGRES = ("postgres", "psycopg")
 COME_WITH = {
     "httpx2": "anthropic",
     "jiter": "anthropic",
+    "joserfc": "authlib",
     "markupsafe": "jinja2",
     "pydantic_core": "pydantic",
     "typing_extensions": "pydantic",

@@ -11,7 +11,6 @@ be more than the follower has read: what comes later writes it again.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
 
 from lastresort.application.directory import ConversationRow, DirectoryQuery, utc
 from lastresort.application.outcomes import UnknownBranch

@@ -2,8 +2,8 @@
 
     directory_facts  a conversation, the name of a fact, its value: `ground` `last_resort`, `refused` and a rule, ...
 
-They are written with the directory, by the same follower, and made again from the log as it is. A fact says that something
-happened on some branch, but for `risk`, `hold` and `appeal`, whose value `open` goes away again.
+They are written with the directory, by the same follower, and made again from the log as it is. A fact says that
+something happened on some branch, but for `risk`, `hold` and `appeal`, whose value `open` goes away again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -34,7 +34,7 @@ STATEMENTS = (
 )
 OPEN = "open"
 _COMMON = ("policy", "law", "mode")
-"""True of most conversations, so it is quicker to look at each in the order of the list; of the others, to look them up."""
+"""True of most conversations: it is quicker to look at each in the order of the list. The others are looked up."""
 
 
 class Fact(NamedTuple):

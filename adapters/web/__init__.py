@@ -2,4 +2,4 @@
 
 from lastresort.adapters import needs
 
-needs(__name__, "serve", "fastapi", "starlette", "uvicorn")
+needs(__name__, "serve", "authlib", "fastapi", "prometheus_client", "starlette", "uvicorn")

@@ -5,12 +5,14 @@ from lastresort.application.arguments import checked_day
 from lastresort.application.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.policy import PROFILES, Policy
+from lastresort.domain.values import Actor
 
-from . import shapes
+from . import looking, shapes
 from .given import outcome_of, refused_of
 from .problems import Failed
-from .routes import Branch, By, Command, Here, Name, acting, chat_of, endpoint
+from .routes import WORDS_TOO, Branch, By, Command, Here, Name, acting, chat_of, endpoint
 from .shapes import Done, Opened, RefusedOut
+from .tenants import Caller
 
 Act = Done | RefusedOut
 
@@ -33,7 +35,7 @@ def start(body: shapes.Start, caller: By, house: Here, command: Command) -> shap
         policy=caller.tenant.policy if body.policy is None else named_policy(body.policy),
         mode=body.mode,
         arm=body.arm,
-        command_id=command,
+        command_id=None if command is None else house.start_id(caller, bound, command),
     )
     return shapes.Started(conversation=chat.branch, branch=chat.branch)
 
@@ -74,8 +76,7 @@ def appeal(branch: Branch, body: shapes.Appeal, caller: By, command: Command) ->
 @endpoint("POST", "/branches/{branch}/answers", "model", returns=Act)
 def record_answer(branch: Branch, body: shapes.Answer, caller: By, command: Command) -> object:
     """Record what a model answered that the caller asked by themselves."""
-    chat = chat_of(caller, branch)
-    by = acting(caller, chat, "model")
+    chat, by = _as_model(caller, branch)
     return outcome_of(
         chat.assistant_turn(body.content, stop_reason=body.stop_reason, usage=body.usage, by=by, command_id=command)
     )
@@ -93,35 +94,40 @@ def judge(branch: Branch, body: shapes.Judgement, caller: By, command: Command) 
     )  # fmt: skip
 
 
+def _as_model(caller: Caller, branch: str) -> tuple[Chat, Actor]:
+    """Return a handle on a branch, and the model that the caller acts as there."""
+    chat = chat_of(caller, branch)
+    return chat, acting(caller, chat, "model")
+
+
 @endpoint("POST", "/branches/{branch}/redirections", "model", returns=Act)
 def redirect(branch: Branch, body: shapes.Nothing, caller: By, command: Command) -> object:
-    chat = chat_of(caller, branch)
-    return outcome_of(chat.redirect(by=acting(caller, chat, "model"), command_id=command))
+    chat, by = _as_model(caller, branch)
+    return outcome_of(chat.redirect(by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/warnings", "model", returns=Act)
 def warn(branch: Branch, body: shapes.WarningStated, caller: By, command: Command) -> object:
-    chat = chat_of(caller, branch)
-    return outcome_of(chat.warn(**body.model_dump(), by=acting(caller, chat, "model"), command_id=command))
+    chat, by = _as_model(caller, branch)
+    return outcome_of(chat.warn(**body.model_dump(), by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/hope", "model", returns=Act)
 def hope(branch: Branch, body: shapes.Nothing, caller: By, command: Command) -> object:
     """Declare that no productive exchange is to be hoped for."""
-    chat = chat_of(caller, branch)
-    return outcome_of(chat.declare_hope_exhausted(by=acting(caller, chat, "model"), command_id=command))
+    chat, by = _as_model(caller, branch)
+    return outcome_of(chat.declare_hope_exhausted(by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/proposals", "model", returns=Act)
 def propose(branch: Branch, body: shapes.Proposal, caller: By, command: Command) -> object:
-    chat = chat_of(caller, branch)
-    return outcome_of(chat.propose(body.ground, by=acting(caller, chat, "model"), command_id=command))
+    chat, by = _as_model(caller, branch)
+    return outcome_of(chat.propose(body.ground, by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/endings", "model", returns=Act)
 def end(branch: Branch, body: shapes.Ending, caller: By, command: Command) -> object:
-    chat = chat_of(caller, branch)
-    by = acting(caller, chat, "model")
+    chat, by = _as_model(caller, branch)
     return outcome_of(chat.end(body.ground, category=body.category, by=by, command_id=command))
 
 
@@ -200,3 +206,41 @@ def release(branch: Branch, hold: Name, body: shapes.Nothing, caller: By, house:
     done = outcome_of(chat.release_hold(hold, by=acting(caller, chat, "operate"), command_id=command))
     house.note(caller, "hold.released", branch, before=hold)
     return done
+
+
+@endpoint("POST", "/accounts/{account}/erasures", "operate", returns=shapes.AccountErased)
+def erase_account(account: Name, body: shapes.AccountErasure, caller: By, house: Here, command: Command) -> object:
+    """Erase the words of every conversation of an account; what a legal hold keeps is left whole, and named."""
+    conversations = caller.tenant.conversations
+    by = caller.key.actor(("operate",), model="", user="")
+    done = conversations.erase_account(account, by=by, cause=body.cause, command_id=command)
+    for tree in done.erased:
+        of_gateway.forget(caller.tenant.tables, tree)
+    house.note(caller, "account.erased", account, after=body.cause)
+    return shapes.AccountErased(
+        erased=list(done.erased), refused={tree: refused_of(one) for tree, one in done.refused.items()}
+    )
+
+
+@endpoint(
+    "POST", "/conversations/{conversation}/metadata", "converse", "operate", returns=shapes.MetadataOut | RefusedOut
+)
+def describe(conversation: Name, body: shapes.Described, caller: By) -> object:
+    """Set title and tags. They are kept as words are: sealed, and erased with them."""
+    chat = chat_of(caller, conversation)
+    after = chat.describe(title=body.title, tags=body.tags)
+    if isinstance(after, Refused):
+        return refused_of(after)
+    if not caller.key.reads_words:
+        return shapes.MetadataOut(title=body.title or None, tags=body.tags or [])
+    return shapes.MetadataOut(title=after.title, tags=list(after.tags))
+
+
+@endpoint("POST", "/conversations/{conversation}/selected", *WORDS_TOO, returns=shapes.Selected)
+def select(conversation: Name, body: shapes.Selection, caller: By) -> shapes.Selected:
+    """Remember which branch of a conversation this caller looks at."""
+    chat = chat_of(caller, conversation)
+    if chat_of(caller, body.branch).state.conversation != chat.state.conversation:
+        raise Failed("invalid", "branch: it is of another conversation")
+    looking.select(caller.tenant.tables, caller.key.id, chat.state.conversation, body.branch)
+    return shapes.Selected(branch=body.branch)

@@ -1,29 +1,22 @@
-"""What administrators do over HTTP: keys, and the admin log. And audits, which anyone with `audit` may have made."""
+"""What administrators do over HTTP: keys, people, and the admin log."""
 
-import secrets
-import threading
-from collections import OrderedDict
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Query
 from pydantic import BaseModel, Field
 
-from lastresort.application.conversations import Conversations
 from lastresort.domain.values import Id
-from lastresort.projections.audit import audit
 
 from . import shapes
 from .admin_log import Entry
 from .keys import Key, Limits, Rights, Scope
+from .people import Person, link_path
 from .problems import Failed
 from .reads import After, Limit
 from .routes import By, Here, Name, endpoint
 from .shapes import Body
-from .tenants import Caller, House
-
-_MOST_JOBS = 100
-_MOST_FINDINGS = 1_000
+from .tenants import OWN, Caller, House
 
 
 class NewKey(Body):
@@ -59,6 +52,48 @@ class KeyOut(BaseModel):
 class KeyPage(BaseModel):
     keys: list[KeyOut]
     after: str | None
+
+
+class NewPerson(Body):
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
+    actor: Id
+    account: Id | None = None
+    limits: Limits = Limits()
+    subject: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        None, description="What the OpenID provider calls them, its `sub`. Only a keyed digest of it is kept."
+    )
+
+
+class PersonOut(BaseModel):
+    id: str
+    rights: Rights
+
+
+class PersonPage(BaseModel):
+    people: list[PersonOut]
+    after: str | None
+
+
+class LinkOut(BaseModel):
+    """An address that signs a person in, once, within ten minutes. It is shown this once."""
+
+    path: str
+
+
+class TenantOut(BaseModel):
+    """A tenant, as it is configured; never where its store is."""
+
+    tenant: str
+    policy: str
+    events: int
+
+
+class UpstreamOut(BaseModel):
+    """Where models are asked, as it is configured; never with what credentials."""
+
+    credentials: str
+    model: str
+    max_tokens: int
 
 
 class LogPage(BaseModel):
@@ -120,55 +155,63 @@ def admin_log(caller: By, house: Here, after: After = 0, limit: Limit = 100) -> 
     return LogPage(entries=found[:limit], after=last, whole=house.log.broken_at() is None)
 
 
-# --- audits -----------------------------------------------------------------------------------------------------------
+# --- people -----------------------------------------------------------------------------------------------------------
 
 
-class Jobs:
-    """Audits that were asked for. Of this process, and forgotten with it."""
-
-    def __init__(self) -> None:
-        self._by_name: OrderedDict[tuple[str, str], shapes.AuditOut] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def begin(self, tenant: str, conversations: Conversations) -> shapes.AuditOut:
-        """Begin an audit of a tenant's whole log, in a thread."""
-        job = shapes.AuditOut(id=secrets.token_hex(8), status="running")
-        with self._lock:
-            self._by_name[tenant, job.id] = job
-            while len(self._by_name) > _MOST_JOBS:
-                self._by_name.popitem(last=False)
-        threading.Thread(target=self._run, args=(job, conversations), name="audit", daemon=True).start()
-        return job
-
-    def find(self, tenant: str, id: str) -> shapes.AuditOut | None:
-        """Return an audit of a tenant."""
-        return self._by_name.get((tenant, id))
-
-    @staticmethod
-    def _run(job: shapes.AuditOut, conversations: Conversations) -> None:
-        try:
-            report = audit(conversations.store.entries())
-        except Exception:  # in a thread of its own: whatever came between, who asks is told that it failed
-            job.status = "failed"
-            return
-        job.events, job.branches = report.events, report.branches
-        job.findings = [
-            shapes.FindingOut(branch=one.branch, version=one.version, rules=list(one.rules), detail=one.detail)
-            for one in report.findings[:_MOST_FINDINGS]
-        ]
-        job.status = "done"
+@endpoint("POST", "/admin/people", "admin", returns=PersonOut, status=201)
+def make_person(body: NewPerson, caller: By, house: Here) -> PersonOut:
+    """Let a person sign in, by links that are made for them or by the OpenID provider."""
+    rights = Rights(**body.model_dump(exclude={"subject"}))
+    subject = None if body.subject is None else house.subject_digest(body.subject)
+    if subject is not None and house.people.known(subject) is not None:
+        raise Failed("invalid", "subject: a person of that subject may sign in already")
+    made = house.people.make(caller.tenant.name, rights, subject=subject, now=house.now())
+    house.note(caller, "person.made", made.id, after=rights.model_dump())
+    return PersonOut(id=made.id, rights=made.rights)
 
 
-@endpoint("POST", "/audits", "audit", returns=shapes.AuditOut, status=202)
-def begin_audit(body: shapes.Nothing, request: Request, caller: By) -> shapes.AuditOut:
-    """Begin an audit of the whole log: by the law, and by the second reading of it."""
-    jobs: Jobs = request.app.state.jobs
-    return jobs.begin(caller.tenant.name, caller.tenant.conversations)
+@endpoint("GET", "/admin/people", "admin", returns=PersonPage)
+def list_people(
+    caller: By, house: Here, after: Annotated[str, Query(max_length=12)] = "", limit: Limit = 50
+) -> PersonPage:
+    found = house.people.page(caller.tenant.name, after, limit + 1)
+    rows = [PersonOut(id=one.id, rights=one.rights) for one in found[:limit]]
+    return PersonPage(people=rows, after=rows[-1].id if len(found) > limit else None)
 
 
-@endpoint("GET", "/audits/{audit}", "audit", returns=shapes.AuditOut)
-def show_audit(audit: Name, request: Request, caller: By) -> shapes.AuditOut:
-    jobs: Jobs = request.app.state.jobs
-    if (found := jobs.find(caller.tenant.name, audit)) is None:
+@endpoint("POST", "/admin/people/{person}/link", "admin", returns=LinkOut, status=201)
+def make_link(person: Name, body: shapes.Nothing, caller: By, house: Here) -> LinkOut:
+    """Make an address that signs a person in once, within ten minutes."""
+    found = _person(house, caller, person)
+    if found.rights.revoked:
+        raise Failed("invalid", "person: they are let in no more")
+    house.note(caller, "person.link", found.id)
+    return LinkOut(path=link_path(house.people.link(found, now=house.now())))
+
+
+@endpoint("POST", "/admin/people/{person}/revoke", "admin", returns=PersonOut)
+def revoke_person(person: Name, body: shapes.Nothing, caller: By, house: Here) -> PersonOut:
+    found = _person(house, caller, person)
+    after = house.people.revoke(found)
+    house.note(caller, "person.revoked", found.id, before=found.rights.model_dump(), after=after.rights.model_dump())
+    return PersonOut(id=after.id, rights=after.rights)
+
+
+def _person(house: House, caller: Caller, id: str) -> Person:
+    found = house.people.find(id)
+    if found is None or found.tenant != caller.tenant.name:
         raise Failed("not-found")
     return found
+
+
+@endpoint("GET", "/admin/tenants", "admin", returns=list[TenantOut])
+def list_tenants(caller: By, house: Here) -> list[TenantOut]:
+    """Show this key's tenant; the operator's own key sees all."""
+    shown = house.tenants.values() if caller.tenant.name == OWN else [caller.tenant]
+    return [TenantOut(tenant=one.name, policy=one.policy.name, events=one.conversations.store.head()) for one in shown]
+
+
+@endpoint("GET", "/admin/upstreams", "admin", returns=list[UpstreamOut])
+def list_upstreams(house: Here) -> list[UpstreamOut]:
+    up = house.config.upstream
+    return [UpstreamOut(credentials=up.credentials, model=up.model, max_tokens=up.max_tokens)]

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import Header, Path, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from lastresort.adapters.claude import AsyncClaude, Ended, Outcome, Overtaken, Pending
@@ -31,6 +31,7 @@ from .keys import theirs
 from .problems import Failed
 from .routes import Branch, By, Command, Here, chat_of, endpoint
 from .shapes import Answered, EndedOut, EndingOut, OvertakenOut
+from .streamed import Streamed
 from .tenants import Caller, House
 from .under_way import Running, Said, UnderWay
 
@@ -142,7 +143,7 @@ async def rejoin(
     if running is None:
         running = await run_in_threadpool(_recorded, house, caller, chat, turn)
         after = 0
-    return _streamed(running, after)
+    return Streamed(_told(running, after), house.meter, caller.key)
 
 
 def _recorded(house: House, caller: Caller, chat: Chat, turn: int) -> Running:
@@ -182,7 +183,7 @@ async def _answered(request: Request, caller: Caller, house: House, chat: Chat, 
 
     running = under_way.begin(work)
     if sse.MEDIA_TYPE in request.headers.get("accept", ""):
-        return _streamed(running, 0)
+        return Streamed(_told(running, 0), house.meter, None)
     last = await asyncio.shield(asyncio.ensure_future(running.last()))
     if last.name == "error":
         body = {key: value for key, value in last.data.items() if key != "headers"}
@@ -190,12 +191,9 @@ async def _answered(request: Request, caller: Caller, house: House, chat: Chat, 
     return JSONResponse(last.data)
 
 
-def _streamed(running: Running, after: int) -> StreamingResponse:
-    async def events() -> AsyncIterator[bytes]:
-        async for number, said in running.read(after):
-            yield sse.comment("thinking") if said is None else sse.event(said.name, said.data, id=str(number))
-
-    return StreamingResponse(events(), media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+async def _told(running: Running, after: int) -> AsyncIterator[bytes]:
+    async for number, said in running.read(after):
+        yield sse.comment("thinking") if said is None else sse.event(said.name, said.data, id=str(number))
 
 
 async def _carry_out(
@@ -230,7 +228,7 @@ async def _carry_out(
                 return
         tell(chat.seen)
         if (used := getattr(outcome, "usage", None)) is not None:
-            house.meter.tokens(caller.key, used.input_tokens + used.output_tokens)
+            house.used(caller.key, used.input_tokens + used.output_tokens)
         running.say(*await run_in_threadpool(_given, caller, chat, outcome))
     except FAILURES as error:
         running.say("error", _upstream(error))

@@ -4,6 +4,7 @@ large a request, whose key, how much of it.
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,16 +13,19 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import cookie_parser
 
 from lastresort.application.ports import Locked, StoreError
 
-from . import acts, admin, answering, problems, reads
-from .admin import Jobs
+from . import acts, admin, answering, audits, following, problems, reads, sign_in
 from .answering import Models
+from .following import Followers
+from .jobs import Jobs
 from .keys import TooMuch, presented
-from .problems import KINDS, Problem
+from .people import COOKIE
+from .problems import KINDS, Failed, Problem
 from .routes import ENDPOINTS, Endpoint, may_call
-from .tenants import House
+from .tenants import Caller, House
 from .under_way import UnderWay
 
 Scope = MutableMapping[str, Any]
@@ -31,7 +35,7 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BYTES, MOST_GATEWAY_BYTES = 2**20, 32 * 2**20
 MOST_HEADERS, MOST_DEPTH = 32 * 2**10, 64
-_ROOMS = (acts, admin, answering, reads)  # whose routes are in the table
+_ROOMS = (acts, admin, answering, audits, following, reads)  # whose routes are in the table
 _ALWAYS = ("malformed", "unauthenticated", "not-allowed", "not-found", "too-large", "invalid", "too-many", "store")
 _OF_ACTS = ("overtaken", "contended", "command-id-reused")
 _OF_ANSWERS = ("upstream", "stopping")
@@ -46,6 +50,7 @@ def make_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await app.state.under_way.drained(house.config.server.graceful)
+        app.state.jobs.close()
         if on_close is not None:
             await on_close()
 
@@ -54,9 +59,11 @@ def make_app(
         redoc_url=None, lifespan=lifespan, description="Conversations under the law of last resort.",
         redirect_slashes=False,
     )  # fmt: skip
-    app.state.house, app.state.jobs, app.state.models = house, Jobs(), Models(house)
+    app.state.house, app.state.jobs, app.state.models = house, Jobs(house.now), Models(house)
     app.state.under_way, app.state.stopping = UnderWay(), asyncio.Event()
+    app.state.followers = Followers(app.state.stopping)
     problems.install(app)
+    sign_in.install(app, house)
     for one in ENDPOINTS:
         _add(app, one)
     app.add_api_route("/healthz", _healthy, include_in_schema=False)
@@ -69,14 +76,14 @@ def _add(app: FastAPI, one: Endpoint) -> None:
     by_status: dict[int, list[str]] = {}
     for kind in kinds:
         by_status.setdefault(KINDS[kind][0], []).append(KINDS[kind][1])
-    described = {
+    described: dict[int | str, dict[str, Any]] = {
         status: {"description": "; or: ".join(titles), "content": {"application/problem+json": {"schema": _PROBLEM}}}
         for status, titles in by_status.items()
     }
     if one.streams:
         described[one.status] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
     app.add_api_route(
-        one.path, one.run, methods=[one.method], response_model=one.returns, responses=described,  # type: ignore[arg-type]
+        one.path, one.run, methods=[one.method], response_model=one.returns, responses=described,
         status_code=one.status, dependencies=[Depends(may_call(one.scopes))], name=one.run.__name__,
         operation_id=one.run.__name__, openapi_extra={"security": [{"key": []}], "x-scopes": list(one.scopes)},
         summary=one.run.__name__.replace("_", " "),
@@ -115,63 +122,123 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        began, answered = time.monotonic(), _Answered(send)
+        metrics = self._house.metrics
+        metrics.begun()
+        try:
+            await self._serve(scope, receive, answered)
+        finally:
+            metrics.answered(_route_of(scope), answered.status, time.monotonic() - began)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
-        path: str = scope["path"]
         refused = self._refused(scope, headers)
-        if refused is None and self._gateway is not None and path.startswith("/v1/"):
+        if refused is None and self._gateway is not None and scope["path"].startswith("/v1/"):
             await self._gateway(scope, receive, send)
             return
-        if refused is None and path.startswith("/api/"):
-            refused, receive = await self._entered(scope, headers, receive)
-        if refused is not None:
-            await refused(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+        if refused is None:
+            try:
+                receive = await self._entered(scope, headers, receive)
+            except (Failed, TooMuch) as error:
+                refused = problems.answered(error)
+            except _Gone:
+                return
+        await (self.app if refused is None else refused)(scope, receive, send)
 
     def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> JSONResponse | None:
         """Refuse what nobody needs to read: another host, headers without end, a length that is no length."""
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
             return problems.answer("too-large", "the headers")
+        names = [name.lower() for name, _ in scope["headers"]]
+        if any(names.count(name) > 1 for name in _ONCE):
+            return problems.answer("malformed", "a header is there twice that is sent once")
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if self._hosts and host.rpartition(":")[0 if ":" in host else 2] not in self._hosts:
+        if self._hosts and _without_port(host) not in self._hosts:
             return problems.answer("malformed", "host: this service is not asked under that name")
         if b"transfer-encoding" in headers and b"content-length" in headers:
             return problems.answer("malformed", "transfer-encoding and content-length are not sent together")
         length = headers.get(b"content-length", b"0")
-        most = MOST_BYTES if not scope["path"].startswith("/v1") else MOST_GATEWAY_BYTES
-        if not length.isdigit() or int(length) > most:
+        most = MOST_GATEWAY_BYTES if scope["path"].startswith("/v1/") else MOST_BYTES
+        if not length.isdigit() or len(length) > _DIGITS or int(length) > most:
             return problems.answer("too-large" if length.isdigit() else "malformed", "content-length")
         return None
 
-    async def _entered(
-        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive
-    ) -> tuple[JSONResponse | None, Receive]:
-        """Find who calls, and read what they send: all of it, since it is small."""
-        if scope["path"] == "/api/v1/openapi.json":
-            return None, receive
-        caller = await run_in_threadpool(self._house.caller, presented(headers))
-        if caller is None:
-            return problems.answer("unauthenticated", headers={"www-authenticate": "Bearer"}), receive
+    async def _entered(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+        """Find who calls, and read what they send: all of it, since it is small.
+
+        Raises:
+            Failed, TooMuch: it is not carried out.
+        """
+        caller = await self._caller(scope, headers)
+        needed = scope["path"].startswith("/api/") and scope["path"] != "/api/v1/openapi.json"
+        if caller is None and needed:
+            raise Failed("unauthenticated", headers={"www-authenticate": "Bearer"})
         scope.setdefault("state", {})["caller"] = caller
-        try:
+        if caller is not None:
             self._house.meter.request(caller.key)
-        except TooMuch as error:
-            return problems.answer("too-many", str(error), {"retry-after": str(error.retry_after)}), receive
         body = await _body(receive, MOST_BYTES)
         if body is None:
-            return problems.answer("too-large", f"a body has at most {MOST_BYTES:,} bytes"), receive
-        if body and (wrong := _unreadable(body)):
-            return problems.answer("malformed", wrong), receive
-        return None, _again(body, receive)
+            raise Failed("too-large", f"a body has at most {MOST_BYTES:,} bytes")
+        if needed and body and (wrong := _unreadable(body)):
+            raise Failed("malformed", wrong)
+        return _again(body, receive)
+
+    async def _caller(self, scope: Scope, headers: dict[bytes, bytes]) -> Caller | None:
+        if key := presented(headers):
+            return await run_in_threadpool(self._house.caller, key)
+        token = cookie_parser(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
+        caller = None if token is None else await run_in_threadpool(self._house.signed_in, token)
+        if caller is not None and not scope["path"].startswith("/auth/"):
+            sign_in.check_page(headers, scope["method"])
+        return caller
+
+
+_ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization", b"x-api-key", b"lastresort-key", b"cookie")
+_DIGITS = 18
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the route that was asked for, as the table has it: what stands in an address, anybody may have chosen."""
+    route = scope.get("route")
+    if route is not None:
+        return str(route.path)
+    return next((name for name in ("/v1/messages/count_tokens", "/v1/messages") if scope["path"] == name), "other")
+
+
+class _Answered:
+    """Sends on, and notes the status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+
+class _Gone(Exception):
+    """A client has gone that had begun to send."""
 
 
 async def _body(receive: Receive, most: int) -> bytes | None:
-    """Return what is sent, None if it is too much, and nothing more if the client has gone."""
+    """Return what is sent, None if it is too much.
+
+    Raises:
+        _Gone: the client has gone before it had sent all.
+    """
     pieces, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            raise _Gone
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
         if size > most:

@@ -12,6 +12,8 @@ from pydantic import AfterValidator, Field, ValidationError
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.values import Frozen, Id
 
+from .keys import Scope
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -52,12 +54,35 @@ class Server(Frozen):
     Attributes:
         hosts: the names under which it may be asked; any, if none are named.
         graceful: how long streams may go on once it is told to stop, in seconds.
+        metrics_port: the port at which Prometheus finds /metrics, on the same host; none, if it is not named. Nobody
+            is asked for a key there: let nobody else reach it.
     """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8_417
     hosts: tuple[str, ...] = ()
     graceful: Seconds = 30.0
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+
+
+class OpenID(Frozen):
+    """How people sign in by an OpenID provider.
+
+    Attributes:
+        issuer: its address: https, or http on this machine.
+        client_id: by which it knows this service.
+        client_secret_env: the environment variable with the client's secret.
+        public_url: the address of this service, as browsers have it. `/auth/oidc/back` there is what the provider
+            sends people back to.
+        enrol: the scopes of those who are let in though nobody made them a person before, each with an account of
+            their own; none: they are not let in.
+    """
+
+    issuer: Annotated[str, Field(pattern=r"^(https://|http://(localhost|127\.0\.0\.1)(:\d+)?)[^\s?#]*$")]
+    client_id: Annotated[str, Field(min_length=1, max_length=255)]
+    client_secret_env: str = "OIDC_CLIENT_SECRET"
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")]
+    enrol: tuple[Scope, ...] = ()
 
 
 def _shipped(name: str) -> str:
@@ -85,6 +110,7 @@ class Config(Frozen):
     policy: Profile = "default"
     server: Server = Server()
     upstream: Upstream = Upstream()
+    oidc: OpenID | None = None
     tenants: dict[Id, TenantConfig] = Field(default_factory=dict)
 
 
@@ -135,5 +161,7 @@ def _fields_at(above: list[str]) -> list[str]:
             return list(Server.model_fields)
         case ["upstream"]:
             return list(Upstream.model_fields)
+        case ["oidc"]:
+            return list(OpenID.model_fields)
         case _:
             return list(TenantConfig.model_fields)

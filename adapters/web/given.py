@@ -11,6 +11,7 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.events import Event, RecordedEvent
 from lastresort.domain.law import Broken
 from lastresort.domain.state import Conversation
+from lastresort.projections.transcript import describe
 
 from .shapes import BranchOut, BrokenOut, Done, EndedOut, EndingOut, EventOut, RefusedOut, TurnOut
 
@@ -23,7 +24,7 @@ def event_of(one: RecordedEvent) -> EventOut:
     fields.pop("kind", None)
     return EventOut(
         position=one.position, branch=one.branch, version=one.version, kind=one.kind, recorded_at=one.recorded_at,
-        command_id=one.command_id, event=fields,
+        command_id=one.command_id, event=fields, told=describe(one.event),
     )  # fmt: skip
 
 
@@ -88,9 +89,11 @@ def branch_of(branch: str, state: Conversation) -> BranchOut:
     )
 
 
-def turn_of(turn: TranscriptTurn, *, words: bool) -> TurnOut:
+def turn_of(turn: TranscriptTurn, *, words: bool, blocks: bool = False) -> TurnOut:
     """Return a turn as the API gives it, with its words or without."""
     return TurnOut(
         version=turn.version, branch=turn.branch, at=turn.at, speaker=turn.speaker, by=turn.by,
         text=turn.text if words else None, stop_reason=turn.stop_reason, erased=turn.erased,
+        blocks=[dict(block) for block in turn.blocks] if words and blocks else None,
+        overtook=list(turn.overtook) if words else [],
     )  # fmt: skip

@@ -3,13 +3,13 @@
 A refusal by the law is none of these: it is a value, recorded, and comes with status 200.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from lastresort.adapters.databases.errors import StoreError
@@ -24,6 +24,8 @@ KINDS: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request cannot be read"),
     "unauthenticated": (401, "No key was presented, or it opens nothing"),
     "not-allowed": (403, "The key may not do this"),
+    "sign-in-again": (403, "This needs somebody who signed in a moment ago"),
+    "other-origin": (403, "A browser sent this from another page"),
     "not-found": (404, "There is no such thing, or it is not this key's to see"),
     "method": (405, "This address takes another method"),
     "overtaken": (409, "Somebody wrote first"),
@@ -53,9 +55,15 @@ class Problem(BaseModel):
 class Failed(Exception):
     """A request that cannot be carried out."""
 
-    def __init__(self, kind: str, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        detail: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        errors: list[dict[str, str]] | None = None,
+    ) -> None:
         super().__init__(detail or kind)
-        self.kind, self.detail, self.headers = kind, detail, dict(headers or {})
+        self.kind, self.detail, self.headers, self.errors = kind, detail, dict(headers or {}), errors
 
 
 def problem(kind: str, detail: str | None = None, **more: Any) -> dict[str, Any]:
@@ -105,8 +113,13 @@ def _told(error: Exception) -> tuple[str, str | None, Mapping[str, str]]:
     return "internal", type(error).__name__, {}
 
 
+def answered(error: Exception) -> JSONResponse:
+    """Return an exception as a response."""
+    return answer(*_told(error), errors=error.errors if isinstance(error, Failed) else None)
+
+
 async def _failed(_: Request, error: Exception) -> JSONResponse:
-    return answer(*_told(error))
+    return answered(error)
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
@@ -129,6 +142,19 @@ def _wrong(one: Any) -> dict[str, str]:
         named = " `by` is never taken: it follows from the key" if place[-1] == "by" else ""
         return {"where": ".".join([*place[:-1], "?"]), "what": f"there is no such field.{named}"}
     return {"where": ".".join(place), "what": str(one["msg"]).removeprefix("Value error, ")}
+
+
+def wrong_in(error: ValidationError, where: str, known: Container[str]) -> list[dict[str, str]]:
+    """Say where and what is wrong with a part of what was passed, of which these names are known."""
+    return [
+        {
+            "where": ".".join([where, *(str(part) if part in known else "?" for part in one["loc"][:1])]),
+            "what": "there is no such field"
+            if one["type"] == "extra_forbidden"
+            else f"not as it should be: {one['type']}",
+        }
+        for one in error.errors(include_url=False, include_input=False)
+    ]
 
 
 def install(app: FastAPI) -> None:

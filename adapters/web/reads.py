@@ -1,26 +1,24 @@
 """What is read over HTTP: facts, and words for keys that may read words; each reading of words is noted."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from itertools import islice
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Query, Request
-from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict
 
-from lastresort.adapters.messages_api import sse
-from lastresort.application.directory import Status
+from lastresort.application.accounts import conversations_page
+from lastresort.application.directory import FACTS, Metadata, Order, Status, TimeField, checked_query
 from lastresort.domain.decider import in_the_way
-from lastresort.domain.events import BranchOpened
+from lastresort.domain.events import AssistantTurnTaken, BranchOpened, UserTurnTaken
 from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.state import Conversation, fold
-from lastresort.domain.values import Category, Ground, Id
+from lastresort.domain.values import Category, Ground, Id, Mode
 from lastresort.projections.figures import Figures, figures
+from lastresort.projections.siblings import siblings
 
-from . import shapes
+from . import looking, shapes
 from .given import branch_of, broken_of, event_of, turn_of
+from .jobs import found_in
 from .problems import Failed
 from .routes import WORDS_TOO, Branch, By, Here, Name, chat_of, endpoint
 from .tenants import Caller
@@ -29,30 +27,83 @@ Limit = Annotated[int, Query(ge=1, le=1_000)]
 After = Annotated[int, Query(ge=0, le=2**53)]
 At = Annotated[int | None, Query(ge=1, le=2**53, description="The version at which to look; now, if none is named.")]
 _READ = WORDS_TOO
+_TURNS = (UserTurnTaken, AssistantTurnTaken)
+
+
+class Facts(BaseModel):
+    """What conversations are found by beside the columns of their rows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ground: Annotated[Ground | None, Query(description=FACTS["ground"])] = None
+    category: Annotated[Category | None, Query(description=FACTS["category"])] = None
+    policy: Annotated[str | None, Query(max_length=128, description=FACTS["policy"])] = None
+    law: Annotated[int | None, Query(ge=1, le=1_000, description=FACTS["law"])] = None
+    mode: Annotated[Mode | None, Query(description=FACTS["mode"])] = None
+    risk: Annotated[Literal["open", "raised"] | None, Query(description=FACTS["risk"])] = None
+    hold: Annotated[Literal["open"] | None, Query(description=FACTS["hold"])] = None
+    appeal: Annotated[Literal["open", "granted", "rejected"] | None, Query(description=FACTS["appeal"])] = None
+    refused: Annotated[Id | None, Query(description=FACTS["refused"])] = None
+    finding: Annotated[
+        Id | None, Query(description="`any`, or a rule: the latest audit found something there under it")
+    ] = None
+    account: Id | None = None
+    arm: Id | None = None
+    model: Id | None = None
+    status: Status | None = None
+    since: Annotated[str | None, Query(max_length=64)] = None
+    until: Annotated[str | None, Query(max_length=64)] = None
+    by: TimeField = "started"
+    order: Order = "newest"
+    after: Annotated[str | None, Query(max_length=256)] = None
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 50
+    titles: Annotated[bool, Query(description="With titles and tags, for keys that read words.")] = False
+
+
+_ROWS = ("account", "arm", "model", "status", "since", "until", "by", "order", "after", "limit")
 
 
 @endpoint("GET", "/conversations", *_READ, returns=shapes.ConversationPage)
-def conversations(
-    caller: By,
-    account: Id | None = None,
-    arm: Id | None = None,
-    model: Id | None = None,
-    status: Status | None = None,
-    since: Annotated[str | None, Query(max_length=64)] = None,
-    until: Annotated[str | None, Query(max_length=64)] = None,
-    after: Annotated[str | None, Query(max_length=256)] = None,
-    limit: Limit = 50,
-) -> shapes.ConversationPage:
-    """List conversations, the newest first, a page at a time."""
-    bound = caller.key.rights.account
-    page = caller.tenant.conversations.list(
-        account=bound or account, arm=arm, model=model, status=status, since=since, until=until, after=after,
-        limit=limit,
-    )  # fmt: skip
-    if bound is not None and account not in (None, bound):
+def conversations(caller: By, house: Here, asked: Annotated[Facts, Query()]) -> shapes.ConversationPage:
+    """List conversations, a page at a time: those of which all that is asked for is true."""
+    bound, tenant = caller.key.rights.account, caller.tenant
+    if bound is not None and asked.account not in (None, bound):
         return shapes.ConversationPage(conversations=[], after=None)
-    rows = [shapes.ConversationOut(**row._asdict()) for row in page.rows]
+    among = None
+    if asked.finding is not None:
+        among = found_in(tenant.tables, None if asked.finding == "any" else asked.finding)
+        if among is None:
+            raise Failed("invalid", "finding: no audit was made yet; POST /api/v1/audits makes one")
+    fields = asked.model_dump(include=set(_ROWS)) | {"account": bound or asked.account}
+    facts = {name: str(value) for name in FACTS if (value := getattr(asked, name)) is not None}
+    query = checked_query(**fields)._replace(facts=facts, among=among)
+    words = asked.titles and caller.key.reads_words
+    if words:
+        house.note(caller, "titles.read", bound or "-", after=[asked.after, asked.limit])
+    page = conversations_page(tenant.conversations.service, query, None, with_metadata=words)
+    said = page.metadata or {}
+    rows = []
+    for row in page.rows:
+        one = said.get(row.conversation, Metadata())
+        rows.append(shapes.ConversationOut(**row._asdict(), title=one.title, tags=list(one.tags)))
     return shapes.ConversationPage(conversations=rows, after=page.after)
+
+
+@endpoint("GET", "/facts", "audit", "operate", returns=shapes.FactsOut)
+def facts(caller: By) -> shapes.FactsOut:
+    """Count the conversations of the tenant by each value of what they are found by."""
+    directory = caller.tenant.conversations.service.ports.directory
+    assert directory is not None, "a service opens its stores with a directory"
+    return shapes.FactsOut(facts={name: dict(values) for name, values in directory.counts().items()})
+
+
+@endpoint("GET", "/holds", "audit", "operate", returns=shapes.HoldPage)
+def holds(
+    caller: By, account: Id | None = None, after: Annotated[str | None, Query(max_length=512)] = None, limit: Limit = 50
+) -> shapes.HoldPage:
+    """List the legal holds that stand."""
+    page = caller.tenant.conversations.holds(account=account, after=after, limit=limit)
+    return shapes.HoldPage(holds=[shapes.HoldOut(**row._asdict()) for row in page.rows], after=page.after)
 
 
 @endpoint("GET", "/conversations/{conversation}", *_READ, returns=shapes.Tree)
@@ -75,7 +126,19 @@ def tree(conversation: Name, caller: By) -> shapes.Tree:
                 risks=[risk.risk for risk in one.risks],
             )
         )
-    return shapes.Tree(conversation=state.conversation, account=state.account, branches=branches)
+    looked_at = looking.selected(caller.tenant.tables, caller.key.id, state.conversation)
+    return shapes.Tree(conversation=state.conversation, account=state.account, branches=branches, selected=looked_at)
+
+
+@endpoint("GET", "/conversations/{conversation}/metadata", *_READ, returns=shapes.MetadataOut)
+def metadata(conversation: Name, caller: By, house: Here) -> shapes.MetadataOut:
+    """Show title and tags: they are words."""
+    chat = chat_of(caller, conversation)
+    if not caller.key.reads_words:
+        raise Failed("not-allowed", "titles are words: this needs the scope words, too")
+    house.note(caller, "titles.read", chat.state.conversation)
+    found = chat.metadata()
+    return shapes.MetadataOut(title=found.title, tags=list(found.tags))
 
 
 @endpoint("GET", "/branches/{branch}", *_READ, returns=shapes.BranchOut)
@@ -95,15 +158,38 @@ def _state(caller: Caller, branch: str, at: int | None) -> Conversation:
 
 @endpoint("GET", "/branches/{branch}/transcript", *_READ, returns=shapes.TranscriptOut)
 def transcript(
-    branch: Branch, caller: By, house: Here, after: After = 0, limit: Limit = 100, at: At = None
+    branch: Branch,
+    caller: By,
+    house: Here,
+    after: After = 0,
+    limit: Limit = 100,
+    at: At = None,
+    last: Annotated[bool, Query(description="The last turns, not the first after `after`.")] = False,
+    blocks: Annotated[bool, Query(description="With content blocks: thinking and calls of tools too.")] = False,
 ) -> shapes.TranscriptOut:
     """Show who spoke when; what was said only with the scope `words`, and that is noted in the admin log."""
     chat, words = chat_of(caller, branch), caller.key.reads_words
+    if last:
+        spoken = [
+            one.version for one in chat.path if isinstance(one.event, _TURNS) and (at is None or one.version <= at)
+        ]
+        after = spoken[-limit] - 1 if len(spoken) > limit else 0
     if words:
         house.note(caller, "words.read", branch, after=[after, limit])
     page = chat.transcript(after=after, limit=limit)
-    turns = [turn_of(one, words=words) for one in page.turns if at is None or one.version <= at]
+    turns = [turn_of(one, words=words, blocks=blocks) for one in page.turns if at is None or one.version <= at]
     return shapes.TranscriptOut(turns=turns, after=page.after if at is None or (page.after or 0) < at else None)
+
+
+@endpoint("GET", "/branches/{branch}/siblings", *_READ, returns=list[shapes.CrossingOut])
+def show_siblings(branch: Branch, caller: By) -> list[shapes.CrossingOut]:
+    """Show where the path of a branch had several ways on, for arrows between them."""
+    chat_of(caller, branch)
+    found = siblings(caller.tenant.conversations.tree_log(branch), branch)
+    return [
+        shapes.CrossingOut(at=one.at, ways=[shapes.WayOut(**way._asdict()) for way in one.ways], taken=one.taken)
+        for one in found
+    ]
 
 
 @endpoint("GET", "/branches/{branch}/events", *_READ, returns=shapes.EventPage)
@@ -154,34 +240,3 @@ def whoami(caller: By) -> shapes.Whoami:
 @endpoint("GET", "/figures", "audit", returns=Figures)
 def show_figures(caller: By) -> Figures:
     return figures(caller.tenant.conversations.store.log())
-
-
-@endpoint("GET", "/log/stream", "audit", returns=shapes.EventOut, streams=True)
-def follow(
-    request: Request, caller: By, after: After = 0, limit: Annotated[int | None, Query(ge=1, le=10_000)] = None
-) -> StreamingResponse:
-    """Stream the events of the log after a position, and go on with those that are committed later.
-
-    `Last-Event-ID`, which browsers send when they come back, takes the place of `after`.
-    """
-    last = request.headers.get("last-event-id", "")
-    begin = int(last) if last.isascii() and last.isdigit() and len(last) < 16 else after
-    stopping = request.app.state.stopping
-    return StreamingResponse(_followed(caller, begin, limit, stopping), media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
-
-
-_AT_ONCE, _WAIT = 500, 1.0
-
-
-async def _followed(caller: Caller, after: int, limit: int | None, stopping: asyncio.Event) -> AsyncIterator[bytes]:
-    store, left = caller.tenant.conversations.store, limit
-    yield sse.comment("the log")
-    while not stopping.is_set() and left != 0:
-        most = _AT_ONCE if left is None else min(left, _AT_ONCE)
-        some = await run_in_threadpool(lambda begin, n: list(islice(store.log(after=begin, limit=n), n)), after, most)
-        for one in some:
-            after = one.position
-            yield sse.event("event", event_of(one).model_dump(mode="json"), id=str(after))
-        left = None if left is None else left - len(some)
-        if not some and not await run_in_threadpool(store.wait, after, _WAIT):
-            yield sse.comment("still here")

@@ -11,6 +11,7 @@ from lastresort.application.arguments import checked_command_id
 from lastresort.application.chat import Chat
 from lastresort.domain.values import Actor
 
+from .people import FRESH
 from .problems import Failed
 from .tenants import Caller, House
 
@@ -53,10 +54,18 @@ def may_call(scopes: tuple[str, ...]) -> Callable[[Request], None]:
     """Return the check that a key has one of these scopes."""
 
     def check(request: Request) -> None:
-        if scopes and not request.state.caller.key.may_any(scopes):
+        caller: Caller = request.state.caller
+        if scopes and not caller.key.may_any(scopes):
             raise Failed("not-allowed", f"this needs one of the scopes: {', '.join(scopes)}")
+        if caller.since is not None and request.method == "POST" and not {*scopes} - _GRAVE:
+            house: House = request.app.state.house
+            if house.now() - caller.since > FRESH:
+                raise Failed("sign-in-again", "this needs somebody who signed in within the last 15 minutes")
 
     return check
+
+
+_GRAVE = {"operate", "admin"}
 
 
 def _caller(request: Request) -> Caller:

@@ -22,8 +22,12 @@ from lastresort.adapters.gateway.visitors import Declined, Visitor
 from .app import make_app
 from .config import Config
 from .keys import Key, Made, Rights, TooMuch, presented, theirs
+from .metrics import MetricsPort
+from .people import link_path
+from .protocol import PatientProtocol
 from .tenants import OWN, House, open_house
 
+_OWNER = "owner"  # no digest of a subject is that
 FIRST = ("converse", "gateway", "model:*", "operate", "audit", "words", "admin")
 """What the key may that is printed where there is none: the whole service is one person's then."""
 
@@ -51,13 +55,23 @@ class Serving:
         self.app: Any = make_app(self.house, gateway, on_close=gateway.close)
         self._server = _Server(
             uvicorn.Config(
-                self.app, log_config=None, log_level="critical", access_log=False, http="httptools", ws="none",
+                self.app, log_config=None, log_level="critical", access_log=False, http=PatientProtocol, ws="none",
                 lifespan="on", server_header=False, h11_max_incomplete_event_size=None,
                 timeout_graceful_shutdown=int(config.server.graceful) + 5, timeout_keep_alive=75,
             ),
             self._stopping,
         )  # fmt: skip
-        self._loop: asyncio.AbstractEventLoop | None = None
+        port = config.server.metrics_port
+        self.metrics = None if port is None else MetricsPort(self.house.metrics, config.server.host, port)
+
+    def link(self) -> str:
+        """Make an address that signs its owner in, once, within ten minutes: for whoever starts the service here."""
+        people, now = self.house.people, self.house.now()
+        owner = people.known(_OWNER)
+        if owner is None:
+            owner = people.make(OWN, Rights(scopes=FIRST, actor="owner"), subject=_OWNER, now=now)
+        self.house.log.note("person.link", who="serve", tenant=OWN, target=owner.id, now=now)
+        return self.url + link_path(people.link(owner, now=now))
 
     def run(self, *, signals: bool = True) -> None:
         """Serve, and close the stores at the end.
@@ -68,11 +82,12 @@ class Serving:
         try:
             asyncio.run(self._run(signals))
         finally:
+            if self.metrics is not None:
+                self.metrics.close()
             self.house.close()
             self._socket.close()
 
     async def _run(self, signals: bool) -> None:
-        self._loop = asyncio.get_running_loop()
         if signals:
             await self._server.serve(sockets=[self._socket])
         else:
@@ -131,7 +146,7 @@ class Reception:
         return Visitor(
             key=caller.key.id, conversations=tenant.conversations, tables=tenant.tables, policy=tenant.policy,
             account=rights.account, credentials=credentials, track=rights.track, ended_as=rights.ended_as,
-            assessor=self._assessor(upstream_key), used=partial(self._house.meter.tokens, caller.key),
+            assessor=self._assessor(upstream_key), used=partial(self._house.used, caller.key),
             stream=_counted(self._house, caller.key),
         )  # fmt: skip
 

@@ -146,6 +146,30 @@ class LegalHoldSet(Body):
     until: Date | None = None
 
 
+class Described(Body):
+    title: Annotated[str, Field(max_length=500), AfterValidator(_whole)] | None = Field(
+        None, description="Empty takes it away; null leaves it."
+    )
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=50)] | None = None
+
+
+class AccountErasure(Body):
+    cause: ErasureCause
+
+
+class Selection(Body):
+    branch: Id
+
+
+class Supposing(Body):
+    policy: str | dict[str, Any] = Field(
+        description="The name of a profile, or a policy as GET /api/v1/policies has it."
+    )
+    edition: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
+        None, description="Of the law; the one that was in force, if null."
+    )
+
+
 class Answer(Body):
     content: Words
     stop_reason: Id | None = None
@@ -165,6 +189,7 @@ class EventOut(BaseModel):
     recorded_at: str
     command_id: str
     event: dict[str, Any]
+    told: str = Field("", description="What it says, in a line of plain words.")
 
 
 class BrokenOut(BaseModel):
@@ -250,9 +275,12 @@ class Tree(BaseModel):
     conversation: str
     account: str | None
     branches: list[InTree]
+    selected: str | None = Field(None, description="The branch that this caller last looked at.")
 
 
 class ConversationOut(BaseModel):
+    """A row of the list. `title` and `tags` are there if they were asked for by a key that reads words."""
+
     conversation: str
     account: str | None
     arm: str | None
@@ -262,6 +290,8 @@ class ConversationOut(BaseModel):
     ended_branches: int
     started: str
     last_turn: str
+    title: str | None = None
+    tags: list[str] = []
 
 
 class ConversationPage(BaseModel):
@@ -278,8 +308,10 @@ class TurnOut(BaseModel):
     speaker: Literal["user", "assistant"]
     by: Actor
     text: str | None = None
+    blocks: list[dict[str, Any]] | None = Field(None, description="Its blocks as they were kept, if asked for.")
     stop_reason: str | None = None
     erased: ErasureCause | None = None
+    overtook: list[str] = Field([], description="What was shown of answers that it overtook.")
 
 
 class TranscriptOut(BaseModel):
@@ -360,16 +392,53 @@ class Whoami(BaseModel):
     expires: str | None
 
 
-class FindingOut(BaseModel):
+class FactsOut(BaseModel):
+    """How many conversations there are of each value of what they are found by."""
+
+    facts: dict[str, dict[str, int]]
+
+
+class WayOut(BaseModel):
     branch: str
-    version: int
-    rules: list[str]
-    detail: str
+    turn: int | None
+    cause: ForkCause | None
+    ended: bool
 
 
-class AuditOut(BaseModel):
-    id: str
-    status: Literal["running", "done", "failed"]
-    events: int | None = None
-    branches: int | None = None
-    findings: list[FindingOut] = []
+class CrossingOut(BaseModel):
+    """A place on the path of a branch with several ways on; `taken` is the one that it takes, from 0."""
+
+    at: int
+    ways: list[WayOut]
+    taken: int | None
+
+
+class MetadataOut(BaseModel):
+    title: str | None
+    tags: list[str]
+
+
+class HoldOut(BaseModel):
+    conversation: str
+    account: str | None
+    hold: str
+    reason: str
+    until: str | None
+    by: str
+    since: str
+
+
+class HoldPage(BaseModel):
+    holds: list[HoldOut]
+    after: str | None
+
+
+class AccountErased(BaseModel):
+    """Whose words are gone, and which the law let nobody erase."""
+
+    erased: list[str]
+    refused: dict[str, RefusedOut]
+
+
+class Selected(BaseModel):
+    branch: str

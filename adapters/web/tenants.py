@@ -21,10 +21,12 @@ from lastresort.adapters.opening import open_conversations
 from lastresort.application.conversations import Conversations
 from lastresort.domain.policy import PROFILES, Policy
 
-from . import admin_log, keys
+from . import admin_log, jobs, keys, looking, people
 from .admin_log import AdminLog
 from .config import Config, ConfigError, TenantConfig
 from .keys import Key, Keys, Meter
+from .metrics import Metrics
+from .people import People
 
 STATEMENTS = ("CREATE TABLE IF NOT EXISTS {schema}service_enrolled (digest TEXT PRIMARY KEY, key TEXT NOT NULL)",)
 OWN = "default"
@@ -43,10 +45,11 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Caller:
-    """The caller who makes a request."""
+    """The caller who makes a request: with a key, or having signed in, `since` when."""
 
     key: Key
     tenant: Tenant
+    since: datetime | None = None
 
 
 @dataclass
@@ -56,7 +59,8 @@ class House:
     Attributes:
         config: as it was read.
         tenants: by name.
-        keys, log: in the own store.
+        keys, people, log: in the own store.
+        metrics: counts what happens.
         meter: counts what keys ask for.
         now: the clock.
     """
@@ -64,9 +68,12 @@ class House:
     config: Config
     tenants: Mapping[str, Tenant]
     keys: Keys
+    people: People
     log: AdminLog
+    metrics: Metrics
     meter: Meter = field(default_factory=Meter)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _secrets: dict[str, bytes] = field(default_factory=dict)
 
     def caller(self, presented: str) -> Caller | None:
         """Return who presents a key; None if it opens nothing."""
@@ -74,14 +81,39 @@ class House:
         tenant = self.tenants.get(key.tenant) if key is not None else None
         return Caller(key, tenant) if key is not None and tenant is not None else None
 
+    def signed_in(self, token: str) -> Caller | None:
+        """Return who has signed in with a browser; None if the session is none."""
+        session = self.people.session(token, now=self.now())
+        tenant = self.tenants.get(session.person.tenant) if session is not None else None
+        return Caller(session.person.key, tenant, session.since) if session is not None and tenant is not None else None
+
+    def subject_digest(self, subject: str) -> str:
+        """Return what a person is known by whom the OpenID provider calls that."""
+        issuer = self.config.oidc.issuer if self.config.oidc is not None else ""
+        return hmac.digest(self._secret("people"), f"{issuer}\n{subject}".encode(), "sha256").hex()
+
+    def start_id(self, caller: Caller, account: str | None, command: str) -> str:
+        """Return the id of the command that begins a conversation, of which its id follows.
+
+        Nobody but the same caller makes the same of an Idempotency-Key, so that nobody can take what others use, or
+        guess the id of a conversation from it.
+        """
+        text = f"{caller.tenant.name}\n{account or ''}\n{command}"
+        return hmac.digest(self._secret("starts"), text.encode(), "sha256").hex()
+
+    def _secret(self, name: str) -> bytes:
+        if name not in self._secrets:
+            own = self.tenants[OWN]
+            self._secrets[name] = of_gateway.secret(own.tables, own.conversations.service.ports.vault, name)
+        return self._secrets[name]
+
     def enrolled(self, key: str, *, enrol: bool) -> Caller | None:
         """Return who is known by a key of the upstream, of which a keyed digest is kept; or take them in.
 
         They may call the gateway, and nothing else.
         """
         own = self.tenants[OWN]
-        secret = of_gateway.secret(own.tables, own.conversations.service.ports.vault, "keys")
-        digest = hmac.digest(secret, key.encode(), "sha256").hex()
+        digest = hmac.digest(self._secret("keys"), key.encode(), "sha256").hex()
         statement = "SELECT key FROM {schema}service_enrolled WHERE digest = %s"
         rows = own.tables.rows(statement, digest)
         if not rows and enrol:
@@ -102,6 +134,11 @@ class House:
         who, tenant = caller.key.id, caller.tenant.name
         self.log.note(act, who=who, tenant=tenant, target=target, before=before, after=after, now=self.now())
 
+    def used(self, key: Key, tokens: int) -> None:
+        """Count tokens that were used for a key."""
+        self.meter.tokens(key, tokens)
+        self.metrics.tokens(tokens)
+
     def close(self) -> None:
         """Close every store."""
         for tenant in self.tenants.values():
@@ -119,22 +156,24 @@ def open_house(config: Config, *, meter: Meter | None = None) -> House:
     stores = [one.store for one in named.values() if one.store != "memory:"]
     if len(stores) != len(set(stores)):
         raise ConfigError("tenants: two tenants name the same store; each needs one of its own")
+    metrics = Metrics()
     with ExitStack() as failing:
         tenants = {}
         for name, one in named.items():
-            tenants[name] = _opened(name, one)
+            tenants[name] = _opened(name, one, metrics)
             failing.callback(tenants[name].conversations.close)
         failing.pop_all()
     own = tenants[OWN].tables
-    return House(config, tenants, Keys(own), AdminLog(own), meter or Meter())
+    return House(config, tenants, Keys(own), People(own), AdminLog(own), metrics, meter or Meter())
 
 
-def _opened(name: str, one: TenantConfig) -> Tenant:
+def _opened(name: str, one: TenantConfig, metrics: Metrics) -> Tenant:
     try:
-        conversations = open_conversations(one.store, master_key=_master_key(name, one))
+        conversations = open_conversations(one.store, master_key=_master_key(name, one), observer=metrics)
     except StoreError as error:
         raise StoreError(f"tenant {name}: {error}") from error
-    statements = (*keys.STATEMENTS, *admin_log.STATEMENTS, *STATEMENTS, *of_gateway.STATEMENTS)
+    rooms = (keys, people, admin_log, jobs, looking, of_gateway)
+    statements = (*STATEMENTS, *(one for room in rooms for one in room.STATEMENTS))
     return Tenant(name, conversations, beside(conversations.store, statements), PROFILES[one.policy])
 
 

@@ -1,0 +1,203 @@
+"""What takes long, asked for over HTTP: audits, and what another policy would have made of the log.
+
+A job is a row in the tenant's database, so each process of the service can tell of it. One runs at a time in a process,
+which says so now and then; if it stops saying so, the job has failed.
+"""
+
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from lastresort.adapters.followers.tables import Tables
+from lastresort.application.ports import StoreError
+from lastresort.domain.policy import Policy
+from lastresort.domain.values import Frozen
+from lastresort.projections.audit import audit
+from lastresort.projections.findings import Finding
+from lastresort.projections.replay import fork_points
+from lastresort.projections.supposed import BranchOutcome, Outcome
+from lastresort.projections.what_if import what_if
+
+from .problems import Failed
+
+if TYPE_CHECKING:
+    from .tenants import Tenant  # which has the tables made
+
+STATEMENTS = (
+    "CREATE TABLE IF NOT EXISTS {schema}service_jobs (id TEXT PRIMARY KEY, kind TEXT NOT NULL, begun TEXT NOT NULL, "
+    "said TEXT NOT NULL, status TEXT NOT NULL, result TEXT)",
+    "CREATE TABLE IF NOT EXISTS {schema}service_findings (job TEXT NOT NULL, n BIGINT NOT NULL, "
+    "conversation TEXT NOT NULL, rule TEXT NOT NULL, finding TEXT NOT NULL, PRIMARY KEY (job, n, rule))",
+)
+KEPT = timedelta(days=7)
+SILENT = timedelta(minutes=2)
+"""After so long without a word of the process that runs it, a job has failed."""
+MOST_WAITING = 8
+MOST_FINDINGS = 1_000
+MOST_BRANCHES = 1_000
+_SAYS = timedelta(seconds=20)
+Kind = Literal["audit", "what-if"]
+T = TypeVar("T")
+
+
+class Audited(Frozen):
+    """What an audit found: nothing, if `findings` is empty. `more`: whether there are others than these."""
+
+    events: int
+    branches: int
+    findings: tuple[Finding, ...]
+    more: bool
+
+
+class Supposed(Frozen):
+    """What another policy makes of a log up to `head`: how many branches come to what, and those that differ."""
+
+    policy: str
+    policy_hash: str
+    edition: int | None
+    head: int
+    events: int
+    branches: int
+    outcomes: dict[str, int]
+    untried: int
+    differ: tuple[BranchOutcome, ...]
+    more: bool
+
+
+class Job(Frozen):
+    """A job as it stands."""
+
+    id: str
+    kind: str
+    status: Literal["waiting", "running", "done", "failed"]
+    result: str | None
+
+
+class Jobs:
+    """The jobs that this process runs, and the tables of all of them."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._thread = ThreadPoolExecutor(1, "jobs")
+        self._waiting: deque[str] = deque()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    def close(self) -> None:
+        """Begin no other job; the one that runs fails."""
+        self._stopping.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def audit(self, tenant: "Tenant") -> Job:
+        """Have the whole log of a tenant audited."""
+        return self._begin(tenant, "audit", lambda id: self._audit(tenant, id))
+
+    def what_if(self, tenant: "Tenant", policy: Policy, edition: int | None) -> Job:
+        """Have the log of a tenant replayed under another policy."""
+        return self._begin(tenant, "what-if", lambda id: self._what_if(tenant, id, policy, edition))
+
+    def _begin(self, tenant: "Tenant", kind: Kind, run: Callable[[str], str]) -> Job:
+        id, now = secrets.token_hex(8), _text(self._now())
+        with self._lock:
+            if len(self._waiting) >= MOST_WAITING:
+                raise Failed("too-many", "as many audits and replays as may wait are waiting", {"retry-after": "10"})
+            self._waiting.append(id)
+        with tenant.tables.transaction("jobs") as writing:
+            old = _text(self._now() - KEPT)
+            writing.write("DELETE FROM {schema}service_findings WHERE job IN "
+                          "(SELECT id FROM {schema}service_jobs WHERE begun < %s)", [(old,)])  # fmt: skip
+            writing.write("DELETE FROM {schema}service_jobs WHERE begun < %s", [(old,)])
+            row = (id, kind, now, now, "waiting", None)
+            writing.write("INSERT INTO {schema}service_jobs VALUES (%s, %s, %s, %s, %s, %s)", [row])
+        self._thread.submit(self._run, tenant.tables, id, run)
+        return Job(id=id, kind=kind, status="waiting", result=None)
+
+    def _run(self, tables: Tables, id: str, run: Callable[[str], str]) -> None:
+        try:
+            self._say(tables, id, "running")
+            self._say(tables, id, "done", run(id))
+        except StoreError:
+            return  # it goes silent, which is how it is seen to have failed
+        except Exception:  # in a thread of its own: whatever came between, who asks is told that it failed
+            self._say(tables, id, "failed")
+        finally:
+            with self._lock:
+                self._waiting.remove(id)
+
+    def _say(self, tables: Tables, id: str, status: str, result: str | None = None) -> None:
+        with tables.transaction("jobs") as writing:
+            row = (status, _text(self._now()), result, id)
+            writing.write("UPDATE {schema}service_jobs SET status = %s, said = %s, result = %s WHERE id = %s", [row])
+
+    def _saying(self, tables: Tables, id: str, log: Iterable[T]) -> Iterator[T]:
+        """Yield a log, and say now and then that the job is still running."""
+        said = self._now()
+        for number, one in enumerate(log):
+            if number % 500 == 0:
+                if self._stopping.is_set():
+                    raise InterruptedError
+                if self._now() - said > _SAYS:
+                    said = self._now()
+                    self._say(tables, id, "running")
+            yield one
+
+    def _audit(self, tenant: "Tenant", id: str) -> str:
+        store = tenant.conversations.store
+        report = audit(self._saying(tenant.tables, id, store.entries()))
+        findings = report.findings[:MOST_FINDINGS]
+        rows = [
+            (id, number, store.tree_of(one.branch) or one.branch, rule, one.model_dump_json())
+            for number, one in enumerate(findings)
+            for rule in one.rules
+        ]
+        with tenant.tables.transaction("jobs") as writing:
+            writing.write("INSERT INTO {schema}service_findings VALUES (%s, %s, %s, %s, %s)", rows)
+        more = len(report.findings) > len(findings)
+        done = Audited(events=report.events, branches=report.branches, findings=findings, more=more)
+        return done.model_dump_json()
+
+    def _what_if(self, tenant: "Tenant", id: str, policy: Policy, edition: int | None) -> str:
+        store = tenant.conversations.store
+        head = store.head()
+        forks = fork_points(self._saying(tenant.tables, id, store.log(limit=head)))
+        found = what_if(self._saying(tenant.tables, id, store.log(limit=head)), policy, edition=edition, forks=forks)
+        differ = [one for one in found.branches if one.outcome is not Outcome.SAME]
+        done = Supposed(
+            policy=found.policy, policy_hash=found.policy_hash, edition=edition, head=head, events=found.events,
+            branches=len(found.branches), outcomes=dict(found.sum), untried=found.untried,
+            differ=tuple(differ[:MOST_BRANCHES]), more=len(differ) > MOST_BRANCHES,
+        )  # fmt: skip
+        return done.model_dump_json()
+
+    def find(self, tenant: "Tenant", kind: Kind, id: str) -> Job | None:
+        """Return a job of a tenant."""
+        statement = "SELECT * FROM {schema}service_jobs WHERE id = %s AND kind = %s"
+        rows = tenant.tables.rows(statement, id, kind)
+        if not rows:
+            return None
+        row = rows[0]
+        status = row["status"]
+        if status in ("running", "waiting") and row["said"] < _text(self._now() - SILENT) and not self._is_mine(id):
+            status = "failed"
+        return Job(id=id, kind=kind, status=status, result=row["result"])
+
+    def _is_mine(self, id: str) -> bool:
+        return id in self._waiting
+
+
+def found_in(tables: Tables, rule: str | None) -> tuple[str, ...] | None:
+    """Return the conversations that the latest audit found something in, under a rule or any; None if there is none."""
+    last = "SELECT id FROM {schema}service_jobs WHERE kind = 'audit' AND status = 'done' ORDER BY begun DESC LIMIT 1"
+    if not (rows := tables.rows(last)):
+        return None
+    which, params = ("", ()) if rule is None else (" AND rule = %s", (rule,))
+    statement = f"SELECT DISTINCT conversation FROM {{schema}}service_findings WHERE job = %s{which}"
+    return tuple(row["conversation"] for row in tables.rows(statement, rows[0]["id"], *params))
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
