@@ -13,7 +13,7 @@ from typing import Any
 import anthropic
 
 from lastresort.adapters.loopback import Answer, Request, Scripted, loopback, text, tool_use
-from lastresort.adapters.web.config import Config, Server, Upstream
+from lastresort.adapters.service.config import Config, Server, Upstream
 from lastresort.adapters.web.serving import Serving
 
 MODEL = "claude-opus-4-8"

@@ -24,6 +24,8 @@ FRONTS = {"console", "web", "play"}
 DRIVERS = {"claude", "gateway", "langchain", "offline", "openai_agents", "pydantic_ai"}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
+BEHIND = {"api", "service"}
+"""What the front `web` is made of: they speak with drivers as it does."""
 STARTS = {"adapters/console/upkeep.py": "web"}
 """The modules of one front that start another one."""
 
@@ -54,6 +56,7 @@ SEES: dict[str, set[str]] = {
         "stores",
         "tlog",
         "transparency",
+        "service",
         "turns",
         "upkeep",
     },
@@ -78,7 +81,9 @@ SEES: dict[str, set[str]] = {
     "turns": INWARD,
     "upkeep": INWARD | {"adapters", "databases", "followers", "stores"},
     "vault": INWARD | {"databases"},
-    "web": INWARD | {"adapters", "assessors", "claude", "databases", "followers", "gateway", "messages_api", "turns"},
+    "service": INWARD | {"adapters", "databases", "followers", "gateway"},
+    "api": INWARD | {"claude", "databases", "followers", "gateway", "messages_api", "service"},
+    "web": INWARD | {"adapters", "api", "assessors", "claude", "gateway", "service"},
 }
 """Each folder, and the others that it may import from."""
 
@@ -116,7 +121,9 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "transparency": ("trust", {"starlette", "uvicorn"}),
     "upkeep": ("store", set()),
     "vault": ("store", {"cryptography"}),
-    "web": ("serve", {"authlib", "fastapi", "httpx2", "prometheus_client", "starlette", "uvicorn"}),
+    "service": ("serve", {"fastapi", "prometheus_client", "starlette", "uvicorn"}),
+    "api": ("serve", {"authlib", "fastapi", "httpx2", "starlette"}),
+    "web": ("serve", {"starlette", "uvicorn"}),
 }
 """Each folder that needs more than the core, the extra that installs it, and what it may import of third parties."""
 POSTGRES = ("postgres", "psycopg")

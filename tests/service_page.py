@@ -1,11 +1,11 @@
 """The page of the service, docs/reference/service.md, made from the code: `python -m tests.service_page` writes it."""
 
-import lastresort.adapters.web.app  # noqa: F401  # whose import fills the table
+import lastresort.adapters.api.app  # noqa: F401  # whose import fills the table
+from lastresort.adapters.api.routes import ENDPOINTS
 from lastresort.adapters.gateway.headers import ANSWERED, ASKED
-from lastresort.adapters.web.config import Config, Server, TenantConfig, Upstream
-from lastresort.adapters.web.keys import SCOPES, Limits
-from lastresort.adapters.web.problems import KINDS
-from lastresort.adapters.web.routes import ENDPOINTS
+from lastresort.adapters.service.config import Config, OpenID, Server, TenantConfig, Upstream
+from lastresort.adapters.service.keys import SCOPES, Limits
+from lastresort.adapters.service.problems import KINDS
 
 from .stores import ROOT
 
@@ -20,7 +20,7 @@ authority: who acts follows from the key and from the model that answers, never 
 body is refused.
 
 A key is presented in `lastresort-key`, `x-api-key` or `authorization: Bearer`. What its tenant does not have is not
-found, whoever has it.
+found, whichever tenant has it.
 
 A refusal by the law is status 200, `{"refused": [{"rule", "missing", ...}]}`: it is a value, and recorded.
 `Idempotency-Key` names a command: sent again, it is carried out once.
@@ -41,13 +41,13 @@ have begun. It is never a `refusal`: clients ask another model then.
   rests on it.
 * A first message never matches an earlier one by its words. Edited without the header `lastresort-conversation`, it
   begins a new conversation, and an open hold stays with the old one.
-* Whoever calls the gateway with a key that is bound to no account may name any conversation of the tenant by its id.
+* A caller of the gateway with a key that is bound to no account may name any conversation of the tenant by its id.
   Ids cannot be guessed; where callers do not trust each other, bind each key to an account.
 * Text beside the results of tools goes to the model, and is no turn of its own on the record.
 * `count_tokens` counts what the client shows, with our tools, and nothing that stands in the log in its place.
-* Limits, audits that were asked for, answers to rejoin and first turns that are sent again are of one process.
+* Limits, answers to rejoin as they come and first turns that are sent again are of one process.
 * Batches, realtime and voice are under no law.
-* Whoever has the master key and the store, or a key with `words`, reads words. The service takes the application's
+* Someone with the master key and the store, or a key with `words`, reads words. The service takes the application's
   word for who its users are.
 """
 
@@ -79,10 +79,16 @@ def _attributes(model: type) -> dict[str, str]:
 
 def _settings() -> dict[str, str]:
     rows = {}
-    for table, model in (("", Config), ("server.", Server), ("upstream.", Upstream), ("tenants.NAME.", TenantConfig)):
+    for table, model in (
+        ("", Config),
+        ("server.", Server),
+        ("upstream.", Upstream),
+        ("oidc.", OpenID),
+        ("tenants.NAME.", TenantConfig),
+    ):
         told = _attributes(model)
         for name, field in model.model_fields.items():
-            if name in ("server", "upstream", "tenants"):
+            if name in ("server", "upstream", "oidc", "tenants"):
                 continue
             usual = "needed" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
             said = next((text for key, text in told.items() if name in key.split(", ")), "")

@@ -16,8 +16,8 @@ import httpx2
 from lastresort import Refused, open_conversations
 from lastresort.adapters.gateway import tables as kept
 from lastresort.adapters.loopback import Request, loopback
-from lastresort.adapters.web.config import Config
-from lastresort.adapters.web.tenants import open_house
+from lastresort.adapters.service.config import Config
+from lastresort.adapters.service.tenants import open_house
 from lastresort.domain.events import AssistantTurnTaken
 from lastresort.projections.audit import audit
 

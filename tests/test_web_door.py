@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from lastresort.adapters.web.admin_log import AdminLog
-from lastresort.adapters.web.app import deeper_than
-from lastresort.adapters.web.config import ConfigError, load, parse
+from lastresort.adapters.api.app import deeper_than
+from lastresort.adapters.service.admin_log import AdminLog
+from lastresort.adapters.service.config import ConfigError, load, parse
 
 from .gateway_kit import Talk
 from .stores import ROOT

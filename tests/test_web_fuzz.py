@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from lastresort.adapters.web.routes import ENDPOINTS
+from lastresort.adapters.api.routes import ENDPOINTS
 
 from .web_kit import Service, service, started
 

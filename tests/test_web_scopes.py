@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from lastresort.adapters.web.keys import SCOPES
-from lastresort.adapters.web.routes import ENDPOINTS, Endpoint
+from lastresort.adapters.api.routes import ENDPOINTS, Endpoint
+from lastresort.adapters.service.keys import SCOPES
 
 from .web_kit import OTHER, Service, service, started
 
@@ -164,6 +164,17 @@ def test_a_key_that_is_bound_to_an_account_sees_no_other_s(running: Service) -> 
         listed = bob.get("/api/v1/conversations", params={"account": "ann"}).json()["conversations"]
         assert listed == []
         assert bob.post("/api/v1/conversations", json={"account": "ann"}).status_code == 403
+
+
+def test_what_tells_of_all_accounts_is_not_for_a_key_that_is_bound_to_one(running: Service) -> None:
+    """Every route that names neither a branch nor a conversation, but those that look at the key's account."""
+    own = {"start", "conversations", "rules", "policies", "whoami", "list_upstreams"}
+    with running.client(*SINGLE, account="ann") as ann:
+        for one in ENDPOINTS:
+            if "{branch}" in one.path or "{conversation}" in one.path or one.run.__name__ in own:
+                continue
+            answer = asked(one, ann, {"key": "none", "branch": "none", "conversation": "none"})
+            assert answer.status_code == 403, one.path
 
 
 @pytest.mark.parametrize("key", ["", "lrk_x", "lrk_" + "a" * 12 + "_" + "b" * 43, "lrk_' OR 1=1 --"])

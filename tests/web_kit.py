@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from lastresort.adapters.loopback import Loopback, Script, loopback
-from lastresort.adapters.web.config import Config, Server, TenantConfig, Upstream
-from lastresort.adapters.web.keys import Rights
+from lastresort.adapters.service.config import Config, Server, TenantConfig, Upstream
+from lastresort.adapters.service.keys import Rights
 from lastresort.adapters.web.serving import Serving
 
 MODEL = "claude-opus-4-8"
@@ -64,6 +64,7 @@ def _run(api: Loopback | None, changes: Mapping[str, Any]) -> Iterator[Service]:
         store=changes.get("store", "memory:"),
         server=Server(**server),
         upstream=Upstream(**upstream),
+        oidc=changes.get("oidc"),
         tenants=changes.get("tenants", {OTHER: TenantConfig(store="memory:")}),
     )
     serving = Serving(config)

@@ -186,7 +186,7 @@ def serve(config_file: Path | None, url: str | None, host: str | None, port: int
     again. Applications take its address for their base URL.
     """
     try:
-        from lastresort.adapters.web.config import Config, ConfigError, load
+        from lastresort.adapters.service.config import Config, ConfigError, load
         from lastresort.adapters.web.serving import Serving
     except ModuleNotFoundError as error:
         raise BadInput(str(error)) from None
@@ -202,6 +202,8 @@ def serve(config_file: Path | None, url: str | None, host: str | None, port: int
     if serving.first is not None:
         click.echo(f"key {serving.first.key}")
     click.echo(f"gateway: base_url={serving.url}   API: {serving.url}/api/v1", err=True)
+    if serving.is_local:
+        click.echo(f"sign in with a browser, once and within ten minutes: {serving.link()}", err=True)
     serving.run()
 
 
@@ -213,7 +215,7 @@ def _with(config: Any, url: str | None, host: str | None, port: int | None, upst
         changes["store"] = url
     if upstream is not None:
         try:
-            changes["upstream"] = config.upstream.model_copy(update={"base_url": upstream})
+            changes["upstream"] = config.upstream.model_validate({**dict(config.upstream), "base_url": upstream})
         except ValueError:
             raise BadInput("--upstream: a URL is needed, http:// or https://") from None
     return config.model_copy(update=changes)

@@ -2,7 +2,7 @@
 to a request but what a client sent.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -19,12 +19,19 @@ FAILURES: tuple[type[Exception], ...] = (aiohttp.ClientError, TimeoutError, Conn
 
 
 class Upstream:
-    """Where models are asked. It belongs to one event loop, once it is used; close it."""
+    """Where models are asked. It belongs to one event loop, once it is used; close it.
 
-    def __init__(self, base_url: str, timeout: float) -> None:
+    Args:
+        base_url: of the API.
+        timeout: how long to wait for something to come, in seconds.
+        told: is told the status of each answer, 0 if nobody answers.
+    """
+
+    def __init__(self, base_url: str, timeout: float, told: Callable[[int], None] = lambda status: None) -> None:
         self._base = base_url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=None, connect=30, sock_read=timeout)
         self._session: aiohttp.ClientSession | None = None
+        self._told = told
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -48,7 +55,13 @@ class Upstream:
         """
         url = URL(self._base + path, encoded=True)
         asked = self._opened().request(method, url, headers=headers, data=body, allow_redirects=False)
-        async with asked as response:
+        try:
+            response = await asked
+        except FAILURES:
+            self._told(0)
+            raise
+        self._told(response.status)
+        async with response:
             try:
                 yield response
             except BaseException:

@@ -1,5 +1,5 @@
-"""The service: an HTTP API for any language, and where the gateway and it meet. `lastresort serve` runs it."""
+"""The service on its socket: where the gateway, the native API and pages meet. `lastresort serve` runs it."""
 
 from lastresort.adapters import needs
 
-needs(__name__, "serve", "authlib", "fastapi", "prometheus_client", "starlette", "uvicorn")
+needs(__name__, "serve", "starlette", "uvicorn")

@@ -13,20 +13,20 @@ from typing import Any
 import uvicorn
 from starlette.concurrency import run_in_threadpool
 
+from lastresort.adapters.api.app import make_app
 from lastresort.adapters.assessors.claude import AsyncClaudeAssessor
 from lastresort.adapters.claude.environment import client_of
 from lastresort.adapters.gateway.app import Gateway
 from lastresort.adapters.gateway.upstream import Upstream
 from lastresort.adapters.gateway.visitors import Declined, Visitor
+from lastresort.adapters.service.config import Config
+from lastresort.adapters.service.keys import Key, Made, Rights, TooMuch, presented, theirs
+from lastresort.adapters.service.metrics import MetricsPort
+from lastresort.adapters.service.people import link_path
+from lastresort.adapters.service.protocol import PatientProtocol
+from lastresort.adapters.service.tenants import OWN, House, open_house
 
-from .app import make_app
-from .config import Config
-from .keys import Key, Made, Rights, TooMuch, presented, theirs
-from .metrics import MetricsPort
-from .people import link_path
-from .protocol import PatientProtocol
-from .tenants import OWN, House, open_house
-
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _OWNER = "owner"  # no digest of a subject is that
 FIRST = ("converse", "gateway", "model:*", "operate", "audit", "words", "admin")
 """What the key may that is printed where there is none: the whole service is one person's then."""
@@ -49,6 +49,7 @@ class Serving:
         except BaseException:
             self.house.close()
             raise
+        self.is_local = config.server.host in LOOPBACK
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://{host}:{port}"
         gateway = _gateway(self.house)
@@ -65,7 +66,7 @@ class Serving:
         self.metrics = None if port is None else MetricsPort(self.house.metrics, config.server.host, port)
 
     def link(self) -> str:
-        """Make an address that signs its owner in, once, within ten minutes: for whoever starts the service here."""
+        """Make an address that signs its owner in, once, within ten minutes: for the person who starts it."""
         people, now = self.house.people, self.house.now()
         owner = people.known(_OWNER)
         if owner is None:
@@ -120,7 +121,7 @@ class Reception:
         self._house, self._upstream = house, house.config.upstream
         self._enrols = self._upstream.enrol
         if self._enrols is None:
-            self._enrols = house.config.server.host in ("127.0.0.1", "::1", "localhost")
+            self._enrols = house.config.server.host in LOOPBACK
         self._assessors: OrderedDict[str, AsyncClaudeAssessor] = OrderedDict()
 
     async def __call__(self, headers: Mapping[bytes, bytes], path: str) -> Visitor:
@@ -189,7 +190,8 @@ def _too_much(error: TooMuch) -> Declined:
 
 
 def _gateway(house: House) -> Gateway:
-    upstream = Upstream(house.config.upstream.base_url, house.config.upstream.timeout)
+    up = house.config.upstream
+    upstream = Upstream(up.base_url, up.timeout, house.metrics.upstream)
     return Gateway(upstream, Reception(house))
 
 

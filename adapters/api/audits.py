@@ -5,6 +5,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
+from lastresort.adapters.service.jobs import Audited, Job, Jobs, Supposed
+from lastresort.adapters.service.problems import Failed, wrong_in
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import EDITIONS
 from lastresort.projections.findings import Finding
@@ -12,8 +14,6 @@ from lastresort.projections.supposed import BranchOutcome
 
 from . import shapes
 from .acts import named_policy
-from .jobs import Audited, Job, Jobs, Supposed
-from .problems import Failed, wrong_in
 from .routes import By, Name, endpoint
 
 
@@ -54,13 +54,13 @@ class WhatIfOut(JobOut):
     more: bool = False
 
 
-@endpoint("POST", "/audits", "audit", returns=AuditOut, status=202)
+@endpoint("POST", "/audits", "audit", returns=AuditOut, status=202, whole=True)
 def begin_audit(body: shapes.Nothing, jobs: Running, caller: By) -> AuditOut:
     """Begin an audit of the whole log: by the law, and by the second reading of it."""
     return _audit_of(jobs.audit(caller.tenant))
 
 
-@endpoint("GET", "/audits/{audit}", "audit", returns=AuditOut)
+@endpoint("GET", "/audits/{audit}", "audit", returns=AuditOut, whole=True)
 def show_audit(audit: Name, jobs: Running, caller: By) -> AuditOut:
     if (found := jobs.find(caller.tenant, "audit", audit)) is None:
         raise Failed("not-found")
@@ -72,7 +72,7 @@ def _audit_of(job: Job) -> AuditOut:
     return AuditOut(id=job.id, status=job.status, **told)
 
 
-@endpoint("POST", "/what-ifs", "audit", returns=WhatIfOut, status=202)
+@endpoint("POST", "/what-ifs", "audit", returns=WhatIfOut, status=202, whole=True)
 def begin_what_if(body: shapes.Supposing, jobs: Running, caller: By) -> WhatIfOut:
     """Begin a replay of the whole log under another policy. It says what is decided, and guesses nothing."""
     if body.edition is not None and body.edition not in EDITIONS:
@@ -80,7 +80,7 @@ def begin_what_if(body: shapes.Supposing, jobs: Running, caller: By) -> WhatIfOu
     return _what_if_of(jobs.what_if(caller.tenant, _policy(body.policy), body.edition))
 
 
-@endpoint("GET", "/what-ifs/{replay}", "audit", returns=WhatIfOut)
+@endpoint("GET", "/what-ifs/{replay}", "audit", returns=WhatIfOut, whole=True)
 def show_what_if(replay: Name, jobs: Running, caller: By) -> WhatIfOut:
     if (found := jobs.find(caller.tenant, "what-if", replay)) is None:
         raise Failed("not-found")

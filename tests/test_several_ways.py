@@ -1,7 +1,7 @@
 """Where a conversation went several ways: arrows between them come from the log alone, however it was forked."""
 
 from lastresort import Chat, Conversations
-from lastresort.projections.siblings import Crossing, siblings
+from lastresort.projections.branches import Crossing, siblings
 
 from .service_kit import chat, chats, done, ended, talk
 

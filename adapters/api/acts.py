@@ -1,18 +1,19 @@
 """The acts of the law over HTTP, each by whom the key says. A refusal is a value: 200, with the rules."""
 
 from lastresort.adapters.gateway import tables as of_gateway
+from lastresort.adapters.service import looking
+from lastresort.adapters.service.problems import Failed
+from lastresort.adapters.service.tenants import Caller
 from lastresort.application.arguments import checked_day
 from lastresort.application.chat import Chat
 from lastresort.domain.decider import Refused
 from lastresort.domain.policy import PROFILES, Policy
 from lastresort.domain.values import Actor
 
-from . import looking, shapes
+from . import shapes
 from .given import outcome_of, refused_of
-from .problems import Failed
 from .routes import WORDS_TOO, Branch, By, Command, Here, Name, acting, chat_of, endpoint
 from .shapes import Done, Opened, RefusedOut
-from .tenants import Caller
 
 Act = Done | RefusedOut
 
@@ -208,7 +209,7 @@ def release(branch: Branch, hold: Name, body: shapes.Nothing, caller: By, house:
     return done
 
 
-@endpoint("POST", "/accounts/{account}/erasures", "operate", returns=shapes.AccountErased)
+@endpoint("POST", "/accounts/{account}/erasures", "operate", returns=shapes.AccountErased, whole=True)
 def erase_account(account: Name, body: shapes.AccountErasure, caller: By, house: Here, command: Command) -> object:
     """Erase the words of every conversation of an account; what a legal hold keeps is left whole, and named."""
     conversations = caller.tenant.conversations

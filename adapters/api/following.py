@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from lastresort.adapters.messages_api import sse
+from lastresort.adapters.service.tenants import Caller, Tenant
 from lastresort.application.ports import Locked, StoreError
 
 from . import shapes
@@ -20,7 +21,6 @@ from .given import event_of
 from .reads import After
 from .routes import By, Here, endpoint
 from .streamed import Streamed
-from .tenants import Caller, Tenant
 
 _AT_ONCE, _WAIT, _PING = 500, 1.0, 10.0
 
@@ -93,7 +93,7 @@ class Followers:
                 one.cancel()
 
 
-@endpoint("GET", "/log/stream", "audit", returns=shapes.EventOut, streams=True)
+@endpoint("GET", "/log/stream", "audit", returns=shapes.EventOut, streams=True, whole=True)
 async def follow(
     request: Request,
     caller: By,

@@ -7,13 +7,12 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Depends, Header, Path, Request
 
+from lastresort.adapters.service.people import FRESH
+from lastresort.adapters.service.problems import Failed
+from lastresort.adapters.service.tenants import Caller, House
 from lastresort.application.arguments import checked_command_id
 from lastresort.application.chat import Chat
 from lastresort.domain.values import Actor
-
-from .people import FRESH
-from .problems import Failed
-from .tenants import Caller, House
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ID = r"^[!-.0-~]{1,128}$"  # an id, without a slash, which no address could carry in one piece
@@ -23,7 +22,10 @@ WORDS_TOO = ("converse", "audit", "operate")
 
 
 class Endpoint(NamedTuple):
-    """A route of the native API. A key needs one of `scopes`; none, if any key will do."""
+    """A route of the native API. A key needs one of `scopes`; none, if any key will do.
+
+    `whole`: it tells of the whole tenant, so a key that is bound to an account does not have it.
+    """
 
     method: str
     path: str
@@ -31,32 +33,34 @@ class Endpoint(NamedTuple):
     scopes: tuple[str, ...]
     returns: Any
     streams: bool = False
-    problems: tuple[str, ...] = ()
     status: int = 200
+    whole: bool = False
 
 
 ENDPOINTS: list[Endpoint] = []
 
 
 def endpoint(
-    method: str, path: str, *scopes: str, returns: Any, streams: bool = False, status: int = 200
+    method: str, path: str, *scopes: str, returns: Any, streams: bool = False, status: int = 200, whole: bool = False
 ) -> Callable[[F], F]:
     """Add a route to the table."""
 
     def add(run: F) -> F:
-        ENDPOINTS.append(Endpoint(method, f"/api/v1{path}", run, scopes, returns, streams, (), status))
+        ENDPOINTS.append(Endpoint(method, f"/api/v1{path}", run, scopes, returns, streams, status, whole))
         return run
 
     return add
 
 
-def may_call(scopes: tuple[str, ...]) -> Callable[[Request], None]:
-    """Return the check that a key has one of these scopes."""
+def may_call(scopes: tuple[str, ...], whole: bool) -> Callable[[Request], None]:
+    """Return the check that a key has one of these scopes, and is bound to no account if a route is of the `whole`."""
 
     def check(request: Request) -> None:
         caller: Caller = request.state.caller
         if scopes and not caller.key.may_any(scopes):
             raise Failed("not-allowed", f"this needs one of the scopes: {', '.join(scopes)}")
+        if whole and caller.key.rights.account is not None:
+            raise Failed("not-allowed", "this tells of all accounts, and the key is bound to one")
         if caller.since is not None and request.method == "POST" and not {*scopes} - _GRAVE:
             house: House = request.app.state.house
             if house.now() - caller.since > FRESH:

@@ -15,18 +15,19 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import cookie_parser
 
+from lastresort.adapters.service import problems
+from lastresort.adapters.service.jobs import Jobs
+from lastresort.adapters.service.keys import TooMuch, presented
+from lastresort.adapters.service.people import COOKIE
+from lastresort.adapters.service.problems import KINDS, Failed, Problem
+from lastresort.adapters.service.tenants import Caller, House
+from lastresort.adapters.service.under_way import UnderWay
 from lastresort.application.ports import Locked, StoreError
 
-from . import acts, admin, answering, audits, following, problems, reads, sign_in
+from . import acts, admin, answering, audits, following, reads, sign_in
 from .answering import Models
 from .following import Followers
-from .jobs import Jobs
-from .keys import TooMuch, presented
-from .people import COOKIE
-from .problems import KINDS, Failed, Problem
 from .routes import ENDPOINTS, Endpoint, may_call
-from .tenants import Caller, House
-from .under_way import UnderWay
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -84,7 +85,7 @@ def _add(app: FastAPI, one: Endpoint) -> None:
         described[one.status] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
     app.add_api_route(
         one.path, one.run, methods=[one.method], response_model=one.returns, responses=described,
-        status_code=one.status, dependencies=[Depends(may_call(one.scopes))], name=one.run.__name__,
+        status_code=one.status, dependencies=[Depends(may_call(one.scopes, one.whole))], name=one.run.__name__,
         operation_id=one.run.__name__, openapi_extra={"security": [{"key": []}], "x-scopes": list(one.scopes)},
         summary=one.run.__name__.replace("_", " "),
     )  # fmt: skip

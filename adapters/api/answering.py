@@ -20,20 +20,21 @@ from lastresort.adapters.claude import AsyncClaude, Ended, Outcome, Overtaken, P
 from lastresort.adapters.claude.environment import FAILURES, client_of, status_of
 from lastresort.adapters.gateway import tables as of_gateway
 from lastresort.adapters.messages_api import sse
+from lastresort.adapters.service import problems
+from lastresort.adapters.service.keys import theirs
+from lastresort.adapters.service.problems import Failed
+from lastresort.adapters.service.tenants import Caller, House
+from lastresort.adapters.service.under_way import Running, Said, UnderWay
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.transcript import TranscriptTurn
 from lastresort.domain.decider import Refused
 
-from . import problems, shapes
+from . import shapes
 from .given import outcome_of, refused_of
-from .keys import theirs
-from .problems import Failed
 from .routes import Branch, By, Command, Here, chat_of, endpoint
 from .shapes import Answered, EndedOut, EndingOut, OvertakenOut
 from .streamed import Streamed
-from .tenants import Caller, House
-from .under_way import Running, Said, UnderWay
 
 PENDING_SECONDS = 24 * 3600
 _PENDING = "pending "

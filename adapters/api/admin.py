@@ -6,17 +6,17 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, Field
 
+from lastresort.adapters.service.admin_log import Entry
+from lastresort.adapters.service.keys import Key, Limits, Rights, Scope
+from lastresort.adapters.service.people import Person, link_path
+from lastresort.adapters.service.problems import Failed
+from lastresort.adapters.service.tenants import OWN, Caller, House
 from lastresort.domain.values import Id
 
 from . import shapes
-from .admin_log import Entry
-from .keys import Key, Limits, Rights, Scope
-from .people import Person, link_path
-from .problems import Failed
 from .reads import After, Limit
 from .routes import By, Here, Name, endpoint
 from .shapes import Body
-from .tenants import OWN, Caller, House
 
 
 class NewKey(Body):
@@ -104,7 +104,7 @@ class LogPage(BaseModel):
     whole: bool
 
 
-@endpoint("POST", "/admin/keys", "admin", returns=MadeOut, status=201)
+@endpoint("POST", "/admin/keys", "admin", returns=MadeOut, status=201, whole=True)
 def make_key(body: NewKey, caller: By, house: Here) -> MadeOut:
     expires = None
     if body.expires_in is not None:
@@ -115,14 +115,14 @@ def make_key(body: NewKey, caller: By, house: Here) -> MadeOut:
     return MadeOut(key=made.key, id=made.made.id, rights=made.made.rights)
 
 
-@endpoint("GET", "/admin/keys", "admin", returns=KeyPage)
+@endpoint("GET", "/admin/keys", "admin", returns=KeyPage, whole=True)
 def list_keys(caller: By, house: Here, after: Annotated[str, Query(max_length=12)] = "", limit: Limit = 50) -> KeyPage:
     found = house.keys.page(caller.tenant.name, after, limit + 1)
     rows = [KeyOut(id=one.id, rights=one.rights, last_used=one.last_used) for one in found[:limit]]
     return KeyPage(keys=rows, after=rows[-1].id if len(found) > limit else None)
 
 
-@endpoint("POST", "/admin/keys/{key}/revoke", "admin", returns=KeyOut)
+@endpoint("POST", "/admin/keys/{key}/revoke", "admin", returns=KeyOut, whole=True)
 def revoke_key(key: Name, body: shapes.Nothing, caller: By, house: Here) -> KeyOut:
     found = _key(house, caller, key)
     after = house.keys.revoke(found)
@@ -130,7 +130,7 @@ def revoke_key(key: Name, body: shapes.Nothing, caller: By, house: Here) -> KeyO
     return KeyOut(id=after.id, rights=after.rights, last_used=after.last_used)
 
 
-@endpoint("POST", "/admin/keys/{key}/rotate", "admin", returns=MadeOut, status=201)
+@endpoint("POST", "/admin/keys/{key}/rotate", "admin", returns=MadeOut, status=201, whole=True)
 def rotate_key(key: Name, body: Rotation, caller: By, house: Here) -> MadeOut:
     """Make another key of the same rights; this one opens for a while longer."""
     found = _key(house, caller, key)
@@ -148,7 +148,7 @@ def _key(house: House, caller: Caller, id: str) -> Key:
     return found
 
 
-@endpoint("GET", "/admin/log", "admin", "audit", returns=LogPage)
+@endpoint("GET", "/admin/log", "admin", "audit", returns=LogPage, whole=True)
 def admin_log(caller: By, house: Here, after: After = 0, limit: Limit = 100) -> LogPage:
     found = house.log.page(caller.tenant.name, after, limit + 1)
     last = found[limit - 1].seq if len(found) > limit else None
@@ -158,7 +158,7 @@ def admin_log(caller: By, house: Here, after: After = 0, limit: Limit = 100) -> 
 # --- people -----------------------------------------------------------------------------------------------------------
 
 
-@endpoint("POST", "/admin/people", "admin", returns=PersonOut, status=201)
+@endpoint("POST", "/admin/people", "admin", returns=PersonOut, status=201, whole=True)
 def make_person(body: NewPerson, caller: By, house: Here) -> PersonOut:
     """Let a person sign in, by links that are made for them or by the OpenID provider."""
     rights = Rights(**body.model_dump(exclude={"subject"}))
@@ -170,7 +170,7 @@ def make_person(body: NewPerson, caller: By, house: Here) -> PersonOut:
     return PersonOut(id=made.id, rights=made.rights)
 
 
-@endpoint("GET", "/admin/people", "admin", returns=PersonPage)
+@endpoint("GET", "/admin/people", "admin", returns=PersonPage, whole=True)
 def list_people(
     caller: By, house: Here, after: Annotated[str, Query(max_length=12)] = "", limit: Limit = 50
 ) -> PersonPage:
@@ -179,7 +179,7 @@ def list_people(
     return PersonPage(people=rows, after=rows[-1].id if len(found) > limit else None)
 
 
-@endpoint("POST", "/admin/people/{person}/link", "admin", returns=LinkOut, status=201)
+@endpoint("POST", "/admin/people/{person}/link", "admin", returns=LinkOut, status=201, whole=True)
 def make_link(person: Name, body: shapes.Nothing, caller: By, house: Here) -> LinkOut:
     """Make an address that signs a person in once, within ten minutes."""
     found = _person(house, caller, person)
@@ -189,7 +189,7 @@ def make_link(person: Name, body: shapes.Nothing, caller: By, house: Here) -> Li
     return LinkOut(path=link_path(house.people.link(found, now=house.now())))
 
 
-@endpoint("POST", "/admin/people/{person}/revoke", "admin", returns=PersonOut)
+@endpoint("POST", "/admin/people/{person}/revoke", "admin", returns=PersonOut, whole=True)
 def revoke_person(person: Name, body: shapes.Nothing, caller: By, house: Here) -> PersonOut:
     found = _person(house, caller, person)
     after = house.people.revoke(found)
@@ -204,7 +204,7 @@ def _person(house: House, caller: Caller, id: str) -> Person:
     return found
 
 
-@endpoint("GET", "/admin/tenants", "admin", returns=list[TenantOut])
+@endpoint("GET", "/admin/tenants", "admin", returns=list[TenantOut], whole=True)
 def list_tenants(caller: By, house: Here) -> list[TenantOut]:
     """Show this key's tenant; the operator's own key sees all."""
     shown = house.tenants.values() if caller.tenant.name == OWN else [caller.tenant]

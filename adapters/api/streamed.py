@@ -7,9 +7,8 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lastresort.adapters.messages_api import sse
-
-from . import problems
-from .keys import Key, Meter, TooMuch
+from lastresort.adapters.service import problems
+from lastresort.adapters.service.keys import Key, Meter, TooMuch
 
 
 class Streamed(StreamingResponse):

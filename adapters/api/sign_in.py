@@ -24,11 +24,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from starlette.concurrency import run_in_threadpool
 
-from .config import OpenID
-from .keys import Rights
-from .people import COOKIE, LASTS, LINK, Person
-from .problems import Failed
-from .tenants import OWN, House
+from lastresort.adapters.service.config import OpenID
+from lastresort.adapters.service.keys import Rights
+from lastresort.adapters.service.people import COOKIE, LASTS, LINK, Person
+from lastresort.adapters.service.problems import Failed
+from lastresort.adapters.service.tenants import OWN, House
 
 HOME = "/api/v1/whoami"
 """Where people come to who have signed in."""

@@ -5,6 +5,10 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 
+from lastresort.adapters.service import looking
+from lastresort.adapters.service.jobs import found_in
+from lastresort.adapters.service.problems import Failed
+from lastresort.adapters.service.tenants import Caller
 from lastresort.application.accounts import conversations_page
 from lastresort.application.directory import FACTS, Metadata, Order, Status, TimeField, checked_query
 from lastresort.domain.decider import in_the_way
@@ -13,15 +17,12 @@ from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.state import Conversation, fold
 from lastresort.domain.values import Category, Ground, Id, Mode
+from lastresort.projections.branches import siblings
 from lastresort.projections.figures import Figures, figures
-from lastresort.projections.siblings import siblings
 
-from . import looking, shapes
+from . import shapes
 from .given import branch_of, broken_of, event_of, turn_of
-from .jobs import found_in
-from .problems import Failed
 from .routes import WORDS_TOO, Branch, By, Here, Name, chat_of, endpoint
-from .tenants import Caller
 
 Limit = Annotated[int, Query(ge=1, le=1_000)]
 After = Annotated[int, Query(ge=0, le=2**53)]
@@ -89,7 +90,7 @@ def conversations(caller: By, house: Here, asked: Annotated[Facts, Query()]) -> 
     return shapes.ConversationPage(conversations=rows, after=page.after)
 
 
-@endpoint("GET", "/facts", "audit", "operate", returns=shapes.FactsOut)
+@endpoint("GET", "/facts", "audit", "operate", returns=shapes.FactsOut, whole=True)
 def facts(caller: By) -> shapes.FactsOut:
     """Count the conversations of the tenant by each value of what they are found by."""
     directory = caller.tenant.conversations.service.ports.directory
@@ -97,7 +98,7 @@ def facts(caller: By) -> shapes.FactsOut:
     return shapes.FactsOut(facts={name: dict(values) for name, values in directory.counts().items()})
 
 
-@endpoint("GET", "/holds", "audit", "operate", returns=shapes.HoldPage)
+@endpoint("GET", "/holds", "audit", "operate", returns=shapes.HoldPage, whole=True)
 def holds(
     caller: By, account: Id | None = None, after: Annotated[str | None, Query(max_length=512)] = None, limit: Limit = 50
 ) -> shapes.HoldPage:
@@ -237,6 +238,6 @@ def whoami(caller: By) -> shapes.Whoami:
     )  # fmt: skip
 
 
-@endpoint("GET", "/figures", "audit", returns=Figures)
+@endpoint("GET", "/figures", "audit", returns=Figures, whole=True)
 def show_figures(caller: By) -> Figures:
     return figures(caller.tenant.conversations.store.log())
