@@ -62,10 +62,11 @@ def pages_with(*languages: str) -> list[object]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like a fresh checkout, for somebody who follows a page: the examples are there, and nothing else."""
+    """A folder like a fresh checkout, for somebody who follows a page: examples and the verifier are there."""
     here = tmp_path / "checkout"
     here.mkdir()
-    (here / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "verify"):
+        (here / name).symlink_to(ROOT / name)
     monkeypatch.chdir(here)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "160")

@@ -97,6 +97,16 @@ def init(origin: str, key: Path, new_origin: bool, url: str, as_json: bool) -> N
 
 @log.command()
 @_key
+def keys(key: Path) -> None:
+    """Print the public keys of a log, a line each: the first is the one that policies name."""
+    from lastresort.adapters.transparency.key_files import LogKey
+
+    for one in LogKey(key).verifiers:
+        click.echo(one)
+
+
+@log.command()
+@_key
 @_policy
 @click.option("--follow", is_flag=True, help="Go on, with checkpoints, until Ctrl-C.")
 @click.option(
