@@ -21,7 +21,17 @@ INWARD = {"domain", "application", "projections", "reports"}
 
 FRONTS = {"console", "web", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
-DRIVERS = {"claude", "gateway", "langchain", "offline", "openai_agents", "pydantic_ai"}
+DRIVERS = {
+    "claude",
+    "claude_agent",
+    "gateway",
+    "langchain",
+    "litellm",
+    "mcp",
+    "offline",
+    "openai_agents",
+    "pydantic_ai",
+}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
 BEHIND = {"api", "service"}
@@ -68,6 +78,7 @@ SEES: dict[str, set[str]] = {
     "importers": INWARD | {"adapters", "chats", "turns"},
     "langchain": INWARD | {"turns"},
     "loopback": {"messages_api"},
+    "mcp": INWARD | {"turns"},
     "messages_api": set(),
     "followers": INWARD | {"databases"},
     "offline": INWARD | {"assessors", "turns"},
@@ -111,6 +122,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "importers": ("store", set()),
     "langchain": ("langchain", {"langchain", "langchain_core", "langgraph"}),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
+    "mcp": ("mcp", {"mcp"}),
     "followers": ("store", {"eventsourcing"}),
     "openai_agents": ("openai-agents", {"agents"}),
     "pydantic_ai": ("pydantic-ai", {"pydantic_ai"}),
