@@ -61,7 +61,7 @@ def test_an_extra_installs_nothing_else(extra: str) -> None:
 
 
 def test_every_extra_is_a_folder_s_or_a_developer_s() -> None:
-    assert NEEDS.keys() - {extra for extra, _ in EXTRAS.values()} == {POSTGRES[0], *DEVELOPERS}
+    assert NEEDS.keys() - {extra for extra, _ in EXTRAS.values()} == {POSTGRES[0], "local", *DEVELOPERS}
     assert {bare(need) for need in PYPROJECT["project"]["dependencies"]} == CORE
 
 

@@ -9,7 +9,7 @@ from . import SHIPPED
 from .screen import phrase_screen
 from .toy import toy_assessor
 
-_SCREEN, _TOY, _CLAUDE = SHIPPED
+_SCREEN, _TOY, _CLAUDE, _LOCAL = SHIPPED
 
 
 def risk_screen(case: Case) -> Opinion | None:
@@ -40,6 +40,11 @@ def assessor_named(name: str) -> tuple[str, Assessor]:
 
         claude = ClaudeAssessor(default_client())
         return claude.name, claude
+    if name == _LOCAL:
+        from .local import LocalAssessor
+
+        local = LocalAssessor()
+        return local.name, local
     module, colon, function = name.partition(":")
     if not colon:
         raise LookupError(f"no assessor of that name is shipped: {', '.join(SHIPPED)}; or name MODULE:FUNCTION")
