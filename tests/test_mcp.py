@@ -54,7 +54,7 @@ def test_from_the_brink_to_the_ending(policy: Policy | None) -> None:
     with conversations() as chats:
         chat = at_the_brink(chats, policy)
         chat.user_turn(ABUSE)
-        judge = Actor(kind="assessor", id="kit")  # type: ignore[arg-type]
+        judge = Actor(kind="assessor", id="kit")
         chat.judge(Verdict.HARMFUL, category="abuse", severity=2, risk=Risk.NONE, by=judge)
 
         async def talk(call: Call) -> None:

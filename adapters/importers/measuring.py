@@ -19,7 +19,8 @@ class Sample(NamedTuple):
     judged: Turn
 
 
-class Rate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rate:
     """A share, and its interval of 95 % (None of nothing)."""
 
     count: int

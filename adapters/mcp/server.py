@@ -75,8 +75,13 @@ class Acts:
 
     def warn(self, branch: str, names_behaviour: bool, redirects: bool, states_consequence: bool) -> str:
         chat = self._chat(branch)
-        flags = {"names_behaviour": names_behaviour, "redirects": redirects, "states_consequence": states_consequence}
-        return _came_of(chat, chat.warn(harm_of(chat.state) or OTHER, **flags))
+        warned = chat.warn(
+            harm_of(chat.state) or OTHER,
+            names_behaviour=names_behaviour,
+            redirects=redirects,
+            states_consequence=states_consequence,
+        )
+        return _came_of(chat, warned)
 
     def risk(self, branch: str, about: Literal["self", "others"]) -> str:
         chat = self._chat(branch)
@@ -89,7 +94,7 @@ class Acts:
 
     def end(self, branch: str, ground: Literal["last_resort", "user_request"]) -> str:
         chat = self._chat(branch)
-        category = harm_of(chat.state) or OTHER if ground == Ground.LAST_RESORT else None
+        category = (harm_of(chat.state) or OTHER) if ground == "last_resort" else None
         if awaits_proposal(chat.why(Ground(ground), category)):
             proposed = chat.propose(Ground(ground))
             return notes.PROPOSED if isinstance(proposed, Receipt) else _came_of(chat, proposed)
