@@ -12,6 +12,7 @@ from lastresort import Actor, ActorKind, Conversations, ErasureCause, Mode, Poli
 from lastresort.adapters.assessors.shipped import assessor_named
 from lastresort.adapters.importers.assess import assess_chats
 from lastresort.adapters.importers.chat_import import import_chats
+from lastresort.adapters.loopback import Request, failing, loopback
 from lastresort.adapters.turns.assessor import Case, Opinion
 from lastresort.domain.events import TurnAssessed
 from lastresort.projections import audit
@@ -170,3 +171,28 @@ def test_on_the_command_line(run: Callable[..., Result], tmp_path: Path) -> None
     assert "--with: no assessor of that name is shipped" in run("assess", store, "--with", "nobody", status=2).stderr
     Path("a b.py").write_text("def judge(case): return None")
     assert json.loads(run("list", "--store", store, "--json").stdout)["conversations"][0]["account"]
+
+
+def test_claude_is_asked_of_each_unit(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where it cannot be asked, the unit is left as it was, to be judged when the command is given again."""
+    store = "sqlite:///chats.db"
+    write_json(tmp_path / "c.json", [exported(*TREE[:1], message("m9", "m1", "human", "You are useless.", 9))])
+    run("import-chats", "c.json", "--store", store)
+    asked: list[Request] = []
+    harmful = {"verdict": "harmful", "category": "abuse", "severity": 1, "risk": "none", "about": "self"}
+
+    def answers(request: Request) -> object:
+        asked.append(request)
+        return failing(400) if len(asked) == 1 else json.dumps(harmful)
+
+    with loopback(answers) as api:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", api.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+        first = as_json(run("assess", store, "--with", "claude", "--json", status=1))
+        assert (first["units"], first["failed"]) == (0, 1)
+        told = as_json(run("assess", store, "--with", "claude", "--json"))
+    assert (told["units"], told["failed"], told["verdicts"]) == (1, 0, {"harmful": 1})
+    assert "You are useless." in json.dumps(asked[-1].messages)
+    assert run("audit", store).stdout.endswith("no finding\n")

@@ -285,6 +285,8 @@ def assess_(first: str | None, url: str | None, name: str, policy: str | None, a
 
     Its verdicts are dated now, and stand in conversations of their own, in shadow mode: nothing is added to what came
     in. What was judged before is not judged again.
+
+    Exit status: 0 if it was asked of all; 1 if it failed on something, of which it is asked again next time.
     """
     from lastresort.adapters.assessors.shipped import assessor_named
     from lastresort.adapters.importers.assess import assess_chats
@@ -306,6 +308,7 @@ def assess_(first: str | None, url: str | None, name: str, policy: str | None, a
         display.print_json(done.as_json())
     else:
         listings.show_assessed(display.console(), by, done)
+    sys.exit(FINDINGS if done.failed else 0)
 
 
 @contextmanager
