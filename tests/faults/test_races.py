@@ -191,10 +191,10 @@ def first_of_the_two(chats: Conversations, name: str, outcomes: list[list[Any]],
 def test_forgetting_a_person_against_a_hold_or_a_conversation(
     new_url: Callable[[], str], racers: Any, other: str
 ) -> None:
-    """Whoever finds, once a hold is set, that it is known whose it is, finds it for good. So does whoever has said
+    """Who finds, once a hold is set, that it is known whose it is, finds it for good. So does one who has said
     something, unless it was erased.
     """
-    url, random, rounds = new_url(), Random(5), size(100, 10_000)
+    url, random, rounds = new_url(), Random(5), size(40, 10_000)
     workers = racers(race_for_an_account, [[url]] * 2)
     first = {"forget": 0, other: 0}
     with closing(open_at(url)) as chats:
