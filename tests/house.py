@@ -80,6 +80,7 @@ SEES: dict[str, set[str]] = {
     "loopback": {"messages_api"},
     "mcp": INWARD | {"turns"},
     "messages_api": set(),
+    "native_api": {"domain", "messages_api"},
     "followers": INWARD | {"databases"},
     "offline": INWARD | {"assessors", "turns"},
     "openai_agents": INWARD | {"turns"},
@@ -93,7 +94,7 @@ SEES: dict[str, set[str]] = {
     "upkeep": INWARD | {"adapters", "databases", "followers", "stores"},
     "vault": INWARD | {"databases"},
     "service": INWARD | {"adapters", "databases", "followers", "gateway"},
-    "api": INWARD | {"claude", "databases", "followers", "gateway", "messages_api", "service"},
+    "api": INWARD | {"claude", "databases", "followers", "gateway", "messages_api", "native_api", "service"},
     "web": INWARD | {"adapters", "api", "assessors", "claude", "gateway", "service"},
 }
 """Each folder, and the others that it may import from."""
@@ -126,6 +127,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "followers": ("store", {"eventsourcing"}),
     "openai_agents": ("openai-agents", {"agents"}),
     "pydantic_ai": ("pydantic-ai", {"pydantic_ai"}),
+    "native_api": ("client", {"httpx2"}),
     "parquet": ("parquet", {"pyarrow"}),
     "stores": ("store", {"eventsourcing"}),
     "testing": ("testing", {"hypothesis", "pytest"}),

@@ -1,6 +1,8 @@
 """The acts of the law over HTTP, each by whom the key says. A refusal is a value: 200, with the rules."""
 
 from lastresort.adapters.gateway import tables as of_gateway
+from lastresort.adapters.native_api import bodies, shapes
+from lastresort.adapters.native_api.shapes import Done, Opened, RefusedOut
 from lastresort.adapters.service import looking
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller
@@ -10,10 +12,8 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.policy import PROFILES, Policy
 from lastresort.domain.values import Actor
 
-from . import shapes
 from .given import outcome_of, refused_of
 from .routes import WORDS_TOO, Branch, By, Command, Here, Name, acting, chat_of, endpoint
-from .shapes import Done, Opened, RefusedOut
 
 Act = Done | RefusedOut
 
@@ -26,7 +26,7 @@ def named_policy(name: str) -> Policy:
 
 
 @endpoint("POST", "/conversations", "converse", returns=shapes.Started, status=201)
-def start(body: shapes.Start, caller: By, house: Here, command: Command) -> shapes.Started:
+def start(body: bodies.Start, caller: By, house: Here, command: Command) -> shapes.Started:
     bound = caller.key.rights.account
     if bound is not None and body.account not in (None, bound):
         raise Failed("not-allowed", "account: this key converses for one account, and it is another")
@@ -42,13 +42,13 @@ def start(body: shapes.Start, caller: By, house: Here, command: Command) -> shap
 
 
 @endpoint("POST", "/branches/{branch}/edits", "converse", returns=Opened | RefusedOut)
-def edit(branch: Branch, body: shapes.Edit, caller: By, command: Command) -> Opened | RefusedOut:
+def edit(branch: Branch, body: bodies.Edit, caller: By, command: Command) -> Opened | RefusedOut:
     """Open a branch on which other words stand in place of a user's turn; `resume` answers it."""
     return _opened(branch, chat_of(caller, branch).edit(body.turn, body.content, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/retries", "converse", returns=Opened | RefusedOut)
-def retry(branch: Branch, body: shapes.Retry, caller: By, command: Command) -> Opened | RefusedOut:
+def retry(branch: Branch, body: bodies.Retry, caller: By, command: Command) -> Opened | RefusedOut:
     """Open a branch on which an answer is yet to be given; `resume` gives it."""
     return _opened(branch, chat_of(caller, branch).retry(body.turn, command_id=command))
 
@@ -60,22 +60,22 @@ def _opened(parent: str, outcome: Chat | Refused) -> Opened | RefusedOut:
 
 
 @endpoint("POST", "/branches/{branch}/leave", "converse", returns=Act)
-def leave(branch: Branch, body: shapes.Nothing, caller: By, command: Command) -> object:
+def leave(branch: Branch, body: bodies.Nothing, caller: By, command: Command) -> object:
     return outcome_of(chat_of(caller, branch).leave(command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/feedback", "converse", returns=Act)
-def feedback(branch: Branch, body: shapes.Feedback, caller: By, command: Command) -> object:
+def feedback(branch: Branch, body: bodies.Feedback, caller: By, command: Command) -> object:
     return outcome_of(chat_of(caller, branch).feedback(body.rating, body.content or None, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/appeals", "converse", returns=Act)
-def appeal(branch: Branch, body: shapes.Appeal, caller: By, command: Command) -> object:
+def appeal(branch: Branch, body: bodies.Appeal, caller: By, command: Command) -> object:
     return outcome_of(chat_of(caller, branch).appeal(body.content or None, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/answers", "model", returns=Act)
-def record_answer(branch: Branch, body: shapes.Answer, caller: By, command: Command) -> object:
+def record_answer(branch: Branch, body: bodies.Answer, caller: By, command: Command) -> object:
     """Record what a model answered that the caller asked by themselves."""
     chat, by = _as_model(caller, branch)
     return outcome_of(
@@ -84,7 +84,7 @@ def record_answer(branch: Branch, body: shapes.Answer, caller: By, command: Comm
 
 
 @endpoint("POST", "/branches/{branch}/judgements", "assess", "model", returns=Act)
-def judge(branch: Branch, body: shapes.Judgement, caller: By, command: Command) -> object:
+def judge(branch: Branch, body: bodies.Judgement, caller: By, command: Command) -> object:
     chat = chat_of(caller, branch)
     by = acting(caller, chat, "assess", "model")
     return outcome_of(
@@ -102,51 +102,51 @@ def _as_model(caller: Caller, branch: str) -> tuple[Chat, Actor]:
 
 
 @endpoint("POST", "/branches/{branch}/redirections", "model", returns=Act)
-def redirect(branch: Branch, body: shapes.Nothing, caller: By, command: Command) -> object:
+def redirect(branch: Branch, body: bodies.Nothing, caller: By, command: Command) -> object:
     chat, by = _as_model(caller, branch)
     return outcome_of(chat.redirect(by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/warnings", "model", returns=Act)
-def warn(branch: Branch, body: shapes.WarningStated, caller: By, command: Command) -> object:
+def warn(branch: Branch, body: bodies.WarningStated, caller: By, command: Command) -> object:
     chat, by = _as_model(caller, branch)
     return outcome_of(chat.warn(**body.model_dump(), by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/hope", "model", returns=Act)
-def hope(branch: Branch, body: shapes.Nothing, caller: By, command: Command) -> object:
+def hope(branch: Branch, body: bodies.Nothing, caller: By, command: Command) -> object:
     """Declare that no productive exchange is to be hoped for."""
     chat, by = _as_model(caller, branch)
     return outcome_of(chat.declare_hope_exhausted(by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/proposals", "model", returns=Act)
-def propose(branch: Branch, body: shapes.Proposal, caller: By, command: Command) -> object:
+def propose(branch: Branch, body: bodies.Proposal, caller: By, command: Command) -> object:
     chat, by = _as_model(caller, branch)
     return outcome_of(chat.propose(body.ground, by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/endings", "model", returns=Act)
-def end(branch: Branch, body: shapes.Ending, caller: By, command: Command) -> object:
+def end(branch: Branch, body: bodies.Ending, caller: By, command: Command) -> object:
     chat, by = _as_model(caller, branch)
     return outcome_of(chat.end(body.ground, category=body.category, by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/risks", "assess", "converse", returns=Act)
-def raise_risk(branch: Branch, body: shapes.RiskSeen, caller: By, command: Command) -> object:
+def raise_risk(branch: Branch, body: bodies.RiskSeen, caller: By, command: Command) -> object:
     chat = chat_of(caller, branch)
     by = acting(caller, chat, "assess", "converse")
     return outcome_of(chat.raise_risk(body.about, by=by, command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/risks/{risk}/clear", "operate", "assess", returns=Act)
-def clear_risk(branch: Branch, risk: Name, body: shapes.Nothing, caller: By, command: Command) -> object:
+def clear_risk(branch: Branch, risk: Name, body: bodies.Nothing, caller: By, command: Command) -> object:
     chat = chat_of(caller, branch)
     return outcome_of(chat.clear_risk(risk, by=acting(caller, chat, "operate", "assess"), command_id=command))
 
 
 @endpoint("POST", "/branches/{branch}/decision", "operate", returns=Act)
-def decide_appeal(branch: Branch, body: shapes.Decision, caller: By, house: Here, command: Command) -> object:
+def decide_appeal(branch: Branch, body: bodies.Decision, caller: By, house: Here, command: Command) -> object:
     chat = chat_of(caller, branch)
     done = outcome_of(chat.decide_appeal(body.outcome, by=acting(caller, chat, "operate"), command_id=command))
     house.note(caller, "appeal.decided", branch, after=body.outcome)
@@ -154,7 +154,7 @@ def decide_appeal(branch: Branch, body: shapes.Decision, caller: By, house: Here
 
 
 @endpoint("POST", "/branches/{branch}/policy", "operate", returns=Act)
-def change_policy(branch: Branch, body: shapes.PolicyChange, caller: By, house: Here, command: Command) -> object:
+def change_policy(branch: Branch, body: bodies.PolicyChange, caller: By, house: Here, command: Command) -> object:
     chat = chat_of(caller, branch)
     before, policy = chat.state.policy.hash, named_policy(body.policy)
     by = acting(caller, chat, "operate")
@@ -164,7 +164,7 @@ def change_policy(branch: Branch, body: shapes.PolicyChange, caller: By, house: 
 
 
 @endpoint("POST", "/branches/{branch}/model", "operate", returns=Act)
-def change_model(branch: Branch, body: shapes.ModelChange, caller: By, house: Here, command: Command) -> object:
+def change_model(branch: Branch, body: bodies.ModelChange, caller: By, house: Here, command: Command) -> object:
     chat = chat_of(caller, branch)
     before = chat.model.id
     done = outcome_of(chat.change_model(body.model, by=acting(caller, chat, "operate"), command_id=command))
@@ -173,7 +173,7 @@ def change_model(branch: Branch, body: shapes.ModelChange, caller: By, house: He
 
 
 @endpoint("POST", "/branches/{branch}/erasures", "operate", returns=Act)
-def erase(branch: Branch, body: shapes.Erasure, caller: By, house: Here, command: Command) -> object:
+def erase(branch: Branch, body: bodies.Erasure, caller: By, house: Here, command: Command) -> object:
     """Erase the words of a turn, or of the whole conversation, with all that the gateway keeps of it."""
     chat = chat_of(caller, branch)
     by, conversations = acting(caller, chat, "operate"), caller.tenant.conversations
@@ -191,7 +191,7 @@ def erase(branch: Branch, body: shapes.Erasure, caller: By, house: Here, command
 
 
 @endpoint("POST", "/branches/{branch}/holds", "operate", returns=Act)
-def hold(branch: Branch, body: shapes.LegalHoldSet, caller: By, house: Here, command: Command) -> object:
+def hold(branch: Branch, body: bodies.LegalHoldSet, caller: By, house: Here, command: Command) -> object:
     """Hold the words of the whole conversation from erasure."""
     chat = chat_of(caller, branch)
     by = acting(caller, chat, "operate")
@@ -202,7 +202,7 @@ def hold(branch: Branch, body: shapes.LegalHoldSet, caller: By, house: Here, com
 
 
 @endpoint("POST", "/branches/{branch}/holds/{hold}/release", "operate", returns=Act)
-def release(branch: Branch, hold: Name, body: shapes.Nothing, caller: By, house: Here, command: Command) -> object:
+def release(branch: Branch, hold: Name, body: bodies.Nothing, caller: By, house: Here, command: Command) -> object:
     chat = chat_of(caller, branch)
     done = outcome_of(chat.release_hold(hold, by=acting(caller, chat, "operate"), command_id=command))
     house.note(caller, "hold.released", branch, before=hold)
@@ -210,7 +210,7 @@ def release(branch: Branch, hold: Name, body: shapes.Nothing, caller: By, house:
 
 
 @endpoint("POST", "/accounts/{account}/erasures", "operate", returns=shapes.AccountErased, whole=True)
-def erase_account(account: Name, body: shapes.AccountErasure, caller: By, house: Here, command: Command) -> object:
+def erase_account(account: Name, body: bodies.AccountErasure, caller: By, house: Here, command: Command) -> object:
     """Erase the words of every conversation of an account; what a legal hold keeps is left whole, and named."""
     conversations = caller.tenant.conversations
     by = caller.key.actor(("operate",), model="", user="")
@@ -226,7 +226,7 @@ def erase_account(account: Name, body: shapes.AccountErasure, caller: By, house:
 @endpoint(
     "POST", "/conversations/{conversation}/metadata", "converse", "operate", returns=shapes.MetadataOut | RefusedOut
 )
-def describe(conversation: Name, body: shapes.Described, caller: By) -> object:
+def describe(conversation: Name, body: bodies.Described, caller: By) -> object:
     """Set title and tags. They are kept as words are: sealed, and erased with them."""
     chat = chat_of(caller, conversation)
     after = chat.describe(title=body.title, tags=body.tags)
@@ -238,7 +238,7 @@ def describe(conversation: Name, body: shapes.Described, caller: By) -> object:
 
 
 @endpoint("POST", "/conversations/{conversation}/selected", *WORDS_TOO, returns=shapes.Selected)
-def select(conversation: Name, body: shapes.Selection, caller: By) -> shapes.Selected:
+def select(conversation: Name, body: bodies.Selection, caller: By) -> shapes.Selected:
     """Remember which branch of a conversation this caller looks at."""
     chat = chat_of(caller, conversation)
     if chat_of(caller, body.branch).state.conversation != chat.state.conversation:

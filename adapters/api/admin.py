@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, Field
 
+from lastresort.adapters.native_api import bodies
+from lastresort.adapters.native_api.bodies import Body
 from lastresort.adapters.service.admin_log import Entry
 from lastresort.adapters.service.keys import Key, Limits, Rights, Scope
 from lastresort.adapters.service.people import Person, link_path
@@ -13,10 +15,8 @@ from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import OWN, Caller, House
 from lastresort.domain.values import Id
 
-from . import shapes
 from .reads import After, Limit
 from .routes import By, Here, Name, endpoint
-from .shapes import Body
 
 
 class NewKey(Body):
@@ -123,7 +123,7 @@ def list_keys(caller: By, house: Here, after: Annotated[str, Query(max_length=12
 
 
 @endpoint("POST", "/admin/keys/{key}/revoke", "admin", returns=KeyOut, whole=True)
-def revoke_key(key: Name, body: shapes.Nothing, caller: By, house: Here) -> KeyOut:
+def revoke_key(key: Name, body: bodies.Nothing, caller: By, house: Here) -> KeyOut:
     found = _key(house, caller, key)
     after = house.keys.revoke(found)
     house.note(caller, "key.revoked", found.id, before=found.rights.model_dump(), after=after.rights.model_dump())
@@ -180,7 +180,7 @@ def list_people(
 
 
 @endpoint("POST", "/admin/people/{person}/link", "admin", returns=LinkOut, status=201, whole=True)
-def make_link(person: Name, body: shapes.Nothing, caller: By, house: Here) -> LinkOut:
+def make_link(person: Name, body: bodies.Nothing, caller: By, house: Here) -> LinkOut:
     """Make an address that signs a person in once, within ten minutes."""
     found = _person(house, caller, person)
     if found.rights.revoked:
@@ -190,7 +190,7 @@ def make_link(person: Name, body: shapes.Nothing, caller: By, house: Here) -> Li
 
 
 @endpoint("POST", "/admin/people/{person}/revoke", "admin", returns=PersonOut, whole=True)
-def revoke_person(person: Name, body: shapes.Nothing, caller: By, house: Here) -> PersonOut:
+def revoke_person(person: Name, body: bodies.Nothing, caller: By, house: Here) -> PersonOut:
     found = _person(house, caller, person)
     after = house.people.revoke(found)
     house.note(caller, "person.revoked", found.id, before=found.rights.model_dump(), after=after.rights.model_dump())

@@ -20,6 +20,8 @@ from lastresort.adapters.claude import AsyncClaude, Ended, Outcome, Overtaken, P
 from lastresort.adapters.claude.environment import FAILURES, client_of, status_of
 from lastresort.adapters.gateway import tables as of_gateway
 from lastresort.adapters.messages_api import sse
+from lastresort.adapters.native_api import bodies, shapes
+from lastresort.adapters.native_api.shapes import Answered, EndedOut, EndingOut, OvertakenOut
 from lastresort.adapters.service import problems
 from lastresort.adapters.service.keys import theirs
 from lastresort.adapters.service.problems import Failed
@@ -30,10 +32,8 @@ from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.transcript import TranscriptTurn
 from lastresort.domain.decider import Refused
 
-from . import shapes
 from .given import outcome_of, refused_of
 from .routes import Branch, By, Command, Here, chat_of, endpoint
-from .shapes import Answered, EndedOut, EndingOut, OvertakenOut
 from .streamed import Streamed
 
 PENDING_SECONDS = 24 * 3600
@@ -72,7 +72,7 @@ class Models:
 
 
 @endpoint("POST", "/branches/{branch}/turns", "converse", returns=Given | shapes.Done | shapes.RefusedOut, streams=True)
-async def turn(branch: Branch, body: shapes.Turn, request: Request, caller: By, house: Here, command: Command) -> Any:
+async def turn(branch: Branch, body: bodies.Turn, request: Request, caller: By, house: Here, command: Command) -> Any:
     """Record what the user says and answer it: once, however often it is sent under its Idempotency-Key."""
     chat = await run_in_threadpool(chat_of, caller, branch)
     if not body.answer:
@@ -89,7 +89,7 @@ async def turn(branch: Branch, body: shapes.Turn, request: Request, caller: By, 
 
 
 @endpoint("POST", "/branches/{branch}/resume", "converse", returns=Given, streams=True)
-async def resume(branch: Branch, body: shapes.Nothing, request: Request, caller: By, house: Here) -> Any:
+async def resume(branch: Branch, body: bodies.Nothing, request: Request, caller: By, house: Here) -> Any:
     """Answer what the user said last; if that was answered, give that answer."""
     chat = await run_in_threadpool(chat_of, caller, branch)
     if chat.seen is None:
@@ -99,7 +99,7 @@ async def resume(branch: Branch, body: shapes.Nothing, request: Request, caller:
 
 
 @endpoint("POST", "/branches/{branch}/tool_results", "converse", returns=Given, streams=True)
-async def tool_results(branch: Branch, body: shapes.ToolResults, request: Request, caller: By, house: Here) -> Any:
+async def tool_results(branch: Branch, body: bodies.ToolResults, request: Request, caller: By, house: Here) -> Any:
     """Go on with a turn that waits for the results of its calls."""
     chat = await run_in_threadpool(chat_of, caller, branch)
     vault, tables = caller.tenant.conversations.service.ports.vault, caller.tenant.tables
@@ -115,7 +115,7 @@ async def tool_results(branch: Branch, body: shapes.ToolResults, request: Reques
 
 
 @endpoint("POST", "/branches/{branch}/stop", "converse", returns=shapes.Stopped)
-async def stop(branch: Branch, body: shapes.Nothing, request: Request, caller: By) -> shapes.Stopped:
+async def stop(branch: Branch, body: bodies.Nothing, request: Request, caller: By) -> shapes.Stopped:
     """Stop the answer under way on a branch. What was shown of it is recorded, and warns and redirects nobody."""
     await run_in_threadpool(chat_of, caller, branch)
     stopped = 0

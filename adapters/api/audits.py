@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
+from lastresort.adapters.native_api import bodies
 from lastresort.adapters.service.jobs import Audited, Job, Jobs, Supposed
 from lastresort.adapters.service.problems import Failed, wrong_in
 from lastresort.domain.policy import Policy
@@ -12,7 +13,6 @@ from lastresort.domain.values import EDITIONS
 from lastresort.projections.findings import Finding
 from lastresort.projections.supposed import BranchOutcome
 
-from . import shapes
 from .acts import named_policy
 from .routes import By, Name, endpoint
 
@@ -55,7 +55,7 @@ class WhatIfOut(JobOut):
 
 
 @endpoint("POST", "/audits", "audit", returns=AuditOut, status=202, whole=True)
-def begin_audit(body: shapes.Nothing, jobs: Running, caller: By) -> AuditOut:
+def begin_audit(body: bodies.Nothing, jobs: Running, caller: By) -> AuditOut:
     """Begin an audit of the whole log: by the law, and by the second reading of it."""
     return _audit_of(jobs.audit(caller.tenant))
 
@@ -73,7 +73,7 @@ def _audit_of(job: Job) -> AuditOut:
 
 
 @endpoint("POST", "/what-ifs", "audit", returns=WhatIfOut, status=202, whole=True)
-def begin_what_if(body: shapes.Supposing, jobs: Running, caller: By) -> WhatIfOut:
+def begin_what_if(body: bodies.Supposing, jobs: Running, caller: By) -> WhatIfOut:
     """Begin a replay of the whole log under another policy. It says what is decided, and guesses nothing."""
     if body.edition is not None and body.edition not in EDITIONS:
         raise Failed("invalid", f"edition: one of {', '.join(map(str, EDITIONS))}")

@@ -13,10 +13,10 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from lastresort.adapters.messages_api import sse
+from lastresort.adapters.native_api import shapes
 from lastresort.adapters.service.tenants import Caller, Tenant
 from lastresort.application.ports import Locked, StoreError
 
-from . import shapes
 from .given import event_of
 from .reads import After
 from .routes import By, Here, endpoint

@@ -5,6 +5,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from lastresort.adapters.native_api.shapes import (
+    BranchOut,
+    BrokenOut,
+    Done,
+    EndedOut,
+    EndingOut,
+    EventOut,
+    RefusedOut,
+    TurnOut,
+)
 from lastresort.application.outcomes import BranchEnded, Receipt
 from lastresort.application.transcript import TranscriptTurn
 from lastresort.domain.decider import Refused
@@ -12,8 +22,6 @@ from lastresort.domain.events import Event, RecordedEvent
 from lastresort.domain.law import Broken
 from lastresort.domain.state import Conversation
 from lastresort.projections.transcript import describe
-
-from .shapes import BranchOut, BrokenOut, Done, EndedOut, EndingOut, EventOut, RefusedOut, TurnOut
 
 _EVENT = TypeAdapter[Any](Event)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 
+from lastresort.adapters.native_api import shapes
 from lastresort.adapters.service import looking
 from lastresort.adapters.service.jobs import found_in
 from lastresort.adapters.service.problems import Failed
@@ -20,7 +21,6 @@ from lastresort.domain.values import Category, Ground, Id, Mode
 from lastresort.projections.branches import siblings
 from lastresort.projections.figures import Figures, figures
 
-from . import shapes
 from .given import branch_of, broken_of, event_of, turn_of
 from .routes import WORDS_TOO, Branch, By, Here, Name, chat_of, endpoint
 

@@ -3,6 +3,7 @@
 A refusal by the law is none of these: it is a value, recorded, and comes with status 200.
 """
 
+import re
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -135,9 +136,12 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return answer("invalid", errors=[_wrong(one) for one in error.errors()])
 
 
+_NAME = re.compile(r"[\w-]+")  # the models' own names for a choice of types are not
+
+
 def _wrong(one: Any) -> dict[str, str]:
     """Say where and what is wrong; the name of a field that is none of ours may be anything, so it is not repeated."""
-    place = [str(part) for part in one["loc"]]
+    place = [str(part) for part in one["loc"] if _NAME.fullmatch(str(part))]
     if one["type"] == "extra_forbidden":
         named = " `by` is never taken: it follows from the key" if place[-1] == "by" else ""
         return {"where": ".".join([*place[:-1], "?"]), "what": f"there is no such field.{named}"}
