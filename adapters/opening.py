@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from lastresort.adapters import how_to_install
 from lastresort.adapters.assessors.screen import phrase_screen
-from lastresort.adapters.databases.errors import StoreError, engine_message, failures
+from lastresort.adapters.databases.errors import StoreError, engine_message, failures, what_to_do
 from lastresort.adapters.databases.files import IMMUTABLE, StoreFiles, may_write, named, read_only_mode, unchanged
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.urls import located, shown
@@ -171,7 +171,7 @@ def open_store(
         else:
             store, keys = _open_files(own, settings, master_key, create)
     except failures(OSError, StoreError) as error:
-        raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
+        raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}{what_to_do(error)}") from error
     return OpenStore(store, AesGcmVault(keys, pad_words=pad_words), SealedSnapshots(store, keys, snapshot_every))
 
 
@@ -223,7 +223,7 @@ def open_read_only(url: str) -> Iterator[Conversations]:
             open_now.callback(store.close)
             store.create_table()  # which makes none, but looks whether they are of this version
         except failures(OSError, StoreError) as error:
-            raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}") from error
+            raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}{what_to_do(error)}") from error
         vault = AesGcmVault(MemoryKeys())
         yield Conversations(Service(Ports(store, vault, lambda: datetime.now(UTC), new_id, phrase_screen)))
 
@@ -327,7 +327,9 @@ def rotate_master_key(
         finally:
             keys.close()
     except failures(OSError, StoreError) as error:
-        raise StoreError(f"cannot change the master key of {shown(url)}: {engine_message(error)}") from error
+        raise StoreError(
+            f"cannot change the master key of {shown(url)}: {engine_message(error)}{what_to_do(error)}"
+        ) from error
 
 
 def _keys_at(address: str, settings: Settings) -> tuple[KeyStore, Path | None]:

@@ -50,8 +50,8 @@ def unreached(error: Exception) -> StoreError:
         return StoreLocked(f"another program held the store's lock until the deadline: {said}; nothing was written")
     if "not a database" in said:
         return StoreError(f"this is no store: {said}; name the file of one")
-    if "malformed" in said:
-        return StoreError(f"the store is damaged: {said}; keep a copy of it, and restore the latest backup")
+    if _DAMAGED in said:
+        return StoreError(f"the store is damaged: {said}{what_to_do(error)}")
     if "not authorized" in said or "is prohibited" in said:
         return StoreError(
             "a trigger or a view was planted in the store while it was open: nothing was written; stop it"
@@ -81,6 +81,12 @@ def not_durable(said: str) -> StoreError:
     )
 
 
+def what_to_do(error: Exception) -> str:
+    """Return what to do about a store that is damaged, to be said after the message; empty where it is not that."""
+    said = engine_message(error)
+    return _KEEP if _DAMAGED in said and _KEEP not in said else ""
+
+
 def engine_message(error: Exception) -> str:
     """Return what an engine said, on one line and without the password of a URL that it cannot make sense of."""
     said = "; ".join(filter(None, map(str.strip, str(error).splitlines())))
@@ -89,4 +95,6 @@ def engine_message(error: Exception) -> str:
     return said
 
 
+_DAMAGED = "malformed"  # as SQLite says it
+_KEEP = "; keep a copy of it, and restore the latest backup"
 _OF_A_URL = re.compile(r"\bURI\b|percent-encoded")  # libpq repeats what it stumbled over, which may be a secret
