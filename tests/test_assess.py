@@ -12,7 +12,7 @@ from lastresort import Actor, ActorKind, Conversations, ErasureCause, Mode, Poli
 from lastresort.adapters.assessors.shipped import assessor_named
 from lastresort.adapters.importers.assess import assess_chats
 from lastresort.adapters.importers.chat_import import import_chats
-from lastresort.adapters.loopback import Request, failing, loopback
+from lastresort.adapters.loopback import Request, Scripted, failing, loopback
 from lastresort.adapters.turns.assessor import Case, Opinion
 from lastresort.domain.events import TurnAssessed
 from lastresort.projections import audit
@@ -183,7 +183,7 @@ def test_claude_is_asked_of_each_unit(
     asked: list[Request] = []
     harmful = {"verdict": "harmful", "category": "abuse", "severity": 1, "risk": "none", "about": "self"}
 
-    def answers(request: Request) -> object:
+    def answers(request: Request) -> Scripted:
         asked.append(request)
         return failing(400) if len(asked) == 1 else json.dumps(harmful)
 
