@@ -94,19 +94,17 @@ def canonical(recorded: RecordedEvent) -> bytes:
     Raises:
         KeyError: the event is of no kind that has one.
     """
-    envelope: dict[str, Any] = {
-        "position": recorded.position,
-        "branch": recorded.branch,
-        "version": recorded.version,
-        "kind": recorded.kind,
-        "recorded_at": recorded.recorded_at,
-        "command_id": recorded.command_id,
-    }
-    if recorded.correlation_id != recorded.command_id:
-        envelope["correlation_id"] = recorded.correlation_id
-    if (written := _version(recorded.event)) != 1:
-        envelope["schema_version"] = written
-    return b'%b, "event": %b}' % (json.dumps(envelope)[:-1].encode("ascii"), canonical_event(recorded.event))
+    position, branch, version, kind, recorded_at, command_id, event, correlation_id = recorded
+    added = _added(event)
+    envelope = (
+        f'{{"position": {_text(position)}, "branch": {_text(branch)}, "version": {_text(version)}, '
+        f'"kind": {_text(kind)}, "recorded_at": {_text(recorded_at)}, "command_id": {_text(command_id)}, '
+    )
+    if correlation_id != command_id:
+        envelope += f'"correlation_id": {_text(correlation_id)}, '
+    if (written := _version(event, added)) != 1:
+        envelope += f'"schema_version": {written}, '
+    return f'{envelope}"event": {_object(event, added)}}}'.encode("ascii")
 
 
 def canonical_event(event: EventBase) -> bytes:
@@ -115,27 +113,50 @@ def canonical_event(event: EventBase) -> bytes:
     Raises:
         KeyError: it is of no kind that has one.
     """
-    return _json(_fields(event))
+    return _object(event, _added(event)).encode("ascii")
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, default=_fields, separators=(",", ":")).encode("ascii")
-
-
-def _version(event: EventBase) -> int:
+def _version(event: EventBase, added: Mapping[str, object]) -> int:
     """Return the schema version that a reader needs to know."""
-    if event.kind in ADDED and event.schema_version == 2 and not _added(event):
+    if event.kind in ADDED and event.schema_version == 2 and not added:
         return 1
     return event.schema_version
 
 
-def _fields(model: Any) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in FIELDS[type(model).__name__]} | _added(model)
-
-
 def _added(model: Any) -> dict[str, Any]:
-    meant = ADDED.get(type(model).__name__, {})
-    return {name: value for name in meant if (value := getattr(model, name)) != meant[name]}
+    meant = ADDED.get(type(model).__name__)
+    return {name: value for name in meant if (value := getattr(model, name)) != meant[name]} if meant else {}
+
+
+# --- JSON, in half the time that `json.dumps` takes with a function for what it does not know -------------------------
+
+_quoted = json.JSONEncoder().encode
+
+
+def _text(value: Any) -> str:
+    """Return a value as JSON without spaces, in ASCII."""
+    write = _TEXTS.get(type(value))
+    if write is not None:
+        return write(value)
+    if isinstance(value, str):  # one of an enumeration
+        return _quoted(value)
+    return _object(value, _added(value))
+
+
+def _object(model: Any, added: Mapping[str, object]) -> str:
+    texts = [f'"{name}":{_text(getattr(model, name))}' for name in FIELDS[type(model).__name__]]
+    texts += [f'"{name}":{_text(value)}' for name, value in added.items()]
+    return "{" + ",".join(texts) + "}"
+
+
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    str: _quoted,
+    int: repr,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+    tuple: lambda values: "[" + ",".join(map(_text, values)) + "]",
+    dict: lambda values: "{" + ",".join(f"{_quoted(name)}:{_text(value)}" for name, value in values.items()) + "}",
+}
 
 
 # --- How large an event may be ---------------------------------------------------------------------------------------
@@ -174,7 +195,7 @@ def too_large(recorded: RecordedEvent) -> str | None:
     size = len(canonical(recorded._replace(position=MOST_VERSIONS)))
     if size <= MOST_EVENT:
         return None
-    parts = {"recorded_at": recorded.recorded_at, **_fields(event)}
-    most, field = max((len(_json(part)), name) for name, part in parts.items())
+    parts = {"recorded_at": recorded.recorded_at, **{name: getattr(event, name) for name in FIELDS[event.kind]}}
+    most, field = max((len(_text(part)), name) for name, part in (parts | _added(event)).items())
     todo = _TODO.get(field, "")
     return f"{event.kind}: {size:,} bytes, {most:,} of them {field}, where an event may have {MOST_EVENT:,}{todo}"

@@ -51,7 +51,7 @@ ONLY = {
     "datetime": {"datetime", "date", "timedelta", "timezone", "UTC"},  # the types; READS_THE_CLOCK forbids the rest
     "functools": {"cached_property", "partial", "reduce", "total_ordering", "wraps"},  # what keeps no more than a value
     "hashlib": {"sha256"},  # names a policy by its canonical form, an entry by the one before it
-    "json": {"dumps", "loads", "JSONDecodeError"},  # of strings, never of files
+    "json": {"dumps", "loads", "JSONDecodeError", "JSONEncoder"},  # of strings, never of files
     "tomllib": {"loads", "TOMLDecodeError"},  # a policy in text that the caller has read
     "types": {"TracebackType"},  # of which `__exit__` is told; the rest makes code
     "uuid": {"uuid5", "UUID", "NAMESPACE_URL"},  # follows from its name; uuid1 and uuid4 are time and chance
