@@ -27,7 +27,9 @@ from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.stores.sqlite import open_sqlite, sqlite_store
 from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
+from lastresort.adapters.vault.erasures import permitted
 from lastresort.adapters.vault.keys import Keys, KeyStore, MemoryKeys, SQLiteKeys
+from lastresort.adapters.vault.ledger import Ledger
 from lastresort.adapters.vault.master_key import VARIABLE, MasterKey, find_master_key, known
 from lastresort.adapters.vault.rotation import Rotation, rotate
 from lastresort.adapters.vault.sealing import AesGcmVault
@@ -172,7 +174,8 @@ def open_store(
             store, keys = _open_files(own, settings, master_key, create)
     except failures(OSError, StoreError) as error:
         raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}{what_to_do(error)}") from error
-    return OpenStore(store, AesGcmVault(keys, pad_words=pad_words), SealedSnapshots(store, keys, snapshot_every))
+    vault = AesGcmVault(keys, pad_words=pad_words, permit=partial(permitted, store))
+    return OpenStore(store, vault, SealedSnapshots(store, keys, snapshot_every))
 
 
 def _open(address: str, settings: Settings, master_key: MasterKey | None, create: bool) -> tuple[Store, Keys]:
@@ -255,7 +258,7 @@ def _open_files(
         _check_is_ours(own, create, settings)
     store = open_sqlite(own.log, settings)
     _guarded(store, settings, own.checkpoint)
-    return store, _wrapped(store, lambda: SQLiteKeys(own.keys, settings), own.master, master_key)
+    return store, _wrapped(store, lambda: SQLiteKeys(own.keys, settings), own.master, master_key, own.destroyed)
 
 
 def _guarded(store: SQLStore, settings: Settings, beside: Path | None) -> None:
@@ -271,14 +274,18 @@ def _guarded(store: SQLStore, settings: Settings, beside: Path | None) -> None:
 
 
 def _wrapped(
-    store: SQLStore, open_keys: Callable[[], KeyStore], beside: Path | None, master_key: MasterKey | None
+    store: SQLStore,
+    open_keys: Callable[[], KeyStore],
+    beside: Path | None,
+    master_key: MasterKey | None,
+    ledger: Path | None = None,
 ) -> Keys:
     """Return the keys of a store, which is closed if that fails."""
     with ExitStack() as failing:
         failing.callback(store.close)
         keys = open_keys()
         failing.callback(keys.close)
-        wrapped = WrappedKeys(keys, partial(find_master_key, master_key, beside, keys))
+        wrapped = WrappedKeys(keys, partial(find_master_key, master_key, beside, keys), Ledger.at(ledger))
         if (first := _first_event(store)) is not None:
             check_log(keys, first)
         failing.pop_all()

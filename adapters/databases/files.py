@@ -43,6 +43,11 @@ class StoreFiles(NamedTuple):
         return _beside(self.log, "-master")
 
     @property
+    def destroyed(self) -> Path:
+        """The names of the keys that were destroyed, so that no backup brings one back."""
+        return _beside(self.log, "-destroyed")
+
+    @property
     def checkpoint(self) -> Path:
         """The checkpoint of the log that was published last, if it has a transparency log."""
         return _beside(self.log, "-checkpoint")
@@ -63,7 +68,7 @@ class StoreFiles(NamedTuple):
         return re.fullmatch(f"{re.escape(self.master.name)}-[0-9a-f]{{16}}", path.name) is not None
 
     def _all(self) -> Iterator[Path]:
-        yield from (self.log, self.keys, self.master, self.checkpoint)
+        yield from (self.log, self.keys, self.master, self.checkpoint, self.destroyed)
         yield from self.leftovers
         with suppress(OSError):
             yield from filter(self._is_former, self.master.parent.iterdir())

@@ -100,6 +100,16 @@ class KeyStore(Protocol):
         """See `Keys.destroy`."""
         ...
 
+    def doomed(
+        self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()
+    ) -> list[bytes]:
+        """Return the names of the keys that `destroy` would destroy."""
+        ...
+
+    def destroy_named(self, names: Iterable[bytes]) -> int:
+        """Destroy the keys of these names, whosever they are; return how many there were."""
+        ...
+
     def named(self, fingerprint: str) -> str:
         """Note the fingerprint of the master key, unless there is one; return the one that is noted."""
         ...
@@ -326,6 +336,32 @@ class SQLiteKeys:
                 "DELETE FROM keys WHERE name IN (?,?) AND conversation IS NULL", [names_of(name) for name in unowned]
             )
             truncate_log(self._connection, self._deadline)
+
+    def doomed(
+        self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()
+    ) -> list[bytes]:
+        own = (conversation, *_retired_of(conversation))
+        found = set[tuple[bytes]]()
+        with reached(), self._lock:
+            execute = self._connection.execute
+            if retired:
+                found.update(execute("SELECT name FROM keys WHERE conversation>? AND conversation<? AND instr("
+                                     "conversation, ?)", (*own[1:], RETIRED + retired)))  # fmt: skip
+            for name in names:
+                found.update(execute("SELECT name FROM keys WHERE name IN (?,?) AND (conversation=? OR conversation>? "
+                                     "AND conversation<?)", (*names_of(name), *own)))  # fmt: skip
+            for name in unowned:
+                found.update(
+                    execute("SELECT name FROM keys WHERE name IN (?,?) AND conversation IS NULL", names_of(name))
+                )
+        return sorted(name for (name,) in found)
+
+    def destroy_named(self, names: Iterable[bytes]) -> int:
+        with reached(), self._lock:
+            gone = self._connection.executemany("DELETE FROM keys WHERE name=?", [(name,) for name in names]).rowcount
+            if gone > 0:
+                truncate_log(self._connection, self._deadline)
+        return max(0, gone)
 
     def is_new(self) -> bool:
         return self._execute("SELECT 1 FROM master") is None

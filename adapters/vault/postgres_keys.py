@@ -206,16 +206,20 @@ class PostgresKeys:
         )
 
     def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
-        of = conversation + RETIRED
-        self._execute(
-            f"DELETE FROM {_KEYS} WHERE name = ANY(%s::bytea[]) "
-            "AND (conversation = %s OR starts_with(conversation, %s)) "
-            "OR name = ANY(%s::bytea[]) AND conversation IS NULL "
-            "OR %s <> '' AND starts_with(conversation, %s) AND position(%s in conversation) > 0",
-            *([one for name in names for one in names_of(name)], conversation, of),
-            [one for name in unowned for one in names_of(name)],
-            *(retired, of, RETIRED + retired),
-        )
+        self._execute(f"DELETE FROM {_KEYS} WHERE {_DOOMED}", *_doomed(conversation, retired, names, unowned))
+
+    def doomed(
+        self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()
+    ) -> list[bytes]:
+        asked = f"SELECT array_agg(name) FROM {_KEYS} WHERE {_DOOMED}"
+        row = self._execute(asked, *_doomed(conversation, retired, names, unowned))
+        return sorted(row[0]) if row is not None and row[0] else []
+
+    def destroy_named(self, names: Iterable[bytes]) -> int:
+        gone = f"WITH gone AS (DELETE FROM {_KEYS} WHERE name = ANY(%s::bytea[]) RETURNING 1) SELECT count(*) FROM gone"
+        row = self._execute(gone, list(names))
+        assert row is not None
+        return int(row[0])
 
     def is_new(self) -> bool:
         return self._execute("SELECT 1 FROM lastresort_keys.master") is None
@@ -233,6 +237,20 @@ class PostgresKeys:
     def close(self) -> None:
         self._watch.close()
         self._connection.close()
+
+
+_DOOMED = (
+    "name = ANY(%s::bytea[]) AND (conversation = %s OR starts_with(conversation, %s)) "
+    "OR name = ANY(%s::bytea[]) AND conversation IS NULL "
+    "OR %s <> '' AND starts_with(conversation, %s) AND position(%s in conversation) > 0"
+)
+"""What holds of the keys that are to be destroyed, by what `_doomed` returns."""
+
+
+def _doomed(conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes]) -> tuple[Any, ...]:
+    of = conversation + RETIRED
+    own = [one for name in names for one in names_of(name)]
+    return own, conversation, of, [one for name in unowned for one in names_of(name)], retired, of, RETIRED + retired
 
 
 def _has_annotations(connection: psycopg.Connection[Any]) -> bool:

@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from threading import Lock
 from time import monotonic
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lastresort.application.ports import Place, SealBroken, SealedWords, Unmarked
 from lastresort.domain.values import Messages
 
+from .erasures import PermitErasure
 from .keys import FORMER_NAME_BYTES, NAME_BYTES, Keys, name_of
 
 _ANY = "surrogatepass"  # what JSON lets through: half of a character is kept as it came, and no reason to lose a turn
@@ -63,13 +64,22 @@ class AesGcmVault:
         keys: where they are kept.
         monotonic: tells seconds.
         pad_words: what is sealed is made a multiple of so many bytes long, so that its length tells less; 0: as it is.
+        permit: is entered while keys are destroyed; raises if the log does not say that they are to be.
     """
 
-    def __init__(self, keys: Keys, monotonic: Callable[[], float] = monotonic, *, pad_words: int = 0) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        monotonic: Callable[[], float] = monotonic,
+        *,
+        pad_words: int = 0,
+        permit: PermitErasure = lambda conversation: nullcontext(),
+    ) -> None:
         self.annotations = keys.annotations
         self._keys = keys
         self._monotonic = monotonic
         self._pad = pad_words
+        self._permit = permit
         self._at_hand: OrderedDict[str, _Ready] = OrderedDict()  # by conversation, what to seal with
         self._lock = Lock()
 
@@ -172,7 +182,8 @@ class AesGcmVault:
                 if found is not None and found.unowned and self._opens(conversation, place, words, role):
                     unowned.add(one.name)
         try:
-            self._keys.destroy(conversation, retired, names, unowned)
+            with self._permit(conversation):
+                self._keys.destroy(conversation, retired, names, unowned)
         finally:
             self.renew(conversation)
 

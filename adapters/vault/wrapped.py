@@ -5,6 +5,7 @@ What the keys' store notes of them, each as one text:
     FINGERPRINT             of the master key that wraps what is kept from now on
     over FINGERPRINT A B    while that takes the place of the one of this fingerprint: the new master key wrapped by the
                             former (A), and the former by the new one (B), in hexadecimal. Either opens the store
+    gone NUMBER             of how many keys the ledger knew when they were compared with it last
     log DIGEST              which log the keys are of: see `log_note`
 
 Notes with a space come after any fingerprint in the order of their characters, so that earlier versions, which look for
@@ -23,11 +24,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lastresort.adapters.databases.errors import StoreError
 
 from .keys import FORMER_NAME_BYTES, RETIRED, KeyRow, KeyStore, OpeningKey, name_of, new_key
+from .ledger import Ledger
 from .master_key import VARIABLE
 
 _AT_A_TIME = 64
 _NONCE_BYTES = 12
-_OVER, _LOG = "over ", "log "
+_OVER, _LOG, _DESTROYED = "over ", "log ", "gone "
 _HANDED_OVER = b"a master key for another"
 
 
@@ -101,6 +103,18 @@ def check_log(keys: KeyStore, first: tuple[str, str, str]) -> None:
         )
 
 
+def _destroy_again(keys: KeyStore, ledger: Ledger) -> None:
+    """Destroy what the ledger names. That is done once for what is in it, and not each time that keys are opened."""
+    names = ledger.names()
+    noted = next((note for note in keys.notes() if note.startswith(_DESTROYED)), None)
+    now = f"{_DESTROYED}{len(names)}"
+    if noted == now or (noted is None and not names):
+        return
+    keys.destroy_named(names)
+    if noted is None or not keys.replace_note(noted, now):
+        keys.note(now)
+
+
 class WrappedKeys:
     """Keys of which only what a master key makes of them is kept: a nonce of 12 bytes, the sealed key, a tag of 16.
 
@@ -116,19 +130,23 @@ class WrappedKeys:
     Args:
         keys: where they are kept.
         look_up: returns the master key, as it is now.
+        ledger: of the keys that were destroyed; those that a backup brought back are destroyed again.
 
     Raises:
         StoreError: the keys were wrapped by another master key.
     """
 
-    def __init__(self, keys: KeyStore, look_up: Callable[[], bytes]) -> None:
+    def __init__(self, keys: KeyStore, look_up: Callable[[], bytes], ledger: Ledger | None = None) -> None:
         self.annotations = keys.annotations
+        self._ledger = ledger
         self._keys = keys
         self._look_up = look_up
         self._ready: list[bytes] = []  # keys that are kept, and nobody's yet
         self._made = 0
         self._lock = RLock()
         self.masters = masters_of(keys, look_up())
+        if ledger is not None:
+            _destroy_again(keys, ledger)
 
     def of(self, conversation: str) -> bytes | None:
         found = self._keys.of(conversation)
@@ -193,6 +211,9 @@ class WrappedKeys:
         self._keys.retire(conversation, retired)
 
     def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
+        names, unowned = list(names), list(unowned)
+        if self._ledger is not None:  # first: a key that is gone and not in it could come back from a backup
+            self._ledger.add(self._keys.doomed(conversation, retired, names, unowned))
         self._keys.destroy(conversation, retired, names, unowned)
 
     def close(self) -> None:
