@@ -34,7 +34,7 @@ DRIVERS = {
 }
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
-BEHIND = {"api", "service"}
+BEHIND = {"api", "pages", "service"}
 """What the front `web` is made of: they speak with drivers as it does."""
 STARTS = {"adapters/console/upkeep.py": "web"}
 """The modules of one front that start another one."""
@@ -84,6 +84,7 @@ SEES: dict[str, set[str]] = {
     "followers": INWARD | {"databases"},
     "offline": INWARD | {"assessors", "turns"},
     "openai_agents": INWARD | {"turns"},
+    "pages": INWARD | {"api", "documents", "gateway", "messages_api", "offline", "service", "turns"},
     "parquet": INWARD,
     "pydantic_ai": INWARD | {"turns"},
     "stores": INWARD | {"databases"},
@@ -95,7 +96,7 @@ SEES: dict[str, set[str]] = {
     "vault": INWARD | {"databases"},
     "service": INWARD | {"adapters", "databases", "followers", "gateway"},
     "api": INWARD | {"claude", "databases", "followers", "gateway", "messages_api", "native_api", "service"},
-    "web": INWARD | {"adapters", "api", "assessors", "claude", "gateway", "service"},
+    "web": INWARD | {"adapters", "api", "assessors", "claude", "gateway", "pages", "service"},
 }
 """Each folder, and the others that it may import from."""
 
@@ -128,6 +129,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "openai_agents": ("openai-agents", {"agents"}),
     "pydantic_ai": ("pydantic-ai", {"pydantic_ai"}),
     "native_api": ("client", {"httpx2"}),
+    "pages": ("serve", {"fastapi", "jinja2", "markdown_it", "nh3", "starlette"}),
     "parquet": ("parquet", {"pyarrow"}),
     "stores": ("store", {"eventsourcing"}),
     "testing": ("testing", {"hypothesis", "pytest"}),

@@ -172,6 +172,29 @@ def _recorded(house: House, caller: Caller, chat: Chat, turn: int) -> Running:
 
 async def _answered(request: Request, caller: Caller, house: House, chat: Chat, begin: Callable[[], Any]) -> Response:
     """Begin an answer, and give it as the request asks for it: in pieces, or whole."""
+    running = begin_answer(request, caller, house, chat, begin)
+    if sse.MEDIA_TYPE in request.headers.get("accept", ""):
+        return Streamed(_told(running, 0), house.meter, None)
+    last = await asyncio.shield(asyncio.ensure_future(running.last()))
+    if last.name == "error":
+        body = {key: value for key, value in last.data.items() if key != "headers"}
+        return JSONResponse(body, body["status"], last.data.get("headers"), media_type="application/problem+json")
+    return JSONResponse(last.data)
+
+
+def begin_answer(request: Request, caller: Caller, house: House, chat: Chat, begin: Callable[[], Any]) -> Running:
+    """Begin an answer, which goes on whoever reads it, and return it.
+
+    Args:
+        request: that asks for it.
+        caller, house: for whom, and what counts it.
+        chat: where.
+        begin: returns an asynchronous context manager of a stream, as `AsyncClaude.stream` does.
+
+    Raises:
+        Failed: the service is about to stop.
+        TooMuch: the key has as many streams as it may.
+    """
     if request.app.state.stopping.is_set():
         raise Failed("stopping", headers={"retry-after": "1"})
     under_way: UnderWay = request.app.state.under_way
@@ -182,14 +205,7 @@ async def _answered(request: Request, caller: Caller, house: House, chat: Chat, 
         with streams:
             await _carry_out(under_way, running, caller, house, chat, begin)
 
-    running = under_way.begin(work)
-    if sse.MEDIA_TYPE in request.headers.get("accept", ""):
-        return Streamed(_told(running, 0), house.meter, None)
-    last = await asyncio.shield(asyncio.ensure_future(running.last()))
-    if last.name == "error":
-        body = {key: value for key, value in last.data.items() if key != "headers"}
-        return JSONResponse(body, body["status"], last.data.get("headers"), media_type="application/problem+json")
-    return JSONResponse(last.data)
+    return under_way.begin(work)
 
 
 async def _told(running: Running, after: int) -> AsyncIterator[bytes]:

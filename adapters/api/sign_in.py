@@ -30,7 +30,7 @@ from lastresort.adapters.service.people import COOKIE, LASTS, LINK, Person
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import OWN, House
 
-HOME = "/api/v1/whoami"
+HOME = "/"
 """Where people come to who have signed in."""
 PAGE_HEADER = b"x-lastresort-page"
 """The header that a page of this service sends with what writes. A page of another site cannot: no CORS is granted."""
@@ -39,7 +39,7 @@ _STATE_LASTS = timedelta(minutes=10)
 _WAIT = 10.0
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 _CSP = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-_SAFE = {"cache-control": "no-store", "content-security-policy": _CSP, "referrer-policy": "no-referrer",
+_SAFE = {"cache-control": "no-store", "content-security-policy": _CSP, "referrer-policy": "same-origin",
          "x-content-type-options": "nosniff"}  # fmt: skip
 _BUTTON = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title>

@@ -19,6 +19,7 @@ from lastresort.adapters.claude.environment import client_of
 from lastresort.adapters.gateway.app import Gateway
 from lastresort.adapters.gateway.upstream import Upstream
 from lastresort.adapters.gateway.visitors import Declined, Visitor
+from lastresort.adapters.pages.app import install as install_pages
 from lastresort.adapters.service.config import Config
 from lastresort.adapters.service.keys import Key, Made, Rights, TooMuch, presented, theirs
 from lastresort.adapters.service.metrics import MetricsPort
@@ -54,6 +55,7 @@ class Serving:
         self.url = f"http://{host}:{port}"
         gateway = _gateway(self.house)
         self.app: Any = make_app(self.house, gateway, on_close=gateway.close)
+        install_pages(self.app.app)
         self._server = _Server(
             uvicorn.Config(
                 self.app, log_config=None, log_level="critical", access_log=False, http=PatientProtocol, ws="none",
