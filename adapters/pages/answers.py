@@ -16,7 +16,6 @@ from starlette.concurrency import run_in_threadpool
 from lastresort.adapters.api.answering import begin_answer
 from lastresort.adapters.messages_api import sse
 from lastresort.adapters.offline.driver import AsyncOffline
-from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller, House
 from lastresort.adapters.service.under_way import Running
 from lastresort.adapters.turns.replies import Ended, Outcome, Reply
@@ -108,13 +107,7 @@ def _words(growing: Growing) -> bytes:
     return sse.event("words", {"whole": whole, "grows": grows})
 
 
-def running_on(request: Request, caller: Caller, branch: str, turn: int) -> Running:
-    """Return the answer to a turn that is under way.
-
-    Raises:
-        Failed: none is, in this process.
-    """
+def running_on(request: Request, caller: Caller, branch: str, turn: int) -> Running | None:
+    """Return the answer to a turn that is under way in this process, None if none is."""
     found: Running | None = request.app.state.under_way.find(caller.tenant.name, branch, turn)
-    if found is None or found.over_at is not None:
-        raise Failed("not-found")
-    return found
+    return None if found is None or found.over_at is not None else found

@@ -5,7 +5,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from lastresort.adapters.service.tenants import Caller
 
-from . import chat
+from . import chat, inspect_branch, inspect_jobs, inspect_lists
 from .rendering import page, static
 from .visitors import NotForYou, SignInFirst, Visitor, sign_in_first
 
@@ -16,7 +16,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NotForYou, _not_for_you)
     for path, run in (("/", _home), ("/sign-in", _sign_in), ("/static/{digest}/{name}", static)):
         app.add_api_route(path, run, methods=["GET"], include_in_schema=False, response_model=None)
-    chat.install(app)
+    for room in (chat, inspect_lists, inspect_branch, inspect_jobs):
+        room.install(app)
 
 
 def _home(caller: Visitor) -> Response:

@@ -141,9 +141,10 @@ async def resume(request: Request, branch: Branch, body: Nothing, caller: Talker
 
 
 async def rejoin(request: Request, branch: Branch, turn: int, caller: Talker, house: Here) -> Response:
-    """Stream the answer to a turn that is under way, from its beginning."""
+    """Stream the answer to a turn that is under way, from its beginning. No content, if none is under way here."""
     await run_in_threadpool(own_chat, caller, branch)
-    return Streamed(told(running_on(request, caller, branch, turn)), house.meter, caller.key)
+    running = running_on(request, caller, branch, turn)
+    return Response(status_code=204) if running is None else Streamed(told(running), house.meter, caller.key)
 
 
 def erase(branch: Branch, body: Nothing, caller: Talker, command: Command) -> JSONResponse:

@@ -75,6 +75,16 @@ def whole(number: int) -> str:
     return f"{number:,}"
 
 
+def short(digest: str) -> str:
+    """Return the beginning of a digest, enough to tell two apart."""
+    return digest.removeprefix("sha256:")[:8]
+
+
+def named(value: str) -> str:
+    """Return a name of the code as people read it."""
+    return value.replace("_", " ")
+
+
 def with_query(request: Request, **changes: object) -> str:
     """Return the address of a page with other parameters; None takes one away."""
     path: str = request.scope["path"]
@@ -86,4 +96,6 @@ def with_query(request: Request, **changes: object) -> str:
 
 _ENVIRONMENT.filters["minute"] = minute
 _ENVIRONMENT.filters["whole"] = whole
+_ENVIRONMENT.filters["short"] = short
+_ENVIRONMENT.filters["named"] = named
 _ENVIRONMENT.globals["asset"] = asset

@@ -189,6 +189,13 @@ class Jobs:
         return id in self._waiting
 
 
+def latest(tables: Tables, kind: str) -> str | None:
+    """Return the job of a kind that was begun last; None if there is none."""
+    statement = "SELECT id FROM {schema}service_jobs WHERE kind = %s ORDER BY begun DESC, id LIMIT 1"
+    rows = tables.rows(statement, kind)
+    return rows[0]["id"] if rows else None
+
+
 def found_in(tables: Tables, rule: str | None) -> tuple[str, ...] | None:
     """Return the conversations that the latest audit found something in, under a rule or any; None if there is none."""
     last = "SELECT id FROM {schema}service_jobs WHERE kind = 'audit' AND status = 'done' ORDER BY begun DESC LIMIT 1"

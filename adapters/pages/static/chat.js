@@ -67,20 +67,19 @@ function busy(is) {
 // --- an answer ---
 
 // Reads an answer until it is over; comes back to it after the network or the service was gone.
-async function read(ask_for, one = growing()) {
+async function read(begin, one = growing()) {
   const whole = $(".whole", one), grows = $(".grows", one);
-  let turn = Number(body.dataset.waits) || null, tries = 0, over = null;
+  let turn = Number(body.dataset.waits) || null, ask_for = begin, tries = 0, over = null;
   reading = { stop: () => post(api("/stop")).catch(() => null) };
   busy(true);
   status(say.answering);
   while (!over) {
     try {
       const response = await ask_for();
-      tries = 0;
-      if (response.status === 204) break;
       whole.textContent = "";
       for await (const event of events(response)) {
         const end = atEnd();
+        tries = 0;
         if (event.name === "turn") turn = event.data.turn;
         else if (event.name === "words") {
           whole.insertAdjacentHTML("beforeend", html(event.data.whole));
@@ -90,12 +89,11 @@ async function read(ask_for, one = growing()) {
       }
       if (!over) throw new TypeError("it broke off");
     } catch (error) {
-      if (error instanceof Problem && ![404, 503, 409].includes(error.status)) { over = { how: "error", status: error.status }; break; }
-      if (tries++ > 40) { over = { how: "error" }; break; }
+      // Only what may pass is tried again: the network, a service that stops or starts, somebody who wrote first.
+      if ((error instanceof Problem && ![409, 503].includes(error.status)) || tries++ > 60) { over = { how: "error", status: error.status }; break; }
       status(say.reconnecting);
-      await pause(Math.min(4000, 250 * 2 ** Math.min(tries, 4)));
-      const again = turn, missing = error instanceof Problem && error.status === 404;
-      if (again) ask_for = missing ? () => send(`/chat/c/${branch}/resume`, {}, { accept: "text/event-stream" }) : () => join(again);
+      await pause(Math.min(3000, 200 * 2 ** Math.min(tries, 4)));
+      if (turn) ask_for = () => rejoin(turn);
     }
   }
   reading = null;
@@ -103,10 +101,12 @@ async function read(ask_for, one = growing()) {
   return finish(over, one);
 }
 
-async function join(turn) {
+// Returns the answer to a turn: the one that is under way, or else the recorded one, or one that is asked for now.
+async function rejoin(turn) {
   const response = await fetch(`/chat/c/${branch}/turns/${turn}`);
-  if (!response.ok) throw new Problem(response.status, null);
-  return response;
+  if (response.status === 200) return response;
+  if (response.status !== 204) throw new Problem(response.status, null);
+  return send(`/chat/c/${branch}/resume`, {}, { accept: "text/event-stream" });
 }
 
 async function finish(over, one) {
@@ -135,14 +135,7 @@ function offer() {
   toEnd();
 }
 
-const resume = () => {
-  const turn = Number(body.dataset.waits);
-  let first = true;
-  return read(() => {
-    if (first) { first = false; return join(turn).catch(() => send(`/chat/c/${branch}/resume`, {}, { accept: "text/event-stream" })); }
-    return join(turn);
-  });
-};
+const resume = () => { const turn = Number(body.dataset.waits); return read(() => rejoin(turn)); };
 
 // --- what is sent ---
 

@@ -1,0 +1,159 @@
+"""The inspector's lists: conversations by what happened in them, with every choice in the address, and what of them is
+shown as CSV or JSON lines; the queue of what waits for a person; the admin log.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from io import StringIO
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import Response
+from pydantic import ValidationError
+
+from lastresort.adapters.api import admin, reads
+from lastresort.adapters.api.reads import Facts
+from lastresort.adapters.api.shapes import ConversationOut, ConversationPage
+from lastresort.adapters.service.problems import Failed
+from lastresort.adapters.service.tenants import Caller, House
+
+from .rendering import page, with_query
+from .visitors import Auditor, Here, NotForYou
+
+FACETS: Mapping[str, str] = {
+    "status": "Status", "ground": "Ended on", "category": "Ended for", "risk": "Risk", "appeal": "Appeal",
+    "refused": "Act refused under", "hold": "Legal hold", "policy": "Policy", "law": "Edition", "mode": "Mode",
+    "model": "Model", "arm": "Arm",
+}  # fmt: skip
+"""What the list can be narrowed by, and what it is called there."""
+_COLUMNS = tuple(ConversationOut.model_fields)
+_SHOWN = 50
+_VALUES = 12
+"""Values of a facet that are offered; others are reached by address."""
+
+
+class Choice(NamedTuple):
+    """A value of a facet: how many conversations have it, and the address with it, or without it if it is chosen."""
+
+    value: str
+    count: int
+    chosen: bool
+    address: str
+
+
+class Facet(NamedTuple):
+    """What the list can be narrowed by."""
+
+    label: str
+    choices: tuple[Choice, ...]
+
+
+def install(app: FastAPI) -> None:
+    """Have an app serve the lists."""
+    for path, run in (
+        ("/inspect", show_list), ("/inspect/list.csv", as_csv), ("/inspect/list.jsonl", as_json_lines),
+        ("/inspect/queue", show_queue), ("/inspect/log", show_log),
+    ):  # fmt: skip
+        app.add_api_route(path, run, methods=["GET"], include_in_schema=False, response_model=None)
+
+
+def _asked(request: Request, caller: Caller) -> Facts:
+    """Return what the address asks for. A field that was left empty asks for nothing."""
+    given = {name: value for name, value in request.query_params.items() if value.strip()}
+    try:
+        return Facts(**{"limit": _SHOWN, "titles": caller.key.reads_words, **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = str(first["loc"][0]) if first["loc"] else ""
+        name = where if where in Facts.model_fields else "a parameter"
+        said = "there is none of that name" if first["type"] == "extra_forbidden" else first["msg"]
+        raise Failed("invalid", f"{name}: {said}") from None
+
+
+def _found(request: Request, caller: Caller, house: House) -> ConversationPage:
+    return reads.conversations(caller, house, _asked(request, caller))
+
+
+def show_list(request: Request, caller: Auditor, house: Here) -> Response:
+    """Show a page of the list."""
+    trouble, found = None, ConversationPage(conversations=[], after=None)
+    try:
+        found = _found(request, caller, house)
+    except (Failed, ValueError) as error:
+        trouble = str(error)
+    counts = reads.facts(caller).facts
+    chosen = [
+        (FACETS.get(name, name), value, with_query(request, **{name: None, "after": None}))
+        for name, value in request.query_params.items()
+        if value.strip() and name not in ("after", "limit", "order", "by")
+    ]
+    total = sum(counts.get("status", {}).values())
+    return page(
+        "list.html", nav="list", caller=caller, found=found, facets=list(_facets(request, counts)), chosen=chosen,
+        trouble=trouble, total=total, asked=request.query_params,
+        next=with_query(request, after=found.after) if found.after else None,
+        first=with_query(request, after=None) if request.query_params.get("after") else None,
+        query=with_query(request).partition("?")[2], words=caller.key.reads_words,
+    )  # fmt: skip
+
+
+def _facets(request: Request, counts: Mapping[str, Mapping[str, int]]) -> Iterator[Facet]:
+    for name, label in FACETS.items():
+        values, asked = counts.get(name, {}), request.query_params.get(name)
+        choices = tuple(
+            Choice(value, count, value == asked,
+                   with_query(request, **{name: None if value == asked else value, "after": None}))
+            for value, count in list(values.items())[:_VALUES]
+        )  # fmt: skip
+        if choices:
+            yield Facet(label, choices)
+
+
+def as_csv(request: Request, caller: Auditor, house: Here) -> Response:
+    """Give the page of the list that is shown, as CSV."""
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    columns = [name for name in _COLUMNS if caller.key.reads_words or name not in ("title", "tags")]
+    writer.writerow(columns)
+    for row in _found(request, caller, house).conversations:
+        writer.writerow([_cell(getattr(row, name)) for name in columns])
+    return _file(out.getvalue(), "text/csv; charset=utf-8", "conversations.csv")
+
+
+def _cell(value: Any) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    text = "" if value is None else " ".join(value) if isinstance(value, list) else str(value)
+    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text
+
+
+def as_json_lines(request: Request, caller: Auditor, house: Here) -> Response:
+    """Give the page of the list that is shown, a line of JSON a conversation."""
+    rows = _found(request, caller, house).conversations
+    exclude = None if caller.key.reads_words else {"title", "tags"}
+    text = "".join(row.model_dump_json(exclude=exclude) + "\n" for row in rows)
+    return _file(text, "application/x-ndjson", "conversations.jsonl")
+
+
+def _file(text: str, media_type: str, name: str) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store",
+               "x-content-type-options": "nosniff"}  # fmt: skip
+    return Response(text, media_type=media_type, headers=headers)
+
+
+def show_queue(caller: Auditor, house: Here) -> Response:
+    """Show what waits for a person: appeals to decide, and risks to look at."""
+    appeals = reads.conversations(caller, house, Facts(appeal="open", order="oldest"))
+    risks = reads.conversations(caller, house, Facts(risk="open", order="oldest"))
+    holds = reads.holds(caller)
+    return page("queue.html", nav="queue", caller=caller, appeals=appeals, risks=risks, holds=holds)
+
+
+def show_log(
+    request: Request, caller: Auditor, house: Here, after: Annotated[int, Query(ge=0, le=2**53)] = 0
+) -> Response:  # fmt: skip
+    """Show the admin log."""
+    if not caller.key.may_any(("admin", "audit")):
+        raise NotForYou("The admin log is for people who have the scope admin or audit.")
+    found = admin.admin_log(caller, house, after, 200)
+    following = with_query(request, after=found.after) if found.after else None
+    return page("log.html", nav="log", caller=caller, found=found, next=following)

@@ -1,0 +1,113 @@
+// The inspector. Its pages work without this; it adds stepping through time, ties between evidence and endings, and acts.
+import { $, $$, Problem, ask, look, post } from "./common.js";
+
+function trouble(text) {
+  const place = $("#trouble");
+  if (place) { place.textContent = text; place.hidden = !text; place.scrollIntoView({ block: "nearest" }); }
+  $("#status").textContent = text;
+}
+
+const told = (error) => error instanceof Problem && error.kind === "sign-in-again"
+  ? "This needs somebody who signed in within the last 15 minutes. Sign out, and in again."
+  : error instanceof Problem ? error.detail || error.message : "The service cannot be reached.";
+
+// --- time ---
+
+const time = $(".time");
+if (time) {
+  const range = $("#at"), turns = time.dataset.turns.split(" ").filter(Boolean).map(Number);
+  const go = (at) => { const url = new URL(location.href); url.hash = ""; url.searchParams.delete("from"); url.searchParams.set("at", at); location.assign(url); };
+  const step = (by) => { const at = Number(range.value), next = by > 0 ? turns.find((one) => one > at) : turns.findLast((one) => one < at); return next ?? (by > 0 ? Number(range.max) : 1); };
+  range.addEventListener("input", () => { $("#at-shown").value = range.value; });
+  range.addEventListener("change", () => go(range.value));
+  range.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (by) { event.preventDefault(); go(step(by)); sessionStorage.setItem("focus", "at"); }
+  });
+  for (const button of $$("[data-step]", time)) button.addEventListener("click", () => go(step(Number(button.dataset.step))));
+  if (sessionStorage.getItem("focus") === "at") { sessionStorage.removeItem("focus"); range.focus({ preventScroll: true }); }
+  for (const select of $$(".facts select[name=category]")) select.addEventListener("change", () => select.form.requestSubmit());
+}
+document.body.classList.add("scripted");
+if (matchMedia("(max-width: 52rem)").matches) $(".fold")?.removeAttribute("open");
+
+// --- evidence: both ends are marked while one of them is looked at ---
+
+for (const line of $$("[data-ties]")) {
+  const ends = () => [line, ...line.dataset.ties.trim().split(/\s+/).map((id) => document.getElementById(id)).filter(Boolean)];
+  const mark = (on) => () => ends().forEach((one) => one.classList.toggle("tied", on));
+  for (const name of ["mouseenter", "focusin"]) line.addEventListener(name, mark(true));
+  for (const name of ["mouseleave", "focusout"]) line.addEventListener(name, mark(false));
+}
+
+// --- the tree: arrow keys go through it ---
+
+$("[role=tree]")?.addEventListener("keydown", (event) => {
+  const links = $$("[role=treeitem] a"), here = links.indexOf(document.activeElement);
+  const next = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: links.length - 1 }[event.key];
+  if (next === undefined || !links[next]) return;
+  event.preventDefault();
+  for (const link of links) link.tabIndex = -1;
+  links[next].tabIndex = 0;
+  links[next].focus();
+});
+
+// --- acts of operators: each with a second look ---
+
+const branch = $(".operate")?.dataset.branch;
+
+async function act(path, body, question) {
+  trouble("");
+  if (!(await ask(question))) return;
+  try {
+    const done = await post(`/api/v1/branches/${branch}${path}`, body);
+    if (done.refused) trouble(`The law refuses: ${done.refused.map((one) => one.missing).join("; ")}`);
+    else location.reload();
+  } catch (error) { trouble(told(error)); }
+}
+
+const acts = {
+  clear: (button) => act(`/risks/${encodeURIComponent(button.dataset.risk)}/clear`, {}, { title: "Clear this risk?", what: "You say that nobody is at risk any more. From then on the conversation may be warned and may end again, on every branch.", yes: "Clear it", grave: true }),
+  release: (button) => act(`/holds/${encodeURIComponent(button.dataset.hold)}/release`, {}, { title: "Release this hold?", what: "The words may be erased from then on.", yes: "Release it", grave: true }),
+  decide: (button) => act("/decision", { outcome: button.dataset.outcome }, { title: button.dataset.outcome === "granted" ? "Grant the appeal?" : "Reject the appeal?", what: "The branch stays ended either way. What you decide is on record for ever.", yes: button.textContent }),
+  erase: (button) => act("/erasures", { turn: Number(button.dataset.turn), cause: "user_request" }, { title: `Erase the words of turn ${button.dataset.turn}?`, what: "They cannot be brought back, on any branch.", yes: "Erase them", grave: true }),
+};
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-act]");
+  if (button) acts[button.dataset.act]?.(button);
+});
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target, given = Object.fromEntries(new FormData(form));
+  if (!form.dataset.form) return;
+  event.preventDefault();
+  if (form.dataset.form === "hold") act("/holds", { hold: given.hold, reason: given.reason, until: given.until || null }, { title: "Hold these words?", what: `Nobody can erase them until the hold ${given.hold} is released, not the user either.`, yes: "Hold them" });
+  else if (form.dataset.form === "erase") act("/erasures", { cause: given.cause }, { title: "Erase the whole conversation?", what: "Every word of it on every branch, and the key that opens them. It cannot be undone. What happened stays in the log, without words.", yes: "Erase it", grave: true });
+  else if (form.dataset.form === "what-if") {
+    trouble("");
+    try {
+      const file = form.elements.file.files[0];
+      const made = file
+        ? await post("/inspect/what-ifs", { toml: await file.text() })
+        : await post("/api/v1/what-ifs", { policy: given.policy, edition: given.edition ? Number(given.edition) : null });
+      location.assign(`/inspect/what-if?id=${made.id}`);
+    } catch (error) { trouble(told(error)); }
+  }
+});
+
+// --- jobs ---
+
+for (const button of $$("[data-job]")) button.addEventListener("click", async () => {
+  button.disabled = true;
+  try { const made = await post(button.dataset.job); location.assign(`${button.dataset.page}?id=${made.id}`); } catch (error) { button.disabled = false; trouble(told(error)); }
+});
+
+const waits = $("[data-poll]");
+if (waits) {
+  const again = async () => {
+    const page = await look(location.pathname + location.search).catch(() => null);
+    if (page && !$("[data-poll]", page)) { $("#content").replaceWith($("#content", page)); location.reload(); } else setTimeout(again, 700);
+  };
+  setTimeout(again, 300);
+}
