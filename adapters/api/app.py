@@ -44,7 +44,7 @@ _OF_ANSWERS = ("upstream", "stopping")
 
 def make_app(
     house: House, gateway: ASGI | None = None, *, on_close: Callable[[], Awaitable[None]] | None = None
-) -> ASGI:
+) -> "Door":
     """Return the app of a service."""
 
     @asynccontextmanager

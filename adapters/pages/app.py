@@ -39,4 +39,6 @@ def _sign_in(request: Request) -> Response:
 
 
 async def _not_for_you(request: Request, error: Exception) -> Response:
-    return page("told.html", status=403, title="This is not open to you", sentences=(str(error),), link="/", label="Go back")
+    return page(
+        "told.html", status=403, title="This is not open to you", sentences=(str(error),), link="/", label="Go back"
+    )

@@ -216,7 +216,7 @@ def _line(
         line = line._replace(text=None, gone="words not shown")
     if line.speaker is None and isinstance(one.event, ConversationEnded):
         about = f" for {one.event.category}" if one.event.category else ""
-        how = "as a last resort" if one.event.ground is Ground.LAST_RESORT else "at the user’s request"
+        how = "as a last resort" if one.event.ground is Ground.LAST_RESORT else "at the user's request"
         line = line._replace(text=f"ended {how}{about}, having seen turn {one.event.seen}")
     elif line.speaker is None and not words_shown and digest is not None:
         line = line._replace(text=(line.text or "").partition(": [")[0])

@@ -30,6 +30,13 @@ from .visitors import Here, Talker, account_of, own_chat
 
 Command = Annotated[str, Header(alias="idempotency-key", pattern=r"^[!-~]{1,128}$")]
 _LONGEST_SEARCH = 200
+_FOR_SCRIPT = (
+    "answer_again", "answered", "answering", "assistant", "cancel", "copied", "delete", "delete_ask",
+    "delete_what", "deleted", "edit", "edit_send", "edit_what", "end_ask", "end_confirm_words", "end_go_on",
+    "end_request", "end_what", "failed", "kept_words", "left", "not_deleted", "reconnecting", "remove",
+    "rename", "save", "sign_in_again", "too_large", "wrong_kind", "you",
+)  # fmt: skip
+"""The texts that the script says by itself."""
 
 
 class First(Body):
@@ -61,9 +68,10 @@ def _page(request: Request, caller: Talker, view: Any, search: str | None) -> Re
     partners = _partners(request)
     offline = view.chat.model.id == OFFLINE if view is not None else not partners.has_key(os.environ)
     say = languages()[language]
-    held = view is not None and view.held
+    held = view is not None and view.held  # then nothing on the page speaks of an ending
     return page(
-        "chat.html", say=say, for_script={name: text for name, text in say.items() if not (held and "end_" in name)}, language=language, direction=direction(language),
+        "chat.html", say=say, for_script={name: say[name] for name in _FOR_SCRIPT if not (held and "end" in name)},
+        language=language, direction=direction(language),
         languages={name: one["language"] for name, one in languages().items()}, chats=chats, more=more,
         view=view, search=search or "", offline=offline, inspects=_inspects(caller),
         model=view.chat.model.id if view is not None else request.app.state.house.config.upstream.model,

@@ -62,7 +62,8 @@ class ChatView(NamedTuple):
     Attributes:
         waits: the user turn that waits for its answer; 0 if none does.
         asked: whether the user asked to end it, and was answered; so the next message may confirm that.
-        earlier: where a page with earlier turns begins; None if these are all.
+        earlier: before which version a page with earlier turns ends; None if these are all.
+        is_earlier: whether this is such a page itself.
         rated, appealed, decided: what became of the ending.
     """
 
@@ -70,6 +71,7 @@ class ChatView(NamedTuple):
     title: str | None
     turns: Sequence[TurnView]
     earlier: int | None
+    is_earlier: bool
     waits: int
     held: bool
     asked: bool
@@ -101,6 +103,7 @@ def chat_view(caller: Caller, chat: Chat, before: int | None) -> ChatView:
         title=chat.metadata().title,
         turns=[_turn(one, arrows.get(one.version)) for one in page.turns],
         earlier=first if shown and shown[0] != spoken[0] else None,
+        is_earlier=before is not None,
         waits=0 if before is not None else waits,
         held=bool(state.risks),
         asked=state.wishes.requested is not None and state.answered,

@@ -1,4 +1,4 @@
-"""The inspector's page of a branch: its tree, what was said with the law between the lines, and its state, at any version."""
+"""The page of a branch: its tree, what was said with the law between the lines, and its state, at any version."""
 
 from typing import Annotated
 
@@ -20,9 +20,7 @@ Version = Annotated[int | None, Query(ge=1, le=2**53)]
 
 def install(app: FastAPI) -> None:
     """Have an app serve the page of a branch."""
-    app.add_api_route(
-        "/inspect/b/{branch}", show_branch, methods=["GET"], include_in_schema=False, response_model=None
-    )
+    app.add_api_route("/inspect/b/{branch}", show_branch, methods=["GET"], include_in_schema=False, response_model=None)
 
 
 def show_branch(
@@ -36,7 +34,9 @@ def show_branch(
         chat = caller.tenant.conversations.chat(branch)
     except UnknownBranch:
         sentences = ("The log has no branch of that name.",)
-        return page("told.html", status=404, title="No such branch", sentences=sentences, link="/inspect", label="The list")
+        return page(
+            "told.html", status=404, title="No such branch", sentences=sentences, link="/inspect", label="The list"
+        )
     named = category if category in chat.state.policy.categories and ground is Ground.LAST_RESORT else None
     if caller.key.reads_words:
         house.note(caller, "words.read", branch, after=[begin, at])
@@ -60,5 +60,3 @@ def _supposed(request: Request, caller: Auditor, branch: str, replay: str | None
     if job is None or job.result is None:
         return None
     return next((one for one in Supposed.model_validate_json(job.result).differ if one.branch == branch), None)
-
-

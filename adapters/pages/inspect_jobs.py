@@ -1,4 +1,4 @@
-"""The inspector's long questions: an audit of the log, what another policy would have made of it, figures and reports."""
+"""What takes long: an audit of the log, what another policy would have made of it, figures and reports."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -137,9 +137,12 @@ def show_figures(request: Request, caller: Auditor) -> Response:
     return page("figures.html", nav="figures", caller=caller, head=head, counted=counted)
 
 
+Day = Annotated[str | None, Query(max_length=10)]
+
+
 def show_report(
     caller: Auditor, by: Annotated[str, Query(max_length=64)] = "model",
-    since: Annotated[str | None, Query(max_length=10)] = None, until: Annotated[str | None, Query(max_length=10)] = None,
+    since: Day = None, until: Day = None,
 ) -> Response:  # fmt: skip
     """Show the report of the log, with its plots: a page of its own, which can be kept."""
     _whole(caller)

@@ -36,7 +36,7 @@ class Choice(NamedTuple):
     """A value of a facet: how many conversations have it, and the address with it, or without it if it is chosen."""
 
     value: str
-    count: int
+    times: int
     chosen: bool
     address: str
 

@@ -1,4 +1,4 @@
-"""What the chat says of itself, in the language of whoever reads it. A text that a language lacks is said in English."""
+"""What the chat says of itself, in the language of its reader. A text that a language lacks is said in English."""
 
 import tomllib
 from collections.abc import Mapping

@@ -188,7 +188,7 @@ function edit(one, text = null) {
   area.value = text ?? said.textContent;
   area.setAttribute("aria-label", say.edit);
   area.rows = Math.min(12, area.value.split("\n").length + 2);
-  $(".note", form).textContent = say.edit_what;
+  $(".note", form).textContent = text ? `${say.kept_words} ${say.edit_what}` : say.edit_what;
   cancel.textContent = say.cancel;
   yes.textContent = say.edit_send;
   const close = () => { form.remove(); said.hidden = acts.hidden = false; $("[data-act=edit]", one)?.focus(); };
