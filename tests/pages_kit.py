@@ -98,9 +98,13 @@ class Tab:
         page.set_default_timeout(20_000)
         page.on("console", lambda message: self.wrong.append(message.text) if message.type in _WRONG else None)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", self._dialog)
         page.on("request", lambda request: self.asked.append(request.url))
         return page
+
+    def _dialog(self, dialog: Any) -> None:
+        self.wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def go(self, path: str) -> None:
         self.page.goto(self.url + path)

@@ -2,4 +2,4 @@
 
 from lastresort.adapters import needs
 
-needs(__name__, "serve", "jinja2", "markdown_it", "nh3")
+needs(__name__, "serve", "fastapi", "jinja2", "markdown_it", "nh3", "starlette")
