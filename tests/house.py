@@ -84,7 +84,7 @@ SEES: dict[str, set[str]] = {
     "followers": INWARD | {"databases"},
     "offline": INWARD | {"assessors", "turns"},
     "openai_agents": INWARD | {"turns"},
-    "pages": INWARD | {"api", "documents", "gateway", "messages_api", "offline", "service", "turns"},
+    "pages": INWARD | {"api", "documents", "gateway", "messages_api", "native_api", "offline", "service", "turns"},
     "parquet": INWARD,
     "pydantic_ai": INWARD | {"turns"},
     "stores": INWARD | {"databases"},

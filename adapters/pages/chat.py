@@ -11,9 +11,9 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from lastresort.adapters.api.routes import Branch
-from lastresort.adapters.api.shapes import Body, Nothing, Turn
 from lastresort.adapters.api.streamed import Streamed
 from lastresort.adapters.gateway import tables as of_gateway
+from lastresort.adapters.native_api.bodies import Body, Nothing, Turn
 from lastresort.adapters.service import looking
 from lastresort.adapters.service.problems import Failed
 from lastresort.application.arguments import checked_command_id

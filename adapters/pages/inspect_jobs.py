@@ -10,7 +10,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field
 
-from lastresort.adapters.api.shapes import Body
+from lastresort.adapters.native_api.bodies import Body
 from lastresort.adapters.service.jobs import Audited, Job, Jobs, Supposed, latest
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Tenant

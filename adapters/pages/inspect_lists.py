@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from lastresort.adapters.api import admin, reads
 from lastresort.adapters.api.reads import Facts
-from lastresort.adapters.api.shapes import ConversationOut, ConversationPage
+from lastresort.adapters.native_api.shapes import ConversationOut, ConversationPage
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller, House
 
