@@ -44,9 +44,10 @@ have begun. It is never a `refusal`: clients ask another model then.
 * A caller of the gateway with a key that is bound to no account may name any conversation of the tenant by its id.
   Ids cannot be guessed; where callers do not trust each other, bind each key to an account.
 * Text beside the results of tools goes to the model, and is no turn of its own on the record.
-* `count_tokens` counts what the client shows, with our tools, and nothing that stands in the log in its place.
+* `count_tokens` counts no note that the model would be given on the last turn.
 * Limits, answers to rejoin as they come and first turns that are sent again are of one process.
-* Batches, realtime and voice are under no law.
+* Batches, realtime and voice are under no law. Batches, files and skills are passed through where callers bring their
+  own key of the upstream, or `shared` says so: they are one account's.
 * Someone with the master key and the store, or a key with `words`, reads words. The service takes the application's
   word for who its users are.
 """

@@ -180,7 +180,7 @@ class Door:
         body = await _body(receive, MOST_BYTES)
         if body is None:
             raise Failed("too-large", f"a body has at most {MOST_BYTES:,} bytes")
-        if needed and body and (wrong := _unreadable(body)):
+        if needed and body and (wrong := await run_in_threadpool(_unreadable, body)):
             raise Failed("malformed", wrong)
         return _again(body, receive)
 

@@ -5,7 +5,6 @@ time, and a client that takes none for a minute is let go.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,8 @@ from lastresort.application.ports import Locked, StoreError
 
 from .driving import Driver
 from .matching import UNTRACKED
-from .request import Asked, read
-from .session import Recent, Session, open_session
+from .request import read
+from .session import Recent, Session, open_session, to_count
 from .upstream import FAILURES, Upstream, passed_back, passed_on
 from .visitors import Declined, Reception, Visitor
 
@@ -32,7 +31,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MOST_BYTES = 32 * 2**20
 STALLED = 60.0
 THREADS = 32
-_PASSED = re.compile(r"/v1/(models(/[^/]+)?|messages/batches.*|files.*|skills.*)")
+_NAME = r"/(?!\.+(/|$))[\w.:@-]+"  # no dots alone, and nothing that an address means something by
+_MODELS = re.compile(rf"/v1/models({_NAME})?", re.ASCII)
+_ACCOUNT_S = re.compile(rf"/v1/(messages/batches|files|skills)({_NAME}){{0,4}}", re.ASCII)
+"""What is passed through: of models, and of what the account of the upstream has, all callers' alike."""
 
 
 class Gateway:
@@ -78,7 +80,7 @@ class Gateway:
                 await self._messages(scope, visitor, body, receive, out)
             elif path == "/v1/messages/count_tokens" and method == "POST":
                 await self._count(scope, visitor, body, receive, out)
-            elif _PASSED.fullmatch(path):
+            elif _MODELS.fullmatch(path) or (visitor.owns_account and _ACCOUNT_S.fullmatch(path)):
                 await self.pass_through(scope, visitor, body, receive, out)
             else:
                 raise Declined(404, "Not found")
@@ -93,10 +95,10 @@ class Gateway:
         await _while_there(receive, driver.run)
 
     async def _count(self, scope: Scope, visitor: Visitor, raw: bytes, receive: Receive, out: "_Out") -> None:
-        """Count what would be sent: of a conversation that is not known, with our tools and nothing more."""
+        """Count what would be sent: with our tools, and what the log has in place of what the client shows."""
         asked = read(raw, _text(scope))
         if asked.why_untracked(visitor.track) is None:
-            raw = await self.in_thread(_counted, visitor, asked)
+            raw = wire.as_json(await self.in_thread(to_count, visitor, asked))
         await self.pass_through(scope, visitor, raw, receive, out)
 
     def _sent_on(self, scope: Scope, visitor: Visitor) -> list[tuple[str, str]]:
@@ -124,16 +126,6 @@ def _path(scope: Scope) -> str:
 
 def _named(answer: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
     return passed_back(answer.headers.items(), whole=True)
-
-
-def _counted(visitor: Visitor, asked: Asked) -> bytes:
-    from lastresort.adapters.turns.tools import declarations
-
-    ours = [
-        {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
-        for tool in declarations(visitor.policy.categories)
-    ]
-    return json.dumps({**asked.body, "tools": [*ours, *(asked.body.get("tools") or [])]}, ensure_ascii=False).encode()
 
 
 def _text(scope: Scope) -> dict[str, str]:

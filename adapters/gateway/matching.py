@@ -113,6 +113,18 @@ class Matcher:
             return self._aligned(words)
         return Found(self._start(), NEW, True, {})
 
+    def shown(self) -> Chat | None:
+        """Return the branch whose answers the client shows before the user's last turn, the most of them; None if it
+        shows none that were recorded. It begins nothing."""
+        links = kept.find(self._tables, self.digests[: self._last])
+        if self._named is not None:
+            links = [link for link in links if link.conversation == self._named]
+        links.sort(key=lambda link: self.digests.index(link.digest), reverse=True)
+        for link in links:
+            if self._best([link], ANSWERED) and self._after(link.branch, link.turn)[0] is not None:
+                return self._conversations.chat(link.branch)
+        return None
+
     # --- candidates ---------------------------------------------------------------------------------------------
 
     def _best(self, links: Sequence[Link], kind: str) -> list[Link]:

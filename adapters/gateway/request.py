@@ -9,8 +9,6 @@ from lastresort.adapters.turns.tools import CALLS
 from .canon import Group, Message, blocks_of, groups_of
 from .visitors import Declined
 
-MOST_DEPTH = 200
-
 
 class Asked(NamedTuple):
     """A request.
@@ -105,7 +103,9 @@ def read(raw: bytes, headers: Mapping[str, str]) -> Asked:
             details={"error_code": "thread_unsupported_request", "unsupported": []},
         )  # fmt: skip
     tools = body.get("tools") or []
-    if isinstance(tools, list) and any(isinstance(one, dict) and one.get("name") in CALLS for one in tools):
+    if not isinstance(tools, list):
+        raise Declined(400, "tools: Input should be a valid list")
+    if any(isinstance(one, dict) and one.get("name") in CALLS for one in tools):
         raise Declined(400, "tools: a name that begins with lastresort_ is the gateway's own")
     body["messages"] = without_ours(body["messages"])
     groups, prefill = groups_of(body["messages"]), None

@@ -12,14 +12,14 @@ from lastresort.application.arguments import checked_id
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.ports import SealBroken
-from lastresort.domain.values import Actor, ActorKind
+from lastresort.domain.values import Actor, ActorKind, Mode
 
 from . import tables as kept
 from .canon import Block, Chain, Message
-from .matching import NEW, REPLAY, RESUME, RETRY, Found, Matcher, NoConversation, words_of
+from .matching import HEAD, NEW, REPLAY, RESUME, RETRY, Found, Matcher, NoConversation, words_of
 from .request import Asked
 from .tables import ANSWERED, ASKED, SAID, Link
-from .turn import Turn, expansions
+from .turn import Turn, expansions, ours
 from .visitors import Declined, Visitor
 
 PARKED_SECONDS = 24 * 3600
@@ -227,6 +227,33 @@ def before_of(asked: Asked, found: Found, upto: int | None = None) -> list[Messa
             messages.append(asked.messages[at])
             at += 1
     return messages
+
+
+def to_count(visitor: Visitor, asked: Asked) -> dict[str, Any]:
+    """Return what would be sent upstream for a request, but for notes on its last turn. Nothing is begun by it."""
+    assert asked.last is not None
+    chain = chain_of(visitor, asked)
+    matcher = Matcher(
+        visitor.conversations, visitor.tables, chain, _begins_nothing, asked.groups, asked.last,
+        _named(visitor, asked, chain), again=False,
+    )  # fmt: skip
+    chat = matcher.shown()
+    if chat is None:
+        return {
+            **asked.body,
+            "tools": [*ours(visitor.policy.categories, Mode.ENFORCED), *(asked.body.get("tools") or [])],
+        }
+    found = Found(chat, HEAD, False, _known(visitor, matcher, chat, asked))
+    messages = [*before_of(asked, found), *asked.messages[asked.groups[asked.last].end :]]
+    if asked.prefill is not None:
+        messages.append(asked.prefill)
+    state = chat.state
+    tools = [*ours(state.policy.categories, state.mode), *(asked.body.get("tools") or [])]
+    return {**asked.body, "messages": messages, "tools": tools}
+
+
+def _begins_nothing() -> Chat:
+    raise AssertionError("to count begins no conversation")
 
 
 def _assessor(visitor: Visitor) -> Actor:

@@ -19,7 +19,7 @@ from lastresort.adapters.turns.under_way import Key, Sending
 from lastresort.application.chat import Chat
 from lastresort.domain.events import AssistantTurnTaken, RecordedEvent, UserTurnTaken, content_of
 from lastresort.domain.turn_text import messages_in, spoken
-from lastresort.domain.values import Actor, Messages, Usage
+from lastresort.domain.values import Actor, Messages, Mode, Usage
 
 Message = dict[str, Any]
 Block = dict[str, Any]
@@ -203,11 +203,16 @@ class Turn:
 
 def tools_of(guard: Guard, body: Mapping[str, Any]) -> list[Block]:
     """Return the tools of a request: ours first, so that a cache of the prompt covers them, then the client's."""
-    ours = [
+    state = guard.state
+    return [*ours(state.policy.categories, state.mode), *(body.get("tools") or [])]
+
+
+def ours(categories: Sequence[str], mode: Mode) -> list[Block]:
+    """Return our tools, as a model is shown them under a policy."""
+    return [
         {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
-        for tool in declarations(guard.state.policy.categories, guard.state.mode)
+        for tool in declarations(categories, mode)
     ]
-    return [*ours, *(body.get("tools") or [])]
 
 
 def kept_as(messages: Sequence[Message], answers: int) -> Messages:

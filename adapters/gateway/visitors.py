@@ -20,6 +20,7 @@ class Visitor(NamedTuple):
         conversations, tables, policy: of their tenant.
         account: whose conversations they have, if the key is bound to one.
         credentials: what is presented upstream in place of theirs; nothing, if theirs go upstream.
+        owns_account: whether what the upstream's account has, files and batches, is theirs to see.
         track: `all`, or `header`: only requests that name a conversation come under the law.
         ended_as: `message` or `error`: how they are told of an ending.
         assessor: gives second opinions.
@@ -33,6 +34,7 @@ class Visitor(NamedTuple):
     policy: Policy
     account: str | None
     credentials: Headers
+    owns_account: bool
     track: str
     ended_as: str
     assessor: AsyncAssessor

@@ -32,6 +32,8 @@ class Upstream(Frozen):
         enrol: with `pass-through`, whether a caller of /v1 whose key is not known is taken in as a caller of the
             gateway; if nothing is said, only where the service listens on loopback.
         key_env: the environment variable with the key.
+        shared: with `held`, whether callers of /v1 may use batches, files and skills. They are of one account: each
+            caller, of any tenant, then sees those of all.
         assessor: the model that gives second opinions; a small Claude, if none is named.
         model: that answers over the native API, unless a conversation is started with another.
         max_tokens: of an answer over the native API.
@@ -41,6 +43,7 @@ class Upstream(Frozen):
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] = "https://api.anthropic.com"
     credentials: Literal["held", "pass-through"] = "pass-through"
     enrol: bool | None = None
+    shared: bool = False
     assessor: Id | None = None
     key_env: str = "ANTHROPIC_API_KEY"
     model: Id = "claude-opus-5-5"

@@ -148,7 +148,8 @@ class Reception:
         rights, tenant = caller.key.rights, caller.tenant
         return Visitor(
             key=caller.key.id, conversations=tenant.conversations, tables=tenant.tables, policy=tenant.policy,
-            account=rights.account, credentials=credentials, track=rights.track, ended_as=rights.ended_as,
+            account=rights.account, credentials=credentials, owns_account=not held or self._upstream.shared,
+            track=rights.track, ended_as=rights.ended_as,
             assessor=self._assessor(upstream_key), used=partial(self._house.used, caller.key),
             stream=_counted(self._house, caller.key),
         )  # fmt: skip
