@@ -22,7 +22,7 @@ help:  ## list the targets
 demo: $(INSTALLED)  ## a conversation, its last resort, and the proof of it, offline
 	$(BIN)/python examples/demo.py
 
-demo-serve: $(INSTALLED)  ## an application that changes its base URL, and loses a conversation lawfully, offline
+demo-serve: $(INSTALLED)  ## an application that changes its base URL, and a conversation that ends lawfully, offline
 	$(BIN)/python examples/serve_demo.py
 
 # The floor of adapters is told and does not fail yet (the `-`): no run of all tests has been measured against it.

@@ -54,7 +54,7 @@ def log() -> None:
 def init(origin: str, key: Path, new_origin: bool, url: str, as_json: bool) -> None:
     """Begin a transparency log over a store.
 
-    It makes the keys, if the file is not there, and prints the public ones, which whoever verifies has to have.
+    It makes the keys, if the file is not there, and prints the public ones, which verifiers need.
     """
     from lastresort.adapters.tlog.checkpoints import Checkpoint
     from lastresort.adapters.tlog.notes import BadNote
@@ -90,7 +90,7 @@ def init(origin: str, key: Path, new_origin: bool, url: str, as_json: bool) -> N
         told = None if continues is None else {"origin": continues.origin, "size": continues.size}
         display.print_json({"origin": origin, "keys": keys, "continues": told})
         return
-    click.echo(f"{origin}: the keys that whoever verifies it needs:")
+    click.echo(f"{origin}: the public keys, which verifiers need:")
     for one in keys:
         click.echo(one)
 
