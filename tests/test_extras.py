@@ -22,7 +22,12 @@ def bare(need: str) -> str:
     return re.split(r"[][<>=, ]", need)[0]
 
 
-OTHER_NAMES = {"agents": "openai-agents", "markdown_it": "markdown-it-py", "pydantic_ai": "pydantic-ai-slim"}
+OTHER_NAMES = {
+    "agents": "openai-agents",
+    "markdown_it": "markdown-it-py",
+    "opentelemetry": "opentelemetry-api",
+    "pydantic_ai": "pydantic-ai-slim",
+}
 """Packages that are imported by another name than they are installed by."""
 
 
