@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -64,7 +64,8 @@ class Seen(NamedTuple):
 
 @pytest.fixture
 def seen() -> Iterator[Seen]:
-    reader, spans, logs = InMemoryMetricReader(), InMemorySpanExporter(), InMemoryLogRecordExporter()
+    reader, spans, kept = InMemoryMetricReader(), InMemorySpanExporter(), InMemoryLogRecordExporter
+    logs = cast(Any, kept)()
     meters, tracers, loggers = MeterProvider([reader]), TracerProvider(), LoggerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(spans))
     loggers.add_log_record_processor(SimpleLogRecordProcessor(logs))

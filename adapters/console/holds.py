@@ -1,21 +1,28 @@
-"""The commands for what is kept, and for how long: hold, release, holds, retain."""
+"""The commands for what people decide: what is kept, and for how long, and turns that wait for them."""
 
 import re
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.turns.assessor import Opinion
 from lastresort.application.accounts import AccountHold, hold_all, release_all, trees_of
 from lastresort.application.arguments import checked, checked_day
 from lastresort.application.conversations import RETENTION, Conversations
 from lastresort.application.directory import MOST_ROWS, HoldRow
+from lastresort.domain.decider import Refused
 from lastresort.domain.rules import HELD_FROM_ERASURE
-from lastresort.domain.values import Actor, ActorKind, HoldReason, LegalHold
+from lastresort.domain.values import Actor, ActorKind, HoldReason, LegalHold, Risk, Verdict
 
-from .options import REFUSED, F, Name, json_option, opened, store_option
+from .options import REFUSED, F, Name, json_option, opened, store_named, store_option, url_of
+
+if TYPE_CHECKING:
+    from lastresort.adapters.human_queue import Claim, HumanQueue
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _hold = click.argument("hold", type=Name(), metavar="HOLD")
@@ -231,4 +238,73 @@ def retain(older_than: timedelta, dry_run: bool, operator: str | None, url: str,
     sys.exit(REFUSED if any(set(why) != {HELD_FROM_ERASURE.id} for why in refused.values()) else 0)
 
 
-COMMANDS = (hold, release, holds, retain)
+@click.command("queue")
+@store_named
+@click.option("--claim", metavar="PERSON", help="Claim the oldest turn, as this person, and show it.")
+@click.option("--judge", metavar="TOKEN", help="Judge the turn that was claimed with this token.")
+@click.option("--release", metavar="TOKEN", help="Give a claim back.")
+@click.option("--verdict", type=click.Choice([one.value for one in Verdict]), help="With --judge.")
+@click.option("--category", metavar="NAME", help="With --judge, of harm.")
+@click.option("--severity", type=click.IntRange(1, 3), help="With --judge, of harm.")
+@click.option(
+    "--risk",
+    type=click.Choice([one.value for one in Risk]),
+    default="unknown",
+    help="With --judge; unknown by default.",
+)
+@json_option
+def queue(
+    first: str | None,
+    url: str | None,
+    claim: str | None,
+    judge: str | None,
+    release: str | None,
+    as_json: bool,
+    **said: Any,
+) -> None:
+    """List the turns that wait for a person; claim one, judge it, or give it back.
+
+    A claim is a lease of ten minutes. What is shown of a turn are its words.
+    """
+    from lastresort.adapters.human_queue import HumanQueue, LeaseLapsed
+
+    from . import display
+
+    if sum(option is not None for option in (claim, judge, release)) > 1:
+        raise click.UsageError("name one of --claim, --judge and --release")
+    if judge is not None and said["verdict"] is None:
+        raise click.UsageError("--judge needs --verdict")
+    with opened(url_of(first, url)) as conversations:
+        people, out = HumanQueue(conversations), display.console()
+        try:
+            if claim is not None:
+                _show_claim(people, people.claim(claim))
+            elif judge is not None:
+                outcome = people.judge(people.find(judge), Opinion(**said))
+                out.print(f"refused: {outcome}" if isinstance(outcome, Refused) else "recorded", markup=False)
+            elif release is not None:
+                people.release(people.find(release))
+            elif as_json:
+                display.print_json([one._asdict() for one in people.waiting()])
+            else:
+                for one in people.waiting():
+                    by = f", claimed by {one.person} until {one.until}" if one.person else ""
+                    out.print(f"{one.branch} {one.version} waits since {one.queued}{by}", markup=False)
+        except (LeaseLapsed, ValidationError) as error:
+            raise BadInput(str(error)) from None
+
+
+def _show_claim(people: "HumanQueue", claim: "Claim | None") -> None:
+    from . import display
+
+    out = display.console()
+    if claim is None:
+        out.print("nobody waits")
+        return
+    case = people.case(claim)
+    for role, words in (*case.before, ("judge this", case.turn)):
+        out.print(f"{role}: {words}", markup=False)
+    out.print(f"branch {claim.branch}, version {claim.version}, until {claim.until}\ntoken {claim.token}", markup=False)
+
+
+COMMANDS = (hold, release, holds, queue, retain)

@@ -1,16 +1,18 @@
-"""The commands that report what a log tells, and state the reasons for endings.
+"""The commands that report what a log tells and what it cost, and state the reasons for endings.
 
 They look at a log, and write nothing but the files that they are given.
 """
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, shown_path
 from lastresort.adapters.importers.streamed import streamed
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from lastresort.adapters.documents.statements import Service, Texts
     from lastresort.adapters.exporters.report_table import Row
     from lastresort.application.conversations import Conversations
+    from lastresort.projections.cost import Cost, Prices
     from lastresort.projections.reports.report import GroupReport, LogReport, Spread
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -288,4 +291,64 @@ def _statement(
     }
 
 
-COMMANDS = (report, reasons)
+@click.command("cost")
+@click.argument("first", required=False, metavar="[URL|FILE]")
+@store_or_file
+@click.option("--prices", "prices_file", type=_FILE, metavar="FILE", help="What a million tokens cost, by model. TOML.")
+@json_option
+def cost(first: str | None, url: str | None, file: Path | None, prices_file: Path | None, as_json: bool) -> None:
+    """Say what conversations cost: tokens, and money by a table of prices.
+
+    An answer costs once. What a branch inherits of its parent stands beside its own, and counts once in all.
+    """
+    from lastresort.projections.cost import costs
+
+    from . import display
+
+    prices = None if prices_file is None else _prices_in(prices_file)
+    source = source_of(first, url, file)
+    from_url, from_file = (None, source) if isinstance(source, Path) else (source, None)
+    with opened_source(from_url, from_file) as conversations:
+        found = costs(conversations.store.log(), prices)
+    if as_json:
+        display.print_json(
+            {
+                "currency": prices and prices.currency,
+                "conversations": {id: _cost_json(one) for id, one in found.conversations.items()},
+                "branches": {
+                    one.branch: {"own": _cost_json(one.own), "inherited": _cost_json(one.inherited)}
+                    for one in found.branches
+                },
+                "total": _cost_json(found.total),
+            }
+        )
+        return
+    for id, one in (*found.conversations.items(), ("in all", found.total)):
+        money = "" if prices is None else f", {one.money} {prices.currency}"
+        rest = f", {one.unpriced} of {one.answers} answers without a price" if prices and one.unpriced else ""
+        display.console().print(
+            f"{id} {one.answers} answers, {one.input_tokens} tokens in, {one.output_tokens} out{money}{rest}",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _cost_json(one: "Cost") -> "dict[str, Any]":
+    return {**one._asdict(), "money": str(one.money)}
+
+
+def _prices_in(path: Path) -> "Prices":
+    from lastresort.projections.cost import Prices
+
+    try:
+        return Prices.model_validate(tomllib.loads(path.read_text(encoding="utf-8")), strict=False)
+    except OSError as error:
+        raise BadInput(f"{shown_path(path)}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{shown_path(path)}: not TOML: {error}") from None
+    except ValidationError as error:
+        told = error.errors(include_url=False, include_input=False)[0]
+        raise BadInput(f"{shown_path(path)}: {'.'.join(map(str, told['loc']))}: {told['msg']}") from None
+
+
+COMMANDS = (report, reasons, cost)
