@@ -9,7 +9,7 @@ import pytest
 
 from lastresort import Conversations, open_conversations
 from lastresort.domain.values import Usage
-from lastresort.projections.cost import Cost, Price, Prices, costs
+from lastresort.projections.reports.cost import Cost, Price, Prices, costs
 
 from .cli_kit import as_json, run
 

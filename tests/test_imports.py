@@ -42,8 +42,8 @@ MOST_MODULES = 15  # of a room, beside its __init__: more is a sign of a missing
 MOST_LINES = 450
 
 COMPUTES = {
-    "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "difflib", "enum", "fnmatch", "fractions",
-    "heapq", "itertools", "math", "operator", "re", "statistics", "string", "textwrap", "typing", "unicodedata",
+    "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "decimal", "difflib", "enum", "fnmatch",
+    "fractions", "heapq", "itertools", "math", "operator", "re", "statistics", "string", "textwrap", "typing", "unicodedata",
 }  # fmt: skip
 """Modules that only compute."""
 

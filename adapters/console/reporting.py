@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lastresort.adapters.documents.statements import Service, Texts
     from lastresort.adapters.exporters.report_table import Row
     from lastresort.application.conversations import Conversations
-    from lastresort.projections.cost import Cost, Prices
+    from lastresort.projections.reports.cost import Cost, Prices
     from lastresort.projections.reports.report import GroupReport, LogReport, Spread
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -301,7 +301,7 @@ def cost(first: str | None, url: str | None, file: Path | None, prices_file: Pat
 
     An answer costs once. What a branch inherits of its parent stands beside its own, and counts once in all.
     """
-    from lastresort.projections.cost import costs
+    from lastresort.projections.reports.cost import costs
 
     from . import display
 
@@ -338,7 +338,7 @@ def _cost_json(one: "Cost") -> "dict[str, Any]":
 
 
 def _prices_in(path: Path) -> "Prices":
-    from lastresort.projections.cost import Prices
+    from lastresort.projections.reports.cost import Prices
 
     try:
         return Prices.model_validate(tomllib.loads(path.read_text(encoding="utf-8")), strict=False)
