@@ -43,7 +43,8 @@ MOST_LINES = 450
 
 COMPUTES = {
     "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "decimal", "difflib", "enum", "fnmatch",
-    "fractions", "heapq", "itertools", "math", "operator", "re", "statistics", "string", "textwrap", "typing", "unicodedata",
+    "fractions", "heapq", "itertools", "math", "operator", "re", "statistics", "string", "textwrap", "typing",
+    "unicodedata",
 }  # fmt: skip
 """Modules that only compute."""
 
