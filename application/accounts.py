@@ -203,12 +203,18 @@ def _changed(store: EventStore, account: str, trees: Collection[str], since: int
 
 
 def erase_older(
-    conversations: "Conversations", older_than: timedelta, by: Actor, *, dry_run: bool, progress: Callable[[int], None]
+    conversations: "Conversations",
+    older_than: timedelta,
+    by: Actor,
+    *,
+    dry_run: bool,
+    progress: Callable[[int], None],
+    only: Callable[[str, str], bool] = lambda conversation, before: True,
 ) -> Retention:
     """Erase every conversation in which nobody spoke since a time, those first that are silent for longest.
 
     What is left of an erasure that was interrupted is erased too: a conversation is done when neither words nor a key
-    of it are kept.
+    of it are kept. `only` says, by that time too, whether a conversation is meant.
 
     Raises:
         ValueError: `older_than` is out of range.
@@ -222,7 +228,8 @@ def erase_older(
     for rows in _silent_since(conversations, before):
         words = service.ports.store.with_words(row.conversation for row in rows)
         for conversation in (row.conversation for row in rows):
-            if conversation in words or service.ports.vault.has_key(conversation):
+            kept = conversation in words or service.ports.vault.has_key(conversation)
+            if kept and only(conversation, before):
                 outcome = _erase_old(service, conversation, before, by, dry_run=dry_run)
                 if isinstance(outcome, Refused):
                     refused[conversation] = outcome

@@ -1,9 +1,9 @@
 """The commands for what people decide: what is kept, and for how long, and turns that wait for them."""
 
-import re
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.turns.assessor import Opinion
-from lastresort.application.accounts import AccountHold, hold_all, release_all, trees_of
+from lastresort.application.accounts import AccountHold, Retention, hold_all, release_all, trees_of
 from lastresort.application.arguments import checked, checked_day
 from lastresort.application.conversations import RETENTION, Conversations
 from lastresort.application.directory import MOST_ROWS, HoldRow
@@ -24,7 +24,6 @@ from .options import REFUSED, F, Name, json_option, opened, store_named, store_o
 if TYPE_CHECKING:
     from lastresort.adapters.human_queue import Claim, HumanQueue
 
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _hold = click.argument("hold", type=Name(), metavar="HOLD")
 _operator = click.option(
     "--operator",
@@ -192,17 +191,19 @@ class Age(click.ParamType[timedelta]):
     def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = re.fullmatch(r"(\d{1,6})([hdw])", value)
-        if found is None:
+        from lastresort.adapters.upkeep.schedules import age
+
+        if (found := age(value)) is None:
             raise BadInput(
                 f"{value!r} is not an age: write a number and h, d or w for hours, days or weeks, such as 180d"
             )
-        return int(found[1]) * _UNITS[found[2]]
+        return found
 
 
 @click.command()
+@click.option("--older-than", type=Age(), metavar="AGE", help="When somebody spoke last: 180d, 26w or 12h ago.")
 @click.option(
-    "--older-than", type=Age(), required=True, metavar="AGE", help="When somebody spoke last: 180d, 26w or 12h ago."
+    "--schedules", type=click.Path(path_type=Path), metavar="FILE", help="By schedules in TOML, in place of one age."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be erased, and erase nothing.")
 @click.option(
@@ -210,7 +211,9 @@ class Age(click.ParamType[timedelta]):
 )
 @store_option
 @json_option
-def retain(older_than: timedelta, dry_run: bool, operator: str | None, url: str, as_json: bool) -> None:
+def retain(
+    older_than: timedelta | None, schedules: Path | None, dry_run: bool, operator: str | None, url: str, as_json: bool
+) -> None:
     """Erase the words of old conversations, for good. The events stay, without words.
 
     A conversation is as old as what was last said on any of its branches. What is under a legal hold is left, and
@@ -218,24 +221,47 @@ def retain(older_than: timedelta, dry_run: bool, operator: str | None, url: str,
 
     Exit status: 0 if all is erased that is not held; 1 if something else was in the way.
     """
+    from lastresort.adapters.upkeep.schedules import read_schedules, retain_by
+
     from . import display
 
     by = Actor(kind=ActorKind.OPERATOR, id=operator) if operator else RETENTION
+    if (older_than is None) == (schedules is None):
+        raise click.UsageError("name an age by --older-than, or a file by --schedules")
+    rows = () if schedules is None else read_schedules(schedules)
     with opened(url) as conversations, display.counting("looked at", as_json) as progress:
         try:
-            done = conversations.retain(older_than, by=by, dry_run=dry_run, progress=progress)
+            if older_than is not None:
+                done = {"": conversations.retain(older_than, by=by, dry_run=dry_run, progress=progress)}
+            else:
+                done = retain_by(conversations, rows, by, dry_run=dry_run, progress=progress)
         except ValueError as error:
             raise BadInput(str(error)) from None
-    refused = display.rules_of(done.refused)
+    told = {name: _told(one, dry_run) for name, one in done.items()}
     if as_json:
-        told = {"before": done.before, "dry_run": dry_run, "erased": done.erased, "refused": refused}
-        display.print_json(told)
+        display.print_json(told[""] if schedules is None else {"schedules": told})
     else:
-        since = f"{display.moment(done.before)} UTC"
-        would = "would be erased" if dry_run else "erased"
-        click.echo(f"{len(done.erased):,} {would}, {len(refused):,} kept; nobody has spoken in them since {since}")
-        display.print_refused(done.refused)
-    sys.exit(REFUSED if any(set(why) != {HELD_FROM_ERASURE.id} for why in refused.values()) else 0)
+        for name, one in done.items():
+            _print_retention(name, one, dry_run)
+    refused = [set(why) for one in told.values() for why in one["refused"].values()]
+    sys.exit(REFUSED if any(why != {HELD_FROM_ERASURE.id} for why in refused) else 0)
+
+
+def _told(done: Retention, dry_run: bool) -> dict[str, Any]:
+    from . import display
+
+    refused = display.rules_of(done.refused)
+    return {"before": done.before, "dry_run": dry_run, "erased": done.erased, "refused": refused}
+
+
+def _print_retention(name: str, done: Retention, dry_run: bool) -> None:
+    from . import display
+
+    since = f"{display.moment(done.before)} UTC"
+    would = "would be erased" if dry_run else "erased"
+    of = f"{name}: " if name else ""
+    click.echo(f"{of}{len(done.erased):,} {would}, {len(done.refused):,} kept; nobody has spoken in them since {since}")
+    display.print_refused(done.refused)
 
 
 @click.command("queue")
