@@ -16,6 +16,7 @@ from lastresort.domain.events import AssistantTurnTaken
 from lastresort.projections import audit
 
 from .chats_kit import bring, kept_on, kinds_in, only, paths_of, said_on, write_json, write_lines
+from .large_export import write
 from .stores import DURABLE_STORES, STORES, done, ended_on_request, new_url
 
 ROOT = "00000000-0000-4000-8000-000000000000"
@@ -360,3 +361,12 @@ def test_files_of_several_forms_come_in_at_once(chats: Conversations, tmp_path: 
     other = write_lines(tmp_path / "m.jsonl", {"messages": [{"role": "user", "content": "Hi"}]})
     reports = bring(chats, path, other)
     assert [report.format for report in reports] == ["claude-ai", "messages"]
+
+
+def test_the_large_file_of_the_docs_comes_in(chats: Conversations, tmp_path: Path) -> None:
+    """Small here; docs/how-to/import-chats.md says what a gigabyte took."""
+    write(path := tmp_path / "large.json", 300_000)
+    brought = only(import_chats([path], chats)).brought
+    said = sum(len(one["mapping"]) - 1 for one in json.loads(path.read_text()))
+    assert brought.conversations > 3
+    assert brought.user_turns + brought.answers == said
