@@ -1,17 +1,20 @@
 """The commands for people and their data: list, export-account, export-conversation, erase-account."""
 
+import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from lastresort.adapters.importers.inputs import BadInput
+from lastresort.application.accounts import AccountErasure
 from lastresort.application.conversations import Conversations
 from lastresort.application.directory import MOST_ROWS, Status, TimeField
 from lastresort.application.words import one_account
+from lastresort.domain.events import ContentErased
 from lastresort.domain.values import Actor, ActorKind, ErasureCause
 
 from .options import REFUSED, Name, check_apart, confirmed, json_option, opened, store_option
@@ -84,14 +87,29 @@ def _meant(conversations: Conversations, account: str | None, person: str | None
 @store_option
 @click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new FILE, yours alone.")
+@click.option(
+    "--archive", type=click.Path(path_type=Path), metavar="PATH",
+    help="Write a folder, or FILE.zip, with proofs of endings; the same again goes on if it was interrupted.",
+)  # fmt: skip
 @json_option
 def export_account(
-    account: str | None, person: str | None, url: str, page: bool, output: Path | None, as_json: bool
+    account: str | None,
+    person: str | None,
+    url: str,
+    page: bool,
+    output: Path | None,
+    archive: Path | None,
+    as_json: bool,
 ) -> None:
     """Print everything that a store has of an account.
 
-    Words are included. It is JSON, with --json or without, or a page.
+    Words are included. It is JSON, with --json or without, or a page; or an archive, which an auditor can import.
     """
+    if archive is not None:
+        if page or output is not None:
+            raise click.UsageError("--archive is in place of --page and --output")
+        _archive(account, person, url, archive, as_json)
+        return
     from lastresort.adapters.exporters import account_json, account_page
 
     from . import display
@@ -111,6 +129,50 @@ def export_account(
             click.echo(f"written in plain, for you alone to read: {output}", err=True)
             if as_json:
                 display.print_json({"file": output, "account": meant})
+
+
+def _archive(account: str | None, person: str | None, url: str, path: Path, as_json: bool) -> None:
+    from lastresort.adapters.exporters.archive import archive
+
+    from . import display
+
+    check_apart(url, "exported", path)
+    with opened(url) as conversations:
+        meant = _meant(conversations, account, person)
+        try:
+            done = archive(conversations, meant, path, _prover(conversations))
+        except OSError as error:
+            raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
+    if as_json:
+        display.print_json({"file": path, "account": meant, **done._asdict()})
+    else:
+        unproven = f"; {done.unproven:,} endings have no proof" if done.unproven else ""
+        click.echo(f"{done.conversations:,} conversations, {done.written:,} of them written now: {path}{unproven}")
+        click.echo(f"written in plain, for you alone to read: {path}", err=True)
+
+
+def _prover(conversations: Conversations) -> Callable[[str], str | None]:
+    """Return what makes proofs of endings, as far as the store has a transparency log."""
+    from lastresort.adapters.stores.sql import SQLStore
+
+    store = conversations.store
+    if not isinstance(store, SQLStore) or store.noted("tlog") is None:
+        return lambda branch: None
+    from lastresort.adapters.transparency.publishing import NotYet, PublishedLog, prove_event
+    from lastresort.adapters.transparency.tables import TransparencyTables
+
+    tables = TransparencyTables(store)
+    if tables.checkpoint("published") is None:
+        return lambda branch: None
+    log = PublishedLog(tables)
+
+    def prove(branch: str) -> str | None:
+        try:
+            return str(prove_event(conversations, log, branch))
+        except NotYet:
+            return None
+
+    return prove
 
 
 @click.command("export-conversation")
@@ -175,6 +237,9 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
 @click.option("--command-id", type=Name(), metavar="ID", help="Of an erasure that was interrupted: go on with it.")
 @click.option("--forget", is_flag=True, help="Forget whom the account stands for too, once all is erased.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--receipt", type=click.Path(path_type=Path), metavar="FILE", help="Write where the log has it, to a new FILE."
+)
 @json_option
 def erase_account(
     account: str | None,
@@ -185,6 +250,7 @@ def erase_account(
     command_id: str | None,
     forget: bool,
     yes: bool,
+    receipt: Path | None,
     as_json: bool,
 ) -> None:
     """Erase every word of an account, for good. The events stay, without words.
@@ -205,6 +271,8 @@ def erase_account(
         id = conversations.new_id() if command_id is None else command_id
         click.echo(f"if this is interrupted, go on with --command-id {id}", err=True)
         done = conversations.erase_account(account, by=by, cause=ErasureCause(cause), forget=forget, command_id=id)
+        if receipt is not None:
+            _write(receipt, [json.dumps(_receipt(conversations, account, id, done), indent=1) + "\n"])
     if as_json:
         told = {"account": account, "command_id": id, "erased": done.erased, "forgotten": done.forgotten}
         display.print_json({**told, "refused": display.rules_of(done.refused)})
@@ -213,6 +281,27 @@ def erase_account(
         click.echo(f"{len(done.erased):,} erased, {len(done.refused):,} refused{forgotten}")
         display.print_refused(done.refused)
     sys.exit(REFUSED if done.refused else 0)
+
+
+def _receipt(conversations: Conversations, account: str, command_id: str, done: AccountErasure) -> dict[str, Any]:
+    """Return where the log says that the words of an account are erased: by that, each is proven later."""
+    from lastresort.adapters.stores.sql import SQLStore
+
+    store = conversations.store
+    erased = []
+    for tree in done.erased:
+        places = [(one.branch, one.version) for one in conversations.tree_log(tree) if one.kind == ContentErased.kind]
+        erased += [
+            {
+                "conversation": tree,
+                "branch": branch,
+                "version": version,
+                "position": store.position_of(branch, version) if isinstance(store, SQLStore) else None,
+            }
+            for branch, version in places
+        ]
+    told = {"format": "lastresort-erasure-receipt", "version": 1, "account": account, "command_id": command_id}
+    return {**told, "erased": erased, "deferred": sorted(done.refused), "forgotten": done.forgotten}
 
 
 COMMANDS = (list_, export_account, export_conversation, erase_account)
