@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# What the demos need, and not what it takes to develop: a tenth of it.
+RUNS := $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(VENV)/.runs)
 # With LOCKED=1 exactly what the lock file names is installed, by its hashes, and nothing is resolved; else the newest
 # that pyproject.toml allows. The hashes make it all one which index a file comes from: uv, which is ten times as fast,
 # asks its own, and pip installs where that cannot be reached.
@@ -19,10 +21,10 @@ LOCK := .ci/requirements.txt
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(INSTALLED)  ## a conversation, its last resort, and the proof of it, offline
+demo: $(RUNS)  ## a conversation, its last resort, and the proof of it, offline
 	$(BIN)/python examples/demo.py
 
-demo-serve: $(INSTALLED)  ## an application that changes its base URL, and a conversation that ends lawfully, offline
+demo-serve: $(RUNS)  ## an application that changes its base URL, and a conversation that ends lawfully, offline
 	$(BIN)/python examples/serve_demo.py
 
 # The floor of adapters is told and does not fail yet (the `-`): no run of all tests has been measured against it.
@@ -66,12 +68,22 @@ clean:  ## remove the environment, and everything that was built or cached
 	rm -rf $(VENV) build dist .demo .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+define FRESH_VENV
+@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) on the PATH: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+@$(PYTHON) -c 'import sys; old = sys.version_info < (3, 11); sys.exit("$(PYTHON) is Python %d.%d; lastresort needs 3.11 or later. Name another one: make PYTHON=python3.13" % sys.version_info[:2] if old else 0)'
+@$(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) cannot make a virtual environment: Debian and Ubuntu keep that in the package python3-venv' >&2; exit 1; }
+endef
+
+$(VENV)/.runs: pyproject.toml
+	$(FRESH_VENV)
+	@echo 'installing into $(VENV) what the demos need: a quarter of a minute, the first time'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,loopback,serve]'
+	@touch $@
+
 # Made again when pyproject.toml changes, so that what it no longer names is not there by accident.
 $(INSTALLED): pyproject.toml $(if $(LOCKED),$(LOCK))
-	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) on the PATH: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; old = sys.version_info < (3, 11); sys.exit("$(PYTHON) is Python %d.%d; lastresort needs 3.11 or later. Name another one: make PYTHON=python3.13" % sys.version_info[:2] if old else 0)'
-	@$(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) cannot make a virtual environment: Debian and Ubuntu keep that in the package python3-venv' >&2; exit 1; }
-	@echo 'installing into $(VENV): a minute, the first time'
+	$(FRESH_VENV)
+	@echo 'installing into $(VENV): two minutes, the first time'
 ifdef LOCKED
 	@awk '/^uv==/{of=1} of{print} of&&!/\\$$/{exit}' $(LOCK) > $(VENV)/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(VENV)/uv.txt
