@@ -105,7 +105,7 @@ def test_help_names_every_command(chat: Callable[..., Talk]) -> None:
     shown = chat("/help").shown
     for command in (
         "label", "judge", "answer", "edit", "retry", "switch", "branch", "new", "end", "confirm", "feedback", "appeal",
-        "decide", "risk", "clear", "policy", "model", "erase", "why", "tree", "show", "help", "quit",
+        "proof", "decide", "risk", "clear", "policy", "model", "erase", "why", "tree", "show", "help", "quit",
     ):  # fmt: skip
         assert re.search(rf"^/{command}\b.* - ", shown, re.MULTILINE), command
 
@@ -245,6 +245,15 @@ def test_feedback_and_an_appeal_say_where_they_go(chat: Callable[..., Talk]) -> 
     talk = chat("/feedback up", "/appeal", "/end", "/confirm", "/appeal I was joking.")
     assert talk.shown.count("it is kept in this store, with the branch, for its operators to read") == 2
     assert "An operator decides: /decide" in talk.shown
+
+
+def test_an_ended_user_is_given_the_proof(chat: Callable[..., Talk], url: str, tmp_path: Path) -> None:
+    proof, key = tmp_path / "ending.tlog-proof", str(tmp_path / "key")
+    assert "no transparency log" in chat("Hello.", "/end", "/confirm", f"/proof {proof}").shown
+    for command in (("init", "--origin", "log.example/a"), ("checkpoint",)):
+        assert CliRunner().invoke(main, ["log", *command, "--key", key, "--store", url]).exit_code == 0
+    assert "what it proves, and what not" in chat(f"/proof {proof}", branch="c").shown
+    assert proof.read_text().startswith("c2sp.org/tlog-proof@v1\n")
 
 
 def test_words_that_were_refused_are_said_by_an_edit_and_by_nothing_else(chat: Callable[..., Talk]) -> None:

@@ -8,11 +8,13 @@ import inspect
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 from rich.text import Text
 
+from lastresort.adapters import StoreError
 from lastresort.adapters.exporters.stored_words import told_branch
 from lastresort.adapters.importers.inputs import BadInput, load_policy
 from lastresort.adapters.turns.replies import SUPPORT
@@ -280,6 +282,17 @@ class Terminal:
                 f"{_KEPT}. An operator decides: /decide, here, since you play that part too. The branch stays ended "
                 "either way; /edit and /new go on elsewhere"
             )
+
+    def do_proof(self, file: str) -> None:
+        """/proof FILE - write the proof of the ending to a file, for lastresort-verify"""
+        from lastresort.adapters.transparency.key_files import write_whole
+        from lastresort.adapters.transparency.publishing import ending_proof
+
+        try:
+            write_whole(Path(file), ending_proof(self.conversations, self.chat.branch))
+        except StoreError as error:
+            raise ValueError(str(error)) from None
+        self._tell(f"{file}: what it proves, and what not, lastresort-verify says")
 
     def do_decide(self, outcome: str) -> None:
         """/decide granted|rejected - decide the appeal, as an operator"""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.files import named
+from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.tlog.checkpoints import Checkpoint
 from lastresort.adapters.tlog.merkle import HASH_BYTES, consistency_proof, inclusion_proof, leaf_hash, root
 from lastresort.adapters.tlog.notes import Note
@@ -153,6 +154,18 @@ def prove_event(conversations: Conversations, log: PublishedLog, branch: str, ve
     return log.prove([_position(conversations, one) for one in wanted])
 
 
+def ending_proof(conversations: Conversations, branch: str) -> str:
+    """Return the proof of a branch's ending, as it is written to a file.
+
+    Raises:
+        StoreError: the branch has not ended, nothing of it is published, or there is no transparency log.
+    """
+    store = conversations.store
+    if not isinstance(store, SQLStore):
+        raise StoreError("only a store that is kept has a transparency log")
+    return str(prove_event(conversations, PublishedLog(TransparencyTables(store)), branch))
+
+
 def _rests_on(path: Sequence[RecordedEvent], ending: RecordedEvent) -> Iterable[RecordedEvent]:
     """Return what an ending rests on: its evidence, and what says to which branch and conversation that belongs."""
     event = ending.event
@@ -164,7 +177,7 @@ def _rests_on(path: Sequence[RecordedEvent], ending: RecordedEvent) -> Iterable[
 
 def _position(conversations: Conversations, recorded: RecordedEvent) -> int:
     store = conversations.store
-    found: int | None = getattr(store, "position_of", lambda *place: None)(recorded.branch, recorded.version)
+    found = store.position_of(recorded.branch, recorded.version) if isinstance(store, SQLStore) else None
     if found is None:
         raise StoreError("only a store that is kept has a transparency log")
     return found
