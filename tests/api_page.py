@@ -19,8 +19,8 @@ INTRODUCTION = """# Python API
 
 <!-- made by python -m tests.api_page; do not edit -->
 
-Import all of these names from `lastresort`. Three pages describe the rest: [Claude](claude.md),
-[the loopback](loopback.md) and [the kit](../how-to/test-your-integration.md).
+Import all of these names from `lastresort`. What is imported from `lastresort.adapters` is on the pages of its subject:
+[the index](../README.md) has them.
 
 """
 SECTIONS = {
