@@ -57,7 +57,7 @@ async function refresh() {
   if (focused === "message" && !$("#message")) $("#banner-title")?.focus();
 }
 
-const answers = () => { const last = $$("#log .turn.assistant").at(-1); return last ? $(".said", last).innerText : ""; };
+const answers = () => { const last = $$("#log .turn.assistant").at(-1); return last ? $(".said", last).textContent.trim() : ""; };
 
 function busy(is) {
   if ($("#stop")) $("#stop").hidden = !is;
