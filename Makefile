@@ -16,7 +16,7 @@ LOCK := .ci/requirements.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-serve test lint pages bench mutants plants fuzz lock audit clean
+.PHONY: help demo demo-serve demo-gateway test lint pages bench mutants plants fuzz lock audit clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,7 +24,10 @@ help:  ## list the targets
 demo: $(RUNS)  ## a conversation, its last resort, and the proof of it, offline
 	$(BIN)/python examples/demo.py
 
-demo-serve: $(RUNS)  ## an application that changes its base URL, and a conversation that ends lawfully, offline
+demo-serve: $(RUNS)  ## a chat in the browser, and the inspector that looks into its log, offline
+	$(BIN)/python examples/pages_demo.py
+
+demo-gateway: $(RUNS)  ## an application that changes its base URL, and a conversation that ends lawfully, offline
 	$(BIN)/python examples/serve_demo.py
 
 # The floor of adapters is told and does not fail yet (the `-`): no run of all tests has been measured against it.

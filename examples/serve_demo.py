@@ -1,4 +1,4 @@
-"""A chat application that knows nothing of the law, and a base URL: `make demo-serve`.
+"""A chat application that knows nothing of the law, and a base URL: `make demo-gateway`.
 
 The application is thirty lines with the `anthropic` SDK. The service stands between it and a Messages API on this
 machine, which plays a model that is insulted. The conversation is lost, lawfully; another one is not.

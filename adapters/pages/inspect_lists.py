@@ -142,8 +142,9 @@ def _file(text: str, media_type: str, name: str) -> Response:
 
 def show_queue(caller: Auditor, house: Here) -> Response:
     """Show what waits for a person: appeals to decide, and risks to look at."""
-    appeals = reads.conversations(caller, house, Facts(appeal="open", order="oldest"))
-    risks = reads.conversations(caller, house, Facts(risk="open", order="oldest"))
+    words = caller.key.reads_words
+    appeals = reads.conversations(caller, house, Facts(appeal="open", order="oldest", titles=words))
+    risks = reads.conversations(caller, house, Facts(risk="open", order="oldest", titles=words))
     holds = reads.holds(caller)
     return page("queue.html", nav="queue", caller=caller, appeals=appeals, risks=risks, holds=holds)
 

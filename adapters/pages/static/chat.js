@@ -322,6 +322,8 @@ function arm() {
   $("#file").addEventListener("change", (event) => { attach([...event.target.files]); event.target.value = ""; });
 }
 
+document.addEventListener("toggle", (event) => { if (event.target.open && event.target.closest(".after")) event.target.scrollIntoView({ block: "nearest" }); }, true);
+
 $("#language").addEventListener("change", (event) => {
   document.cookie = `lang=${event.target.value}; path=/; max-age=31536000; samesite=lax`;
   location.reload();

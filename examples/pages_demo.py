@@ -1,0 +1,36 @@
+"""A chat in the browser, and the inspector that looks into its log: `make demo-serve`.
+
+It needs no key and no network: the offline partner answers, under the same law as a model. Insult it a few times, and it
+redirects, warns and ends; the inspector shows what the ending stands on. Everything is in memory, and gone at the end.
+"""
+
+import os
+import sys
+import webbrowser
+
+from lastresort.adapters.service.config import Config, Server
+from lastresort.adapters.web.serving import Serving
+
+TOLD = """
+  1. Open   {link}
+     and press "Sign in". The address works once.
+  2. Write "You are useless." five times: it redirects, warns, and ends the chat.
+  3. "Inspector", at the lower left, shows what that ending stands on.
+  4. "Edit an earlier message" goes on, on a branch of its own.
+
+  Ctrl-C stops it.
+"""
+
+
+def main() -> None:
+    """Serve until somebody presses Ctrl-C."""
+    serving = Serving(Config(server=Server(port=int(os.environ.get("PORT", "0")))))
+    link = serving.link()
+    print(TOLD.format(link=link), flush=True)
+    if sys.stdout.isatty() and (sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ):
+        webbrowser.open(link)
+    serving.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The inspector in a real Chromium: evidence and endings that lead to each other, time, acts, and what it costs."""
+
+from typing import Any
+
+import pytest
+
+from .browser import browser
+from .pages_kit import Tab, Visitor
+from .test_chat_browser import accessible
+from .web_kit import service
+
+__all__ = ["browser"]
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def test_an_auditor_goes_from_the_list_to_the_evidence_and_through_time(browser: Any) -> None:
+    with service() as running:
+        visitor = Visitor(running)
+        ended = visitor.ended()
+        tab = Tab(browser, running, path="/inspect")
+        page = tab.page
+        accessible(page)
+        page.get_by_role("link", name="last resort").click()
+        page.get_by_label("No longer Ended on last_resort").wait_for()
+        page.get_by_role("link", name="You are useless").click()
+        accessible(page)
+        page.locator(".ending .proofs a").first.focus()
+        assert page.locator(".tied").count() >= 6  # both ends are marked while one of them is looked at
+        page.keyboard.press("Enter")
+        first = page.evaluate("location.hash")
+        page.locator(f"{first} .proofs.back a").click()
+        assert page.evaluate("location.hash") == f"#{page.locator('.ending').get_attribute('id')}"
+        page.locator("#at").focus()
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_url("**at=**")
+        page.get_by_text("As it was then.").wait_for()
+        page.get_by_role("heading", name="Why not end it?").wait_for()
+        page.get_by_role("link", name="on request").click()
+        page.locator(".grounds [aria-current]", has_text="on request").wait_for()
+        assert page.locator(".why summary", has_text="warned-first").count() == 0
+        accessible(page)
+        tab.go(f"/inspect/b/{ended}")
+        page.get_by_role("treeitem").get_by_role("link").first.press("ArrowDown")
+        tab.close()
+
+
+def test_an_operator_takes_a_second_look_before_each_act(browser: Any) -> None:
+    with service() as running:
+        visitor = Visitor(running)
+        branch = visitor.start("I want to die")
+        appealed = visitor.ended()
+        visitor.post(f"/api/v1/branches/{appealed}/appeals")
+        tab = Tab(browser, running, path="/inspect/queue")
+        page = tab.page
+        accessible(page)
+        page.get_by_role("link", name="I want to die").click()
+        page.get_by_role("button", name="Clear", exact=True).click()
+        accessible(page)
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Clear", exact=True).click()
+        page.get_by_role("button", name="Clear it").click()
+        page.get_by_text("cleared by operator ada").wait_for()
+        page.get_by_text("Hold the words from erasure").click()
+        page.get_by_label("Name").first.fill("case-7")
+        page.get_by_role("button", name="Set the hold").click()
+        page.get_by_role("button", name="Hold them").click()
+        page.get_by_role("button", name="Release").wait_for()
+        page.get_by_text("Erase the words").click()
+        page.get_by_role("button", name="Erase the whole conversation").click()
+        page.get_by_role("button", name="Erase it").click()
+        page.get_by_role("alert").filter(has_text="The law refuses").wait_for()
+        page.get_by_role("button", name="Release").click()
+        page.get_by_role("button", name="Release it").click()
+        page.get_by_text("words released").wait_for()
+        tab.go(f"/inspect/b/{appealed}")
+        page.get_by_role("button", name="Grant the appeal").click()
+        page.locator("#ask-yes").click()
+        page.get_by_text("granted").first.wait_for()
+        page.locator(".line.user").first.hover()
+        page.get_by_role("button", name="Erase these words").first.click()
+        page.get_by_role("button", name="Erase them").click()
+        page.get_by_text("erased by operator ada").wait_for()
+        acts = [one.act for one in running.house.log.page("default", 0, 1_000)]
+        assert {"hold.set", "hold.released", "appeal.decided", "words.erased", "words.read"} <= {*acts}
+        assert branch in visitor.get("/inspect")
+        tab.close()
+
+
+def test_audits_and_replays_are_waited_for(browser: Any) -> None:
+    with service() as running:
+        Visitor(running).ended()
+        tab = Tab(browser, running, path="/inspect/audit")
+        page = tab.page
+        page.get_by_role("button", name="Audit the log now").click()
+        page.get_by_text("No finding in").wait_for()
+        accessible(page)
+        page.get_by_role("link", name="What if").click()
+        page.get_by_label("or your own (TOML)").set_input_files(
+            {"name": "own.toml", "mimeType": "text/plain", "buffer": b"min_failed_redirections = 1"}
+        )
+        page.get_by_role("button", name="Replay").click()
+        page.get_by_role("alert").filter(has_text="the file").wait_for()
+        page.get_by_label("or your own (TOML)").set_input_files([])
+        page.get_by_role("button", name="Replay").click()
+        page.get_by_text("nothing was written").wait_for()
+        accessible(page)
+        for path in ("/inspect/figures", "/inspect/log"):
+            tab.go(path)
+            accessible(page)
+        tab.wrong = [one for one in tab.wrong if "422" not in one]  # the policy that is none
+        tab.close()
