@@ -1,7 +1,7 @@
 """A chat in the browser, and the inspector that looks into its log: `make demo-serve`.
 
 It needs no key and no network: the offline partner answers, under the same law as a model. Insult it a few times, and
-it redirects, warns and ends; the inspector shows what the ending stands on. Everything is in memory, and gone at the end.
+it redirects, warns and ends; the inspector shows what the ending stands on. All is in memory, and gone at the end.
 """
 
 import os
