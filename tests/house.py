@@ -99,7 +99,8 @@ SEES: dict[str, set[str]] = {
     "upkeep": INWARD | {"adapters", "databases", "followers", "stores"},
     "vault": INWARD | {"databases"},
     "service": INWARD | {"adapters", "databases", "followers", "gateway"},
-    "api": INWARD | {"claude", "databases", "followers", "gateway", "messages_api", "native_api", "service"},
+    "api": INWARD
+    | {"claude", "databases", "followers", "gateway", "messages_api", "native_api", "service", "transparency"},
     "web": INWARD | {"adapters", "api", "assessors", "claude", "gateway", "pages", "service"},
 }
 """Each folder, and the others that it may import from."""

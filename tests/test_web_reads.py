@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,6 +13,11 @@ from lastresort.adapters.service import jobs
 from lastresort.adapters.service.config import TenantConfig
 from lastresort.adapters.service.jobs import MOST_WAITING
 from lastresort.adapters.service.metrics import MetricsPort
+from lastresort.adapters.stores.sql import SQLStore
+from lastresort.adapters.tlog.policy import TrustPolicy
+from lastresort.adapters.transparency.key_files import make_log_key
+from lastresort.adapters.transparency.sequencer import Sequencer
+from lastresort.adapters.transparency.tables import Identity, TransparencyTables
 from lastresort.application.ports import StoreError
 
 from .stores import ended, ended_on_request
@@ -233,3 +239,22 @@ def test_what_happens_is_counted_without_a_name(running: Service) -> None:
     assert 'route="other",status="404"' in counted
     assert "canary" not in counted
     assert branch not in counted
+
+
+def test_an_ended_user_is_given_the_proof(tmp_path: Path) -> None:
+    with service(store=f"sqlite:///{tmp_path}/log.db") as running, running.client("converse") as client:
+        ours = running.house.tenants["default"].conversations
+        ended(ours.start(conversation="harm", model=MODEL, account="ann"))
+        ours.start(conversation="open", model=MODEL, account="ann")
+        asked = client.get("/api/v1/branches/harm/proof")
+        assert (asked.status_code, "no transparency log" in asked.text) == (404, True)
+        assert "has not ended" in client.get("/api/v1/branches/open/proof").text
+        assert isinstance(ours.store, SQLStore)
+        tables = TransparencyTables(ours.store)
+        tables.begin(Identity("log.example/a"))
+        sequencer = Sequencer(tables, make_log_key(tmp_path / "key", "log.example/a"), TrustPolicy())
+        sequencer.sequence()
+        sequencer.checkpoint()
+        told = client.get("/api/v1/branches/harm/proof").json()
+        assert told["branch"] == "harm"
+        assert told["proof"].startswith("c2sp.org/tlog-proof@v1\n")

@@ -55,7 +55,7 @@ BODIES: dict[str, Any] = {
         (
             "conversations", "tree", "branch_state", "transcript", "events", "why", "rules", "policies", "whoami",
             "show_figures", "list_keys", "admin_log", "facts", "holds", "metadata", "show_siblings", "list_people",
-            "list_tenants", "list_upstreams",
+            "list_tenants", "list_upstreams", "show_proof",
         ),
     ),
     "show_audit": None,
@@ -67,6 +67,7 @@ BODIES: dict[str, Any] = {
 
 NEEDS_WHAT_IS_NOT_THERE = {
     "show_audit", "show_what_if", "tool_results", "clear_risk", "release", "rejoin", "make_link", "revoke_person",
+    "show_proof",
 }  # fmt: skip
 NEEDS_WORDS = {"metadata"}
 """What no key reads without `words` beside its scope."""

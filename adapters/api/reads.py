@@ -10,6 +10,7 @@ from lastresort.adapters.service import looking
 from lastresort.adapters.service.jobs import found_in
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller
+from lastresort.adapters.transparency.publishing import Unproven, ending_proof
 from lastresort.application.accounts import conversations_page
 from lastresort.application.directory import FACTS, Metadata, Order, Status, TimeField, checked_query
 from lastresort.domain.decider import in_the_way
@@ -209,6 +210,18 @@ def why(
     if ground is Ground.USER_REQUEST and category is not None:
         raise Failed("invalid", "category: an ending on request has none")
     return shapes.Why(ground=ground, in_the_way=broken_of(in_the_way(_state(caller, branch, at), ground, category)))
+
+
+@endpoint("GET", "/branches/{branch}/proof", *_READ, returns=shapes.ProofOut)
+def show_proof(branch: Branch, caller: By) -> shapes.ProofOut:
+    """Give the proof that the ending of a branch is in the published log, for the user whom it concerns."""
+    chat = chat_of(caller, branch)
+    if chat.state.ended is None:
+        raise Failed("not-found", "the branch has not ended, so there is nothing to prove")
+    try:
+        return shapes.ProofOut(branch=branch, proof=ending_proof(caller.tenant.conversations, branch))
+    except Unproven as error:
+        raise Failed("not-found", str(error)) from None
 
 
 @endpoint("GET", "/rules", returns=list[shapes.RuleOut])

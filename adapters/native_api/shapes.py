@@ -157,6 +157,13 @@ class Why(BaseModel):
     in_the_way: list[BrokenOut]
 
 
+class ProofOut(BaseModel):
+    """The proof of an ending, as c2sp.org/tlog-proof has it: `lastresort-verify` reads it from a file."""
+
+    branch: str
+    proof: str
+
+
 class ToolCallOut(BaseModel):
     id: str
     name: str

@@ -18,7 +18,7 @@ from lastresort.domain.events import BranchOpened, ConversationEnded, Conversati
 from .key_files import write_whole
 from .leaves import leaf
 from .sequencer import LogRewritten, entries_of
-from .tables import TransparencyTables, needed
+from .tables import NONE, TransparencyTables
 
 NOT_YET = (
     "the event is not under a published checkpoint yet: what was recorded since the last one is not evident yet. "
@@ -26,7 +26,11 @@ NOT_YET = (
 )
 
 
-class NotYet(StoreError):
+class Unproven(StoreError):
+    """There is no proof: the message says why."""
+
+
+class NotYet(Unproven):
     """An event is too new for a proof."""
 
 
@@ -42,10 +46,12 @@ class PublishedLog:
 
     def __init__(self, tables: TransparencyTables) -> None:
         self._tables = tables
-        self._identity = needed(tables.identity())
+        if (identity := tables.identity()) is None:
+            raise Unproven(NONE)
+        self._identity = identity
         note = tables.checkpoint("published")
         if note is None:
-            raise StoreError("nothing of the log is published: `lastresort log checkpoint` makes a first checkpoint")
+            raise Unproven("nothing of the log is published: `lastresort log checkpoint` makes a first checkpoint")
         self.note: Note = note
         self.checkpoint = Checkpoint.parse(note.text)
 
@@ -162,7 +168,7 @@ def ending_proof(conversations: Conversations, branch: str) -> str:
     """
     store = conversations.store
     if not isinstance(store, SQLStore):
-        raise StoreError("only a store that is kept has a transparency log")
+        raise Unproven("only a store that is kept has a transparency log")
     return str(prove_event(conversations, PublishedLog(TransparencyTables(store)), branch))
 
 

@@ -27,6 +27,7 @@ from .leaves import continuation
 
 NAME = "transparency.1"
 NOTE = "tlog"
+NONE = "the store has no transparency log: `lastresort log init` begins one"
 STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS {schema}tlog_tiles (level BIGINT, number BIGINT, hashes BYTEA NOT NULL, "
     "PRIMARY KEY (level, number))",
@@ -153,5 +154,5 @@ def needed(identity: Identity | None) -> Identity:
         StoreError: there is none.
     """
     if identity is None:
-        raise StoreError("the store has no transparency log: `lastresort log init` begins one")
+        raise StoreError(NONE)
     return identity
