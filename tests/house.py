@@ -96,7 +96,7 @@ SEES: dict[str, set[str]] = {
     "tlog": set(),
     "transparency": INWARD | {"databases", "followers", "stores", "tlog"},
     "turns": INWARD,
-    "upkeep": INWARD | {"adapters", "databases", "followers", "stores"},
+    "upkeep": INWARD | {"adapters", "databases", "followers", "stores", "tlog", "transparency"},
     "vault": INWARD | {"databases"},
     "service": INWARD | {"adapters", "databases", "followers", "gateway"},
     "api": INWARD

@@ -7,7 +7,7 @@ import pytest
 
 from lastresort.adapters.tlog.notes import COSIGNED_ED25519, ED25519, Signer
 
-from .operations_kit import in_database, run
+from .operations_kit import checks, in_database, run
 from .stores import ROOT
 
 ORIGIN = "log.example/chats"
@@ -130,6 +130,23 @@ def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments:
     (tmp_path / "p").write_text(f"log {Signer.generate('a', ED25519).verifier}\nquorum none\n")
     done = run(*arguments)
     assert (done.exit_code, why in done.output) == (BAD_INPUT, True), done.output
+
+
+def test_the_doctor_says_whether_it_comes_along(url: str, tmp_path: Path) -> None:
+    assert "transparency log" not in checks(url)
+    begun(url)
+    found = checks(url)["transparency log"]
+    assert (found.ok, found.found) == (False, "0 entries are published, 25 are not evident yet")
+    run("log", "checkpoint", "--store", url)
+    assert checks(url)["transparency log"].ok
+    witness = Signer.generate("w.example/w", COSIGNED_ED25519).verifier
+    (tmp_path / "policy").write_text(f"witness w {witness} http://127.0.0.1:9\nquorum w\n")
+    run("simulate", str(ROOT / "examples" / "goodbye.jsonl"), "--store", url)
+    run("log", "checkpoint", "--store", url, "--policy", "policy")
+    assert "too few witnesses cosigned the" in checks(url)["transparency log"].found
+    run("log", "checkpoint", "--store", url)
+    in_database(url, "DELETE FROM stored_events WHERE rowid > 20")
+    assert "was cut or restored" in checks(url)["transparency log"].found
 
 
 def test_the_keys_of_a_witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

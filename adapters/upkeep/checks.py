@@ -61,6 +61,10 @@ def tables_in(file: sqlite3.Connection) -> Tables:
     return tables_of(made, LOG, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())
 
 
+_MOST_NOT_YET = 10_000
+"""Events that may be newer than the checkpoint: so many are more than a sequencer that runs leaves behind."""
+
+
 def of_tables(tables: Tables, open_store: Callable[[], SQLStore]) -> Iterator[Check]:
     """Check the tables and, if this program can read them, what stands in them."""
     yield (migrations := schema(tables))
@@ -79,12 +83,36 @@ def schema(tables: Tables) -> Check:
     return Check("migrations", True, f"none is pending: the tables are of version {tables.version}")
 
 
+def _evidence(store: SQLStore) -> Check:
+    """Check that the transparency log comes along with the log."""
+    from lastresort.adapters.tlog.checkpoints import Checkpoint
+    from lastresort.adapters.transparency.tables import TransparencyTables
+
+    tables = TransparencyTables(store)
+    notes = tables.checkpoint("signed"), tables.checkpoint("published")
+    signed, published = (0 if note is None else Checkpoint.parse(note.text).size for note in notes)
+    identity = tables.identity()
+    not_yet = store.head() + len(identity.before if identity else ()) - published
+    found = f"{published:,} entries are published, {max(0, not_yet):,} are not evident yet"
+    if signed > published:
+        return Check(
+            "transparency log", False, f"{found}; too few witnesses cosigned {signed:,}", "see whom they refuse"
+        )
+    if not_yet < 0:
+        return Check("transparency log", False, f"{found}: the log was cut or restored", "run `lastresort log verify`")
+    if not published or not_yet > _MOST_NOT_YET:
+        return Check("transparency log", False, found, "let `lastresort log sequence --follow` run")
+    return Check("transparency log", True, found)
+
+
 def of_log(store: SQLStore, now: datetime) -> Iterator[Check]:
     """Check what stands in the tables and beside the log."""
     yield directory("directory", store, "conversations are next listed", DIRECTORY)
     yield directory("list of holds", store, "they are next listed", HOLDS)
     yield clock(store.newest(), now)
     yield audited(store.noted(AUDITED))
+    if store.noted("tlog") is not None:
+        yield _evidence(store)
     lists, snapshots = store.stale_branches(), stale_snapshots(store)
     todo = "run `lastresort migrate URL`, which makes them again"
     yield Check("lists", not lists, f"{lists:,} branches listed otherwise than the log has them", todo if lists else "")
