@@ -96,7 +96,10 @@ def _evidence(store: SQLStore) -> Check:
     found = f"{published:,} entries are published, {max(0, not_yet):,} are not evident yet"
     if signed > published:
         return Check(
-            "transparency log", False, f"{found}; too few witnesses cosigned {signed:,}", "see whom they refuse"
+            "transparency log",
+            False,
+            f"{found}; too few witnesses cosigned {signed:,}",
+            "`lastresort log checkpoint` says who refused",
         )
     if not_yet < 0:
         return Check("transparency log", False, f"{found}: the log was cut or restored", "run `lastresort log verify`")
