@@ -21,17 +21,7 @@ INWARD = {"domain", "application", "projections", "reports"}
 
 FRONTS = {"console", "web", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
-DRIVERS = {
-    "claude",
-    "claude_agent",
-    "gateway",
-    "langchain",
-    "litellm",
-    "mcp",
-    "offline",
-    "openai_agents",
-    "pydantic_ai",
-}
+DRIVERS = {"claude", "gateway", "langchain", "mcp", "offline", "openai_agents", "pydantic_ai"}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
 BEHIND = {"api", "pages", "service"}

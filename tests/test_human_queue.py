@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lastresort import Refused, Risk, Verdict, open_conversations
+from lastresort import Refused, Risk, StoreError, Verdict, open_conversations
 from lastresort.adapters.human_queue import HumanQueue, LeaseLapsed
 from lastresort.adapters.testing.hosts import ABUSE, FAREWELL, MODEL, Model, at_the_brink
 from lastresort.adapters.turns.assessor import Case, Opinion
@@ -101,6 +102,28 @@ def test_of_two_who_judge_one_turn_one_is_told(monkeypatch: pytest.MonkeyPatch) 
         assert [one.kind for one in chat.path].count("TurnAssessed") == 1
 
 
+def test_a_verdict_that_could_not_be_taken_out_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_conversations("memory:") as chats:
+        clock = Clock()
+        queue = HumanQueue(chats, clock=clock)
+        chat = chats.start(model=MODEL)
+        chat.user_turn("Hello.")
+        queue(Case(chat.branch, 2, "Hello.", ()))
+        claim = queue.claim("ann")
+        assert claim is not None
+
+        def fails(*given: Any) -> None:
+            raise StoreError("busy")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(queue, "_drop", fails)
+            queue.judge(claim, CALM)
+        clock.now += timedelta(hours=1)
+        assert len(queue.waiting()) == 1
+        assert queue.claim("ben") is None
+        assert queue.waiting() == []
+
+
 def test_what_nobody_need_judge_any_more_is_taken_out() -> None:
     with open_conversations("memory:") as chats:
         queue = HumanQueue(chats)
@@ -161,10 +184,16 @@ def test_the_command_lists_claims_judges_and_gives_back(tmp_path: Path, run: Cal
 
 
 def judge_all(url: str, person: str) -> None:
-    with open_conversations(url) as chats:
-        queue = HumanQueue(chats)
-        while (claim := queue.claim(person)) is not None:
-            queue.judge(claim, CALM)
+    """Judge as a person does, who tries again where the store was too busy."""
+    while True:
+        try:
+            with open_conversations(url) as chats:
+                queue = HumanQueue(chats)
+                while (claim := queue.claim(person)) is not None:
+                    queue.judge(claim, CALM)
+                return
+        except StoreError:
+            time.sleep(0.1)
 
 
 def race(url: str) -> None:

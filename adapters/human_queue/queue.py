@@ -7,6 +7,7 @@ recorded under an id that follows from the turn, so there is one, whoever was ho
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from lastresort.application.arguments import derived_id
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import CommandIdReused, Receipt, UnknownBranch
+from lastresort.application.ports import StoreError
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, UserTurnTaken, content_of
 from lastresort.domain.turn_text import readable
@@ -175,12 +177,13 @@ class HumanQueue:
             outcome = chat.judge(
                 **opinion.model_dump(),
                 by=Actor(kind=ActorKind.ASSESSOR, id=claim.person),
-                command_id=derived_id("queue", claim.branch, claim.version),
+                command_id=_judges(claim.branch, claim.version),
             )
         except CommandIdReused:
             self._drop(claim)
             raise LeaseLapsed("somebody else judged this turn meanwhile") from None
-        self._drop(claim)
+        with suppress(StoreError):  # it is recorded, and the next claim takes out what is judged
+            self._drop(claim)
         self._on_judged(self._conversations.chat(claim.branch))
         return outcome
 
@@ -201,7 +204,9 @@ class HumanQueue:
             state = self._conversations.state(branch)
         except UnknownBranch:
             return True
-        return state.ended is not None or state.unit is None or state.unit.turn != version
+        if state.ended is not None or state.unit is None or state.unit.turn != version:
+            return True
+        return bool(self._conversations.store.recorded_by(state.conversation, _judges(branch, version)))
 
     def _row(self, branch: str, version: int) -> Any:
         rows = self._tables.rows(
@@ -211,6 +216,11 @@ class HumanQueue:
 
     def _now(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _judges(branch: str, version: int) -> str:
+    """Return the id of the one verdict on a turn."""
+    return derived_id("queue", branch, version)
 
 
 def _take_out(transaction: Transaction, branch: str, version: int) -> None:
