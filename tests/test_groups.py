@@ -2,15 +2,20 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from lastresort import StoreError
+from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.opening import Store, open_store
+from lastresort.adapters.stores import postgres
 from lastresort.adapters.stores.groups import GroupCommit, Job
+from lastresort.adapters.stores.postgres import PostgresStore, open_postgres
+from lastresort.adapters.stores.rows import entries_of
 from lastresort.application.ports import Append, CommandRecorded, NewEvent, Place, VersionConflict
 
 from .stores import LEFT
@@ -37,11 +42,21 @@ def together(acts: Sequence[Callable[[], Any]]) -> list[Any]:
     return results
 
 
-class Gated:
-    """A real SQLite store whose first commit waits until `others` wait behind it."""
+ON_POSTGRESQL = pytest.mark.xdist_group("postgresql")
 
-    def __init__(self, path: Path, others: int) -> None:
-        self.store, self.vault, _ = open_store(f"sqlite:///{path}/log.db")
+
+@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=ON_POSTGRESQL)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "SQLite":
+        return f"sqlite:///{tmp_path}/log.db?deadline=30"
+    return f"{request.getfixturevalue('postgresql')()}&deadline=30"
+
+
+class Gated:
+    """A real store whose first commit waits until `others` wait behind it."""
+
+    def __init__(self, url: str, others: int) -> None:
+        self.store, self.vault, _ = open_store(url)
         self.sizes: list[int] = []
         group: GroupCommit[Any] = self.store._group  # type: ignore[union-attr]
         commit = group._commit
@@ -69,7 +84,7 @@ def leave(command_id: str, *places: tuple[str, int]) -> Append:
     )
 
 
-def test_appends_that_wait_share_a_transaction_and_none_harms_another(tmp_path: Path) -> None:
+def test_appends_that_wait_share_a_transaction_and_none_harms_another(url: str) -> None:
     """Good ones, one of two branches, one that comes too late, one that was carried out, one that fails half way."""
     appends = [
         leave("first", ("z", 1)),
@@ -79,7 +94,7 @@ def test_appends_that_wait_share_a_transaction_and_none_harms_another(tmp_path: 
         leave("first", ("z", 2)),
         leave("half", ("f", 1), ("z", 9)),
     ]
-    gated = Gated(tmp_path, len(appends) - 1)
+    gated = Gated(url, len(appends) - 1)
     first = threading.Event()
 
     def begin() -> Any:
@@ -110,9 +125,9 @@ def test_appends_that_wait_share_a_transaction_and_none_harms_another(tmp_path: 
     gated.close()
 
 
-def test_many_threads_write_many_branches(tmp_path: Path) -> None:
+def test_many_threads_write_many_branches(url: str) -> None:
     """Everything that was acknowledged is in the log, once and in order, and transactions were shared."""
-    store, vault, _ = open_store(f"sqlite:///{tmp_path}/log.db?deadline=30")
+    store, vault, _ = open_store(url)
 
     def speaker(number: int) -> Callable[[], Any]:
         def act() -> None:
@@ -207,3 +222,67 @@ def test_all_that_share_a_transaction_are_told_that_it_failed() -> None:
 
     first, *others = together([lambda: group.write("first"), later, later, release])
     assert (first, [str(one) for one in others[:2]], batches) == (0, ["the disk is full"] * 2, [1, 2])
+
+
+# --- On PostgreSQL ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(postgresql: Callable[[], str]) -> Iterator[PostgresStore]:
+    store = open_postgres(postgresql(), Settings())
+    yield store
+    store.close()
+
+
+def jobs_of(store: PostgresStore, *appends: Append) -> list[Job[Any]]:
+    return [Job((entries_of(append, store._encoding), append.erased)) for append in appends]
+
+
+def lost(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have the first answer to a shared statement get lost, once it was committed; return how many were sent."""
+    inserted, sent = store._inserted, list[int]()
+
+    def unheard(connection: Any, works: Any) -> list[int]:
+        sent.append(len(works))
+        positions = inserted(connection, works)
+        if len(sent) == 1:
+            raise psycopg.OperationalError("the connection is lost")
+        return positions
+
+    monkeypatch.setattr(store, "_inserted", unheard)
+    return sent
+
+
+@ON_POSTGRESQL
+def test_what_a_shared_statement_wrote_is_found_though_its_answer_was_lost(
+    server: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent again it is refused, as it is there; each append finds its own."""
+    sent = lost(server, monkeypatch)
+    jobs = jobs_of(server, leave("one", ("a", 1)), leave("two", ("b", 1), ("c", 1)), leave("three", ("d", 1)))
+    server._commit(jobs)
+    assert sent[:2] == [3, 3]
+    assert [(job.position, job.error) for job in jobs] == [(1, None), (2, None), (4, None)]
+    assert [entry.branch for entry in server.log()] == ["a", "b", "c", "d"]
+
+
+@ON_POSTGRESQL
+def test_appends_that_are_too_large_together_are_written_one_by_one(
+    server: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one fails, those before it are written, and those after it are told that they are not."""
+    monkeypatch.setattr(postgres, "_MOST_TOGETHER", 3)
+    write = server._write
+
+    def full(connection: Any, entries: Any, erased: Any) -> int:
+        if entries[0].row.branch == "c":
+            raise psycopg.errors.DiskFull("no space left on device")
+        return write(connection, entries, erased)
+
+    monkeypatch.setattr(server, "_write", full)
+    jobs = jobs_of(server, *(leave(branch, (branch, 1)) for branch in "abcd"), leave("late", ("a", 9)))
+    jobs = [jobs[0], jobs[4], *jobs[1:4]]
+    server._commit(jobs)
+    assert [type(job.error) for job in jobs] == [type(None), VersionConflict, type(None), StoreError, StoreError]
+    assert "nothing was written" in str(jobs[4].error)
+    assert [entry.branch for entry in server.log()] == ["a", "b"]

@@ -1,15 +1,16 @@
 """The log in PostgreSQL, where several processes or machines write.
 
 The tables are those of `sqlite_recorder`. An append is one statement, one round trip: it calls a function of ours that
-takes an advisory lock, checks, and writes. Appends come one after the other, so positions rise without gaps in the
-order of the commits, and a reader that follows the log misses none. Each append notifies those who wait, in its own
-transaction.
+takes an advisory lock, checks, and writes. Appends of one process that wait for another of its own share a statement.
+All come one after the other, so positions rise without gaps in the order of the commits, and a reader that follows the
+log misses none. Each append notifies those who wait, in its own transaction.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from itertools import accumulate
 from threading import Lock
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -19,7 +20,6 @@ from eventsourcing import postgres as library  # its factory is not named here: 
 from eventsourcing.persistence import ConnectionPoolClosedError
 from eventsourcing.postgres import PostgresDatastore
 from psycopg import errors
-from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
@@ -32,6 +32,7 @@ from lastresort.application.ports import Append, CommandRecorded, Place, StoreCl
 
 from .codec import Encoding
 from .derived import Statement, in_postgres
+from .groups import GroupCommit, Job
 from .incoming import Chunk, one_ahead
 from .postgres_recorder import PostgresProcessRecorder, PostgresRecorder, datastore_of
 from .postgres_tables import (
@@ -50,8 +51,12 @@ from .postgres_tables import (
     RECORDED,
     SNAPSHOTS,
     TAKEN,
+    Sending,
+    arguments_of,
     check_is_ours,
+    checked,
     copied,
+    executed,
 )
 from .rows import Entry
 from .signal import Commits
@@ -61,9 +66,9 @@ _TRY = 0.5  # seconds that one attempt to get a connection may take
 _LOOK = 2.0  # seconds between two looks at the log where nothing is heard: a pooler may keep notifications back
 _IMPORT = 600.0  # seconds for a thousand events of an import
 _APPEND = b"lastresort_append"  # a prepared statement of each connection that has appended
-_BINARY = (1,) * len(ARGUMENTS)  # the format of each
-_WELL = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+_MOST_TOGETHER = 8 * 2**20  # bytes of words that appends share a statement with, at most
 Result = TypeVar("Result")
+Work = tuple[Sequence[Entry], Sequence[Place]]
 
 
 class PostgresStore(SQLStore, PostgresRecorder):
@@ -93,6 +98,7 @@ class PostgresStore(SQLStore, PostgresRecorder):
         self._lock = Lock()
         self._at_hand: psycopg.Connection[Any] | None = None
         self._closed = False
+        self._group = GroupCommit(self._commit, deadline)
         self._commits = Commits()
         self._listener = Listener(self._connected, self.channel_name, self._commits.set)
         self._prepared: WeakSet[psycopg.Connection[Any]] = WeakSet()
@@ -113,26 +119,54 @@ class PostgresStore(SQLStore, PostgresRecorder):
     # --- writing --------------------------------------------------------------------------------------------------
 
     def write(self, entries: Sequence[Entry], erased: Sequence[Place] = ()) -> int:
-        until = time.monotonic() + self.deadline
-        tries = refused = 0
+        return self._group.write((entries, erased))
 
-        def write(connection: psycopg.Connection[Any]) -> int:
-            nonlocal tries, refused
-            tries += 1
+    def _commit(self, jobs: Sequence[Job[Work]]) -> None:
+        """Write what waits in one transaction; or each in one of its own, if one of them is refused."""
+        sent = False
+        if len(jobs) > 1 and sum(map(_bytes_of, jobs)) <= _MOST_TOGETHER:
+            together = Sending(lambda connection: self._inserted(connection, [job.work for job in jobs]))
             try:
-                return self._write(connection, entries, erased)
-            except psycopg.Error as error:
-                refused += error.sqlstate is not None  # or else nobody knows what became of it
-                raise
+                positions: list[int] = self._sent(together)
+                for job, position in zip(jobs, positions, strict=True):
+                    job.position = position
+                return
+            except (VersionConflict, CommandRecorded):
+                sent = together.may_be_written  # and refused because it was, when it was sent before
+        for at, job in enumerate(jobs):
+            try:
+                job.position = self._write_alone(*job.work, sent)
+            except (VersionConflict, CommandRecorded) as error:
+                job.error = error
+            except Exception as error:  # whatever it is, those that come after raise it too: nobody has come to them
+                for other in jobs[at:]:
+                    other.error = error
+                return
 
+    def _write_alone(self, entries: Sequence[Entry], erased: Sequence[Place], sent: bool) -> int:
+        """Write an append that nothing else shares a transaction with, and that may have been `sent` before."""
+        until = time.monotonic() + self.deadline
+        sending = Sending(lambda connection: self._write(connection, entries, erased), sent)
         try:
-            return self._again_if_lost(write, until)
-        except psycopg.Error as error:
-            if error.sqlstate == RECORDED and tries > 1 and (position := self._written(entries[0])):
+            return self._sent(sending, until)
+        except CommandRecorded:
+            if sending.may_be_written and (position := self._written(entries[0])):
                 self._pass_barrier(until)
                 return position
+            raise
+
+    def _sent(self, sending: Sending[Result], until: float | None = None) -> Result:
+        """Send an append, again if an answer was lost, and return what came of it.
+
+        Raises:
+            VersionConflict, CommandRecorded: it was refused.
+            StoreError: it was not written, or may have been.
+        """
+        try:
+            return self._again_if_lost(sending, until)
+        except psycopg.Error as error:
             if isinstance(meant := _meant(error), psycopg.Error):
-                raise unwritten(meant, self.deadline if tries > refused else None) from error
+                raise unwritten(meant, self.deadline if sending.is_unanswered else None) from error
             raise meant from None
 
     def barrier(self) -> None:
@@ -163,59 +197,35 @@ class PostgresStore(SQLStore, PostgresRecorder):
         return int(rows[0][0]) if rows and rows[0][1:] == tuple(entry.row[:4]) else None
 
     def _write(self, connection: psycopg.Connection[Any], entries: Sequence[Entry], erased: Sequence[Place]) -> int:
-        if not erased:
-            return (
-                self._inserted_one(connection, entries[0]) if len(entries) == 1 else self._inserted(connection, entries)
-            )
-        with connection.transaction():
-            return self._inserted(connection, entries, erased)
+        if len(entries) == 1 and not erased:  # which is what a turn is: the driver's own way there costs half a commit
+            result = self._executed(connection, arguments_of(entries[0]))
+            return int.from_bytes(result.get_value(0, 0) or b"")
+        return self._inserted(connection, [(entries, erased)])[0]
 
-    def _inserted(
-        self, connection: psycopg.Connection[Any], entries: Sequence[Entry], erased: Sequence[Place] = ()
-    ) -> int:
-        """Write entries, erase words, and return the position of the first entry."""
-        first = (0,)
-        if entries:
-            columns = zip(*((*row, *beside) for row, *beside in entries), strict=True)
-            cursor = connection.cursor(row_factory=tuple_row)
-            cursor.execute(self._write_many, [list(column) for column in columns])
-            first = cursor.fetchone() or first
-        if erased:
-            places = [place.branch for place in erased], [place.version for place in erased]
-            connection.execute(self._erase, places)
-        return int(first[0])
-
-    def _inserted_one(self, connection: psycopg.Connection[Any], entry: Entry) -> int:
-        """Write one entry, which is what a turn is, by libpq itself: the driver's own way there costs half a commit."""
-        row, begins, sealed, joins, snapshot = entry
-        branch, version, kind, state, digest, schema_version, recorded_at, command, nth, correlation = row
-        values = (
-            branch.encode(),
-            version.to_bytes(8),
-            kind.encode(),
-            state,
-            digest,
-            schema_version.to_bytes(4),
-            str(recorded_at).encode(),
-            command.encode(),
-            nth.to_bytes(4),
-            None if correlation is None else correlation.encode(),
-            b"\1" if begins else b"\0",
-            sealed,
-            None if joins is None else joins.encode(),
-            snapshot,
-        )
-        return int.from_bytes(self._executed(connection, values).get_value(0, 0) or b"")
+    def _inserted(self, connection: psycopg.Connection[Any], works: Sequence[Work]) -> list[int]:
+        """Write the entries of appends, erase words, and return the position of the first entry of each."""
+        rows = [(*row, *beside) for entries, _ in works for row, *beside in entries]
+        places = [place for _, erased in works for place in erased]
+        at: Sequence[tuple[Any, ...]] = ()
+        with connection.transaction() if places else nullcontext():
+            if rows:
+                cursor = connection.cursor(row_factory=tuple_row)
+                columns = [list(column) for column in zip(*rows, strict=True)]
+                at = cursor.execute(self._write_many, columns).fetchall()
+            if places:
+                connection.execute(self._erase, [list(column) for column in zip(*places, strict=True)])
+        firsts = accumulate((len(entries) for entries, _ in works[:-1]), initial=0)
+        return [int(at[first][0]) if entries else 0 for first, (entries, _) in zip(firsts, works, strict=True)]
 
     def _executed(self, connection: psycopg.Connection[Any], values: Sequence[bytes | None]) -> PGresult:
         """Execute the append that is prepared on a connection, and prepare it where it is not."""
         if connection in self._prepared:
             # When it rolls back, the driver drops all that was prepared on a connection.
             with suppress(errors.InvalidSqlStatementName):
-                return _executed(connection, values)
+                return executed(connection, _APPEND, values)
         self._prepared.add(connection)  # first: should this be interrupted, it is found out above
-        _checked(connection, connection.pgconn.prepare(_APPEND, self._append))
-        return _executed(connection, values)
+        checked(connection, connection.pgconn.prepare(_APPEND, self._append))
+        return executed(connection, _APPEND, values)
 
     def _again_if_lost(self, act: Callable[[psycopg.Connection[Any]], Result], until: float | None = None) -> Result:
         """Do `act` on a connection, and again on a new one if the connection was lost, until the deadline.
@@ -369,6 +379,10 @@ class PostgresStore(SQLStore, PostgresRecorder):
         self.datastore.close()
 
 
+def _bytes_of(job: Job[Work]) -> int:
+    return sum(len(entry.sealed or b"") + len(entry.row.state) for entry in job.work[0])
+
+
 def _meant(error: psycopg.Error) -> Exception:
     """Return what an error means where it is a refusal of our function's, or else the error."""
     if isinstance(error, errors.UniqueViolation):
@@ -378,25 +392,6 @@ def _meant(error: psycopg.Error) -> Exception:
     if error.sqlstate == RECORDED:
         return CommandRecorded(error.diag.message_primary)
     return error
-
-
-def _executed(connection: psycopg.Connection[Any], values: Sequence[bytes | None]) -> PGresult:
-    # It takes nulls too, which its type does not say.
-    result = connection.pgconn.exec_prepared(_APPEND, values, _BINARY, 1)  # type: ignore[arg-type]
-    return _checked(connection, result)
-
-
-def _checked(connection: psycopg.Connection[Any], result: PGresult) -> PGresult:
-    """Return what libpq answered.
-
-    Raises:
-        psycopg.Error: what the driver itself would raise.
-    """
-    if result.status in _WELL:
-        return result
-    if connection.pgconn.status == ConnStatus.BAD:
-        raise psycopg.OperationalError(f"the connection is lost: {result.get_error_message().strip()}")
-    raise errors.error_from_result(result)
 
 
 class Factory(library.PostgresFactory):

@@ -1,9 +1,12 @@
 """The tables in PostgreSQL, what writes to them, and whether those of a database are ours."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 import psycopg
+from psycopg import errors
+from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 from psycopg.sql import Composed
 
@@ -11,7 +14,7 @@ from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.postgres import check_has_no_code
 
 from .derived import MAKE_COMMANDS, MAKE_ENDINGS, TABLES, in_postgres, of_command, tree_of
-from .rows import ENDS, WRITTEN
+from .rows import ENDS, WRITTEN, Entry
 from .schema import SCHEMA, check_schema, tables_of
 
 APPEND_LOCK = 0x1A57_2E51  # and one at a time appends
@@ -161,6 +164,86 @@ def has_another_function(connection: psycopg.Connection[Any], schema: str = "pub
     found = cursor.execute(_FUNCTION, (named,)).fetchone()
     body = _BODY.replace("{events}", '"stored_events"').replace("{schema}", f'"{schema}"')
     return found is not None and found != (body, "plpgsql", False, True)
+
+
+# --- An append --------------------------------------------------------------------------------------------------------
+
+Result = TypeVar("Result")
+_BINARY = (1,) * len(ARGUMENTS)  # the format of each
+_WELL = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+
+
+class Sending(Generic[Result]):
+    """What is sent to the server, again where an answer was lost, and what is known of that.
+
+    Args:
+        act: sends it on a connection, and returns what the server answered.
+        sent: whether it was sent before, and may have been written.
+    """
+
+    def __init__(self, act: Callable[[psycopg.Connection[Any]], Result], sent: bool = False) -> None:
+        self._act = act
+        self._tries = int(sent)
+        self._refused = 0
+
+    def __call__(self, connection: psycopg.Connection[Any]) -> Result:
+        self._tries += 1
+        try:
+            return self._act(connection)
+        except psycopg.Error as error:
+            self._refused += error.sqlstate is not None  # or else nobody knows what became of it
+            raise
+
+    @property
+    def may_be_written(self) -> bool:
+        """Whether it was sent before the last time, so that a refusal may be of what it wrote itself."""
+        return self._tries > 1
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether it was sent more often than it was answered."""
+        return self._tries > self._refused
+
+
+def arguments_of(entry: Entry) -> tuple[bytes | None, ...]:
+    """Return what our function is given of an entry, as libpq takes it."""
+    row, begins, sealed, joins, snapshot = entry
+    branch, version, kind, state, digest, schema_version, recorded_at, command, nth, correlation = row
+    return (
+        branch.encode(),
+        version.to_bytes(8),
+        kind.encode(),
+        state,
+        digest,
+        schema_version.to_bytes(4),
+        str(recorded_at).encode(),
+        command.encode(),
+        nth.to_bytes(4),
+        None if correlation is None else correlation.encode(),
+        b"\1" if begins else b"\0",
+        sealed,
+        None if joins is None else joins.encode(),
+        snapshot,
+    )
+
+
+def executed(connection: psycopg.Connection[Any], name: bytes, values: Sequence[bytes | None]) -> PGresult:
+    # It takes nulls too, which its type does not say.
+    result = connection.pgconn.exec_prepared(name, values, _BINARY, 1)  # type: ignore[arg-type]
+    return checked(connection, result)
+
+
+def checked(connection: psycopg.Connection[Any], result: PGresult) -> PGresult:
+    """Return what libpq answered.
+
+    Raises:
+        psycopg.Error: what the driver itself would raise.
+    """
+    if result.status in _WELL:
+        return result
+    if connection.pgconn.status == ConnStatus.BAD:
+        raise psycopg.OperationalError(f"the connection is lost: {result.get_error_message().strip()}")
+    raise errors.error_from_result(result)
 
 
 # --- An import --------------------------------------------------------------------------------------------------------
