@@ -1,5 +1,6 @@
 """The chat in a real Chromium: by keyboard, for people who do not see it, over losses, and against what is hostile."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from .web_kit import Service, service
 __all__ = ["browser"]
 
 pytestmark = pytest.mark.xdist_group("browser")
+TURNS = int(os.environ.get("LASTRESORT_TURNS", "400"))
+"""Of a chat that is long; 2,000 where the figures are taken."""
 WHOLE = "# Bread\n\nFlour, water, salt.\n\n* mix\n* wait\n\nThen bake it."
 
 
@@ -86,7 +89,7 @@ def test_a_chat_from_hello_to_its_ending_and_on_by_keyboard_alone(browser: Any) 
         key.type("Could you help me with a letter?")
         key.press("Enter")
         page.wait_for_url(lambda url: url != ended)
-        page.get_by_text("Tell me more about what you would like to do.").wait_for()
+        page.locator(".turn.assistant").get_by_text("Tell me more about what you would like to do.").wait_for()
         page.get_by_text("Version 2 of 2").wait_for()
         page.get_by_label("Version before").focus()
         key.press("Enter")
@@ -230,12 +233,12 @@ def test_nothing_hostile_runs_or_loads_wherever_it_is_written(browser: Any, monk
 
 def test_a_chat_of_many_turns_is_there_at_once(browser: Any) -> None:
     with opened(browser) as (running, tab):
-        branch = long_chat(running, 2_000)
+        branch = long_chat(running, TURNS)
         tab.go(f"/chat/c/{branch}")
         took = tab.page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
         print(f"interactive after {took:.0f} ms")
         assert tab.page.locator(".turn[data-version]").count() == 100
-        assert tab.page.get_by_text("Answer 999.").is_visible()
+        assert tab.page.get_by_text(f"Answer {TURNS // 2 - 1}.").is_visible()
         assert took < 60_000  # the figure is measured by hand: a machine under load takes as long as it likes
 
 

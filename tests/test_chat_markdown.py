@@ -1,7 +1,7 @@
 """What models write, as HTML: nothing in it runs, nothing in it loads, and what is whole of it is rendered once."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastresort.adapters.pages.markdown import Growing, rendered
@@ -39,6 +39,7 @@ def test_a_heading_is_below_that_of_its_answer() -> None:
     assert html == "<h3>a</h3>\n<h4>b</h4>\n<h6>c</h6>\n"
 
 
+@settings(max_examples=25)
 @given(
     st.lists(
         st.sampled_from(["# a\n", "\n", "text ", "* one\n", "```\n", "> q\n", "| a |\n| - |\n", "*b* "]), max_size=40

@@ -44,7 +44,8 @@ def difference(one: Any, other: Any) -> float:
     """Return by how much two pictures differ, on the average of their points."""
     assert one.size == other.size
     pairs = zip(one.tobytes(), other.tobytes(), strict=True)
-    return sum(abs(a - b) for a, b in pairs) / (one.width * one.height)
+    by: float = sum(abs(a - b) for a, b in pairs) / (one.width * one.height)
+    return by
 
 
 def test_the_pages_look_as_they_were_seen_to(browser: Any) -> None:
