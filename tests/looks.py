@@ -18,6 +18,7 @@ class State(NamedTuple):
 
 def states(visitor: Visitor) -> Iterator[State]:
     """Yield every state, on what a visitor has done before."""
+    yield State("new", "/chat")
     garden = visitor.start("Help me plan a small garden.")
     visitor.say(garden, "It is shady, and the soil is heavy.")
     asked = visitor.start("I think that we are done here.")
@@ -33,7 +34,6 @@ def states(visitor: Visitor) -> Iterator[State]:
     held = visitor.start("I want to die")
     visitor.post("/api/v1/audits", {}, 202)
     replay = visitor.post("/inspect/what-ifs", {"toml": 'name = "slow"\nmin_failed_redirections = 9\n'}, 202)["id"]
-    yield State("new", "/chat")
     yield State("answered", f"/chat/c/{garden}")
     yield State(
         "editing", f"/chat/c/{garden}", lambda page: page.locator("[data-act=edit]").first.dispatch_event("click")

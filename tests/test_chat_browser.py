@@ -205,6 +205,23 @@ def test_an_answer_goes_on_over_a_reload_a_second_tab_and_a_lost_network(
             assert one.locator(".turn.assistant").count() == 1
 
 
+def test_an_answer_comes_though_the_service_stops_and_another_one_starts(
+    browser: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    changes: dict[str, Any] = {"store": f"sqlite:///{tmp_path}/chats.db", "upstream": {"credentials": "held"}}
+    with service(lambda request: hanging(Answer([text(WHOLE)]), events=1), server={"graceful": 0.5}, **changes) as one:
+        tab = Tab(browser, one)
+        tab.page.locator("#message").fill("How do I bake bread?")
+        tab.page.keyboard.press("Enter")
+        tab.page.locator(".grows").wait_for()
+        tab.page.wait_for_url("**/chat/c/*")
+    with service(lambda request: WHOLE, server={"port": int(one.url.rpartition(":")[2])}, **changes):
+        tab.page.locator(".turn.assistant[data-version]").get_by_role("heading", name="Bread").wait_for()
+        tab.wrong = [told for told in tab.wrong if "Failed to load resource" not in told]  # while nobody was there
+        tab.close()
+
+
 def test_nothing_hostile_runs_or_loads_wherever_it_is_written(browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     everything = "\n\n".join(HOSTILE)

@@ -7,6 +7,7 @@ const most = 700_000; // bytes of attachments: a request has a mebibyte at most
 let branch = body.dataset.branch;
 let reading = null; // the answer that comes: {stop}
 let files = [];
+let again = 0; // answers that were asked for again, one after the other
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const api = (path) => `/api/v1/branches/${branch}${path}`;
 const status = (text) => { $("#status").textContent = text; };
@@ -69,8 +70,8 @@ function busy(is) {
 // Reads an answer until it is over; comes back to it after the network or the service was gone.
 async function read(begin, one = growing()) {
   const whole = $(".whole", one), grows = $(".grows", one);
-  let turn = Number(body.dataset.waits) || null, ask_for = begin, tries = 0, over = null;
-  reading = { stop: () => post(api("/stop")).catch(() => null) };
+  let turn = Number(body.dataset.waits) || null, ask_for = begin, tries = 0, over = null, stopped = false;
+  reading = { stop: () => { stopped = true; return post(api("/stop")).catch(() => null); } };
   busy(true);
   status(say.answering);
   while (!over) {
@@ -98,7 +99,7 @@ async function read(begin, one = growing()) {
   }
   reading = null;
   busy(false);
-  return finish(over, one);
+  return finish(over, one, stopped);
 }
 
 // Returns the answer to a turn: the one that is under way, or else the recorded one, or one that is asked for now.
@@ -109,14 +110,23 @@ async function rejoin(turn) {
   return send(`/chat/c/${branch}/resume`, {}, { accept: "text/event-stream" });
 }
 
-async function finish(over, one) {
+async function finish(over, one, stopped) {
   if (over?.how === "error") {
     one.remove();
     trouble(over.status === 401 ? say.sign_in_again : say.failed);
     status("");
   }
-  await refresh().catch(() => trouble(say.failed));
+  for (let tries = 0; tries < 60; tries++) {
+    const error = await refresh().then(() => null, (failed) => failed);
+    if (!error) break;
+    if (error instanceof Problem && error.status !== 503) { trouble(error.status === 401 ? say.sign_in_again : say.failed); return null; }
+    status(say.reconnecting);
+    await pause(500);
+  }
   if (over?.how === "error") return offer();
+  // A service that stops breaks off what it cannot finish: the next one is asked for it.
+  if (!Number(body.dataset.waits)) again = 0;
+  else return stopped || again++ > 5 ? offer() : resume();
   // One word for those who do not see it, and the answer once: not each word as it came.
   status(`${answers()} ${$("#banner-title")?.textContent ?? say.answered}`);
   return null;
