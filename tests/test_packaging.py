@@ -151,14 +151,15 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path, source: Path
     marks = {f"lastresort/{room}/py.typed" for room in ROOMS} | {"lastresort/py.typed"}
     described = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")}
     assert data(source), "nothing is read"
-    assert names == modules(source) | data(source) | marks | described | {f"{info}/licenses/LICENSE"}
+    licences = {f"{info}/licenses/{name}" for name in ("LICENSE", "NOTICE")}
+    assert names == modules(source) | data(source) | marks | described | licences
 
 
 def test_the_source_distribution_builds_the_wheel_by_itself(sdist: Path, source: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {path.relative_to(source).as_posix() for path in sources(source)} <= names
-    assert {"LICENSE", "README.md", "pyproject.toml"} <= names
+    assert {"LICENSE", "NOTICE", "README.md", "pyproject.toml"} <= names
 
 
 def test_the_core_requires_pydantic_alone(wheel: Path) -> None:
