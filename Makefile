@@ -16,7 +16,7 @@ LOCK := .ci/requirements.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-serve demo-gateway test lint pages bench mutants plants fuzz lock audit clean
+.PHONY: help demo demo-serve demo-gateway test lint pages bench mutants plants fuzz lock audit clean bench-serve
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +46,9 @@ pages: $(INSTALLED)  ## the pages of the reference that are made from the code
 
 bench: $(INSTALLED)  ## this project beside plain drivers and peers; ARGS=--full for the sizes of the goals
 	$(BIN)/python -m bench $(ARGS)
+
+bench-serve: $(INSTALLED)  ## the gateway beside a pass-through and no proxy at all; ARGS="--streams 1,32"
+	$(BIN)/python -m bench.serve $(ARGS)
 
 mutants: $(INSTALLED)  ## every small mistake in the core, and whether a test notices
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,mutants]'

@@ -1,9 +1,10 @@
 """Write what is made from the code, every page and the diagram of the law: `make pages`, `python -m tests.pages`."""
 
-from . import api_page, cli_page, diagram, events_page, rules_page, scenarios_page, service_page
+from . import api_page, cli_page, diagram, events_page, items_page, rules_page, scenarios_page, service_page
 
 GENERATED = {
-    made.PAGE: made.page for made in (api_page, cli_page, events_page, rules_page, scenarios_page, service_page)
+    made.PAGE: made.page
+    for made in (api_page, cli_page, events_page, items_page, rules_page, scenarios_page, service_page)
 }
 
 if __name__ == "__main__":

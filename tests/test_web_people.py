@@ -98,6 +98,39 @@ def test_item_20_no_other_origin_is_granted_anything(running: Service) -> None:
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+MARKUP = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "javascript:alert(1)",
+    "</form><svg/onload=alert(1)>",
+)
+
+
+@pytest.mark.parametrize("words", MARKUP)
+def test_item_21_words_that_are_markup_are_data_and_the_page_of_a_link_repeats_nothing(
+    running: Service, words: str
+) -> None:
+    """In turns, titles, feedback and what is asked for: JSON, and nothing that a browser takes for a page."""
+    browser = signed_in(running, "converse", "words", "admin")
+    branch = browser.ask("POST", "/api/v1/conversations", json={}).json()["branch"]
+    path = f"/api/v1/branches/{branch}"
+    answers = [
+        browser.ask("POST", f"{path}/turns", json={"content": words, "answer": False}),
+        browser.ask("POST", f"/api/v1/conversations/{branch}/metadata", json={"title": words, "tags": [words]}),
+        browser.ask("POST", f"{path}/feedback", json={"rating": "up", "content": words}),
+        browser.ask("POST", "/api/v1/admin/people", json={"scopes": [words], "actor": "x"}),
+        browser.ask("GET", f"{path}/transcript"),
+        browser.ask("GET", "/api/v1/conversations", params={"titles": True, "model": words}),
+        browser.ask("GET", "/api/v1/nothing", params={"x": words}),
+    ]
+    for one in answers:
+        assert one.headers["content-type"] in ("application/json", "application/problem+json")
+        assert one.headers["x-content-type-options"] == "nosniff"
+    linked = browser.ask("GET", f"/auth/link/{words.replace('/', '')}")
+    assert words.replace("/", "") not in linked.text
+    assert linked.headers["x-content-type-options"] == "nosniff"
+
+
 def test_a_session_ends(running: Service) -> None:
     browser = signed_in(running, "audit")
     before = dict(browser.cookies)

@@ -123,7 +123,7 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, answered = time.monotonic(), _Answered(send)
+        began, answered = time.monotonic(), _Answered(send, not scope["path"].startswith("/v1/"))
         metrics = self._house.metrics
         metrics.begun()
         try:
@@ -212,16 +212,21 @@ def _route_of(scope: Scope) -> str:
     return next((name for name in ("/v1/messages/count_tokens", "/v1/messages") if scope["path"] == name), "other")
 
 
-class _Answered:
-    """Sends on, and notes the status."""
+_OF_OURS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+
+class _Answered:
+    """Sends on, and notes the status. What is not the gateway's is taken for nothing but what it says it is."""
+
+    def __init__(self, send: Send, plain: bool) -> None:
+        self._send, self._plain = send, plain
         self.status = 0
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self._plain:
+                message["headers"] = [*message.get("headers", ()), *_OF_OURS]
         await self._send(message)
 
 

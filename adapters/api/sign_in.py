@@ -39,8 +39,7 @@ _STATE_LASTS = timedelta(minutes=10)
 _WAIT = 10.0
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 _CSP = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-_SAFE = {"cache-control": "no-store", "content-security-policy": _CSP, "referrer-policy": "same-origin",
-         "x-content-type-options": "nosniff"}  # fmt: skip
+_SAFE = {"cache-control": "no-store", "content-security-policy": _CSP}
 _BUTTON = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title>
 <main><h1>Sign in to lastresort</h1><p>This link works once.</p>
@@ -146,7 +145,7 @@ class Provider:
         except (HTTPError, OAuth2Error, ValueError, KeyError):
             raise Failed("upstream", "the OpenID provider cannot be asked") from None
         await run_in_threadpool(self._keep, state, nonce, verifier)
-        response = RedirectResponse(url, 303, {"cache-control": "no-store", "referrer-policy": "no-referrer"})
+        response = RedirectResponse(url, 303, {"cache-control": "no-store"})
         seconds = int(_STATE_LASTS.total_seconds())
         response.set_cookie(STATE_COOKIE, state, max_age=seconds, secure=True, httponly=True, samesite="lax")
         return response

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import signal
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -91,10 +92,16 @@ class Serving:
             self._socket.close()
 
     async def _run(self, signals: bool) -> None:
+        # Not `Server.serve`, which raises the signal again at its end: the process would end before stores are closed.
         if signals:
-            await self._server.serve(sockets=[self._socket])
-        else:
-            await self._server._serve(sockets=[self._socket])
+            for one in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(one, self._told_to_stop)
+        await self._server._serve(sockets=[self._socket])
+
+    def _told_to_stop(self) -> None:
+        if self._server.should_exit:
+            self._server.force_exit = True  # somebody has no more patience
+        self.stop()
 
     def _stopping(self) -> None:
         self.app.app.state.stopping.set()
