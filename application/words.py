@@ -35,6 +35,7 @@ from lastresort.domain.events import (
     content_of,
 )
 from lastresort.domain.state import Conversation
+from lastresort.domain.tuples import made
 from lastresort.domain.values import Actor, ErasureCause, Messages, with_content
 
 from .arguments import checked_id, checked_person, checked_tags, checked_title
@@ -108,14 +109,15 @@ class Words:
         said: dict[Place, tuple[RecordedEvent, str]] = {}
         for one in path:
             if digest := content_of(one.event):
-                said[Place(one.branch, one.version)] = one, digest
-        tree = ""
+                said[made(Place, (one.branch, one.version))] = one, digest
+        tree, open_ = "", self._ports.vault.open
         words: dict[str, str] = {}
         for place, data in self._ports.store.contents(said).items():
             recorded, digest = said[place]
-            tree = tree or self._reading.tree_of(place.branch)
+            branch, version = place
+            tree = tree or self._reading.tree_of(branch)
             role = role_of(recorded.kind, recorded.event.by)
-            opened = self._ports.vault.open(tree, *place, SealedWords(digest, data), role)
+            opened = open_(tree, branch, version, made(SealedWords, (digest, data)), role)
             if isinstance(opened, Unmarked):
                 opened = (Messages if recorded.command_id.startswith(_FORMERLY) else str)(opened)
             if opened is not None:

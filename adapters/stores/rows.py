@@ -194,9 +194,10 @@ def by_branch(places: Iterable[Place]) -> dict[str, dict[int, Place]]:
     grouped: dict[str, dict[int, Place]] = {}
     for place in places:
         branch, version = place
-        if is_id(branch) and 0 < version < LAST:  # nothing stands elsewhere, and a database cannot be asked for that
+        if 0 < version < LAST:
             grouped.setdefault(branch, {})[version] = place
-    return grouped
+    # Nothing stands elsewhere, and a database cannot be asked for that.
+    return {branch: versions for branch, versions in grouped.items() if is_id(branch)}
 
 
 def conflict(row: Row, begins: bool) -> VersionConflict:
