@@ -252,6 +252,10 @@ def test_a_restored_log_opens_read_only_and_goes_on_under_a_new_origin(
         assert published.prove([1]).proven.place == 1
     with opened(log.url) as again:
         again.chat("b").user_turn("And on.")
+    log.rewrite_tiles([])  # the rows say it too, its first entry included
+    with opened(log.url) as again:
+        assert isinstance(again.store, SQLStore)
+        assert again.store.read_only is None
 
 
 def read(path: Path) -> Note:

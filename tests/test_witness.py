@@ -21,11 +21,12 @@ from starlette.testclient import TestClient
 from lastresort.adapters.tlog.checkpoints import Checkpoint
 from lastresort.adapters.tlog.merkle import EMPTY, CompactRange, consistency_proof, leaf_hash, node_hash
 from lastresort.adapters.tlog.notes import COSIGNED_ED25519, ED25519, ML_DSA_44, Note, Signer, VerifierKey, verified
-from lastresort.adapters.tlog.policy import Group, TrustPolicy
+from lastresort.adapters.tlog.policy import Group, TrustPolicy, WitnessKey
 from lastresort.adapters.transparency.key_files import make_log_key
 from lastresort.adapters.transparency.sequencer import Sequencer
 from lastresort.adapters.transparency.witness import Answer, Witness
 from lastresort.adapters.transparency.witness_app import witness_app
+from lastresort.adapters.transparency.witness_client import Cosigner
 
 from .stores import ROOT, new_url, started
 from .transparency_kit import ORIGIN, kept, log_of
@@ -202,6 +203,23 @@ def test_a_log_is_published_once_enough_witnesses_cosigned(
             Sequencer(log.tables, key, stricter).sequence()
             assert not Sequencer(log.tables, key, stricter).checkpoint().enough
             assert log.head() == published  # the one before stays
+
+
+def test_what_a_log_is_told_that_no_witness_cosigns(tmp_path: Path) -> None:
+    witness = Witness(tmp_path / "w", SIGNERS[:1], [LOG.verifier])
+    assert witness.add_checkpoint(request(0, 9)).status == 200
+
+    def refused(found: Checkpoint, url: str) -> str:
+        cosigner = Cosigner(WitnessKey("w", SIGNERS[0].verifier, url))
+        note = Note(found.text, (LOG.sign(found.text, 0),))
+        with pytest.raises(OSError, match=r".") as why:
+            cosigner.cosign(found, note, lambda old: consistency_proof(node, old, found.size))
+        return str(why.value)
+
+    with serving(witness) as url:
+        assert refused(head(5), url) == "it has cosigned 9 entries, and there are 5"
+        assert refused(head(5)._replace(origin="log.example/other"), url) == "it answered 404"
+    assert "unknown url type" in refused(head(5), "nonsense")
 
 
 KILLED = """

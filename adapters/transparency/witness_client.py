@@ -56,8 +56,9 @@ class Cosigner:
         old = min(self._size, checkpoint.size)
         proof = "".join(f"{base64.b64encode(part).decode()}\n" for part in prove(old))
         url = f"{(self.witness.url or '').rstrip('/')}/add-checkpoint"
-        request = urllib.request.Request(url, data=f"old {old}\n{proof}\n{note}".encode(), method="POST")
+        data = f"old {old}\n{proof}\n{note}".encode()
         try:
+            request = urllib.request.Request(url, data=data, method="POST")
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
                 return answer.status, answer.read(_MOST_BYTES).decode()
         except urllib.error.HTTPError as error:
