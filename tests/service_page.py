@@ -3,7 +3,7 @@
 import lastresort.adapters.api.app  # noqa: F401  # whose import fills the table
 from lastresort.adapters.api.routes import ENDPOINTS
 from lastresort.adapters.gateway.headers import ANSWERED, ASKED
-from lastresort.adapters.service.config import Config, OpenID, Server, TenantConfig, Upstream
+from lastresort.adapters.service.config import ChatPages, Config, OpenID, Server, TenantConfig, Upstream
 from lastresort.adapters.service.keys import SCOPES, Limits
 from lastresort.adapters.service.problems import KINDS
 
@@ -85,6 +85,7 @@ def _settings() -> dict[str, str]:
         ("server.", Server),
         ("upstream.", Upstream),
         ("oidc.", OpenID),
+        ("chat.", ChatPages),
         ("tenants.NAME.", TenantConfig),
     ):
         told = _attributes(model)

@@ -183,6 +183,13 @@ def test_while_somebody_may_be_at_risk_nothing_speaks_of_an_ending(running: Serv
     assert "You are not alone" not in visitor.get(f"/chat/c/{other}")
 
 
+def test_an_operator_s_own_help_stands_in_place_of_ours() -> None:
+    with service(chat={"help": {"en": "Call 555.", "de": "Rufen Sie 555 an."}}) as one:
+        branch = Visitor(one).start("I want to die")
+        for language, told in (("en", "Call 555."), ("de", "Rufen Sie 555 an."), ("fr", "Call 555.")):
+            assert told in Visitor(one, language=language).get(f"/chat/c/{branch}")
+
+
 def test_titles_are_searched_and_what_was_erased_is_listed_no_more(running: Service) -> None:
     visitor = Visitor(running, actor="cleo")
     garden, bread = visitor.start("Roses in the garden"), visitor.start("Bread with seeds")

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from lastresort.adapters.loopback import Loopback, Script, loopback
-from lastresort.adapters.service.config import Config, Server, TenantConfig, Upstream
+from lastresort.adapters.service.config import ChatPages, Config, Server, TenantConfig, Upstream
 from lastresort.adapters.service.keys import Rights
 from lastresort.adapters.web.serving import Serving
 
@@ -65,6 +65,7 @@ def _run(api: Loopback | None, changes: Mapping[str, Any]) -> Iterator[Service]:
         server=Server(**server),
         upstream=Upstream(**upstream),
         oidc=changes.get("oidc"),
+        chat=ChatPages(**changes.get("chat", {})),
         tenants=changes.get("tenants", {OTHER: TenantConfig(store="memory:")}),
     )
     serving = Serving(config)

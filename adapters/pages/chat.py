@@ -68,6 +68,7 @@ def _page(request: Request, caller: Talker, view: Any, search: str | None) -> Re
     partners = _partners(request)
     offline = view.chat.model.id == OFFLINE if view is not None else not partners.has_key(os.environ)
     say = languages()[language]
+    own = request.app.state.house.config.chat.help
     held = view is not None and view.held  # then nothing on the page speaks of an ending
     return page(
         "chat.html", say=say, for_script={name: say[name] for name in _FOR_SCRIPT if not (held and "end" in name)},
@@ -75,7 +76,7 @@ def _page(request: Request, caller: Talker, view: Any, search: str | None) -> Re
         languages={name: one["language"] for name, one in languages().items()}, chats=chats, more=more,
         view=view, search=search or "", offline=offline, inspects=_inspects(caller),
         model=view.chat.model.id if view is not None else request.app.state.house.config.upstream.model,
-        help=None,
+        help=own.get(language) or own.get("en"),
     )  # fmt: skip
 
 

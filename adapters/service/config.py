@@ -88,6 +88,19 @@ class OpenID(Frozen):
     enrol: tuple[Scope, ...] = ()
 
 
+class ChatPages(Frozen):
+    """What the chat in the browser says.
+
+    Attributes:
+        help: what somebody reads while they, or others, may be at risk: your help lines, say; by language, as `en`. A
+            language that is not here is helped in English, if that is, or else by the text that is shipped.
+    """
+
+    help: dict[Annotated[str, Field(pattern="^[a-z]{2}$")], Annotated[str, Field(min_length=1, max_length=2_000)]] = (
+        Field(default_factory=dict)
+    )
+
+
 def _shipped(name: str) -> str:
     if name not in PROFILES:
         raise ValueError(f"one of {', '.join(sorted(PROFILES))}")
@@ -114,6 +127,7 @@ class Config(Frozen):
     server: Server = Server()
     upstream: Upstream = Upstream()
     oidc: OpenID | None = None
+    chat: ChatPages = ChatPages()
     tenants: dict[Id, TenantConfig] = Field(default_factory=dict)
 
 
@@ -164,6 +178,8 @@ def _fields_at(above: list[str]) -> list[str]:
             return list(Server.model_fields)
         case ["upstream"]:
             return list(Upstream.model_fields)
+        case ["chat"]:
+            return list(ChatPages.model_fields)
         case ["oidc"]:
             return list(OpenID.model_fields)
         case _:
