@@ -14,7 +14,7 @@ from lastresort.adapters.pages.chat_view import WINDOW
 from lastresort.adapters.pages.rendering import CSP, asset
 from lastresort.domain.values import Actor, ActorKind, HoldReason
 
-from .pages_kit import INSULT, Visitor, long_chat
+from .pages_kit import INSULT, Visitor, link_of, long_chat
 from .web_kit import MODEL, OTHER, Service, service
 
 OPERATOR = Actor(kind=ActorKind.OPERATOR, id="op")
@@ -60,6 +60,13 @@ def test_whoever_has_not_signed_in_is_told_how(running: Service, visitor: Visito
     auditor = Visitor(running, "audit")
     assert auditor.ask("GET", "/").headers["location"] == "/inspect"
     assert "scope converse" in auditor.get("/chat", 403)
+
+
+def test_a_page_tells_other_sites_nothing_and_its_own_where_a_form_comes_from(running: Service) -> None:
+    path = link_of(running)
+    client = running.client()
+    running.closing.append(client)
+    assert client.get(path).headers.get_list("referrer-policy") == ["same-origin"]
 
 
 def test_a_page_comes_with_a_policy_without_inline_and_eval(running: Service, visitor: Visitor) -> None:

@@ -212,7 +212,8 @@ def _route_of(scope: Scope) -> str:
     return next((name for name in ("/v1/messages/count_tokens", "/v1/messages") if scope["path"] == name), "other")
 
 
-_OF_OURS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+# Not `no-referrer`: with that Chromium sends `Origin: null` with a form, and nobody could sign in by a link.
+_OF_OURS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin")]
 
 
 class _Answered:

@@ -157,5 +157,5 @@ def show_report(
         counted = report(log, by=[by] if by else [], since=since or None, until=until or None)
     except ValueError as error:
         raise NotForYou(f"{error}.") from None
-    headers = {"content-security-policy": _REPORT_CSP, "cache-control": "no-store", "x-content-type-options": "nosniff"}
+    headers = {"content-security-policy": _REPORT_CSP, "cache-control": "no-store"}
     return HTMLResponse(report_page(counted, version("lastresort")), headers=headers)

@@ -155,8 +155,7 @@ def as_json_lines(request: Request, caller: Auditor, house: Here) -> Response:
 
 
 def _file(text: str, media_type: str, name: str) -> Response:
-    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store",
-               "x-content-type-options": "nosniff"}  # fmt: skip
+    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
     return Response(text, media_type=media_type, headers=headers)
 
 

@@ -23,8 +23,8 @@ CSP = (
     "trusted-types lastresort"
 )
 SAFE = {
-    "cache-control": "no-store", "content-security-policy": CSP, "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff", "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store", "content-security-policy": CSP,
+    "cross-origin-opener-policy": "same-origin",
 }  # fmt: skip
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _ENVIRONMENT = Environment(
@@ -56,7 +56,7 @@ async def static(digest: str, name: str) -> Response:
     """Give a file of the pages."""
     if name not in _assets() or digest != _digest():
         raise Failed("not-found")
-    headers = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
+    headers = {"cache-control": "public, max-age=31536000, immutable"}
     return Response(_assets()[name], media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
 
 
