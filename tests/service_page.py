@@ -102,7 +102,8 @@ def page() -> str:
     """Return the page."""
     scopes = {f"`{name}`": told for name, told in SCOPES.items()}
     routes = {
-        f"`{one.method} {one.path}`": ", ".join(f"`{scope}`" for scope in one.scopes) or "any key" for one in ENDPOINTS
+        f"`{one.method} {one.path}`": ", ".join(f"`{scope}`" for scope in one.scopes) or "any key"
+        for one in sorted(ENDPOINTS, key=lambda one: (one.path, one.method))
     }
     problems = {f"`{name}`": f"{status}: {title}" for name, (status, title) in KINDS.items()}
     limits = ", ".join(f"`{name}`" for name in Limits.model_fields)
