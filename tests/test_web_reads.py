@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,35 @@ def test_jobs_of_a_process_that_is_gone_have_failed_and_too_many_wait_for_nothin
             assert (answer.status_code, answer.headers["retry-after"]) == (429, "10")
         finally:
             waiting.clear()
+
+
+def test_a_job_says_that_it_runs_and_fails_when_the_service_stops(running: Service) -> None:
+    tenant = running.house.tenants["default"]
+    moments = iter(range(0, 10**6, 60))
+    mine = jobs.Jobs(lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(moments)))
+    begun = mine.audit(tenant)
+    assert list(mine._saying(tenant.tables, begun.id, [1] * 3)) == [1] * 3
+    mine.close()
+    with pytest.raises(InterruptedError):
+        list(mine._saying(tenant.tables, begun.id, [1]))
+
+
+def test_a_store_that_cannot_be_read_for_a_moment_is_followed_on(
+    running: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = type(running.house.tenants["default"].conversations.store)
+    head, failing = store.head, iter([True])
+
+    def first_time_not(self: Any) -> int:
+        if next(failing, False):
+            raise StoreError("not now")
+        return head(self)
+
+    with running.client() as client:
+        last = running.house.tenants["default"].conversations.store.head()
+        monkeypatch.setattr(store, "head", first_time_not)
+        found = client.get("/api/v1/log/stream", params={"after": last - 1, "limit": 1})
+        assert f"id: {last}" in found.text
 
 
 def test_titles_are_words(running: Service) -> None:
