@@ -31,7 +31,8 @@ def event_of(one: RecordedEvent) -> EventOut:
     fields = _EVENT.dump_python(one.event, mode="json")
     fields.pop("kind", None)
     return EventOut(
-        position=one.position, branch=one.branch, version=one.version, kind=one.kind, recorded_at=one.recorded_at,
+        position=one.position or None, branch=one.branch, version=one.version, kind=one.kind,
+        recorded_at=one.recorded_at,
         command_id=one.command_id, event=fields, told=describe(one.event),
     )  # fmt: skip
 

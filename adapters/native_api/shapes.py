@@ -10,7 +10,7 @@ from lastresort.domain.values import Actor, ErasureCause, ForkCause, Ground, Mod
 class EventOut(BaseModel):
     """An event as the log has it. It holds facts, never words."""
 
-    position: int
+    position: int | None = Field(description="In the log; null where it was read as part of a branch.")
     branch: str
     version: int
     kind: str
