@@ -208,7 +208,7 @@ def test_a_log_of_writes_that_cannot_be_synced_is_no_answer(tmp_path: Path, monk
 
 @pytest.mark.xdist_group("postgresql")
 def test_many_threads_that_start_at_once_are_told_of_the_whole_wait(postgresql: Callable[[], str]) -> None:
-    """While another program holds the lock: those that wait for a connection waited until the deadline, too."""
+    """While another program holds the lock: those that wait for a connection, or for one that writes for them, too."""
     url = postgresql()
     with opened(f"{url}&deadline=1") as chats, ThreadPoolExecutor(32) as threads:
         all_ = [chats.start(model=MODEL.id, conversation=f"c-{number}") for number in range(32)]
@@ -223,7 +223,7 @@ def test_many_threads_that_start_at_once_are_told_of_the_whole_wait(postgresql: 
             "a connection, but late": "no answer within 1 s .*; it may have been written: send the command again",
         }
         found = {name for error, _ in errors for name, pattern in told.items() if re.search(pattern, error)}
-        assert found >= {"all in use", "locked"}
+        assert "locked" in found
         assert all(any(re.search(pattern, error) for pattern in told.values()) for error, _ in errors), errors
         assert all(seconds > 0.8 for _, seconds in errors), "it gave up before the deadline"
         assert all(isinstance(chat.user_turn("words", command_id=f"{chat.branch}-words"), Receipt) for chat in all_)

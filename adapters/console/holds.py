@@ -288,7 +288,7 @@ def queue(
     as_json: bool,
     **said: Any,
 ) -> None:
-    """List the turns that wait for a person; claim one, judge it, or give it back.
+    """List, claim and judge turns that wait for a person.
 
     A claim is a lease of ten minutes. What is shown of a turn are its words.
     """

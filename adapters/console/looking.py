@@ -41,7 +41,7 @@ _PAGE = click.Path(path_type=Path, dir_okay=False)
 def views(
     which: List | None, limit: int | None, after: int | None, url: str | None, file: Path | None, as_json: bool
 ) -> None:
-    """List the branches that are active, ended, or branched."""
+    """List branches: those active, ended, or branched."""
     from lastresort.projections.branches import Branch, listed
 
     from . import display, listings
@@ -96,7 +96,7 @@ def tree(conversation: str, url: str | None, file: Path | None, as_json: bool) -
 def show(
     branch: str, at: int | None, page: Path | None, words: bool, url: str | None, file: Path | None, as_json: bool
 ) -> None:
-    """Print what was said on a branch, and the law's events.
+    """Print a branch: what was said, and the law's events.
 
     With --html, write a page of the conversation: its branches side by side, the law between the lines, and words only
     if you ask for them.

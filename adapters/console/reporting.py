@@ -297,7 +297,7 @@ def _statement(
 @click.option("--prices", "prices_file", type=_FILE, metavar="FILE", help="What a million tokens cost, by model. TOML.")
 @json_option
 def cost(first: str | None, url: str | None, file: Path | None, prices_file: Path | None, as_json: bool) -> None:
-    """Say what conversations cost: tokens, and money by a table of prices.
+    """Say what conversations cost, in tokens and in money.
 
     An answer costs once. What a branch inherits of its parent stands beside its own, and counts once in all.
     """

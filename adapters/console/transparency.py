@@ -42,7 +42,7 @@ _most_age = click.option(
 
 @click.group()
 def log() -> None:
-    """Make the log evident: a Merkle tree over it, signed, witnessed, provable."""
+    """Make the log evident by a signed and witnessed tree."""
 
 
 @log.command()
@@ -262,7 +262,7 @@ def monitor(place: str, policy: Path, state: Path, max_age: float | None, as_jso
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=7380, show_default=True, help="The port.")
 def witness(key: Path, name: str | None, policy: Path | None, state: Path | None, host: str, port: int) -> None:
-    """Cosign the checkpoints of logs that other people run (c2sp.org/tlog-witness).
+    """Cosign checkpoints of the logs of other people.
 
     The logs are those of the policy's `log` lines.
     """
