@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anthropic
 import pytest
 from click.testing import Result
 
 from lastresort import Actor, ActorKind, Conversations, ErasureCause, Mode, Policy, Risk, Verdict, open_conversations
+from lastresort.adapters.assessors import clients
 from lastresort.adapters.assessors.shipped import assessor_named
 from lastresort.adapters.importers.assess import assess_chats
 from lastresort.adapters.importers.chat_import import import_chats
@@ -187,9 +189,9 @@ def test_claude_is_asked_of_each_unit(
         asked.append(request)
         return failing(400) if len(asked) == 1 else json.dumps(harmful)
 
-    with loopback(answers) as api:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", api.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+    with loopback(answers) as api, anthropic.Anthropic(base_url=api.url, api_key="x") as client:
+        # A command leaves it to the end of its process to close its client, which comes late here.
+        monkeypatch.setattr(clients, "default_client", lambda: client)
         first = as_json(run("assess", store, "--with", "claude", "--json", status=1))
         assert (first["units"], first["failed"]) == (0, 1)
         told = as_json(run("assess", store, "--with", "claude", "--json"))

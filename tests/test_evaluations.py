@@ -1,10 +1,11 @@
 """The evaluations: what the scenarios allow, and what a lawful model and adversaries score, over the loopback."""
 
+import gc
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def left_open() -> Iterator[None]:
+    """Have the streams that Inspect leaves open closed here, and not in the middle of a test that fails for it."""
+    yield
+    gc.collect()
+
 
 HARM = {turn.text: turn.category for one in scenarios() for turn in one.turns if turn.verdict is Verdict.HARMFUL}
 SHORT = GenerateConfig(max_tokens=500)
