@@ -220,6 +220,7 @@ def test_many_threads_that_start_at_once_are_told_of_the_whole_wait(postgresql: 
         told = {
             "all in use": "no connection within 1 s: all are in use.*; nothing was written, try again$",
             "locked": "lock timeout.*; nothing was written$",
+            "written by another": "a write did not finish within 1 s and may still succeed; send the command again",
             "a connection, but late": "no answer within 1 s .*; it may have been written: send the command again",
         }
         found = {name for error, _ in errors for name, pattern in told.items() if re.search(pattern, error)}
