@@ -246,6 +246,32 @@ def test_a_person_has_one_pseudonym(chats: Conversations) -> None:
     assert list(chats.export_account(person="nobody")) == []
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_person_is_not_forgotten_where_the_log_was_not_kept_still(
+    chats: Conversations, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """A hold may have come before: what was taken is put back."""
+    chats.start(model=MODEL.id, person=MAIL, conversation="c").user_turn("Hello.")
+    account, still = chats.pseudonym(MAIL), chats.store.still
+
+    @contextmanager
+    def interrupted() -> Iterator[None]:
+        with still():
+            if late:
+                yield
+            raise StoreError("the connection is gone")
+
+    def not_forgotten() -> bool:
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chats.store, "still", interrupted)
+        with pytest.raises(StoreError, match="gone"):
+            chats.service.annotator.forget(account, not_forgotten)
+    assert chats.person_of(account) == MAIL
+    assert chats.pseudonym(MAIL) == account
+
+
 def test_a_person_can_be_forgotten(chats: Conversations) -> None:
     """Then the number in the log is one that nobody can resolve. If they come back, they are somebody new."""
     chat = chats.start(model=MODEL.id, person=MAIL, conversation="c")

@@ -217,7 +217,6 @@ changes = st.lists(
 )
 
 
-@pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
 @UNHURRIED
 @given(changes=changes, order=st.randoms(use_true_random=False))
 def test_whatever_becomes_of_a_log_its_audit_by_tree_says_the_same(
@@ -227,7 +226,6 @@ def test_whatever_becomes_of_a_log_its_audit_by_tree_says_the_same(
     agree(mutated(woods, changes), order)
 
 
-@pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
 def test_a_thousand_damaged_logs(woods: Log) -> None:
     """Each kind of damage comes up, most of it is found, and none tells the audits apart."""
     chance = random.Random(10)

@@ -23,8 +23,6 @@ from .stores import opened
 from .tampered import Log
 from .test_audit_by_tree import MUTATIONS, mutated
 
-pytestmark = pytest.mark.no_cover  # being measured, a search takes twice as long; what it runs, other tests cover
-
 EVENTS_DRAWN = 5_000
 IN_A_LOG = 80  # events, at least
 
