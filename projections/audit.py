@@ -117,7 +117,7 @@ def audit(
 
 
 class Audit:
-    """An audit of a log that comes in parts, so that whoever reads it can do something else with it on the way.
+    """An audit of a log that comes in parts, so that its reader can do something else with it on the way.
 
     See `audit`, which takes it as a whole.
     """

@@ -183,7 +183,7 @@ async def _answered(request: Request, caller: Caller, house: House, chat: Chat, 
 
 
 def begin_answer(request: Request, caller: Caller, house: House, chat: Chat, begin: Callable[[], Any]) -> Running:
-    """Begin an answer, which goes on whoever reads it, and return it.
+    """Begin an answer, which goes on even if nobody reads it, and return it.
 
     Args:
         request: that asks for it.

@@ -1,4 +1,4 @@
-"""Following the log over HTTP: committed events as server-sent events, for whoever reads, with one thread a tenant.
+"""Following the log over HTTP: committed events as server-sent events, with one thread a tenant for all its readers.
 
 A thread waits for what is next committed, and tells all who follow; so a hundred of them keep nobody from being served.
 """

@@ -31,7 +31,7 @@ Prove = Callable[[str], str | None]
 
 
 class Archived(NamedTuple):
-    """What was written: how many conversations there are, how many of them anew, and how many endings have no proof."""
+    """How many conversations an archive has, how many were written this time, and how many endings lack a proof."""
 
     conversations: int
     written: int

@@ -1,7 +1,7 @@
 """The queue: a table beside the log, in its database. What waits is a place in the log, and no words.
 
-A claim is a lease. Whoever holds it judges the turn; if they do not in time, somebody else may claim it. The verdict is
-recorded under an id that follows from the turn, so there is one, whoever was how late: the log decides, not the table.
+A claim is a lease. The person who holds it judges the turn; if they are too late, somebody else may claim it. The
+verdict is recorded under an id that follows from the turn, so there is one at most: the log decides, not the table.
 """
 
 import secrets

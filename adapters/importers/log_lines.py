@@ -189,7 +189,7 @@ _OPENED = b'"%b"' % BranchOpened.kind.encode()
 def beginnings(path: Path) -> Iterator[RecordedEvent]:
     """Yield the first event of each branch of a log, and whatever else may open one: all that `fork_points` looks at.
 
-    A line that cannot be read is passed over: whoever reads all of them says what is wrong with it.
+    A line that cannot be read is passed over: the reader of all of them says what is wrong with it.
 
     Raises:
         BadInput: the file cannot be read.

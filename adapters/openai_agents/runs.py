@@ -76,7 +76,7 @@ def guarded_stream(agent: Agent[Any], words: str, *, chat: Chat, **options: Any)
 
 
 class GuardedStream:
-    """What to show, in pieces. Read it to its end; then `outcome` says how it went, and `result` is the SDK's."""
+    """The answer to show, in pieces. Read it to the end: `outcome` then says how it went, and `result` is the SDK's."""
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ def _sign_in(request: Request) -> Response:
     sentences = (
         ("Your organisation lets you in.",) if oidc else
         ("This service has no passwords. It lets you in by a link that works once.",
-         "Whoever started it finds one in the terminal; an administrator can make you another.")
+         "The person who started it finds one in the terminal; an administrator can make you another.")
     )  # fmt: skip
     link, label = ("/auth/oidc", "Sign in") if oidc else (None, None)
     return page("told.html", title="Sign in", sentences=sentences, link=link, label=label)

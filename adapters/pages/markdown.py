@@ -1,6 +1,6 @@
 """Markdown as models write it, as HTML that can do nothing: raw HTML is text, and what comes out is sanitised.
 
-Pictures are left out: their address would tell whoever is named there that somebody reads this, and what the model was
+Pictures are left out: their address would tell the server named there that somebody reads this, and what the model was
 made to put into the address.
 """
 

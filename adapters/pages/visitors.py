@@ -64,5 +64,5 @@ def own_chat(caller: Caller, branch: str) -> Chat:
 
 
 async def sign_in_first(_: Request, error: Exception) -> Response:
-    """Send whoever has not signed in to where that is explained."""
+    """Send visitors who have not signed in to where that is explained."""
     return RedirectResponse("/sign-in", 303)

@@ -168,7 +168,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
                 for chunk in incoming.chunks(appends):
                     behind(partial(self._write_chunk, connection, chunk))
             execute("COMMIT")
-            with suppress(StoreError, sqlite3.Error):  # or else whoever writes next does it
+            with suppress(StoreError, sqlite3.Error):  # or else the next writer does it
                 truncate_log(connection, 0)
         self._commits.set()
         return incoming.count

@@ -48,7 +48,7 @@ from .lawful import as_text, assert_lawful
 from .strategies import in_memory, policies
 
 ANYBODY = st.sampled_from([OPERATOR, OPERATOR, OPERATOR, *ACTORS, SYSTEM])
-"""Who does what is mostly an operator's: whoever it is has to be asked of the law."""
+"""Who does what is mostly an operator's: the law is asked about every actor."""
 
 _ACTS = (
     ("redirect", ()),
@@ -265,7 +265,7 @@ class ConversationMachine(RuleBasedStateMachine):
 
     @rule(branch=branches, other=st.booleans(), named=st.sampled_from(_ACTS), by=st.sampled_from([*ACTORS, SYSTEM]))
     def somebody_else_acts(self, branch: str, other: bool, named: tuple[str, tuple[Any, ...]], by: Any) -> None:
-        """Whoever it is, where the driver lets them be named."""
+        """Every actor, where the driver lets them be named."""
         name, said = named
         act = getattr(self.act(branch, other), name)
         if "by" in signature(act).parameters:

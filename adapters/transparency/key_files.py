@@ -138,7 +138,7 @@ def read_note(path: Path) -> Note | None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that whoever reads it finds all of it or what was there before, and so that it lasts."""
+    """Write a file so that a reader finds all of it or what was there before, and so that it lasts."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with named():
         with draft.open("w") as file:

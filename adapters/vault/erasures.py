@@ -19,8 +19,8 @@ def permitted(store: EventStore, tree: str) -> Iterator[None]:
     """Keep the log still, and enter the block if it says that the words of a conversation are erased.
 
     An erasure is recorded before its keys are destroyed, and is not lawful while a hold stands. So a conversation keeps
-    its keys, whoever asks, if its log has no erasure of all that was said by then, or if a hold stands that was there
-    before it. A hold that came after the erasure has nothing left to hold of those words, and none can come in
+    its keys, no matter who asks, if its log has no erasure of all that was said by then, or if a hold stands that was
+    there before it. A hold that came after the erasure has nothing left to hold of those words, and none can come in
     between, since nobody else writes meanwhile.
 
     Raises:
