@@ -137,5 +137,5 @@ def _in_thread(act: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any
     async def tool(**given: Any) -> Any:
         return await asyncio.to_thread(act, **given)
 
-    tool.__signature__ = signature(act)  # type: ignore[attr-defined]
+    tool.__signature__ = signature(act)  # type: ignore[attr-defined]  # the SDK reads it
     return tool

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field
 
 from lastresort.adapters.native_api.bodies import Body
-from lastresort.adapters.service.jobs import Audited, Job, Jobs, Supposed, latest
+from lastresort.adapters.service.jobs import Audited, Job, Jobs, Kind, Supposed, latest
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Tenant
 from lastresort.domain.law import RULES
@@ -78,9 +78,9 @@ def _whole(caller: Auditor) -> None:
         raise NotForYou(_WHOLE_LOG)
 
 
-def _job(request: Request, caller: Auditor, kind: str, id: str | None) -> Job | None:
+def _job(request: Request, caller: Auditor, kind: Kind, id: str | None) -> Job | None:
     id = id or latest(caller.tenant.tables, kind)
-    return None if id is None else _jobs(request).find(caller.tenant, kind, id)  # type: ignore[arg-type]
+    return None if id is None else _jobs(request).find(caller.tenant, kind, id)
 
 
 Name = Annotated[str | None, Query(max_length=64)]
