@@ -155,7 +155,8 @@ def test_a_checkpoint_that_was_changed(log: Log) -> None:
     for number in range(3):
         lines = list(note.signatures)
         if number != 1:  # the log's own ML-DSA-44 signature, which the policy does not name
-            lines[number] = lines[number]._replace(data=lines[number].data[:-1] + b"\0")
+            data = lines[number].data
+            lines[number] = lines[number]._replace(data=data[:-1] + bytes([data[-1] ^ 1]))
             failed = verified(log, text.replace(str(note), str(note._replace(signatures=tuple(lines))))).failed
             assert failed is not None
             assert "does not verify" in failed
