@@ -33,9 +33,6 @@ class NotProven(Exception):
     """What was handed in can be read, and does not prove it."""
 
 
-# --- trees ------------------------------------------------------------------------------------------------------------
-
-
 def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
@@ -97,7 +94,7 @@ def unbase64(text: str, what: str) -> bytes:
 
 
 def whole(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit()) or str(int(text)) != text:
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or str(int(text)) != text:
         raise BadInput(f"{what}: a whole number is needed")
     return int(text)
 
@@ -128,11 +125,7 @@ class Key:
         return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
 
     def check(self, text: str, signature: bytes) -> int:
-        """Return the time that a signature tells, 0 if none.
-
-        Raises:
-            NotProven: it is not of this key over this text.
-        """
+        """Return the time that a signature of this key over this text tells, 0 if none."""
         time = int.from_bytes(signature[:8], "big") if self.kind != 1 else 0
         data = signature if self.kind == 1 else signature[8:]
         try:
@@ -196,6 +189,7 @@ class Policy:
     logs: list[Key] = field(default_factory=list)
     witnesses: dict[str, Key] = field(default_factory=dict)
     groups: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    members: set[str] = field(default_factory=set)
     quorum: str | None = None
 
     @classmethod
@@ -217,12 +211,18 @@ class Policy:
         if kind == "log" and count in (2, 3):
             self.logs.append(Key.read(words[1]))
         elif kind == "witness" and count in (3, 4):
-            self.witnesses[self._free(words[1])] = Key.read(words[2])
+            key = Key.read(words[2])
+            if any(one.public == key.public for one in self.witnesses.values()):
+                raise BadInput("this key is another witness's already, and would count twice")
+            self.witnesses[self._free(words[1])] = key
         elif kind == "group" and count > 3:
             members = [self._known(name) for name in words[3:]]
             least = {"all": len(members), "any": 1}.get(words[2]) or whole(words[2], "group")
-            if not 1 <= least <= len(members):
-                raise BadInput(f"group: {least} of {len(members)} cannot be had")
+            if not 1 <= least <= len(members) or len(self.groups) >= 64:
+                raise BadInput(f"group: {least} of {len(members)} cannot be had, or there are more than 64 groups")
+            if self.members & {*members} or len({*members}) < len(members):
+                raise BadInput("group: somebody in it is a member already, and would count twice")
+            self.members |= {*members}
             self.groups[self._free(words[1])] = least, members
         elif kind == "quorum" and count == 2 and self.quorum is None:
             self.quorum = words[1] if words[1] == "none" else self._known(words[1])
@@ -240,11 +240,7 @@ class Policy:
         return name
 
     def believe(self, checkpoint: Checkpoint) -> dict[str, int]:
-        """Return who of the witnesses cosigned a checkpoint, and when.
-
-        Raises:
-            NotProven: no log of the policy has signed it, or too few witnesses have cosigned it.
-        """
+        """Return who of the witnesses cosigned a checkpoint that its log has signed, and when."""
         keys = [key for key in self.logs if key.name == checkpoint.origin]
         if not keys:
             raise NotProven(f"the policy knows no log {checkpoint.origin}")
@@ -268,14 +264,13 @@ class Policy:
         return sum(self._met(one, cosigned) for one in members) >= least
 
 
-# --- what is proven ---------------------------------------------------------------------------------------------------
-
 NEVER = [
     "what was said: the log has digests of sealed words, and no words",
     "that verdicts were right: it has what an assessor found, and not why",
     "when exactly it was recorded: that time is the operator's; a witness only knows that it was there by its own time",
     "that the rules were kept: `lastresort audit` on the whole log says that",
 ]
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 ALONE = "that others are shown the same log: no witness cosigned this, so the operator may show you one of your own"
 EVIDENCE = {
     "redirections": ("RedirectionAttempted",),
@@ -289,15 +284,16 @@ EVIDENCE = {
 
 @dataclass
 class Result:
-    """What is proven, what is not, and why not; all of it in plain words."""
-
     proven: list[str] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
     failed: str | None = None
 
 
 def at(time: int) -> str:
-    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{time} s after 1970"
 
 
 def signed_by(checkpoint: Checkpoint, cosigned: dict[str, int]) -> str:
@@ -318,17 +314,18 @@ def verify_proof(text: str, policy: Policy) -> Result:
         extra = json.loads(unbase64(head[1][6:], "extra"))
         own = {"index": whole(head[2][6:], "index"), "entry": extra["entry"], "proof": head[3:]}
         entries = [
-            (one["index"], one["entry"], [unbase64(part, "proof") for part in one["proof"]])
+            (whole(str(one["index"]), "index"), one["entry"], [unbase64(part, "proof") for part in one["proof"]])
             for one in [own, *extra["rests_on"]]
         ]
+        leaves = [leaf_hash(entry.encode()) for _, entry, _ in entries]
         told = [json.loads(entry) for _, entry, _ in entries]
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         raise BadInput("the extra line of the proof cannot be read") from None
     result = Result(unproven=list(NEVER))
     try:
         cosigned = policy.believe(checkpoint)
-        for index, entry, path in entries:
-            if root_from_inclusion(leaf_hash(entry.encode()), index, checkpoint.size, path) != checkpoint.root:
+        for leaf, (index, _, path) in zip(leaves, entries, strict=True):
+            if root_from_inclusion(leaf, index, checkpoint.size, path) != checkpoint.root:
                 raise NotProven(f"entry {index} is not in that log as this file has it: it, or its proof, was changed")
         result.proven.append(signed_by(checkpoint, cosigned))
         result.proven.append(f"entry {entries[0][0]} of it says: {said(told[0])}")
@@ -336,29 +333,35 @@ def verify_proof(text: str, policy: Policy) -> Result:
             result.proven += evidence(told[0], [(entries[n][0], told[n]) for n in range(1, len(told))])
     except NotProven as why:
         return Result(failed=str(why))
+    except UNREADABLE:
+        return Result(failed="the entries are in that log, and are no events of a form that this program reads")
     if not cosigned:
         result.unproven.insert(0, ALONE)
     return result
 
 
+def word(value: Any) -> str:
+    """Return what the log's operator chose as one word; quoted, if it is none and might be read as more."""
+    text = str(value)
+    return text if 0 < len(text) <= 128 and text.isascii() and text.isprintable() and " " not in text else ascii(text)
+
+
 def said(entry: dict[str, Any]) -> str:
-    """Say what an entry records."""
     if "continues" in entry:
-        return f"this log goes on after {entry['continues']['size']} entries of {entry['continues']['origin']}"
+        before = entry["continues"]
+        return f"this log goes on after {word(before['size'])} entries of {word(before['origin'])}"
     event, by = entry["event"], entry["event"]["by"]
-    what = f"{entry['kind']} by the {by['kind']} {by['id']}"
+    who = f"by the {word(by['kind'])} {word(by['id'])}"
+    what = f"{word(entry['kind'])} {who}"
     if entry["kind"] == "ConversationEnded":
-        what = f"the conversation ended, by the {by['kind']} {by['id']}, on the ground {event['ground']}"
-        what += f", for {event['category']}" if event.get("category") else ""
-    return f"{what} (branch {entry['branch']}, version {entry['version']}, as recorded at {entry['recorded_at']})"
+        what = f"the conversation ended, {who}, on the ground {word(event['ground'])}"
+        what += f", for {word(event['category'])}" if event.get("category") else ""
+    where = f"branch {word(entry['branch'])}, version {word(entry['version'])}"
+    return f"{what} ({where}, as recorded at {word(entry['recorded_at'])})"
 
 
 def evidence(ending: dict[str, Any], others: list[tuple[int, dict[str, Any]]]) -> list[str]:
-    """Say that the events that an ending rests on are in the log, each at the version that the ending names.
-
-    Raises:
-        NotProven: one of them is not in the file.
-    """
+    """Say that the events that an ending rests on are in the log, each at the version that the ending names."""
     opened = {one["branch"]: one["event"] for _, one in others if one["kind"] == "BranchOpened"}
     found = {(one["branch"], one["version"]): (index, one) for index, one in others}
     told = []
@@ -366,11 +369,13 @@ def evidence(ending: dict[str, Any], others: list[tuple[int, dict[str, Any]]]) -
         named = ending["event"]["evidence"].get(name)
         for version in named if isinstance(named, list) else [] if named is None else [named]:
             branch = ending["branch"]
-            while branch in opened and opened[branch]["at"] >= version:
-                branch = opened[branch]["parent"]
+            above = dict(opened)  # each is taken once: an operator may have made them a circle
+            while branch in above and above[branch]["at"] >= version:
+                branch = above.pop(branch)["parent"]
             index, entry = found.get((branch, version), (None, None))
             if entry is None or entry["kind"] not in kinds:
-                raise NotProven(f"the ending rests on version {version} ({name}), and no proof of that is in the file")
+                rests = f"the ending rests on version {word(version)} ({name})"
+                raise NotProven(f"{rests}, and no proof of that is in the file")
             told.append(f"entry {index}, on which it rests: {said(entry)}")
     return told
 
@@ -378,10 +383,7 @@ def evidence(ending: dict[str, Any], others: list[tuple[int, dict[str, Any]]]) -
 def verify_tiles(folder: Path, policy: Policy) -> Result:
     """Say what a folder of tiles proves: every entry is hashed again."""
     try:
-        checkpoint = Checkpoint.read((folder / "checkpoint").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{folder / 'checkpoint'}: {error.strerror}") from None
-    try:
+        checkpoint = Checkpoint.read(read(str(folder / "checkpoint")))
         cosigned = policy.believe(checkpoint)
         stack = Stack()
         while stack.count < checkpoint.size:
@@ -402,8 +404,9 @@ def bundle(folder: Path, number: int, width: int) -> list[bytes]:
     path = folder / "tile" / "entries" / "/".join([*("x" + part for part in parts[:-1]), parts[-1]])
     for candidate in [path] if width == 256 else [Path(f"{path}.p/{width}"), path]:
         if candidate.is_file():
-            data, i = candidate.read_bytes(), 0
-            entries: list[bytes] = []
+            with candidate.open("rb") as file:
+                data = file.read(256 * 65_537)
+            entries, i = list[bytes](), 0
             while i + 2 <= len(data) and len(entries) < width:
                 length = int.from_bytes(data[i : i + 2], "big")
                 entries.append(data[i + 2 : i + 2 + length])
@@ -415,7 +418,6 @@ def bundle(folder: Path, number: int, width: int) -> list[bytes]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command."""
     parser = argparse.ArgumentParser("lastresort-verify", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("what", help="a .tlog-proof file, or a folder of tiles")
     parser.add_argument("--policy", required=True, help="whose signatures are believed (c2sp.org/tlog-policy)")
@@ -424,7 +426,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         policy, what = Policy.read(read(given.policy)), Path(given.what)
         result = verify_tiles(what, policy) if what.is_dir() else verify_proof(read(given.what), policy)
-    except BadInput as error:
+    except (BadInput, OSError) as error:
         print(f"lastresort-verify: {error}", file=sys.stderr)
         return 2
     if given.json:

@@ -57,7 +57,7 @@ class ProofFile(NamedTuple):
             told: Any = json.loads(extra or b"")
             proven = _proven({"index": index, "entry": told["entry"], "proof": lines[3:]})
             rests_on = tuple(map(_proven, told["rests_on"]))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise BadNote("malformed proof: its extra line, its index or one of its hashes") from None
         return cls(proven, rests_on, Note.parse(note))
 
