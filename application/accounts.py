@@ -5,10 +5,11 @@ on each conversation that it has by then, each an event of its own, so that the 
 what was held. A conversation that is begun later is not held: hold the account again, which passes over what is held.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lastresort.domain.commands import EraseContents
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import ConversationStarted, ErasureHeld, content_of
 from lastresort.domain.state import Conversation
@@ -17,6 +18,7 @@ from lastresort.domain.values import Actor, ErasureCause, LegalHold
 
 from .arguments import DerivedId, checked_id, derived_id, optional_id
 from .directory import MOST_ROWS, ConversationRow, DirectoryPage, DirectoryQuery, HoldPage, Metadata, cursor_of, utc
+from .erasing import TreeEvents, erasure
 from .outcomes import Receipt, SpokenSince
 from .ports import EventStore, Place
 from .transcript import Block, blocks_of, erasures, overtaken_on
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 _ROUNDS = 10
 """How often what was said meanwhile is erased too, before somebody who goes on talking is not forgotten."""
+
+TOGETHER = 100
+"""How many conversations are erased in a transaction: bounds how long those wait who write meanwhile."""
 
 _LONGEST = timedelta(days=36_500)
 _JOINT = " "  # between the conversation and the hold of a cursor; no id has one
@@ -225,44 +230,58 @@ def erase_older(
     before = utc(service.ports.clock() - older_than)
     erased: list[str] = []
     refused: dict[str, Refused] = {}
-    for rows in _silent_since(conversations, before):
-        words = service.ports.store.with_words(row.conversation for row in rows)
-        for conversation in (row.conversation for row in rows):
-            kept = conversation in words or service.ports.vault.has_key(conversation)
-            if kept and only(conversation, before):
-                outcome = _erase_old(service, conversation, before, by, dry_run=dry_run)
-                if isinstance(outcome, Refused):
-                    refused[conversation] = outcome
-                elif outcome:
-                    erased.append(conversation)
-            looked_at += 1
-            progress(looked_at)
+    for trees in _silent_since(conversations, before):
+        words = service.ports.store.with_words(trees)
+        due = [tree for tree in trees if (tree in words or service.ports.vault.has_key(tree)) and only(tree, before)]
+        for tree, outcome in _outcomes(service, due, before, by, dry_run=dry_run):
+            if isinstance(outcome, Refused):
+                refused[tree] = outcome
+            elif outcome:
+                erased.append(tree)
+        looked_at += len(trees)
+        progress(looked_at)
     return Retention(before, tuple(erased), refused)
 
 
-def _silent_since(conversations: "Conversations", before: str) -> Iterator[tuple[ConversationRow, ...]]:
-    """Yield the conversations in which nobody spoke since a time, in pages."""
+def _silent_since(conversations: "Conversations", before: str) -> Iterator[tuple[str, ...]]:
+    """Yield the conversations in which nobody spoke since a time, so many at a time as are erased together."""
     after: str | None = None
     while True:
-        page = conversations.list(until=before, by="last_turn", order="oldest", after=after, limit=MOST_ROWS)
-        yield page.rows
+        page = conversations.list(until=before, by="last_turn", order="oldest", after=after, limit=TOGETHER)
+        yield tuple(row.conversation for row in page.rows)
         if (after := page.after) is None:
             return
 
 
-def _erase_old(service: "Service", conversation: str, before: str, by: Actor, *, dry_run: bool) -> Refused | bool:
-    """Erase a conversation; False if somebody spoke meanwhile. The same words are erased by the same command."""
+def _outcomes(
+    service: "Service", trees: Sequence[str], before: str, by: Actor, *, dry_run: bool
+) -> Iterator[tuple[str, Refused | bool]]:
+    """Erase conversations, and yield what became of each, in their order; False if somebody spoke meanwhile.
+
+    They are erased together, and what something stands in the way of, one by one. The same words are erased by the same
+    command.
+    """
+    cause = ErasureCause.RETENTION
     if dry_run:
-        return service.refusal_to_erase(conversation, by=by, cause=ErasureCause.RETENTION) or True
-    said = sorted(service.words.said_on(conversation, service.reading.tree(conversation)))
-    id = derived_id("retain", by.kind, by.id, conversation, *said)
-    try:
-        outcome = service.erase_conversation(
-            conversation, by=by, cause=ErasureCause.RETENTION, command_id=id, spoken_before=before
-        )
-    except SpokenSince:
-        return False
-    return outcome if isinstance(outcome, Refused) else True
+        for tree in trees:
+            yield tree, service.refusal_to_erase(tree, by=by, cause=cause) or True
+        return
+    done = service.erasing.together(trees, lambda found: _retained(found, by), before) if trees else {}
+    for tree in trees:
+        if tree in done:
+            yield tree, True
+            continue
+        id = _retained(service.erasing.read(tree), by).id
+        try:
+            outcome = service.erase_conversation(tree, by=by, cause=cause, command_id=id, spoken_before=before)
+        except SpokenSince:
+            yield tree, False
+        else:
+            yield tree, outcome if isinstance(outcome, Refused) else True
+
+
+def _retained(found: TreeEvents, by: Actor) -> EraseContents:
+    return erasure(derived_id("retain", by.kind, by.id, found.tree, *sorted(found.said)), by, ErasureCause.RETENTION)
 
 
 def hold_all(

@@ -37,6 +37,20 @@ class SealedWords(NamedTuple):
     data: bytes
 
 
+class Forgotten(NamedTuple):
+    """Keys of a conversation that are to be destroyed: those that were retired, and those that open `sealed` words.
+
+    Attributes:
+        conversation: whose.
+        retired: what `Vault.retire` returned, if they were.
+        sealed: words with their roles, by the place where they stand.
+    """
+
+    conversation: str
+    retired: str
+    sealed: Mapping[Place, tuple[SealedWords, str]]
+
+
 class Append(NamedTuple):
     """What one command writes, all of it or nothing: events of branches of one tree, and the words to erase."""
 
@@ -253,20 +267,12 @@ class Vault(Protocol):
         """Look up the conversation's key again before it is used again: somebody else may have retired it."""
         ...
 
-    def retire(self, conversation: str) -> str:
-        """Seal nothing more under the conversation's keys, which still open; return what `forget` knows them by."""
+    def retire(self, *conversations: str) -> str:
+        """Seal nothing more under the keys of conversations, which still open; return what they are known by then."""
         ...
 
-    def forget(
-        self, conversation: str, retired: str = "", sealed: Mapping[Place, tuple[SealedWords, str]] | None = None
-    ) -> None:
-        """Destroy the keys of a conversation, and of no other, that were `retired` or that `sealed` of its words need.
-
-        Args:
-            conversation: whose keys.
-            retired: what `retire` returned.
-            sealed: words with their roles, by the place where they stand.
-        """
+    def forget_all(self, forgotten: Sequence[Forgotten]) -> None:
+        """Destroy keys of conversations, and of no others: of all of them, or of none."""
         ...
 
     def close(self) -> None:

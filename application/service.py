@@ -40,7 +40,8 @@ from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.turn_text import spoken_in
 from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 
-from .arguments import checked, derived_id, described_id
+from .arguments import derived_id, described_id
+from .erasing import Erasing, erasure
 from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch
 from .ports import CommandRecorded, Locked, Ports, SealedWords, VersionConflict
 from .reading import Reading
@@ -71,6 +72,7 @@ class Service:
         reading: the read side.
         words: what was said.
         annotator: what is kept beside the log and is no event.
+        erasing: erases conversations whole.
     """
 
     def __init__(self, ports: Ports, *, attempts: int = 10, hot: int = 10_000) -> None:
@@ -79,6 +81,7 @@ class Service:
         self.annotator = Annotator(ports)
         self.words = Words(ports, self.reading, self.annotator)
         self._writing = Writing(ports, self.reading.hot)
+        self.erasing = Erasing(ports, self.reading, self.words, self._writing)
         self._attempts = attempts
 
     def close(self) -> None:
@@ -301,50 +304,30 @@ class Service:
             SpokenSince: somebody spoke, on one of its branches.
             CommandIdReused, Contention: as `execute`.
         """
-        command = checked(EraseContents, id=command_id, by=by, contents=(), cause=cause)
+        command = erasure(command_id, by, cause)
         tree, retired = self.reading.tree_of(branch), ""
 
         def attempt(fresh: bool) -> Receipt | Refusal:
             nonlocal retired
-            before = self.reading.tree(branch)
-            decided = self._erasure(command, branch, before)
-            if isinstance(decided, Refusal):
-                return decided
-            written, after = decided
-            if spoken_before is not None and self.reading.last_turn(tree, before) >= spoken_before:
+            found = self.erasing.read(tree)
+            planned = self.erasing.plan(command, branch, found)
+            if isinstance(planned, Refusal):
+                return planned
+            if spoken_before is not None and found.last_turn >= spoken_before:
                 raise SpokenSince(tree)
-            keys = self.ports.vault.retire(tree)
-            receipt = self._writing.append(command, before, written, after=after)
+            (receipt,), keys = self.erasing.record([planned])
             retired = keys  # only now: if another delivery was first, words may be sealed under these since
             return receipt
 
         outcome = self._earlier_outcome(command, tree, branch) or self._until_decided(branch, command, attempt)
-        if isinstance(outcome, Refused):
-            return outcome
-        erased = {digest for one in outcome.events for digest in getattr(one.event, "contents", ())}
-        said = self.words.said_on(tree, self.reading.tree(branch))
-        self.words.destroy(tree, retired, {digest: said[digest] for digest in erased})
-        self.ports.store.barrier()  # or a standby that takes over might still have the keys
+        if isinstance(outcome, Receipt):
+            self.erasing.finish([(outcome, retired, self.erasing.read(tree))])
         return outcome
 
     def refusal_to_erase(self, branch: str, *, by: Actor, cause: ErasureCause) -> Refused | None:
         """Ask what would stand in the way of `erase_conversation`, now; None if nothing. Records nothing."""
-        command = checked(EraseContents, id="asked", by=by, contents=(), cause=cause)
-        found = self._erasure(command, branch, self.reading.tree(branch))
-        return found.refused if isinstance(found, Refusal) else None
-
-    def _erasure(
-        self, command: EraseContents, branch: str, before: dict[str, Conversation]
-    ) -> tuple[dict[str, tuple[Event, ...]], dict[str, Conversation]] | Refusal:
-        """Return what is to be recorded on each branch to erase what was said on a tree, and each state after that."""
-        state = before[branch]
-        said = tuple(self.words.said_on(state.conversation, before))  # now: what comes later conflicts with the states
-        decision = decide(command.model_copy(update={"contents": said}), state)
-        if isinstance(decision, Refused):
-            return Refusal(decision, state)
-        written: dict[str, tuple[Event, ...]] = dict.fromkeys((branch, *before), decision.events)
-        broken, after = judged_on(before, written)
-        return Refusal(Refused(decision.events[0].kind, broken), state) if broken else (written, after)
+        planned = self.erasing.plan(erasure("asked", by, cause), branch, self.erasing.read(branch))
+        return planned.refused if isinstance(planned, Refusal) else None
 
     def _until_decided(
         self,

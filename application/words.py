@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from lastresort.domain.commands import (
     Command,
@@ -40,7 +40,7 @@ from lastresort.domain.values import Actor, ErasureCause, Messages, with_content
 
 from .arguments import checked_id, checked_person, checked_tags, checked_title
 from .directory import Metadata
-from .ports import Annotations, Place, Ports, SealBroken, SealedWords, Unmarked, Vault
+from .ports import Annotations, Forgotten, Place, Ports, SealBroken, SealedWords, Unmarked, Vault
 from .reading import Reading
 
 _FORMERLY = "messages:"  # so began the ids of commands that came with messages, before that was sealed with them
@@ -67,6 +67,14 @@ _STAND_FOR: dict[type[Command], str] = {
 def role_of(kind: str, by: Actor) -> str:
     """Return what words are bound to beside their place: the kind of their event, and its actor."""
     return f"{kind} {by.kind}:{by.id}"
+
+
+class Erased(NamedTuple):
+    """A conversation whose erasure is recorded: the mark of its keys, and the events of its words, by digest."""
+
+    tree: str
+    retired: str
+    said: Mapping[str, RecordedEvent]
 
 
 class Words:
@@ -150,24 +158,30 @@ class Words:
             raise ValueError(f"no words of this conversation have the digest {', '.join(sorted(strange))}")
         return tuple(_place_of(said[digest]) for digest in dict.fromkeys(digests))
 
-    def destroy(self, tree: str, retired: str, said: Mapping[str, RecordedEvent]) -> None:
-        """Destroy the keys of a conversation that were `retired`, and then the sealed words of `said`, by digest, and
-        the annotations that were sealed with them.
+    def destroy(self, erased: Sequence[Erased]) -> None:
+        """Destroy the keys of conversations that were retired, and then the sealed words, and the annotations that were
+        sealed with them.
 
         If this was interrupted, what is left of the words says which keys are left. What was said since is sealed under
         another one, which stays, though another erasure retired it that came to nothing.
         """
-        standing = {_place_of(one): (digest, role_of(one.kind, one.event.by)) for digest, one in said.items()}
-        sealed = {
-            place: (SealedWords(standing[place][0], data), standing[place][1])
-            for place, data in self._ports.store.contents(standing).items()
-        }
-        self._ports.vault.forget(tree, retired, sealed)
+        standing = {_place_of(one): (tree, digest, one) for tree, _, said in erased for digest, one in said.items()}
+        sealed: dict[str, dict[Place, tuple[SealedWords, str]]] = {one.tree: {} for one in erased}
+        for place, data in self._ports.store.contents(standing).items():
+            tree, digest, one = standing[place]
+            sealed[tree][place] = SealedWords(digest, data), role_of(one.kind, one.event.by)
+        self._ports.vault.forget_all([Forgotten(tree, retired, sealed[tree]) for tree, retired, _ in erased])
         self._ports.store.drop(standing)
+        for tree, *_ in erased:
+            self._drop_stale(tree)
+
+    def _drop_stale(self, tree: str) -> None:
+        """Erase the annotations of a conversation that were sealed under keys which are destroyed, or are to be."""
         stale = self.annotator.stale(tree)
         left = {name: data for name, data in stale.items() if self.annotator.opens(tree, name, data)}
         if left and self._are_of_no_other_erasure(tree):
-            self._ports.vault.forget(tree, "", {place_of(name): (as_sealed(data), ROLE) for name, data in left.items()})
+            sealed = {place_of(name): (as_sealed(data), ROLE) for name, data in left.items()}
+            self._ports.vault.forget_all([Forgotten(tree, "", sealed)])
             left = {}
         self.annotator.drop(tree, stale.keys() - left.keys())
 

@@ -6,9 +6,10 @@ way: a state that is not in memory, or of which a snapshot is due; a turn that t
 long. Which way a turn took cannot be told from the log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import reduce
+from typing import NamedTuple
 
 from lastresort.domain.commands import Command, TakeAssistantTurn, TakeUserTurn
 from lastresort.domain.decider import turn_taken
@@ -24,6 +25,18 @@ from .words import role_of
 
 _KINDS = {TakeUserTurn: UserTurnTaken.kind, TakeAssistantTurn: AssistantTurnTaken.kind}
 _MOST_BYTES = 4  # of a character
+
+
+class Written(NamedTuple):
+    """What a command records: the states of branches of a tree before it, its events on them, and the states after.
+
+    The command's own branch comes first among the events.
+    """
+
+    command: Command
+    before: Mapping[str, Conversation]
+    events: Mapping[str, tuple[Event, ...]]
+    after: Mapping[str, Conversation]
 
 
 class Writing:
@@ -57,10 +70,36 @@ class Writing:
         Raises:
             VersionConflict, CommandRecorded, Locked: as `EventStore.append`.
         """
-        placed: list[NewEvent] = []
         after = after or {branch: reduce(evolve, events, before[branch]) for branch, events in written.items()}
+        (receipt,) = self.append_all([Written(command, before, written, after)], sealed, erased, correlation_id)
+        return receipt
+
+    def append_all(
+        self,
+        commands: Sequence[Written],
+        sealed: SealedWords | None = None,
+        erased: tuple[Place, ...] = (),
+        correlation_id: str | None = None,
+    ) -> list[Receipt]:
+        """Append what commands record, each on a tree of its own, in one transaction. See `append`."""
+        appends = [self._append_of(one, sealed, erased, correlation_id) for one in commands]
+        recorded = self._ports.store.append(*appends)
+        receipts, first = [], 0
+        for one, append in zip(commands, appends, strict=True):
+            for branch, state in one.after.items():
+                self._hot.put(branch, state)
+            events = recorded[first : first + len(append.events)]
+            receipts.append(Receipt(events, one.after[append.events[0].branch]))
+            first += len(events)
+        return receipts
+
+    def _append_of(
+        self, written: Written, sealed: SealedWords | None, erased: tuple[Place, ...], correlation_id: str | None
+    ) -> Append:
+        placed: list[NewEvent] = []
+        command, before, written_on, after = written
         kept = self._ports.snapshots
-        for branch, events in written.items():
+        for branch, events in written_on.items():
             version = before[branch].version
             for event in events:
                 version += 1
@@ -68,19 +107,14 @@ class Writing:
                 placed.append(NewEvent(branch, version, event, sealed.data if sealed and said else None))
             if kept and kept.every and version // kept.every != before[branch].version // kept.every:
                 placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, after[branch], command.id))
-        recorded = self._ports.store.append(
-            Append(
-                tree=next(iter(after.values())).conversation,
-                command_id=command.id,
-                correlation_id=correlation_id or command.id,
-                recorded_at=self._now(),
-                events=tuple(placed),
-                erased=erased,
-            )
+        return Append(
+            tree=next(iter(after.values())).conversation,
+            command_id=command.id,
+            correlation_id=correlation_id or command.id,
+            recorded_at=self._now(),
+            events=tuple(placed),
+            erased=erased,
         )
-        for branch, state in after.items():
-            self._hot.put(branch, state)
-        return Receipt(recorded, after[placed[0].branch])
 
     def plain_turn(self, branch: str, command: Command, words: str | None) -> Receipt | None:
         """Record a turn the short way; or return None, and have recorded nothing.

@@ -11,6 +11,7 @@ import pytest
 from lastresort import Actor, ActorKind, Conversations, ErasureCause, HoldReason, Refused, open_conversations
 from lastresort.adapters.exporters import account_json, account_page
 from lastresort.adapters.stores.memory import MemoryStore
+from lastresort.application.erasing import Plan
 from lastresort.application.ports import SealBroken, StoreError
 from lastresort.projections import audit
 
@@ -127,7 +128,7 @@ def test_an_erasure_that_was_interrupted_takes_them_too(chats: Conversations, mo
     chat.user_turn("Hello.")
     chat.describe(title="A garden")
     with monkeypatch.context() as patched:
-        patched.setattr(chats.service.ports.vault, "forget", lambda *_: 1 / 0)
+        patched.setattr(chats.service.ports.vault, "forget_all", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             erased(chats, "c")
     assert chat.metadata() == ("A garden", ())
@@ -151,9 +152,9 @@ def test_an_erasure_that_is_sent_again_takes_nothing_that_another_one_left(
     said = chat.user_turn("Good morning.")
     chat.describe(title="A garden")
     with monkeypatch.context() as patched:
-        patched.setattr(chats.service._writing, "append", lambda *_, **__: 1 / 0)
+        patched.setattr(chats.service._writing, "append_all", lambda *_, **__: 1 / 0)
         if held:  # the law is asked before the keys are retired, so as it would come after that
-            patched.setattr(chats.service, "_erasure", lambda *_: ({}, {}))
+            patched.setattr(chats.service.erasing, "plan", lambda command, *_: Plan(command, {}, {}, {"c": chat.state}))
         with pytest.raises(ZeroDivisionError):
             erased(chats, "c", "second")
     erased(chats, "c", "first")
@@ -175,7 +176,7 @@ def test_what_an_interrupted_erasure_left_goes_though_it_is_damaged(
     kept = present(chats.service.ports.annotations)
     kept.put("c", {"tags": kept.of("c")["title"]})
     with monkeypatch.context() as patched:
-        patched.setattr(chats.service.ports.vault, "forget", lambda *_: 1 / 0)
+        patched.setattr(chats.service.ports.vault, "forget_all", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             erased(chats, "c")
     chat.hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR)

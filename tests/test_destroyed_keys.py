@@ -11,6 +11,7 @@ from lastresort.adapters import StoreError
 from lastresort.adapters.upkeep.backup import backup, restore
 from lastresort.adapters.vault import ledger
 from lastresort.adapters.vault.erasures import KeyHeld
+from lastresort.adapters.vault.keys import Doomed
 from lastresort.adapters.vault.ledger import Ledger
 from lastresort.domain import decider
 from lastresort.domain.events import content_of
@@ -74,14 +75,14 @@ def test_what_is_doomed_is_what_is_destroyed(url: str) -> None:
         vault: Any = chats.service.ports.vault
         keys = vault._keys._keys
         mark = vault.retire("a")
-        doomed = keys.doomed("a", mark, (), ())
+        doomed = keys.named_by([Doomed("a", mark)])
         assert len(doomed) == 1
-        (other,) = keys.doomed("b", "", [keys.of("b")[0]], [b"no such key 0000"])
+        (other,) = keys.named_by([Doomed("b", "", [keys.of("b")[0]], [b"no such key 0000"])])
         assert keys.of("b")[0] == other
         before = {row.name for row in keys.page(b"", 100)}
-        keys.destroy("a", mark, (), ())
+        keys.destroy([Doomed("a", mark)])
         assert before - {row.name for row in keys.page(b"", 100)} == set(doomed)
-        assert keys.doomed("a", mark, doomed, doomed) == []
+        assert keys.named_by([Doomed("a", mark, doomed, doomed)]) == []
         assert keys.destroy_named(doomed) == 0
         assert keys.destroy_named([other]) == 1
 
@@ -148,12 +149,12 @@ def test_an_erasure_that_is_recorded_in_spite_of_a_hold_destroys_nothing(
     thanked(chat)
     done(chat.hold("case", reason=HoldReason.LITIGATION, by=OPERATOR))
     real = decider.decide
-    monkeypatch.setattr("lastresort.application.service.judged_on", lambda before, written: ((), before))
+    monkeypatch.setattr("lastresort.application.erasing.judged_on", lambda before, written: ((), before))
 
     def decide(command: Any, state: Any) -> Any:
         return real(command, state._replace(holds=()) if type(command).__name__ == "EraseContents" else state)
 
-    monkeypatch.setattr("lastresort.application.service.decide", decide)
+    monkeypatch.setattr("lastresort.application.erasing.decide", decide)
     with pytest.raises(KeyHeld, match="legal hold case stands on it, so none of its keys was destroyed"):
         erase(chats, "held")
     assert readable(chats, "held") > 0

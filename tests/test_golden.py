@@ -95,10 +95,10 @@ class _Unsealed:
     def renew(self, conversation: str) -> None:
         """There is no key."""
 
-    def retire(self, conversation: str) -> str:
+    def retire(self, *conversations: str) -> str:
         raise AssertionError("nothing is erased here")
 
-    def forget(self, conversation: str, retired: str = "", sealed: Any = None) -> None:
+    def forget_all(self, forgotten: Any) -> None:
         """There is no key."""
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Words are erased by the age of what was last said; what is held stays, and is named."""
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,8 +15,7 @@ import pytest
 from click.testing import Result
 
 from lastresort import Chat, Conversations, ErasureCause, HoldReason, Rating, Risk, Verdict
-from lastresort.application.reading import Reading
-from lastresort.application.service import Service
+from lastresort.application.erasing import Erasing
 from lastresort.domain.events import ContentErased, TurnAssessed
 from lastresort.projections import audit
 
@@ -136,29 +136,53 @@ def test_a_key_without_words_is_destroyed(chats: Conversations, clock: Clock) ->
 def test_someone_who_speaks_meanwhile_is_heard(
     chats: Conversations, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look at the directory and the erasure, and between the decision and the append."""
-    first, second = told(chats, "first", "second")
+    """Between the look at the directory and the erasure, and between the decision and the append.
+
+    What was to be erased together with theirs is erased all the same.
+    """
+    first, second, _ = told(chats, "first", "second", "third")
     clock.now += 2 * DAY
-    erasure, last_turn = Service._erasure, Reading.last_turn
+    read, record = Erasing.read, Erasing.record
 
-    def overtaken(self: Service, command: Any, branch: str, before: Any) -> Any:
+    def overtaken(self: Erasing, branch: str) -> Any:
         if branch == "first":
-            monkeypatch.setattr(Service, "_erasure", erasure)
+            monkeypatch.setattr(Erasing, "read", read)
             talk(first, "Wait.")
-        return erasure(self, command, branch, before)
+        return read(self, branch)
 
-    def overtaken_later(self: Reading, tree: str, branches: Any) -> str:
-        found = last_turn(self, tree, branches)
-        if tree == "second":
-            monkeypatch.setattr(Reading, "last_turn", last_turn)
-            talk(second, "Wait, too.")
-        return found
+    def overtaken_later(self: Erasing, plans: Any) -> Any:
+        monkeypatch.setattr(Erasing, "record", record)
+        talk(second, "Wait, too.")
+        return record(self, plans)
 
-    monkeypatch.setattr(Service, "_erasure", overtaken)
-    monkeypatch.setattr(Reading, "last_turn", overtaken_later)
-    assert chats.retain(DAY) == ("2020-01-02T00:00:00.000000+00:00", (), {})
+    monkeypatch.setattr(Erasing, "read", overtaken)
+    monkeypatch.setattr(Erasing, "record", overtaken_later)
+    assert chats.retain(DAY) == ("2020-01-02T00:00:00.000000+00:00", ("third",), {})
     assert len(chats.words(chats.tree_log("first"))) == len(chats.words(chats.tree_log("second"))) == 3
-    assert erasures(chats) == []
+    assert erasures(chats) == ["third"]
+
+
+@pytest.mark.parametrize("step", ["retire", "append", "forget_all", "drop", "barrier"])
+def test_what_was_erased_together_is_finished_together(
+    chats: Conversations, clock: Clock, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """It broke off before a step; each conversation is erased once, and its key goes. What is held stays."""
+    told(chats, "a", "b", "c", "held")
+    done(chats.chat("held").hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR))
+    clock.now += 2 * DAY
+    ports = chats.service.ports
+    with monkeypatch.context() as patched:
+        patched.setattr(ports.store if hasattr(ports.store, step) else ports.vault, step, lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            chats.retain(DAY)
+    recorded = erasures(chats)
+    assert recorded == ([] if step in ("retire", "append") else ["a", "b", "c"])
+    chats.retain(DAY)
+    assert sorted(erasures(chats)) == ["a", "b", "c"]
+    assert kept(chats, "a", "b", "c", "held") == ["held"]
+    assert [name for name in ("a", "b", "c", "held") if ports.vault.has_key(name)] == ["held"]
+    assert chats.retain(DAY).erased == ()
+    assert audit(chats.store.entries()).findings == ()
 
 
 def test_an_age_is_a_time(chats: Conversations) -> None:
@@ -168,7 +192,7 @@ def test_an_age_is_a_time(chats: Conversations) -> None:
 
 
 def test_there_may_be_more_than_a_page(chats: Conversations, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lastresort.application.accounts.MOST_ROWS", 2)
+    monkeypatch.setattr("lastresort.application.accounts.TOGETHER", 2)
     told(chats, "a", "b", "c", "d", "e")
     clock.now += 2 * DAY
     assert chats.retain(DAY).erased == ("a", "b", "c", "d", "e")
@@ -223,12 +247,17 @@ def test_what_else_is_in_the_way_shows_in_the_status(run: Callable[..., Result],
 
 # --- A kill -----------------------------------------------------------------------------------------------------------
 
-MANY, KILLS = 16, 4
+MANY = int(os.environ.get("LASTRESORT_RETAINED", "16"))
+KILLS = int(os.environ.get("LASTRESORT_RETENTION_KILLS", "4"))
+LOOKED_AT = 16  # conversations of which the words are read after a kill
 
 
 @pytest.mark.parametrize("kind", DURABLE_STORES)
 def test_retention_that_was_killed_goes_on(kind: str, request: pytest.FixtureRequest, clock: Clock) -> None:
-    """By SIGKILL, again and again, at any moment: each conversation is whole or erased or goes on being erased."""
+    """By SIGKILL, again and again, at any moment: each conversation is whole or erased or goes on being erased.
+
+    `LASTRESORT_RETAINED=20000 LASTRESORT_RETENTION_KILLS=100` is the size of docs/explanation/reliability.md.
+    """
     url, names = new_url(kind, request), [f"c-{number}" for number in range(MANY)]
     with opened(url, clock=clock) as chats:
         told(chats, *names)
@@ -260,7 +289,7 @@ def _killed(url: str, names: list[str], after: float) -> bool:
             return False
         assert process.returncode == -signal.SIGKILL
         recorded = set(erasures(chats))
-        for name in names:
+        for name in Random(len(recorded)).sample(names, LOOKED_AT):
             words = chats.words(chats.tree_log(name))
             assert len(words) in ((0, 2) if name in recorded else (2,)), "words are half gone"
         return True

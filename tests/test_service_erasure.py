@@ -72,7 +72,7 @@ def test_what_the_law_refuses_touches_neither_key_nor_words(chats: Conversations
     assert key(chats) is not None
 
 
-@pytest.mark.parametrize(("port", "method"), [("vault", "forget"), ("store", "drop")])
+@pytest.mark.parametrize(("port", "method"), [("vault", "forget_all"), ("store", "drop")])
 def test_whatever_interrupts_it_it_can_be_finished(chats: Conversations, chat: Chat, port: str, method: str) -> None:
     """By the same command, in another process, once what is in the way is over; it is recorded once."""
     talk(chat, "secret", "answer")
@@ -105,7 +105,7 @@ def test_damaged_words_do_not_keep_their_key(chats: Conversations, chat: Chat) -
     talk(chat, "secret", "answer")
     before = key(chats)
     with pytest.raises(Killed):
-        erased(another(chats, vault=FailsIn(chats.service.ports.vault, "forget")))
+        erased(another(chats, vault=FailsIn(chats.service.ports.vault, "forget_all")))
     contents = must_be(MemoryStore, chats.store)._contents
     for place in PLACES:
         contents[place] = contents[place][:-1] + bytes([contents[place][-1] ^ 1])

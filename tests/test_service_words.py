@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from lastresort.adapters.vault.keys import Doomed
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import BranchEnded, CommandIdReused, Receipt, UnknownTurn
@@ -178,7 +179,9 @@ def test_words_whose_key_is_gone_are_gone(chats: Conversations, chat: Chat) -> N
     talk(chat, "secret")
     assert chats.words(chat.path) != {}
     vault: Any = chats.service.ports.vault
-    vault._keys.destroy("root", vault.retire("root"), ())  # as another program may have done: this vault asks the log
+    vault._keys.destroy(
+        [Doomed("root", vault.retire("root"))]
+    )  # as another program may have done: this vault asks the log
     assert chats.words(chat.path) == {}
 
 
@@ -200,7 +203,7 @@ def test_an_erasure_that_bears_the_id_of_another_command(chats: Conversations, c
         chats.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="mine")
 
 
-@pytest.mark.parametrize("when", ["retire", "forget"])
+@pytest.mark.parametrize("when", ["retire", "forget_all"])
 def test_what_is_said_while_a_conversation_is_erased(chats: Conversations, chat: Chat, when: str) -> None:
     """Before the event it is erased with the rest; after it, it stays, whatever was read of the old words meanwhile."""
     talk(chat, "before")
@@ -216,18 +219,18 @@ def test_what_is_said_while_a_conversation_is_erased(chats: Conversations, chat:
             def meanwhile(*args: Any) -> Any:
                 done_before = act(*args) if when == "retire" else None
                 elsewhere = another(chats).chat("root")
-                assert when == "forget" or transcript(elsewhere) == ["before"]
+                assert when == "forget_all" or transcript(elsewhere) == ["before"]
                 said.append(done(elsewhere.user_turn("meanwhile")))
-                return act(*args) if when == "forget" else done_before
+                return act(*args) if when == "forget_all" else done_before
 
             return meanwhile
 
     erasing = another(chats, vault=SpokenMeanwhile())
     erasing.erase_conversation("root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
     talk(chat, "after")
-    assert transcript(chat) == [None, "meanwhile" if when == "forget" else None, "after"]
+    assert transcript(chat) == [None, "meanwhile" if when == "forget_all" else None, "after"]
     gone = [one.event.contents for one in chat.path if isinstance(one.event, ContentErased)]
-    assert [len(contents) for contents in gone] == [1 if when == "forget" else 2]
+    assert [len(contents) for contents in gone] == [1 if when == "forget_all" else 2]
 
 
 def test_an_erasure_that_was_delivered_twice_at_once(chats: Conversations, chat: Chat) -> None:
@@ -240,10 +243,10 @@ def test_an_erasure_that_was_delivered_twice_at_once(chats: Conversations, chat:
         def __getattr__(self, name: str) -> Any:
             return getattr(vault, name)
 
-        def retire(self, conversation: str) -> str:
+        def retire(self, *conversations: str) -> str:
             another(chats).erase_conversation("root", **erase)
             talk(another(chats).chat("root"), "after")
-            return vault.retire(conversation)
+            return vault.retire(*conversations)
 
     another(chats, vault=Overtaken()).erase_conversation("root", **erase)
     assert transcript(chat) == [None, "after"]

@@ -12,7 +12,7 @@ import pytest
 
 from lastresort import Rating, StoreError
 from lastresort.adapters.opening import open_store
-from lastresort.adapters.vault.keys import MemoryKeys, SQLiteKeys
+from lastresort.adapters.vault.keys import Doomed, MemoryKeys, SQLiteKeys
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.application.ports import Place, SealBroken, SealedWords
 from lastresort.domain.values import ErasureCause
@@ -193,8 +193,8 @@ def test_a_destroyed_key_is_in_no_file(tmp_path: Path) -> None:
     keys = SQLiteKeys(tmp_path / "log.db-keys")
     keys.add([(b"one", b"a key of 32 bytes, easy to find."), (b"two", b"this one too is easy to find.")], "c")
     assert files_with(tmp_path, b"easy to find")
-    keys.retire("c", "gone")
-    keys.destroy("c", "gone", [], [b"two"])
+    keys.retire(["c"], "gone")
+    keys.destroy([Doomed("c", "gone", unowned=[b"two"])])
     assert files_with(tmp_path, b"easy to find") == []
     keys.close()
     assert files_with(tmp_path, b"easy to find") == []

@@ -5,7 +5,7 @@ gone on with by playing all of it: what is recorded already is not recorded agai
 so far is seen, as it was then.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from hashlib import sha256
 
@@ -13,6 +13,7 @@ from lastresort.application.ports import (
     Append,
     CommandRecorded,
     EventStore,
+    Forgotten,
     Head,
     List,
     ListRow,
@@ -227,12 +228,11 @@ class PlainVault:
     def renew(self, conversation: str) -> None:
         """See `application.ports.Vault`."""
 
-    def retire(self, conversation: str) -> str:
+    def retire(self, *conversations: str) -> str:
+        """See `application.ports.Vault`."""
         return ""
 
-    def forget(
-        self, conversation: str, retired: str = "", sealed: Mapping[Place, tuple[SealedWords, str]] | None = None
-    ) -> None:
+    def forget_all(self, forgotten: Sequence[Forgotten]) -> None:
         """See `application.ports.Vault`."""
 
     def close(self) -> None:

@@ -1,13 +1,13 @@
 """Whether the log says that the keys of a conversation are to be destroyed: what the vault asks before it does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from lastresort.application.ports import EventStore, StoreError
 from lastresort.domain.events import ContentErased, ErasureHeld, ErasureReleased, content_of
 
-PermitErasure = Callable[[str], AbstractContextManager[None]]
-"""Enters a block in which the keys of a conversation may be destroyed. Raises KeyHeld if they may not."""
+PermitErasure = Callable[[Sequence[str]], AbstractContextManager[None]]
+"""Enters a block in which the keys of conversations may be destroyed. Raises KeyHeld if those of one may not."""
 
 
 class KeyHeld(StoreError):
@@ -15,8 +15,8 @@ class KeyHeld(StoreError):
 
 
 @contextmanager
-def permitted(store: EventStore, tree: str) -> Iterator[None]:
-    """Keep the log still, and enter the block if it says that the words of a conversation are erased.
+def permitted(store: EventStore, trees: Sequence[str]) -> Iterator[None]:
+    """Keep the log still, and enter the block if it says that the words of each of these conversations are erased.
 
     An erasure is recorded before its keys are destroyed, and is not lawful while a hold stands. So a conversation keeps
     its keys, no matter who asks, if its log has no erasure of all that was said by then, or if a hold stands that was
@@ -28,7 +28,8 @@ def permitted(store: EventStore, tree: str) -> Iterator[None]:
         StoreError: the log cannot be read, or could not be kept still.
     """
     with store.still():
-        _check(store, tree)
+        for tree in trees:
+            _check(store, tree)
         yield
 
 

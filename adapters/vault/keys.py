@@ -6,7 +6,7 @@ from the environment, or from a file that only its owner can read.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
@@ -44,19 +44,12 @@ class Keys(Protocol):
         """Return the key of that name if it is the conversation's, or was given away when the power failed."""
         ...
 
-    def retire(self, conversation: str, retired: str) -> None:
-        """Give the conversation's keys back for opening only, those that are retired too, and mark them `retired`."""
+    def retire(self, conversations: Sequence[str], retired: str) -> None:
+        """Give the keys of conversations back for opening only, those that are retired too, and mark them `retired`."""
         ...
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
-        """Destroy keys of the conversation, so that no file holds them, and of no other one.
-
-        Args:
-            conversation: whose.
-            retired: those that bear this mark.
-            names: those of these names.
-            unowned: of those that are nobody's, these, which are known to have sealed words of the conversation.
-        """
+    def destroy(self, doomed: "Sequence[Doomed]") -> None:
+        """Destroy keys, so that no file holds them, and no others."""
         ...
 
     def close(self) -> None:
@@ -92,17 +85,15 @@ class KeyStore(Protocol):
         """Note whose a key is, wrapped for its owner. That need not be durable at once. Returns what `add` does."""
         ...
 
-    def retire(self, conversation: str, retired: str) -> None:
+    def retire(self, conversations: Sequence[str], retired: str) -> None:
         """See `Keys.retire`. That is durable no later than what is written to the store after it."""
         ...
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
-        """See `Keys.destroy`."""
+    def destroy(self, doomed: "Sequence[Doomed]") -> None:
+        """See `Keys.destroy`. It is one transaction."""
         ...
 
-    def doomed(
-        self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()
-    ) -> list[bytes]:
+    def named_by(self, doomed: "Sequence[Doomed]") -> list[bytes]:
         """Return the names of the keys that `destroy` would destroy."""
         ...
 
@@ -141,6 +132,22 @@ class KeyStore(Protocol):
     def close(self) -> None:
         """Release what is held open."""
         ...
+
+
+class Doomed(NamedTuple):
+    """Keys of a conversation that are to be destroyed.
+
+    Attributes:
+        conversation: whose.
+        retired: those that bear this mark, if it is one.
+        names: those of these names.
+        unowned: of those that are nobody's, these, which are known to have sealed words of the conversation.
+    """
+
+    conversation: str
+    retired: str = ""
+    names: Collection[bytes] = ()
+    unowned: Collection[bytes] = ()
 
 
 class OpeningKey(NamedTuple):
@@ -200,22 +207,24 @@ class MemoryKeys:
         key = self._by_name.get((conversation, name))  # none is older than this process, so none has a shorter name
         return None if key is None else OpeningKey(key, key == self._keys.get(conversation))
 
-    def retire(self, conversation: str, retired: str) -> None:
+    def retire(self, conversations: Sequence[str], retired: str) -> None:
         with self._lock:
-            before = self._retired.setdefault(conversation, {})
-            if (key := self._keys.pop(conversation, None)) is not None:
-                before[name_of(key)] = set()
-            for marks in before.values():
-                marks.add(retired)
+            for conversation in conversations:
+                before = self._retired.setdefault(conversation, {})
+                if (key := self._keys.pop(conversation, None)) is not None:
+                    before[name_of(key)] = set()
+                for marks in before.values():
+                    marks.add(retired)
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
+    def destroy(self, doomed: Sequence[Doomed]) -> None:
         with self._lock:
-            before = self._retired.get(conversation, {})
-            for name in {*names, *(name for name, marks in before.items() if retired in marks)}:
-                before.pop(name, None)
-                key = self._by_name.pop((conversation, name), None)
-                if key is not None and key == self._keys.get(conversation):
-                    del self._keys[conversation]
+            for conversation, retired, names, _ in doomed:
+                before = self._retired.get(conversation, {})
+                for name in {*names, *(name for name, marks in before.items() if retired in marks)}:
+                    before.pop(name, None)
+                    key = self._by_name.pop((conversation, name), None)
+                    if key is not None and key == self._keys.get(conversation):
+                        del self._keys[conversation]
 
     def close(self) -> None:
         self._keys.clear()
@@ -313,48 +322,31 @@ class SQLiteKeys:
             done = self._connection.execute(statement, (wrapped, conversation, name, master, master))
             return done.rowcount == 1
 
-    def retire(self, conversation: str, retired: str) -> None:
+    def retire(self, conversations: Sequence[str], retired: str) -> None:
         """Retire keys at FULL: or else what is said under them after an erasure would be lost if the power failed."""
         self._durably(
             "UPDATE keys SET conversation=conversation || ? WHERE conversation=? OR conversation>? AND conversation<?",
-            [(RETIRED + retired, conversation, *_retired_of(conversation))],
+            [(RETIRED + retired, conversation, *_retired_of(conversation)) for conversation in conversations],
         )
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
+    def destroy(self, doomed: Sequence[Doomed]) -> None:
         """Destroy keys, in the write-ahead log too, where deleted rows stay readable until it is truncated."""
         with reached(), self._lock:
-            if retired:
-                self._connection.execute(
-                    "DELETE FROM keys WHERE conversation>? AND conversation<? AND instr(conversation, ?)",
-                    (*_retired_of(conversation), RETIRED + retired),
-                )
-            owned = [(*names_of(name), conversation, *_retired_of(conversation)) for name in names]
-            self._connection.executemany(
-                "DELETE FROM keys WHERE name IN (?,?) AND (conversation=? OR conversation>? AND conversation<?)", owned
-            )
-            self._connection.executemany(
-                "DELETE FROM keys WHERE name IN (?,?) AND conversation IS NULL", [names_of(name) for name in unowned]
-            )
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for condition, params in _conditions(doomed):
+                    self._connection.execute(f"DELETE FROM keys WHERE {condition}", params)
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
             truncate_log(self._connection, self._deadline)
 
-    def doomed(
-        self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()
-    ) -> list[bytes]:
-        own = (conversation, *_retired_of(conversation))
-        found = set[tuple[bytes]]()
+    def named_by(self, doomed: Sequence[Doomed]) -> list[bytes]:
         with reached(), self._lock:
             execute = self._connection.execute
-            if retired:
-                found.update(execute("SELECT name FROM keys WHERE conversation>? AND conversation<? AND instr("
-                                     "conversation, ?)", (*own[1:], RETIRED + retired)))  # fmt: skip
-            for name in names:
-                found.update(execute("SELECT name FROM keys WHERE name IN (?,?) AND (conversation=? OR conversation>? "
-                                     "AND conversation<?)", (*names_of(name), *own)))  # fmt: skip
-            for name in unowned:
-                found.update(
-                    execute("SELECT name FROM keys WHERE name IN (?,?) AND conversation IS NULL", names_of(name))
-                )
-        return sorted(name for (name,) in found)
+            found = [execute(f"SELECT name FROM keys WHERE {one}", params) for one, params in _conditions(doomed)]
+            return sorted({name for rows in found for (name,) in rows})
 
     def destroy_named(self, names: Iterable[bytes]) -> int:
         with reached(), self._lock:
@@ -414,3 +406,15 @@ def _in_sqlite(statement: str) -> str:
 def _retired_of(conversation: str) -> tuple[str, str]:
     """Return what the rows of a conversation's retired keys stand between: no character comes between the two."""
     return conversation + RETIRED, conversation + chr(ord(RETIRED) + 1)
+
+
+def _conditions(doomed: Sequence[Doomed]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield what holds of the rows of keys that are to be destroyed: a condition, and its parameters."""
+    for conversation, retired, names, unowned in doomed:
+        own = (conversation, *_retired_of(conversation))
+        if retired:
+            yield "conversation>? AND conversation<? AND instr(conversation, ?)", (*own[1:], RETIRED + retired)
+        for name in names:
+            yield ("name IN (?,?) AND (conversation=? OR conversation>? AND conversation<?)", (*names_of(name), *own))
+        for name in unowned:
+            yield "name IN (?,?) AND conversation IS NULL", names_of(name)

@@ -15,7 +15,7 @@ from lastresort.adapters.databases.watch import Watch
 from lastresort.application.ports import Annotations
 
 from .annotations import STATEMENT, TABLE, SQLAnnotations
-from .keys import RETIRED, KeyRow, names_of
+from .keys import RETIRED, Doomed, KeyRow, names_of
 
 _KEYS = "lastresort_keys.keys"
 _TABLES = (
@@ -197,22 +197,20 @@ class PostgresKeys:
             *([row.name for row, _ in keys], [row.wrapped for row, _ in keys], [wrapped for _, wrapped in keys]),
         )
 
-    def retire(self, conversation: str, retired: str) -> None:
-        """Retire keys. It reads all of them, since no index knows those that are retired: erasures are rare."""
+    def retire(self, conversations: Sequence[str], retired: str) -> None:
+        """Retire keys. It reads all of them, since no index knows those that are retired: so erase many at a time."""
+        mark = RETIRED + retired
         self._execute(
             f"UPDATE {_KEYS} SET conversation = conversation || %s "
-            "WHERE (conversation = %s OR starts_with(conversation, %s)) AND position(%s in conversation) = 0",
-            *(RETIRED + retired, conversation, conversation + RETIRED, RETIRED + retired),
+            f"WHERE {_OWNER} = ANY(%s::text[]) AND position(%s in conversation) = 0",
+            *(mark, list(conversations), mark),
         )
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
-        self._execute(f"DELETE FROM {_KEYS} WHERE {_DOOMED}", *_doomed(conversation, retired, names, unowned))
+    def destroy(self, doomed: Sequence[Doomed]) -> None:
+        self._execute(f"DELETE FROM {_KEYS} WHERE {_DOOMED}", *_doomed(doomed))
 
-    def doomed(
-        self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()
-    ) -> list[bytes]:
-        asked = f"SELECT array_agg(name) FROM {_KEYS} WHERE {_DOOMED}"
-        row = self._execute(asked, *_doomed(conversation, retired, names, unowned))
+    def named_by(self, doomed: Sequence[Doomed]) -> list[bytes]:
+        row = self._execute(f"SELECT array_agg(name) FROM {_KEYS} WHERE {_DOOMED}", *_doomed(doomed))
         return sorted(row[0]) if row is not None and row[0] else []
 
     def destroy_named(self, names: Iterable[bytes]) -> int:
@@ -239,18 +237,27 @@ class PostgresKeys:
         self._connection.close()
 
 
+_OWNER = f"split_part(conversation, E'{ascii(RETIRED)[1:-1]}', 1)"
+"""Whose a key is or was."""
+
 _DOOMED = (
-    "name = ANY(%s::bytea[]) AND (conversation = %s OR starts_with(conversation, %s)) "
-    "OR name = ANY(%s::bytea[]) AND conversation IS NULL "
-    "OR %s <> '' AND starts_with(conversation, %s) AND position(%s in conversation) > 0"
+    f"(name, {_OWNER}) IN (SELECT * FROM unnest(%s::bytea[], %s::text[])) "
+    "OR name = ANY(%s::bytea[]) AND conversation IS NULL OR EXISTS (SELECT 1 "
+    f"FROM unnest(%s::text[], %s::text[]) AS r (owner, mark) WHERE owner = {_OWNER} "
+    "AND position(mark in conversation) > 0)"
 )
 """What holds of the keys that are to be destroyed, by what `_doomed` returns."""
 
 
-def _doomed(conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes]) -> tuple[Any, ...]:
-    of = conversation + RETIRED
-    own = [one for name in names for one in names_of(name)]
-    return own, conversation, of, [one for name in unowned for one in names_of(name)], retired, of, RETIRED + retired
+def _doomed(doomed: Sequence[Doomed]) -> tuple[list[Any], ...]:
+    named = [(one, each.conversation) for each in doomed for name in each.names for one in names_of(name)]
+    unowned = [one for each in doomed for name in each.unowned for one in names_of(name)]
+    marked = [(each.conversation, RETIRED + each.retired) for each in doomed if each.retired]
+    return (
+        *([one[column] for one in named] for column in (0, 1)),
+        unowned,
+        *([one[column] for one in marked] for column in (0, 1)),
+    )
 
 
 def _has_annotations(connection: psycopg.Connection[Any]) -> bool:

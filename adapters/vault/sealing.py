@@ -12,7 +12,7 @@ begin with the 8 bytes that named a key then.
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from threading import Lock
 from time import monotonic
@@ -21,11 +21,11 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lastresort.application.ports import Place, SealBroken, SealedWords, Unmarked
+from lastresort.application.ports import Forgotten, Place, SealBroken, SealedWords, Unmarked
 from lastresort.domain.values import Messages
 
 from .erasures import PermitErasure
-from .keys import FORMER_NAME_BYTES, NAME_BYTES, Keys, name_of
+from .keys import FORMER_NAME_BYTES, NAME_BYTES, Doomed, Keys, name_of
 
 _ANY = "surrogatepass"  # what JSON lets through: half of a character is kept as it came, and no reason to lose a turn
 _SECOND, _FORM = b" 2", b" 3 "  # of what is sealed; the first had nothing here
@@ -73,7 +73,7 @@ class AesGcmVault:
         monotonic: Callable[[], float] = monotonic,
         *,
         pad_words: int = 0,
-        permit: PermitErasure = lambda conversation: nullcontext(),
+        permit: PermitErasure = lambda conversations: nullcontext(),
     ) -> None:
         self.annotations = keys.annotations
         self._keys = keys
@@ -160,32 +160,45 @@ class AesGcmVault:
         with self._lock:
             self._at_hand.pop(conversation, None)
 
-    def retire(self, conversation: str) -> str:
+    def retire(self, *conversations: str) -> str:
         retired = os.urandom(_NONCE_BYTES).hex()
-        self._keys.retire(conversation, retired)
-        self.renew(conversation)
+        self._keys.retire(conversations, retired)
+        for conversation in conversations:
+            self.renew(conversation)
         return retired
 
     def forget(
         self, conversation: str, retired: str = "", sealed: Mapping[Place, tuple[SealedWords, str]] | None = None
     ) -> None:
-        """Destroy keys. See `application.ports.Vault`.
+        """Destroy keys of one conversation: see `forget_all`."""
+        self.forget_all([Forgotten(conversation, retired, sealed or {})])
 
-        The rows that `sealed` comes from say which keys, and someone who can write these could name another's. So a key
-        goes only if it is the conversation's; and one that is nobody's, if it does open words of this conversation.
-        """
-        names, unowned = set(), set()
-        for place, (words, role) in (sealed or {}).items():
-            for one in _forms(words.data):
-                names.add(one.name)
-                found = self._keys.find(conversation, one.name)
-                if found is not None and found.unowned and self._opens(conversation, place, words, role):
-                    unowned.add(one.name)
+    def forget_all(self, forgotten: Sequence[Forgotten]) -> None:
+        """Destroy keys. See `application.ports.Vault`."""
+        doomed = [self._doomed(*one) for one in forgotten]
         try:
-            with self._permit(conversation):
-                self._keys.destroy(conversation, retired, names, unowned)
+            with self._permit([one.conversation for one in forgotten]):
+                self._keys.destroy(doomed)
         finally:
-            self.renew(conversation)
+            for one in forgotten:
+                self.renew(one.conversation)
+
+    def _doomed(self, conversation: str, retired: str, sealed: Mapping[Place, tuple[SealedWords, str]]) -> Doomed:
+        """Return which keys are to be destroyed.
+
+        The rows that `sealed` comes from say which, and someone who can write these could name another's. So a key goes
+        only if it is the conversation's; and one that is nobody's, if it does open words of this conversation.
+        """
+        named: dict[bytes, list[Place]] = {}
+        for place, (words, _) in sealed.items():
+            for one in _forms(words.data):
+                named.setdefault(one.name, []).append(place)
+        unowned = set[bytes]()
+        for name, places in named.items():
+            found = self._keys.find(conversation, name)
+            if found is not None and found.unowned and any(self._opens(conversation, at, *sealed[at]) for at in places):
+                unowned.add(name)
+        return Doomed(conversation, retired, named.keys(), unowned)
 
     def _opens(self, conversation: str, place: Place, words: SealedWords, role: str) -> bool:
         with suppress(SealBroken):

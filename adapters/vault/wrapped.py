@@ -14,7 +14,7 @@ the least, find the fingerprint.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort.adapters.databases.errors import StoreError
 
-from .keys import FORMER_NAME_BYTES, RETIRED, KeyRow, KeyStore, OpeningKey, name_of, new_key
+from .keys import FORMER_NAME_BYTES, RETIRED, Doomed, KeyRow, KeyStore, OpeningKey, name_of, new_key
 from .ledger import Ledger
 from .master_key import VARIABLE
 
@@ -207,14 +207,13 @@ class WrappedKeys:
             raise StoreError(f"key {row.name.hex()} is damaged, or not its owner's; restore the keys")
         return key
 
-    def retire(self, conversation: str, retired: str) -> None:
-        self._keys.retire(conversation, retired)
+    def retire(self, conversations: Sequence[str], retired: str) -> None:
+        self._keys.retire(conversations, retired)
 
-    def destroy(self, conversation: str, retired: str, names: Iterable[bytes], unowned: Iterable[bytes] = ()) -> None:
-        names, unowned = list(names), list(unowned)
+    def destroy(self, doomed: Sequence[Doomed]) -> None:
         if self._ledger is not None:  # first: a key that is gone and not in it could come back from a backup
-            self._ledger.add(self._keys.doomed(conversation, retired, names, unowned))
-        self._keys.destroy(conversation, retired, names, unowned)
+            self._ledger.add(self._keys.named_by(doomed))
+        self._keys.destroy(doomed)
 
     def close(self) -> None:
         self._keys.close()
