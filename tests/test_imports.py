@@ -38,7 +38,7 @@ from .house import (
 
 PURE_MODULES = [path for path in MODULES if folder_of(named(path)) in PURE]
 
-MOST_MODULES = 15  # of a room, beside its __init__: more is a sign of a missing idea
+MOST_MODULES = 16  # of a room, beside its __init__: more is a sign of a missing idea
 MOST_LINES = 450
 
 COMPUTES = {
