@@ -21,7 +21,7 @@ INWARD = {"domain", "application", "projections", "reports"}
 
 FRONTS = {"console", "web", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
-DRIVERS = {"claude", "gateway", "langchain", "mcp", "offline", "openai_agents", "pydantic_ai"}
+DRIVERS = {"claude", "claude_agent", "gateway", "langchain", "mcp", "offline", "openai_agents", "pydantic_ai"}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
 BEHIND = {"api", "pages", "service"}
@@ -41,6 +41,7 @@ SEES: dict[str, set[str]] = {
     "asyncio": INWARD | {"adapters"},
     "chats": INWARD,
     "claude": INWARD | {"assessors", "turns"},
+    "claude_agent": INWARD | {"turns"},
     "console": INWARD
     | {
         "adapters",
@@ -111,6 +112,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "assessors": ("claude", {"anthropic"}),
     "asyncio": ("store", set()),
     "claude": ("claude", {"anthropic", "anyio"}),
+    "claude_agent": ("claude-agent", {"claude_agent_sdk"}),
     "console": ("cli", {"anyio", "click", "prompt_toolkit", "rich"}),
     "databases": ("store", {"eventsourcing"}),
     "documents": ("documents", {"jinja2", "jsonschema", "matplotlib"}),
