@@ -23,7 +23,7 @@ from lastresort.adapters.testing.hosts import MODEL, Message, Model, new_id
 OURS = "mcp__lastresort__"
 BROKEN = Message("", (("broken", {}),))
 """A message that never comes: the API is down."""
-HALF = ("half", {})
+HALF: tuple[str, dict[str, Any]] = ("half", {})
 """As the last call of a message: the connection breaks before its end, and Claude Code asks again."""
 
 

@@ -40,29 +40,37 @@ from .hosts_kit import every_check
 BUNDLED = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
 
 
+async def talk(law: LastResort, options: Any, claude: Any, *said: dict[str, Any]) -> list[str]:
+    """Say some things in one session; return what was shown of each."""
+    shown = [""] * len(said)
+    async with ClaudeSDKClient(options, transport=claude) as client:
+        for n, one in enumerate(said):
+            shown[n] = "".join([piece async for piece in law.say(client, **one)])
+    return shown
+
+
+def scripted(chat: Chat, claude: ScriptedClaudeCode, *said: dict[str, Any]) -> tuple[LastResort, list[str]]:
+    law = LastResort(chat, agrees)
+    return law, asyncio.run(talk(law, law.options(), claude, *said))
+
+
 class ClaudeAgent:
     """A client for each turn: nothing is kept but the log."""
 
     def say(self, chat: Chat, words: str, model: Model, assessor: Assessor) -> str:
-        async def shown() -> str:
-            law = LastResort(chat, assessor)
-            async with ClaudeSDKClient(law.options(), transport=ScriptedClaudeCode(model)) as client:
-                return "".join([piece async for piece in law.say(client, words)])
-
-        return asyncio.run(shown())
+        law = LastResort(chat, assessor)
+        (shown,) = asyncio.run(talk(law, law.options(), ScriptedClaudeCode(model), {"words": words}))
+        return shown
 
 
 class RealClaudeCode(ClaudeAgent):
     """The same with the real program, which is slow to start."""
 
     def say(self, chat: Chat, words: str, model: Model, assessor: Assessor) -> str:
-        async def shown(options: Any) -> str:
-            law = LastResort(chat, assessor)
-            async with ClaudeSDKClient(law.options(options)) as client:
-                return "".join([piece async for piece in law.say(client, words)])
-
+        law = LastResort(chat, assessor)
         with claude_code(model) as (options, _):
-            return asyncio.run(shown(options))
+            (shown,) = asyncio.run(talk(law, law.options(options), None, {"words": words}))
+        return shown
 
 
 @every_check(ClaudeAgent, *([RealClaudeCode] if "LASTRESORT_CLAUDE_CODE" in os.environ else []))
@@ -70,34 +78,13 @@ def test_a_host(check: Callable[[Any], None], host: type[ClaudeAgent]) -> None:
     check(host)
 
 
-async def pieces(law: LastResort, client: Any, words: str, **how: Any) -> list[str]:
-    return [piece async for piece in law.say(client, words, **how)]
-
-
-def scripted(chat: Chat, claude: ScriptedClaudeCode, *said: dict[str, Any]) -> tuple[LastResort, list[str]]:
-    """Say some things in one session; return what was shown of each."""
-    law = LastResort(chat, agrees)
-
-    async def talk() -> list[str]:
-        async with ClaudeSDKClient(law.options(), transport=claude) as client:
-            return ["".join(await pieces(law, client, **one)) for one in said]
-
-    return law, asyncio.run(talk())
-
-
 @pytest.mark.skipif(not BUNDLED.exists(), reason="this build of the SDK brings no Claude Code along")
 def test_the_real_claude_code_is_not_asked_after_an_ending() -> None:
     """In one session, with the model's answers over a socket."""
-    script = [Message("A garden, then?", (HARMFUL, REDIRECTS)), "Roses, say.", FAREWELL, "Never to be said."]
-
-    async def talk(chat: Chat, options: Any) -> list[str]:
-        law = LastResort(chat, agrees)
-        async with ClaudeSDKClient(law.options(options)) as client:
-            return ["".join(await pieces(law, client, ABUSE)) for _ in range(3)]
-
+    script: list[Message | str] = [Message("A garden, then?", (HARMFUL, REDIRECTS)), "Roses, say.", FAREWELL]
     with conversations() as chats, claude_code(Model(script)) as (options, api):
-        chat = at_the_brink(chats)
-        first, second, third = asyncio.run(talk(chat, options))
+        law = LastResort(at_the_brink(chats), agrees)
+        first, second, third = asyncio.run(talk(law, law.options(options), None, *[{"words": ABUSE}] * 3))
         assert first == "A garden, then?\n\nRoses, say."
         assert second.startswith("I am ending this here.\n\nThis conversation has ended")
         assert third.startswith("This conversation has ended")
@@ -105,16 +92,15 @@ def test_the_real_claude_code_is_not_asked_after_an_ending() -> None:
 
 
 def test_many_in_one_loop_are_not_mixed() -> None:
-    async def talk(chat: Chat, n: int) -> list[str]:
-        law, script = LastResort(chat, agrees), [Message(f"answer {n}", (HARMFUL, REDIRECTS)), f"more {n}"]
-        claude = ScriptedClaudeCode(Model([*script, FAREWELL._replace(text=f"bye {n}")], n))
-        async with ClaudeSDKClient(law.options(), transport=claude) as client:
-            for _ in range(2):
-                await pieces(law, client, f"words {n}")
+    async def one_of_many(chat: Chat, n: int) -> list[str]:
+        law, farewell = LastResort(chat, agrees), FAREWELL._replace(text=f"bye {n}")
+        model = Model([Message(f"answer {n}", (HARMFUL, REDIRECTS)), f"more {n}", farewell], n)
+        said = {"words": f"words {n}"}
+        await talk(law, law.options(), ScriptedClaudeCode(model), said, said)
         return [f"words {n}", f"answer {n}\n\nmore {n}", f"words {n}", f"bye {n}"]
 
     async def all_at_once(branches: list[Chat]) -> list[list[str]]:
-        return await asyncio.gather(*(talk(chat, n) for n, chat in enumerate(branches)))
+        return await asyncio.gather(*(one_of_many(chat, n) for n, chat in enumerate(branches)))
 
     with conversations() as chats:
         branches = [at_the_brink(chats) for _ in range(CONVERSATIONS)]
@@ -125,7 +111,7 @@ def test_many_in_one_loop_are_not_mixed() -> None:
 
 def test_a_subagent_acts_for_nobody_and_is_counted() -> None:
     """Its own tools are its own affair."""
-    calls = {"mcp__lastresort__lastresort_end": ENDS[1], "EndConversation": {}, "Read": {}}
+    calls: dict[str, Any] = {"mcp__lastresort__lastresort_end": ENDS[1], "EndConversation": {}, "Read": {}}
     with conversations() as chats:
         chat = at_the_brink(chats)
         claude = ScriptedClaudeCode(Model([Message("Hm.", (("Task", calls),)), "I looked into it."]))
@@ -139,7 +125,7 @@ def test_a_subagent_acts_for_nobody_and_is_counted() -> None:
 
 def test_no_tool_runs_beside_an_accepted_ending_and_their_own_ending_is_refused() -> None:
     """Their own tools run as ever before that; what is written after the call to end is not shown."""
-    calls = (("EndConversation", {}), ("Read", {"file_path": "x"}))
+    calls: tuple[Any, ...] = (("EndConversation", {}), ("Read", {"file_path": "x"}))
     with conversations() as chats:
         chat, claude = at_the_brink(chats), ScriptedClaudeCode(Model([Message("Hm.", calls), "Well."]))
         assert scripted(chat, claude, {"words": ABUSE})[1] == ["Hm.\n\nWell."]
@@ -169,14 +155,16 @@ def test_a_prompt_that_nobody_said_is_blocked() -> None:
         chat, claude = chats.start(model=MODEL), ScriptedClaudeCode(Model(["Hello."]))
         law = LastResort(chat)
 
-        async def talk() -> None:
+        async def wakes_up() -> None:
             async with ClaudeSDKClient(law.options(), transport=claude) as client:
                 for prompt in ("before", "after"):
                     await client.query(prompt)
                     assert [type(one).__name__ async for one in client.receive_response()] == ["ResultMessage"]
-                    await pieces(law, client, "Hi.", sent_as="hi")  # the second time, it is only repeated
+                    assert [
+                        piece async for piece in law.say(client, "Hi.", sent_as="hi")
+                    ]  # the second time, it is only repeated
 
-        asyncio.run(talk())
+        asyncio.run(wakes_up())
         assert claude.blocked == ["before", "after"]
         assert list(chats.words(chat.path).values()) == ["Hi.", "Hello."]
 

@@ -31,6 +31,7 @@ STATEMENTS = (
 )
 _NAME = "lastresort queue"
 _POLL = 0.2
+_TRIES = 20
 _MOST_SHOWN = 1_000
 
 
@@ -115,27 +116,31 @@ class HumanQueue:
 
         A turn that nobody need judge any more, since the conversation has ended or gone on, is taken out.
         """
-        while True:
-            with self._tables.transaction(_NAME) as transaction:
-                free = transaction.rows(
-                    "SELECT branch, version FROM {schema}turns_to_judge WHERE until IS NULL OR until <= %s "
-                    "ORDER BY queued, branch LIMIT 1",
-                    self._now(),
-                )
-                if not free:
-                    return None
-                branch, version = free[0]["branch"], free[0]["version"]
-                if self._is_stale(branch, version):
-                    _take_out(transaction, branch, version)
-                    continue
-                until = (self._clock() + self._lease).astimezone(UTC).isoformat(timespec="microseconds")
-                claim = Claim(branch, version, person, secrets.token_urlsafe(9), until)
-                transaction.write(
-                    "UPDATE {schema}turns_to_judge SET person = %s, token = %s, until = %s "
-                    "WHERE branch = %s AND version = %s",
-                    [(person, claim.token, until, branch, version)],
-                )
+        while (claim := self._claim_oldest(person)) is not None:
+            if not self._is_stale(claim.branch, claim.version):
                 return claim
+            self._drop(claim)
+        return None
+
+    def _claim_oldest(self, person: str) -> Claim | None:
+        """Claim the oldest turn, whatever has become of it: to replay a branch, others need not wait for the lock."""
+        with self._tables.transaction(_NAME) as transaction:
+            free = transaction.rows(
+                "SELECT branch, version FROM {schema}turns_to_judge WHERE until IS NULL OR until <= %s "
+                "ORDER BY queued, branch LIMIT 1",
+                self._now(),
+            )
+            if not free:
+                return None
+            branch, version = free[0]["branch"], free[0]["version"]
+            until = (self._clock() + self._lease).astimezone(UTC).isoformat(timespec="microseconds")
+            claim = Claim(branch, version, person, secrets.token_urlsafe(9), until)
+            transaction.write(
+                "UPDATE {schema}turns_to_judge SET person = %s, token = %s, until = %s "
+                "WHERE branch = %s AND version = %s",
+                [(person, claim.token, until, branch, version)],
+            )
+            return claim
 
     def find(self, token: str) -> Claim:
         """Return the claim of a token.
@@ -182,8 +187,7 @@ class HumanQueue:
         except CommandIdReused:
             self._drop(claim)
             raise LeaseLapsed("somebody else judged this turn meanwhile") from None
-        with suppress(StoreError):  # it is recorded, and the next claim takes out what is judged
-            self._drop(claim)
+        self._drop_at_last(claim)
         self._on_judged(self._conversations.chat(claim.branch))
         return outcome
 
@@ -194,6 +198,16 @@ class HumanQueue:
                 "UPDATE {schema}turns_to_judge SET person = NULL, token = NULL, until = NULL WHERE token = %s",
                 [(claim.token,)],
             )
+
+    def _drop_at_last(self, claim: Claim) -> None:
+        """Take out what is judged, and try again where others hold the store's lock: each try waits its deadline.
+
+        If none succeeds, the turn is listed until its lease lapses. Then the next claim takes it out.
+        """
+        for _ in range(_TRIES):
+            with suppress(StoreError):
+                return self._drop(claim)
+        return None
 
     def _drop(self, claim: Claim) -> None:
         with self._tables.transaction(_NAME) as transaction:
