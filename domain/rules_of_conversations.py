@@ -256,7 +256,7 @@ def HOPE_EXHAUSTED(state: Conversation, event: HopeExhausted | ConversationEnded
     if type(event) is ConversationEnded:
         if state.wishes.hope is not None:
             return None
-        return Missing(f"no HopeExhausted about the turn at {latest(state)}", at=latest(state))
+        return Missing(f"no statement that hope is exhausted as of turn {latest(state)}", at=latest(state))
     if any(warned.complete and warned.tested_by is not None for warned in state.now.warnings):
         return None
     return Missing("no complete warning stands that was tested")

@@ -59,7 +59,7 @@ def test_from_the_brink_to_the_ending(policy: Policy | None) -> None:
 
         async def talk(call: Call) -> None:
             assert "Failed redirections: 3 of 3" in told(await call(HARM, category="abuse", severity=2, risk="none"))
-            assert "no HopeExhausted" in told(await call("lastresort_why", category="abuse"))
+            assert "hope is exhausted" in told(await call("lastresort_why", category="abuse"))
             assert (await call("lastresort_state")).structured_content["redirections_failed"] == 3
             await call(HOPELESS)
             if policy is not None:

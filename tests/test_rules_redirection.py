@@ -350,7 +350,7 @@ def test_hope_exhausted__said_of_the_latest_turn(given: Tell) -> None:
 def test_hope_exhausted__nobody_has_said_so(given: Tell) -> None:
     """That hope is exhausted is a statement, never inferred."""
     given(STARTED, *THREE_FAILED_REDIRECTIONS, WARNED, TESTED).when(END).refused_by(
-        rules.HOPE_EXHAUSTED, lacking="no HopeExhausted about the turn at 18"
+        rules.HOPE_EXHAUSTED, lacking="no statement that hope is exhausted as of turn 18"
     )
 
 
