@@ -23,7 +23,10 @@ REDIRECT, HOPELESS = tool_use("lastresort_redirect"), tool_use("lastresort_hopel
 END = tool_use("lastresort_end", {"ground": "last_resort"})
 OPINION = {"verdict": "harmful", "category": "abuse", "severity": 2, "risk": "none", "about": "self"}
 AWAY = ("Let us do something else.", "I would rather help you with the letter.", "Shall we look at it together?")
-LAST = "This has gone on being abuse. I would like to help with the letter. If it goes on, I may end this conversation."
+INSULTS = (
+    "You are useless.", "Useless, I say.", "Still useless.", "More useless by the minute.", "You tin can.",
+)  # fmt: skip
+LAST = "This is still abuse. I would like to help with the letter. If it goes on, I may end this conversation."
 
 
 def insulted() -> Any:
@@ -57,7 +60,7 @@ def application(base_url: str) -> None:
     """A chat application: it keeps its own history, and sends all of it."""
     with anthropic.Anthropic(base_url=base_url, api_key="a key of its own") as client:
         messages: list[Any] = []
-        for words in (*(f"You are useless, {n} times." for n in range(1, 6)), "Hello?"):
+        for words in (*INSULTS, "Hello?"):
             messages.append({"role": "user", "content": words})
             print(f"user:      {words}")
             answer = client.messages.create(model=MODEL, max_tokens=500, messages=messages)
@@ -77,8 +80,9 @@ def main() -> None:
         chats = serving.house.tenants["default"].conversations
         [ended] = chats.page("ended").rows
         assert ended.evidence is not None
-        print(f"\nended on the ground of {ended.ground} ({ended.category}), after {ended.version} events;")
-        print(f"redirections failed at {list(ended.evidence.redirections)}, warned at {ended.evidence.warning}")
+        failed = ", ".join(map(str, ended.evidence.redirections))
+        print(f"\nthe log says: ended as a last resort, for {ended.category}, after {ended.version} events;")
+        print(f"redirections failed at {failed}; warned at {ended.evidence.warning}")
 
 
 if __name__ == "__main__":

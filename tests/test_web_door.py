@@ -149,7 +149,7 @@ def test_an_admin_log_that_was_changed_says_so() -> None:
 @pytest.mark.parametrize(
     ("toml", "told"),
     [
-        ("secret = 'x'", "no key of that name (length 6) at the top; allowed: store, policy"),
+        ("secret = 'x'", "an unknown key of 6 characters at the top; allowed: store, policy"),
         ("[server]\nport = 99999", "server.port"),
         ("[server]\nprot = 1", "allowed: host, port"),
         ("[upstream]\ncredentials = 'lent'", "'held' or 'pass-through'"),

@@ -1,5 +1,6 @@
 """The commands of an operator, from doctor to serve. What they do is imported when they do it."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,8 @@ def serve(config_file: Path | None, url: str | None, host: str | None, port: int
     except ConfigError as error:
         raise BadInput(str(error)) from None
     except OSError as error:
-        raise BadInput(f"cannot listen there: {error.strerror or type(error).__name__}; name a port: --port") from None
+        at, why = f"{config.server.host}:{config.server.port}", os.strerror(error.errno) if error.errno else "unknown"
+        raise BadInput(f"cannot listen on {at}: {why}; choose another port: --port 0 takes a free one") from None
     click.echo(f"address {serving.url}")
     if serving.first is not None:
         click.echo(f"key {serving.first.key}")

@@ -21,7 +21,7 @@ from .driving import Driver
 from .matching import UNTRACKED
 from .request import read
 from .session import Recent, Session, open_session, to_count
-from .upstream import FAILURES, Upstream, passed_back, passed_on
+from .upstream import FAILURES, Upstream, passed_back, passed_on, told_of
 from .visitors import Declined, Reception, Visitor
 
 Scope = MutableMapping[str, Any]
@@ -64,7 +64,7 @@ class Gateway:
         except (StoreError, Locked, Contention):
             await out.decline(Declined(529, "The store cannot be written now", {"retry-after": "1"}), id)
         except FAILURES as error:
-            await out.decline(Declined(502, f"The upstream cannot be reached: {type(error).__name__}"), id)
+            await out.decline(Declined(502, told_of(error)), id)
         except ClientGone:
             pass
         except Exception as error:  # the client is told its kind, and nothing of words

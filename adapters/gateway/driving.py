@@ -15,7 +15,7 @@ from .canon import Block, Message
 from .merging import Broken, Stream, Whole, as_stream, given_again, shown_of
 from .session import Session
 from .turn import expansions
-from .upstream import FAILURES, Upstream, passed_back
+from .upstream import FAILURES, Upstream, passed_back, told_of
 from .visitors import Declined
 
 PING = 10.0
@@ -88,7 +88,7 @@ class Driver:
         except BREAKS as error:
             await self._break_off(DROPPED)
             if not self._out.started:
-                raise Declined(502, f"The upstream broke off: {type(error).__name__}") from None
+                raise Declined(502, told_of(error)) from None
             if not self._stream.failed:
                 await self._out.body(wire.line(wire.error(500, "The upstream broke off", "")))
             await self._out.end()

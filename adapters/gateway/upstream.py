@@ -18,6 +18,13 @@ FAILURES: tuple[type[Exception], ...] = (aiohttp.ClientError, TimeoutError, Conn
 """What asking may raise."""
 
 
+def told_of(error: Exception) -> str:
+    """Say what failed, and whether the upstream was reached at all: if not, its address is wrong, or the network is."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"The upstream cannot be reached ({type(error).__name__}); its address is base_url under [upstream]"
+    return f"The upstream broke off: {type(error).__name__}"
+
+
 class Upstream:
     """Where models are asked. It belongs to one event loop, once it is used; close it.
 

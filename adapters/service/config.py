@@ -165,7 +165,7 @@ def _told(one: Any) -> str:
     known = _fields_at([str(part) for part in above])
     if one["type"] == "extra_forbidden":
         place = ".".join(map(str, above)) or "the top"
-        return f"no key of that name (length {len(str(last))}) at {place}; allowed: {', '.join(known)}"
+        return f"an unknown key of {len(str(last))} characters at {place}; allowed: {', '.join(known)}"
     said = one["msg"].removeprefix("Value error, ").replace("Input should be", "needs to be")
     return f"{'.'.join(map(str, one['loc']))}: {said}"
 

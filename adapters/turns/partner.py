@@ -18,8 +18,7 @@ SUPPORT = (
 )
 REDIRECTION = "I would rather not go on like this. What can I help you with instead?"
 WARNING = (
-    "This has gone on being {category}. I would like to help with something else. If it goes on, I may end this "
-    "conversation."
+    "This is still {category}. I would like to help with something else. If it goes on, I may end this conversation."
 )
 FAREWELL = "I am ending this conversation here. You can start a new one, or edit an earlier message."
 CONFIRM = "Ending is permanent for this conversation. Shall I end it?"
