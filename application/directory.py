@@ -1,5 +1,6 @@
 """The directory: the conversations by account, arm, model, status and time, page by page; and the legal holds."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
@@ -190,12 +191,17 @@ def one_of(name: str, value: Chosen, choices: Any) -> Chosen:
     raise ValueError(f"{name}: not one of {', '.join(get_args(choices))}")
 
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
 def bound(name: str, time: str | datetime | None) -> str | None:
-    """Return a bound of time as the directory compares it.
+    """Return a bound of time as the directory compares it. A day alone, YYYY-MM-DD, is its first moment in UTC.
 
     Raises:
         ValueError: it is no time, or says nothing of its zone.
     """
+    if isinstance(time, str) and _DAY.fullmatch(time):
+        time += "T00:00:00+00:00"
     try:
         return None if time is None else utc(time)
     except ValueError as error:

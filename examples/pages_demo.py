@@ -13,7 +13,7 @@ from lastresort.adapters.web.serving import Serving
 
 TOLD = """
   1. Open   {link}
-     and press "Sign in". The address works once.
+     and press "Sign in". The link works once.
   2. Write "You are useless." five times: it redirects, warns, and ends the chat.
   3. "Inspector", at the lower left, shows what that ending stands on.
   4. "Edit an earlier message" goes on, on a branch of its own.
@@ -24,7 +24,12 @@ TOLD = """
 
 def main() -> None:
     """Serve until somebody presses Ctrl-C."""
-    serving = Serving(Config(server=Server(port=int(os.environ.get("PORT", "0")))))
+    port = int(os.environ.get("PORT", "0"))
+    try:
+        serving = Serving(Config(server=Server(port=port)))
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        sys.exit(f"port {port} cannot be listened on: {why}; name another one: PORT=8417 make demo-serve")
     link = serving.link()
     print(TOLD.format(link=link), flush=True)
     if sys.stdout.isatty() and (sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ):

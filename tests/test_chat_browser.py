@@ -76,6 +76,8 @@ def test_a_chat_from_hello_to_its_ending_and_on_by_keyboard_alone(browser: Any) 
         assert page.evaluate("document.activeElement.id") == "banner-title"
         accessible(page)
         ended = page.url
+        assert page.locator("#inspector").get_attribute("href") == f"/inspect/b/{ended.rpartition('/')[2]}"
+        assert page.get_by_role("button", name="Copy", exact=True).count() == 5
         for _ in range(2):
             key.press("Tab")
         assert page.evaluate("document.activeElement.dataset.act") == "edit-earlier"

@@ -55,11 +55,42 @@ def test_whoever_has_not_signed_in_is_told_how(running: Service, visitor: Visito
         answer = key.get(path)  # a key of a program opens no page
         assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in"), path
     assert "a link that works once" in key.get("/sign-in").text
+    assert "Dieser Link meldet Sie einmal an" in key.get("/auth/link/x", headers={"accept-language": "de"}).text
     assert visitor.ask("GET", "/sign-in").headers["location"] == "/"
     assert visitor.ask("GET", "/").headers["location"] == "/chat"
     auditor = Visitor(running, "audit")
     assert auditor.ask("GET", "/").headers["location"] == "/inspect"
     assert "scope converse" in auditor.get("/chat", 403)
+
+
+def test_what_goes_wrong_is_told_to_people_by_a_page_and_to_programs_as_a_problem(
+    running: Service, visitor: Visitor
+) -> None:
+    """What browsers ask for says so in `accept`."""
+    used = link_of(running)
+    assert visitor.ask("POST", used).status_code == 303
+    html = {"accept": "text/html,*/*;q=0.8"}
+    again = visitor.ask("POST", used, headers=html)
+    assert (again.status_code, again.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "it was used, or is older than ten minutes." in again.text
+    assert "There is nothing here" in visitor.ask("GET", "/none", headers=html).text
+    for path, headers in ((used, {}), ("/api/v1/none", html)):
+        method = "GET" if path.startswith("/api") else "POST"
+        problem = visitor.ask(method, path, headers=headers)
+        assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json"), path
+
+
+def test_what_should_not_happen_is_told_without_its_words(
+    running: Service, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("a canary")
+
+    monkeypatch.setattr("lastresort.adapters.pages.inspect_jobs.find_spec", fails)
+    for accept, kind in (("text/html", "text/html; charset=utf-8"), ("*/*", "application/problem+json")):
+        answer = visitor.ask("GET", "/inspect/figures", headers={"accept": accept})
+        assert (answer.status_code, answer.headers["content-type"]) == (500, kind)
+        assert "canary" not in answer.text
 
 
 def test_a_page_tells_other_sites_nothing_and_its_own_where_a_form_comes_from(running: Service) -> None:

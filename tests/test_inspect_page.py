@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -97,6 +98,8 @@ def test_the_list_is_narrowed_by_its_address_and_goes_on_page_by_page(visitor: V
     )
     assert "First page" in second
     assert "Nothing in the log is like that" in visitor.get("/inspect?model=nobody")
+    assert f"/inspect/b/{ended}" in visitor.get("/inspect?since=2026-01-31&ground=last_resort")
+    assert "Nothing in the log is like that" in visitor.get("/inspect?until=2026-01-31")
     for query, told in (
         ("limit=x", "limit: "),
         ("wrong=1", "a parameter: there is none"),
@@ -128,6 +131,9 @@ def test_evidence_and_ending_lead_to_each_other(running: Service, visitor: Visit
         assert f'href="#v{version}"' in line(page, found.version)
         assert f'href="#v{found.version}"' in line(page, version)
     assert "no risk seen" in line(page, found.version)
+    state = page.partition("<h2>State</h2>")[2].partition("<h2>Operate</h2>")[0]
+    for version in (found.version, *versions):  # and in the panel beside it, which is seen without scrolling
+        assert f'href="#v{version}"' in state
     assert WORDS in page
     assert "Why not end it?" not in page
 
@@ -198,7 +204,7 @@ def test_an_appeal_waits_in_the_queue_until_somebody_decides(visitor: Visitor) -
 
 
 def test_an_audit_is_shown_when_it_is_done(running: Service, visitor: Visitor, ended: str) -> None:
-    assert "No audit was made yet" in visitor.get("/inspect/audit")
+    assert "No audit has been made yet" in visitor.get("/inspect/audit")
     id = visitor.post("/api/v1/audits", {}, 202)["id"]
     assert "No finding in" in until(lambda: visitor.get(f"/inspect/audit?id={id}"), "finding in")
     assert "No finding in" in visitor.get("/inspect/audit")  # the latest one
@@ -218,7 +224,7 @@ def test_a_finding_is_told_with_its_rule_and_leads_to_its_event(monkeypatch: pyt
 
 
 def test_what_another_policy_makes_of_the_log_writes_nothing(running: Service, visitor: Visitor, ended: str) -> None:
-    assert "Nothing was replayed yet" in visitor.get("/inspect/what-if")
+    assert "Nothing has been replayed yet" in visitor.get("/inspect/what-if")
     head = running.house.tenants["default"].conversations.store.head()
     made = visitor.post("/inspect/what-ifs", {"toml": 'name = "slow"\nmin_failed_redirections = 9\n'}, 202)
     page = until(lambda: visitor.get(f"/inspect/what-if?id={made['id']}"), "nothing was written")
@@ -234,6 +240,17 @@ def test_what_another_policy_makes_of_the_log_writes_nothing(running: Service, v
     assert wrong["detail"].startswith("the file")
 
 
+def test_without_the_extra_for_reports_people_are_told_which_one_is_missing(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lastresort.adapters.pages.inspect_jobs.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "lastresort.adapters.documents.report_page", None)
+    page = visitor.get("/inspect/figures")
+    assert "<code>documents</code>" in page
+    assert "Show the report" not in page
+    assert "There is no such report" in visitor.get("/inspect/report", 501)
+
+
 def test_figures_are_counted_once_for_each_length_of_the_log(running: Service, visitor: Visitor, ended: str) -> None:
     page = visitor.get("/inspect/figures")
     assert "last resort" in page
@@ -241,5 +258,5 @@ def test_figures_are_counted_once_for_each_length_of_the_log(running: Service, v
     report = visitor.ask("GET", "/inspect/report?by=policy&since=2026-01")
     assert "What a log tells" in report.text
     assert "script-src" not in report.headers["content-security-policy"]
-    assert "since" in visitor.get("/inspect/report?since=x", 403)
+    assert "since" in visitor.get("/inspect/report?since=x", 422).lower()
     assert running.house.tenants["default"].conversations.state(ended).model == OFFLINE

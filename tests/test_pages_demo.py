@@ -23,7 +23,7 @@ def test_the_demo_lets_somebody_in_and_says_what_to_do() -> None:
             assert path is not None
             assert "You are useless." in told
             with httpx2.Client(base_url=found[0], timeout=30) as client:
-                assert "This link works once" in client.get(path[0]).text
+                assert "This link lets you in once." in client.get(path[0]).text
                 signed_in = client.post(path[0], headers={"origin": found[0]})
                 cookie = {"cookie": signed_in.headers["set-cookie"].partition(";")[0]}
                 assert "Offline partner" in client.get("/chat", headers=cookie).text

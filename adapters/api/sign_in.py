@@ -17,7 +17,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc6749 import OAuth2Error
 from authlib.oidc.core import CodeIDToken
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from httpx2 import HTTPError
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -40,19 +40,10 @@ _WAIT = 10.0
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 _CSP = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _SAFE = {"cache-control": "no-store", "content-security-policy": _CSP}
-_BUTTON = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title>
-<main><h1>Sign in to lastresort</h1><p>This link works once.</p>
-<form method="post"><button>Sign in</button></form></main></html>
-"""
 
 
 def install(app: FastAPI, house: House) -> None:
     """Have an app let people in."""
-
-    async def link(token: str) -> Response:
-        """Show a button: what only looks at links, as scanners of mail do, uses none up."""
-        return HTMLResponse(_BUTTON, headers=_SAFE)
 
     async def follow(token: str, request: Request) -> Response:
         check_same_origin(dict(request.headers.raw))
@@ -68,9 +59,8 @@ def install(app: FastAPI, house: House) -> None:
         response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="lax")
         return response
 
-    for path, run, method in ((LINK + "{token}", link, "GET"), (LINK + "{token}", follow, "POST"),
-                              ("/auth/out", out, "POST")):  # fmt: skip
-        app.add_api_route(path, run, methods=[method], include_in_schema=False)
+    for path, run in ((LINK + "{token}", follow), ("/auth/out", out)):
+        app.add_api_route(path, run, methods=["POST"], include_in_schema=False)
     if house.config.oidc is not None:
         provider = Provider(house, house.config.oidc)
         app.add_api_route("/auth/oidc", provider.begin, methods=["GET"], include_in_schema=False)

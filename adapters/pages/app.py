@@ -1,20 +1,39 @@
 """The pages of a service: an app that has them serves people who open it in a browser."""
 
+from collections.abc import Awaitable, Callable
+
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.exceptions import HTTPException
 
+from lastresort.adapters.service import problems
+from lastresort.adapters.service.people import LINK
+from lastresort.adapters.service.problems import KINDS, Failed
 from lastresort.adapters.service.tenants import Caller
 
 from . import chat, inspect_branch, inspect_jobs, inspect_lists
 from .rendering import page, static
+from .texts import direction, language_of, said_in
 from .visitors import NotForYou, SignInFirst, Visitor, sign_in_first
+
+_TITLES = {
+    "not-found": "There is nothing here", "not-allowed": "This is not open to you",
+    "other-origin": "Another page sent this", "internal": "Something went wrong here",
+}  # fmt: skip
+"""What people are told in place of what programs are."""
+_BACK = {"link": "/", "label": "Go to the start"}
+_OF_PROGRAMS = ("/api/", "/v1/")
 
 
 def install(app: FastAPI) -> None:
     """Have an app serve the pages beside what it serves."""
     app.add_exception_handler(SignInFirst, sign_in_first)
     app.add_exception_handler(NotForYou, _not_for_you)
-    for path, run in (("/", _home), ("/sign-in", _sign_in), ("/static/{digest}/{name}", static)):
+    for kind in (Failed, HTTPException, Exception):
+        app.add_exception_handler(kind, _told(app.exception_handlers[kind]))
+    for path, run in (
+        ("/", _home), ("/sign-in", _sign_in), (LINK + "{token}", _link), ("/static/{digest}/{name}", static),
+    ):  # fmt: skip
         app.add_api_route(path, run, methods=["GET"], include_in_schema=False, response_model=None)
     for room in (chat, inspect_lists, inspect_branch, inspect_jobs):
         room.install(app)
@@ -38,7 +57,30 @@ def _sign_in(request: Request) -> Response:
     return page("told.html", title="Sign in", sentences=sentences, link=link, label=label)
 
 
+def _link(token: str, request: Request) -> Response:
+    """Show a button: what only looks at links, as scanners of mail do, uses none up."""
+    language = language_of(request)
+    return page("sign_in.html", say=said_in(language), language=language, direction=direction(language))
+
+
+def _told(to_programs: Callable[..., Awaitable[Response]]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Return what tells people of a problem by a page, and programs as before."""
+
+    async def told(request: Request, error: Exception) -> Response:
+        path: str = request.scope["path"]
+        if path.startswith(_OF_PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
+            return await to_programs(request, error)
+        kind, detail = "internal", None
+        if isinstance(error, Failed):
+            kind, detail = error.kind, error.detail
+        elif isinstance(error, HTTPException):
+            kind = problems.kind_of(error)
+        status, title = KINDS[kind]
+        sentences = () if detail is None else (f"{detail[0].upper()}{detail[1:]}.",)
+        return page("told.html", status=status, title=_TITLES.get(kind, title), sentences=sentences, **_BACK)
+
+    return told
+
+
 async def _not_for_you(request: Request, error: Exception) -> Response:
-    return page(
-        "told.html", status=403, title="This is not open to you", sentences=(str(error),), link="/", label="Go back"
-    )
+    return page("told.html", status=403, title=_TITLES["not-allowed"], sentences=(str(error),), **_BACK)

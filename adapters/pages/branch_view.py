@@ -44,6 +44,14 @@ class Proof(NamedTuple):
     address: str
 
 
+class Ending(NamedTuple):
+    """The event that ended a branch, and what it stands on."""
+
+    version: int
+    address: str
+    proofs: tuple[Proof, ...]
+
+
 class LineView(NamedTuple):
     """A line as it is shown: of an ending with its evidence, of evidence with the ending that stands on it."""
 
@@ -92,6 +100,7 @@ class BranchView(NamedTuple):
         lines: a window of the lines up to `at`.
         earlier, later: where the windows beside it begin.
         turns: the versions of all turns, for stepping.
+        ending: what ended it, if it has ended by then.
     """
 
     chat: Chat
@@ -109,6 +118,7 @@ class BranchView(NamedTuple):
     counters: tuple[Counter, ...]
     title: str | None
     appealed: bool
+    ending: Ending | None
 
 
 def branch_view(
@@ -149,6 +159,7 @@ def branch_view(
         counters=tuple(_counters(state)),
         title=chat.metadata().title if caller.key.reads_words else None,
         appealed=any(isinstance(one.event, AppealFiled) for one in path[:at]),
+        ending=next((Ending(at, address.of(at), told) for at, told in proofs.items()), None),
     )  # fmt: skip
 
 

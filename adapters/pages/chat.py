@@ -25,7 +25,7 @@ from lastresort.domain.values import ErasureCause
 from .answers import OFFLINE, Partners, running_on, told
 from .chat_view import chat_view, last_looked_at, listed, title_of
 from .rendering import page
-from .texts import direction, language_of, languages
+from .texts import direction, language_of, languages, said_in
 from .visitors import Here, Talker, account_of, own_chat
 
 Command = Annotated[str, Header(alias="idempotency-key", pattern=r"^[!-~]{1,128}$")]
@@ -67,11 +67,12 @@ def _page(request: Request, caller: Talker, view: Any, search: str | None) -> Re
     chats, more = listed(caller, search)
     partners = _partners(request)
     offline = view.chat.model.id == OFFLINE if view is not None else not partners.has_key(os.environ)
-    say = languages()[language]
+    texts = languages()[language]
     own = request.app.state.house.config.chat.help
     held = view is not None and view.held  # then nothing on the page speaks of an ending
     return page(
-        "chat.html", say=say, for_script={name: say[name] for name in _FOR_SCRIPT if not (held and "end" in name)},
+        "chat.html", say=said_in(language),
+        for_script={name: texts[name] for name in _FOR_SCRIPT if not (held and "end" in name)},
         language=language, direction=direction(language),
         languages={name: one["language"] for name, one in languages().items()}, chats=chats, more=more,
         view=view, search=search or "", offline=offline, inspects=_inspects(caller),
@@ -112,7 +113,7 @@ def reopen(branch: Branch, caller: Talker) -> Response:
 
 def _gone(request: Request) -> Response:
     language = language_of(request)
-    return page("gone.html", status=404, say=languages()[language], language=language, direction=direction(language))
+    return page("gone.html", status=404, say=said_in(language), language=language, direction=direction(language))
 
 
 def start(request: Request, body: First, caller: Talker, house: Here, command: Command) -> JSONResponse:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from threading import Lock
 from typing import Annotated, NamedTuple
 
@@ -134,7 +135,8 @@ def show_figures(request: Request, caller: Auditor) -> Response:
     """Show how often the law came into play."""
     _whole(caller)
     head, counted = request.app.state.counted.of(caller.tenant)
-    return page("figures.html", nav="figures", caller=caller, head=head, counted=counted)
+    reports = find_spec("matplotlib") is not None
+    return page("figures.html", nav="figures", caller=caller, head=head, counted=counted, reports=reports)
 
 
 Day = Annotated[str | None, Query(max_length=10)]
@@ -149,13 +151,18 @@ def show_report(
     try:
         from lastresort.adapters.documents.report_page import report_page  # its plots need matplotlib
     except ImportError as error:
-        raise NotForYou(f"Reports need the extra documents: {error}.") from None
+        return _no_report(501, f"{error}.")
     from lastresort.projections.reports.report import report
 
     log = list(caller.tenant.conversations.store.log())
     try:
         counted = report(log, by=[by] if by else [], since=since or None, until=until or None)
     except ValueError as error:
-        raise NotForYou(f"{error}.") from None
+        return _no_report(422, f"{error}.")
     headers = {"content-security-policy": _REPORT_CSP, "cache-control": "no-store"}
     return HTMLResponse(report_page(counted, version("lastresort")), headers=headers)
+
+
+def _no_report(status: int, why: str) -> Response:
+    return page("told.html", status=status, title="There is no such report", sentences=(f"{why[0].upper()}{why[1:]}",),
+                link="/inspect/figures", label="Back to the figures")  # fmt: skip

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import SimpleNamespace
 
 from fastapi import Request
 
@@ -21,6 +22,11 @@ def languages() -> Mapping[str, Mapping[str, str]]:
         if one.name.endswith(".toml")
     }
     return {name: found["en"] | found[name] for name in sorted(found)}
+
+
+def said_in(language: str) -> SimpleNamespace:
+    """Return the texts of a language, for templates: there, `say.copy` of a mapping would be its method."""
+    return SimpleNamespace(**languages()[language])
 
 
 def language_of(request: Request) -> str:

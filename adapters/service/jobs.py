@@ -73,6 +73,7 @@ class Job(Frozen):
 
     id: str
     kind: str
+    begun: str
     status: Literal["waiting", "running", "done", "failed"]
     result: str | None
 
@@ -114,7 +115,7 @@ class Jobs:
             row = (id, kind, now, now, "waiting", None)
             writing.write("INSERT INTO {schema}service_jobs VALUES (%s, %s, %s, %s, %s, %s)", [row])
         self._thread.submit(self._run, tenant.tables, id, run)
-        return Job(id=id, kind=kind, status="waiting", result=None)
+        return Job(id=id, kind=kind, begun=now, status="waiting", result=None)
 
     def _run(self, tables: Tables, id: str, run: Callable[[str], str]) -> None:
         try:
@@ -183,7 +184,7 @@ class Jobs:
         status = row["status"]
         if status in ("running", "waiting") and row["said"] < _text(self._now() - SILENT) and not self._is_mine(id):
             status = "failed"
-        return Job(id=id, kind=kind, status=status, result=row["result"])
+        return Job(id=id, kind=kind, begun=row["begun"], status=status, result=row["result"])
 
     def _is_mine(self, id: str) -> bool:
         return id in self._waiting

@@ -123,10 +123,14 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
     return answered(error)
 
 
+def kind_of(error: HTTPException) -> str:
+    """Return which kind of problem the framework means by a status."""
+    return {404: "not-found", 405: "method", 413: "too-large"}.get(error.status_code, "malformed")
+
+
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    kinds = {404: "not-found", 405: "method", 413: "too-large"}
-    return answer(kinds.get(error.status_code, "malformed"), headers=error.headers)
+    return answer(kind_of(error), headers=error.headers)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -166,4 +170,5 @@ def install(app: FastAPI) -> None:
     for kind in (Failed, TooMuch, *_TYPES):
         app.add_exception_handler(kind, _failed)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)

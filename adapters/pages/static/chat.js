@@ -45,7 +45,7 @@ function growing() {
 async function refresh() {
   const page = await look(location.pathname + location.search);
   const end = atEnd(), focused = document.activeElement?.id, kind = $("#below").dataset.kind;
-  for (const id of ["log", "top", "chats"]) $(`#${id}`).replaceWith($(`#${id}`, page));
+  for (const id of ["log", "top", "chats", "inspector"]) $(`#${id}`)?.replaceWith($(`#${id}`, page));
   if (page.title) document.title = page.title;
   const written = $("#message")?.value ?? "";
   if ($("#below", page).dataset.kind !== kind || kind !== "open") {
