@@ -1,6 +1,7 @@
 """The pages of a service: an app that has them serves people who open it in a browser."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
@@ -63,13 +64,14 @@ def _link(token: str, request: Request) -> Response:
     return page("sign_in.html", say=said_in(language), language=language, direction=direction(language))
 
 
-def _told(to_programs: Callable[..., Awaitable[Response]]) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _told(to_programs: Callable[..., Any]) -> Callable[[Request, Exception], Awaitable[Response]]:
     """Return what tells people of a problem by a page, and programs as before."""
 
     async def told(request: Request, error: Exception) -> Response:
         path: str = request.scope["path"]
         if path.startswith(_OF_PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
-            return await to_programs(request, error)
+            answered: Response = await to_programs(request, error)
+            return answered
         kind, detail = "internal", None
         if isinstance(error, Failed):
             kind, detail = error.kind, error.detail
