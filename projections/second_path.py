@@ -4,6 +4,7 @@ A `Path` is a value that never changes, of a size that the length of the path do
 event, by which a version is looked up.
 """
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from lastresort.domain.events import (
@@ -56,9 +57,7 @@ class Fork(NamedTuple):
 CODES: dict[type[Event], int] = {kind: code for code, kind in enumerate(EVENTS.values(), 1)}
 
 
-class Path(NamedTuple):
-    """What is known of a path, after its events so far."""
-
+class _Known(NamedTuple):
     version: int = 0
     kinds: bytearray = bytearray()  # one an event, shared with the paths before and after this one
     begun: bool = False  # whether the branch has events of its own
@@ -81,12 +80,16 @@ class Path(NamedTuple):
     proposals: frozenset[tuple[Ground, ActorKind, str, int]] = frozenset()
     fork: Fork | None = None  # of a branch that is about to open
 
+
+class Path(_Known):
+    """What is known of a path, after its events so far. What is worked out of it is worked out once."""
+
     @property
     def unit_name(self) -> int:
         """The latest user turn, 0 if there is none."""
         return self.unit.name if self.unit else 0
 
-    @property
+    @cached_property
     def stands(self) -> Episode:
         """The episode as the latest unit makes it, as that is judged now: a judgement counts at once."""
         return self.episode.after(self.unit, self.unit.judgement) if self.unit else self.episode

@@ -7,6 +7,7 @@ and nothing else of the domain, so a mistake in what an audit folds and asks can
 
 import re
 from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from lastresort.domain.policy import Policy
@@ -92,9 +93,7 @@ class Terms(NamedTuple):
         return self.productive_to_close + min(self.relapse_step * relapses, self.relapse_cap)
 
 
-class Unit(NamedTuple):
-    """The user turns since the last assistant turn, and all that was said and done about them."""
-
+class _Unit(NamedTuple):
     first: int
     name: int  # the latest of its turns
     users: frozenset[Judge]  # whose turns they are
@@ -115,12 +114,19 @@ class Unit(NamedTuple):
     request: "Request | None" = None  # the latest
     absolved: bool = False
 
-    @property
+
+class Unit(_Unit):
+    """The user turns since the last assistant turn, and all that was said and done about them.
+
+    What is worked out of it is worked out once.
+    """
+
+    @cached_property
     def words(self) -> frozenset[Opinion]:
         """What counts of all that was said: every verdict; (2) the latest of each judge."""
         return self.opinions if self.terms.law == 1 else frozenset(self.latest.values())
 
-    @property
+    @cached_property
     def judgement(self) -> Verdict | None:
         """The mildest verdict; None as long as there is none."""
         given = {opinion.verdict for opinion in self.words}
@@ -265,6 +271,7 @@ def same_model(one: str | None, other: str) -> bool:
     return one is not None and undressed(one) == undressed(other)
 
 
+@lru_cache(maxsize=256)
 def undressed(name: str) -> str:
     """Take off where a model is served, then in which variant, then which snapshot of it.
 

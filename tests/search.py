@@ -363,13 +363,16 @@ class Search:
             transitions += len(taken)
             outcomes[canonical(state, self.cap, self.onward)] = [outcome for *outcome, _ in taken]
             for _, key, after in taken:
-                if after is not None and key not in outcomes:
+                if after is None:
+                    continue
+                new = key not in outcomes
+                met_again += not new
+                if new or met_again % SECOND_LOOK == 0:
+                    # Few are gone on from, and so it is here that a history is made of what was recorded.
+                    following = after.state, reduce(History.then, after.events, past)
+                    waiting.append(following) if new else merged.append((key, following))
+                if new:
                     outcomes[key] = None
-                    waiting.append(after)
-                elif after is not None:
-                    met_again += 1
-                    if met_again % SECOND_LOOK == 0:
-                        merged.append((key, after))
         gc.enable()
         seen = Seen(len(outcomes), transitions, self.refusals.copy(), self.kinds.copy(), self.grounds.copy())
         for key, (state, past) in merged:
@@ -382,12 +385,12 @@ class Search:
         found: list[tuple[Any, Any, Any]] = []
         for command in self.acts(turns_of(state, past)):
             rules, after = self._taken(command, state, past)
-            found.append((rules, after and canonical(after[0], self.cap, self.onward), after))
+            found.append((rules, after and canonical(after.state, self.cap, self.onward), after))
         return found
 
     def _taken(
         self, command: Command, state: Conversation, past: History
-    ) -> tuple[frozenset[str], tuple[Conversation, History] | None]:
+    ) -> "tuple[frozenset[str], Recorded | None]":
         if isinstance(command, TakeUserTurn | TakeAssistantTurn) and state.begun:
             self.turns += 1
             if self.turns % TURNS == 0:
@@ -400,11 +403,18 @@ class Search:
             return rules, self._recorded(decision.trace, state, past) if decision.trace else None
         return frozenset(), self._recorded(decision.events, state, past)
 
-    def _recorded(self, events: tuple[Event, ...], state: Conversation, past: History) -> tuple[Conversation, History]:
+    def _recorded(self, events: tuple[Event, ...], state: Conversation, past: History) -> "Recorded":
         check(past, state, events, frozenset())
         for event in events:
             self.kinds[event.kind] += 1
             if type(event) is ConversationEnded:
                 self.grounds[event.ground] += 1
-            state, past = evolve(state, event), past.then(event)
-        return state, past
+            state = evolve(state, event)
+        return Recorded(state, events)
+
+
+class Recorded(NamedTuple):
+    """What was recorded, and the state after it."""
+
+    state: Conversation
+    events: tuple[Event, ...]
