@@ -54,6 +54,8 @@ from .stores import ROOT
 
 pytest_plugins = ["pytester"]
 
+pytestmark = pytest.mark.xdist_group("kit")  # one worker, so that everything is drawn once
+
 DRAWN = examples(dev=400, ci=2_000, nightly=20_000)
 PROFILE = settings(UNHURRIED, max_examples=DRAWN)
 

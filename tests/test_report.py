@@ -33,6 +33,8 @@ from .stores import MODEL, OPERATOR, abused, chats, done, ended, log_of, redirec
 
 __all__ = ["chats"]
 
+pytestmark = pytest.mark.xdist_group("report")  # one worker, so that each log is drawn once
+
 
 @cache
 def drawn(seed: int, events: int = 2_500) -> tuple[RecordedEvent, ...]:
