@@ -388,9 +388,7 @@ class Search:
             found.append((rules, after and canonical(after.state, self.cap, self.onward), after))
         return found
 
-    def _taken(
-        self, command: Command, state: Conversation, past: History
-    ) -> "tuple[frozenset[str], Recorded | None]":
+    def _taken(self, command: Command, state: Conversation, past: History) -> "tuple[frozenset[str], Recorded | None]":
         if isinstance(command, TakeUserTurn | TakeAssistantTurn) and state.begun:
             self.turns += 1
             if self.turns % TURNS == 0:
