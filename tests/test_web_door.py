@@ -8,7 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -171,32 +174,49 @@ def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
         load(tmp_path / "none.toml")
 
 
-def test_the_command_starts_with_no_configuration_and_stops(tmp_path: Path) -> None:
-    began = time.monotonic()
-    command = [sys.executable, "-m", "lastresort", "serve", "--port", "0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, bufsize=1) as running:
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[tuple[str, list[str]]]:
+    """Start the command with no configuration: what its address is, and which keys it prints. Then stop it."""
+    command = [sys.executable, "-m", "lastresort", "serve", "--port", "0", *options]
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
+    with subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=both, text=True) as running:
         assert running.stdout is not None
-        address, key = running.stdout.readline(), running.stdout.readline()
-        assert time.monotonic() - began < 30
-        url, secret = address.split()[1], key.split()[1]
+        try:
+            told: dict[str, str] = {}
+            while "sign" not in told:  # the last that it says
+                line = running.stdout.readline()
+                assert line, f"it stopped, and had said {told}"
+                what, _, more = line.strip().partition(" ")
+                told[what] = more
+            yield told["address"], [told["key"]] if "key" in told else []
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(60) == 0
+        finally:
+            running.kill()
+
+
+def asked(url: str, path: str, key: str) -> Any:
+    """Ask as soon as it serves."""
+    for _ in range(600):
+        with suppress(httpx2.ConnectError):
+            return httpx2.get(f"{url}/api/v1/{path}", headers={"lastresort-key": key}, timeout=60).json()
+        time.sleep(0.1)
+    raise AssertionError("nobody answers")
+
+
+def test_the_command_prints_a_key_once_and_one_more_where_it_is_told_to(tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, first):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
-        for _ in range(100):
-            try:
-                who = httpx2.get(f"{url}/api/v1/whoami", headers={"lastresort-key": secret}).json()
-                break
-            except httpx2.ConnectError:
-                time.sleep(0.1)
-        assert "admin" in who["scopes"]
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(60) == 0
-    again = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, bufsize=1)
-    with again:
-        assert again.stdout is not None
-        again.stdout.readline()
-        time.sleep(0.5)
-        again.send_signal(signal.SIGTERM)
-        assert again.stdout.read() == ""  # the key is printed once
-        again.wait(20)
+        assert "admin" in asked(url, "whoami", *first)["scopes"]
+    with serving(tmp_path) as (url, keys):
+        assert keys == []
+        assert "admin" in asked(url, "whoami", *first)["scopes"]
+    with serving(tmp_path, "--new-key") as (url, another):
+        assert another != first
+        assert "admin" in asked(url, "whoami", *another)["scopes"]
+        assert "admin" in asked(url, "whoami", *first)["scopes"]
+        made = [one for one in asked(url, "admin/log", *another)["entries"] if one["act"] == "key.made"]
+        assert len(made) == 2
 
 
 def test_the_command_says_what_is_wrong_with_a_configuration(tmp_path: Path) -> None:

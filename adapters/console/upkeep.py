@@ -180,7 +180,10 @@ def rotate(url: str, finish: bool, as_json: bool) -> None:
 @click.option("--host", help="Where to listen; 127.0.0.1, unless the configuration says otherwise.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="The port; 0 is a free one. 8417.")
 @click.option("--upstream", metavar="URL", help="The Messages API that models are asked over.")
-def serve(config_file: Path | None, url: str | None, host: str | None, port: int | None, upstream: str | None) -> None:
+@click.option("--new-key", is_flag=True, help="Print one more key that may do everything, as where all were lost.")
+def serve(
+    config_file: Path | None, url: str | None, host: str | None, port: int | None, upstream: str | None, new_key: bool
+) -> None:
     """Serve the HTTP API and the gateway.
 
     Without a configuration it listens on this machine alone. The first time it prints a key, which nobody can read
@@ -194,15 +197,15 @@ def serve(config_file: Path | None, url: str | None, host: str | None, port: int
     try:
         config = load(config_file) if config_file is not None else Config(store="sqlite:///lastresort.db")
         config = _with(config, url, host, port, upstream)
-        serving = Serving(config)
+        serving = Serving(config, new_key=new_key)
     except ConfigError as error:
         raise BadInput(str(error)) from None
     except OSError as error:
         at, why = f"{config.server.host}:{config.server.port}", os.strerror(error.errno) if error.errno else "unknown"
         raise BadInput(f"cannot listen on {at}: {why}; choose another port: --port 0 takes a free one") from None
     click.echo(f"address {serving.url}")
-    if serving.first is not None:
-        click.echo(f"key {serving.first.key}")
+    if serving.made is not None:
+        click.echo(f"key {serving.made.key}")
     click.echo(f"gateway: base_url={serving.url}   API: {serving.url}/api/v1", err=True)
     if serving.is_local:
         click.echo(f"sign in with a browser, once and within ten minutes: {serving.link()}", err=True)

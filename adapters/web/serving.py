@@ -31,21 +31,24 @@ from lastresort.adapters.service.tenants import OWN, House, open_house
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _OWNER = "owner"  # no digest of a subject is that
 FIRST = ("converse", "gateway", "model:*", "operate", "audit", "words", "admin")
-"""What the key may that is printed where there is none: the whole service is one person's then."""
+"""What the key may that is printed: the whole service is its owner's."""
 
 
 class Serving:
     """A service on its socket. `run` serves until it is told to stop; `stop` may be called from any thread."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, new_key: bool = False) -> None:
         """Open the stores and the socket.
+
+        Args:
+            new_key: whether to make a key that may do everything though there are keys, as where all were lost.
 
         Raises:
             StoreError, ConfigError, OSError: one of them cannot be opened.
         """
         self.house = open_house(config)
         try:
-            self.first = _first_key(self.house)
+            self.made = _key_that_may_everything(self.house) if new_key or not self.house.keys.any() else None
             self._socket = socket.create_server((config.server.host, config.server.port))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
@@ -205,10 +208,8 @@ def _gateway(house: House) -> Gateway:
     return Gateway(upstream, Reception(house))
 
 
-def _first_key(house: House) -> Made | None:
-    """Make a key where there is none, so that somebody can begin."""
-    if house.keys.any():
-        return None
+def _key_that_may_everything(house: House) -> Made:
+    """Make a key for whom the machine is: so that somebody can begin, or go on."""
     made = house.keys.make(OWN, Rights(scopes=FIRST, actor="owner"), now=house.now())
     house.log.note("key.made", who="serve", tenant=OWN, target=made.made.id, now=house.now())
     return made
