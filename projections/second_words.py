@@ -7,7 +7,7 @@ and nothing else of the domain, so a mistake in what an audit folds and asks can
 
 import re
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 from lastresort.domain.policy import Policy
@@ -271,7 +271,6 @@ def same_model(one: str | None, other: str) -> bool:
     return one is not None and undressed(one) == undressed(other)
 
 
-@lru_cache(maxsize=256)
 def undressed(name: str) -> str:
     """Take off where a model is served, then in which variant, then which snapshot of it.
 
