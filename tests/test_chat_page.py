@@ -12,6 +12,10 @@ import pytest
 from lastresort.adapters.pages.answers import OFFLINE
 from lastresort.adapters.pages.chat_view import WINDOW
 from lastresort.adapters.pages.rendering import CSP, asset
+from lastresort.adapters.tlog.policy import TrustPolicy
+from lastresort.adapters.transparency.key_files import make_log_key
+from lastresort.adapters.transparency.sequencer import Sequencer
+from lastresort.adapters.transparency.tables import Identity, TransparencyTables
 from lastresort.domain.values import Actor, ActorKind, HoldReason
 
 from .pages_kit import INSULT, Visitor, link_of, long_chat
@@ -226,6 +230,25 @@ def test_an_operator_s_own_help_stands_in_place_of_ours() -> None:
         branch = Visitor(one).start("I want to die")
         for language, told in (("en", "Call 555."), ("de", "Rufen Sie 555 an."), ("fr", "Call 555.")):
             assert told in Visitor(one, language=language).get(f"/chat/c/{branch}")
+
+
+def test_an_ended_user_and_an_auditor_are_given_the_proof_as_a_file(tmp_path: Path) -> None:
+    with service(store=f"sqlite:///{tmp_path}/log.db") as running:
+        visitor, ours = Visitor(running), chats_of(running)
+        ended, chat, inspector = visitor.ended(), "/chat/c/", "/inspect/b/"
+        for path in (chat, inspector):
+            assert f"{path}{ended}/proof" not in visitor.get(path + ended)
+            assert "no transparency log" in visitor.get(f"{path}{ended}/proof", 404)
+        going_on = visitor.start("Hello.")
+        assert "has not ended" in visitor.get(f"{chat}{going_on}/proof", 404)
+        tables = TransparencyTables(ours.store)
+        tables.begin(Identity("log.example/a"))
+        sequencer = Sequencer(tables, make_log_key(tmp_path / "key", "log.example/a"), TrustPolicy())
+        sequencer.sequence()
+        sequencer.checkpoint()
+        for path in (chat, inspector):
+            assert f'href="{path}{ended}/proof" download' in visitor.get(path + ended)
+            assert visitor.get(f"{path}{ended}/proof").startswith("c2sp.org/tlog-proof@v1\n")
 
 
 def test_titles_are_searched_and_what_was_erased_is_listed_no_more(running: Service) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anthropic
 import pytest
 
 from .claude_kit import ENDING, redirecting, warning
@@ -73,3 +74,9 @@ def test_a_conversation_is_lost_lawfully(streams: bool) -> None:
         assert again.parse().content[0].text.startswith("This conversation has ended")
         assert one.api.calls == calls
         assert one.api.reports == []
+
+
+def test_an_upstream_that_is_not_there_is_told_with_what_to_look_at() -> None:
+    with service() as one, pytest.raises(anthropic.APIStatusError, match="base_url under") as raised:
+        client(one).messages.create(model=MODEL, max_tokens=100, messages=[user("Hello.")])
+    assert raised.value.status_code == 502

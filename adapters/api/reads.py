@@ -12,6 +12,7 @@ from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller
 from lastresort.adapters.transparency.publishing import Unproven, ending_proof
 from lastresort.application.accounts import conversations_page
+from lastresort.application.chat import Chat
 from lastresort.application.directory import FACTS, Metadata, Order, Status, TimeField, checked_query
 from lastresort.domain.decider import in_the_way
 from lastresort.domain.events import AssistantTurnTaken, BranchOpened, UserTurnTaken
@@ -215,11 +216,19 @@ def why(
 @endpoint("GET", "/branches/{branch}/proof", *_READ, returns=shapes.ProofOut)
 def show_proof(branch: Branch, caller: By) -> shapes.ProofOut:
     """Give the proof that the ending of a branch is in the published log, for the user whom it concerns."""
-    chat = chat_of(caller, branch)
+    return shapes.ProofOut(branch=branch, proof=proof_of(chat_of(caller, branch)))
+
+
+def proof_of(chat: Chat) -> str:
+    """Return the proof of an ending.
+
+    Raises:
+        Failed: there is none; it says why.
+    """
     if chat.state.ended is None:
         raise Failed("not-found", "the branch has not ended, so there is nothing to prove")
     try:
-        return shapes.ProofOut(branch=branch, proof=ending_proof(caller.tenant.conversations, branch))
+        return ending_proof(chat.conversations, chat.branch)
     except Unproven as error:
         raise Failed("not-found", str(error)) from None
 

@@ -24,6 +24,7 @@ from lastresort.domain.values import ErasureCause
 
 from .answers import OFFLINE, Partners, running_on, told
 from .chat_view import chat_view, last_looked_at, listed, title_of
+from .proofs import is_provable
 from .rendering import page
 from .texts import direction, language_of, languages, said_in
 from .visitors import Here, Talker, account_of, own_chat
@@ -77,7 +78,7 @@ def _page(request: Request, caller: Talker, view: Any, search: str | None) -> Re
         languages={name: one["language"] for name, one in languages().items()}, chats=chats, more=more,
         view=view, search=search or "", offline=offline, inspects=_inspects(caller),
         model=view.chat.model.id if view is not None else request.app.state.house.config.upstream.model,
-        help=own.get(language) or own.get("en"),
+        provable=view is not None and is_provable(view.chat), help=own.get(language) or own.get("en"),
     )  # fmt: skip
 
 

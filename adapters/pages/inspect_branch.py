@@ -12,6 +12,7 @@ from lastresort.domain.values import AppealOutcome, ErasureCause, Ground, HoldRe
 from lastresort.projections.supposed import BranchOutcome
 
 from .branch_view import branch_view
+from .proofs import is_provable
 from .rendering import page, with_query
 from .visitors import Auditor, Here
 
@@ -48,6 +49,7 @@ def show_branch(
         now=with_query(request, at=None, **{"from": None}),
         earlier=with_query(request, **{"from": view.earlier}) if view.earlier else None,
         later=with_query(request, **{"from": view.later}) if view.later else None,
+        provable=view.ending is not None and is_provable(chat),
         link=lambda **changes: with_query(request, **changes),
     )  # fmt: skip
 
