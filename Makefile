@@ -81,7 +81,7 @@ endef
 
 $(VENV)/.runs: pyproject.toml
 	$(FRESH_VENV)
-	@echo 'installing into $(VENV) what the demos need: a quarter of a minute, the first time'
+	@echo 'installing into $(VENV) what the demos need: about a minute, the first time'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,loopback,serve]'
 	@touch $@
 
