@@ -21,7 +21,7 @@ from lastresort.adapters.turns.guard import Guard
 from lastresort.adapters.turns.replies import Outcome, Overtaken, Pending, Reply, ToolCall
 from lastresort.adapters.turns.steps import Ask, BrokenOff, Steps
 from lastresort.adapters.turns.tools import CALLS, Call, Result, Tool, declarations
-from lastresort.adapters.turns.under_way import Key, Sending
+from lastresort.adapters.turns.under_way import Key, Sending, results_key
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import Receipt
 from lastresort.domain.events import RecordedEvent, content_of
@@ -110,11 +110,12 @@ def say(
         if came is not None:
             return turn.given_before(came)
         assert turn.guard.heard is not None
-        if (outcome := sending.joined(turn.guard.heard)) is None:
+        said = content_of(turn.guard.heard.events[-1].event)
+        if (outcome := sending.joined(said)) is None:
             turn.lies = sending.lies
             turn.take_in(words)
             outcome = yield from turn.answer()
-        sending.came(turn.guard.heard, outcome)
+        sending.came(said, outcome)
         return outcome
     finally:
         sending.over()
@@ -128,9 +129,23 @@ def resume(terms: Terms, chat: Chat, *, streams: bool = False) -> Steps:
 
 
 def go_on(terms: Terms, chat: Chat, pending: Pending, results: Any, *, streams: bool = False) -> Steps:
-    """Go on with a turn, once the embedder's tools have been run."""
+    """Go on with a turn, once the embedder's tools have been run: once, by however many it is sent at once."""
     told = _results(pending, results)
-    turn = Turn(terms, chat, streams=streams)
+    key = results_key(chat.branch, [pending.seen, told])
+    sending = Sending(key)
+    try:
+        yield from sending.wait()
+        if (outcome := sending.joined(key)) is None:
+            turn = Turn(terms, chat, streams=streams)
+            turn.lies = sending.lies
+            outcome = yield from _gone_on(turn, pending, told)
+        sending.came(key, outcome)
+        return outcome
+    finally:
+        sending.over()
+
+
+def _gone_on(turn: "Turn", pending: Pending, told: Sequence[Block]) -> Steps:
     turn.messages = [*pending.messages, {"role": "user", "content": [*pending.results, *told]}]
     turn.handed_on = len(turn.messages)
     turn.left = LeftOut(pending.without, pending.as_text, pending.since)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -11,16 +11,18 @@ from lastresort.adapters.turns.assessor import Failure, Opinion, checked
 from lastresort.adapters.turns.replies import DROPPED, STOPPED, Ended, Outcome, Overtaken, Reply
 from lastresort.adapters.turns.steps import Ask, BrokenOff, Consult, Wait, advance, break_off
 
+from . import answers
+from .answers import Broken
 from .canon import Block, Message
-from .merging import Broken, Stream, Whole, as_stream, given_again, shown_of
+from .merging import Stream, Whole, as_stream, given_again, shown_of
 from .session import Session
-from .turn import expansions
+from .turn import expansions, since_results
 from .upstream import FAILURES, Upstream, passed_back, told_of
 from .visitors import Declined
 
 PING = 10.0
 PATIENCE = 60.0
-BREAKS: tuple[type[Exception], ...] = (Broken, *FAILURES)
+BREAKS: tuple[type[Exception], ...] = (Broken, sse.TooLong, *FAILURES)
 _PING = sse.event("ping", {"type": "ping"})
 
 
@@ -193,16 +195,16 @@ class Driver:
 
     async def _answered(self, outcome: Outcome) -> None:
         session = self._session
-        if (usage := outcome.usage) is not None:
+        if self._has_asked and (usage := outcome.usage) is not None:
             session.visitor.used(usage.input_tokens + usage.output_tokens)
         if isinstance(outcome, Ended):
             await self._ended(outcome)
             return
-        if isinstance(outcome, Reply) and outcome.pending is not None:
-            await self._behind.in_thread(session.park, outcome.pending, self._seen())
         if not self._has_asked:
             await self._again(outcome)
             return
+        if isinstance(outcome, Reply) and outcome.pending is not None:
+            await self._behind.in_thread(session.park, outcome.pending, self._seen())
         if self._streams:
             for piece in self._stream.closing(None):
                 await self._out.body(piece)
@@ -232,20 +234,22 @@ class Driver:
         await self._send_whole(message)
 
     async def _again(self, outcome: Reply | Overtaken) -> None:
-        """Give an answer that was recorded before, to the same words."""
+        """Give an answer that was recorded before, or that waits for the client's tools, to what was sent again."""
         session = self._session
-        if isinstance(outcome, Overtaken) or outcome.version is None:
+        waits = outcome.pending if isinstance(outcome, Reply) else None
+        if isinstance(outcome, Overtaken) or (outcome.version is None and waits is None):
             raise Declined(409, "Another request has gone on with this conversation", {"x-should-retry": "false"})
         turn = session.turn.guard.seen
-        kept = await self._behind.in_thread(expansions, session.chat, [turn])
-        blocks = [
-            block
-            for one in kept.get(turn, [])
-            if one["role"] == "assistant"
-            for block in shown_of(one["content"], theirs=False)
-        ]
-        id = f"msg_lastresort_{outcome.version}"
-        await self._send_whole(given_again(id, outcome.model or session.chat.model.id, blocks, outcome.stop_reason))
+        if waits is not None:
+            messages: Sequence[Message] = waits.messages
+        else:
+            messages = (await self._behind.in_thread(expansions, session.chat, [turn])).get(turn, [])
+        if session.asked.results:
+            messages = since_results(messages)
+        said = [one["content"] for one in messages if one["role"] == "assistant"]
+        blocks = [block for content in said for block in shown_of(content, theirs=waits is not None)]
+        id, model = f"msg_lastresort_{outcome.version or turn}", outcome.model or session.chat.model.id
+        await self._send_whole(given_again(id, model, blocks, outcome.stop_reason))
 
     async def _send_whole(self, message: Message) -> None:
         if self._streams:
@@ -265,7 +269,9 @@ class Driver:
             return
         try:
             error = json.loads(refusal.body)
-        except ValueError:
+        except (ValueError, RecursionError):
+            error = None
+        if not isinstance(error, dict):
             error = wire.error(refusal.status, None, "")
         await self._out.body(wire.line({**error, "type": "error"}))
         await self._out.end()
@@ -273,12 +279,9 @@ class Driver:
 
 def _read(raw: bytes) -> Message:
     try:
-        message = json.loads(raw)
+        return answers.message(answers.parsed(raw))
     except ValueError:
         raise Broken("the upstream's answer is not JSON") from None
-    if not isinstance(message, dict) or not isinstance(message.get("content"), list):
-        raise Broken("the upstream's answer is no message")
-    return message
 
 
 def of_ending(ended: Ended) -> Declined:

@@ -4,7 +4,6 @@ are left out, blocks are counted again, and tokens are summed up.
 Of a stream, events are sent on as they came, byte for byte, unless something before them was left out.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,9 @@ from lastresort.adapters.messages_api.wire import events as events_of
 from lastresort.adapters.turns.replies import Ended
 from lastresort.adapters.turns.tools import CALLS
 from lastresort.domain.turn_text import not_shown_from
+
+from . import answers
+from .answers import Broken
 
 Block = dict[str, Any]
 Message = dict[str, Any]
@@ -112,10 +114,6 @@ def as_stream(message: Message) -> Iterator[bytes]:
         yield sse.event(event["type"], event)
 
 
-class Broken(Exception):
-    """A stream of the upstream turned into something that is no stream of a message."""
-
-
 class Stream:
     """The one stream of a turn, put together from the streams of its rounds."""
 
@@ -145,89 +143,103 @@ class Stream:
         if not event.data:
             return event.raw
         try:
-            data = json.loads(event.data)
-            kind = data["type"]
-        except (ValueError, TypeError, KeyError):
-            raise Broken("an event is no JSON") from None
-        match kind:
+            return self._fed(answers.parsed(event.data), event.raw)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            raise Broken("an event is none of a message") from None
+
+    def _fed(self, data: dict[str, Any], raw: bytes) -> bytes:
+        match data["type"]:
             case "message_start":
-                self.message = {**data["message"], "content": []}
+                if self.message:
+                    raise Broken("a message begins within another")
+                self.message = {**answers.head(data["message"]), "content": []}
                 first, self.begun = not self.begun, True
-                return event.raw if first else b""
+                return raw if first else b""
             case "content_block_start":
-                return self._block(data, event.raw)
+                return self._block(data, raw)
             case "content_block_delta":
-                self._delta(int(data["index"]), data["delta"])
-                return self._placed(data, event.raw)
+                self._delta(self._index(data), data["delta"])
+                return self._placed(data, raw)
             case "content_block_stop":
-                self._close(int(data["index"]))
-                return self._placed(data, event.raw)
+                self._close(self._index(data))
+                return self._placed(data, raw)
             case "message_delta":
                 self._end(data)
-                self._held.append((data, event.raw))
+                self._held.append((data, raw))
                 return b""
             case "message_stop":
-                self.stopped = True
-                self._held.append((data, event.raw))
+                self.stopped = bool(self.message)
+                self._held.append((data, raw))
                 return b""
             case "error":
                 self.failed = True
-                return event.raw
+                return raw
             case _:
-                return event.raw
+                return raw
+
+    def _index(self, data: dict[str, Any]) -> int:
+        """Return which of the blocks that have begun an event is of."""
+        index = data["index"]
+        if type(index) is not int or index not in self._places:
+            raise Broken("an event is of a block that has not begun")
+        return index
 
     def _block(self, data: dict[str, Any], raw: bytes) -> bytes:
-        block, index = dict(data["content_block"]), int(data["index"])
-        self.message["content"].append(block)
-        self._muted = not_shown_from({"type": block.get("type", ""), **block}, self._muted)
-        ours = block.get("type") == "tool_use" and block.get("name") in CALLS
+        begun, index = dict(answers.block(data["content_block"])), data["index"]
+        if type(index) is not int or index != len(self.message["content"]):
+            raise Broken("a block begins out of its turn")
+        self.message["content"].append(begun)
+        self._muted = not_shown_from(begun, self._muted)
+        ours = begun["type"] == "tool_use" and begun.get("name") in CALLS
         self._places[index] = None if self._muted or ours else self._sent
         self._sent += self._places[index] is not None
         return self._placed(data, raw)
 
     def _placed(self, data: dict[str, Any], raw: bytes) -> bytes:
-        index = int(data["index"])
-        place = self._places.get(index, index)
+        index = data["index"]
+        place = self._places[index]
         if place is None:
             return b""
         return raw if place == index else sse.event(data["type"], {**data, "index": place})
 
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
-        block = self.message["content"][index]
+        begun = self.message["content"][index]
         match delta.get("type"):
             case "text_delta":
-                block["text"] = block.get("text", "") + delta["text"]
+                begun["text"] = begun.get("text", "") + delta["text"]
             case "input_json_delta":
-                self._json.setdefault(index, []).append(delta["partial_json"])
+                self._json.setdefault(index, []).append("" + delta["partial_json"])
             case "thinking_delta":
-                block["thinking"] = block.get("thinking", "") + delta["thinking"]
+                begun["thinking"] = begun.get("thinking", "") + delta["thinking"]
             case "signature_delta":
-                block["signature"] = delta["signature"]
+                begun["signature"] = delta["signature"]
             case "citations_delta":
-                block["citations"] = [*(block.get("citations") or []), delta["citation"]]
+                begun["citations"] = [*(begun.get("citations") or []), delta["citation"]]
             case _:
-                block.update({name: value for name, value in delta.items() if name != "type"})
+                begun |= answers.block({**begun, **{name: value for name, value in delta.items() if name != "type"}})
 
     def _close(self, index: int) -> None:
-        block = self.message["content"][index]
+        begun = self.message["content"][index]
         if text := "".join(self._json.pop(index, [])):
             try:
-                block["input"] = json.loads(text)
+                begun["input"] = answers.parsed(text)
             except ValueError:
-                block["input"] = {}
+                begun["input"] = {}
 
     def _end(self, data: dict[str, Any]) -> None:
+        after = dict(self.message)
         for name, value in data.items():
             if name == "delta":
-                self.message.update(value)
+                after.update({key: said for key, said in value.items() if key != "content"})
             elif name == "usage":
-                self.message["usage"] = {**self.message.get("usage", {}), **value}
-            elif name != "type":
-                self.message[name] = value
+                after["usage"] = {**(after.get("usage") or {}), **value}
+            elif name not in ("type", "content"):
+                after[name] = value
+        self.message = answers.head(after)
 
     def take(self) -> Message:
         """Return the message of this round, which has come whole."""
-        self.whole.add(self.message)
+        self.whole.add(answers.message(self.message))
         return self.message
 
     def partial(self) -> Message | None:

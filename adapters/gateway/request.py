@@ -6,8 +6,13 @@ from typing import Any, NamedTuple
 
 from lastresort.adapters.turns.tools import CALLS
 
+from . import answers
+from .answers import Broken, deeper_than, parsed
 from .canon import Group, Message, blocks_of, groups_of
 from .visitors import Declined
+
+MOST_DEPTH = 128
+"""How deep the JSON of a request may be nested: what is kept of it is read again wherever a turn is."""
 
 
 class Asked(NamedTuple):
@@ -64,7 +69,7 @@ class Asked(NamedTuple):
             return session
         try:
             told = json.loads(self.user or "")
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         session = told.get("session_id") if isinstance(told, dict) else None
         return session if isinstance(session, str) and session else None
@@ -88,11 +93,13 @@ def read(raw: bytes, headers: Mapping[str, str]) -> Asked:
         Declined: it is none that the gateway takes.
     """
     try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
+        body = parsed(raw)
+    except ValueError:
         raise Declined(400, "The request body is not valid JSON") from None
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
         raise Declined(400, "messages: Field required")
+    if deeper_than(body, MOST_DEPTH):
+        raise Declined(400, f"The request body is nested deeper than {MOST_DEPTH}")
     if not all(isinstance(message, dict) for message in body["messages"]):
         raise Declined(400, "messages: each is an object")
     if not isinstance(body.get("model"), str):
@@ -105,15 +112,32 @@ def read(raw: bytes, headers: Mapping[str, str]) -> Asked:
     tools = body.get("tools") or []
     if not isinstance(tools, list):
         raise Declined(400, "tools: Input should be a valid list")
-    if any(isinstance(one, dict) and one.get("name") in CALLS for one in tools):
+    if any(isinstance(one, dict) and _is_ours(one.get("name")) for one in tools):
         raise Declined(400, "tools: a name that begins with lastresort_ is the gateway's own")
     body["messages"] = without_ours(body["messages"])
     groups, prefill = groups_of(body["messages"]), None
     if groups and groups[-1].role == "assistant":
-        prefill = body["messages"][-1]
+        prefill = _checked_prefill(body["messages"][-1])
         groups = groups_of(body["messages"][:-1])
     last = next((n for n in range(len(groups) - 1, -1, -1) if groups[n].role == "user" and not groups[n].results), None)
     return Asked(body, raw, headers, groups, prefill, last)
+
+
+def _is_ours(name: Any) -> bool:
+    return isinstance(name, str) and name in CALLS
+
+
+def _checked_prefill(message: Message) -> Message:
+    """Return what an answer is to begin with. Raises Declined: it is no message."""
+    content = message.get("content")
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    try:
+        answers.message({"content": blocks})
+        if not blocks or any(one["type"] == "text" and "text" not in one for one in blocks):
+            raise Broken
+    except Broken:
+        raise Declined(400, "messages: the last one, which the answer is to begin with, is no message") from None
+    return message
 
 
 def without_ours(messages: list[Message]) -> list[Message]:
@@ -123,7 +147,7 @@ def without_ours(messages: list[Message]) -> list[Message]:
         str(block.get("id"))
         for message in messages
         for block in blocks_of(message.get("content"))
-        if block.get("type") == "tool_use" and block.get("name") in CALLS
+        if block.get("type") == "tool_use" and _is_ours(block.get("name"))
     }
     if not forged:
         return messages

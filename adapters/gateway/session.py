@@ -312,6 +312,8 @@ def _lost(visitor: Visitor, asked: Asked, matcher: Matcher, chain: Chain) -> Ses
             continue
         state = chat.state
         how = RESUME
+        if asked.is_sent_again and state.unit is not None and state.unit.turn == link.turn and state.answered:
+            return _replayed(visitor, asked, matcher, chain, chat)
         if state.unit is None or state.unit.turn != link.turn or state.answered:
             answer = next(
                 (one for one in chat.path if one.version > link.turn and one.kind == "AssistantTurnTaken"), None
@@ -325,3 +327,10 @@ def _lost(visitor: Visitor, asked: Asked, matcher: Matcher, chain: Chain) -> Ses
         shown = asked.messages[asked.groups[asked.last].end :]
         return Session(visitor, asked, chat, found, turn, turn.take_up(shown), matcher, chain, chat.state.conversation)
     return None
+
+
+def _replayed(visitor: Visitor, asked: Asked, matcher: Matcher, chain: Chain, chat: Chat) -> Session:
+    """Return the turn whose answer the client has lost: it is given again, without a call."""
+    found = Found(chat, REPLAY, False, {}, replay=True)
+    turn = Turn(chat, asked.body, (), _assessor(visitor))
+    return Session(visitor, asked, chat, found, turn, turn.resume(), matcher, chain, chat.state.conversation)

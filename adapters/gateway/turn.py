@@ -6,7 +6,7 @@ were given: with their thinking, our calls and the results of these, and our not
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from lastresort.adapters.turns.guard import Guard
 from lastresort.adapters.turns.replies import Outcome, Pending, ToolCall
 from lastresort.adapters.turns.steps import Ask, BrokenOff, Steps
 from lastresort.adapters.turns.tools import CALLS, Call, Result, declarations
-from lastresort.adapters.turns.under_way import Key, Sending
+from lastresort.adapters.turns.under_way import Key, Sending, results_key
 from lastresort.application.chat import Chat
 from lastresort.domain.events import AssistantTurnTaken, RecordedEvent, UserTurnTaken, content_of
 from lastresort.domain.turn_text import messages_in, spoken
@@ -67,9 +67,10 @@ class Turn:
             if came is not None:
                 return came
             assert self.guard.heard is not None
-            if (outcome := sending.joined(self.guard.heard)) is None:
+            said = content_of(self.guard.heard.events[-1].event)
+            if (outcome := sending.joined(said)) is None:
                 outcome = yield from self._answer()
-            sending.came(self.guard.heard, outcome)
+            sending.came(said, outcome)
             return outcome
         finally:
             sending.over()
@@ -80,14 +81,33 @@ class Turn:
         return came if came is not None else (yield from self._answer())
 
     def go_on(self, pending: Pending, results: Sequence[Block]) -> Steps:
-        """Go on with a turn that waited for tools."""
+        """Go on with a turn that waited for tools: once, by however many their results are sent at once."""
+        return (yield from self._once([pending.seen, results], lambda: self._gone_on(pending, results)))
+
+    def take_up(self, messages: Sequence[Message]) -> Steps:
+        """Go on with a turn that waited for tools and of which nothing is left but what the client shows."""
+        return (yield from self._once(messages, lambda: self._taken_up(messages)))
+
+    def _once(self, brought: Any, answer: Callable[[], Steps]) -> Steps:
+        key = results_key(self.chat.branch, brought)
+        sending = Sending(key)
+        try:
+            yield from sending.wait()
+            if (outcome := sending.joined(key)) is None:
+                outcome = yield from answer()
+            sending.came(key, outcome)
+            return outcome
+        finally:
+            sending.over()
+
+    def _gone_on(self, pending: Pending, results: Sequence[Block]) -> Steps:
         said = (spoken(one["content"]) for one in pending.messages if one["role"] == "assistant")
         came = self.guard.go_on(pending, said)
         self.messages = [*pending.messages, {"role": "user", "content": [*pending.results, *results]}]
         return came if came is not None else (yield from self._converse())
 
-    def take_up(self, messages: Sequence[Message]) -> Steps:
-        """Go on with a turn that waited for tools and of which nothing is left but what the client shows."""
+    def _taken_up(self, messages: Sequence[Message]) -> Steps:
+        self.guard.look()
         came = yield from self.guard.recall()
         if came is not None:
             return came
@@ -243,6 +263,18 @@ def expansions(chat: Chat, turns: Iterable[int]) -> dict[int, list[Message]]:
         if kept is not None and kept["messages"]:
             messages[turn] = kept["messages"]
     return messages
+
+
+def since_results(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages of an answer that came after the last results of the client's tools."""
+    calls = [block for one in messages for block in one["content"] if block.get("type") == "tool_use"]
+    ours = {block.get("id") for block in calls if block.get("name") in CALLS}
+    begins = (
+        place + 1
+        for place, one in enumerate(messages)
+        if any(block.get("type") == "tool_result" and block.get("tool_use_id") not in ours for block in one["content"])
+    )
+    return messages[max(begins, default=0) :]
 
 
 def calls_of(content: Sequence[Block], answer: Message) -> Iterable[Call]:

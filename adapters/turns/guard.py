@@ -148,7 +148,7 @@ class Guard:
         self.text, self.usage = BETWEEN.join(filter(None, said)), pending.usage
         self._noted, self._told_of_hold = True, pending.told_of_hold
         self._acts.resume(pending)
-        return self._overtaken() if self._is_overtaken() else None
+        return self.look()
 
     def waiting(self) -> dict[str, Any]:
         """Return what a `Pending` keeps of this turn, beside what is the driver's."""

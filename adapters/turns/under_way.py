@@ -1,22 +1,21 @@
 """Messages that are being answered in this process, so that one that is sent again meanwhile is not answered twice.
 
-What is sent under a command id has one answer, as the log says. But someone who presses a button twice sends it again
-before there is one, and a model that was asked twice is paid twice. So someone who sends it again waits for the one
-under way, and then looks in the log as anybody does. Which store they mean does not matter: someone who waits in vain,
-for a branch of the same name elsewhere, has lost a moment.
+What is sent under a command id has one answer, as the log says, and so have the results of tools. But someone who
+presses a button twice sends it again before there is one, and a model that was asked twice is paid twice. So someone
+who sends it again waits for the one under way, and then looks in the log as anybody does. Which store they mean does
+not matter: someone who waits in vain, for a branch of the same name elsewhere, has lost a moment.
 
 An answer that is read in pieces may be left half-read, perhaps by the very thread that would wait. So nobody waits for
 one that nobody has read from for a while: someone who has waited in vain asks too, and the log decides whose answer
 stands.
 """
 
+import hashlib
+import json
 from collections.abc import Generator
 from threading import Event, Lock
 from time import monotonic
 from typing import Any, NamedTuple
-
-from lastresort.application.outcomes import Receipt
-from lastresort.domain.events import content_of
 
 from .replies import Outcome
 from .steps import Wait
@@ -37,6 +36,12 @@ class Key(NamedTuple):
     confirms: bool
 
 
+def results_key(branch: str, brought: Any) -> Key:
+    """Return what makes two messages one that bring results of tools: their branch, and what they bring."""
+    text = json.dumps(brought, sort_keys=True, default=str)
+    return Key(branch, f"results {hashlib.sha256(text.encode()).hexdigest()}", False, False)
+
+
 class Sending:
     """A message that somebody sends.
 
@@ -48,7 +53,7 @@ class Sending:
         self._key = key
         self._over = Event()
         self._lies_since: float | None = None
-        self._came: tuple[str | None, Outcome] | None = None
+        self._came: tuple[object, Outcome] | None = None
         self._joined: Sending | None = None
 
     def wait(self) -> Generator[Wait, Any, None]:
@@ -74,16 +79,16 @@ class Sending:
         """Note that a piece of the answer lies to be read, or that its reader has come back for more."""
         self._lies_since = monotonic() if whether else None
 
-    def joined(self, heard: Receipt) -> Outcome | None:
-        """Return what came of the one that this one waited for, if it is what was `heard` that it answered."""
+    def joined(self, said: object) -> Outcome | None:
+        """Return what came of the one that this one waited for, if it is what was `said` that it answered."""
         if self._joined is None or self._joined._came is None:
             return None
-        said, outcome = self._joined._came
-        return outcome if said == content_of(heard.events[-1].event) else None
+        answered, outcome = self._joined._came
+        return outcome if answered == said else None
 
-    def came(self, heard: Receipt, outcome: Outcome) -> None:
-        """Note what came of what was `heard`: not all of it may be on record, as an answer that waits for tools."""
-        self._came = content_of(heard.events[-1].event), outcome
+    def came(self, said: object, outcome: Outcome) -> None:
+        """Note what came of what was `said`: not all of it may be on record, as an answer that waits for tools."""
+        self._came = said, outcome
 
     def over(self) -> None:
         """Let go those who wait."""
