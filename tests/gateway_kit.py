@@ -1,5 +1,6 @@
 """What the tests of the gateway share: a client that has the SDK and a base URL, and keeps its own history."""
 
+from time import monotonic, sleep
 from typing import Any
 
 import anthropic
@@ -21,6 +22,15 @@ def user(words: str) -> dict[str, Any]:
 
 def chats_of(one: Service) -> Conversations:
     return one.house.tenants["default"].conversations
+
+
+def until_open(one: Service, number: int) -> None:
+    """Wait until so many requests are under way."""
+    under_way = one.house.metrics._open._value
+    deadline = monotonic() + 60
+    while under_way.get() < number and monotonic() < deadline:
+        sleep(0.02)
+    assert under_way.get() >= number
 
 
 class Talk:

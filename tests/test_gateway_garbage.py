@@ -4,14 +4,13 @@ turn can be sent again."""
 import json
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Barrier, Event, Thread
-from time import monotonic, sleep
+from threading import Event, Thread
 from typing import Any
 
 import httpx2
 import pytest
 
-from .gateway_kit import chats_of, user
+from .gateway_kit import chats_of, until_open, user
 from .web_kit import MODEL, Service, service
 
 HEADERS = {"x-api-key": "sk", "anthropic-version": "2023-06-01"}
@@ -239,12 +238,11 @@ def test_item_5_results_that_are_sent_several_times_at_once_are_one_call(behind:
     result = {"type": "tool_result", "tool_use_id": call["id"], "content": "A hat."}
     messages = [user("Please look."), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
     upstream.gives(GOOD, streams=False)
-    before, entered, all_there = upstream.asked, Barrier(3), Event()
+    before, all_there = upstream.asked, Event()
     upstream.before = all_there.wait
     answers: list[httpx2.Response] = []
 
     def send() -> None:
-        entered.wait(60)
         with httpx2.Client(timeout=60, headers=HEADERS) as client:
             body = {"model": MODEL, "max_tokens": 50, "messages": messages, "tools": TOOLS}
             answers.append(client.post(f"{one.url}/v1/messages", json=body))
@@ -252,28 +250,17 @@ def test_item_5_results_that_are_sent_several_times_at_once_are_one_call(behind:
     threads = [Thread(target=send) for _ in range(3)]
     for thread in threads:
         thread.start()
-    waiting = under_way_now(one)
+    until_open(one, 3)
     all_there.set()
     for thread in threads:
         thread.join()
     upstream.before = bool
-    assert waiting == 3
     assert [answer.json()["content"] for answer in answers] == [GOOD["content"]] * 3
     assert upstream.asked == before + 1
     again = sent(one, messages, {"x-stainless-retry-count": "1"}, tools=TOOLS)
     assert (again.json()["content"], again.headers["lastresort-matched"]) == (GOOD["content"], "replay")
     assert upstream.asked == before + 1
     assert kinds(one, first) == ["ConversationStarted", "UserTurnTaken", "AssistantTurnTaken"]
-
-
-def under_way_now(one: Service) -> int:
-    """Return how many requests are under way, once there are three."""
-    counted = 0.0
-    deadline = monotonic() + 60
-    while counted < 3 and monotonic() < deadline:
-        counted = one.house.metrics._open._value.get()
-        sleep(0.02)
-    return int(counted)
 
 
 def test_item_5_a_call_of_tools_that_is_asked_for_twice_at_once_is_given_twice(
@@ -300,7 +287,7 @@ def test_item_5_a_call_of_tools_that_is_asked_for_twice_at_once_is_given_twice(
     threads = [Thread(target=send) for _ in range(3)]
     for thread in threads:
         thread.start()
-    under_way_now(one)
+    until_open(one, 3)
     all_there.set()
     for thread in threads:
         thread.join()

@@ -2,7 +2,6 @@
 
 import copy
 import threading
-import time
 from typing import Any
 
 import httpx2
@@ -10,7 +9,7 @@ import pytest
 
 from lastresort.adapters.loopback import Answer, Request, text, thinking
 
-from .gateway_kit import Talk, chats_of, client, user
+from .gateway_kit import Talk, chats_of, client, until_open, user
 from .web_kit import MODEL, Service, service
 
 
@@ -137,10 +136,13 @@ def test_item_5_a_first_turn_that_is_sent_again_is_one_turn() -> None:
 
 def test_item_5_many_at_once_are_one_turn_and_one_call() -> None:
     def slowly(request: Request) -> str:
-        time.sleep(0.3 if request.last_text == "two" else 0)
+        if request.last_text == "two":
+            until_open(running[0], 5)
         return echo(request)
 
+    running: list[Service] = []
     with service(slowly) as one:
+        running.append(one)
         talk = Talk(one)
         talk.say("one")
         talk.messages.append(user("two"))
