@@ -4,7 +4,9 @@ from time import monotonic, sleep
 from typing import Any
 
 import anthropic
+import pytest
 
+from lastresort.adapters.turns.under_way import Sending
 from lastresort.application.conversations import Conversations
 
 from .web_kit import MODEL, Service
@@ -24,13 +26,31 @@ def chats_of(one: Service) -> Conversations:
     return one.house.tenants["default"].conversations
 
 
-def until_open(one: Service, number: int) -> None:
-    """Wait until so many requests are under way."""
-    under_way = one.house.metrics._open._value
-    deadline = monotonic() + 60
-    while under_way.get() < number and monotonic() < deadline:
-        sleep(0.02)
-    assert under_way.get() >= number
+class Sent:
+    """Counts the turns that are sent: those that are answered, and those that wait for the same one to be."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def until(self, number: int) -> None:
+        """Wait until so many have been sent."""
+        deadline = monotonic() + 60
+        while self.count < number and monotonic() < deadline:
+            sleep(0.02)
+        assert self.count >= number
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    counted, enter = Sent(), Sending._enter
+
+    def entered(one: Sending) -> Sending | None:
+        found = enter(one)
+        counted.count += 1
+        return found
+
+    monkeypatch.setattr(Sending, "_enter", entered)
+    return counted
 
 
 class Talk:

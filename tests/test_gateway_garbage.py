@@ -10,8 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from .gateway_kit import chats_of, until_open, user
+from .gateway_kit import Sent, chats_of, sent, user
 from .web_kit import MODEL, Service, service
+
+__all__ = ["sent"]
 
 HEADERS = {"x-api-key": "sk", "anthropic-version": "2023-06-01"}
 WORDS = "Gladly, said the model."
@@ -42,6 +44,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.kind, self.body, self.asked = "application/json", b"", 0
+        self.headers, self.more = "", dict[str, str]()
         self.before: Callable[[], object] = bool  # is called before it answers
         upstream = self
 
@@ -51,10 +54,13 @@ class Upstream:
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
                 upstream.asked += 1
+                upstream.headers = str(self.headers)
                 upstream.before()
                 self.send_response(200)
                 self.send_header("content-type", upstream.kind)
                 self.send_header("content-length", str(len(upstream.body)))
+                for name, value in upstream.more.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(upstream.body)
 
@@ -87,10 +93,10 @@ def behind() -> Iterator[tuple[Service, Upstream]]:
 
 
 def ask(one: Service, words: str, *, streams: bool, **headers: str) -> httpx2.Response:
-    return sent(one, [user(words)], headers, stream=streams)
+    return asked(one, [user(words)], headers, stream=streams)
 
 
-def sent(one: Service, messages: Any, headers: Any = None, path: str = "messages", **more: Any) -> httpx2.Response:
+def asked(one: Service, messages: Any, headers: Any = None, path: str = "messages", **more: Any) -> httpx2.Response:
     client: httpx2.Client = one.closing[0]
     body = {"model": MODEL, "max_tokens": 50, "messages": messages, **more}
     return client.post(f"{one.url}/v1/{path}", content=json.dumps(body), headers=headers or {})
@@ -192,7 +198,7 @@ def test_an_answer_is_to_begin_with_nothing_that_can_be_said(path: str, behind: 
     upstream.gives(GOOD, streams=False)
     before = upstream.asked
     for number, prefill in enumerate(PREFILLS):
-        answer = sent(one, [user(f"Begin, {number}."), {"role": "assistant", **prefill}], path=path)
+        answer = asked(one, [user(f"Begin, {number}."), {"role": "assistant", **prefill}], path=path)
         assert answer.status_code == 400, (prefill, answer.text)
     assert upstream.asked == before
 
@@ -219,8 +225,8 @@ def test_names_that_are_no_names(behind: tuple[Service, Upstream]) -> None:
     names: list[Any] = [{}, [], 7, None]
     for name in names:
         tools, call = [{"name": name}], {"type": "tool_use", "id": name, "name": name}
-        assert sent(one, [user("Tools.")], tools=tools).status_code < 500
-        assert sent(one, [{"role": "user", "content": [{"type": "text", "text": "Named."}, call]}]).status_code < 500
+        assert asked(one, [user("Tools.")], tools=tools).status_code < 500
+        assert asked(one, [{"role": "user", "content": [{"type": "text", "text": "Named."}, call]}]).status_code < 500
 
 
 # --- the same results of tools, several times ------------------------------------------------------------------------
@@ -229,16 +235,18 @@ CALL = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
 TOOLS = [{"name": "look", "input_schema": {"type": "object"}}]
 
 
-def test_item_5_results_that_are_sent_several_times_at_once_are_one_call(behind: tuple[Service, Upstream]) -> None:
+def test_item_5_results_that_are_sent_several_times_at_once_are_one_call(
+    behind: tuple[Service, Upstream], sent: Sent
+) -> None:
     """All get the one answer that is on record, and so does who lost it. Each would be paid otherwise."""
     one, upstream = behind
     call = {**CALL, "id": f"toolu_{upstream.asked}"}
     upstream.gives({**GOOD, "content": [call], "stop_reason": "tool_use"}, streams=False)
-    first = sent(one, [user("Please look.")], tools=TOOLS)
+    first = asked(one, [user("Please look.")], tools=TOOLS)
     result = {"type": "tool_result", "tool_use_id": call["id"], "content": "A hat."}
     messages = [user("Please look."), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
     upstream.gives(GOOD, streams=False)
-    before, all_there = upstream.asked, Event()
+    before, before_sent, all_there = upstream.asked, sent.count, Event()
     upstream.before = all_there.wait
     answers: list[httpx2.Response] = []
 
@@ -250,32 +258,32 @@ def test_item_5_results_that_are_sent_several_times_at_once_are_one_call(behind:
     threads = [Thread(target=send) for _ in range(3)]
     for thread in threads:
         thread.start()
-    until_open(one, 3)
+    sent.until(before_sent + 3)
     all_there.set()
     for thread in threads:
         thread.join()
     upstream.before = bool
     assert [answer.json()["content"] for answer in answers] == [GOOD["content"]] * 3
     assert upstream.asked == before + 1
-    again = sent(one, messages, {"x-stainless-retry-count": "1"}, tools=TOOLS)
+    again = asked(one, messages, {"x-stainless-retry-count": "1"}, tools=TOOLS)
     assert (again.json()["content"], again.headers["lastresort-matched"]) == (GOOD["content"], "replay")
     assert upstream.asked == before + 1
     assert kinds(one, first) == ["ConversationStarted", "UserTurnTaken", "AssistantTurnTaken"]
 
 
 def test_item_5_a_call_of_tools_that_is_asked_for_twice_at_once_is_given_twice(
-    behind: tuple[Service, Upstream],
+    behind: tuple[Service, Upstream], sent: Sent
 ) -> None:
     one, upstream = behind
     call = {**CALL, "id": f"toolu_{upstream.asked}"}
     upstream.gives({**GOOD, "content": [call], "stop_reason": "tool_use"}, streams=False)
-    first = sent(one, [user("Begin to look.")], tools=TOOLS)
+    first = asked(one, [user("Begin to look.")], tools=TOOLS)
     assert first.json()["content"] == [call]
     result = {"type": "tool_result", "tool_use_id": call["id"], "content": "A hat."}
     messages = [user("Begin to look."), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
     more = {**CALL, "id": f"toolu_more_{upstream.asked}"}
     upstream.gives({**GOOD, "content": [more], "stop_reason": "tool_use"}, streams=False)
-    before, all_there = upstream.asked, Event()
+    before, before_sent, all_there = upstream.asked, sent.count, Event()
     upstream.before = all_there.wait
     answers: list[httpx2.Response] = []
 
@@ -287,7 +295,7 @@ def test_item_5_a_call_of_tools_that_is_asked_for_twice_at_once_is_given_twice(
     threads = [Thread(target=send) for _ in range(3)]
     for thread in threads:
         thread.start()
-    until_open(one, 3)
+    sent.until(before_sent + 3)
     all_there.set()
     for thread in threads:
         thread.join()

@@ -9,8 +9,10 @@ import pytest
 
 from lastresort.adapters.loopback import Answer, Request, text, thinking
 
-from .gateway_kit import Talk, chats_of, client, until_open, user
+from .gateway_kit import Sent, Talk, chats_of, client, sent, user
 from .web_kit import MODEL, Service, service
+
+__all__ = ["sent"]
 
 
 def echo(request: Request) -> str:
@@ -134,15 +136,13 @@ def test_item_5_a_first_turn_that_is_sent_again_is_one_turn() -> None:
         assert one.api.calls == 1
 
 
-def test_item_5_many_at_once_are_one_turn_and_one_call() -> None:
+def test_item_5_many_at_once_are_one_turn_and_one_call(sent: Sent) -> None:
     def slowly(request: Request) -> str:
         if request.last_text == "two":
-            until_open(running[0], 5)
+            sent.until(6)
         return echo(request)
 
-    running: list[Service] = []
     with service(slowly) as one:
-        running.append(one)
         talk = Talk(one)
         talk.say("one")
         talk.messages.append(user("two"))

@@ -134,9 +134,9 @@ def revoke_key(key: Name, body: bodies.Nothing, caller: By, house: Here) -> KeyO
 def rotate_key(key: Name, body: Rotation, caller: By, house: Here) -> MadeOut:
     """Make another key of the same rights; this one opens for a while longer."""
     found = _key(house, caller, key)
-    if found.rights.revoked:
-        raise Failed("invalid", "key: it was revoked; make another one")
     made = house.keys.rotate(found, grace=timedelta(seconds=body.grace), now=house.now())
+    if made is None:
+        raise Failed("invalid", "key: it was revoked; make another one")
     house.note(caller, "key.rotated", found.id, after=made.made.id)
     return MadeOut(key=made.key, id=made.made.id, rights=made.made.rights)
 

@@ -158,6 +158,8 @@ class Door:
             return problems.answer("malformed", "host: this service is not asked under that name")
         if b"transfer-encoding" in headers and b"content-length" in headers:
             return problems.answer("malformed", "transfer-encoding and content-length are not sent together")
+        if b"%00" in scope.get("query_string", b""):
+            return problems.answer("malformed", "the address: a byte of nothing is in it, which no database holds")
         length = headers.get(b"content-length", b"0")
         most = MOST_GATEWAY_BYTES if scope["path"].startswith("/v1/") else MOST_BYTES
         if not length.isdigit() or len(length) > _DIGITS or int(length) > most:
@@ -216,6 +218,9 @@ def _route_of(scope: Scope) -> str:
 _OF_OURS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin")]
 
 
+_NOT_KEPT = [(b"cache-control", b"no-store")]  # a cache before the service knows neither our keys nor our cookies
+
+
 class _Answered:
     """Sends on, and notes the status. What is not the gateway's is taken for nothing but what it says it is."""
 
@@ -227,7 +232,9 @@ class _Answered:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self._plain:
-                message["headers"] = [*message.get("headers", ()), *_OF_OURS]
+                headers = list(message.get("headers", ()))
+                kept = [] if any(name.lower() == b"cache-control" for name, _ in headers) else _NOT_KEPT
+                message["headers"] = [*headers, *_OF_OURS, *kept]
         await self._send(message)
 
 

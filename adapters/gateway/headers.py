@@ -19,3 +19,13 @@ ANSWERED = {
     "lastresort-hold": "`1` while somebody may be at risk: nothing ends",
 }
 """What comes back, and what it says."""
+
+
+def is_ours(value: bytes) -> bool:
+    """Whether the value of a header is a key of this service, which nobody else is to see."""
+    return bare(value).startswith(b"lrk_")
+
+
+def bare(value: bytes) -> bytes:
+    """Return a credential without the word before it."""
+    return value[7:].strip() if value[:7].lower() == b"bearer " else value.strip()

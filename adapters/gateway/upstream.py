@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 from yarl import URL
 
+from .headers import is_ours
+
 Headers = Sequence[tuple[str, str]]
 _HOP = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-    "upgrade", "host", "content-length", "expect",
+    "upgrade", "host", "content-length", "expect", "cookie", "set-cookie",
 }  # fmt: skip
 _OURS = ("x-stainless-", "lastresort-")
 FAILURES: tuple[type[Exception], ...] = (aiohttp.ClientError, TimeoutError, ConnectionError)
@@ -82,7 +84,7 @@ class Upstream:
 
 
 def passed_on(headers: Iterable[tuple[bytes, bytes]], credentials: Headers, *, plain: bool) -> list[tuple[str, str]]:
-    """Return the headers of a client's request as they go upstream.
+    """Return the headers of a client's request as they go upstream: none with a key of this service, in whichever.
 
     Args:
         headers: as they came.
@@ -96,7 +98,7 @@ def passed_on(headers: Iterable[tuple[bytes, bytes]], credentials: Headers, *, p
     kept = []
     for raw, value in headers:
         name = raw.decode("latin-1").lower()
-        if name not in dropped and not name.startswith(_OURS):
+        if name not in dropped and not name.startswith(_OURS) and not is_ours(value):
             kept.append((name, value.decode("latin-1")))
     return [*kept, *credentials]
 

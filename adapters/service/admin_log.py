@@ -9,6 +9,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from lastresort.adapters.followers.tables import Tables
 from lastresort.domain.values import Frozen
 
@@ -82,16 +84,26 @@ class AdminLog:
             "SELECT entry FROM {schema}service_log WHERE seq > %s AND tenant = %s ORDER BY seq LIMIT %s",
             after, tenant, limit,
         )  # fmt: skip
-        return [Entry.model_validate_json(row["entry"]) for row in rows]
+        return [one for row in rows if (one := _entry(row["entry"])) is not None]
 
     def broken_at(self) -> int | None:
         """Return the place of the first entry that does not follow from the one before it; None if all do."""
         previous, expected = _FIRST, 1
-        for row in self._tables.rows("SELECT seq, entry, hash FROM {schema}service_log ORDER BY seq"):
-            entry = Entry.model_validate_json(row["entry"])
-            if (row["seq"], entry.seq, entry.previous) != (expected, expected, previous) or row["hash"] != entry.hash:
+        for row in self._tables.rows("SELECT seq, tenant, entry, hash FROM {schema}service_log ORDER BY seq"):
+            if (entry := _entry(row["entry"])) is None:
+                return expected
+            told = (row["seq"], row["tenant"], entry.seq, entry.previous, row["hash"])
+            if told != (expected, entry.tenant, expected, previous, entry.hash):
                 return expected
             previous, expected = entry.hash, expected + 1
+        return None
+
+
+def _entry(text: str) -> Entry | None:
+    """Return an entry; None if it is none any more, which `broken_at` says."""
+    try:
+        return Entry.model_validate_json(text)
+    except ValidationError:
         return None
 
 

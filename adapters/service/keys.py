@@ -22,6 +22,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from lastresort.adapters.followers.tables import Tables
+from lastresort.adapters.gateway.headers import bare, is_ours
 from lastresort.application.arguments import NotAllowed, Principal, as_actor
 from lastresort.domain.values import Actor, ActorKind, Frozen, Id
 
@@ -31,6 +32,7 @@ STATEMENTS = (
 )
 ALPHABET = string.ascii_letters + string.digits
 _KEY = re.compile(r"lrk_([0-9A-Za-z]{12})_([0-9A-Za-z_-]{43})")
+_KNOWN = "SELECT id, digest, tenant, rights, last_used FROM {schema}service_keys WHERE id = %s"
 _SCOPE = re.compile(r"(model|assess):([!-~]{1,128})")
 
 SCOPES = {
@@ -194,26 +196,40 @@ class Keys:
 
     def revoke(self, key: Key) -> Key:
         """Let a key open nothing from now on."""
-        return self._set(key, {"revoked": True})
+        return self._set(key, lambda rights: {"revoked": True})
 
-    def rotate(self, key: Key, *, grace: timedelta, now: datetime) -> Made:
-        """Make another key of the same rights; this one opens for `grace` longer."""
-        made = self.make(key.tenant, key.rights.model_copy(update={"expires": None}), now=now)
+    def rotate(self, key: Key, *, grace: timedelta, now: datetime) -> Made | None:
+        """Make another key of the same rights, which lasts as long; this one opens for `grace` longer.
+
+        None: it was revoked meanwhile.
+        """
         until = _text(now + grace)
-        if key.rights.expires is None or key.rights.expires > until:
-            self._set(key, {"expires": until})
-        return made
 
-    def _set(self, key: Key, changes: dict[str, Any]) -> Key:
-        rights = key.rights.model_copy(update=changes)
+        def sooner(rights: Rights) -> dict[str, Any]:
+            return {} if rights.expires is not None and rights.expires <= until else {"expires": until}
+
+        if self._set(key, sooner).rights.revoked:
+            return None
+        return self.make(key.tenant, key.rights.model_copy(update={"expires": _as_long(key.rights, now)}), now=now)
+
+    def _set(self, key: Key, changes: Callable[[Rights], dict[str, Any]]) -> Key:
+        """Change the rights of a key as they are now: whoever passes it may have read them before others wrote."""
         with self._tables.transaction("service") as writing:
+            key = _read(writing.rows(_KNOWN, key.id)[0])
+            rights = key.rights.model_copy(update=changes(key.rights))
             row = (rights.model_dump_json(), key.id)
             writing.write("UPDATE {schema}service_keys SET rights = %s WHERE id = %s", [row])
         return key.model_copy(update={"rights": rights})
 
     def _row(self, id: str) -> Any:
-        statement = "SELECT id, digest, tenant, rights, last_used FROM {schema}service_keys WHERE id = %s"
-        return next(iter(self._tables.rows(statement, id)), None)
+        return next(iter(self._tables.rows(_KNOWN, id)), None)
+
+
+def _as_long(rights: Rights, now: datetime) -> str | None:
+    """Return when a key expires that is made now and lasts as long as another one."""
+    if rights.expires is None:
+        return None
+    return _text(now + (datetime.fromisoformat(rights.expires) - datetime.fromisoformat(rights.created)))
 
 
 def _read(row: Any) -> Key:
@@ -232,18 +248,18 @@ def _text(moment: datetime) -> str:
 def presented(headers: Mapping[bytes, bytes]) -> str:
     """Return the key of ours that a request presents, empty if none."""
     candidates = (headers.get(b"lastresort-key", b""), *_keys(headers))
-    return next((one.decode("latin-1") for one in candidates if one.startswith(b"lrk_")), "")
+    return next((one.decode("latin-1") for one in candidates if is_ours(one)), "")
 
 
 def theirs(headers: Mapping[bytes, bytes]) -> str:
     """Return the key of the upstream that a request presents, empty if none: as the API takes one, in either header."""
-    found = next((one for one in _keys(headers) if one and not one.startswith(b"lrk_")), b"")
+    found = next((one for one in _keys(headers) if one and not is_ours(one)), b"")
     return found.decode("latin-1")
 
 
 def _keys(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
     bearer = headers.get(b"authorization", b"")
-    bearer = bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b""
+    bearer = bare(bearer) if bearer[:7].lower() == b"bearer " else b""
     return headers.get(b"x-api-key", b""), bearer
 
 

@@ -107,6 +107,8 @@ def _told(error: Exception) -> tuple[str, str | None, Mapping[str, str]]:
         return error.kind, error.detail, error.headers
     if isinstance(error, TooMuch):
         return "too-many", str(error), {"retry-after": str(error.retry_after)}
+    if isinstance(error, ValidationError):  # what it says of itself repeats what was passed
+        return "invalid", "; ".join(sorted({one["type"] for one in error.errors(include_input=False)})), {}
     for kind, (name, headers) in _TYPES.items():
         if isinstance(error, kind):
             # A branch that is not found is not named again; the house's own messages repeat nothing that was passed.
