@@ -1,5 +1,7 @@
 """What the tests of the gateway share: a client that has the SDK and a base URL, and keeps its own history."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
 
@@ -40,17 +42,25 @@ class Sent:
         assert self.count >= number
 
 
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    counted, enter = Sent(), Sending._enter
+@contextmanager
+def counted() -> Iterator[Sent]:
+    """Count the turns that are sent meanwhile."""
+    counting, enter = Sent(), Sending._enter
 
     def entered(one: Sending) -> Sending | None:
         found = enter(one)
-        counted.count += 1
+        counting.count += 1
         return found
 
-    monkeypatch.setattr(Sending, "_enter", entered)
-    return counted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sending, "_enter", entered)
+        yield counting
+
+
+@pytest.fixture
+def sent() -> Iterator[Sent]:
+    with counted() as counting:
+        yield counting
 
 
 class Talk:

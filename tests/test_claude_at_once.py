@@ -17,6 +17,7 @@ from lastresort.adapters.loopback import Answer, Loopback, Request, Scripted, fa
 from lastresort.adapters.turns import under_way
 
 from .claude_kit import CALM, kinds
+from .gateway_kit import counted
 from .loopback_kit import MODEL
 
 WEATHER = {"name": "weather", "description": "w", "input_schema": {"type": "object", "properties": {}}}
@@ -53,11 +54,11 @@ def in_threads(
             except (anthropic.APIError, CommandIdReused) as error:
                 return error
 
-    with ThreadPoolExecutor(len(words)) as pool:
+    with ThreadPoolExecutor(len(words)) as pool, counted() as counting:
         sent = [pool.submit(send, words[0])]
         assert gate.asked.wait(30)
         sent += [pool.submit(send, said) for said in words[1:]]
-        time.sleep(0.3)  # so that they come to wait; if one does not, it asks, and the script has no answer for it
+        counting.until(len(words))  # if one did not wait, it would ask, and the script has no answer for it
         gate.go.set()
         return [one.result(60) for one in sent]
 
