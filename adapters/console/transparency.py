@@ -359,14 +359,17 @@ def _examined(
 def _believed(tables: "TransparencyTables", url: str, read: Any) -> "Note":
     """Return the published checkpoint that is compared with: the largest of those that are kept."""
     from lastresort.adapters.tlog.checkpoints import Checkpoint
-    from lastresort.adapters.tlog.notes import Note
+    from lastresort.adapters.tlog.notes import BadNote
     from lastresort.adapters.transparency.guard import kept_at
-    from lastresort.adapters.transparency.key_files import read_note
+    from lastresort.adapters.transparency.key_files import checkpoint_note, read_note
 
     kept = kept_at(_beside(url))
     notes = [None if kept is None else read_note(kept), tables.checkpoint("published")]
     if read is not None and (served := read("checkpoint")) is not None:
-        notes.append(Note.parse(served.decode()))
+        try:
+            notes.append(checkpoint_note(served))
+        except BadNote as error:
+            raise StoreError(f"the checkpoint that is published there: {error}") from None
     found = [one for one in notes if one is not None]
     if not found:
         raise StoreError("nothing of the log is published: `lastresort log checkpoint` makes a first checkpoint")
@@ -389,7 +392,10 @@ def _print(told: dict[str, Any], findings: "tuple[Finding, ...]", as_json: bool,
 
 
 def _utc(seconds: int) -> str:
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S} UTC"
+    except OverflowError:
+        return f"{seconds} s after 1970"
 
 
 COMMANDS = (log, witness)

@@ -10,6 +10,7 @@ back with it.
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,10 +91,10 @@ def read_signers(path: Path) -> tuple[Signer, ...]:
         StoreError: they cannot be read.
     """
     with named():
-        lines = path.read_text().splitlines()
+        data = path.read_bytes()
     try:
-        return tuple(map(Signer.parse, lines)) or _none(path)
-    except BadNote as error:
+        return tuple(map(Signer.parse, data.decode().splitlines())) or _none(path)
+    except (BadNote, UnicodeDecodeError) as error:
         raise StoreError(f"{path}: {error}") from None
 
 
@@ -125,27 +126,48 @@ def make_log_key(path: Path, origin: str) -> LogKey:
 
 
 def read_note(path: Path) -> Note | None:
-    """Read a note from a file, None if there is none.
+    """Read a checkpoint from a file, None if there is none.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: it cannot be read, or is none.
     """
     try:
         with named():
-            return Note.parse(path.read_text()) if path.exists() else None
+            return checkpoint_note(path.read_bytes()) if path.exists() else None
     except BadNote as error:
         raise StoreError(f"{path}: {error}") from None
 
 
+def checkpoint_note(data: bytes) -> Note:
+    """Read a checkpoint with its signatures.
+
+    Raises:
+        BadNote: it is none.
+    """
+    try:
+        note = Note.parse(data.decode())
+    except UnicodeDecodeError:
+        raise BadNote("malformed note: it is not UTF-8") from None
+    Checkpoint.parse(note.text)
+    return note
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader finds all of it or what was there before, and so that it lasts."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file so that a reader finds all of it or what was there before, and so that it lasts.
+
+    Nobody can have prepared what it is first written into: the folder may be one that others can write.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with named():
-        with draft.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        try:
+            with open(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)

@@ -15,7 +15,7 @@ from lastresort.adapters.tlog.notes import BadNote, Note
 from lastresort.adapters.tlog.policy import TrustPolicy
 from lastresort.adapters.tlog.tiles import WIDTH, MissingTile, Tile, entries_in, grown, nodes, tiles_of
 
-from .key_files import read_note, write_whole
+from .key_files import checkpoint_note, read_note, write_whole
 from .sources import Read, piece, tile_reader
 
 Entry = Callable[[int, bytes], None]
@@ -88,8 +88,8 @@ def look(
 
 def _note(read: Read) -> Note:
     try:
-        return Note.parse((read("checkpoint") or b"").decode())
-    except (BadNote, UnicodeDecodeError) as error:
+        return checkpoint_note(read("checkpoint") or b"")
+    except BadNote as error:
         raise _Found("signature", f"checkpoint: {error}") from None
 
 

@@ -1,6 +1,7 @@
 """What a log gives out: proofs of events and of consistency, and its tiles in a folder that any server may serve."""
 
 import base64
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lastresort.adapters.tlog.tiles import WIDTH, Tile, bundle_of, tiles_of
 from lastresort.application.conversations import Conversations
 from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, RecordedEvent
 
-from .key_files import write_whole
+from .key_files import read_note, write_whole
 from .leaves import leaf
 from .sequencer import LogRewritten, entries_of
 from .tables import NONE, TransparencyTables
@@ -115,11 +116,9 @@ class PublishedLog:
         return size - since
 
     def _exported(self, folder: Path) -> int:
-        path = folder / "checkpoint"
-        if not path.exists():
+        if (note := read_note(folder / "checkpoint")) is None:
             return 0
-        with named():
-            found = Checkpoint.parse(Note.parse(path.read_text()).text)
+        found = Checkpoint.parse(note.text)
         if found.origin != self.checkpoint.origin or found.size > self.checkpoint.size:
             raise StoreError(f"{folder} has {found.size:,} entries of {found.origin}: name another folder")
         if root(self._tables.nodes(), found.size) != found.root:
@@ -137,7 +136,10 @@ class PublishedLog:
         with named():
             whole = folder / path
             whole.parent.mkdir(parents=True, exist_ok=True)
-            whole.write_bytes(data)
+            # Through no link: others may be able to write the folder, and have prepared one.
+            handle = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+            with open(handle, "wb") as file:
+                file.write(data)
 
 
 def prove_event(conversations: Conversations, log: PublishedLog, branch: str, version: int | None = None) -> ProofFile:

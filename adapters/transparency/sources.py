@@ -1,5 +1,8 @@
 """Where published tiles are read from: a folder, or a server."""
 
+import http.client
+import os
+import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -32,7 +35,10 @@ def source(place: str) -> Read:
 
 def _file(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe would be waited for, a device has no end
+                raise StoreError(f"{path} cannot be read: it is no file")
+            return file.read(_MOST_BYTES)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
     except OSError as error:
@@ -43,14 +49,16 @@ def _fetched(url: str) -> bytes | None:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
             data: bytes = answer.read(_MOST_BYTES)
+            if answer.length:
+                raise StoreError(f"{url} cannot be read: it was cut off, or has more than {_MOST_BYTES:,} bytes")
             return data
     except urllib.error.HTTPError as error:
         with error:
             if error.code in (404, 410):
                 return None
             raise StoreError(f"{url} cannot be read: the server answered {error.code}") from None
-    except OSError as error:
-        raise StoreError(f"{url} cannot be read: {error}") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise StoreError(f"{url} cannot be read: {error or type(error).__name__}") from None
 
 
 def tile_reader(read: Read, size: int) -> Callable[[int, int], bytes]:

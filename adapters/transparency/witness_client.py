@@ -1,6 +1,7 @@
 """Asking a witness for its cosignature, as c2sp.org/tlog-witness says."""
 
 import base64
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -64,5 +65,5 @@ class Cosigner:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read(_MOST_BYTES).decode(errors="replace")
-        except ValueError as error:  # an URL of no known form
-            raise WitnessRefused(str(error)) from None
+        except (ValueError, http.client.HTTPException) as error:  # an URL of no known form, or an answer of none
+            raise WitnessRefused(str(error) or type(error).__name__) from None
