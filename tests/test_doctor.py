@@ -146,6 +146,20 @@ def test_standbys_are_counted() -> None:
     assert none.found.endswith("waits for 2, and 1 can be reached: nothing is acknowledged")
 
 
+def test_what_keeps_a_standby_from_taking_over_is_found() -> None:
+    from lastresort.adapters.upkeep.postgres_doctor import failover, hosts_of
+
+    whole = {"wal_log_hints": "on", "data_checksums": "off", "wal_sender_timeout": "10s"}
+    assert failover(whole, False, 3).ok
+    assert failover(whole, False, 3).found == "wal_log_hints=on, data_checksums=off, wal_sender_timeout=10s"
+    assert "the URL names one host" in failover(whole, False, 1).found
+    assert "pg_rewind" in failover({**whole, "wal_log_hints": "off"}, False, 3).found
+    assert "counts as one for ever" in failover({**whole, "wal_sender_timeout": "0"}, False, 3).found
+    assert not failover(whole, True, 3).ok
+    assert hosts_of("postgresql://user@a:1,b:2,c/chats") == 3
+    assert hosts_of("postgresql:///chats") == 1
+
+
 def test_settings_that_may_lose_turns_are_found(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as chats:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from lastresort import StoreError
 from lastresort.adapters.console.cli import main
+from lastresort.adapters.databases.postgres import address_of
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.stores.postgres import open_postgres
 
@@ -30,6 +31,24 @@ def holds(url: str, *statements: str) -> list[tuple[str, ...]]:
             "SELECT nspname, proname FROM pg_proc JOIN pg_namespace ON pronamespace = pg_namespace.oid "
             "WHERE nspname = 'public' ORDER BY 1, 2"
         ).fetchall()
+
+
+def test_nothing_waits_long_for_a_server_that_is_silent() -> None:
+    """Of several hosts the one is meant that can be written to. What the URL says itself comes first."""
+    silent = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    one = address_of("postgresql://user@a/chats", 4)
+    assert one == {
+        "user": "user",
+        "host": "a",
+        "dbname": "chats",
+        "connect_timeout": 4,
+        "tcp_user_timeout": 4000,
+        **silent,
+    }
+    assert address_of("postgresql://user@a/chats", 0.5)["connect_timeout"] == 2
+    assert address_of("postgresql://user@a,b:5433/chats", 2)["target_session_attrs"] == "read-write"
+    own = address_of("postgresql://a,b/chats?target_session_attrs=primary&tcp_user_timeout=7&connect_timeout=9", 2)
+    assert (own["target_session_attrs"], own["tcp_user_timeout"], own["connect_timeout"]) == ("primary", "7", "9")
 
 
 FOREIGN = {

@@ -20,11 +20,30 @@ _UNCONFIRMED: WeakSet[psycopg.Connection[Any]] = WeakSet()
 GRACE = 0.25  # seconds for the server to say itself that a deadline has passed
 
 
+_HALF_OPEN = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}  # seconds, seconds, times
+"""After how long a connection that only listens is known to lead nowhere. By default that takes two hours."""
+
+
+def address_of(url: str, deadline: float) -> dict[str, Any]:
+    """Return what PostgreSQL's library is told of a server, so that nothing waits long for one that is silent.
+
+    Where a URL names several hosts, the one is meant that can be written to: the others follow it, and may be behind.
+    What the URL says itself comes first.
+
+    Args:
+        url: of the database.
+        deadline: seconds that a call may take.
+    """
+    at = dict(conninfo_to_dict(url))
+    if any("," in str(at.get(name, "")) for name in ("host", "hostaddr")):
+        at.setdefault("target_session_attrs", "read-write")
+    defaults = {"connect_timeout": max(2, round(deadline)), "tcp_user_timeout": round(deadline * 1_000), **_HALF_OPEN}
+    return {**defaults, **at}
+
+
 def connect(url: str, settings: Settings, **options: Any) -> psycopg.Connection[Any]:
     """Open a connection on which nothing waits for ever."""
-    at = conninfo_to_dict(url)
-    at.setdefault("connect_timeout", str(max(1, round(settings.deadline))))
-    connection = psycopg.connect(**{**at, **options}, autocommit=True)
+    connection = psycopg.connect(**{**address_of(url, settings.deadline), **options}, autocommit=True)
     bound(connection, settings)
     return connection
 

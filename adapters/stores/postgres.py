@@ -101,7 +101,7 @@ class PostgresStore(SQLStore, PostgresRecorder):
         self._group = GroupCommit(self._commit, deadline)
         self._commits = Commits()
         self._listener = Listener(self._connected, self.channel_name, self._commits.set)
-        self._prepared: WeakSet[psycopg.Connection[Any]] = WeakSet()
+        self._prepared, self._settled = (WeakSet[psycopg.Connection[Any]]() for _ in range(2))
         notify = f"pg_notify('{self.channel_name}', '')"
         numbered = ", ".join(f"${number}::{kind}" for number, kind in enumerate(ARGUMENTS, start=1))
         self._append = self._composed(f"SELECT {{schema}}.write_event({numbered}), {notify}").as_bytes()
@@ -244,7 +244,6 @@ class PostgresStore(SQLStore, PostgresRecorder):
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 if self._closed or time.monotonic() > until:
                     raise
-                self.datastore.pool.check()  # has it drop the other connections that were lost
                 time.sleep(0.01)
 
     def _once(self, act: Callable[[psycopg.Connection[Any]], Result], until: float) -> Result:
@@ -270,6 +269,8 @@ class PostgresStore(SQLStore, PostgresRecorder):
             if not confirmed(connection):
                 raise psycopg.OperationalError("somebody cancelled the wait for standbys")  # as if no answer had come
         except BaseException:
+            if connection.closed:
+                self.datastore.pool.drain()  # others lead to the same server; to try each may take a deadline each
             self.datastore.pool.putconn(connection)
             raise
         with self._lock:
@@ -349,16 +350,34 @@ class PostgresStore(SQLStore, PostgresRecorder):
     def _connected(self) -> psycopg.Connection[Any]:
         kwargs = self.datastore.pool.kwargs
         assert isinstance(kwargs, dict)  # the library and we name no function that makes one
-        return psycopg.connect(**{"connect_timeout": max(2, round(self.deadline)), **kwargs})
+        return psycopg.connect(**kwargs)
 
     def _rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
         query = self._composed(in_postgres(statement))
 
         def fetch(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+            self._settle(connection)
             cursor = connection.cursor(row_factory=tuple_row, binary=True)
             return cursor.execute(query, params, prepare=True).fetchall()
 
         return self._again_if_lost(fetch)
+
+    def _settle(self, connection: psycopg.Connection[Any]) -> None:
+        """Pass a barrier before anything is read on a new connection.
+
+        The server may have started again, or taken over, and what it shows be on its disk alone. A state that rests on
+        such an event is wrong once another server has another in its place.
+        """
+        if connection in self._settled:
+            return
+        said = f"what is in the log is not known to be durable: nothing confirmed it within {self.deadline:g} s"
+        try:
+            connection.execute(BARRIER)
+        except psycopg.OperationalError as error:
+            raise psycopg.OperationalError(f"{said} ({engine_message(error)})") from error
+        if not confirmed(connection):
+            raise psycopg.OperationalError(said)
+        self._settled.add(connection)
 
     def _change(self, *statements: Statement) -> None:
         def change(connection: psycopg.Connection[Any]) -> None:

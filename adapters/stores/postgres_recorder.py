@@ -9,11 +9,10 @@ from eventsourcing.persistence import ProcessRecorder
 from eventsourcing.persistence import StoredEvent as LibraryEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresTrackingRecorder
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Composed
 
-from lastresort.adapters.databases.postgres import MIGRATION_LOCK, bound
+from lastresort.adapters.databases.postgres import MIGRATION_LOCK, address_of, bound
 from lastresort.adapters.databases.settings import Settings
 
 from .derived import INDEX, REBUILD, in_postgres
@@ -136,6 +135,6 @@ class PostgresProcessRecorder(PostgresTrackingRecorder, PostgresRecorder, Proces
 def datastore_of(url: str, settings: Settings) -> PostgresDatastore:
     """Return the library's, not yet open, with what it has no parameter for, and without what the URL does not name."""
     datastore = PostgresDatastore("", "", "", "", "", pool_size=1, max_overflow=9, originator_id_type="text")
-    datastore.pool.kwargs = {**conninfo_to_dict(url), "row_factory": dict_row, "autocommit": True}
+    datastore.pool.kwargs = {**address_of(url, settings.deadline), "row_factory": dict_row, "autocommit": True}
     datastore.pool._configure = lambda connection: bound(connection, settings)
     return datastore

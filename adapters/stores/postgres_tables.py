@@ -241,9 +241,11 @@ def checked(connection: psycopg.Connection[Any], result: PGresult) -> PGresult:
     """
     if result.status in _WELL:
         return result
-    if connection.pgconn.status == ConnStatus.BAD:
+    error = errors.error_from_result(result)
+    if error.sqlstate is None or connection.pgconn.status == ConnStatus.BAD:  # the server itself says what it refuses
+        connection.close()
         raise psycopg.OperationalError(f"the connection is lost: {result.get_error_message().strip()}")
-    raise errors.error_from_result(result)
+    raise error
 
 
 # --- An import --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.databases.postgres import address_of
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.opening import open_log
 from lastresort.adapters.stores.schema import RESTORING, SCHEMA
@@ -38,6 +39,7 @@ _ANNOTATIONS = "lastresort_keys.annotations"  # which a store from before may no
 _ROLES = {"log": _LOG, "keys": _KEYS}
 _END = b"\\.\n"
 _AT_A_TIME = 2**16
+_PATIENCE = 5.0  # seconds that a server may keep silent
 
 
 def dump(url: str, log: Path, keys: Path) -> int:
@@ -46,7 +48,7 @@ def dump(url: str, log: Path, keys: Path) -> int:
     Raises:
         StoreError: there is no store, or not all of one.
     """
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+    with psycopg.connect(**address_of(url, _PATIENCE), autocommit=True) as connection:
         for table in (*_LOG, *_KEYS):
             if table != _ANNOTATIONS and not _is_there(connection, table):
                 raise StoreError(f"it has no table {table}: this is no store, or not all of one")
@@ -84,11 +86,11 @@ def load(log: Path, keys: Path, url: str, settings: Settings) -> Report:
     Raises:
         StoreError: the tables are not empty, or a file is no backup. The tables are left empty.
     """
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+    with psycopg.connect(**address_of(url, _PATIENCE), autocommit=True) as connection:
         _resumed(connection)
     store = open_log(url, settings)
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(**address_of(url, _PATIENCE), autocommit=True) as connection:
             for table in (*_LOG, "lastresort_keys.keys"):  # which master key it is for is noted when a store is opened
                 if _asked(connection, f"SELECT EXISTS (SELECT 1 FROM {table})"):
                     raise StoreError(f"table {table} is not empty; a backup is restored into an empty place only")

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.databases.postgres import code_in
+from lastresort.adapters.databases.postgres import address_of, code_in
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.postgres import open_postgres
@@ -19,12 +19,14 @@ from lastresort.adapters.stores.schema import tables_of
 
 from .checks import CHANGING, LEEWAY, LOG, NO_LOG, Check, changing, of_tables, space
 
+_PATIENCE = 5.0  # seconds that a server may keep silent
+_OF_FAILOVER = ("wal_log_hints", "data_checksums", "wal_sender_timeout")
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 
 
 def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
     """Examine the store in a database."""
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+    with psycopg.connect(**address_of(url, _PATIENCE), autocommit=True) as connection:
 
         def ask(statement: str) -> Any:
             row = connection.execute(statement).fetchone()
@@ -33,7 +35,10 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         yield engine(int(ask("SHOW server_version_num")), str(ask("SHOW server_version")))
         yield _durability({name: str(ask(f"SHOW {name}")) for name in (*_MUST_BE_ON, "data_checksums")})
         replicas = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
-        yield standbys(str(ask("SHOW synchronous_standby_names")), [state for (state,) in replicas])
+        yield (heard := standbys(str(ask("SHOW synchronous_standby_names")), [state for (state,) in replicas]))
+        if replicas or ask("SELECT pg_is_in_recovery()"):
+            settings_there = {name: str(ask(f"SHOW {name}")) for name in _OF_FAILOVER}
+            yield failover(settings_there, bool(ask("SELECT pg_is_in_recovery()")), hosts_of(url))
         yield _space(connection)
         yield _keys(connection)
         yield (code := _code(connection))
@@ -54,6 +59,8 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
             LOG,
             lambda query: connection.execute(query.format(schema="", events=LOG)).fetchone(),
         )
+    if not heard.ok:
+        return  # what is in the log is not known to last, and nobody is shown it
     yield from of_tables(tables, lambda: open_postgres(url, settings))
 
 
@@ -97,6 +104,34 @@ def standbys(names: str, states: Sequence[str | None]) -> Check:
         return Check("standbys", False, found, "start the standbys, or see why they do not connect")
     one_less = ": if one of them stops, so does every commit" if there == needed else ""
     return Check("standbys", True, f"{told}, and {there} can be reached{one_less}")
+
+
+def failover(settings: dict[str, str], is_standby: bool, hosts: int) -> Check:
+    """Look at what a standby needs to take over, and the former primary to follow it then.
+
+    Args:
+        settings: those of `_OF_FAILOVER`.
+        is_standby: whether the server that was asked is one.
+        hosts: how many the URL names.
+    """
+    told = ", ".join(f"{name}={value}" for name, value in settings.items())
+    if is_standby:
+        todo = "name every node in the URL, with commas between them: the one that can be written to is found"
+        return Check("failover", False, "this server is a standby: it may be behind, and takes no turn", todo)
+    if settings["wal_log_hints"] == settings["data_checksums"] == "off":
+        todo = "turn on wal_log_hints, or data checksums"
+        return Check("failover", False, f"{told}: pg_rewind cannot have a former primary follow", todo)
+    if settings["wal_sender_timeout"] == "0":
+        todo = "set wal_sender_timeout, to 10s say"
+        return Check("failover", False, f"{told}: a standby that is silent counts as one for ever", todo)
+    one = "; the URL names one host: if that is lost, and is no proxy, name every node in it" if hosts == 1 else ""
+    return Check("failover", True, told + one)
+
+
+def hosts_of(url: str) -> int:
+    """Return how many hosts a URL names."""
+    at = address_of(url, _PATIENCE)
+    return max(len(str(at.get(name, "")).split(",")) for name in ("host", "hostaddr"))
 
 
 def standbys_needed(names: str) -> int:

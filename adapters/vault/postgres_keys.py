@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from lastresort.adapters.databases.errors import StoreError, reached
-from lastresort.adapters.databases.postgres import GRACE, connect, migrating
+from lastresort.adapters.databases.errors import StoreError, not_durable, reached
+from lastresort.adapters.databases.postgres import GRACE, confirmed, connect, migrating
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.watch import Watch
 from lastresort.application.ports import Annotations
@@ -17,6 +17,7 @@ from lastresort.application.ports import Annotations
 from .annotations import STATEMENT, TABLE, SQLAnnotations
 from .keys import RETIRED, Doomed, KeyRow, names_of
 
+_AGAIN = 0.05  # seconds until a connection is opened again
 _KEYS = "lastresort_keys.keys"
 _TABLES = (
     "CREATE SCHEMA IF NOT EXISTS lastresort_keys",
@@ -69,15 +70,18 @@ class PostgresKeys:
         return self._again_if_lost(lambda: self._fetch(statement, params, durable))
 
     def _again_if_lost(self, act: Callable[[], Result]) -> Result:
-        """Use the connection, on which one transaction at a time can be under way."""
+        """Use the connection, on which one transaction at a time can be under way; where it was lost, a new one."""
+        until = time.monotonic() + self._deadline
         with reached(), self._lock:
-            try:
-                return act()
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                if not self._connection.broken:
-                    raise
-                self._connection = self._open()
-                return act()
+            while True:
+                try:
+                    if self._connection.broken:
+                        self._connection = self._open()
+                    return act()
+                except (psycopg.OperationalError, psycopg.InterfaceError):
+                    if not self._connection.broken or time.monotonic() > until:
+                        raise
+                time.sleep(_AGAIN)  # while another server takes over, say
 
     def _watched(self) -> AbstractContextManager[None]:
         return self._watch.over(self._connection.fileno(), time.monotonic() + self._deadline)
@@ -90,7 +94,10 @@ class PostgresKeys:
             with self._connection.transaction():
                 self._connection.execute("SET LOCAL synchronous_commit = on")
                 cursor = self._connection.execute(statement, params)
-                return cursor.fetchone() if cursor.description else None
+                row = cursor.fetchone() if cursor.description else None
+            if not confirmed(self._connection):
+                raise not_durable("somebody cancelled the wait for standbys")
+            return row
 
     def select(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
         """See `annotations.Rows`."""

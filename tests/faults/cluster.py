@@ -87,6 +87,21 @@ class Standby:
         if (receiver := self._receiver()) is not None:
             receiver.send_signal(signal.SIGCONT)
 
+    def deafen(self) -> None:
+        """Kill the process that hears what the primary writes, with all that it has not read yet."""
+        receiver: Any = until(self._receiver)
+        postmaster = self._processes()[0]
+        receiver.kill()
+        receiver.wait(_LONG)
+        until(lambda: postmaster.is_running() and self._is_up())
+
+    def _is_up(self) -> bool:
+        try:
+            with psycopg.connect(self.url("chats"), autocommit=True) as connection:
+                return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+        except psycopg.OperationalError:
+            return False
+
     def promote(self) -> None:
         """Have it be the primary, which waits for nobody."""
         self._run("pg_ctl", "-w", "-D", str(self.folder), "promote")
@@ -131,9 +146,28 @@ class Cluster:
         )
         until(lambda: self._execute(asked) == [(number,)])
 
+    def has(self, command_id: str) -> bool:
+        """Whether a command is in the log of the primary, which a crash may have brought to light."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            found = connection.execute("SELECT count(*) FROM stored_events WHERE command_id = %s", (command_id,))
+            return found.fetchone() != (0,)
+
     def silence(self) -> None:
         for standby in self.standbys:
             standby.silence()
+
+    @property
+    def url_of_all(self) -> str:
+        """A URL of all, of one too that is not there; the primary comes last."""
+        hosts = ["/nowhere", *(str(standby.folder) for standby in self.standbys), _socket(self.url)]
+        return f"postgresql://postgres@/chats?host={','.join(hosts)}"
+
+    def ask_for(self, number: int) -> None:
+        """Have each commit wait for so many standbys from now on."""
+        names = f"ANY {number} (a, b, c)" if number > 1 else "ANY 1 (a, b)" if number else ""
+        self._execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        self._execute("SELECT pg_reload_conf()")
+        until(lambda: self._execute("SHOW synchronous_standby_names") == [(names,)])
 
     def crash(self) -> None:
         """Kill a process of the server, as the kernel does where memory is short: all of it starts again."""

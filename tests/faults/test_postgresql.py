@@ -4,6 +4,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -198,6 +199,18 @@ def test_a_server_that_is_gone(server: Server, url: str, chat: Chat) -> None:
         server.start()
     assert isinstance(chat.user_turn("words", command_id=f"{chat.branch}-meanwhile"), Receipt)
     check(url, [])
+
+
+def test_a_server_that_is_back_within_the_deadline(server: Server, url: str) -> None:
+    """As when another takes over: a call that is made meanwhile waits, for the keys of words too."""
+    with closing(open_at(f"{url}&deadline=60")) as chats:
+        chat = chats.start(model="m")
+        server.kill()
+        with ThreadPoolExecutor(1) as thread:
+            said = thread.submit(chat.user_turn, "the first, for which it takes a key")
+            server.start()
+            assert isinstance(said.result(60), Receipt)
+        assert list(chats.words(chats.path(chat.branch)).values()) == ["the first, for which it takes a key"]
 
 
 def test_a_process_that_is_terminated_by_the_server(url: str, chat: Chat) -> None:

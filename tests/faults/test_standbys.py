@@ -71,13 +71,16 @@ def test_nobody_is_answered_what_no_standby_has(
     written_unheard(cluster, lambda: act(chat))
     cluster.crash()
     command_id = f"{chat.branch}-{act.__name__}"
-    assert chats.store.recorded_by(chat.branch, command_id), "the restart did not bring it to light"
+    assert cluster.has(command_id), "the restart did not bring it to light"
     with pytest.raises(StoreError, match=r"not known to be durable.* within 1 s"):
         ask(chat)
     with pytest.raises(StoreError, match="not known to be durable"):
         next(published(chats.store))
+    with pytest.raises(StoreError, match="not known to be durable"):  # nor does a state rest on it
+        chats.state(chat.branch)
     with monkeypatch.context() as without:  # the control: there is something that the barrier keeps from happening
         without.setattr(PostgresStore, "_pass_barrier", lambda store, until: None)
+        without.setattr(PostgresStore, "_settle", lambda store, connection: None)
         assert isinstance(ask(chat), answer)
     assert not any(standby.has("chats", command_id) for standby in cluster.standbys), "a standby was not silent"
     cluster.standbys[0].go_on()
@@ -106,8 +109,36 @@ def tells(ask: Callable[[], object], answer: type) -> bool:
 
 def test_the_doctor_counts_the_standbys(cluster: Cluster, chats: Conversations) -> None:
     assert chats.store.head() >= 0
-    (found,) = (one.found for one in examine(cluster.url) if one.name == "standbys")
-    assert found == "synchronous_standby_names=ANY 1 (a, b): each commit waits for 1, and 2 can be reached"
+    found = {one.name: one for one in examine(cluster.url)}
+    counted = "synchronous_standby_names=ANY 1 (a, b): each commit waits for 1, and 2 can be reached"
+    assert found["standbys"].found == counted
+    assert found["failover"].found.endswith("if that is lost, and is no proxy, name every node in it")
+    assert "migrations" in found
+    of_all = next(one for one in examine(cluster.url_of_all) if one.name == "failover")
+    assert of_all.ok
+    assert "the URL names" not in of_all.found
+
+
+def test_the_doctor_does_not_wait_for_standbys(cluster: Cluster, chats: Conversations) -> None:
+    """Where there are too few it says so, and that is all that there is to say."""
+    assert chats.store.head() >= 0
+    cluster.ask_for(3)
+    try:
+        found = {one.name: one for one in examine(cluster.url)}
+    finally:
+        cluster.ask_for(1)
+    assert found["standbys"].found.endswith("each commit waits for 3, and 2 can be reached: nothing is acknowledged")
+    assert "migrations" not in found
+
+
+def test_of_several_hosts_the_one_is_found_that_can_be_written_to(cluster: Cluster, chats: Conversations) -> None:
+    """The standbys come first in the URL, and one of them is not there."""
+    chat = chats.start(model="m", conversation="of-several")
+    with closing(open_at(cluster.url_of_all)) as others:
+        assert isinstance(says(others.chat("of-several")), Receipt)
+    assert isinstance(says(chat), Receipt)
+    one = cluster.standbys[0].url("chats")
+    assert "this server is a standby" in next(one.found for one in examine(one) if one.name == "failover")
 
 
 def test_a_wait_for_standbys_that_is_cancelled_is_no_answer(cluster: Cluster, chats: Conversations) -> None:
@@ -128,8 +159,8 @@ def test_a_wait_for_standbys_that_is_cancelled_is_no_answer(cluster: Cluster, ch
         says(chat)
     other.join()
     assert cancelled.is_set()
-    assert chats.store.recorded_by("cancelled", "cancelled-says"), "it was written, and can be read"
-    with pytest.raises(StoreError, match=NOT_KNOWN):
+    assert cluster.has("cancelled-says"), "it was written, and can be read"
+    with pytest.raises(StoreError, match="not known to be durable"):
         says(chat)
     cluster.standbys[1].go_on()
     until(lambda: tells(lambda: says(chat), Receipt))
