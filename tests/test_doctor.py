@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.human_queue import HumanQueue
 from lastresort.adapters.opening import open_store
+from lastresort.adapters.turns.assessor import Case
 from lastresort.adapters.upkeep import checks as common
 from lastresort.adapters.upkeep import doctor as looks
 from lastresort.adapters.upkeep.backup import backup
@@ -291,3 +293,19 @@ def test_a_master_key_that_is_being_changed_is_told_of(url: str) -> None:
     assert wrong(url) == set()
     vault.close()
     store.close()
+
+
+def test_turns_that_wait_for_people_for_days_are_found(url: str) -> None:
+    assert "turns for people" not in checks(url)
+    with opened(url) as chats:
+        long_ago = HumanQueue(chats, clock=lambda: datetime.now(UTC) - timedelta(days=2))
+        long_ago(Case("somewhere", 2, "", ()))
+        assert "turns for people" in wrong(url)
+        assert checks(url)["turns for people"].found.startswith("1 turn in the queue, the first since ")
+        assert long_ago.claim("ann") is None  # there is no such branch, so it is taken out
+    assert checks(url)["turns for people"] == ("turns for people", True, "0 turns in the queue", "")
+
+
+def test_words_in_traces_are_told_of(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE", "content")
+    assert wrong(url) == {"words in traces"}

@@ -58,11 +58,12 @@ class Gated:
     def __init__(self, url: str, others: int) -> None:
         self.store, self.vault, _ = open_store(url)
         self.sizes: list[int] = []
-        group: GroupCommit[Any] = self.store._group  # type: ignore[union-attr]
+        store: Any = self.store
+        group: GroupCommit[Any] = store._group
         commit = group._commit
 
         def gated(jobs: Sequence[Job[Any]]) -> None:
-            while not self.sizes and len(group._waiting) < others:
+            while not self.sizes and store.appends_waiting < others:
                 time.sleep(0.001)
             self.sizes.append(len(jobs))
             commit(jobs)

@@ -193,8 +193,8 @@ def test_the_command_lists_claims_judges_and_gives_back(tmp_path: Path, run: Cal
 
 def judge_all(url: str, person: str) -> None:
     """Judge as a person does, who tries again where the store was too busy."""
-    with open_conversations(url) as chats:
-        queue = HumanQueue(chats)
+    with again(lambda: open_conversations(url)) as chats:
+        queue = again(lambda: HumanQueue(chats))
         while (claim := again(lambda: queue.claim(person))) is not None:
             again(partial(queue.judge, claim, CALM))
 

@@ -78,6 +78,18 @@ def test_no_line_that_is_no_abuse_is_called_harmful() -> None:
     assert not set(lines) & set(train.lines("counter_examples.txt"))
 
 
+def test_what_another_hand_found_is_known() -> None:
+    """Lines by somebody who had seen neither those above nor the counter-examples. The card says what came of them."""
+    lines = train.lines("not_abuse_by_another_hand.txt")
+    assert len(set(lines)) >= 300
+    assert {line for line in lines if probability(line) >= shipped_model().harmful} == {
+        "You're killing it today!",
+        "I could kill for a coffee",
+        "that exam was a bitch",
+    }
+    assert not set(lines) & {*train.lines("not_abuse.txt"), *train.lines("counter_examples.txt")}
+
+
 # --- The model --------------------------------------------------------------------------------------------------------
 
 

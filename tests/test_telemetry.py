@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import REGISTRY, generate_latest
 
 from lastresort import About, Risk, Verdict, open_conversations
+from lastresort.adapters.human_queue import HumanQueue
 from lastresort.adapters.telemetry import Emitter, Telemetry, as_dictionary, shipped_file
 from lastresort.adapters.testing.hosts import ABUSE, MODEL, agrees, at_the_brink
 from lastresort.adapters.turns.assessor import Case, Opinion
@@ -87,8 +88,12 @@ def test_what_is_told_of_a_conversation_that_ends(seen: Seen) -> None:
         chat.end(category="abuse")
         seen.telemetry.audited(audit(chats.store.log()))
         seen.telemetry.watch("emitter", lambda: chats.store.head() - emitter.position)
+        queue = HumanQueue(chats)
+        queue(Case(chat.branch, 2, "", ()))
+        seen.telemetry.watch_queue("people", queue.length)
         head = chats.store.head()
         assert seen.metrics()["lastresort.follower.lag"] == {("emitter",): head}
+        assert seen.metrics()["lastresort.queue.waiting"] == {("people",): 1}
         assert emitter.catch_up() == head
     found = seen.metrics()
     assert found["lastresort.events"][("RedirectionAttempted",)] == 3
@@ -219,6 +224,8 @@ def test_what_is_shipped_asks_for_what_prometheus_is_told(seen: Seen, tmp_path: 
             telemetry.contended("TakeUserTurn", 1, 0.1)
             telemetry.audited(audit(chats.store.log()))
             telemetry.watch("emitter", lambda: 0)
+            telemetry.watch_queue("people", lambda: 0)
+            telemetry.watch_commits("chats", lambda: 0)
             with telemetry.turn("c", "b"):
                 telemetry.assessor(agrees)(Case("b", 1, "words", ()))
             emitter.catch_up()
@@ -231,7 +238,7 @@ def test_what_is_shipped_asks_for_what_prometheus_is_told(seen: Seen, tmp_path: 
     for name in {word for word in words if word.startswith("lastresort_") and word != "lastresort_command"}:
         assert name in known or name.removesuffix("_bucket") in known, name
     dashboard = json.loads(shipped_file("dashboard.json").read_text())
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 12
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 14
 
 
 @pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed")
@@ -245,5 +252,5 @@ def test_prometheus_takes_the_rules_and_the_queries(tmp_path: Path) -> None:
         [PROMTOOL, "check", "rules", shipped_file("alerts.yml"), asked], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "5 rules found" in done.stdout
-    assert "12 rules found" in done.stdout
+    assert "6 rules found" in done.stdout
+    assert "14 rules found" in done.stdout

@@ -32,6 +32,28 @@ def beside(recorder: Any, statements: Sequence[str]) -> Tables:
     return PostgresTables(datastore, statements)
 
 
+def tally(recorder: Any, table: str, column: str) -> tuple[int, Any] | None:
+    """Return how many rows a table of a view has, and the least value of a column; None if it is not made.
+
+    Raises:
+        StoreError: the database cannot be read now.
+    """
+    made: Any = "SELECT 1 FROM sqlite_master WHERE name = ?"
+    params: tuple[str, ...] = (table,)
+    asked: Any = f"SELECT count(*) AS number, min({column}) AS least FROM {table}"
+    if not isinstance(recorder.datastore, SQLiteDatastore):
+        from .postgres_tables import tally_in
+
+        made, params, asked = tally_in(recorder.datastore.schema, table, column)
+    with reached(), recorder.datastore.transaction(commit=False) as cursor:
+        cursor.execute(made, params)
+        if cursor.fetchone() is None:
+            return None
+        cursor.execute(asked)
+        row = cursor.fetchone()
+        return row["number"], row["least"]
+
+
 def came_to(recorder: Any, name: str) -> Mark | None:
     """Return how far a view has come in the database of a log; None if it has not begun. Writes nothing.
 

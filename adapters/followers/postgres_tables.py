@@ -60,3 +60,11 @@ def mark_in(schema: str) -> tuple[str, tuple[str, ...], Composed]:
         "ORDER BY position DESC LIMIT 1"
     )
     return asked, (schema,), found.format(schema=Identifier(schema), table=Identifier(_TRACKING))
+
+
+def tally_in(schema: str, table: str, column: str) -> tuple[str, tuple[str, ...], Composed]:
+    """Return what asks whether there is a table, its parameters, and what counts its rows."""
+    made = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = %s"
+    asked = SQL("SELECT count(*) AS number, min({column}) AS least FROM {schema}.{table}")
+    names = {"schema": Identifier(schema), "table": Identifier(table), "column": Identifier(column)}
+    return made, (schema, table), asked.format(**names)

@@ -3,6 +3,7 @@
 The SQL of a view is what both engines understand, with `%s` for a parameter and `{schema}` before the name of a table.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ MARKS = (
     "CREATE TABLE IF NOT EXISTS {schema}followers (name TEXT PRIMARY KEY, branch TEXT NOT NULL, "
     "version BIGINT NOT NULL, command_id TEXT NOT NULL)"
 )
+_MADE = re.compile(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS (?:\{schema\})?(\w+)")
 
 
 class Tables(Protocol):
@@ -98,12 +100,23 @@ class SQLiteTables(SQLiteTrackingRecorder):
 
     def __init__(self, datastore: SQLiteDatastore, statements: Sequence[str]) -> None:
         super().__init__(datastore)
+        if self._all_made(statements):
+            return  # without the lock, for which others may have one wait
         with reached(), datastore.transaction(commit=True) as cursor:  # alone: the library's own way trips over others
             cursor.execute("SELECT 1 FROM sqlite_master WHERE name='tracking'")
             if cursor.fetchone() is None:
                 self._create_table(cursor)
             for statement in (MARKS, *statements):
                 cursor.execute(_in_sqlite(statement))
+
+    def _all_made(self, statements: Sequence[str]) -> bool:
+        """Say whether the file has all that the statements make."""
+        named = [_MADE.search(statement) for statement in (MARKS, *statements)]
+        wanted = {found[1] for found in named if found is not None} | {"tracking"}
+        with reached(), self.datastore.transaction(commit=False) as cursor:
+            cursor.execute("SELECT name FROM sqlite_master")
+            made = {row["name"] for row in cursor.fetchall()}
+        return None not in named and wanted <= made
 
     @contextmanager
     def transaction(self, name: str) -> Iterator[Transaction]:

@@ -111,6 +111,10 @@ class HumanQueue:
         found = [Waiting(**row) for row in rows]
         return [one if one.until and one.until > now else one._replace(person=None, until=None) for one in found]
 
+    def length(self) -> int:
+        """Return how many turns wait, the claimed ones included."""
+        return int(self._tables.rows("SELECT count(*) AS number FROM {schema}turns_to_judge")[0]["number"])
+
     def claim(self, person: str) -> Claim | None:
         """Return the oldest turn that nobody has claimed, as this person's; None if there is none.
 

@@ -45,6 +45,11 @@ class GroupCommit(Generic[Work]):
         self._led = False
         self._waiting: deque[Job[Work]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for the transaction under way."""
+        return len(self._waiting)
+
     def write(self, work: Work) -> int:
         """Commit `work`, with that of others, and return its position.
 

@@ -11,6 +11,7 @@ from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, unpacked
 from .derived import LISTS, MISCOUNTED, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement, of_command
+from .groups import GroupCommit
 from .incoming import Begun, Incoming
 from .rows import (
     AT_ONCE,
@@ -43,8 +44,14 @@ class SQLStore(ABC):
     """An event store on the recorder of an engine, which a subclass names as its next base."""
 
     _encoding: Encoding
+    _group: GroupCommit[Any]
     read_only: str | None = None
     """Why nothing may be written to the log, if nothing may: the message says what to do."""
+
+    @property
+    def appends_waiting(self) -> int:
+        """How many appends of this process wait for the transaction under way."""
+        return self._group.waiting
 
     # --- what an engine brings ------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ nothing else. Where the application sets up no SDK, these calls do nothing.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter, time, time_ns
 from typing import Any
 
@@ -33,8 +34,14 @@ class Telemetry:
         self._refusals = meter.create_counter(names.REFUSALS, description="Refused commands, by rule.")
         self._conflicts = meter.create_counter(names.CONFLICTS, description="Times that others wrote first.")
         self._opinions = meter.create_counter(names.SECOND_OPINIONS, description="Second opinions, by outcome.")
-        self._lags: dict[str, Callable[[], int]] = {}
-        meter.create_observable_gauge(names.LAG, [self._observed_lags], description="Events that a follower is behind.")
+        self._watched: dict[str, dict[str, Callable[[], int]]] = {}
+        for gauge, label, told in (
+            (names.LAG, "follower", "Events that a follower is behind."),
+            (names.QUEUE, "queue", "Turns that wait for a person."),
+            (names.COMMITS_WAITING, "store", "Appends that wait for the transaction under way, in this process."),
+        ):
+            read = self._watched[gauge] = {}
+            meter.create_observable_gauge(gauge, [partial(_observed, read, label)], description=told)
         self._audited_at = meter.create_gauge(names.AUDITED_AT, "s", "When the log was audited last, in Unix time.")
         self._findings = meter.create_gauge(names.AUDIT_FINDINGS, description="What the last audit found.")
         self._took = {
@@ -101,16 +108,25 @@ class Telemetry:
 
     def watch(self, follower: str, lag: Callable[[], int]) -> None:
         """Have the lag of a follower observed: `lambda: store.head() - follower.position`, say."""
-        self._lags[follower] = lag
+        self._watched[names.LAG][follower] = lag
 
-    def _observed_lags(self, options: CallbackOptions) -> Iterable[Observation]:
-        for follower, lag in list(self._lags.items()):
-            yield Observation(lag(), {"follower": follower})
+    def watch_queue(self, queue: str, waiting: Callable[[], int]) -> None:
+        """Have observed how many turns wait for people: `human_queue.length`, say."""
+        self._watched[names.QUEUE][queue] = waiting
+
+    def watch_commits(self, store: str, waiting: Callable[[], int]) -> None:
+        """Have observed how many appends wait: `lambda: store.appends_waiting`, of a store that is kept."""
+        self._watched[names.COMMITS_WAITING][store] = waiting
 
     def audited(self, report: Report) -> None:
         """Take note of an audit that was done now."""
         self._audited_at.set(time())
         self._findings.set(len(report.findings))
+
+
+def _observed(read: dict[str, Callable[[], int]], label: str, options: CallbackOptions) -> Iterable[Observation]:
+    for name, number in list(read.items()):
+        yield Observation(number(), {label: name})
 
 
 class _Traced:

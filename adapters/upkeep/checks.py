@@ -1,16 +1,17 @@
 """What the doctor looks at whatever the engine is, and how it says what it found."""
 
 import json
+import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.followers.beside_log import came_to
+from lastresort.adapters.followers.beside_log import came_to, tally
 from lastresort.adapters.followers.directory import NAME as DIRECTORY
 from lastresort.adapters.followers.follower import is_here
 from lastresort.adapters.followers.holds import NAME as HOLDS
@@ -26,6 +27,8 @@ NO_LOG = "it has no log: this is no store, or nobody has opened it yet"
 LEEWAY = timedelta(seconds=60)
 """By how much clocks may differ."""
 
+_LONGEST_WAIT = timedelta(days=1)
+_TRACED = "ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE"
 _LEAST_FREE = 256 * 2**20  # bytes
 
 
@@ -114,6 +117,8 @@ def of_log(store: SQLStore, now: datetime) -> Iterator[Check]:
     yield directory("list of holds", store, "they are next listed", HOLDS)
     yield clock(store.newest(), now)
     yield audited(store.noted(AUDITED))
+    yield from for_people(store, now)
+    yield from traced_words(os.environ)
     if store.noted("tlog") is not None:
         yield _evidence(store)
     lists, snapshots = store.stale_branches(), stale_snapshots(store)
@@ -142,6 +147,26 @@ def directory(name: str, store: SQLStore, asked: str, follower: str) -> Check:
     if not followed:
         return Check(name, True, f"it followed another log, and begins again when {asked}")
     return Check(name, True, f"{head - mark.position:,} of {head:,} events behind the log")
+
+
+def for_people(store: SQLStore, now: datetime) -> Iterator[Check]:
+    """Say how many turns wait for a person, where there is a queue: no turn should wait for days."""
+    if (waiting := tally(store, "turns_to_judge", "queued")) is None:
+        return
+    number, since = waiting
+    found = f"{_several(number, 'turn')} in the queue" + (f", the first since {since}" if since else "")
+    if since and now - datetime.fromisoformat(since) > _LONGEST_WAIT:
+        todo = "have somebody judge them: `lastresort queue URL --claim NAME`"
+        yield Check("turns for people", False, found, todo)
+    else:
+        yield Check("turns for people", True, found)
+
+
+def traced_words(environment: Mapping[str, str]) -> Iterator[Check]:
+    """Say that the `anthropic` SDK was told to put words into its spans, if it was."""
+    if environment.get(_TRACED) == "content":
+        found = f"{_TRACED}=content: the `anthropic` SDK puts what is said into its spans"
+        yield Check("words in traces", False, found, f"unset {_TRACED}, unless all who read traces may read chats")
 
 
 CHANGING = "SELECT count(*) FROM {master} WHERE fingerprint LIKE 'over %'"

@@ -38,6 +38,7 @@ def main(path: Path) -> None:
     print(f"recall, texts that do not stand in train: {_called(_texts(fresh, True))}")
     print(f"called harmful, not harmful and not in train: {_called(_texts(fresh, False))}")
     print(f"called harmful, lines that are no abuse: {_called(lines('not_abuse.txt'))}")
+    print(f"called harmful, the same by another hand: {_called(lines('not_abuse_by_another_hand.txt'))}")
     examples = read_transcripts(sorted((HERE.parents[1] / "examples").glob("*.jsonl")))
     said = [turn for told in examples for turn in told.turns if isinstance(turn, Turn) and turn.role == "user"]
     for verdict in ("harmful", None):
