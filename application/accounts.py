@@ -34,7 +34,7 @@ _ROUNDS = 10
 TOGETHER = 100
 """How many conversations are erased in a transaction: bounds how long those wait who write meanwhile."""
 
-_LONGEST = timedelta(days=36_500)
+LONGEST = timedelta(days=36_500)
 _JOINT = " "  # between the conversation and the hold of a cursor; no id has one
 
 
@@ -224,8 +224,8 @@ def erase_older(
     Raises:
         ValueError: `older_than` is out of range.
     """
-    if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= _LONGEST:
-        raise ValueError(f"older_than: a timedelta is needed, from zero to {_LONGEST.days:,} days")
+    if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= LONGEST:
+        raise ValueError(f"older_than: a timedelta is needed, from zero to {LONGEST.days:,} days")
     service, looked_at = conversations.service, 0
     before = utc(service.ports.clock() - older_than)
     erased: list[str] = []

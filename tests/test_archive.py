@@ -125,3 +125,33 @@ def test_a_receipt_of_an_erasure_that_is_proven_later(
     run("log", "checkpoint", "--key", "key", "--store", url)
     proof = run("log", "prove", one["branch"], "--version", str(one["version"]), "--store", url).stdout
     assert f"\nindex {one['position'] - 1}\n" in proof
+
+
+@pytest.mark.parametrize("prepared", ["open to others", "a link", "a file"])
+def test_no_words_go_into_a_folder_that_somebody_prepared(prepared: str, url: str, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """The name of the folder that becomes a ZIP file can be guessed."""
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    for path, place in (("mine.zip", tmp_path / "mine.zip.part"), ("mine", tmp_path / "mine")):
+        if prepared == "open to others":
+            place.mkdir()
+            place.chmod(0o777)
+        elif prepared == "a link":
+            place.symlink_to(elsewhere)
+        else:
+            place.write_text("mine")
+        done = run("export-account", "account", "--archive", path, "--store", url)
+        assert done.exit_code == 2
+        assert "cannot be written: " in done.output
+        assert not list(elsewhere.iterdir())
+        assert place.is_file() or not list(place.iterdir())
+
+
+def test_a_mark_of_what_is_complete_that_is_none_is_not_believed(url: str, tmp_path: Path) -> None:
+    with opened(url) as chats:
+        archive(chats, "account", tmp_path / "mine", lambda branch: None)
+        for text in ("[]", "7", "[" * 100_000, "{"):
+            (tmp_path / "mine" / "conversations" / "1" / "complete.json").write_text(text)
+            assert archive(chats, "account", tmp_path / "mine", lambda branch: None).written == 1

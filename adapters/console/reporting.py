@@ -344,11 +344,11 @@ def _prices_in(path: Path) -> "Prices":
         return Prices.model_validate(tomllib.loads(path.read_text(encoding="utf-8")), strict=False)
     except OSError as error:
         raise BadInput(f"{shown_path(path)}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{shown_path(path)}: not TOML: {error}") from None
     except ValidationError as error:
         told = error.errors(include_url=False, include_input=False)[0]
         raise BadInput(f"{shown_path(path)}: {'.'.join(map(str, told['loc']))}: {told['msg']}") from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
+        raise BadInput(f"{shown_path(path)}: not TOML: {error}") from None
 
 
 COMMANDS = (report, reasons, cost)

@@ -135,20 +135,20 @@ def texts(language: str, folder: Path | None = None) -> Texts:
     """
     own = folder and folder / f"{language}.toml"
     if own is not None and own.is_file():
-        source, text = str(own), own.read_text(encoding="utf-8")
+        source, data = str(own), own.read_bytes()
     elif language in SHIPPED:
         source = f"{language}.toml"
-        text = files(__package__).joinpath("reasons", source).read_text(encoding="utf-8")
+        data = files(__package__).joinpath("reasons", source).read_bytes()
     else:
         known = ", ".join(SHIPPED)
         raise StatementError(
             f"no texts in that language; shipped are {known}; add LANGUAGE.toml to a folder, by --texts"
         )
     try:
-        return Texts.model_validate(tomllib.loads(text))
+        return Texts.model_validate(tomllib.loads(data.decode()))
     except ValidationError as error:
         raise StatementError(_explained(source, error, Texts)) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StatementError(f"{source}: not TOML") from None
 
 

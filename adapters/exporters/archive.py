@@ -12,8 +12,11 @@ complete, and is still as it was, is not written again.
 
 import hashlib
 import json
+import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
+from errno import EACCES, ENOTDIR
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -53,7 +56,7 @@ def archive(conversations: Conversations, account: str, path: Path, prove: Prove
     """
     zipped = path.suffix == ".zip"
     folder = path.with_name(f"{path.name}.part") if zipped else path
-    folder.mkdir(mode=0o700, exist_ok=True)
+    _make_private(folder)
     written = unproven = number = 0
     for number, row in enumerate(conversations_of(conversations, account), start=1):
         place = folder / "conversations" / str(number)
@@ -73,13 +76,30 @@ def archive(conversations: Conversations, account: str, path: Path, prove: Prove
     return Archived(number, written, unproven)
 
 
+def _make_private(folder: Path) -> None:
+    """Make a folder for its owner alone, unless there is one; check the one that there is, as words go into it.
+
+    Raises:
+        OSError: others can look into that, or it is another user's.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise NotADirectoryError(ENOTDIR, "something else is there", str(folder)) from None
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            why = "others can look into it, or prepared it; if it is yours, run: chmod 700"
+            raise PermissionError(EACCES, why, str(folder)) from None
+
+
 def _complete(place: Path) -> dict[str, Any]:
     path = place / "complete.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError:  # it was not written whole
+    except (ValueError, RecursionError):  # it was not written whole
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def _write(conversations: Conversations, tree: str, place: Path, prove: Prove) -> int:

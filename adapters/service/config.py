@@ -150,7 +150,7 @@ def parse(text: str, source: str = "service.toml") -> Config:
     """Read a configuration from TOML. Raises as `load` does."""
     try:
         fields = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
         where = str(error).rpartition("(")[2].rstrip(")") if "(at " in str(error) else "somewhere"
         raise ConfigError(f"{source}: not TOML, {where}") from None
     try:

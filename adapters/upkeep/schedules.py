@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.application.accounts import Retention, erase_older
+from lastresort.application.accounts import LONGEST, Retention, erase_older
 from lastresort.application.conversations import Conversations
 from lastresort.application.directory import utc
 from lastresort.domain.events import AppealDecided, ConversationEnded, RecordedEvent
@@ -46,8 +46,10 @@ def read_schedules(path: Path) -> tuple[Schedule, ...]:
     """
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise StoreError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
+        raise StoreError(f"{path}: not TOML: {error}") from None
     rows = told.get("schedule")
     if set(told) != {"schedule"} or not isinstance(rows, list) or not rows:
         raise StoreError(f"{path}: one or more `[[schedule]]` are needed, and nothing else")
@@ -74,6 +76,8 @@ def _schedule(path: Path, number: int, row: Any) -> Schedule:
         raise wrong("name: a text is needed")
     if after is None:
         raise wrong("after: a number and h, d or w is needed, such as 180d")
+    if after > LONGEST:  # said before anything is erased by the schedules above
+        raise wrong(f"after: {LONGEST.days:,} days at most")
     if since not in get_args(Since):
         raise wrong(f"since: one of {', '.join(get_args(Since))} is needed")
     if policy is not None and not isinstance(policy, str):
