@@ -12,7 +12,21 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from . import branching, claude, core, importing, listing, long, replay, report, reporting, starting, supposing, turns
+from . import (
+    branching,
+    claude,
+    core,
+    importing,
+    large,
+    listing,
+    long,
+    replay,
+    report,
+    reporting,
+    starting,
+    supposing,
+    turns,
+)
 from .measure import Figure, Work, measure
 from .place import Place, absent, describe, opened
 
@@ -52,6 +66,7 @@ WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
     "diverse": lambda place, size, opened: replay.work(place, size.events, opened, everything=True),
     "what-if": lambda place, size, opened: supposing.work(size.events),
     "report": lambda place, size, opened: reporting.work(place, size.lines),
+    "large": lambda place, size, opened: large.work(place, size.lines),
     "import": lambda place, size, opened: importing.work(place, size.lines),
     "listing": lambda place, size, opened: listing.work(place, size.few, size.many, opened),
 }

@@ -53,6 +53,7 @@ from lastresort.domain.rules import BEGINNINGS
 from lastresort.domain.state import Conversation
 
 from .findings import (
+    END,
     ENTRIES,
     Entry,
     Finding,
@@ -64,6 +65,7 @@ from .findings import (
     TreeAudit,
     WholeLog,
     breach,
+    in_order,
     in_sum,
     of_structure,
 )
@@ -80,16 +82,15 @@ _UNUSUAL = OF_SEVERAL_BRANCHES.union(BEGINNINGS, OF_ANY_LENGTH)  # what more has
 
 
 class PlacedEntry(NamedTuple):
-    """An entry and where it stands in the whole log, as that was read: after how many entries, in which append."""
+    """An entry and where it stands in the whole log, as that was read: at which place, in which append."""
 
     place: int  # from 1
-    append: int  # from 1; an entry that cannot be read counts to the one before it
+    append: int  # the place of its first entry; one that cannot be read counts to the append before it
     entry: Entry
 
 
 _FORKS, _RISKS = ENTRIES + 1, ENTRIES + 2  # the later stages of what is found in one append
 _LONGEST_TIME = 100  # characters that no time of ours has
-_END = 2**63  # the place, and the append, of what is found where the log ends
 
 
 def audit(
@@ -149,9 +150,15 @@ def audit_global(log: Iterable[Entry]) -> Findings:
 
 
 def audit_tree(
-    tree: Iterable[PlacedEntry], law: Law = GOVERNING, read_twice: int | None = READ_TWICE, edition: int | None = None
+    tree: Iterable[tuple[int, int, Entry]],
+    law: Law = GOVERNING,
+    read_twice: int | None = READ_TWICE,
+    edition: int | None = None,
 ) -> TreeAudit:
-    """Audit the entries of one tree, or of several, in the order of the log; `read_twice` is of the whole log too."""
+    """Audit the entries of one tree, or of several, each a `PlacedEntry` and in the order of the log.
+
+    `read_twice` is of the whole log too.
+    """
     trees = _Trees(law, None, read_twice, edition)
     trees.take_all(tree)
     return trees.audited()
@@ -173,13 +180,7 @@ def merge(whole: Findings, trees: Iterable[TreeAudit]) -> Report:
         findings += tree.findings
         states.update(tree.states)
         hindsight += [tree.hindsight] if tree.hindsight else []
-    ordered = tuple(located.finding for located in sorted(findings, key=_order))
-    return Report(events, len(states), ordered, states, read_twice, in_sum(hindsight))
-
-
-def _order(located: LocatedFinding) -> tuple[int, int, int, str]:
-    append, stage, place, finding = located
-    return append, stage, place, finding.branch if place == _END else ""
+    return Report(events, len(states), in_order(findings), states, read_twice, in_sum(hindsight))
 
 
 def by_tree(log: Iterable[Entry]) -> tuple[tuple[PlacedEntry, ...], ...]:
@@ -215,7 +216,7 @@ class _Trees:
         self.replay = Replay(forks=forks)
         self._hindsight = None if edition is None else Hindsight(edition, forks)
         self._agreement = Agreement(forks)
-        self._twice_until = 0 if law is not GOVERNING else _END if read_twice is None else read_twice
+        self._twice_until = 0 if law is not GOVERNING else END if read_twice is None else read_twice
         self._read_twice = 0
         self.findings: list[LocatedFinding] = []
         self._events = 0
@@ -237,7 +238,7 @@ class _Trees:
         hand; `take` says the same of them, and more of the others, in twice the time.
         """
         replay, states, lacking, unknown = self.replay, self.replay.states, self._lacks, self._lacks[UNKNOWN]
-        long_until = self._twice_until if self._hindsight is None else _END
+        long_until = self._twice_until if self._hindsight is None else END
         for place, append, entry in placed:
             if place > long_until and type(entry) is RecordedEvent:
                 _, branch, version, _, recorded_at, _, event, _ = entry
@@ -388,7 +389,7 @@ class _Trees:
             at_the_end.append(Finding(branch=branch, version=version, rules=("risk-holds",), detail=detail))
         ends = {branch: state.version for branch, state in states.items()} if self._read_twice else {}
         at_the_end += [_disagreement(*place) for place in self._agreement.end(unheld, damaged, ends)]
-        self.findings += [LocatedFinding(_END, ENTRIES, _END, finding) for finding in at_the_end]
+        self.findings += [LocatedFinding(END, ENTRIES, END, finding) for finding in at_the_end]
         hindsight = None if self._hindsight is None else self._hindsight.found()
         return TreeAudit(self._events, tuple(self.findings), states, self._read_twice, hindsight)
 

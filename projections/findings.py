@@ -34,7 +34,10 @@ class Finding(Frozen):
 
 
 class LocatedFinding(NamedTuple):
-    """A finding, and what orders it in the whole log: append by append, each with what is about it as a whole last."""
+    """A finding, and what orders it in the whole log: append by append, each with what is about it as a whole last.
+
+    An append is named by the place of its first entry.
+    """
 
     append: int
     stage: int
@@ -43,6 +46,19 @@ class LocatedFinding(NamedTuple):
 
 
 Findings = tuple[LocatedFinding, ...]
+
+END = 2**63
+"""The place, and the append, of what is found where the log ends."""
+
+
+def in_order(findings: Iterable[LocatedFinding]) -> tuple[Finding, ...]:
+    """Return findings in the order of the whole log."""
+    return tuple(located.finding for located in sorted(findings, key=_order))
+
+
+def _order(located: LocatedFinding) -> tuple[int, int, int, str]:
+    append, stage, place, finding = located
+    return append, stage, place, finding.branch if place == END else ""
 
 
 class HindsightOfTree(NamedTuple):
@@ -172,18 +188,47 @@ class WholeLog:
         tree, command = self._of
         for place, entry in enumerate(log, before + 1):
             position += 1
-            if entry.position != position:
-                self._find(place, entry, "gap", f"position {entry.position} where {position} was to come")
-                position = entry.position
+            begins = False
             if type(entry) is RecordedEvent:
                 of = trees.get(entry.branch) or self._tree_of(entry)
                 if entry.command_id != command or of != tree:
-                    self._append += 1
+                    begins, self._append = True, place
                     self._of = tree, command = of, entry.command_id
-                    if self._was_used(tree, command):
-                        self._find(place, entry, "command", f"command id {command} was used by an earlier append")
+            if entry.position != position:
+                self._gap(place, entry, position)
+                position = entry.position
+            if begins:
+                self._look_for_command(place, entry)
             yield place, self._append, entry
         self._position, self._place = position, place
+
+    def placed_apart(
+        self, part: Iterable[tuple[int, Entry]], gaps: Mapping[int, int], unreadable: Container[int]
+    ) -> Iterator[tuple[int, int, Entry]]:
+        """Yield what `placed` would yield of entries of whole trees, if it were given the whole log.
+
+        Args:
+            part: the entries, each with its place in the whole log; those of one tree in that order.
+            gaps: the positions that do not follow the one before: by place, the one that was to come.
+            unreadable: the places of the entries of the whole log that cannot be read, which end no append.
+        """
+        last, trees = 0, self._trees  # the place of the last entry that could be read
+        tree, command = self._of
+        for place, entry in part:
+            begins = False
+            if type(entry) is RecordedEvent:
+                if place - 1 != last and not _follows(last, place, unreadable):
+                    self._of = tree, command = "", ""
+                last = place
+                of = trees.get(entry.branch) or self._tree_of(entry)
+                if entry.command_id != command or of != tree:
+                    begins, self._append = True, place
+                    self._of = tree, command = of, entry.command_id
+            if gaps and place in gaps:
+                self._gap(place, entry, gaps[place])
+            if begins:
+                self._look_for_command(place, entry)
+            yield place, self._append, entry
 
     def _tree_of(self, entry: RecordedEvent) -> str:
         """Return the tree of a branch that is not known yet."""
@@ -192,6 +237,13 @@ class WholeLog:
             above = self._of[0] if entry.command_id == self._of[1] else entry.event.parent
         self._trees[entry.branch] = tree = self._trees.get(above, above)
         return tree
+
+    def _gap(self, place: int, entry: Entry, position: int) -> None:
+        self._find(place, entry, "gap", f"position {entry.position} where {position} was to come")
+
+    def _look_for_command(self, place: int, entry: Entry) -> None:
+        if self._was_used(*self._of):
+            self._find(place, entry, "command", f"command id {self._of[1]} was used by an earlier append")
 
     def _was_used(self, tree: str, command: str) -> bool:
         """Whether a tree had a command of that id before. Nearly all ids are of one tree, and cost one entry each."""
@@ -204,3 +256,8 @@ class WholeLog:
 
     def _find(self, place: int, entry: Entry, what: str, detail: str) -> None:
         self.findings.append(LocatedFinding(self._append, ENTRIES, place, of_structure(entry, what, detail)))
+
+
+def _follows(last: int, place: int, unreadable: Container[int]) -> bool:
+    """Whether nothing that can be read comes between two places."""
+    return last < place and all(between in unreadable for between in range(place - 1, last, -1))

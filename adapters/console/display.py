@@ -280,9 +280,9 @@ def counting(what: str, quiet: bool) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def reading(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show how much of some files is read; yields what is to be told how much, and of how much."""
+def reading(quiet: bool, what: str = "reading") -> Iterator[Callable[[int, int], None]]:
+    """Show how much of something is read; yields what is to be told how much, and of how much."""
     out = progress()
     with Progress(console=out, disable=quiet or not out.is_terminal, transient=True) as bar:
-        task = bar.add_task("reading", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, total=total, completed=done)

@@ -47,6 +47,9 @@ _PATIENCE = 60.0  # seconds that one wait for new events lasts
     "--format", "form", type=click.Choice(_FORMS), default=_FORMS[0], show_default=True,
     help="Lines of our own, CloudEvents 1.0, Parquet (a folder), or an eval log of Inspect.",
 )  # fmt: skip
+@click.option(
+    "--partitions", type=click.IntRange(1, 256), metavar="N", help="Of Parquet: into how many parts at most; 16."
+)
 @click.option("--source", metavar="URI", help="What CloudEvents call the log, if not by the id of its first event.")
 @click.option("--words", is_flag=True, help="In an eval log of Inspect: what was said, too, in plain.")
 @click.option("--follow", is_flag=True, help="Go on with each event as it is recorded, until Ctrl-C.")
@@ -57,6 +60,7 @@ def export_(
     url: str | None,
     output: Path | None,
     form: str,
+    partitions: int | None,
     source: str | None,
     words: bool,
     follow: bool,
@@ -76,6 +80,8 @@ def export_(
 
     url = url_of(first, url)
     _check_form(form, output, source, words, follow)
+    if partitions is not None and form != "parquet":
+        raise BadInput("--partitions is for --format parquet")
     if output is not None:
         check_apart(url, "exported", output)
     with opened(url) as conversations:
@@ -100,7 +106,7 @@ def export_(
                     pass
         log = published(store, after)
         if form == "parquet":
-            events = _to_parquet(log, output)
+            events = _to_parquet(log, output, partitions)
         elif form == "inspect":
             events = _to_inspect(list(log), output, conversations if words else None)
         else:
@@ -124,14 +130,14 @@ def _check_form(form: str, output: Path | None, source: str | None, words: bool,
         raise BadInput("--source is what CloudEvents call the log: pass it with --format cloudevents")
 
 
-def _to_parquet(log: Iterable[RecordedEvent], folder: Path) -> int:
+def _to_parquet(log: Iterable[RecordedEvent], folder: Path, partitions: int | None) -> int:
     """Write a log as Parquet; what cannot be written whole is taken away."""
-    write_parquet = _room("parquet").write_parquet
+    parquet = _room("parquet")
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
     try:
         if folder.exists():
             raise BadInput(f"{folder}: is there already; name another folder")
-        events: int = write_parquet(log, draft)
+        events: int = parquet.write_parquet(log, draft, partitions or parquet.PARTS)
         draft.rename(folder)
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written: {error.strerror}") from None

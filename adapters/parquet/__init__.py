@@ -3,8 +3,18 @@
 from lastresort.adapters import missing
 
 try:
-    from .files import UnreadableParquet, read_parquet, write_parquet
+    from .columns import PARTITION, SCHEMA, STRUCTS
+    from .files import MOST_PARTS, PARTS, UnreadableParquet, read_parquet, write_parquet
 except ModuleNotFoundError as error:
     missing(error, __name__, "parquet")
 
-__all__ = ["UnreadableParquet", "read_parquet", "write_parquet"]
+__all__ = [
+    "MOST_PARTS",
+    "PARTITION",
+    "PARTS",
+    "SCHEMA",
+    "STRUCTS",
+    "UnreadableParquet",
+    "read_parquet",
+    "write_parquet",
+]

@@ -20,6 +20,7 @@ from lastresort.domain.policy import Policy
 CONVERSATION, PARTITION = "conversation", "conversation_hash"
 
 ENVELOPE: tuple[tuple[str, Any], ...] = (
+    ("place", pa.int64()),
     ("position", pa.int64()),
     (CONVERSATION, pa.string()),
     ("branch", pa.string()),
@@ -30,7 +31,8 @@ ENVELOPE: tuple[tuple[str, Any], ...] = (
     ("command_id", pa.string()),
     ("correlation_id", pa.string()),
 )
-"""`recorded_at` is the time as the log has it, to the byte, and `at` the same as a time."""
+"""`place` is where the event stands in the log as it was read, from 1, whatever its position says. `recorded_at` is the
+time as the log has it, to the byte, and `at` the same as a time."""
 
 
 def _type_of(annotation: Any) -> Any:
@@ -63,9 +65,10 @@ STRUCTS: Mapping[str, Any] = {kind: pa.struct(_fields_of(event)) for kind, event
 SCHEMA = pa.schema([*ENVELOPE, *((kind, struct) for kind, struct in STRUCTS.items())])
 
 
-def row_of(recorded: RecordedEvent, conversation: str, at: Any) -> dict[str, Any]:
+def row_of(place: int, recorded: RecordedEvent, conversation: str, at: Any) -> dict[str, Any]:
     """Return the row of an event."""
     return {
+        "place": place,
         "position": recorded.position,
         CONVERSATION: conversation,
         "branch": recorded.branch,

@@ -15,6 +15,7 @@ from lastresort.domain.events import BranchOpened, RecordedEvent
 from .columns import PARTITION, SCHEMA, event_of, row_of
 
 PARTS = 16
+MOST_PARTS = 256
 _ROWS = 4_000
 """Rows in a group: what is in memory of a part at a time."""
 
@@ -23,13 +24,22 @@ class UnreadableParquet(ValueError):
     """Files are not what `write_parquet` writes; the message says which, and what is wrong."""
 
 
-def part_of(conversation: str) -> str:
-    """Return the name of the part that a conversation is in: the first hexadecimal digit of the hash of its id."""
-    return sha256(conversation.encode()).hexdigest()[0]
+def part_of(conversation: str, parts: int = PARTS) -> str:
+    """Return the name of the part that a conversation is in: of 16, the first hexadecimal digit of the hash of its id.
+
+    Of another number it is that share of the range of hashes which this one is in, from 0, in hexadecimal digits.
+    """
+    share = int.from_bytes(sha256(conversation.encode()).digest()[:4]) * parts >> 32
+    return f"{share:0{len(f'{parts - 1:x}')}x}"
 
 
-def write_parquet(log: Iterable[RecordedEvent], folder: Path) -> int:
+def write_parquet(log: Iterable[RecordedEvent], folder: Path, parts: int = PARTS) -> int:
     """Write a log into a folder that is not there yet, or is empty; return how many events that are.
+
+    Args:
+        log: the events, in the order in which they are to be read again.
+        folder: where to.
+        parts: how many files at most, 1 to `MOST_PARTS`.
 
     Raises:
         FileExistsError: there is something in the folder.
@@ -39,23 +49,22 @@ def write_parquet(log: Iterable[RecordedEvent], folder: Path) -> int:
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder}: is not empty")
     trees: dict[str, str] = {}
-    parts: dict[str, _Part] = {}
-    events = 0
+    written: dict[str, _Part] = {}
+    place = 0
     try:
-        for recorded in log:
+        for place, recorded in enumerate(log, 1):
             event = recorded.event
             if recorded.branch not in trees:
                 trees[recorded.branch] = event.conversation if isinstance(event, BranchOpened) else recorded.branch
             tree = trees[recorded.branch]
-            name = part_of(tree)
-            if name not in parts:
-                parts[name] = _Part(folder / f"{PARTITION}={name}")
-            parts[name].take(row_of(recorded, tree, datetime.fromisoformat(recorded.recorded_at)))
-            events += 1
+            name = part_of(tree, parts)
+            if name not in written:
+                written[name] = _Part(folder / f"{PARTITION}={name}")
+            written[name].take(row_of(place, recorded, tree, datetime.fromisoformat(recorded.recorded_at)))
     finally:
-        for part in parts.values():
+        for part in written.values():
             part.close()
-    return events
+    return place
 
 
 class _Part:
@@ -90,15 +99,15 @@ def read_parquet(folder: Path) -> Iterator[RecordedEvent]:
     files = sorted(folder.glob(f"{PARTITION}=*/*.parquet"))
     if not files:
         raise UnreadableParquet(f"{folder}: holds no {PARTITION}=*/*.parquet")
-    yield from merge(*map(_events_in, files), key=lambda recorded: recorded.position)
+    yield from (recorded for _, recorded in merge(*map(_events_in, files), key=lambda placed: placed[0]))
 
 
-def _events_in(path: Path) -> Iterator[RecordedEvent]:
+def _events_in(path: Path) -> Iterator[tuple[int, RecordedEvent]]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_ROWS):
                 for row in batch.to_pylist():
-                    yield event_of(row)
+                    yield row.get("place", row["position"]), event_of(row)  # earlier versions wrote no place
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         said = str(error) if type(error) is ValueError else "is no Parquet file that an export wrote"
         raise UnreadableParquet(f"{path}: {said}") from None
