@@ -84,7 +84,7 @@ SEES: dict[str, set[str]] = {
     "parquet": INWARD,
     "pydantic_ai": INWARD | {"turns"},
     "stores": INWARD | {"databases"},
-    "telemetry": INWARD | {"turns"},
+    "telemetry": INWARD | {"followers", "turns"},
     "testing": INWARD | {"adapters", "turns"},
     "tlog": set(),
     "transparency": INWARD | {"databases", "followers", "stores", "tlog"},

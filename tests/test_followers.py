@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from lastresort import AppealOutcome, Conversations, HoldReason, Refused, open_conversations
 from lastresort.adapters.followers import follower
+from lastresort.adapters.followers.beside_log import came_to
 from lastresort.adapters.followers.directory import NAME, ConversationDirectory
 from lastresort.application.directory import DirectoryQuery
 from lastresort.projections import views
@@ -127,6 +129,98 @@ def test_of_another_log_it_begins_again(kind: str, request: pytest.FixtureReques
         check_rows(conversations)
 
 
+def test_a_mark_names_its_log_as_the_keys_do(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as conversations:
+        assert follower.identity_of(conversations.store) == ""
+        started(conversations)
+        directory = directory_of(conversations)
+        directory.catch_up()
+        mark = directory.mark()
+    assert mark is not None
+    with opened(url) as conversations:
+        keys: Any = conversations.service.ports.vault
+        assert f"log {mark.log}" in keys._keys._keys.notes()
+
+
+class Told:
+    """A view of somebody else's, which nobody can make again."""
+
+    name, made_again = "told", False
+
+    def __init__(self) -> None:
+        self.at: Any = None
+        self.events: list[Any] = []
+        self.ready = lambda mark, entries: entries
+        self.clear = self.events.clear
+
+    def mark(self) -> Any:
+        return self.at
+
+    @contextmanager
+    def transaction(self) -> Iterator["Told"]:
+        yield self
+
+    def apply(self, ready: Any) -> None:
+        self.events += ready
+
+    def advance(self, mark: Any) -> None:
+        self.at = mark
+
+
+def test_a_follower_of_another_log_stops_and_names_it() -> None:
+    """Of a log that began otherwise, that is shorter, or that went another way after a backup was restored."""
+    view = Told()
+    with opened("memory:") as one, opened("memory:") as other:
+        started(one, "c")
+        started(other, "d")
+        assert follower.Follower(follower.Events(one.store, told_outside=True), view).catch_up() == one.store.head()
+        told = len(view.events)
+        mine, its = (follower.identity_of(log.store) for log in (one, other))
+        with pytest.raises(follower.OtherLog, match=f"told: it follows log {mine}, .* and this is log {its}"):
+            follower.Follower(follower.Events(other.store), view).catch_up()
+        view.at = view.at._replace(command_id="of-another-history")
+        with pytest.raises(follower.OtherLog, match="the event that was there is not there any more"):
+            follower.Follower(follower.Events(one.store), view).catch_up()
+        view.at = view.at._replace(position=99)
+        with pytest.raises(follower.OtherLog, match=r"cut, renumbered or restored from a backup"):
+            follower.Follower(follower.Events(one.store), view).run(lambda: False)
+        assert len(view.events) == told
+
+
+def test_two_followers_that_read_the_same_write_it_once() -> None:
+    with opened("memory:") as conversations:
+        started(conversations)
+        view = Told()
+        events = follower.Events(conversations.store)
+
+        def overtaken(mark: Any, entries: Any) -> Any:
+            view.ready = lambda mark, entries: entries
+            follower.Follower(events, view).catch_up()
+            return entries
+
+        view.ready = overtaken
+        follower.Follower(events, view).catch_up()
+        assert [one.position for one in view.events] == [*range(1, conversations.store.head() + 1)]
+
+
+def test_marks_of_before_they_named_their_log_are_gone_on_from(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/log.db"
+    with opened(url) as conversations:
+        story(conversations)
+        directory_of(conversations).catch_up()
+    with closing(sqlite3.connect(tmp_path / "log.db")) as file:
+        file.execute("ALTER TABLE followers DROP COLUMN log")
+        file.commit()
+    with opened(url) as conversations:
+        assert came_to(conversations.store, NAME) == directory_of(conversations).mark()
+        done(conversations.chat("wish").feedback())
+        check_rows(conversations)
+        mark = directory_of(conversations).mark()
+        assert mark is not None
+        assert mark.log == follower.identity_of(conversations.store)
+
+
 @pytest.mark.parametrize("kind", DURABLE_STORES)
 def test_two_followers_of_one_view_write_each_event_once(kind: str, request: pytest.FixtureRequest) -> None:
     url = new_url(kind, request)
@@ -171,6 +265,7 @@ def test_many_threads_list_while_others_write(kind: str, request: pytest.Fixture
         check_rows(conversations)
 
 
+KILLS = int(os.environ.get("LASTRESORT_FOLLOWER_KILLS", "6"))
 FOLLOW = """
 import sys
 from lastresort import open_conversations
@@ -187,13 +282,13 @@ def test_killed_at_any_moment_it_writes_nothing_twice_and_loses_nothing(
     url = new_url(kind, request)
     with opened(url) as conversations:
         started(conversations, "first")
-        for number in range(6):
+        for number in range(KILLS):
             process = subprocess.Popen(
                 [sys.executable, "-c", FOLLOW, url], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ)
             )
             assert process.stdout is not None
             assert process.stdout.readline() == "following\n"
-            long(conversations, 5 * number, f"n{number}")
+            long(conversations, 5 * (number % 6), f"n{number}")
             process.send_signal(signal.SIGKILL)
             process.wait(30)
             process.stdout.close()

@@ -144,6 +144,16 @@ def test_tiles_and_proofs_are_those_of_the_definition(size: int) -> None:
         assert CompactRange(old, node).root() == defined(0, old)
 
 
+@pytest.mark.parametrize("together", [1, 2, 3, 5, 64, 255, 1_000])
+def test_leaves_that_are_appended_together(together: int) -> None:
+    range_ = CompactRange()
+    for first in range(0, 1_000, together):
+        range_.extend(LEAVES[first : min(first + together, 1_000)])
+        assert range_.root() == defined(0, range_.size)
+    range_.extend([])
+    assert range_.size == 1_000
+
+
 def test_every_size() -> None:
     """LASTRESORT_MOST_LEAVES=70000 for all of them; that took 2 s."""
     range_, kept = CompactRange(), dict[tuple[int, int], bytes]()

@@ -279,9 +279,13 @@ def _killed(url: str, names: list[str], after: float) -> bool:
     """Run a retention, and kill it some seconds after its first erasure; return whether that was before its end."""
     command: list[str | Path] = [LASTRESORT, "retain", "--older-than", "30d", "--json", "--store", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process, opened(url) as chats:
-        erased = len(erasures(chats))
-        while process.poll() is None and len(erasures(chats)) == erased:
-            chats.store.wait(chats.store.head(), 0.05)
+        read = chats.store.head()
+        while process.poll() is None:
+            new = list(chats.store.log(after=read))
+            if any(isinstance(one.event, ContentErased) for one in new):
+                break
+            read += len(new)
+            chats.store.wait(read, 0.05)
         with suppress(subprocess.TimeoutExpired):
             process.wait(after)
         process.send_signal(signal.SIGKILL)

@@ -9,7 +9,7 @@ from eventsourcing.sqlite import SQLiteDatastore
 from lastresort.adapters.databases.errors import reached
 
 from .follower import Mark
-from .tables import SQLiteTables, Tables
+from .tables import SQLiteTables, Tables, mark_in, mark_statement
 
 _NUMBERS = count(1)
 
@@ -62,18 +62,14 @@ def came_to(recorder: Any, name: str) -> Mark | None:
     """
     made: str = "SELECT 1 FROM sqlite_master WHERE name='followers'"
     params: tuple[str, ...] = ()
-    mark: Any = (
-        "SELECT t.notification_id AS position, f.branch, f.version, f.command_id FROM tracking t "
-        "JOIN followers f ON f.name = t.application_name WHERE t.application_name = ? ORDER BY position DESC LIMIT 1"
-    )
+    mark: Any = mark_statement("tracking").replace("{schema}", "").replace("%s", "?")
     if not isinstance(recorder.datastore, SQLiteDatastore):
-        from .postgres_tables import mark_in
+        from .postgres_tables import asked_in
 
-        made, params, mark = mark_in(recorder.datastore.schema)
+        made, params, mark = asked_in(recorder.datastore.schema)
     with reached(), recorder.datastore.transaction(commit=False) as cursor:
         cursor.execute(made, params)
         if cursor.fetchone() is None:
             return None
         cursor.execute(mark, (name,))
-        row = cursor.fetchone()
-    return None if row is None else Mark(**dict(row))
+        return mark_in([dict(row) for row in cursor.fetchall()])

@@ -24,11 +24,11 @@ from lastresort.domain.events import (
     RecordedEvent,
     UserTurnTaken,
 )
-from lastresort.domain.state import Conversation
+from lastresort.domain.state import Conversation, fold
 from lastresort.projections.branches import Branch, row_after
 
 from . import facts
-from .follower import Follower
+from .follower import Events, Follower, Mark
 from .tables import Tables, Transaction
 
 NAME = "directory.4"  # with another number it is made again from the log
@@ -38,6 +38,7 @@ _TIMES = ("started", "last_turn")
 _COLUMNS = ", ".join(ConversationRow._fields)
 _TURNS = (UserTurnTaken, AssistantTurnTaken)
 _AT_ONCE = 500  # rows read at a time
+_STATES = 10_000  # that a follower remembers, about
 
 STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS {schema}directory (conversation TEXT PRIMARY KEY, account TEXT, arm TEXT, "
@@ -71,12 +72,13 @@ class ConversationDirectory:
         state_of: says what a branch adds up to.
     """
 
-    name = NAME
+    name, made_again = NAME, True
 
     def __init__(self, store: EventStore, tables: Callable[[], Tables], state_of: StateOf) -> None:
         self._make = tables
         self._state_of = state_of
-        self._follower = Follower(store, self)
+        self._follower = Follower(Events(store), self)
+        self._states = _States()
 
     def catch_up(self) -> int:
         """Bring the directory up to what the log holds now; return the position that it has come to."""
@@ -135,20 +137,56 @@ class ConversationDirectory:
     def _tables(self) -> Tables:
         return self._make()
 
+    def mark(self) -> Mark | None:
+        """Return how far it has come."""
+        return self._tables.mark(self.name)
+
+    def ready(self, mark: Mark | None, entries: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Return events as they are."""
+        return entries
+
     @contextmanager
     def transaction(self) -> Iterator["_Writing"]:
         """Begin a transaction of the directory, for its follower."""
         with self._tables.transaction(self.name) as transaction:
-            yield _Writing(transaction, self._state_of)
+            yield _Writing(transaction, self._state_of, self._states)
+
+
+class _States:
+    """The states of branches as this follower left them, for as long as no other one came in between."""
+
+    def __init__(self) -> None:
+        self._left: Mark | None = None
+        self._states: dict[str, Conversation] = {}
+
+    def begin(self, mark: Mark | None) -> None:
+        if mark is None or mark != self._left or len(self._states) > _STATES:
+            self._states.clear()
+
+    def end(self, mark: Mark) -> None:
+        self._left = mark
+
+    def after(self, branch: str, own: Sequence[RecordedEvent]) -> Conversation | None:
+        """Return what a branch adds up to after events of its own, if it is known what it was before them."""
+        first, known = own[0], self._states.get(branch)
+        if isinstance(first.event, ConversationStarted):
+            known = Conversation()
+        if known is None or [one.version for one in own] != [*range(known.version + 1, known.version + len(own) + 1)]:
+            return None  # or there is a gap, as an audit says
+        return fold(own, known)
+
+    def keep(self, branch: str, state: Conversation) -> None:
+        self._states[branch] = state
 
 
 class _Writing:
     """A transaction of the directory."""
 
-    def __init__(self, transaction: Transaction, state_of: StateOf) -> None:
+    def __init__(self, transaction: Transaction, state_of: StateOf, states: _States) -> None:
         self._transaction = transaction
         self._state_of = state_of
-        self.mark, self.advance = transaction.mark, transaction.advance
+        self._states = states
+        self.mark = transaction.mark
         self._rows: dict[str, ConversationRow] = {}
         self._trees: dict[str, str] = {}
         self._facts: list[facts.Fact] = []
@@ -156,7 +194,12 @@ class _Writing:
     def clear(self) -> None:
         self._transaction.clear("directory", "directory_branches", "directory_facts")
 
+    def advance(self, mark: Mark) -> None:
+        self._transaction.advance(mark)
+        self._states.end(mark)
+
     def apply(self, events: Sequence[RecordedEvent]) -> None:
+        self._states.begin(self.mark())
         branches: dict[str, list[RecordedEvent]] = {}
         for one in events:
             self._take(one)
@@ -225,11 +268,12 @@ class _Writing:
             tree = self._tree_of(branch)
             if self._row(tree) is None:
                 continue  # as in `_take`
-            before = self._before(branch)
+            before = None if own[0].version == 1 else self._before(branch)
             try:
-                state = self._state_of(tree, branch)
+                state = self._states.after(branch, own) or self._state_of(tree, branch)
             except UnknownBranch:
                 continue  # one of its parents is missing
+            self._states.keep(branch, state)
             row = row_after(before, branch, state, own)
             if before is None:
                 new.append((branch, row.conversation, own[0].position, row.model_dump_json()))

@@ -16,7 +16,7 @@ from lastresort.application.ports import EventStore
 from lastresort.domain.events import ErasureHeld, ErasureReleased, RecordedEvent
 from lastresort.domain.state import Conversation
 
-from .follower import Follower
+from .follower import Events, Follower, Mark
 from .tables import Tables, Transaction
 
 NAME = "holds.1"  # with another number it is made again from the log
@@ -41,13 +41,13 @@ class StandingHolds:
         state_of: says whose a conversation is.
     """
 
-    name = NAME
+    name, made_again = NAME, True
 
     def __init__(self, store: EventStore, tables: Callable[[], Tables], state_of: StateOf) -> None:
         self._store = store
         self._make = tables
         self._state_of = state_of
-        self._follower = Follower(store, self)
+        self._follower = Follower(Events(store), self)
 
     def select(self, account: str | None, after: tuple[str, str], limit: int) -> Sequence[HoldRow]:
         self._follower.catch_up()
@@ -61,6 +61,14 @@ class StandingHolds:
     @cached_property
     def _tables(self) -> Tables:
         return self._make()
+
+    def mark(self) -> Mark | None:
+        """Return how far it has come."""
+        return self._tables.mark(self.name)
+
+    def ready(self, mark: Mark | None, entries: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Return events as they are."""
+        return entries
 
     @contextmanager
     def transaction(self) -> Iterator["_Writing"]:

@@ -10,7 +10,8 @@ from psycopg.sql import SQL, Composed, Identifier
 from lastresort.adapters.databases.errors import reached
 from lastresort.adapters.databases.postgres import MIGRATION_LOCK
 
-from .tables import MARKS, Transaction
+from .follower import Mark
+from .tables import MARKS, NAMES_LOG, Transaction, mark_in, mark_statement
 
 _TRACKING = "lastresort_tracking"
 
@@ -34,6 +35,13 @@ class PostgresTables(PostgresTrackingRecorder):
                 self._create_table(cursor)
             for statement in (MARKS, *statements):
                 cursor.execute(self._composed(statement))
+            cursor.execute(
+                "SELECT 1 FROM information_schema.columns "
+                "WHERE table_schema = %s AND table_name = 'followers' AND column_name = 'log'",
+                (datastore.schema,),
+            )
+            if cursor.fetchone() is None:  # or else it would wait for all who follow
+                cursor.execute(self._composed(NAMES_LOG))
 
     @contextmanager
     def transaction(self, name: str) -> Iterator[Transaction]:
@@ -46,20 +54,19 @@ class PostgresTables(PostgresTrackingRecorder):
             cursor.execute(self._composed(statement), params)
             return list(cursor.fetchall())
 
+    def mark(self, name: str) -> Mark | None:
+        return mark_in(self.rows(mark_statement(_TRACKING), name))
+
     def _composed(self, statement: str) -> Composed:
         text = statement.replace("{schema}", "{schema}.")
         return SQL(text).format(schema=Identifier(self.datastore.schema))
 
 
-def mark_in(schema: str) -> tuple[str, tuple[str, ...], Composed]:
+def asked_in(schema: str) -> tuple[str, tuple[str, ...], Composed]:
     """Return what asks whether there are followers, its parameters, and what asks how far one has come."""
     asked = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'followers'"
-    found = SQL(
-        "SELECT t.notification_id AS position, f.branch, f.version, f.command_id FROM {schema}.{table} t "
-        "JOIN {schema}.followers f ON f.name = t.application_name WHERE t.application_name = %s "
-        "ORDER BY position DESC LIMIT 1"
-    )
-    return asked, (schema,), found.format(schema=Identifier(schema), table=Identifier(_TRACKING))
+    found = mark_statement(_TRACKING).replace("{schema}", "{schema}.")
+    return asked, (schema,), SQL(found).format(schema=Identifier(schema))
 
 
 def tally_in(schema: str, table: str, column: str) -> tuple[str, tuple[str, ...], Composed]:

@@ -4,7 +4,7 @@ The SQL of a view is what both engines understand, with `%s` for a parameter and
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -17,9 +17,28 @@ from .follower import Mark
 
 MARKS = (
     "CREATE TABLE IF NOT EXISTS {schema}followers (name TEXT PRIMARY KEY, branch TEXT NOT NULL, "
-    "version BIGINT NOT NULL, command_id TEXT NOT NULL)"
+    "version BIGINT NOT NULL, command_id TEXT NOT NULL, log TEXT)"
 )
 _MADE = re.compile(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS (?:\{schema\})?(\w+)")
+NAMES_LOG = "ALTER TABLE {schema}followers ADD COLUMN log TEXT"
+"""Makes the table what it is now where it was made before marks named their log."""
+
+
+def mark_statement(tracking_table: str) -> str:
+    """Return what asks how far a follower has come, by its name."""
+    return (
+        "SELECT t.notification_id AS position, f.* "
+        f"FROM {{schema}}{tracking_table} t JOIN {{schema}}followers f ON f.name = t.application_name "
+        "WHERE t.application_name = %s"
+    )
+
+
+def mark_in(rows: Sequence[Mapping[str, Any]]) -> Mark | None:
+    """Return what `mark_statement` found; the mark may have no name of the log yet."""
+    if not rows:
+        return None
+    (row,) = rows
+    return Mark(row["position"], row["branch"], row["version"], row["command_id"], row.get("log") or "")
 
 
 class Tables(Protocol):
@@ -35,6 +54,14 @@ class Tables(Protocol):
 
     def rows(self, statement: str, *params: Any) -> list[Any]:
         """Return the rows of a query, each by the names of its columns.
+
+        Raises:
+            StoreError: the database cannot be read now.
+        """
+        ...
+
+    def mark(self, name: str) -> Mark | None:
+        """Return how far the view `name` has come, without a lock; None if it has not begun.
 
         Raises:
             StoreError: the database cannot be read now.
@@ -72,21 +99,16 @@ class Transaction:
 
     def mark(self) -> Mark | None:
         """Return how far the view has come; None if it has not begun."""
-        found = self.rows(
-            "SELECT t.notification_id AS position, f.branch, f.version, f.command_id "
-            f"FROM {{schema}}{self._tracking_table} t JOIN {{schema}}followers f ON f.name = t.application_name "
-            "WHERE t.application_name = %s",
-            self._name,
-        )
-        return Mark(**found[0]) if found else None
+        return mark_in([dict(row) for row in self.rows(mark_statement(self._tracking_table), self._name)])
 
     def advance(self, mark: Mark) -> None:
         """Set how far the view has come, in the tracking table of `eventsourcing`."""
         self._recorder._insert_tracking(self._cursor, Tracking(self._name, mark.position))
         self.write(
-            "INSERT INTO {schema}followers VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE "
-            "SET branch = excluded.branch, version = excluded.version, command_id = excluded.command_id",
-            [(self._name, mark.branch, mark.version, mark.command_id)],
+            "INSERT INTO {schema}followers VALUES (%s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET "
+            "branch = excluded.branch, version = excluded.version, command_id = excluded.command_id, "
+            "log = excluded.log",
+            [(self._name, mark.branch, mark.version, mark.command_id, mark.log)],
         )
 
 
@@ -108,15 +130,18 @@ class SQLiteTables(SQLiteTrackingRecorder):
                 self._create_table(cursor)
             for statement in (MARKS, *statements):
                 cursor.execute(_in_sqlite(statement))
+            cursor.execute("SELECT 1 FROM pragma_table_info('followers') WHERE name = 'log'")
+            if cursor.fetchone() is None:
+                cursor.execute(_in_sqlite(NAMES_LOG))
 
     def _all_made(self, statements: Sequence[str]) -> bool:
         """Say whether the file has all that the statements make."""
         named = [_MADE.search(statement) for statement in (MARKS, *statements)]
         wanted = {found[1] for found in named if found is not None} | {"tracking"}
         with reached(), self.datastore.transaction(commit=False) as cursor:
-            cursor.execute("SELECT name FROM sqlite_master")
-            made = {row["name"] for row in cursor.fetchall()}
-        return None not in named and wanted <= made
+            cursor.execute("SELECT name, sql FROM sqlite_master")
+            made = {row["name"]: row["sql"] for row in cursor.fetchall()}
+        return None not in named and wanted <= made.keys() and "log TEXT" in made["followers"]
 
     @contextmanager
     def transaction(self, name: str) -> Iterator[Transaction]:
@@ -127,6 +152,9 @@ class SQLiteTables(SQLiteTrackingRecorder):
         with reached(), self.datastore.transaction(commit=False) as cursor:
             cursor.execute(_in_sqlite(statement), params)
             return [dict(row) for row in cursor.fetchall()]
+
+    def mark(self, name: str) -> Mark | None:
+        return mark_in(self.rows(mark_statement("tracking"), name))
 
 
 def _in_sqlite(statement: str) -> str:

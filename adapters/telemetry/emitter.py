@@ -1,25 +1,28 @@
 """What is told of the log: each event as a log event, and counters, after the commit, from what was committed.
 
-An emitter reads the log as followers do. So it misses nothing while it runs, whichever process wrote, and what it does
-slows no writer. It keeps its position in memory; pass the last one, to go on after a restart where it was.
+An emitter is a follower of the log. So it misses nothing while it runs, whichever process wrote, and what it does slows
+no writer. It keeps its mark in memory; pass the last position, to go on after a restart where it was. What it has told
+cannot be taken back: if the log is another one by then, or was restored from a backup, it stops and says so.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import _logs as logs
 from opentelemetry import metrics
 
+from lastresort.adapters.followers.follower import Events, Follower, Mark, OtherLog, identity_of, mark_of
 from lastresort.application.ports import EventStore
 from lastresort.domain.events import ConversationEnded, RecordedEvent, RiskCleared, RiskRaised, TurnAssessed
 
 from . import names
 
-BATCH = 1_000
-
 
 class Emitter:
     """Tells OpenTelemetry what is in a log, and an application's own logger, if there is one.
+
+    It is a view that is somewhere else: `followers.follower.View`.
 
     Args:
         store: has the log.
@@ -27,7 +30,12 @@ class Emitter:
             before it are counted all the same.
         loggers, meters: the providers; those that the application set for the process, if none are passed.
         tell: is given a dictionary of each event, for structlog or `logging`.
+
+    Raises:
+        OtherLog: the log is shorter than `after`.
     """
+
+    name, made_again = "telemetry", False
 
     def __init__(
         self,
@@ -38,7 +46,8 @@ class Emitter:
         meters: metrics.MeterProvider | None = None,
         tell: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> None:
-        self._store, self._tell = store, tell
+        self._tell = tell
+        self._follower = Follower(Events(store, told_outside=True), self)
         self._logger = logs.get_logger(names.SCOPE, logger_provider=loggers)
         meter = metrics.get_meter(names.SCOPE, meter_provider=meters)
         self._events = meter.create_counter(names.EVENTS, description="Recorded events, by kind.")
@@ -46,34 +55,66 @@ class Emitter:
         self._holds = meter.create_up_down_counter(names.OPEN_HOLDS, description="Risks that are open.")
         self._dropped = meter.create_counter(names.DROPPED, description="Events that an exporter or a logger refused.")
         self._open: set[str] = set()
-        self.position = store.head() if after is None else after
-        for recorded in store.log(limit=self.position) if self.position else ():
+        begin = store.head() if after is None else after
+        recorded = None
+        for recorded in store.log(limit=begin) if begin else ():
             self._count_holds(recorded)
+        if (recorded.position if recorded else 0) < begin:
+            raise OtherLog(
+                f"telemetry: it has come to position {begin:,}, and this log is shorter: is it the same one?"
+            )
+        self._mark = mark_of(recorded)._replace(log=identity_of(store)) if recorded else None
+
+    @property
+    def position(self) -> int:
+        """The position that it has come to."""
+        return self._mark.position if self._mark else 0
 
     def catch_up(self) -> int:
         """Tell what has come since, and return the position that it has come to.
 
         Raises:
+            OtherLog: the log is not the one that it followed.
             StoreError: the log cannot be read now. The next call goes on from where this one came to.
         """
-        while batch := list(self._store.log(after=self.position, limit=BATCH)):
-            for recorded in batch:
-                self._count(recorded)
-                try:
-                    self._emit(recorded)
-                except Exception:  # an exporter or a logger of anybody's: what it does is no matter of the log
-                    self._dropped.add(1)
-                self.position = recorded.position
-        return self.position
+        return self._follower.catch_up()
 
     def run(self, stopped: Callable[[], bool], patience: float = 1.0) -> None:
         """Tell what comes until `stopped` says so, which is asked every `patience` seconds.
 
         Raises:
-            StoreError: as `catch_up`.
+            OtherLog, StoreError: as `catch_up`.
         """
-        while not stopped():
-            self._store.wait(self.catch_up(), patience)
+        self._follower.run(stopped, patience)
+
+    def mark(self) -> Mark | None:
+        """Return how far it has come."""
+        return self._mark
+
+    def ready(self, mark: Mark | None, entries: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Return events as they are."""
+        return entries
+
+    @contextmanager
+    def transaction(self) -> Iterator["Emitter"]:
+        """Begin nothing: what is told is told."""
+        yield self
+
+    def clear(self) -> None:
+        """Nothing is kept."""
+
+    def apply(self, ready: Sequence[RecordedEvent]) -> None:
+        """Tell of events."""
+        for recorded in ready:
+            self._count(recorded)
+            try:
+                self._emit(recorded)
+            except Exception:  # an exporter or a logger of anybody's: what it does is no matter of the log
+                self._dropped.add(1)
+
+    def advance(self, mark: Mark) -> None:
+        """Set how far it has come."""
+        self._mark = mark
 
     def _count(self, recorded: RecordedEvent) -> None:
         self._events.add(1, {"event": recorded.kind})

@@ -28,26 +28,38 @@ def leaf(row: Sequence[Any]) -> bytes:
     _, branch, version, kind, state, digest, schema_version, recorded_at, command_id, nth, correlation_id = row
     if type(recorded_at) is int:
         recorded_at = unpacked(recorded_at)
-    correlated = "" if correlation_id is None else f',"correlation_id":{_json(correlation_id)}'
-    head = f'{{"branch":{_json(branch)},"command_id":{_json(command_id)}{correlated},"event":'
-    tail = (
-        f',"kind":{_json(kind)},"nth":{_json(nth)},"recorded_at":{_json(recorded_at)},'
-        f'"schema_version":{_json(schema_version)},"version":{_json(version)}}}'
-    )
-    return b"%b%b%b" % (head.encode(), _filled(state, digest), tail.encode())
+    quoted = encode_basestring_ascii
+    if (
+        type(branch) is type(kind) is type(recorded_at) is type(command_id) is str
+        and type(version) is type(schema_version) is type(nth) is int
+    ):  # as nearly all are, and then it takes half as long
+        head = f'{{"branch":{quoted(branch)},"command_id":{quoted(command_id)}'
+        tail = (
+            f',"kind":{quoted(kind)},"nth":{nth},"recorded_at":{quoted(recorded_at)},'
+            f'"schema_version":{schema_version},"version":{version}}}'
+        )
+    else:
+        head = f'{{"branch":{_json(branch)},"command_id":{_json(command_id)}'
+        tail = (
+            f',"kind":{_json(kind)},"nth":{_json(nth)},"recorded_at":{_json(recorded_at)},'
+            f'"schema_version":{_json(schema_version)},"version":{_json(version)}}}'
+        )
+    if correlation_id is not None:
+        head += f',"correlation_id":{_json(correlation_id)}'
+    return head.encode() + b',"event":' + _filled(state, digest) + tail.encode()
 
 
 def _json(value: object) -> str:
-    if type(value) is str:
-        return encode_basestring_ascii(value)
-    return str(value) if type(value) is int else json.dumps(value, default=repr)
+    return json.dumps(value, default=repr)
 
 
 def _filled(state: object, digest: object) -> bytes:
-    if digest is None and type(state) is bytes:
-        return state
-    if type(state) is bytes and type(digest) is bytes and _WORDLESS in state:
-        return state.replace(_WORDLESS, _WORDLESS[:-1] + digest.hex().encode() + b'"', 1)
+    if type(state) is bytes:
+        if digest is None:
+            return state
+        if type(digest) is bytes and (at := state.find(_WORDLESS)) >= 0:
+            at += len(_WORDLESS) - 1
+            return state[:at] + digest.hex().encode() + state[at:]
     return json.dumps({"state": repr(state), "digest": repr(digest)}).encode()
 
 

@@ -13,11 +13,15 @@ place in one. A checkpoint is made in steps, each of which lasts before the next
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.followers.follower import Mark
+from lastresort.adapters.followers.follower import Follower, Mark, OtherLog, identity_of
+from lastresort.adapters.followers.tables import Transaction
+from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.tlog.checkpoints import Checkpoint
 from lastresort.adapters.tlog.merkle import CompactRange, consistency_proof, is_consistent, leaf_hash, root
 from lastresort.adapters.tlog.notes import BadNote, Note
@@ -26,7 +30,7 @@ from lastresort.adapters.tlog.tiles import MOST_ENTRY, grown
 
 from .key_files import LogKey
 from .leaves import leaf
-from .tables import Identity, TransparencyTables, needed, write_tiles
+from .tables import NAME, Identity, TransparencyTables, needed, write_tiles
 from .witness_client import Cosigner
 
 BATCH = 2_000
@@ -76,18 +80,22 @@ class Sequencer:
         self._step = step
         self._cosigners = [Cosigner(one) for one in policy.witnesses if one.url is not None]
         self._identity = needed(tables.identity())
+        self._follower = Follower(Rows(tables.store), Tree(tables, self._identity), BATCH)
         if key.origin != self._identity.origin:
             raise StoreError(f"the key is of {key.origin}, and the log is called {self._identity.origin}")
 
     def run(self, stopped: Callable[[], bool], every: float) -> None:
         """Sequence what is appended, and make a checkpoint of it every so many seconds, until `stopped` says so."""
         due, size = 0.0, 0
-        while not stopped():
-            position = self.sequence()
+
+        def then(position: int) -> None:
+            nonlocal due, size
             if position > size and self._now() >= due:
                 self.checkpoint()
                 due, size = self._now() + every, position
-            self._tables.store.wait(position, min(every, 1.0))
+
+        with _rewritten():
+            self._follower.run(stopped, min(every, 1.0), then)
 
     def sequence(self) -> int:
         """Bring the tree up to what the log holds now, and return the position that it has come to.
@@ -96,39 +104,8 @@ class Sequencer:
             LogRewritten: what was sequenced is not there any more, or there is a gap.
             StoreError: the log cannot be read or written now.
         """
-        head = self._tables.store.head()
-        while True:
-            mark = self._tables.mark()
-            position = mark.position if mark else 0
-            if mark is not None:
-                self._check_is_here(mark)
-            if position >= head:
-                return position
-            self._sequence_batch(mark, position)
-
-    def _check_is_here(self, mark: Mark) -> None:
-        rows = self._tables.store.stored(after=mark.position - 1, limit=1)
-        if not rows or _mark_of(rows[0]) != mark:
-            raise LogRewritten(
-                f"the event that was sequenced last, at position {mark.position}, is not there any more: the log was "
-                "cut, renumbered or restored. `lastresort log verify` says what is missing"
-            )
-
-    def _sequence_batch(self, mark: Mark | None, position: int) -> None:
-        entries, last = list(self._identity.before if mark is None else ()), mark
-        for row in self._tables.store.stored(after=position, limit=BATCH):
-            if row[0] != position + 1:
-                raise LogRewritten(f"position {position + 1} is missing from the log, and {row[0]} is there")
-            position, last = row[0], _mark_of(row)
-            entries.append(_checked(leaf(row), position))
-        if last is None or last == mark:
-            return
-        size = 0 if mark is None else mark.position + len(self._identity.before)
-        changed = grown(self._tables.edge(size), size, b"".join(map(leaf_hash, entries)))
-        with self._tables.transaction() as transaction:
-            if transaction.mark() == mark:  # or else another sequencer was here
-                write_tiles(transaction, changed)
-                transaction.advance(last)
+        with _rewritten():
+            return self._follower.catch_up()
 
     def checkpoint(self) -> Published:
         """Make a checkpoint of what is sequenced, and publish it if enough witnesses cosign it.
@@ -170,8 +147,9 @@ class Sequencer:
             )
         self._step("second path")
         other = CompactRange(before.size, node)
-        for entry in entries_of(self._tables, self._identity, before.size, size):
-            other.append(leaf_hash(entry))
+        entries = entries_of(self._tables, self._identity, before.size, size)
+        while hashes := list(map(leaf_hash, islice(entries, BATCH))):
+            other.extend(hashes)
         if other.root() != whole:
             raise LogRewritten(
                 f"the root of {size:,} entries is another one by the rows of the log than by the tiles: something "
@@ -198,9 +176,79 @@ class Sequencer:
         return Published(note, seen.witnesses, seen.enough, refusals)
 
 
-def _mark_of(row: tuple[Any, ...]) -> Mark:
-    position, branch, version = row[:3]
-    return Mark(position, branch, version, row[8])
+@contextmanager
+def _rewritten() -> Iterator[None]:
+    try:
+        yield
+    except OtherLog as error:
+        raise LogRewritten(f"{error}. `lastresort log verify` says what is missing") from None
+
+
+class Rows:
+    """The rows of a log, as followers read it: see `followers.follower.Source`. None is looked at."""
+
+    def __init__(self, store: SQLStore) -> None:
+        self._store = store
+        self.head, self.wait = store.head, store.wait
+
+    def identity(self) -> str:
+        """Return what tells this log from others."""
+        return identity_of(self._store)
+
+    def read(self, after: int, limit: int) -> list[tuple[Any, ...]]:
+        """Return the rows after a position."""
+        return self._store.stored(after=after, limit=limit)
+
+    def mark(self, entry: tuple[Any, ...]) -> Mark:
+        """Return the mark of what has come to a row."""
+        position, branch, version = entry[:3]
+        return Mark(position, branch, version, entry[8])
+
+
+class Tree:
+    """The tree over a log, as a view of it: see `followers.follower.View`."""
+
+    name, made_again = NAME, False
+
+    def __init__(self, tables: TransparencyTables, identity: Identity) -> None:
+        self._tables = tables
+        self._before = identity.before
+        self.mark = tables.mark
+
+    def ready(self, mark: Mark | None, entries: Sequence[tuple[Any, ...]]) -> Mapping[tuple[int, int], bytes]:
+        """Return the tiles that change.
+
+        Raises:
+            LogRewritten: there is a gap.
+        """
+        made, position = list(self._before if mark is None else ()), mark.position if mark else 0
+        for row in entries:
+            if row[0] != position + 1:
+                raise LogRewritten(f"position {position + 1} is missing from the log, and {row[0]} is there")
+            position = row[0]
+            made.append(_checked(leaf(row), position))
+        size = 0 if mark is None else mark.position + len(self._before)
+        return grown(self._tables.edge(size), size, b"".join(map(leaf_hash, made)))
+
+    @contextmanager
+    def transaction(self) -> Iterator["_Writing"]:
+        """Begin a transaction of the tree."""
+        with self._tables.transaction() as transaction:
+            yield _Writing(transaction)
+
+
+class _Writing:
+    """A transaction of the tree."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.mark, self.advance, self._transaction = transaction.mark, transaction.advance, transaction
+
+    def clear(self) -> None:
+        """Leave what is there: tiles are written over, and `begin` drops those of another log."""
+
+    def apply(self, ready: Mapping[tuple[int, int], bytes]) -> None:
+        """Write tiles."""
+        write_tiles(self._transaction, ready)
 
 
 def _checked(entry: bytes, position: int) -> bytes:
