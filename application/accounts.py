@@ -1,25 +1,23 @@
-"""What is done with many conversations: those of an account are handed out, erased and held; those of an age, erased.
+"""What is done with many conversations: those of an account are handed out, erased and held.
 
 A legal hold is of one conversation: of its whole tree, under whichever edition of the law. A hold on an account is one
 on each conversation that it has by then, each an event of its own, so that the log of a conversation says by itself
 what was held. A conversation that is begun later is not held: hold the account again, which passes over what is held.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lastresort.domain.commands import EraseContents
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import ConversationStarted, ErasureHeld, content_of
+from lastresort.domain.rules import HELD_FROM_ERASURE
 from lastresort.domain.state import Conversation
 from lastresort.domain.turn_text import readable
-from lastresort.domain.values import Actor, ErasureCause, LegalHold
+from lastresort.domain.values import Actor, ActorKind, ErasureCause, LegalHold
 
 from .arguments import DerivedId, checked_id, derived_id, optional_id
 from .directory import MOST_ROWS, ConversationRow, DirectoryPage, DirectoryQuery, HoldPage, Metadata, cursor_of, utc
-from .erasing import TreeEvents, erasure
-from .outcomes import Receipt, SpokenSince
+from .outcomes import Receipt
 from .ports import EventStore, Place
 from .transcript import Block, blocks_of, erasures, overtaken_on
 from .words import one_account
@@ -31,10 +29,6 @@ if TYPE_CHECKING:
 _ROUNDS = 10
 """How often what was said meanwhile is erased too, before somebody who goes on talking is not forgotten."""
 
-TOGETHER = 100
-"""How many conversations are erased in a transaction: bounds how long those wait who write meanwhile."""
-
-LONGEST = timedelta(days=36_500)
 _JOINT = " "  # between the conversation and the hold of a cursor; no id has one
 
 
@@ -43,7 +37,8 @@ class AccountErasure(NamedTuple):
 
     Attributes:
         erased: the conversations whose words are gone.
-        refused: those that the law let nobody erase, as under a legal hold, and why. Their words are all there.
+        refused: those that the law let nobody erase, as under a legal hold, and why. Their words are all there; what
+            is held is erased when its hold is released.
         forgotten: whether it was known whom the account stands for, and is not any more.
     """
 
@@ -63,20 +58,6 @@ class AccountHold(NamedTuple):
 
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
-    refused: Mapping[str, Refused]
-
-
-class Retention(NamedTuple):
-    """What became of the conversations in which nobody spoke since a time.
-
-    Attributes:
-        before: that time, ISO 8601 in UTC.
-        erased: the conversations whose words are gone; after a dry run, would be. Not those that had none before.
-        refused: those that the law let nobody erase, as under a legal hold, and why. Their words are all there.
-    """
-
-    before: str
-    erased: tuple[str, ...]
     refused: Mapping[str, Refused]
 
 
@@ -176,8 +157,39 @@ def erase_all(
             break
         if not store.with_words(trees) and annotator.forget(account, _changed(store, account, set(trees), since)):
             break
+    later = {"kind": by.kind, "id": by.id, "cause": cause, "command": command_id, "forget": "yes" if forget else ""}
+    for tree in trees if conversations.service.ports.annotations else ():
+        held = tree in refused and HELD_FROM_ERASURE.id in refused[tree].rules
+        annotator.defer(account, tree, later if held else None)
     forgotten = known and annotator.person_of(account) is None
     return AccountErasure(tuple(tree for tree in erased if tree not in refused), refused, forgotten)
+
+
+def finish_deferred(conversations: "Conversations", tree: str) -> None:
+    """Erase a conversation whose account was erased while a legal hold stood on it, unless one still does.
+
+    It is erased as it was to be: by whom, for which cause, and under that command. Once that is done for each
+    conversation of the account, whom it stands for is forgotten, if that was asked for.
+    """
+    annotator, account = conversations.service.annotator, conversations.state(tree).account
+    later = {} if account is None else annotator.deferred(account)
+    if account is None or tree not in later or _is_held(conversations, tree):
+        return
+    erasure, by = later[tree], Actor(kind=ActorKind(later[tree]["kind"]), id=later[tree]["id"])
+    cause, command_id = ErasureCause(erasure["cause"]), erasure["command"]
+    id = derived_id("erase-account", command_id, tree)
+    if isinstance(conversations.erase_conversation(tree, by=by, cause=cause, command_id=id), Refused):
+        return  # as while somebody may be at risk: it is done when a hold is released again, or the account erased
+    annotator.defer(account, tree, None)
+    if erasure["forget"] and len(later) == 1:
+        erase_all(conversations, account, by, cause, command_id, forget=True)
+
+
+def released(conversations: "Conversations", outcome: Receipt | Refused) -> Receipt | Refused:
+    """Finish what a legal hold deferred, once it is released; return what became of the release."""
+    if isinstance(outcome, Receipt):
+        finish_deferred(conversations, outcome.state.conversation)
+    return outcome
 
 
 def _is_held(conversations: "Conversations", tree: str) -> bool:
@@ -207,83 +219,6 @@ def _changed(store: EventStore, account: str, trees: Collection[str], since: int
     return changed
 
 
-def erase_older(
-    conversations: "Conversations",
-    older_than: timedelta,
-    by: Actor,
-    *,
-    dry_run: bool,
-    progress: Callable[[int], None],
-    only: Callable[[str, str], bool] = lambda conversation, before: True,
-) -> Retention:
-    """Erase every conversation in which nobody spoke since a time, those first that are silent for longest.
-
-    What is left of an erasure that was interrupted is erased too: a conversation is done when neither words nor a key
-    of it are kept. `only` says, by that time too, whether a conversation is meant.
-
-    Raises:
-        ValueError: `older_than` is out of range.
-    """
-    if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= LONGEST:
-        raise ValueError(f"older_than: a timedelta is needed, from zero to {LONGEST.days:,} days")
-    service, looked_at = conversations.service, 0
-    before = utc(service.ports.clock() - older_than)
-    erased: list[str] = []
-    refused: dict[str, Refused] = {}
-    for trees in _silent_since(conversations, before):
-        words = service.ports.store.with_words(trees)
-        due = [tree for tree in trees if (tree in words or service.ports.vault.has_key(tree)) and only(tree, before)]
-        for tree, outcome in _outcomes(service, due, before, by, dry_run=dry_run):
-            if isinstance(outcome, Refused):
-                refused[tree] = outcome
-            elif outcome:
-                erased.append(tree)
-        looked_at += len(trees)
-        progress(looked_at)
-    return Retention(before, tuple(erased), refused)
-
-
-def _silent_since(conversations: "Conversations", before: str) -> Iterator[tuple[str, ...]]:
-    """Yield the conversations in which nobody spoke since a time, so many at a time as are erased together."""
-    after: str | None = None
-    while True:
-        page = conversations.list(until=before, by="last_turn", order="oldest", after=after, limit=TOGETHER)
-        yield tuple(row.conversation for row in page.rows)
-        if (after := page.after) is None:
-            return
-
-
-def _outcomes(
-    service: "Service", trees: Sequence[str], before: str, by: Actor, *, dry_run: bool
-) -> Iterator[tuple[str, Refused | bool]]:
-    """Erase conversations, and yield what became of each, in their order; False if somebody spoke meanwhile.
-
-    They are erased together, and what something stands in the way of, one by one. The same words are erased by the same
-    command.
-    """
-    cause = ErasureCause.RETENTION
-    if dry_run:
-        for tree in trees:
-            yield tree, service.refusal_to_erase(tree, by=by, cause=cause) or True
-        return
-    done = service.erasing.together(trees, lambda found: _retained(found, by), before) if trees else {}
-    for tree in trees:
-        if tree in done:
-            yield tree, True
-            continue
-        id = _retained(service.erasing.read(tree), by).id
-        try:
-            outcome = service.erase_conversation(tree, by=by, cause=cause, command_id=id, spoken_before=before)
-        except SpokenSince:
-            yield tree, False
-        else:
-            yield tree, outcome if isinstance(outcome, Refused) else True
-
-
-def _retained(found: TreeEvents, by: Actor) -> EraseContents:
-    return erasure(derived_id("retain", by.kind, by.id, found.tree, *sorted(found.said)), by, ErasureCause.RETENTION)
-
-
 def hold_all(
     conversations: "Conversations", trees: Iterable[str], hold: LegalHold, by: Actor, command_id: str
 ) -> AccountHold:
@@ -306,6 +241,7 @@ def release_all(
     def act(conversation: str, id: DerivedId) -> Receipt | Refused | None:
         states = conversations.tree(conversation).values()
         if all(one.hold != hold for state in states for one in state.holds):
+            finish_deferred(conversations, conversation)  # or a release that was interrupted
             return None
         return conversations.chat(conversation).release_hold(hold, by=by, command_id=id)
 

@@ -31,6 +31,7 @@ from lastresort.domain.values import (
     Verdict,
 )
 
+from .accounts import released
 from .arguments import (
     Content,
     checked,
@@ -393,9 +394,7 @@ class Chat:
     def hold(
         self, hold: str, *, reason: HoldReason, until: str | None = None, by: Actor, command_id: str | None = None
     ) -> Receipt | Refused:
-        """Hold the words of the whole tree from erasure, until the hold is released. An operator's.
-
-        Where it is held so already nothing more is recorded, and what was is returned.
+        """Hold the words of the whole tree from erasure, until that is released; once, if so already. An operator's.
 
         Args:
             hold: what to call it: a case, say.
@@ -409,8 +408,9 @@ class Chat:
         return held_already(self.conversations, self.branch, command) or self._do(command)
 
     def release_hold(self, hold: str, *, by: Actor, command_id: str | None = None) -> Receipt | Refused:
-        """Release a legal hold on every branch of the tree. An operator's."""
-        return self._do(checked(ask.ReleaseErasure, id=self._id(command_id), by=by, hold=hold))
+        """Release a legal hold on every branch of the tree. An operator's. What it deferred of an account is erased."""
+        command = checked(ask.ReleaseErasure, id=self._id(command_id), by=by, hold=hold)
+        return released(self.conversations, self._do(command))
 
     def erase(
         self,

@@ -16,10 +16,8 @@ from .accounts import (
     AccountErasure,
     AccountHold,
     ExportedConversation,
-    Retention,
     conversations_page,
     erase_all,
-    erase_older,
     export_all,
     hold_all,
     holds_page,
@@ -40,6 +38,7 @@ from .arguments import (
 )
 from .chat import Chat
 from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query
+from .erasing import Retention, erase_older
 from .experiments import Experiment, allocated
 from .outcomes import Page, Receipt, check_page, listed
 from .ports import EventStore, List

@@ -1,4 +1,4 @@
-"""Erasing conversations whole, one or several together.
+"""Erasing conversations whole, one or several together: those of an age, say.
 
 In steps, each of which lasts before the next begins: the keys are retired, so that what is said later takes new ones;
 the erasures are recorded; the keys are destroyed; the sealed words are deleted. Of several conversations each step is
@@ -7,9 +7,10 @@ recorded by a command of its own, on every branch as it was read: whatever came 
 of the append, in the transaction that would record the erasure.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from lastresort.domain.commands import EraseContents
 from lastresort.domain.decider import Refused, decide
@@ -18,16 +19,25 @@ from lastresort.domain.law import judged_on
 from lastresort.domain.state import Conversation, fold
 from lastresort.domain.values import Actor, ErasureCause
 
-from .arguments import checked
+from .arguments import checked, derived_id
 from .directory import utc
-from .outcomes import Receipt, Refusal, Stopwatch
+from .outcomes import Receipt, Refusal, SpokenSince, Stopwatch
 from .ports import CommandRecorded, Locked, Ports, VersionConflict
 from .reading import Reading
 from .redelivery import check_same
 from .words import Erased, Words
 from .writing import Writing, Written
 
+if TYPE_CHECKING:
+    from .conversations import Conversations
+    from .service import Service
+
 _TURNS = (UserTurnTaken, AssistantTurnTaken)
+
+TOGETHER = 100
+"""How many conversations are erased in a transaction: bounds how long those wait who write meanwhile."""
+
+LONGEST = timedelta(days=36_500)
 
 
 def erasure(id: str, by: Actor, cause: ErasureCause) -> EraseContents:
@@ -37,6 +47,20 @@ def erasure(id: str, by: Actor, cause: ErasureCause) -> EraseContents:
         ValueError: an argument is malformed.
     """
     return checked(EraseContents, id=id, by=by, contents=(), cause=cause)
+
+
+class Retention(NamedTuple):
+    """What became of the conversations in which nobody spoke since a time.
+
+    Attributes:
+        before: that time, ISO 8601 in UTC.
+        erased: the conversations whose words are gone; after a dry run, would be. Not those that had none before.
+        refused: those that the law let nobody erase, as under a legal hold, and why. Their words are all there.
+    """
+
+    before: str
+    erased: tuple[str, ...]
+    refused: Mapping[str, Refused]
 
 
 class TreeEvents(NamedTuple):
@@ -158,3 +182,83 @@ class Erasing:
                 done[found.tree] = receipt, retired, found
         self.finish(done.values())
         return {tree: receipt for tree, (receipt, *_) in done.items()}
+
+
+# --- by age -----------------------------------------------------------------------------------------------------------
+
+
+def erase_older(
+    conversations: "Conversations",
+    older_than: timedelta,
+    by: Actor,
+    *,
+    dry_run: bool,
+    progress: Callable[[int], None],
+    only: Callable[[str, str], bool] = lambda conversation, before: True,
+) -> Retention:
+    """Erase every conversation in which nobody spoke since a time, those first that are silent for longest.
+
+    What is left of an erasure that was interrupted is erased too: a conversation is done when neither words nor a key
+    of it are kept. `only` says, by that time too, whether a conversation is meant.
+
+    Raises:
+        ValueError: `older_than` is out of range.
+    """
+    if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= LONGEST:
+        raise ValueError(f"older_than: a timedelta is needed, from zero to {LONGEST.days:,} days")
+    service, looked_at = conversations.service, 0
+    before = utc(service.ports.clock() - older_than)
+    erased: list[str] = []
+    refused: dict[str, Refused] = {}
+    for trees in _silent_since(conversations, before):
+        words = service.ports.store.with_words(trees)
+        due = [tree for tree in trees if (tree in words or service.ports.vault.has_key(tree)) and only(tree, before)]
+        for tree, outcome in _outcomes(service, due, before, by, dry_run=dry_run):
+            if isinstance(outcome, Refused):
+                refused[tree] = outcome
+            elif outcome:
+                erased.append(tree)
+        looked_at += len(trees)
+        progress(looked_at)
+    return Retention(before, tuple(erased), refused)
+
+
+def _silent_since(conversations: "Conversations", before: str) -> Iterator[tuple[str, ...]]:
+    """Yield the conversations in which nobody spoke since a time, so many at a time as are erased together."""
+    after: str | None = None
+    while True:
+        page = conversations.list(until=before, by="last_turn", order="oldest", after=after, limit=TOGETHER)
+        yield tuple(row.conversation for row in page.rows)
+        if (after := page.after) is None:
+            return
+
+
+def _outcomes(
+    service: "Service", trees: Sequence[str], before: str, by: Actor, *, dry_run: bool
+) -> Iterator[tuple[str, Refused | bool]]:
+    """Erase conversations, and yield what became of each, in their order; False if somebody spoke meanwhile.
+
+    They are erased together, and what something stands in the way of, one by one. The same words are erased by the same
+    command.
+    """
+    cause = ErasureCause.RETENTION
+    if dry_run:
+        for tree in trees:
+            yield tree, service.refusal_to_erase(tree, by=by, cause=cause) or True
+        return
+    done = service.erasing.together(trees, lambda found: _retained(found, by), before) if trees else {}
+    for tree in trees:
+        if tree in done:
+            yield tree, True
+            continue
+        id = _retained(service.erasing.read(tree), by).id
+        try:
+            outcome = service.erase_conversation(tree, by=by, cause=cause, command_id=id, spoken_before=before)
+        except SpokenSince:
+            yield tree, False
+        else:
+            yield tree, outcome if isinstance(outcome, Refused) else True
+
+
+def _retained(found: TreeEvents, by: Actor) -> EraseContents:
+    return erasure(derived_id("retain", by.kind, by.id, found.tree, *sorted(found.said)), by, ErasureCause.RETENTION)

@@ -51,7 +51,7 @@ ROLE = "Annotation"
 _TITLE, _TAGS, _SYSTEM = "title", "tags", "system"
 _ACCOUNTS = "the accounts of this store"  # no conversation is called that: an id has no spaces
 _SECRET, _PERSON, _ACCOUNT = "secret", "person", "account"
-_SHOWN = "shown"
+_SHOWN, _DEFERRED = "shown", "deferred"
 
 _BLOCKS_TO_WORDS = 32  # times as long as words may be what a turn has in content blocks: pictures, documents
 _COMMANDS = frozenset(get_args(Command))
@@ -296,6 +296,21 @@ class Annotator:
         if taken:
             self._kept.drop(_ACCOUNTS, [f"{_ACCOUNT} {account}"])  # from the files; also if that was interrupted before
         return taken
+
+    def defer(self, account: str, tree: str, erasure: Mapping[str, str] | None) -> None:
+        """Keep what is to be done to a conversation of an account once it is not held any more; None: nothing."""
+        owner = f"{_DEFERRED} {account}"
+        if erasure is not None:
+            self._kept.put(owner, {tree: self._sealed(_ACCOUNTS, f"{owner} {tree}", json.dumps(dict(erasure)))})
+        elif tree in self.deferred(account):
+            self._kept.drop(owner, [tree])
+
+    def deferred(self, account: str) -> dict[str, dict[str, str]]:
+        """Return what `defer` keeps of an account, by conversation."""
+        if self._ports.annotations is None:
+            return {}
+        kept, name = self._kept.of(f"{_DEFERRED} {account}").items(), f"{_DEFERRED} {account}"
+        return {tree: json.loads(self._opened(_ACCOUNTS, f"{name} {tree}", data) or "{}") for tree, data in kept}
 
     def _known(self, account: str) -> dict[str, bytes]:
         """Return what is kept of whom a pseudonym stands for."""

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lastresort.adapters.asyncio import AsyncChat, AsyncConversations, open_async_conversations
     from lastresort.adapters.opening import open_conversations
-    from lastresort.application.accounts import AccountErasure, AccountHold, ExportedConversation, Retention
+    from lastresort.application.accounts import AccountErasure, AccountHold, ExportedConversation
     from lastresort.application.arguments import NotAllowed, Principal, as_actor
     from lastresort.application.chat import Chat
     from lastresort.application.conversations import Conversations
     from lastresort.application.directory import ConversationRow, DirectoryPage, HoldPage, HoldRow, Metadata
+    from lastresort.application.erasing import Retention
     from lastresort.application.experiments import Arm, Experiment
     from lastresort.application.outcomes import (
         BranchEnded,
@@ -60,7 +61,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "adapters.asyncio": ("AsyncChat", "AsyncConversations", "open_async_conversations"),
     "adapters.opening": ("open_conversations",),
-    "application.accounts": ("AccountErasure", "AccountHold", "ExportedConversation", "Retention"),
+    "application.accounts": ("AccountErasure", "AccountHold", "ExportedConversation"),
+    "application.erasing": ("Retention",),
     "application.arguments": ("NotAllowed", "Principal", "as_actor"),
     "application.chat": ("Chat",),
     "application.conversations": ("Conversations",),

@@ -192,7 +192,7 @@ def test_an_age_is_a_time(chats: Conversations) -> None:
 
 
 def test_there_may_be_more_than_a_page(chats: Conversations, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lastresort.application.accounts.TOGETHER", 2)
+    monkeypatch.setattr("lastresort.application.erasing.TOGETHER", 2)
     told(chats, "a", "b", "c", "d", "e")
     clock.now += 2 * DAY
     assert chats.retain(DAY).erased == ("a", "b", "c", "d", "e")

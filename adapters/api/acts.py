@@ -205,6 +205,9 @@ def hold(branch: Branch, body: bodies.LegalHoldSet, caller: By, house: Here, com
 def release(branch: Branch, hold: Name, body: bodies.Nothing, caller: By, house: Here, command: Command) -> object:
     chat = chat_of(caller, branch)
     done = outcome_of(chat.release_hold(hold, by=acting(caller, chat, "operate"), command_id=command))
+    tree = chat.state.conversation
+    if not caller.tenant.conversations.store.with_words([tree]):  # an erasure of the account had waited for this
+        of_gateway.forget(caller.tenant.tables, tree)
     house.note(caller, "hold.released", branch, before=hold)
     return done
 

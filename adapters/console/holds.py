@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.turns.assessor import Opinion
-from lastresort.application.accounts import AccountHold, Retention, hold_all, release_all, trees_of
+from lastresort.application.accounts import AccountHold, hold_all, release_all, trees_of
 from lastresort.application.arguments import checked, checked_day
 from lastresort.application.conversations import RETENTION, Conversations
 from lastresort.application.directory import MOST_ROWS, HoldRow
+from lastresort.application.erasing import Retention
 from lastresort.domain.decider import Refused
 from lastresort.domain.rules import HELD_FROM_ERASURE
 from lastresort.domain.values import Actor, ActorKind, HoldReason, LegalHold, Risk, Verdict
@@ -112,7 +113,8 @@ def release(
 ) -> None:
     """Release a legal hold.
 
-    Words that were to be erased meanwhile are not erased by this: send that again.
+    An account that was to be erased meanwhile (`erase-account`) is erased now. What else was to be erased is to be sent
+    again.
 
     Exit status: 0 if it does not stand any more, or did not; 1 if something was refused.
     """

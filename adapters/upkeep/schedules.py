@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.application.accounts import LONGEST, Retention, erase_older
 from lastresort.application.conversations import Conversations
 from lastresort.application.directory import utc
+from lastresort.application.erasing import LONGEST, Retention, erase_older
 from lastresort.domain.events import AppealDecided, ConversationEnded, RecordedEvent
 from lastresort.domain.values import Actor
 
