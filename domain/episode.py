@@ -76,8 +76,9 @@ class Unit(NamedTuple):
         """Whether the unit as it stands is judged harmful, and every verdict names `category`, or one of its group."""
         if self.judgement is not _HARMFUL or self.judged != self.turn:
             return False
-        if terms is None or terms.law == 1:
-            return self.categories == frozenset({category})
+        alone = self.categories == frozenset({category})
+        if alone or terms is None or terms.law == 1:
+            return alone
         return all(terms.policy.same_harm(category, named) for named in self.categories)
 
     def grave(self, policy: Policy, numbers: Numbers) -> bool:

@@ -178,6 +178,12 @@ def broken_by(state: Conversation, event: Event, law: Law = GOVERNING) -> tuple[
     return broken
 
 
+def lawful(state: Conversation, event: Event, law: Law = GOVERNING) -> bool:
+    """Whether every rule allows `event` in `state`: what `broken_by` says, where nobody wants to know why not."""
+    rules = rules_of(law, state, event)
+    return all(rule.lacks(state, event) is None for rule in rules)
+
+
 def broken_rules(state: Conversation, events: Iterable[Event], law: Law = GOVERNING) -> tuple[Broken, ...]:
     """Return every rule that does not allow one of `events`, recorded one after the other from `state`.
 

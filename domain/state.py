@@ -62,7 +62,7 @@ from .events import (
 from .models import same_model
 from .policy import Numbers, Policy
 from .tuples import made, quickly_replaced
-from .values import Actor, AppealOutcome, Ground, LegalHold, Mode, OpenRisk, Verdict
+from .values import Actor, AppealOutcome, Ground, LegalHold, Mode, OpenRisk, Risk, Verdict
 
 FOLD = 3
 """The number of this fold. It goes up with each change of what `evolve` makes of a log, or of the fields of the state:
@@ -108,7 +108,8 @@ class ForkPoint(NamedTuple):
 
 NO_WISHES = Wishes()
 _JUST_BEGUN = Unit(1)[2:]  # all of a unit but its turn and its user
-_HARMFUL = Verdict.HARMFUL  # to look it up in its class takes as long as a call, before Python 3.12
+# To look one up in its class takes as long as a call, before Python 3.12.
+_HARMFUL, _NO_RISK = Verdict.HARMFUL, Risk.NONE
 
 
 @quickly_replaced
@@ -150,7 +151,7 @@ class Conversation(NamedTuple):
     @property
     def terms(self) -> Terms:
         """What is in force."""
-        return Terms(self.policy, self.law, self.mode)
+        return made(Terms, (self.policy, self.law, self.mode))
 
     @property
     def now(self) -> Episode:
@@ -235,7 +236,7 @@ def _assistant_turn(state: Conversation, _: AssistantTurnTaken) -> Conversation:
 
 def _assessed(state: Conversation, event: TurnAssessed) -> Conversation:
     version, unit = state.version + 1, state.unit
-    if not state.risks and state.policy.holds_on(event.risk, event.about, state.law):
+    if event.risk is not _NO_RISK and not state.risks and state.policy.holds_on(event.risk, event.about, state.law):
         state = state._replace(hold_due=version)
     if unit is not None:
         by = event.by

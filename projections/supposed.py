@@ -7,7 +7,7 @@ from typing import NamedTuple
 from lastresort.domain.events import ConversationEnded, EndProposed, Evidence, WarningGiven, WarningWithheld
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Actor, ActorKind, Frozen, Ground, Mode, with_fields
+from lastresort.domain.values import Actor, ActorKind, Frozen, Ground, with_fields
 
 
 class Outcome(StrEnum):
@@ -67,19 +67,11 @@ class WhatIf(NamedTuple):
 # --- Acts that may have been ------------------------------------------------------------------------------------------
 
 
-def warning_of(state: Conversation, category: str) -> WarningGiven | WarningWithheld:
-    """Return the warning that the conversation's model may give now; in shadow mode, that it may withhold."""
-    by = Actor(kind=ActorKind.MODEL, id=state.model or "none")
-    seen = state.unit.turn if state.unit else 1
-    if state.mode is Mode.SHADOW:
-        return WarningWithheld(by=by, seen=seen, category=category, policy_hash=state.policy.hash, model=by.id)
-    return warning_by(by, state.answered_by, seen, category)
-
-
 _SOMEBODY = Actor(kind=ActorKind.MODEL, id="somebody")
 _A_WARNING = WarningGiven(
     by=_SOMEBODY, turn=1, seen=1, category="other", names_behaviour=True, redirects=True, states_consequence=True
 )
+_WITHHELD = WarningWithheld(by=_SOMEBODY, seen=1, category="other", policy_hash=Policy.default().hash, model="somebody")
 _A_PROPOSAL = EndProposed(by=_SOMEBODY, seen=1, ground=Ground.LAST_RESORT)
 _AN_ENDING = ConversationEnded(
     by=_SOMEBODY,
@@ -94,6 +86,11 @@ _AN_ENDING = ConversationEnded(
 
 def warning_by(by: Actor, turn: int, seen: int, category: str) -> WarningGiven:
     made: WarningGiven = with_fields(_A_WARNING, {"by": by, "turn": turn, "seen": seen, "category": category})
+    return made
+
+
+def withheld_by(by: Actor, seen: int, category: str) -> WarningWithheld:
+    made: WarningWithheld = with_fields(_WITHHELD, {"by": by, "seen": seen, "category": category})
     return made
 
 

@@ -62,15 +62,16 @@ from lastresort.domain.events import (
     WarningGiven,
     WarningWithheld,
 )
-from lastresort.domain.law import broken_by
+from lastresort.domain.law import lawful
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules_of_conversations import AFTER_THE_END
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Mode, Verdict, with_field
 
-from .attempts import ASKED, Attempts, Differences, Step, forbidden, may_end
+from .attempts import Attempts, forbidden, may_end
+from .in_step import ASKED, Differences, Step
 from .replay import Replay, Turn, fork_points
-from .supposed import Because, BranchOutcome, Outcome, WhatIf, warning_of
+from .supposed import Because, BranchOutcome, Outcome, WhatIf
 
 
 def what_if(
@@ -154,13 +155,13 @@ class _Play:
         self.events = 0
         self._policy, self._edition, self._open_at = policy, edition, forks
         self._named = VOCABULARY | set(policy.categories)
-        self._step = Step(policy, edition)
+        self._attempts = Attempts(policy)
+        self._step = Step(policy, edition, self._attempts)
         self._recorded = Replay(forks=forks)
         self._apart: dict[str, Conversation] = {}
         self._apart_before: dict[Turn, Conversation] = {}
         self._parted: set[str] = set()  # the trees, by root
         self._saw: dict[str, tuple[str, bool]] = {}  # by root, the last verdict that saw a risk: command, held here
-        self._attempts = Attempts(policy)
 
     def take(self, recorded: RecordedEvent) -> None:
         """Take the next event of the log."""
@@ -217,8 +218,8 @@ class _Play:
             self._look_for_untried_in_step(before, row, differs)
             return True
         same = self._step.makes_the_same(before, event, differs)
-        if isinstance(event, ConversationEnded):
-            row.ended = _Ending(recorded.version, event.seen, event.ground)
+        if kind is ConversationEnded:
+            row.ended = _Ending(recorded.version, event.seen, event.ground)  # type: ignore[union-attr]  # it has these
             if not same:
                 self._part(row, recorded.version, Because.ENDING)
                 return True  # of a tree that has parted nothing more is asked
@@ -232,12 +233,10 @@ class _Play:
         kind = WarningWithheld if before.mode is Mode.SHADOW else WarningGiven
         of_attempts = (self._edition or before.law) > 1
         need = self._policy.min_redirections_to_warn if of_attempts else self._policy.min_failed_redirections
-        have = (episode.attempted if of_attempts else episode.failed) + 1  # at most, with this unit
-        if have < need or not differs.asks(kind):
-            return
-        other = self._step.like(before)
-        if differs.let(before, other, warning_of(before, harm_of(before) or "")):
-            self._look_for_untried(row, before, other)
+        have = episode.attempted if of_attempts else episode.failed
+        more = unit.redirection if of_attempts else episode.pending  # this unit makes it one more, at most
+        if have + (more is not None) >= need and differs.asks(kind):
+            self._look_for_untried(row, before, self._step.like(before))
 
     # --- side by side -----------------------------------------------------------------------------------------------
 
@@ -315,7 +314,7 @@ class _Play:
         self, recorded: RecordedEvent, row: _Row, event: TurnAssessed, state: Conversation, other: Conversation
     ) -> Conversation:
         strange = event.category is not None and event.category not in self._named
-        if strange and broken_by(other, event) and not broken_by(state, event):
+        if strange and lawful(state, event) and not lawful(other, event):
             self._part(row, recorded.version, Because.VERDICT)
         after = evolve(other, event)
         about = event.about or About.SELF
@@ -340,7 +339,7 @@ class _Play:
         return holds or command != recorded.command_id
 
     def _answered(self, row: _Row, state: Conversation, other: Conversation) -> None:
-        if bool(state.risks) != bool(other.risks) or (other.risks and self._step.lets_more_clear(state)):
+        if bool(state.risks) != bool(other.risks) or (other.risks and self._step.differences(state).clears_more):
             row.doubt = row.doubt or Because.HOLD
         if state.law != other.law:
             self._doubt_redirections(row, state, other)
@@ -357,7 +356,7 @@ class _Play:
         """An act that was recorded happens where the other law allows it too."""
         if isinstance(event, WarningWithheld):
             event = with_field(event, "policy_hash", self._policy.hash)
-        if broken_by(other, event):
+        if not lawful(other, event):
             if isinstance(event, WarningGiven | WarningWithheld):
                 row.dropped = (*row.dropped, version)
             if isinstance(event, WarningGiven):
@@ -383,7 +382,7 @@ class _Play:
         self, row: _Row, version: int, event: AttemptRefused, state: Conversation, other: Conversation
     ) -> Conversation:
         """An act that was refused happens where the other law allows it."""
-        may = self._attempts.allowed(event, state, other, clears_more=self._step.lets_more_clear(state))
+        may = self._attempts.allowed(event, state, other, self._step.differences(state).traceless(state))
         if may is None:
             self._part(row, version, Because.ATTEMPT)
         elif isinstance(may, WarningGiven):
@@ -401,17 +400,17 @@ class _Play:
         now, harm = other.now, harm_of(other)
         if harm is None or unit.warnings or now.warnings or max(now.attempted, now.failed) < LEAST_REDIRECTIONS:
             return
-        warning = warning_of(other, harm)
-        if not forbidden(other, warning) and forbidden(state, warning):
+        if self._attempts.may_warn(other, harm) and not self._attempts.may_warn(state, harm):
             row.untried = unit.turn
 
     # --- after that -------------------------------------------------------------------------------------------------
 
     def _after_parting(self, row: _Row, recorded: RecordedEvent) -> None:
         event = recorded.event
-        if isinstance(event, ConversationEnded) and row.ended is None:
-            row.ended = _Ending(recorded.version, event.seen, event.ground)
-        if row.ends is None and row.undecidable is None and type(event) not in AFTER_THE_END:
+        kind = type(event)
+        if kind is ConversationEnded and row.ended is None:
+            row.ended = _Ending(recorded.version, event.seen, event.ground)  # type: ignore[union-attr]  # it has these
+        if row.undecidable is None and row.ends is None and kind not in AFTER_THE_END:
             row.undecidable, row.because = recorded.version, row.doubt or Because.BRANCH
 
     def outcome(self, branch: str, row: _Row) -> BranchOutcome:

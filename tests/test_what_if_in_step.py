@@ -30,7 +30,8 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Ground, Mode
 from lastresort.projections import attempts
-from lastresort.projections.attempts import OF_A_CATEGORY, READS, Step
+from lastresort.projections.attempts import OF_A_CATEGORY, Attempts
+from lastresort.projections.in_step import OF_NO_EDITION, READS, Step
 from lastresort.projections.supposed import Because, Outcome
 from lastresort.projections.what_if import _Play, what_if
 
@@ -104,7 +105,7 @@ def test_a_rule_reads_no_more_of_a_policy_than_it_says(
 ) -> None:
     """Where two policies differ in nothing that it reads, it says the same of every act, in every state."""
     policy, other = policies
-    step = Step(other, None)
+    step = Step(other, None, Attempts(other))
     differ = {name for name in Policy.model_fields if getattr(policy, name) != getattr(other, name)}
     state = Conversation()
     for recorded in play(data.draw(scripts()), policy, law).log:
@@ -116,6 +117,24 @@ def test_a_rule_reads_no_more_of_a_policy_than_it_says(
             for rule in GOVERNING[law][type(event)]:
                 if rule.id != "evidence-is-true" and not differ & READS.get(rule.id, frozenset()):
                     assert (rule.lacks(state, event) is None) == (rule.lacks(there, event) is None), (rule.id, event)
+
+
+@MANY
+@given(st.data(), terms(), st.integers(1, 2))
+def test_a_rule_of_no_edition_says_the_same_in_both(data: st.DataObject, policy: Policy, law: int) -> None:
+    """It has one form, and reads nothing that they add up otherwise."""
+    step = Step(policy, 3 - law, Attempts(policy))
+    state = Conversation()
+    for recorded in play(data.draw(scripts()), policy, law).log:
+        state = evolve(state, recorded.event)
+        if state.unit is not None and state.unit.since_begun is not None:
+            return  # from here on the numbers are not those of the policy
+        there = step.like(state)
+        for event in acts(state):
+            here, other = ({rule.id: rule for rule in GOVERNING[of][type(event)]} for of in (law, 3 - law))
+            for id in OF_NO_EDITION & (here.keys() | other.keys()):
+                assert here[id] is other[id]
+                assert (here[id].lacks(state, event) is None) == (here[id].lacks(there, event) is None), (id, event)
 
 
 def test_what_is_read_is_of_policies_and_rules_that_there_are() -> None:

@@ -245,6 +245,7 @@ def what_if(
 
     The log is that of a store, or in a file, - for standard input. What the log does not decide is called undecidable.
     """
+    from lastresort.adapters.upkeep.audited import without_collector
     from lastresort.projections import fork_points
     from lastresort.projections.what_if import what_if as suppose
 
@@ -253,7 +254,7 @@ def what_if(
     source = source_of(first, url, file)
     terms = load_terms(policy)
     supposed = list(_swept(terms, sweep)) if sweep else [(0, terms)]
-    with opened_log(source) as conversations:
+    with opened_log(source) as conversations, without_collector():
         store, head = conversations.store, conversations.store.head()
         forks = fork_points(store.log(limit=head))
         found = [(value, suppose(store.log(limit=head), one, edition=edition, forks=forks)) for value, one in supposed]

@@ -1,0 +1,236 @@
+"""What two policies see differently, and the branches on which nothing of that has come up.
+
+Of two states that differ in the policy alone, a rule that reads nothing of what differs says the same. So an act need
+not be asked of the other law where no rule that governs it reads any of that, and one that was refused by such a rule
+is refused there too.
+"""
+
+from collections.abc import Iterator
+
+from lastresort.domain.events import (
+    AppealDecided,
+    AppealFiled,
+    AssistantTurnTaken,
+    AttemptRefused,
+    BranchedOff,
+    ContentErased,
+    ConversationEnded,
+    EndConfirmed,
+    EndProposed,
+    ErasureHeld,
+    ErasureReleased,
+    Event,
+    EventBase,
+    FeedbackGiven,
+    ModelChanged,
+    RiskCleared,
+    RiskRaised,
+    TurnAssessed,
+    UserLeft,
+    WarningGiven,
+    WarningWithheld,
+)
+from lastresort.domain.law import GOVERNING, RULES, Predicate, Rule
+from lastresort.domain.policy import Policy
+from lastresort.domain.rules_of_conversations import NAMES_A_TURN
+from lastresort.domain.state import Conversation
+from lastresort.domain.values import VOCABULARY, Risk, Verdict
+
+from .attempts import OF_EVIDENCE, OF_ITS_PLACE, Attempts
+
+ASKED = frozenset(NAMES_A_TURN) - {TurnAssessed} | {RiskCleared}
+"""Acts, which the other law is asked of."""
+_PLAIN = frozenset({
+    AppealDecided, AppealFiled, BranchedOff, ContentErased, ErasureHeld, ErasureReleased, FeedbackGiven, ModelChanged,
+})  # fmt: skip
+"""What any policy makes the same of."""
+CLOSING = frozenset({"productive_to_close", "relapse_cap", "relapse_step"})
+"""What says when an episode closes."""
+GRAVITY = frozenset({"categories", "min_severity"})
+"""What says whether harm makes a redirection fail."""
+HOLDS = frozenset({"hold_on", "hold_on_others", "hold_on_self"})
+_STANDING = CLOSING | {"groups"}  # what says whether a warning stands, and is tested
+READS: dict[str, frozenset[str]] = {
+    "cleared-by-authority": frozenset({"may_clear_risk"}),
+    "eligible-model": frozenset({"eligible_models"}),
+    "grave-enough": GRAVITY,
+    "hope-exhausted": _STANDING,
+    "named-category": frozenset({"categories"}),
+    "proposed-first": frozenset({"handshake"}),
+    "redirected-first": CLOSING | GRAVITY | {"min_failed_redirections", "min_redirections_to_warn"},
+    "risk-was-checked": frozenset({"trusted_for_risk"}),
+    "shadow-says-nothing": CLOSING,
+    "still-harmful": frozenset({"groups"}),
+    "true-warnings": GRAVITY | {"eligible_models", "trusted_for_risk"},
+    "warned-first": _STANDING,
+}
+"""What each rule reads of a policy, where the policy has not changed within an episode; the others read nothing of it.
+
+Of `evidence-is-true`, which reads all of it, what is asked here has the evidence of where it is asked.
+"""
+OF_NO_EDITION = OF_ITS_PLACE | {"asked-by-user", "no-end-at-risk", "proposed-first", "redirects-harm"}
+"""Rules that have one form, and read nothing that the editions add up otherwise on a branch in step."""
+_OF_CHANGES = frozenset({OF_EVIDENCE, "stricter-governs"})
+_NOTHING: frozenset[str] = frozenset()
+_TO_WARN = CLOSING | {"min_redirections_to_warn"}  # what `redirected-first` reads for a warning, since edition 2
+
+
+class Differences:
+    """What a policy and an edition of the law see otherwise than another policy and edition.
+
+    Attributes:
+        fields: of the policy, those that differ.
+        law: whether the editions differ.
+        nothing: whether neither does.
+        closing, gravity, groups, holds: whether what says that may be different.
+    """
+
+    def __init__(self, one: Policy, other: Policy, law: int, other_law: int) -> None:
+        self.fields = frozenset(f for f in Policy.model_fields if getattr(one, f) != getattr(other, f)) - {"name"}
+        self.law = law != other_law
+        self.nothing = not self.law and not self.fields
+        self.closing = self.law or bool(self.fields & CLOSING)
+        self.gravity = self.law or bool(self.fields & GRAVITY)
+        self.groups = self.law or "groups" in self.fields
+        self.holds = self.law or bool(self.fields & HOLDS)
+        self.clears_more = not set(other.may_clear_risk) <= set(one.may_clear_risk)
+        book = GOVERNING.get(other_law, {})
+        self._asked = {kind: tuple(self._read_by(kind, rules, other_law)) for kind, rules in book.items()}
+        always = set[str]()
+        if other.handshake and not one.handshake:
+            always.add("proposed-first")  # the first of two calls to end would have been the proposal
+        if self.clears_more:
+            always.add("no-end-at-risk")
+        if other_law < law:
+            always.add("confirmed-later")  # another user may have confirmed it
+        self._traceless = {True: frozenset(always), False: frozenset(always | {"hope-exhausted"})}
+        alike = OF_NO_EDITION if self.law else RULES.keys() - _OF_CHANGES
+        same = frozenset(rule for rule in alike if not self.fields & READS.get(rule, _NOTHING))
+        self._same = {stated: same - rules for stated, rules in self._traceless.items()}
+
+    def _read_by(self, kind: type[EventBase], rules: tuple[Rule, ...], law: int) -> Iterator[Predicate]:
+        """Yield what the rules ask of an event of a kind that may come out otherwise."""
+        of_attempts = law > 1 and kind in (WarningGiven, WarningWithheld)
+        for rule in rules:
+            reads = _TO_WARN if of_attempts and rule.id == "redirected-first" else READS.get(rule.id, _NOTHING)
+            if rule.id != OF_EVIDENCE and ((self.law and rule.id not in OF_NO_EDITION) or self.fields & reads):
+                yield rule.lacks
+
+    def asks(self, kind: type[EventBase]) -> bool:
+        """Whether an event of a kind may be lawful in one and not in the other."""
+        return bool(self._asked.get(kind))
+
+    def forbid(self, other: Conversation, event: Event) -> bool:
+        """Whether the other law refuses, in its state of a branch in step, what happened in the recorded one."""
+        return any(lacks(other, event) is not None for lacks in self._asked.get(type(event), ()))
+
+    def traceless(self, state: Conversation) -> frozenset[str]:
+        """Return the rules that would not be in the way of an act if something happened that leaves no trace.
+
+        A statement that hope is exhausted is one: it may have been made, and refused.
+        """
+        return self._traceless[state.wishes.hope is not None]
+
+    def leave(self, refused: AttemptRefused, state: Conversation) -> bool:
+        """Whether a rule that refused an attempt refuses it in any case."""
+        return not self._same[state.wishes.hope is not None].isdisjoint(refused.rules)
+
+
+class Step:
+    """The other state of a branch on which nothing has come up that the policies see differently: a branch *in step*.
+
+    It is the recorded one but for the policy, the edition and the numbers that govern an episode.
+    """
+
+    def __init__(self, policy: Policy, edition: int | None, attempts: Attempts) -> None:
+        self._policy, self._edition = policy, edition
+        self._named = VOCABULARY | set(policy.categories)
+        self._attempts = attempts
+        self._known: dict[tuple[str, int], Differences] = {}
+        self._last: tuple[Policy | None, int, Differences] = None, 0, Differences(policy, policy, 1, 1)
+        self._liked = (Conversation(), Conversation())  # the last state, and the other
+
+    def differences(self, state: Conversation) -> Differences:
+        """Return what the policies see differently, which most often is what they did in the last state."""
+        policy, law, found = self._last
+        if state.policy is policy and state.law == law:
+            return found
+        key = state.policy.hash, state.law
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = Differences(state.policy, self._policy, state.law, self._edition or state.law)
+        self._last = state.policy, state.law, known
+        return known
+
+    def makes_the_same(self, before: Conversation, event: Event, differs: Differences) -> bool:
+        """Whether an event that is no turn of the user leaves a branch in step. An act is asked of the other law."""
+        kind = type(event)
+        if kind is AssistantTurnTaken:
+            return not before.risks or "may_clear_risk" not in differs.fields
+        if kind is TurnAssessed:
+            return self._assessed_alike(before, event, differs)  # type: ignore[arg-type]  # that is its kind
+        if kind is AttemptRefused:
+            return self._refused_alike(before, event, differs)  # type: ignore[arg-type]  # that is its kind
+        if kind in _PLAIN:
+            return True
+        if kind is UserLeft:
+            return not differs.law and "leaving_voids_warnings" not in differs.fields
+        if kind is RiskRaised:
+            return not differs.holds
+        if kind not in ASKED and kind is not ConversationEnded:
+            return False
+        if (kind is EndProposed and "handshake" in differs.fields) or (kind is EndConfirmed and differs.law):
+            return False
+        return not differs.asks(kind) or not differs.forbid(self.like(before), event)
+
+    def settles_alike(self, before: Conversation, differs: Differences) -> bool:
+        """Whether a user turn leaves behind the same episode, where it settles a unit."""
+        episode, unit = before.episode, before.unit
+        if differs.nothing or unit is None or not before.answered:
+            return True
+        if unit.judgement is not Verdict.HARMFUL:
+            spoken_of = unit.judgement is not None or "second_opinion" not in differs.fields
+            return episode.numbers is None or (spoken_of and not differs.closing)
+        if episode.warnings and differs.groups:
+            return False
+        if episode.pending is None or not differs.gravity:
+            return True
+        numbers = episode.numbers or before.policy.numbers
+        failed = before.law == 1 or unit.grave(before.policy, numbers)
+        fails = (self._edition or before.law) == 1 or unit.grave(self._policy, self._policy.numbers)
+        return failed is fails
+
+    def _assessed_alike(self, before: Conversation, event: TurnAssessed, differs: Differences) -> bool:
+        if event.category is not None and event.category not in self._named:
+            return False
+        if event.risk is not Risk.NONE and differs.holds:
+            return False
+        if not differs.law:
+            return True
+        unit = before.unit  # the editions add up several verdicts otherwise, and not a first one
+        return unit is not None and not unit.opinions and event.turn == unit.turn
+
+    def _refused_alike(self, before: Conversation, event: AttemptRefused, differs: Differences) -> bool:
+        if differs.nothing or differs.leave(event, before):
+            return True
+        return self._attempts.allowed(event, before, self.like(before), differs.traceless(before)) is False
+
+    def like(self, state: Conversation) -> Conversation:
+        """Return the other state of a branch that is in step."""
+        if state is self._liked[0]:
+            return self._liked[1]
+        episode = state.episode
+        if episode.numbers is not None:
+            episode = episode._replace(numbers=self._policy.numbers)
+        other = state._replace(policy=self._policy, law=self._edition or state.law, episode=episode)
+        self._liked = state, other
+        return other
+
+    def is_in_step(self, state: Conversation, other: Conversation) -> bool:
+        """Whether the other state is as `_like` has it, and will be: no policy has changed within the episode."""
+        episode, unit = state.episode, state.unit
+        if unit is not None and (unit.numbers is not None or unit.since_begun is not None):
+            return False
+        if episode.numbers is not None and episode.numbers != state.policy.numbers:
+            return False
+        return other == self.like(state)
