@@ -108,8 +108,7 @@ class ForkPoint(NamedTuple):
 
 NO_WISHES = Wishes()
 _JUST_BEGUN = Unit(1)[2:]  # all of a unit but its turn and its user
-# To look one up in its class takes as long as a call, before Python 3.12.
-_HARMFUL, _NO_RISK = Verdict.HARMFUL, Risk.NONE
+_HARMFUL, _NO_RISK = Verdict.HARMFUL, Risk.NONE  # a look-up in its class takes as long as a call, before 3.12
 
 
 @quickly_replaced

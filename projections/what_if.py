@@ -68,10 +68,10 @@ from lastresort.domain.rules_of_conversations import AFTER_THE_END
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Mode, Verdict, with_field
 
-from .attempts import Attempts, forbidden, may_end
-from .in_step import ASKED, Differences, Step
 from .replay import Replay, Turn, fork_points
 from .supposed import Because, BranchOutcome, Outcome, WhatIf
+from .supposing.attempts import Attempts, forbidden, may_end
+from .supposing.in_step import ASKED, Differences, Step
 
 
 def what_if(

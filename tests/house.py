@@ -33,8 +33,9 @@ SEES: dict[str, set[str]] = {
     FRONT_DOOR: {"domain", "application", "adapters", "asyncio", "databases"},
     "domain": set(),
     "application": {"domain"},
-    "projections": {"domain"},
+    "projections": {"domain", "supposing"},
     "reports": {"domain", "projections"},
+    "supposing": {"domain"},
     # The folder itself: `opening`, where stores and vault meet, and the door to it.
     "adapters": INWARD | {"assessors", "databases", "followers", "stores", "transparency", "vault"},
     "assessors": INWARD | {"turns"},
@@ -101,7 +102,7 @@ SEES: dict[str, set[str]] = {
 FOR_ALL_ADAPTERS = {("lastresort.adapters", "missing"), ("lastresort.adapters", "needs")}
 """What any adapter may import beside: it says which extra to install."""
 
-WITHIN_PROJECTIONS = ("reports",)
+WITHIN_PROJECTIONS = ("reports", "supposing")
 CORNERS = tuple(
     f"{'projections' if name in WITHIN_PROJECTIONS else 'adapters'}/{name}"
     for name in SEES

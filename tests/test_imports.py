@@ -154,7 +154,8 @@ class TestTheRulesOfTheHouse:
     """`SEES` itself follows the few rules that it stands for."""
 
     def test_the_law_sees_nothing_and_projections_never_see_the_application(self) -> None:
-        assert (SEES["domain"], SEES["application"], SEES["projections"]) == (set(), {"domain"}, {"domain"})
+        assert (SEES["domain"], SEES["application"], SEES["supposing"]) == (set(), {"domain"}, {"domain"})
+        assert SEES["projections"] == {"domain", "supposing"}
 
     def test_stores_and_vault_meet_in_opening_alone(self) -> None:
         assert {folder for folder, seen in SEES.items() if {"stores", "vault"} <= seen | {folder}} == {"adapters"}

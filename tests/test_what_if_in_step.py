@@ -29,10 +29,10 @@ from lastresort.domain.law import GOVERNING, RULES
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Ground, Mode
-from lastresort.projections import attempts
-from lastresort.projections.attempts import OF_A_CATEGORY, Attempts
-from lastresort.projections.in_step import OF_NO_EDITION, READS, Step
 from lastresort.projections.supposed import Because, Outcome
+from lastresort.projections.supposing import attempts
+from lastresort.projections.supposing.attempts import OF_A_CATEGORY, Attempts
+from lastresort.projections.supposing.in_step import OF_NO_EDITION, READS, Step
 from lastresort.projections.what_if import _Play, what_if
 
 from .drawing import drawn

@@ -23,7 +23,7 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import VOCABULARY, Actor, ActorKind, Ground, Mode
 
-from .supposed import ending_by, proposal_by, warning_by, withheld_by
+from .acts import ending_by, proposal_by, warning_by, withheld_by
 
 OF_ITS_PLACE = frozenset({
     "answers-a-user", "begins-once", "ended-is-final", "judges-the-latest", "refers-to-the-path", "risk-holds",
