@@ -14,7 +14,7 @@ from lastresort.adapters.service.admin_log import Entry
 from lastresort.adapters.service.keys import Rights
 from lastresort.adapters.service.people import COOKIE
 
-from .gateway_kit import user
+from .gateway_kit import Talk, user
 from .stores import new_url
 from .test_gateway_garbage import GOOD, Upstream
 from .web_kit import ALL, MODEL, Service, service, started
@@ -149,3 +149,21 @@ def test_what_a_database_cannot_hold_is_told_as_it_is(kind: str, request: pytest
         headers = {"x-api-key": "sk", "anthropic-version": "2023-06-01", "x-claude-code-session-id": "a" * 300}
         session = httpx2.post(f"{one.url}/v1/messages", headers=headers, json=said)
         assert session.status_code in (200, 502), session.text
+
+
+def test_a_conversation_stays_what_it_is_when_its_key_is_rotated() -> None:
+    """One that was ended, or is held, would go on as a new one otherwise."""
+    with service(lambda request: "Gladly.") as one:
+        keys, now = one.house.keys, one.house.now()
+        made = keys.make("default", Rights(scopes=("gateway",), actor="a"), now=now)
+        talk = Talk(one, headers={"lastresort-key": made.key})
+        talk.say("one")
+        for _ in range(2):
+            rotated = keys.rotate(made.made, grace=timedelta(0), now=now)
+            assert rotated is not None
+            made = rotated
+            talk.headers = {"lastresort-key": made.key}
+            talk.say("and on")
+        talk.close()
+        assert talk.matched == ["new", "head", "head"]
+        assert len(set(talk.branches)) == 1

@@ -246,5 +246,5 @@ def select(conversation: Name, body: bodies.Selection, caller: By) -> shapes.Sel
     chat = chat_of(caller, conversation)
     if chat_of(caller, body.branch).state.conversation != chat.state.conversation:
         raise Failed("invalid", "branch: it is of another conversation")
-    looking.select(caller.tenant.tables, caller.key.id, chat.state.conversation, body.branch)
+    looking.select(caller.tenant.tables, caller.key.line, chat.state.conversation, body.branch)
     return shapes.Selected(branch=body.branch)

@@ -129,7 +129,7 @@ def tree(conversation: Name, caller: By) -> shapes.Tree:
                 risks=[risk.risk for risk in one.risks],
             )
         )
-    looked_at = looking.selected(caller.tenant.tables, caller.key.id, state.conversation)
+    looked_at = looking.selected(caller.tenant.tables, caller.key.line, state.conversation)
     return shapes.Tree(conversation=state.conversation, account=state.account, branches=branches, selected=looked_at)
 
 

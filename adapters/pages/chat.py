@@ -103,7 +103,7 @@ def show(
         chat = own_chat(caller, branch)
     except UnknownBranch:
         return _gone(request)
-    looking.select(caller.tenant.tables, caller.key.id, chat.state.conversation, branch)
+    looking.select(caller.tenant.tables, caller.key.line, chat.state.conversation, branch)
     return _page(request, caller, chat_view(caller, chat, before), q)
 
 

@@ -210,4 +210,4 @@ def listed(caller: Caller, search: str | None) -> tuple[list[Listed], bool]:
 def last_looked_at(caller: Caller, chat: Chat) -> str:
     """Return the branch of a conversation that a person looked at last; the root, if they never did."""
     tree = chat.state.conversation
-    return looking.selected(caller.tenant.tables, caller.key.id, tree) or tree
+    return looking.selected(caller.tenant.tables, caller.key.line, tree) or tree

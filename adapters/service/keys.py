@@ -88,6 +88,7 @@ class Rights(Frozen):
     created: str = ""
     expires: str | None = None
     revoked: bool = False
+    in_place_of: str | None = Field(None, description="The first of the keys that it came in the place of.")
 
 
 class Key(Frozen):
@@ -97,6 +98,14 @@ class Key(Frozen):
     tenant: str
     rights: Rights
     last_used: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The id of the first key that this one came in the place of, its own if of none.
+
+        What a key's holder did is theirs however often the key is rotated: conversations are found by this.
+        """
+        return self.rights.in_place_of or self.id
 
     def names(self, family: str) -> str | None:
         """Return the scope of a family that the key has, `assess` of `assess:<id>` say; None if it has none."""
@@ -210,7 +219,8 @@ class Keys:
 
         if self._set(key, sooner).rights.revoked:
             return None
-        return self.make(key.tenant, key.rights.model_copy(update={"expires": _as_long(key.rights, now)}), now=now)
+        changed = {"expires": _as_long(key.rights, now), "in_place_of": key.line}
+        return self.make(key.tenant, key.rights.model_copy(update=changed), now=now)
 
     def _set(self, key: Key, changes: Callable[[Rights], dict[str, Any]]) -> Key:
         """Change the rights of a key as they are now: whoever passes it may have read them before others wrote."""
@@ -332,21 +342,21 @@ class Meter:
         """
         most = key.rights.limits.streams
         with self._lock:
-            if most is not None and self._streams.get(key.id, 0) >= most:
+            if most is not None and self._streams.get(key.line, 0) >= most:
                 raise TooMuch("streams at once", 1)
-            self._streams[key.id] = self._streams.get(key.id, 0) + 1
+            self._streams[key.line] = self._streams.get(key.line, 0) + 1
         try:
             yield
         finally:
             with self._lock:
-                self._streams[key.id] -= 1
-                if not self._streams[key.id]:
-                    del self._streams[key.id]
+                self._streams[key.line] -= 1
+                if not self._streams[key.line]:
+                    del self._streams[key.line]
 
     def _bucket(self, key: Key, name: str, size: int) -> _Bucket:
         now = self._clock()
-        bucket = self._buckets.get((key.id, name))
+        bucket = self._buckets.get((key.line, name))
         if bucket is None or bucket.size != size:
-            bucket = self._buckets[key.id, name] = _Bucket(size, now)
+            bucket = self._buckets[key.line, name] = _Bucket(size, now)
         bucket.fill(now)
         return bucket

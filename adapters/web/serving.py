@@ -157,7 +157,7 @@ class Reception:
             raise _too_much(error) from None
         rights, tenant = caller.key.rights, caller.tenant
         return Visitor(
-            key=caller.key.id, conversations=tenant.conversations, tables=tenant.tables, policy=tenant.policy,
+            key=caller.key.line, conversations=tenant.conversations, tables=tenant.tables, policy=tenant.policy,
             account=rights.account, credentials=credentials, owns_account=not held or self._upstream.shared,
             track=rights.track, ended_as=rights.ended_as,
             assessor=self._assessor(upstream_key), used=partial(self._house.used, caller.key),
