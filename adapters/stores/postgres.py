@@ -365,18 +365,18 @@ class PostgresStore(SQLStore, PostgresRecorder):
     def _settle(self, connection: psycopg.Connection[Any]) -> None:
         """Pass a barrier before anything is read on a new connection.
 
-        The server may have started again, or taken over, and what it shows be on its disk alone. A state that rests on
-        such an event is wrong once another server has another in its place.
+        The server may have started again, or taken over, and show what no other has: no state may rest on that (0080).
         """
         if connection in self._settled:
             return
-        said = f"what is in the log is not known to be durable: nothing confirmed it within {self.deadline:g} s"
         try:
             connection.execute(BARRIER)
+            sure, why = confirmed(connection), None
         except psycopg.OperationalError as error:
-            raise psycopg.OperationalError(f"{said} ({engine_message(error)})") from error
-        if not confirmed(connection):
-            raise psycopg.OperationalError(said)
+            sure, why = False, error
+        if not sure:  # in words of ours: it may have waited for the lock of others who wait for standbys
+            said = f"what is in the log is not known to be durable: nothing confirmed it within {self.deadline:g} s"
+            raise psycopg.OperationalError(said) from why
         self._settled.add(connection)
 
     def _change(self, *statements: Statement) -> None:

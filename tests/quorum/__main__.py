@@ -4,6 +4,7 @@
     python -m tests.quorum --control async                          must lose something: nobody waits for standbys
     python -m tests.quorum --control barrier                        the same: answers from the log without a barrier
     python -m tests.quorum --count 3 --only leader_killed,disk_lost
+    python -m tests.quorum --compare 1,4                            what it costs to wait for a standby; on real disks
 
 It runs in network namespaces of its own where it may make some (as root), with disks in memory; else on the loopback,
 without the faults that need them. It prints a line for each fault, a summary, and exits with 1 if it found anything.
@@ -26,13 +27,14 @@ def main() -> int:
     parser.add_argument("--deadline", type=float, default=2, help="seconds that a call of a client may take")
     parser.add_argument("--only", default="", help="faults, by name, with commas between them")
     parser.add_argument("--control", choices=["async", "barrier"], help="what to take away: something must be found")
+    parser.add_argument("--compare", default="", help="numbers of clients, with commas between them")
     parser.add_argument("--brief", action="store_true", help="do not mend the last fault")
     parser.add_argument("--loopback", action="store_true", help="no namespaces, even where there could be some")
     options = parser.parse_args()
     if (why := missing()) is not None:
         print(f"cannot run here: {why}")
         return 2
-    if not options.loopback and not is_alone():
+    if not (options.loopback or options.compare or is_alone()):
         command, environment = alone([sys.executable, "-m", "tests.quorum", *sys.argv[1:]])
         if command[0] == "unshare":
             os.execvpe(command[0], command, environment)

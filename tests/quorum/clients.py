@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from lastresort import Conversations, RecordedEvent, StoreError
+from lastresort.application.outcomes import UnknownBranch
 from lastresort.application.reading import published
 from lastresort.domain.events import BranchOpened, ConversationEnded
 
@@ -97,7 +98,7 @@ class Client(threading.Thread):
             else:
                 branch = self._random.choice(branches)
                 act = draw(self._random, chats.state(branch), branch, command)
-        except StoreError as error:
+        except (StoreError, UnknownBranch) as error:  # a branch that was lost: the checker says so
             self._notes.failed(str(error))
             time.sleep(_AGAIN)
             return
@@ -116,6 +117,8 @@ def sent(chats: Conversations, act: Act, notes: Notes) -> bool:
         unwritten = "nothing was written" in str(error)
         notes.note(Call(act.id, began, time.monotonic(), "unwritten" if unwritten else "unknown"), None)
         return False
+    except UnknownBranch:
+        answer = Answer(act.id, "refused", [], {})
     what = "acknowledged" if answer.what == "committed" else "refused"
     events = tuple((str(branch), int(version), str(kind)) for branch, version, kind in answer.events)
     notes.note(Call(act.id, began, time.monotonic(), what, events), answer)

@@ -280,6 +280,15 @@ class Cluster:
         """Return how often the leader was replaced, and one."""
         return int(self.the_leader().says()["timeline"])
 
+    def seconds(self) -> dict[str, float]:
+        """Return what processor time each kind of process has taken that runs now."""
+        taken = {"this program": sum(psutil.Process().cpu_times()[:2])}
+        for node in self.nodes.values():
+            for kind, processes in (("patroni", node.patroni.found()), ("postgres", node.processes())):
+                taken[kind] = taken.get(kind, 0) + sum(sum(one.cpu_times()[:4]) for one in processes)
+        taken["etcd"] = sum(sum(one.cpu_times()[:2]) for one in self.etcd.found())
+        return {kind: round(seconds, 1) for kind, seconds in taken.items()}
+
     def logs(self) -> str:
         """Return the end of what every program wrote."""
         return "\n".join(
@@ -315,7 +324,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     last = time.monotonic() + LONG
     while not (found := condition()):
         assert time.monotonic() < last, f"waited in vain for {what}"
-        time.sleep(0.4)
+        time.sleep(0.5)
     return found
 
 
