@@ -166,6 +166,13 @@ def test_a_policy_that_is_none_is_an_event_that_cannot_be_read(ending: Log, tmp_
 # --- Folders ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_large_part_is_sorted_some_trees_after_the_others(
+    corpus: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditing, "_SORTED_AT_ONCE", len(corpus) // 3)
+    agree(corpus, tmp_path / "log", 1)
+
+
 def test_a_folder_that_is_not_whole_is_refused(corpus: Log, tmp_path: Path) -> None:
     with pytest.raises(UnreadableParquet, match=r"holds no conversation_hash=\*/\*\.parquet"):
         audit_folder(tmp_path)
@@ -339,3 +346,19 @@ def test_what_an_audit_of_a_folder_cannot_do_is_told(run: Callable[..., Result],
     assert said("export", url, "--partitions", 2) == "--partitions is for --format parquet"
     assert said("audit", tmp_path) == f"{tmp_path}: holds no conversation_hash=*/*.parquet"
     assert said("audit", tmp_path, "--html", "page.html").startswith("--html is for a store, or a file of JSON lines")
+
+
+def test_a_folder_is_reported_as_its_log_is(run: Callable[..., Result], url: str, corpus: Log) -> None:
+    """The same numbers, and the same names behind them, to the byte; a log that is not whole is refused in both."""
+    run("export", url, "--format", "parquet", "--output", "log")
+    options = ("--smallest", 1, "--by", "model,month", "--json")
+    assert run("report", "log", *options).stdout == run("report", url, *options).stdout
+    file = next(Path("log").glob("*/*.parquet"))
+    written = pq.read_table(file)
+    rows = written.to_pylist()
+    rows[0]["kind"] = "Future"
+    pq.write_table(pa.Table.from_pylist(rows, written.schema), file)
+    said = run("report", "log", status=2).stderr
+    assert said == f"lastresort: log: at place {rows[0]['place']}: {FUTURE}\n"
+    write_parquet(corpus[1:], Path("broken"), 1)
+    assert "broken: is no whole log" in run("report", "broken", status=2).stderr

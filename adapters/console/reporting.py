@@ -6,7 +6,8 @@ They look at a log, and write nothing but the files that they are given.
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import click
 from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, shown_path
-from lastresort.adapters.importers.streamed import streamed
+from lastresort.adapters.importers.streamed import StreamedLog, streamed
 from lastresort.domain.values import Ground
 from lastresort.projections.reports.report import BRANCHES, KEYS, SMALLEST, NotWhole
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lastresort.adapters.documents.statements import Service, Texts
     from lastresort.adapters.exporters.report_table import Row
     from lastresort.application.conversations import Conversations
+    from lastresort.domain.events import RecordedEvent
     from lastresort.projections.reports.cost import Cost, Prices
     from lastresort.projections.reports.report import GroupReport, LogReport, Spread
 
@@ -78,8 +80,9 @@ def report(
 ) -> None:
     """Report in figures what a log tells.
 
-    Harm, redirections, warnings, attempts refused, endings, and what came after. The log is that of a store, or in a
-    file, - for standard input. The report needs no words. It does not audit the log: `lastresort audit` does.
+    Harm, redirections, warnings, attempts refused, endings, and what came after. The log is that of a store, in a file,
+    - for standard input, or in a folder of Parquet. The report needs no words. It does not audit the log: `lastresort
+    audit` does.
     """
     from lastresort.adapters.exporters.report_table import as_csv
     from lastresort.adapters.exporters.whole_file import write_whole
@@ -94,7 +97,7 @@ def report(
         check_apart(source, "reported on", *written)
     as_page = _page_maker() if html_file is not None else None
     keys = tuple(one.strip() for one in by.split(",")) if by else ()
-    with streamed(source) as log, without_collector():
+    with _log_in(source) as log, without_collector():
         try:
             found = count(
                 log.events, by=keys, since=since, until=until, smallest=smallest, branches=branches, forks=log.forks
@@ -114,6 +117,37 @@ def report(
         display.print_json(found.model_dump(mode="json"))
     else:
         _show(display.console(), found)
+
+
+@contextmanager
+def _log_in(source: str | Path) -> "Iterator[StreamedLog]":
+    """Give the log of a store, of a file, or of a folder of Parquet.
+
+    Raises:
+        BadInput: while it is read: it is none.
+    """
+    if not (isinstance(source, Path) and source != STANDARD_INPUT and source.is_dir()):
+        with streamed(source) as log:
+            yield log
+        return
+    try:
+        from lastresort.adapters.large_logs import events_in, forks_in
+        from lastresort.adapters.parquet import UnreadableParquet
+    except ModuleNotFoundError as error:
+        raise BadInput(str(error)) from None
+
+    def events() -> "Generator[RecordedEvent, None, None]":
+        try:
+            yield from events_in(source)
+        except (MemoryError, UnreadableParquet) as error:
+            raise BadInput(str(error)) from None
+
+    try:
+        forks = forks_in(source)
+    except (MemoryError, UnreadableParquet) as error:
+        raise BadInput(str(error)) from None
+    with closing(events()) as told:
+        yield StreamedLog(told, forks)
 
 
 def _welfare(out: Path, found: "LogReport") -> str:

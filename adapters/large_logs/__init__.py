@@ -4,8 +4,9 @@ from lastresort.adapters import missing
 
 try:
     from .auditing import audit_folder
+    from .reading import events_in, forks_in
     from .workers import WorkersDied
 except ModuleNotFoundError as error:
     missing(error, __name__, "large")
 
-__all__ = ["WorkersDied", "audit_folder"]
+__all__ = ["WorkersDied", "audit_folder", "events_in", "forks_in"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lastresort.projections import Report
 from lastresort.projections.audit import READ_TWICE
@@ -21,6 +22,9 @@ from .workers import carry_out
 
 _EVENTS_AT_ONCE = 10_000
 """Events whose trees are audited together, at least: to begin an audit takes as long as some hundred of them."""
+_SORTED_AT_ONCE = 400_000
+"""Rows of a part that are sorted at a time, about: of a larger part, some of its trees after the others. DuckDB puts on
+disk what it sorts, but not all that it needs for that."""
 _PLANNING = 512
 _SORTING = 100
 """Megabytes that DuckDB takes at most, to look at the whole log and to sort a part."""
@@ -120,7 +124,11 @@ def entries_of(job: AuditJob, database: Database) -> Iterator[tuple[Any, Placed]
         rows, tree = f"(SELECT * FROM {rows} JOIN together USING (conversation))", "tree"
     elif job.together:
         rows = f"(SELECT * FROM {rows} ANTI JOIN together USING (conversation))"
-    return EntryReader().entries(database, rows, tree, f"{tree}, place")
+    reader = EntryReader()
+    slices = max(1, -(-sum(pq.read_metadata(file).num_rows for file in job.files) // _SORTED_AT_ONCE))
+    for number in range(slices):
+        some = rows if slices == 1 else f"(SELECT * FROM {rows} WHERE hash({tree}) % {slices} = {number})"
+        yield from reader.entries(database, some, tree, f"{tree}, place")
 
 
 def in_batches(entries: Iterable[tuple[Any, Placed]], least: int) -> Iterator[Iterator[Placed]]:

@@ -82,13 +82,17 @@ def plan(database: Database, folder: Path, unreadable: Collection[int] = ()) -> 
     """
     parts = parts_of(folder)
     files = [file for part in parts for file in part.files]
-    events, displaced = _counted(database, folder, files)
+    events, displaced = check_whole(database, folder, files)
     known = Known(dict(_gaps(database, files)) if displaced else {}, frozenset(unreadable))
     return Plan(parts, _together(database, parts, known), known, events)
 
 
-def _counted(database: Database, folder: Path, files: Sequence[Path]) -> tuple[int, int]:
-    """Return how many events there are, and how many have another position than their place."""
+def check_whole(database: Database, folder: Path, files: Sequence[Path]) -> tuple[int, int]:
+    """Return how many events there are, and how many have another position than their place.
+
+    Raises:
+        UnreadableParquet: rows are missing, or there twice.
+    """
     rows = table(files, ", ".join(_ENVELOPE))
     missing = " OR ".join(f"{name} IS NULL" for name in _ENVELOPE)
     ((events, first, last, displaced, empty),) = database.rows(
