@@ -26,6 +26,7 @@ sys.modules.setdefault("bench", module_from_spec(_bench))
 
 # A worker of xdist says how wide the terminal is. What a test runs is as wide as the test says.
 os.environ.pop("COLUMNS", None)
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks the network for prices when it is imported
 
 # A slow machine is no defect of the law.
 hypothesis.settings.register_profile("lastresort", deadline=None)

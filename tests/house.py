@@ -21,7 +21,17 @@ INWARD = {"domain", "application", "projections", "reports"}
 
 FRONTS = {"console", "web", "play"}
 """Where people and programs come in: nobody imports them but the command's entry points."""
-DRIVERS = {"claude", "claude_agent", "gateway", "langchain", "mcp", "offline", "openai_agents", "pydantic_ai"}
+DRIVERS = {
+    "claude",
+    "claude_agent",
+    "gateway",
+    "langchain",
+    "litellm",
+    "mcp",
+    "offline",
+    "openai_agents",
+    "pydantic_ai",
+}
 """What speaks with one provider or framework. They see `turns`, never each other."""
 ENTRY_POINTS = {"lastresort/__main__.py": "console"}
 BEHIND = {"api", "pages", "service"}
@@ -74,6 +84,7 @@ SEES: dict[str, set[str]] = {
     "importers": INWARD | {"adapters", "chats", "turns"},
     "langchain": INWARD | {"turns"},
     "large_logs": INWARD | {"parquet", "stores"},
+    "litellm": INWARD | {"turns"},
     "loopback": {"messages_api"},
     "mcp": INWARD | {"turns"},
     "messages_api": set(),
@@ -126,6 +137,7 @@ EXTRAS: dict[str, tuple[str, set[str]]] = {
     "importers": ("store", set()),
     "langchain": ("langchain", {"langchain", "langchain_core", "langgraph"}),
     "large_logs": ("large", {"duckdb", "pyarrow"}),
+    "litellm": ("litellm", {"litellm"}),
     "loopback": ("loopback", {"anthropic", "jsonschema", "starlette", "uvicorn"}),
     "mcp": ("mcp", {"mcp"}),
     "followers": ("store", {"eventsourcing"}),
