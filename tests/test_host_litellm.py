@@ -76,7 +76,7 @@ class Proxy:
         try:
             data = await law.async_pre_call_hook(None, None, data, "acompletion")
         except ModifyResponseException as instead:
-            return instead.message
+            return str(instead.message)
         response = await complete(**data, stream=self.streams)
         if not self.streams:
             response = await law.async_post_call_success_hook(data, None, response)
@@ -105,7 +105,7 @@ USER: dict[str, Any] = {"role": "user", "content": [{"type": "text", "text": ABU
 
 def test_tools_of_the_client_are_the_clients() -> None:
     """They go back to it, and the turn goes on with their results. What is ours it never sees."""
-    calls = (HARMFUL, ("look_up", {"word": "garden"}), ("broken", {}))
+    calls: tuple[Any, ...] = (HARMFUL, ("look_up", {"word": "garden"}), ("broken", {}))
     with conversations() as chats:
         chat, names = at_the_brink(chats), list[str]()
         complete = completing(Model([Message("Let me see.", calls), "A garden."]), names)

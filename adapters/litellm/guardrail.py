@@ -27,7 +27,7 @@ from lastresort.domain.values import Usage
 COMPLETIONS = ("acompletion", "completion")
 
 
-class LastResort(CustomGuardrail):
+class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not read: see pyproject.toml
     """Puts chat completions of a proxy under the law. Its `litellm_session_id` says which chat a request is of.
 
     If the user asks to end or confirms it by a control of the application, `metadata` has `asks_to_end` or
