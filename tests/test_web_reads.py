@@ -288,3 +288,9 @@ def test_an_ended_user_is_given_the_proof(tmp_path: Path) -> None:
         told = client.get("/api/v1/branches/harm/proof").json()
         assert told["branch"] == "harm"
         assert told["proof"].startswith("c2sp.org/tlog-proof@v1\n")
+        with running.client("audit") as auditor:
+            one = auditor.get("/api/v1/log/proof/3").json()
+            assert (one["position"], one["proof"][:22]) == (3, "c2sp.org/tlog-proof@v1")
+            missing = auditor.get("/api/v1/log/proof/999")
+            assert (missing.status_code, "no event at position 999" in missing.text) == (404, True)
+        assert client.get("/api/v1/log/proof/3").status_code == 403

@@ -55,7 +55,7 @@ BODIES: dict[str, Any] = {
         (
             "conversations", "tree", "branch_state", "transcript", "events", "why", "rules", "policies", "whoami",
             "show_figures", "list_keys", "admin_log", "facts", "holds", "metadata", "show_siblings", "list_people",
-            "list_tenants", "list_upstreams", "show_proof",
+            "list_tenants", "list_upstreams", "show_proof", "prove_position",
         ),
     ),
     "show_audit": None,
@@ -67,7 +67,7 @@ BODIES: dict[str, Any] = {
 
 NEEDS_WHAT_IS_NOT_THERE = {
     "show_audit", "show_what_if", "tool_results", "clear_risk", "release", "rejoin", "make_link", "revoke_person",
-    "show_proof",
+    "show_proof", "prove_position",
 }  # fmt: skip
 NEEDS_WORDS = {"metadata"}
 """What no key reads without `words` beside its scope."""
@@ -97,7 +97,14 @@ def asked(one: Endpoint, client: httpx2.Client, ids: dict[str, str]) -> httpx2.R
     return client.request(one.method, path, json=body, params=query)
 
 
-NONE_OF_THEM = {"risk": "risk-1", "hold": "case-1", "audit": "none", "replay": "none", "person": "none"}
+NONE_OF_THEM = {
+    "position": "1",
+    "risk": "risk-1",
+    "hold": "case-1",
+    "audit": "none",
+    "replay": "none",
+    "person": "none",
+}
 
 
 def made(owner: httpx2.Client, running: Service) -> dict[str, str]:

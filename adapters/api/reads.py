@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict
 
 from lastresort.adapters.native_api import shapes
@@ -10,7 +10,7 @@ from lastresort.adapters.service import looking
 from lastresort.adapters.service.jobs import found_in
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller
-from lastresort.adapters.transparency.publishing import Unproven, ending_proof
+from lastresort.adapters.transparency.publishing import Unproven, ending_proof, event_proof
 from lastresort.application.accounts import conversations_page
 from lastresort.application.chat import Chat
 from lastresort.application.directory import FACTS, Metadata, Order, Status, TimeField, checked_query
@@ -217,6 +217,15 @@ def why(
 def show_proof(branch: Branch, caller: By) -> shapes.ProofOut:
     """Give the proof that the ending of a branch is in the published log, for the user whom it concerns."""
     return shapes.ProofOut(branch=branch, proof=proof_of(chat_of(caller, branch)))
+
+
+@endpoint("GET", "/log/proof/{position}", "audit", returns=shapes.EventProofOut, whole=True)
+def prove_position(position: Annotated[int, Path(ge=1, le=2**53)], caller: By) -> shapes.EventProofOut:
+    """Give the proof that the event at a position is in the published log."""
+    try:
+        return shapes.EventProofOut(position=position, proof=event_proof(caller.tenant.conversations.store, position))
+    except Unproven as error:
+        raise Failed("not-found", str(error)) from None
 
 
 def proof_of(chat: Chat) -> str:

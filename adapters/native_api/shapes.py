@@ -164,6 +164,13 @@ class ProofOut(BaseModel):
     proof: str
 
 
+class EventProofOut(BaseModel):
+    """The proof of an event, as c2sp.org/tlog-proof has it: `lastresort-verify` reads it from a file."""
+
+    position: int
+    proof: str
+
+
 class ToolCallOut(BaseModel):
     id: str
     name: str

@@ -14,6 +14,7 @@ from lastresort.adapters.tlog.notes import Note
 from lastresort.adapters.tlog.proofs import ProofFile, Proven
 from lastresort.adapters.tlog.tiles import WIDTH, Tile, bundle_of, tiles_of
 from lastresort.application.conversations import Conversations
+from lastresort.application.ports import EventStore
 from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, RecordedEvent
 
 from .key_files import read_note, write_whole
@@ -70,7 +71,7 @@ class PublishedLog:
         index = position - 1 + len(self._identity.before)
         rows = self._tables.store.stored(after=position - 1, upto=position)
         if not rows:
-            raise StoreError(f"there is no event at position {position}")
+            raise Unproven(f"there is no event at position {position}")
         if index >= self.checkpoint.size:
             raise NotYet(NOT_YET)
         found = inclusion_proof(self._tables.nodes(), index, self.checkpoint.size)
@@ -172,6 +173,17 @@ def ending_proof(conversations: Conversations, branch: str) -> str:
     if not isinstance(store, SQLStore):
         raise Unproven("only a store that is kept has a transparency log")
     return str(prove_event(conversations, PublishedLog(TransparencyTables(store)), branch))
+
+
+def event_proof(store: EventStore, position: int) -> str:
+    """Return the proof of the event at a position of the log, as it is written to a file.
+
+    Raises:
+        Unproven: there is no such event, it is too new, nothing is published, or there is no transparency log.
+    """
+    if not isinstance(store, SQLStore):
+        raise Unproven("only a store that is kept has a transparency log")
+    return str(PublishedLog(TransparencyTables(store)).prove([position]))
 
 
 def _rests_on(path: Sequence[RecordedEvent], ending: RecordedEvent) -> Iterable[RecordedEvent]:
