@@ -92,7 +92,8 @@ SEES: dict[str, set[str]] = {
     "followers": INWARD | {"databases"},
     "offline": INWARD | {"assessors", "turns"},
     "openai_agents": INWARD | {"turns"},
-    "pages": INWARD | {"api", "documents", "gateway", "messages_api", "native_api", "offline", "service", "turns"},
+    "pages": INWARD
+    | {"api", "documents", "gateway", "human_queue", "messages_api", "native_api", "offline", "service", "turns"},
     "parquet": INWARD,
     "pydantic_ai": INWARD | {"turns"},
     "stores": INWARD | {"databases"},
@@ -103,9 +104,20 @@ SEES: dict[str, set[str]] = {
     "turns": INWARD,
     "upkeep": INWARD | {"adapters", "databases", "followers", "stores", "tlog", "transparency"},
     "vault": INWARD | {"databases"},
-    "service": INWARD | {"adapters", "databases", "followers", "gateway"},
+    "service": INWARD | {"adapters", "databases", "followers", "gateway", "human_queue"},
     "api": INWARD
-    | {"claude", "databases", "followers", "gateway", "messages_api", "native_api", "service", "transparency"},
+    | {
+        "claude",
+        "databases",
+        "followers",
+        "gateway",
+        "human_queue",
+        "messages_api",
+        "native_api",
+        "service",
+        "transparency",
+        "turns",
+    },
     "web": INWARD | {"adapters", "api", "assessors", "claude", "gateway", "pages", "service"},
 }
 """Each folder, and the others that it may import from."""

@@ -120,7 +120,7 @@ class Tab:
     def close(self) -> None:
         """Close it, and check that nothing went wrong, and that nobody else was asked for anything."""
         self.context.close()
-        assert self.wrong == []
+        assert self.wrong == [], self.wrong
         assert [url for url in self.asked if not url.startswith((self.url, "data:", "blob:"))] == []
 
 

@@ -21,6 +21,11 @@ def test_an_auditor_goes_from_the_list_to_the_evidence_and_through_time(browser:
         tab = Tab(browser, running, path="/inspect")
         page = tab.page
         accessible(page)
+        page.set_viewport_size({"width": 390, "height": 844})
+        accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.locator(".scrolls").evaluate("one => one.scrollWidth - one.clientWidth") <= 0
+        page.set_viewport_size({"width": 1_440, "height": 900})
         page.get_by_role("link", name="last resort").click()
         page.get_by_label("No longer Ended on last_resort").wait_for()
         page.get_by_role("link", name="You are useless").click()
@@ -69,7 +74,7 @@ def test_an_operator_takes_a_second_look_before_each_act(browser: Any) -> None:
         page.get_by_text("Erase the words").click()
         page.get_by_role("button", name="Erase the whole conversation").click()
         page.get_by_role("button", name="Erase it").click()
-        page.get_by_role("alert").filter(has_text="The law refuses").wait_for()
+        page.get_by_role("alert").filter(has_text="The legal hold case-7 stands on these words.").wait_for()
         page.get_by_role("button", name="Release").click()
         page.get_by_role("button", name="Release it").click()
         page.get_by_text("words released").wait_for()

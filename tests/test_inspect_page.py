@@ -193,6 +193,15 @@ def test_operators_act_and_each_act_is_in_the_admin_log(running: Service, visito
     assert visitor.get("/inspect/log?after=1").count("<tr>") > 3
 
 
+def test_that_titles_were_read_is_noted_once_and_not_with_every_page(running: Service, ended: str) -> None:
+    reader = Visitor(running, "audit", "words")
+    before = len(running.house.log.page("default", 0, 1_000))
+    for path in ("/inspect", "/inspect/queue", "/inspect?status=ended"):
+        reader.get(path)
+    noted = running.house.log.page("default", 0, 1_000)[before:]
+    assert [one.act for one in noted] == ["titles.read"]
+
+
 def test_an_appeal_waits_in_the_queue_until_somebody_decides(visitor: Visitor) -> None:
     branch = visitor.ended()
     visitor.post(f"/api/v1/branches/{branch}/appeals")

@@ -44,6 +44,10 @@ BODIES: dict[str, Any] = {
     "erase_account": {"cause": "user_request"},
     "describe": {"title": "A canary's title", "tags": ["birds"]},
     "select": {"branch": "{branch}"},
+    "queue_turn": {},
+    "claim_turn": {},
+    "judge_claim": {"verdict": "productive", "risk": "none"},
+    "release_claim": {},
     "make_person": {"scopes": ["audit"], "actor": "auditor"},
     "make_link": {},
     "revoke_person": {},
@@ -55,7 +59,7 @@ BODIES: dict[str, Any] = {
         (
             "conversations", "tree", "branch_state", "transcript", "events", "why", "rules", "policies", "whoami",
             "show_figures", "list_keys", "admin_log", "facts", "holds", "metadata", "show_siblings", "list_people",
-            "list_tenants", "list_upstreams", "show_proof", "prove_position",
+            "list_tenants", "list_upstreams", "show_proof", "prove_position", "turns_to_judge", "show_claim",
         ),
     ),
     "show_audit": None,
@@ -67,9 +71,9 @@ BODIES: dict[str, Any] = {
 
 NEEDS_WHAT_IS_NOT_THERE = {
     "show_audit", "show_what_if", "tool_results", "clear_risk", "release", "rejoin", "make_link", "revoke_person",
-    "show_proof", "prove_position",
+    "show_proof", "prove_position", "judge_claim", "release_claim",
 }  # fmt: skip
-NEEDS_WORDS = {"metadata"}
+NEEDS_WORDS = {"metadata", "claim_turn", "show_claim"}
 """What no key reads without `words` beside its scope."""
 
 
@@ -104,6 +108,7 @@ NONE_OF_THEM = {
     "audit": "none",
     "replay": "none",
     "person": "none",
+    "claim": "none",
 }
 
 
@@ -145,6 +150,8 @@ def test_item_17_what_is_another_tenant_s_is_as_unknown_as_what_is_not_there(one
         ids["audit"] = owner.post("/api/v1/audits", json={}).json()["id"]
         ids["replay"] = owner.post("/api/v1/what-ifs", json={"policy": "default"}).json()["id"]
         ids["person"] = owner.post("/api/v1/admin/people", json={"scopes": ["audit"], "actor": "a"}).json()["id"]
+        owner.post(f"/api/v1/branches/{ids['branch']}/queue", json={})
+        ids["claim"] = owner.post("/api/v1/queue/claims", json={}).json()["claim"]
         theirs = asked(one, stranger, ids)
         nobody_s = asked(one, stranger, dict.fromkeys(ids, "000000000000"))
         assert theirs.status_code == 404, f"{theirs.status_code} {theirs.text[:200]}"

@@ -71,12 +71,12 @@ def _run(api: Loopback | None, changes: Mapping[str, Any]) -> Iterator[Service]:
     serving = Serving(config)
     thread = Thread(target=serving.run, kwargs={"signals": False}, name="service", daemon=True)
     thread.start()
+    running = Service(serving, api)
     try:
-        running = Service(serving, api)
         yield running
+    finally:
         for one in running.closing:
             one.close()
-    finally:
         serving.stop()
         thread.join(20)
         assert not thread.is_alive(), "the service did not stop"

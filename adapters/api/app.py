@@ -24,7 +24,7 @@ from lastresort.adapters.service.tenants import Caller, House
 from lastresort.adapters.service.under_way import UnderWay
 from lastresort.application.ports import Locked, StoreError
 
-from . import acts, admin, answering, audits, following, reads, sign_in
+from . import acts, admin, answering, audits, following, reads, sign_in, turns_to_judge
 from .answering import Models
 from .following import Followers
 from .routes import ENDPOINTS, Endpoint, may_call
@@ -36,7 +36,7 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BYTES, MOST_GATEWAY_BYTES = 2**20, 32 * 2**20
 MOST_HEADERS, MOST_DEPTH = 32 * 2**10, 64
-_ROOMS = (acts, admin, answering, audits, following, reads)  # whose routes are in the table
+_ROOMS = (acts, admin, answering, audits, following, reads, turns_to_judge)  # whose routes are in the table
 _ALWAYS = ("malformed", "unauthenticated", "not-allowed", "not-found", "too-large", "invalid", "too-many", "store")
 _OF_ACTS = ("overtaken", "contended", "command-id-reused")
 _OF_ANSWERS = ("upstream", "stopping")

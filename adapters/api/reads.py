@@ -82,7 +82,7 @@ def conversations(caller: By, house: Here, asked: Annotated[Facts, Query()]) -> 
     query = checked_query(**fields)._replace(facts=facts, among=among)
     words = asked.titles and caller.key.reads_words
     if words:
-        house.note(caller, "titles.read", bound or "-", after=[asked.after, asked.limit])
+        house.note_once(caller, "titles.read", bound or "-", after=[asked.after, asked.limit])
     page = conversations_page(tenant.conversations.service, query, None, with_metadata=words)
     said = page.metadata or {}
     rows = []

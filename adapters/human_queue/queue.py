@@ -96,7 +96,7 @@ class HumanQueue:
                 [(case.branch, case.version, self._now())],
             )
         ends = time.monotonic() + self._patience
-        while time.monotonic() < ends and self._row(case.branch, case.version) is not None:
+        while time.monotonic() < ends and self.is_waiting(case.branch, case.version):
             time.sleep(_POLL)
         return None
 
@@ -160,6 +160,19 @@ class HumanQueue:
         if not rows:
             raise LeaseLapsed("this claim has lapsed, or the turn was judged: claim a turn again")
         return Claim(**rows[0])
+
+    def held(self, person: str) -> list[Claim]:
+        """Return what a person has claimed and may still judge, the oldest first."""
+        rows = self._tables.rows(
+            "SELECT branch, version, person, token, until FROM {schema}turns_to_judge WHERE person = %s AND until > %s "
+            "ORDER BY queued, branch",
+            person, self._now(),
+        )  # fmt: skip
+        return [Claim(**row) for row in rows]
+
+    def is_waiting(self, branch: str, version: int) -> bool:
+        """Whether a turn waits."""
+        return self._row(branch, version) is not None
 
     def case(self, claim: Claim) -> Case:
         """Return what is to be judged, with its words."""

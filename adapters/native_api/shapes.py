@@ -287,6 +287,44 @@ class HoldPage(BaseModel):
     after: str | None
 
 
+class WaitingOut(BaseModel):
+    """A user turn that waits for a person to judge it; who has taken it, and until when."""
+
+    branch: str
+    version: int
+    queued: str
+    person: str | None
+    until: str | None
+
+
+class QueuePage(BaseModel):
+    turns: list[WaitingOut]
+
+
+class QueuedOut(BaseModel):
+    """A user turn that waits for a person to judge it."""
+
+    branch: str
+    version: int
+
+
+class SaidOut(BaseModel):
+    speaker: str
+    text: str
+
+
+class ClaimOut(BaseModel):
+    """A turn that the caller may judge until the lease ends, and what was said before it. All null: nobody waits."""
+
+    claim: str | None = None
+    branch: str | None = None
+    version: int | None = None
+    until: str | None = None
+    turn: str | None = None
+    before: list[SaidOut] = []
+    categories: list[str] = []
+
+
 class AccountErased(BaseModel):
     """Whose words are gone, and which the law let nobody erase."""
 

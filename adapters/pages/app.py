@@ -41,7 +41,9 @@ def install(app: FastAPI) -> None:
 
 
 def _home(caller: Visitor) -> Response:
-    return RedirectResponse("/chat" if caller.key.names("converse") else "/inspect", 303)
+    if caller.key.names("converse"):
+        return RedirectResponse("/chat", 303)
+    return RedirectResponse("/inspect" if caller.key.may_any(("audit", "operate")) else "/inspect/queue", 303)
 
 
 def _sign_in(request: Request) -> Response:

@@ -7,6 +7,7 @@ from fastapi.responses import Response
 
 from lastresort.adapters.api.routes import Branch
 from lastresort.adapters.service.jobs import Supposed
+from lastresort.application.chat import Chat
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.domain.values import AppealOutcome, ErasureCause, Ground, HoldReason
 from lastresort.projections.supposed import BranchOutcome
@@ -49,9 +50,14 @@ def show_branch(
         now=with_query(request, at=None, **{"from": None}),
         earlier=with_query(request, **{"from": view.earlier}) if view.earlier else None,
         later=with_query(request, **{"from": view.later}) if view.later else None,
-        provable=view.ending is not None and is_provable(chat),
+        queued=_is_queued(caller, chat), provable=view.ending is not None and is_provable(chat),
         link=lambda **changes: with_query(request, **changes),
     )  # fmt: skip
+
+
+def _is_queued(caller: Auditor, chat: Chat) -> bool:
+    unit = chat.state.unit
+    return unit is not None and caller.tenant.queue.is_waiting(chat.branch, unit.turn)
 
 
 def _supposed(request: Request, caller: Auditor, branch: str, replay: str | None) -> BranchOutcome | None:

@@ -12,14 +12,15 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from lastresort.adapters.api import admin, reads
+from lastresort.adapters.api import admin, reads, turns_to_judge
 from lastresort.adapters.api.reads import Facts
 from lastresort.adapters.native_api.shapes import ConversationOut, ConversationPage
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller, House
+from lastresort.domain.values import About, Risk, Verdict
 
 from .rendering import page, with_query
-from .visitors import Auditor, Here, NotForYou
+from .visitors import Auditor, Here, NotForYou, Reviewer
 
 FACETS: Mapping[str, str] = {
     "status": "Status", "ground": "Ended on", "category": "Ended for", "risk": "Risk", "appeal": "Appeal",
@@ -159,13 +160,22 @@ def _file(text: str, media_type: str, name: str) -> Response:
     return Response(text, media_type=media_type, headers=headers)
 
 
-def show_queue(caller: Auditor, house: Here) -> Response:
-    """Show what waits for a person: appeals to decide, and risks to look at."""
-    words = caller.key.reads_words
-    appeals = reads.conversations(caller, house, Facts(appeal="open", order="oldest", titles=words))
-    risks = reads.conversations(caller, house, Facts(risk="open", order="oldest", titles=words))
-    holds = reads.holds(caller)
-    return page("queue.html", nav="queue", caller=caller, appeals=appeals, risks=risks, holds=holds)
+def show_queue(caller: Reviewer, house: Here) -> Response:
+    """Show what waits for a person: turns to judge, appeals to decide, and risks to look at."""
+    words, whole = caller.key.reads_words, caller.key.may_any(("audit", "operate"))
+    appeals = risks = holds = claim = None
+    if whole:
+        appeals = reads.conversations(caller, house, Facts(appeal="open", order="oldest", titles=words))
+        risks = reads.conversations(caller, house, Facts(risk="open", order="oldest", titles=words))
+        holds = reads.holds(caller)
+    judges = turns_to_judge.person_of(caller) if caller.key.names("assess") else None
+    if judges is not None and words and (held := caller.tenant.queue.held(judges)):
+        claim = turns_to_judge.shown(caller, house, held[0])
+    return page(
+        "queue.html", nav="queue", caller=caller, appeals=appeals, risks=risks, holds=holds, whole=whole, claim=claim,
+        waiting=caller.tenant.queue.waiting(_SHOWN), judges=judges, verdicts=list(Verdict),
+        risk_seen=list(Risk), abouts=list(About),
+    )  # fmt: skip
 
 
 def show_log(

@@ -47,9 +47,18 @@ def _auditor(caller: Annotated[Caller, Depends(_visitor)]) -> Caller:
     return caller
 
 
+def _reviewer(caller: Annotated[Caller, Depends(_visitor)]) -> Caller:
+    if not caller.key.may_any(("audit", "operate", "assess")) or caller.key.rights.account is not None:
+        raise NotForYou(
+            "The queue is for people who have the scope audit, operate or assess, and are bound to no account."
+        )
+    return caller
+
+
 Visitor = Annotated[Caller, Depends(_visitor)]
 Talker = Annotated[Caller, Depends(_talker)]
 Auditor = Annotated[Caller, Depends(_auditor)]
+Reviewer = Annotated[Caller, Depends(_reviewer)]
 Here = Annotated[House, Depends(house_of)]
 
 

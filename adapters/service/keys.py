@@ -44,7 +44,8 @@ SCOPES = {
     "assess:<id>": "acts as the assessor of that id: judge, raise a risk; clear one only if the policy names the id",
     "operate": "acts as an operator: clear a risk, decide an appeal, change policy and model, erase, hold from erasure",
     "audit": "acts as nobody: reads facts, audits, figures; no words",
-    "words": "acts as nobody: with `converse`, `audit` or `operate`, reads words; each reading is in the admin log",
+    "words": "acts as nobody: with `converse`, `audit` or `operate`, and with `assess:<id>` of a turn that was taken, "
+    "reads words; each reading is in the admin log",
     "admin": "acts as nobody: makes, rotates and revokes keys, reads the admin log; no words",
 }
 """What a key may, scope by scope."""

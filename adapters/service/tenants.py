@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.followers.beside_log import beside
 from lastresort.adapters.followers.tables import Tables
 from lastresort.adapters.gateway import tables as of_gateway
+from lastresort.adapters.human_queue import HumanQueue
 from lastresort.adapters.opening import open_conversations
 from lastresort.application.conversations import Conversations
 from lastresort.domain.policy import PROFILES, Policy
@@ -35,12 +36,13 @@ OWN = "default"
 
 @dataclass(frozen=True)
 class Tenant:
-    """A tenant, open."""
+    """A tenant, open. `queue`: the turns that wait for a person to judge them."""
 
     name: str
     conversations: Conversations
     tables: Tables
     policy: Policy
+    queue: HumanQueue
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class House:
     meter: Meter = field(default_factory=Meter)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _secrets: dict[str, bytes] = field(default_factory=dict)
+    _noted: dict[tuple[str, str, str], tuple[datetime, date]] = field(default_factory=dict)
 
     def caller(self, presented: str) -> Caller | None:
         """Return who presents a key; None if it opens nothing."""
@@ -134,6 +137,18 @@ class House:
         who, tenant = caller.key.id, caller.tenant.name
         self.log.note(act, who=who, tenant=tenant, target=target, before=before, after=after, now=self.now())
 
+    def note_once(self, caller: Caller, act: str, target: str, after: object = None) -> None:
+        """Note what somebody does again with every page that they open: once a day, and whenever they have signed in.
+
+        What a key of a program does is noted each time.
+        """
+        if caller.since is not None:
+            told, what = (caller.since, self.now().date()), (caller.key.id, act, target)
+            if self._noted.get(what) == told:
+                return
+            self._noted[what] = told
+        self.note(caller, act, target, after=after)
+
     def used(self, key: Key, tokens: int) -> None:
         """Count tokens that were used for a key."""
         self.meter.tokens(key, tokens)
@@ -174,7 +189,8 @@ def _opened(name: str, one: TenantConfig, metrics: Metrics) -> Tenant:
         raise StoreError(f"tenant {name}: {error}") from error
     rooms = (keys, people, admin_log, jobs, looking, of_gateway)
     statements = (*STATEMENTS, *(one for room in rooms for one in room.STATEMENTS))
-    return Tenant(name, conversations, beside(conversations.store, statements), PROFILES[one.policy])
+    tables = beside(conversations.store, statements)
+    return Tenant(name, conversations, tables, PROFILES[one.policy], HumanQueue(conversations))
 
 
 def _master_key(name: str, one: TenantConfig) -> Callable[[], bytes] | None:

@@ -76,7 +76,8 @@ class Serving:
         people, now = self.house.people, self.house.now()
         owner = people.known(_OWNER)
         if owner is None:
-            owner = people.make(OWN, Rights(scopes=FIRST, actor="owner"), subject=_OWNER, now=now)
+            rights = Rights(scopes=(*FIRST, "assess:owner"), actor="owner")
+            owner = people.make(OWN, rights, subject=_OWNER, now=now)
         self.house.log.note("person.link", who="serve", tenant=OWN, target=owner.id, now=now)
         return self.url + link_path(people.link(owner, now=now))
 

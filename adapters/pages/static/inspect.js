@@ -56,21 +56,37 @@ $("[role=tree]")?.addEventListener("keydown", (event) => {
 
 const branch = $(".operate")?.dataset.branch;
 
-async function act(path, body, question) {
+// What stands in the way, as a sentence.
+function refusal({ rule, missing }) {
+  const [, holds] = rule === "held-from-erasure" && /^legal holds: (.+)$/.exec(missing) || [];
+  if (!holds) return `The law does not allow this: ${missing} (rule ${rule}).`;
+  return holds.includes(", ")
+    ? `The legal holds ${holds} stand on these words. Nobody can erase them until an operator has released each.`
+    : `The legal hold ${holds} stands on these words. Nobody can erase them until an operator has released it.`;
+}
+
+const act = (path, body, question) => carry(`/api/v1/branches/${branch}${path}`, body, question);
+
+async function carry(path, body, question, after = () => location.reload()) {
   trouble("");
   if (!(await ask(question))) return;
   try {
-    const done = await post(`/api/v1/branches/${branch}${path}`, body);
-    if (done.refused) trouble(`The law refuses: ${done.refused.map((one) => one.missing).join("; ")}`);
-    else location.reload();
+    const done = await post(path, body);
+    if (done.refused) trouble(done.refused.map(refusal).join(" "));
+    else after(done);
   } catch (error) { trouble(told(error)); }
 }
+
+const claim = $(".claim")?.dataset.claim;
 
 const acts = {
   clear: (button) => act(`/risks/${encodeURIComponent(button.dataset.risk)}/clear`, {}, { title: "Clear this risk?", what: "You say that nobody is at risk any more. From then on the conversation may be warned and may end again, on every branch.", yes: "Clear it", grave: true }),
   release: (button) => act(`/holds/${encodeURIComponent(button.dataset.hold)}/release`, {}, { title: "Release this hold?", what: "The words may be erased from then on.", yes: "Release it", grave: true }),
   decide: (button) => act("/decision", { outcome: button.dataset.outcome }, { title: button.dataset.outcome === "granted" ? "Grant the appeal?" : "Reject the appeal?", what: "The branch stays ended either way. What you decide is on record for ever.", yes: button.textContent }),
   erase: (button) => act("/erasures", { turn: Number(button.dataset.turn), cause: "user_request" }, { title: `Erase the words of turn ${button.dataset.turn}?`, what: "They cannot be brought back, on any branch.", yes: "Erase them", grave: true }),
+  queue: () => act("/queue", {}, { title: "Have a person judge this turn?", what: "It waits in the queue until somebody who may judge takes it. The conversation goes on meanwhile.", yes: "Put it in the queue" }),
+  claim: () => carry("/api/v1/queue/claims", {}, { title: "Take the oldest turn?", what: "You see its words, which the admin log notes. For ten minutes nobody else can take it.", yes: "Take it" }),
+  giveback: () => carry(`/api/v1/queue/claims/${claim}/release`, {}, { title: "Give this turn back?", what: "Somebody else may take it at once. Nothing is recorded.", yes: "Give it back" }),
 };
 
 document.addEventListener("click", (event) => {
@@ -84,7 +100,10 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (form.dataset.form === "hold") act("/holds", { hold: given.hold, reason: given.reason, until: given.until || null }, { title: "Hold these words?", what: `Nobody can erase them until the hold ${given.hold} is released, not the user either.`, yes: "Hold them" });
   else if (form.dataset.form === "erase") act("/erasures", { cause: given.cause }, { title: "Erase the whole conversation?", what: "Every word of it on every branch, and the key that opens them. It cannot be undone. What happened stays in the log, without words.", yes: "Erase it", grave: true });
-  else if (form.dataset.form === "what-if") {
+  else if (form.dataset.form === "judge") {
+    const harmful = given.verdict === "harmful", of = harmful && given.category ? `, ${given.category.replaceAll("_", " ")}` : "";
+    carry(`/api/v1/queue/claims/${claim}/judgement`, { verdict: given.verdict, risk: given.risk, about: given.about, category: harmful && given.category || null, severity: harmful && given.severity ? Number(given.severity) : null }, { title: "Record this judgement?", what: `${given.verdict}${of}; risk: ${given.risk.replaceAll("_", " ")}. It is on record for ever as yours, and there is one for each turn.`, yes: "Record it" });
+  } else if (form.dataset.form === "what-if") {
     trouble("");
     try {
       const file = form.elements.file.files[0];
