@@ -1,10 +1,12 @@
 """Spans, metrics and log events: what is told, to whom, and that no word is in it, whatever an exporter does."""
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -26,7 +28,7 @@ from lastresort import About, Risk, Verdict, open_conversations
 from lastresort.adapters.human_queue import HumanQueue
 from lastresort.adapters.telemetry import Emitter, Telemetry, as_dictionary, shipped_file
 from lastresort.adapters.testing.hosts import ABUSE, MODEL, agrees, at_the_brink
-from lastresort.adapters.turns.assessor import Case, Opinion
+from lastresort.adapters.turns.assessor import Assessor, Case, Opinion
 from lastresort.projections import audit
 
 from .vocabulary import OPERATOR
@@ -148,6 +150,18 @@ def test_a_turn_and_its_opinion_are_spans_and_a_failure_is_named_by_its_type(see
     outcomes = {labels[1] for labels in seen.metrics()["lastresort.second_opinions"]}
     assert outcomes == {"harmful", "none", "failed"}
     assert "canary" not in seen.told()
+
+
+def test_an_assessor_that_is_awaited_is_traced_too(seen: Seen) -> None:
+    async def later(case: Case) -> Opinion | None:
+        return agrees(case)
+
+    traced = seen.telemetry.async_assessor(later)
+    case = Case("b", 1, "words", ())
+    assert asyncio.run(cast(Coroutine[Any, Any, Opinion], traced(case))).verdict is Verdict.HARMFUL
+    with closing(later(case)) as pending, pytest.raises(TypeError, match="an Opinion or None, not a coroutine"):
+        seen.telemetry.assessor(cast(Assessor, lambda case: pending))(case)
+    assert {labels[1] for labels in seen.metrics()["lastresort.second_opinions"]} == {"harmful", "failed"}
 
 
 def test_no_word_is_told(seen: Seen) -> None:

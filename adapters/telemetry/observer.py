@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from lastresort.adapters.turns.assessor import Assessor, Case, Opinion
+from lastresort.adapters.turns.assessor import Assessor, AsyncAssessor, Case, Opinion, checked
 from lastresort.projections import Report
 
 from . import names
@@ -89,6 +89,29 @@ class Telemetry:
         """Return an assessor that is traced: how long it took, and what came of it."""
         return _Traced(self, assessor)
 
+    def async_assessor(self, assessor: AsyncAssessor) -> AsyncAssessor:
+        """Return the same of an assessor that is awaited."""
+        return _AsyncTraced(self, assessor)
+
+    @contextmanager
+    def _asked(self, assessor: str, case: Case) -> Iterator[Callable[[Opinion | None], Opinion | None]]:
+        """Trace an opinion. What the block is given takes note of what was said, and returns it."""
+        outcome = "failed"
+        labels: dict[str, Any] = {"assessor": assessor}
+        try:
+            with self._timed(names.ASSESS, {names.BRANCH: case.branch, **labels}, labels) as span:
+
+                def said(opinion: Opinion | None) -> Opinion | None:
+                    nonlocal outcome
+                    checked(opinion)
+                    outcome = "none" if opinion is None else opinion.verdict.value
+                    span.set_attribute(names.OUTCOME, outcome)
+                    return opinion
+
+                yield said
+        finally:
+            self._opinions.add(1, {"outcome": outcome, **labels})
+
     @contextmanager
     def _timed(self, name: str, attributes: dict[str, Any], labels: dict[str, Any]) -> Iterator[trace.Span]:
         began = perf_counter()
@@ -137,13 +160,17 @@ class _Traced:
         self.name = getattr(assessor, "name", "assessor")
 
     def __call__(self, case: Case, /) -> Opinion | None:
-        outcome = "failed"
-        labels: dict[str, Any] = {"assessor": self.name}
-        try:
-            with self._telemetry._timed(names.ASSESS, {names.BRANCH: case.branch, **labels}, labels) as span:
-                opinion = self._assessor(case)
-                outcome = "none" if opinion is None else opinion.verdict.value
-                span.set_attribute(names.OUTCOME, outcome)
-                return opinion
-        finally:
-            self._telemetry._opinions.add(1, {"outcome": outcome, **labels})
+        with self._telemetry._asked(self.name, case) as said:
+            return said(self._assessor(case))
+
+
+class _AsyncTraced:
+    """The same, awaited."""
+
+    def __init__(self, telemetry: Telemetry, assessor: AsyncAssessor) -> None:
+        self._telemetry, self._assessor = telemetry, assessor
+        self.name = getattr(assessor, "name", "assessor")
+
+    async def __call__(self, case: Case, /) -> Opinion | None:
+        with self._telemetry._asked(self.name, case) as said:
+            return said(await self._assessor(case))
