@@ -5,25 +5,28 @@ import hashlib
 import json
 import os
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+from lastresort.adapters.console.transparency import _unpublished
 from lastresort.adapters.tlog.checkpoints import Checkpoint
 from lastresort.adapters.tlog.merkle import EMPTY, CompactRange, consistency_proof, leaf_hash, node_hash
 from lastresort.adapters.tlog.notes import COSIGNED_ED25519, ED25519, ML_DSA_44, Note, Signer, VerifierKey, verified
 from lastresort.adapters.tlog.policy import Group, TrustPolicy, WitnessKey
 from lastresort.adapters.transparency.key_files import make_log_key
-from lastresort.adapters.transparency.sequencer import Sequencer
+from lastresort.adapters.transparency.sequencer import Published, Sequencer
 from lastresort.adapters.transparency.witness import Answer, Witness
 from lastresort.adapters.transparency.witness_app import witness_app
 from lastresort.adapters.transparency.witness_client import Cosigner
@@ -159,10 +162,10 @@ def test_of_many_who_ask_at_once_one_history_comes_out(tmp_path: Path) -> None:
 
 
 @contextmanager
-def serving(witness: Witness) -> Iterator[str]:
+def serving(witness: Witness, at: socket.socket | None = None) -> Iterator[str]:
     """Serve a witness in this process, and give its URL."""
     server = uvicorn.Server(uvicorn.Config(witness_app(witness), port=0, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": None if at is None else [at]})
     thread.start()
     until = time.monotonic() + 60
     while not server.started and time.monotonic() < until:
@@ -205,6 +208,43 @@ def test_a_log_is_published_once_enough_witnesses_cosigned(
             assert log.head() == published  # the one before stays
 
 
+def test_a_log_that_nobody_adds_to_is_published_when_its_witness_comes_back(
+    tmp_path: Path, kept: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = make_log_key(kept / "first.key", ORIGIN)
+    witness = Witness(tmp_path / "w", SIGNERS[:1], [key.verifier])
+    told = _unpublished()
+    seen: list[bool] = []
+    with socket.socket() as place, ExitStack() as stack:
+        place.bind(("127.0.0.1", 0))  # nobody listens there before the witness does
+        url = f"http://127.0.0.1:{place.getsockname()[1]}/"
+
+        def made(done: Published) -> None:
+            told(done)
+            seen.append(done.enough)
+            if len(seen) == 2:
+                stack.enter_context(serving(witness, place))
+
+        policy = TrustPolicy.parse(f"witness w {SIGNERS[0].verifier} {url}\nquorum w")
+        with log_of(new_url("sqlite", request), kept, policy=policy, key=key) as log:
+            log.sequencer.run(lambda: True in seen, 0.01, made)
+            assert log.head().size == len(log.rows())
+    assert seen == [False, False, True]
+    assert capsys.readouterr().err.splitlines() == [
+        "not published: too few witnesses cosigned; they are asked again",
+        "w did not cosign: <urlopen error [Errno 111] Connection refused>",
+        "published again",
+    ]
+
+
+class Nonsense(socketserver.BaseRequestHandler):
+    """Answers in no protocol."""
+
+    def handle(self) -> None:
+        self.request.recv(2**16)
+        self.request.sendall(b"nonsense\r\n")
+
+
 def test_what_a_log_is_told_that_no_witness_cosigns(tmp_path: Path) -> None:
     witness = Witness(tmp_path / "w", SIGNERS[:1], [LOG.verifier])
     assert witness.add_checkpoint(request(0, 9)).status == 200
@@ -220,6 +260,9 @@ def test_what_a_log_is_told_that_no_witness_cosigns(tmp_path: Path) -> None:
         assert refused(head(5), url) == "it has cosigned 9 entries, and there are 5"
         assert refused(head(5)._replace(origin="log.example/other"), url) == "it answered 404"
     assert "unknown url type" in refused(head(5), "nonsense")
+    with socketserver.TCPServer(("127.0.0.1", 0), Nonsense) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert refused(head(5), f"http://127.0.0.1:{server.server_address[1]}/") == "what it answered is not HTTP"
 
 
 KILLED = """

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lastresort.adapters.tlog.notes import Note
     from lastresort.adapters.tlog.policy import TrustPolicy
     from lastresort.adapters.transparency.monitor import Finding
-    from lastresort.adapters.transparency.sequencer import Sequencer
+    from lastresort.adapters.transparency.sequencer import Published, Sequencer
     from lastresort.adapters.transparency.tables import TransparencyTables
 
 _path = click.Path(path_type=Path)
@@ -119,7 +119,7 @@ def sequence(key: Path, policy: Path | None, follow: bool, every: float, url: st
     with _log_of(url) as (_, tables):
         sequencer = _sequencer(tables, key, policy, url)
         if follow:
-            sequencer.run(lambda: False, every)
+            sequencer.run(lambda: False, every, _unpublished())
         click.echo(f"{sequencer.sequence():,} events are in the tree")
 
 
@@ -149,8 +149,7 @@ def checkpoint(key: Path, policy: Path | None, url: str, as_json: bool) -> None:
         by = ", ".join(sorted(done.witnesses)) or "nobody"
         became = "published" if done.enough else "signed, and not published: too few witnesses"
         click.echo(f"{found.origin}: {found.size:,} entries, {became}; cosigned by {by}")
-        for name, why in sorted(done.refusals.items()):
-            click.echo(f"{name} did not cosign: {why}", err=True)
+        _say_refusals(done.refusals)
     sys.exit(0 if done.enough else FINDINGS)
 
 
@@ -311,6 +310,28 @@ def _sequencer(tables: "TransparencyTables", key: Path, policy: Path | None, url
     if tables.store.read_only is not None:
         raise StoreError(tables.store.read_only)
     return Sequencer(tables, found, TrustPolicy() if policy is None else _read_policy(policy))
+
+
+def _unpublished() -> Callable[["Published"], None]:
+    """Return what says on standard error, once, that checkpoints are not published, why, and that they are again."""
+    told: dict[str, str] | None = None
+
+    def made(done: "Published") -> None:
+        nonlocal told
+        why = None if done.enough else done.refusals
+        if why is None and told is not None:
+            click.echo("published again", err=True)
+        elif why is not None and why != told:
+            click.echo("not published: too few witnesses cosigned; they are asked again", err=True)
+            _say_refusals(why)
+        told = why
+
+    return made
+
+
+def _say_refusals(refusals: dict[str, str]) -> None:
+    for name, why in sorted(refusals.items()):
+        click.echo(f"{name} did not cosign: {why}", err=True)
 
 
 def _read_policy(path: Path) -> "TrustPolicy":

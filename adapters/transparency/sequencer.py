@@ -84,15 +84,27 @@ class Sequencer:
         if key.origin != self._identity.origin:
             raise StoreError(f"the key is of {key.origin}, and the log is called {self._identity.origin}")
 
-    def run(self, stopped: Callable[[], bool], every: float) -> None:
-        """Sequence what is appended, and make a checkpoint of it every so many seconds, until `stopped` says so."""
+    def run(
+        self, stopped: Callable[[], bool], every: float, made: Callable[[Published], None] = lambda done: None
+    ) -> None:
+        """Sequence what is appended, and make a checkpoint of it every so many seconds, until `stopped` says so.
+
+        One that too few witnesses cosigned is made again, though nothing was appended: what it is of would not be
+        published otherwise, until somebody speaks.
+
+        Args:
+            stopped: is asked again and again.
+            every: how many seconds lie between two checkpoints.
+            made: is told what became of each.
+        """
         due, size = 0.0, 0
 
         def then(position: int) -> None:
             nonlocal due, size
             if position > size and self._now() >= due:
-                self.checkpoint()
-                due, size = self._now() + every, position
+                done = self.checkpoint()
+                due, size = self._now() + every, position if done.enough else size
+                made(done)
 
         with _rewritten():
             self._follower.run(stopped, min(every, 1.0), then)

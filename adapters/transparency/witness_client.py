@@ -65,5 +65,7 @@ class Cosigner:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read(_MOST_BYTES).decode(errors="replace")
-        except (ValueError, http.client.HTTPException) as error:  # an URL of no known form, or an answer of none
-            raise WitnessRefused(str(error) or type(error).__name__) from None
+        except http.client.HTTPException:  # its text is what a stranger answered
+            raise WitnessRefused("what it answered is not HTTP") from None
+        except ValueError as error:  # an URL of no known form
+            raise WitnessRefused(str(error)) from None
