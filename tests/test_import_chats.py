@@ -1,6 +1,7 @@
 """Chats of other products come in: turns, branches, models, times and words, and nothing that nobody said."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def test_names_and_words_of_the_file_are_not_in_the_log(chats: Conversations, pa
     """Nor a digest that could be guessed: in another store the ids are others."""
     bring(chats, path)
     log = list(chats.store.log())
-    assert not any(name in str(one) for one in log for name in ("m1", "c1'", "acc-1", "Herbs", "herbs"))
+    assert not [one for one in log if re.search(r"\b(m1|c1|acc-1|herbs)\b", str(one), re.IGNORECASE)]
     with open_conversations("memory:") as others:
         bring(others, path)
         assert {one.branch for one in others.store.log()}.isdisjoint(one.branch for one in log)
@@ -291,8 +292,8 @@ def test_what_somebody_else_writes_meanwhile_leaves_the_store_as_it_was(
 @pytest.mark.parametrize(
     ("chat", "said"),
     [
-        ({"chat_messages": {}}, "no chat of a form that is known"),
-        (exported(*TREE, created_at="hunter2"), "entry 1: created_at: is no time of ours"),
+        ({"chat_messages": {}}, "not a chat in a known format"),
+        (exported(*TREE, created_at="hunter2"), "entry 1: created_at: is not a time"),
         (exported(*TREE, name=5), "entry 1: name: text is needed, not a number"),
         (
             exported({**TREE[0], "content": ["a", 5]}),
@@ -303,7 +304,7 @@ def test_what_somebody_else_writes_meanwhile_leaves_the_store_as_it_was(
         (exported({**TREE[0], "attachments": ["a"]}), "message 1: attachments, 1: an object is needed, not text"),
         (exported(TREE[0], {**TREE[1], "uuid": "m1"}), "entry 1: message 2: has the id of message 1, and is another"),
         (exported({**TREE[0], "created_at": True}), "message 1: created_at: a time is needed, not true or false"),
-        (exported({**TREE[0], "created_at": 1e300}), "message 1: created_at: is no time of ours"),
+        (exported({**TREE[0], "created_at": 1e300}), "message 1: created_at: is not a time"),
     ],
 )
 def test_a_field_that_is_wrong_is_named(chats: Conversations, tmp_path: Path, chat: Any, said: str) -> None:
