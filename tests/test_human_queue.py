@@ -168,6 +168,7 @@ def test_a_turn_that_waits_for_a_person_goes_on_with_what_they_say() -> None:
 def test_the_command_lists_claims_judges_and_gives_back(tmp_path: Path, run: Callable[..., Any]) -> None:
     url = f"sqlite:///{tmp_path}/chats.db"
     with open_conversations(url) as chats:
+        assert run("queue", url).stdout == "nobody waits\n"
         for _ in range(2):
             chat = chats.start(model=MODEL)
             chat.user_turn("Hello there.")

@@ -315,7 +315,10 @@ def queue(
             elif as_json:
                 display.print_json([one._asdict() for one in people.waiting()])
             else:
-                for one in people.waiting():
+                waiting = people.waiting()
+                if not waiting:
+                    out.print("nobody waits")
+                for one in waiting:
                     by = f", claimed by {one.person} until {one.until}" if one.person else ""
                     out.print(f"{one.branch} {one.version} waits since {one.queued}{by}", markup=False)
         except (LeaseLapsed, ValidationError) as error:
