@@ -72,12 +72,12 @@ def test_an_unreadable_entry_is_found_and_takes_its_place(ending: Log) -> None:
     gone = ending[19]
     log: list[RecordedEvent | Unreadable] = [
         *ending[:19],
-        Unreadable(20, "c", 20, "Future", "kind: Future is no kind of event"),
+        Unreadable(20, "c", 20, "Future", "kind: Future is not a kind of event"),
         *ending[20:],
     ]
     assert gone.kind == "HopeExhausted"
     assert found(log) == [("c", 20, {"structure-unreadable"}), ("c", 22, {"hope-exhausted", "evidence-is-true"})]
-    assert audit(log).findings[0].detail == "kind: Future is no kind of event"
+    assert audit(log).findings[0].detail == "kind: Future is not a kind of event"
     assert audit(log).events == 22
     alone = audit([Unreadable(1, "d", 1, "Future", "why")])
     assert [(finding.branch, finding.version) for finding in alone.findings] == [("d", 1)]

@@ -71,7 +71,7 @@ def test_a_file_that_is_cut_off_anywhere_is_told(path: Path) -> None:
     for length in range(1, len(text)):
         path.write_text(text[:length])
         said = wrong(path)
-        assert "cut off" in said or "no JSON" in said, said
+        assert "cut off" in said or "not JSON" in said, said
         assert said.startswith(f":{text[:length].rstrip().count(chr(10)) + 1}") or "cut off" in said, said
     assert wrong(path).endswith(": the file ends here: it is cut off")
 
@@ -86,11 +86,11 @@ def test_a_file_that_is_cut_off_anywhere_is_told(path: Path) -> None:
         ('[{"a": 1}\n {"b": 1}]', ":2: a comma is missing"),
         ('[{"a": 1}, ]', ":1: a comma, and nothing comes after it"),
         ('[{"a": 1}] hunter2', ":1: something comes after the end of the array"),
-        ('[{"a": NaN}]', ":1: entry 1: NaN and Infinity are no numbers of JSON"),
+        ('[{"a": NaN}]', ":1: entry 1: NaN and Infinity are not numbers in JSON"),
         ('[{"a": ' + "9" * 5_000 + "}]", ":1: entry 1: a number is too long"),
         ("[" * 100_000, ":1: entry 1: it is nested too deeply"),
-        ('{"a": hunter2 ' + " " * 50 + "}", ":1: this is no JSON"),
-        ("hunter2", ":1: this is no JSON"),
+        ('{"a": hunter2 ' + " " * 50 + "}", ":1: this is not JSON"),
+        ("hunter2", ":1: this is not JSON"),
         ("SQLite format 3\0", ": this is an SQLite database"),
         ("[\0", ": is not in UTF-8, but perhaps in UTF-16"),
     ],

@@ -390,7 +390,7 @@ def test_the_samples_that_are_shared_come_in(chats: Conversations, name: str) ->
 
 def test_a_file_of_a_form_that_nobody_knows_is_told(chats: Conversations, tmp_path: Path) -> None:
     for value in ({"sender_id": "default", "events": []}, 5, "hunter2", None):
-        with pytest.raises(BadInput, match="no chat of a form that is known; --format names one: chatgpt") as raised:
+        with pytest.raises(BadInput, match="not a chat in a known format; name it by --format: chatgpt") as raised:
             import_chats([write_json(tmp_path / "t.json", [value])], chats)
         assert "hunter2" not in str(raised.value)
 

@@ -303,7 +303,7 @@ def test_an_audit_is_printed(run: Callable[..., Result], url: str) -> None:
     lines[8] |= {"kind": "Future"}
     out = run("audit", write(Path("log.jsonl"), *lines), status=1).stdout
     assert "structure-unreadable" in out
-    assert "kind: no kind of event that is known" in out
+    assert "kind: not a known kind of event" in out
     assert "Future" not in out, "in a file it may be somebody's words"
     assert "37 events on 4 branches: 3 findings" in out
 

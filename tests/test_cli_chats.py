@@ -52,7 +52,7 @@ def test_a_bad_file_is_told_in_a_line(run: Callable[..., Result], tmp_path: Path
     assert said == "lastresort: c.json:1: entry 1: the file ends here: it is cut off\n"
     write_json(tmp_path / "c.json", [{"hunter2": 1}])
     assert run("import-chats", "c.json", *STORE, status=2).stderr == (
-        "lastresort: c.json: entry 1: no chat of a form that is known; --format names one: " + ", ".join(FORMATS) + "\n"
+        "lastresort: c.json: entry 1: not a chat in a known format; name it by --format: " + ", ".join(FORMATS) + "\n"
     )
     assert (
         "chat_messages: is missing" in run("import-chats", "c.json", "--format", "claude-ai", *STORE, status=2).stderr

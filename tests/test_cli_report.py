@@ -97,7 +97,7 @@ def test_csv_has_every_number(run: Run, url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--by", "mood"], "--by: there is nothing called so (length 4); group by model, policy, arm, month"),
+        (["--by", "mood"], "--by: nothing has that name (length 4); group by model, policy, arm, month"),
         (["--since", "yesterday"], "--since: write a day or a month, as 2026-07-31 or 2026-07"),
         (["--since", "2026-02", "--until", "2026-01"], "--since: is after until"),
         (["--csv", "nowhere/report.csv"], "nowhere/"),
@@ -116,7 +116,7 @@ def test_a_file_that_is_no_whole_log(run: Run, log: Path, url: str) -> None:
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
     log.write_text("".join(lines[1:]), encoding="utf-8")
     said = run("report", log, status=2).stderr
-    assert "log.jsonl: is no whole log: branch e-0: what began it, or its parent, is missing" in said
+    assert "log.jsonl: is not a whole log: branch e-0: what began it, or its parent, is missing" in said
     log.write_text(lines[0] + lines[1].replace("UserTurnTaken", "UserTurn"), encoding="utf-8")
     assert "log.jsonl:2: " in run("report", log, status=2).stderr
     assert "part of the store" in run("report", url, "--csv", url.removeprefix("sqlite:///"), status=2).stderr

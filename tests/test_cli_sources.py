@@ -127,7 +127,7 @@ def test_a_log_that_is_not_whole_is_for_the_audit(run: Callable[..., Result], lo
     """One that breaks the law is shown: that is what one wants to see."""
     lines = log.read_text().splitlines()
     log.write_text("\n".join(lines[3:]) + "\n")
-    assert "log.jsonl: is no whole log; `lastresort audit`" in run("views", "--file", log, status=2).stderr
+    assert "log.jsonl: is not a whole log; `lastresort audit`" in run("views", "--file", log, status=2).stderr
     first = json.loads(lines[0])
     ended = {"by": {"kind": "user", "id": "u"}, "seen": 1, "ground": "user_request", "category": None, "model": "m"}
     unlawful = {

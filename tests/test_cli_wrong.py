@@ -135,7 +135,7 @@ def test_an_event_that_cannot_be_read_sends_people_to_the_audit(run: Callable[..
     for command in (["views", "--store", url], ["show", "c", "--store", url], ["export", url]):
         result = run(*command, status=2)
         assert result.stderr == (
-            "lastresort: branch c, version 5: kind: Future is no kind of event; run an audit of this store\n"
+            "lastresort: branch c, version 5: kind: Future is not a kind of event; run an audit of this store\n"
         )
     found = as_json(run("audit", url, "--json", status=1))["findings"]
     assert found[0]["rules"] == ["structure-unreadable"]

@@ -107,7 +107,7 @@ def test_what_is_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         file.write("6162")  # a line that was not written whole
     assert Ledger(path).names() == [b"a" * 16]
     path.write_text("nonsense\n")
-    with pytest.raises(StoreError, match="no name of a key"):
+    with pytest.raises(StoreError, match="not the name of a key"):
         Ledger(path).names()
     monkeypatch.delenv(ledger.VARIABLE)
     assert Ledger.at(None) is None

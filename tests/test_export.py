@@ -49,7 +49,7 @@ def test_where_it_fails_midway_nothing_half_done_is_left(run: Callable[..., Resu
         connection.commit()
     Path("yesterday").write_text("whole\n")
     for file in ("yesterday", "today"):
-        assert "kind: Future is no kind of event" in run("export", url, "--output", file, status=2).stderr
+        assert "kind: Future is not a kind of event" in run("export", url, "--output", file, status=2).stderr
     assert names(tmp_path) == {"yesterday"}
     assert Path("yesterday").read_text() == "whole\n"
 

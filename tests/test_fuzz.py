@@ -190,7 +190,7 @@ def test_a_kind_that_names_code_is_unreadable(path: Path, name: str) -> None:
     path.write_text(json.dumps(line) + "\n")
     ((number, entry),) = read_log(path)
     assert isinstance(entry, Unreadable)
-    assert (number, entry.why) == (1, "kind: no kind of event that is known")
+    assert (number, entry.why) == (1, "kind: not a known kind of event")
 
 
 # --- Policies ---------------------------------------------------------------------------------------------------------

@@ -295,8 +295,8 @@ GOOD = b'{"by": {"kind": "user", "id": "user"}}'
 @pytest.mark.parametrize(
     ("topic", "state", "why"),
     [
-        ("Nonsense", GOOD, "Nonsense is no kind of event"),
-        ("canary_of_the_store:Event", GOOD, "canary_of_the_store:Event is no kind of event"),
+        ("Nonsense", GOOD, "Nonsense is not a kind of event"),
+        ("canary_of_the_store:Event", GOOD, "canary_of_the_store:Event is not a kind of event"),
         ("UserLeft", b"{", "Invalid JSON"),
         ("UserLeft", b"{}", "event.by: Field required"),
         ("UserLeft", GOOD.replace(b'"user"}', b'"user", "words": "hi"}'), "event.by: a field that is not known"),

@@ -136,7 +136,7 @@ def test_every_bit_counts(log: Log) -> None:
         try:
             assert verified(log, forged).failed is not None, kind
         except verify.BadInput:
-            assert kind < 2  # the entry is no JSON any more
+            assert kind < 2  # the entry is not JSON any more
 
 
 def flipped(text: str, chance: random.Random) -> str:
@@ -214,7 +214,7 @@ def test_what_the_command_prints(log: Log, tiles: Path, tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "this is no proof"),
+        ("", "this is not a whole proof"),
         ("c2sp.org/tlog-proof@v1\nextra e30=\nindex 0\n\n", "checkpoint: an origin"),
         ("c2sp.org/tlog-proof@v1\nextra e30=\nindex 0\n\na\n1\nAAAA\n\n— a\n", "signature line"),
         ("c2sp.org/tlog-proof@v1\nextra e30=\nindex 0\n\na\n1\nAAAA\n\n— a !\n", "no base64"),

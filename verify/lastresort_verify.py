@@ -308,7 +308,7 @@ def verify_proof(text: str, policy: Policy) -> Result:
     lines, _, note = text.partition("\n\n")
     head = lines.split("\n")
     if len(head) < 3 or head[0] != "c2sp.org/tlog-proof@v1" or head[1][:6] != "extra " or head[2][:6] != "index ":
-        raise BadInput("this is no proof: c2sp.org/tlog-proof@v1, `extra BASE64` and `index N` are needed")
+        raise BadInput("this is not a whole proof: c2sp.org/tlog-proof@v1, `extra BASE64`, `index N` are its head")
     checkpoint = Checkpoint.read(note)
     try:
         extra = json.loads(unbase64(head[1][6:], "extra"))

@@ -53,5 +53,5 @@ def assessor_named(name: str) -> tuple[str, Assessor]:
     except (ImportError, AttributeError, ValueError) as error:
         raise LookupError(f"the assessor cannot be imported: {type(error).__name__}") from None
     if not callable(found):
-        raise LookupError("the assessor is no function")
+        raise LookupError("the assessor is not a function")
     return name, found

@@ -101,7 +101,7 @@ def time(fields: Mapping[str, Any], name: str) -> str | None:
         if found.year not in _YEARS:
             raise ValueError
     except (ValueError, OverflowError, OSError):
-        raise Wrong(name, "is no time of ours: ISO 8601, or seconds since 1970") from None
+        raise Wrong(name, "is not a time: ISO 8601, or seconds since 1970, is needed") from None
     return found.isoformat(timespec="microseconds")
 
 

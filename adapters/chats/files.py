@@ -165,13 +165,13 @@ class _Reader:
             except _Repeated:
                 self._wrong("an object has a field twice, and which of the two counts is anybody's guess", place)
             except _NoNumber:
-                self._wrong("NaN and Infinity are no numbers of JSON", place)
+                self._wrong("NaN and Infinity are not numbers in JSON", place)
             except json.JSONDecodeError as error:
                 if self._ended or not self._may_go_on(error):
                     cut = self._ended and error.pos >= len(self._text.rstrip(_SPACE)) - 1
                     cut = cut or error.msg.startswith("Unterminated string")
                     self._at = error.pos
-                    self._wrong(_CUT if cut else "this is no JSON", place)
+                    self._wrong(_CUT if cut else "this is not JSON", place)
             except RecursionError:
                 self._wrong("it is nested too deeply", place)
             except ValueError:  # a number of thousands of digits

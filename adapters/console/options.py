@@ -182,7 +182,7 @@ def opened_source(url: str | None, file: Path | None) -> Iterator[Conversations]
 
     Raises:
         UsageError: neither or both are named.
-        BadInput: the file cannot be read, or is no whole log.
+        BadInput: the file cannot be read, or is not a whole log.
     """
     check_one(url, file)
     if file is None:

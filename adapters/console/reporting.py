@@ -104,7 +104,7 @@ def report(
             )
         except NotWhole as error:
             named = shown_path(source) if isinstance(source, Path) else "the store"
-            raise BadInput(f"{named}: is no whole log: {error}; `lastresort audit` says what is wrong") from None
+            raise BadInput(f"{named}: is not a whole log: {error}; `lastresort audit` says what is wrong") from None
         except ValueError as error:
             raise BadInput(f"--{error}") from None
     if html_file is not None and as_page is not None:

@@ -68,7 +68,7 @@ def log_line(line: str) -> str:
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError("is no JSON") from None
+        raise ValueError("is not JSON") from None
     if not isinstance(event, dict) or event.get("specversion") != "1.0":
         raise ValueError("specversion: is not that of a CloudEvent, 1.0")
     kind, version = _matched(event, "type", _TYPE, "lastresort.KIND.vVERSION").groups()

@@ -65,7 +65,7 @@ def head(message: Any) -> Message:
     try:
         _HEAD.validate_python(message)
     except ValidationError:
-        raise Broken("the upstream's answer is no message") from None
+        raise Broken("the upstream's answer is not a message") from None
     found: Message = message
     return found
 
@@ -84,7 +84,7 @@ def message(given: Any) -> Message:
     """Return a message that is whole. Raises Broken, if it is none."""
     found = head(given)
     if not isinstance(found.get("content"), list) or deeper_than(found, MOST_DEPTH):
-        raise Broken("the upstream's answer is no message")
+        raise Broken("the upstream's answer is not a message")
     for one in found["content"]:
         block(one)
     return found

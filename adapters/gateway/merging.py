@@ -138,14 +138,14 @@ class Stream:
         """Take in an event; return what the client gets of it now.
 
         Raises:
-            Broken: it is none of a message.
+            Broken: it is not part of a message.
         """
         if not event.data:
             return event.raw
         try:
             return self._fed(answers.parsed(event.data), event.raw)
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise Broken("an event is none of a message") from None
+            raise Broken("an event is not part of a message") from None
 
     def _fed(self, data: dict[str, Any], raw: bytes) -> bytes:
         match data["type"]:

@@ -136,7 +136,7 @@ def _checked_prefill(message: Message) -> Message:
         if not blocks or any(one["type"] == "text" and "text" not in one for one in blocks):
             raise Broken
     except Broken:
-        raise Declined(400, "messages: the last one, which the answer is to begin with, is no message") from None
+        raise Declined(400, "messages: the last one, which the answer is to begin with, is not a message") from None
     return message
 
 

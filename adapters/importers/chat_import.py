@@ -210,7 +210,7 @@ def _detected(source: Source) -> Format:
         raise BadInput(f"{source.name}: is an empty array: there is no chat in it")
     if (form := format_of(first.value)) is None:
         known = ", ".join(FORMATS)
-        raise BadInput(f"{source.name}: {first.place}: no chat of a form that is known; --format names one: {known}")
+        raise BadInput(f"{source.name}: {first.place}: not a chat in a known format; name it by --format: {known}")
     return form
 
 

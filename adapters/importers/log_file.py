@@ -133,7 +133,7 @@ def load_log(path: Path, store: EventStore) -> None:
     findings = audit(entries, read_twice=0).findings
     if any(rule.startswith(_STRUCTURE) for finding in findings for rule in finding.rules):
         raise BadInput(
-            f"{shown_path(path)}: is no whole log; `lastresort audit` says of the file what is wrong with it"
+            f"{shown_path(path)}: is not a whole log; `lastresort audit` says of the file what is wrong with it"
         )
     try:
         store.import_log(appends_of(entries))

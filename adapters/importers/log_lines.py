@@ -211,5 +211,5 @@ def entry_of(line: LogLine) -> Entry:
     envelope = (None, line.schema_version, line.recorded_at, line.command_id, line.correlation_id)
     entry = _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
     if line.kind not in EVENTS and isinstance(entry, Unreadable):
-        return entry._replace(why="kind: no kind of event that is known")  # a store names it; here it may be words
+        return entry._replace(why="kind: not a known kind of event")  # a store names it; here it may be words
     return entry

@@ -107,7 +107,7 @@ class FaultKind(StrEnum):
     END = "end"
     """The stream ends as if it were whole."""
     MALFORMED = "malformed"
-    """An event whose data is no JSON, then the end of the stream."""
+    """An event whose data is not JSON, then the end of the stream."""
     ERROR_EVENT = "error_event"
     """An `error` event, then the end of the stream."""
 

@@ -151,7 +151,7 @@ class Encoding:
             return
         read = self._readers.get((event.kind, event.schema_version))
         if read is None:
-            raise ValueError(f"{event.kind} is no kind of event that this store reads")
+            raise ValueError(f"{event.kind} is not a kind of event that this store reads")
         read(_filled(state, digest))
         if len(state) <= _MOST_KNOWN_BYTES:
             if len(self._readable) >= _MOST_KNOWN:
@@ -258,7 +258,7 @@ class Encoding:
             return _unreadable(row, "command_id, correlation_id or recorded_at: missing, or no such thing")
         event = self._events.get(row.kind)
         if event is None:
-            return _unreadable(row, f"kind: {row.kind} is no kind of event")
+            return _unreadable(row, f"kind: {row.kind} is not a kind of event")
         try:
             fields = self._upcast(row, event.schema_version)
             return self.entries([row._replace(schema_version=event.schema_version, state=fields, digest=None)])[0]

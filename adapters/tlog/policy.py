@@ -111,7 +111,7 @@ class _Reading:
             raise ValueError("`log VKEY [URL]` is needed")
         key = VerifierKey.parse(items[0])
         if key.kind not in (ED25519, ML_DSA_44):
-            raise ValueError("this key is no log's: its type is of cosignatures")
+            raise ValueError("this is not the key of a log: its type is of cosignatures")
         self._check_new(key, self.logs)
         self.logs.append(key)
 
@@ -120,7 +120,7 @@ class _Reading:
             raise ValueError("`witness NAME VKEY [URL]` is needed")
         key = VerifierKey.parse(items[1])
         if key.kind not in (COSIGNED_ED25519, ML_DSA_44):
-            raise ValueError("this key is no witness's: its type tells no time")
+            raise ValueError("this is not the key of a witness: its type tells no time")
         self._check_free(items[0])
         self._check_new(key, [one.key for one in self.witnesses])
         self.witnesses.append(WitnessKey(items[0], key, items[2] if len(items) == 3 else None))

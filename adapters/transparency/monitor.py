@@ -115,7 +115,7 @@ def _checked_note(
         raise _Found("signature", f"no key of the policy has signed the checkpoint of {seen.checkpoint.origin}")
     if not seen.enough:
         by = ", ".join(seen.witnesses) or "nobody"
-        raise _Found("witnesses", f"the checkpoint is cosigned by {by}, which is no quorum of the policy")
+        raise _Found("witnesses", f"the checkpoint is cosigned by {by}, which is not a quorum of the policy")
     if most_age is not None:
         latest = max(seen.witnesses.values(), default=0)
         if latest < now - most_age:

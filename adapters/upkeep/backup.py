@@ -245,7 +245,7 @@ def _copy(path: Path, to: Path, progress: Progress) -> None:
             check_has_no_code(copy)
             (said,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
-        raise StoreError(f"{path} is no whole database: {error}") from error
+        raise StoreError(f"{path} is not a whole database: {error}") from error
     if said != "ok":
         raise StoreError(f"{path} is damaged: {said}")
 

@@ -59,5 +59,5 @@ class Ledger:
             lines = self.path.read_text().split("\n")[:-1] if self.path.exists() else []
             return [bytes.fromhex(line) for line in lines]
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "a line of it is no name of a key"
+            why = getattr(error, "strerror", None) or "a line of it is not the name of a key"
             raise StoreError(f"{self.path}: the ledger of destroyed keys cannot be read: {why}") from None

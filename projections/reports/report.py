@@ -263,7 +263,7 @@ _PERIOD = re.compile(r"\d{4}-\d\d(-\d\d)?", re.ASCII)
 
 def _check(by: Sequence[str], since: str | None, until: str | None, smallest: int, branches: int) -> None:
     if strange := [name for name in by if name not in KEYS]:
-        raise ValueError(f"by: there is nothing called so (length {len(strange[0])}); group by {', '.join(KEYS)}")
+        raise ValueError(f"by: nothing has that name (length {len(strange[0])}); group by {', '.join(KEYS)}")
     if len(set(by)) != len(by):
         raise ValueError("by: name each once")
     for name, value in (("since", since), ("until", until)):
