@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -241,14 +242,21 @@ def test_an_ended_user_and_an_auditor_are_given_the_proof_as_a_file(tmp_path: Pa
             assert "no transparency log" in visitor.get(f"{path}{ended}/proof", 404)
         going_on = visitor.start("Hello.")
         assert "has not ended" in visitor.get(f"{chat}{going_on}/proof", 404)
+        assert "There is no signed tree head" in visitor.get("/inspect/audit")
         tables = TransparencyTables(ours.store)
         tables.begin(Identity("log.example/a"))
         sequencer = Sequencer(tables, make_log_key(tmp_path / "key", "log.example/a"), TrustPolicy())
         sequencer.sequence()
-        sequencer.checkpoint()
+        published = sequencer.checkpoint()
+        audit = visitor.get("/inspect/audit")
+        assert "Every event is under it." in audit
+        for shown in ("log.example/a", *str(published.note).splitlines()[1:3]):
+            assert escape(shown) in audit
         for path in (chat, inspector):
             assert f'href="{path}{ended}/proof" download' in visitor.get(path + ended)
             assert visitor.get(f"{path}{ended}/proof").startswith("c2sp.org/tlog-proof@v1\n")
+        visitor.say(going_on, "And more.")
+        assert "is not under it yet" in visitor.get("/inspect/audit")
 
 
 def test_titles_are_searched_and_what_was_erased_is_listed_no_more(running: Service) -> None:

@@ -230,6 +230,9 @@ def test_a_finding_is_told_with_its_rule_and_leads_to_its_event(monkeypatch: pyt
         page = until(lambda: visitor.get("/inspect/audit"), "findings in")
         assert f"/inspect/b/{branch}?at=" in page
         assert " says: " in page
+        titles = re.findall(r"<h2>([^<]+) <span", page)
+        assert titles[0] == "The log is not whole"  # the gravest first
+        assert any(title.startswith("Against the law, in rules since edition ") for title in titles)
 
 
 def test_what_another_policy_makes_of_the_log_writes_nothing(running: Service, visitor: Visitor, ended: str) -> None:

@@ -10,7 +10,7 @@ from lastresort.adapters.service import looking
 from lastresort.adapters.service.jobs import found_in
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller
-from lastresort.adapters.transparency.publishing import Unproven, ending_proof, event_proof
+from lastresort.adapters.transparency.publishing import SignedHead, Unproven, ending_proof, event_proof, signed_head
 from lastresort.application.accounts import conversations_page
 from lastresort.application.chat import Chat
 from lastresort.application.directory import FACTS, Metadata, Order, Status, TimeField, checked_query
@@ -226,6 +226,12 @@ def prove_position(position: Annotated[int, Path(ge=1, le=2**53)], caller: By) -
         return shapes.EventProofOut(position=position, proof=event_proof(caller.tenant.conversations.store, position))
     except Unproven as error:
         raise Failed("not-found", str(error)) from None
+
+
+def head_of(caller: Caller) -> tuple[int, SignedHead | None]:
+    """Return the position of the last event of a tenant's log, and its signed tree head, if one is published."""
+    conversations = caller.tenant.conversations
+    return conversations.store.head(), signed_head(conversations)
 
 
 def proof_of(chat: Chat) -> str:

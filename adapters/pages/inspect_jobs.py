@@ -11,6 +11,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field
 
+from lastresort.adapters.api.reads import head_of
 from lastresort.adapters.native_api.bodies import Body
 from lastresort.adapters.service.jobs import Audited, Job, Jobs, Kind, Supposed, latest
 from lastresort.adapters.service.problems import Failed
@@ -18,6 +19,7 @@ from lastresort.adapters.service.tenants import Tenant
 from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES, Policy, PolicyError
 from lastresort.domain.values import EDITIONS
+from lastresort.projections.audit import DISAGREEMENT
 from lastresort.projections.figures import Figures, figures
 from lastresort.projections.findings import Finding
 
@@ -25,6 +27,7 @@ from .rendering import page
 from .visitors import Auditor, NotForYou
 
 _REPORT_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+_NOT_WHOLE = "The log is not whole"
 _WHOLE_LOG = "This tells of the whole log, and is for people who have the scope audit."
 
 
@@ -92,11 +95,33 @@ def show_audit(request: Request, caller: Auditor, id: Name = None) -> Response:
     _whole(caller)
     job = _job(request, caller, "audit", id)
     done = Audited.model_validate_json(job.result) if job is not None and job.result is not None else None
-    store = caller.tenant.conversations.store
+    head, signed = head_of(caller)
     return page(
-        "audit.html", nav="audit", caller=caller, job=job, done=done, findings=_told(done.findings) if done else [],
-        by_rule=_by_rule(done.findings) if done else {}, head=store.head(), edition=max(EDITIONS),
+        "audit.html", nav="audit", caller=caller, job=job, done=done, groups=_grouped(done.findings) if done else {},
+        by_rule=_by_rule(done.findings) if done else {}, head=head, signed=signed, edition=max(EDITIONS),
     )  # fmt: skip
+
+
+def _grouped(findings: Sequence[Finding]) -> Mapping[str, Sequence[ToldFinding]]:
+    """Return findings by how grave they are, the gravest first, and then by the edition that has the rule."""
+    groups: dict[str, list[ToldFinding]] = {}
+    for one in sorted(_told(findings), key=_gravity):
+        groups.setdefault(_NOT_WHOLE if _gravity(one)[0] == 0 else _group(one), []).append(one)
+    return groups
+
+
+def _gravity(one: ToldFinding) -> tuple[int, int]:
+    if any(rule not in RULES and rule != DISAGREEMENT for rule in one.finding.rules):
+        return 0, 0
+    return (1, _since(one)) if one.rules else (2, 0)
+
+
+def _group(one: ToldFinding) -> str:
+    return f"Against the law, in rules since edition {_since(one)}" if one.rules else "The two readings disagree"
+
+
+def _since(one: ToldFinding) -> int:
+    return max((RULES[rule].since for rule, _, _ in one.rules), default=0)
 
 
 def _told(findings: Sequence[Finding]) -> list[ToldFinding]:

@@ -4,6 +4,7 @@ import base64
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.files import named
@@ -161,6 +162,35 @@ def prove_event(conversations: Conversations, log: PublishedLog, branch: str, ve
         if not wanted:
             raise StoreError(f"branch {branch} has no version {version}; its latest is {path[-1].version}")
     return log.prove([_position(conversations, one) for one in wanted])
+
+
+class SignedHead(NamedTuple):
+    """A signed tree head: of which log, how many events of the store are under it, its root in base64, the names of the
+    keys that signed it, and all of it as a note.
+    """
+
+    origin: str
+    events: int
+    root: str
+    signers: tuple[str, ...]
+    note: str
+
+
+def signed_head(conversations: Conversations) -> SignedHead | None:
+    """Return the signed tree head that was published last, as the store keeps it; None if there is none."""
+    store = conversations.store
+    if not isinstance(store, SQLStore):
+        return None
+    tables = TransparencyTables(store)
+    try:
+        log = PublishedLog(tables)
+    except Unproven:
+        return None
+    _, _, root_line, *_ = log.note.text.split("\n")
+    identity = tables.identity()
+    before = len(identity.before) if identity is not None else 0
+    signers = tuple(one.name for one in log.note.signatures)
+    return SignedHead(log.checkpoint.origin, log.checkpoint.size - before, root_line, signers, str(log.note))
 
 
 def ending_proof(conversations: Conversations, branch: str) -> str:
