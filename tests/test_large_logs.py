@@ -38,7 +38,7 @@ from .test_audit_by_tree import MUTATIONS, woods
 __all__ = ["ending", "run", "url", "woods"]
 
 AT = "2026-01-31T12:00:00.000000+00:00"
-FUTURE = "kind: Future is no kind of event"
+FUTURE = "kind: Future is not a kind of event"
 
 
 def agree(log: Log, folder: Path, parts: int, unreadable: Collection[int] = (), **options: Any) -> Report:
@@ -361,4 +361,4 @@ def test_a_folder_is_reported_as_its_log_is(run: Callable[..., Result], url: str
     said = run("report", "log", status=2).stderr
     assert said == f"lastresort: log: at place {rows[0]['place']}: {FUTURE}\n"
     write_parquet(corpus[1:], Path("broken"), 1)
-    assert "broken: is no whole log" in run("report", "broken", status=2).stderr
+    assert "broken: is not a whole log" in run("report", "broken", status=2).stderr
