@@ -231,7 +231,9 @@ def test_no_erasure_passes_a_hold(chats: Conversations, tree: dict[str, Chat], b
     for cause in ErasureCause:
         refused_by(chats.erase_conversation(branch, by=OPERATOR, cause=cause), rules.HELD_FROM_ERASURE)
         assert list(chats.erase_account("a-17", by=OPERATOR, cause=cause).refused) == ["root"]
-    assert (kept(chats), keys_of(chats)) == (before, keys)
+    assert kept(chats) == before
+    after = keys_of(chats)  # with that of the note of what is to go when it is released
+    assert [key for key in keys if key not in after] == []
     assert "ContentErased" not in {one.kind for one in chats.store.log()}
     done(chat.release_hold("case-12", by=OPERATOR))
     done(chats.erase_conversation(branch, by=OPERATOR, cause=ErasureCause.LEGAL))
@@ -244,7 +246,7 @@ def keys_of(chats: Conversations) -> Any:
     keys: Any = chats.service.ports.vault
     keys = getattr(keys._keys, "_keys", None)
     if isinstance(keys, dict):
-        return dict(keys)
+        return list(keys.items())
     if hasattr(keys._connection, "cursor") and not hasattr(keys, "_watch"):
         return keys._connection.execute("SELECT * FROM keys ORDER BY name").fetchall()
     return keys._connection.execute("SELECT * FROM lastresort_keys.keys ORDER BY name").fetchall()

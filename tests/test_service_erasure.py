@@ -100,6 +100,27 @@ def test_what_was_said_since_is_not_meant(chats: Conversations, chat: Chat) -> N
     assert kinds(chat).count("ContentErased") == 1
 
 
+def test_a_branch_that_is_opened_while_the_conversation_is_read_is_erased_too(chats: Conversations, chat: Chat) -> None:
+    talk(chat, "secret", "answer")
+
+    class Meanwhile:
+        """Somebody branches off once it was said that there is one branch."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(chats.store, name)
+
+        def heads(self, tree: str) -> Any:
+            found = chats.store.heads(tree)
+            if len(found) == 1:
+                done(chat.edit(2, "another secret", child="b"))
+            return found
+
+    done(erased(another(chats, store=Meanwhile())))
+    assert chats.words(chats.tree_log("root")) == {}
+    assert kinds(chats.chat("b"))[-1] == "ContentErased"
+    assert key(chats) is None
+
+
 def test_damaged_words_do_not_keep_their_key(chats: Conversations, chat: Chat) -> None:
     """They bear its name; so it goes, and they do. What was said since is under another key, and stays."""
     talk(chat, "secret", "answer")
