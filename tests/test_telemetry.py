@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
 
+from opentelemetry._logs import Logger, NoOpLogger, NoOpLoggerProvider
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -202,6 +203,24 @@ def test_what_an_exporter_does_changes_nothing(seen: Seen) -> None:
         assert seen.metrics()["lastresort.telemetry.dropped"] == {(): chats.store.head()}
         rounds = iter([False, True])
         emitter.run(lambda: next(rounds), patience=0.01)
+
+
+def test_what_an_exporter_refuses_a_logger_is_told_all_the_same(seen: Seen) -> None:
+    class Refuses(NoOpLogger):
+        def emit(self, *args: Any, **record: Any) -> None:
+            raise OSError
+
+    class Loggers(NoOpLoggerProvider):
+        def get_logger(self, name: str, *args: Any, **options: Any) -> Logger:
+            return Refuses(name)
+
+    told: list[Any] = []
+    with open_conversations("memory:") as chats:
+        emitter = Emitter(chats.store, loggers=Loggers(), meters=seen.meters, tell=told.append)
+        at_the_brink(chats)
+        emitter.catch_up()
+        assert len(told) == chats.store.head()
+        assert seen.metrics()["lastresort.telemetry.dropped"] == {(): chats.store.head()}
 
 
 def test_without_an_sdk_nothing_is_told_and_nothing_fails() -> None:

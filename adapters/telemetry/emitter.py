@@ -46,7 +46,9 @@ class Emitter:
         meters: metrics.MeterProvider | None = None,
         tell: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> None:
-        self._tell = tell
+        self._tells: list[Callable[[RecordedEvent], object]] = [self._emit]
+        if tell is not None:
+            self._tells.append(lambda recorded: tell(as_dictionary(recorded)))
         self._follower = Follower(Events(store, told_outside=True), self)
         self._logger = logs.get_logger(names.SCOPE, logger_provider=loggers)
         meter = metrics.get_meter(names.SCOPE, meter_provider=meters)
@@ -107,9 +109,8 @@ class Emitter:
         """Tell of events."""
         for recorded in ready:
             self._count(recorded)
-            try:
-                self._emit(recorded)
-            except Exception:  # an exporter or a logger of anybody's: what it does is no matter of the log
+            heard = [_heard(tell, recorded) for tell in self._tells]
+            if not all(heard):
                 self._dropped.add(1)
 
     def advance(self, mark: Mark) -> None:
@@ -138,8 +139,16 @@ class Emitter:
         for told in _told(recorded):
             name = told.pop("event")
             self._logger.emit(event_name=name, attributes=told, severity_number=logs.SeverityNumber.INFO)
-        if self._tell is not None:
-            self._tell(as_dictionary(recorded))
+
+
+def _heard(tell: Callable[[RecordedEvent], object], recorded: RecordedEvent) -> bool:
+    """Tell of an event; return whether that went well. What somebody's exporter or logger does is no matter of the log,
+    nor of the other one."""
+    try:
+        tell(recorded)
+    except Exception:
+        return False
+    return True
 
 
 def as_dictionary(recorded: RecordedEvent) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lastresort.application.conversations import Conversations
 from lastresort.application.ports import EventStore
 from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, RecordedEvent
 
-from .key_files import read_note, write_whole
+from .key_files import read_note, sync_folder, write_whole
 from .leaves import leaf
 from .sequencer import LogRewritten, entries_of
 from .tables import NONE, TransparencyTables
@@ -99,7 +99,8 @@ class PublishedLog:
     def export_tiles(self, folder: Path) -> int:
         """Write what is new since the last time into a folder; return how many entries that is.
 
-        The checkpoint is written last, so the folder can be served meanwhile.
+        The checkpoint is written last, so the folder can be served meanwhile; and once all else would outlast a power
+        failure, since the next export goes on from there.
 
         Raises:
             StoreError: it cannot be written, or holds another log.
@@ -107,13 +108,16 @@ class PublishedLog:
         """
         since = self._exported(folder)
         size = self.checkpoint.size
+        written = set[Path]()
         for tile in tiles_of(size, since=since):
             hashes = self._tables.tile(tile.level, tile.number)[: tile.width * HASH_BYTES]
-            self._write(folder, tile.path, hashes)
+            written.add(self._write(folder, tile.path, hashes))
             if tile.level == 0:
-                self._write(folder, tile.bundle, self._bundle(tile, hashes))
+                written.add(self._write(folder, tile.bundle, self._bundle(tile, hashes)))
         with named():
             folder.mkdir(parents=True, exist_ok=True)
+            for one in {up for path in written for up in path.parents if up.is_relative_to(folder)}:
+                sync_folder(one)
         write_whole(folder / "checkpoint", str(self.note))
         return size - since
 
@@ -134,7 +138,7 @@ class PublishedLog:
             raise LogRewritten(f"entries {first:,} to {first + tile.width - 1:,} are not what was sequenced")
         return bundle_of(entries)
 
-    def _write(self, folder: Path, path: str, data: bytes) -> None:
+    def _write(self, folder: Path, path: str, data: bytes) -> Path:
         with named():
             whole = folder / path
             whole.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +146,9 @@ class PublishedLog:
             handle = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
             with open(handle, "wb") as file:
                 file.write(data)
+                file.flush()
+                os.fsync(handle)
+            return whole
 
 
 def prove_event(conversations: Conversations, log: PublishedLog, branch: str, version: int | None = None) -> ProofFile:
