@@ -228,7 +228,8 @@ def _silent_since(conversations: "Conversations", before: str) -> Iterator[tuple
     after: str | None = None
     while True:
         page = conversations.list(until=before, by="last_turn", order="oldest", after=after, limit=TOGETHER)
-        yield tuple(row.conversation for row in page.rows)
+        if page.rows:
+            yield tuple(row.conversation for row in page.rows)
         if (after := page.after) is None:
             return
 
