@@ -85,6 +85,7 @@ def test_every_block_is_of_a_language_that_is_run_or_is_text() -> None:
             assert block.language in RUN | {"text"}, f"{page.name}:{block.line}: {block.language or 'no language'}"
 
 
+@pytest.mark.filterwarnings("ignore:Item:UserWarning")  # pydantic's, of types of LiteLLM's
 @pytest.mark.parametrize("page", pages_with("python", "console", "bash", "sh"))
 def test_a_page_runs(page: Path, folder: Path) -> None:
     """From top to bottom, and prints what it shows."""
