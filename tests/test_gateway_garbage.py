@@ -235,18 +235,9 @@ CALL = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
 TOOLS = [{"name": "look", "input_schema": {"type": "object"}}]
 
 
-def test_item_5_results_that_are_sent_several_times_at_once_are_one_call(
-    behind: tuple[Service, Upstream], sent: Sent
-) -> None:
-    """All get the one answer that is on record, and so does who lost it. Each would be paid otherwise."""
-    one, upstream = behind
-    call = {**CALL, "id": f"toolu_{upstream.asked}"}
-    upstream.gives({**GOOD, "content": [call], "stop_reason": "tool_use"}, streams=False)
-    first = asked(one, [user("Please look.")], tools=TOOLS)
-    result = {"type": "tool_result", "tool_use_id": call["id"], "content": "A hat."}
-    messages = [user("Please look."), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
-    upstream.gives(GOOD, streams=False)
-    before, before_sent, all_there = upstream.asked, sent.count, Event()
+def three_at_once(one: Service, upstream: Upstream, sent: Sent, messages: list[Any]) -> list[httpx2.Response]:
+    """Send the same three times, and have the upstream answer nobody until all are there."""
+    before, all_there = sent.count, Event()
     upstream.before = all_there.wait
     answers: list[httpx2.Response] = []
 
@@ -258,11 +249,27 @@ def test_item_5_results_that_are_sent_several_times_at_once_are_one_call(
     threads = [Thread(target=send) for _ in range(3)]
     for thread in threads:
         thread.start()
-    sent.until(before_sent + 3)
+    sent.until(before + 3)
     all_there.set()
     for thread in threads:
         thread.join()
     upstream.before = bool
+    return answers
+
+
+def test_item_5_results_that_are_sent_several_times_at_once_are_one_call(
+    behind: tuple[Service, Upstream], sent: Sent
+) -> None:
+    """All get the one answer that is on record, and so does who lost it. Each would be paid otherwise."""
+    one, upstream = behind
+    call = {**CALL, "id": f"toolu_{upstream.asked}"}
+    upstream.gives({**GOOD, "content": [call], "stop_reason": "tool_use"}, streams=False)
+    first = asked(one, [user("Please look.")], tools=TOOLS)
+    result = {"type": "tool_result", "tool_use_id": call["id"], "content": "A hat."}
+    messages = [user("Please look."), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    upstream.gives(GOOD, streams=False)
+    before = upstream.asked
+    answers = three_at_once(one, upstream, sent, messages)
     assert [answer.json()["content"] for answer in answers] == [GOOD["content"]] * 3
     assert upstream.asked == before + 1
     again = asked(one, messages, {"x-stainless-retry-count": "1"}, tools=TOOLS)
@@ -283,23 +290,8 @@ def test_item_5_a_call_of_tools_that_is_asked_for_twice_at_once_is_given_twice(
     messages = [user("Begin to look."), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
     more = {**CALL, "id": f"toolu_more_{upstream.asked}"}
     upstream.gives({**GOOD, "content": [more], "stop_reason": "tool_use"}, streams=False)
-    before, before_sent, all_there = upstream.asked, sent.count, Event()
-    upstream.before = all_there.wait
-    answers: list[httpx2.Response] = []
-
-    def send() -> None:
-        with httpx2.Client(timeout=60, headers=HEADERS) as client:
-            body = {"model": MODEL, "max_tokens": 50, "messages": messages, "tools": TOOLS}
-            answers.append(client.post(f"{one.url}/v1/messages", json=body))
-
-    threads = [Thread(target=send) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    sent.until(before_sent + 3)
-    all_there.set()
-    for thread in threads:
-        thread.join()
-    upstream.before = bool
+    before = upstream.asked
+    answers = three_at_once(one, upstream, sent, messages)
     assert [answer.json().get("content") for answer in answers] == [[more]] * 3
     assert {answer.json()["stop_reason"] for answer in answers} == {"tool_use"}
     assert upstream.asked == before + 1

@@ -2,7 +2,7 @@
 and one of the others with what the model said.
 
 A client of the proxy knows nothing of our tools, so their calls are answered here: the model is asked on until it calls
-none of them. A stream is read to its end and shown then, since what a call to end allows is known only there.
+none of them. A stream is shown once it is whole: only then is it known whether the model called to end.
 """
 
 import asyncio

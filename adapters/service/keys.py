@@ -224,7 +224,7 @@ class Keys:
         return self.make(key.tenant, key.rights.model_copy(update=changed), now=now)
 
     def _set(self, key: Key, changes: Callable[[Rights], dict[str, Any]]) -> Key:
-        """Change the rights of a key as they are now: whoever passes it may have read them before others wrote."""
+        """Change the rights of a key, as they are in the table: `key` may have been read before others changed them."""
         with self._tables.transaction("service") as writing:
             key = _read(writing.rows(_KNOWN, key.id)[0])
             rights = key.rights.model_copy(update=changes(key.rights))
