@@ -95,6 +95,7 @@ def test_what_should_not_happen_is_told_without_its_words(
     for accept, kind in (("text/html", "text/html; charset=utf-8"), ("*/*", "application/problem+json")):
         answer = visitor.ask("GET", "/inspect/figures", headers={"accept": accept})
         assert (answer.status_code, answer.headers["content-type"]) == (500, kind)
+        assert answer.headers["connection"] == "close", "the server closes it, so nothing more is asked on it"
         assert "canary" not in answer.text
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("litellm", reason="litellm is not installed: pip install -e 
 import litellm
 from litellm import ModelResponse
 from litellm.exceptions import ModifyResponseException
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from lastresort import Chat
 from lastresort.adapters.litellm import LastResort
@@ -37,6 +38,14 @@ pytestmark = [
     pytest.mark.xdist_group("litellm"),  # it takes seconds to import, so one process does
     pytest.mark.filterwarnings("ignore:Item:UserWarning"),  # pydantic's, of types of theirs
 ]
+
+
+@pytest.fixture(autouse=True)
+def without_their_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their one worker that logs is of one event loop, and here each call has its own."""
+    monkeypatch.setattr(
+        GLOBAL_LOGGING_WORKER, "ensure_initialized_and_enqueue", lambda async_coroutine: async_coroutine.close()
+    )
 
 
 def completing(model: Model, names: list[str]) -> Callable[..., Any]:

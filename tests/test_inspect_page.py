@@ -225,7 +225,7 @@ def test_a_finding_is_told_with_its_rule_and_leads_to_its_event(monkeypatch: pyt
         branch = visitor.ended()
         store = one.house.tenants["default"].conversations.store
         taken_out = [entry for entry in store.entries() if entry.version != 19]
-        monkeypatch.setattr(store, "entries", lambda: iter(taken_out))
+        monkeypatch.setattr(store, "entries", lambda **_: iter(taken_out))
         visitor.post("/api/v1/audits", {}, 202)
         page = until(lambda: visitor.get("/inspect/audit"), "findings in")
         assert f"/inspect/b/{branch}?at=" in page

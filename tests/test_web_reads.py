@@ -86,7 +86,7 @@ def test_what_an_audit_finds_is_listed_by_rule(monkeypatch: pytest.MonkeyPatch) 
         ended(ours.start(conversation="c", model=MODEL))
         ended(ours.start(conversation="d", model=MODEL))
         log = [one for one in ours.store.log() if not (one.branch == "c" and one.kind == "WarningGiven")]
-        monkeypatch.setattr(type(ours.store), "entries", lambda self: iter(log))
+        monkeypatch.setattr(type(ours.store), "entries", lambda self, **_: iter(log))
         found = result(client, "/api/v1/audits", {})
         rules = {rule for one in found["findings"] for rule in one["rules"]}
         assert "warned-first" in rules

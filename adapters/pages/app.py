@@ -81,7 +81,10 @@ def _told(to_programs: Callable[..., Any]) -> Callable[[Request, Exception], Awa
             kind = problems.kind_of(error)
         status, title = KINDS[kind]
         sentences = () if detail is None else (f"{detail[0].upper()}{detail[1:]}.",)
-        return page("told.html", status=status, title=_TITLES.get(kind, title), sentences=sentences, **_BACK)
+        shown = page("told.html", status=status, title=_TITLES.get(kind, title), sentences=sentences, **_BACK)
+        if kind == "internal":
+            shown.headers.update(problems.LAST)
+        return shown
 
     return told
 

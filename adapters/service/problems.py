@@ -125,6 +125,15 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
     return answered(error)
 
 
+LAST = {"connection": "close"}
+"""What the server closes after an answer has to say so, or a client asks on a connection that is being closed."""
+
+
+async def _unforeseen(_: Request, error: Exception) -> JSONResponse:
+    kind, detail, headers = _told(error)
+    return answer(kind, detail, headers={**headers, **LAST})
+
+
 def kind_of(error: HTTPException) -> str:
     """Return which kind of problem the framework means by a status."""
     return {404: "not-found", 405: "method", 413: "too-large"}.get(error.status_code, "malformed")
@@ -172,5 +181,5 @@ def install(app: FastAPI) -> None:
     for kind in (Failed, TooMuch, *_TYPES):
         app.add_exception_handler(kind, _failed)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(Exception, _unforeseen)
     app.add_exception_handler(RequestValidationError, _invalid)
