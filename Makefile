@@ -14,6 +14,10 @@ RUNS := $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(VENV)/.runs)
 # asks its own, and pip installs where that cannot be reached.
 LOCK := .ci/requirements.txt
 
+# Machines that build containers often set this; the thousand processes that the tests start would each compile anew
+# whatever they import.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-serve demo-gateway test lint pages bench mutants plants fuzz lock audit clean bench-serve
