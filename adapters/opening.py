@@ -21,7 +21,7 @@ from lastresort.adapters.databases.files import IMMUTABLE, StoreFiles, may_write
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.urls import located, shown
 from lastresort.adapters.followers import holds
-from lastresort.adapters.followers.beside_log import beside
+from lastresort.adapters.followers.beside_log import beside, forget_beside
 from lastresort.adapters.followers.directory import STATEMENTS, ConversationDirectory
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.sql import SQLStore
@@ -119,6 +119,7 @@ def open_conversations(
         annotations=vault.annotations,
         max_words=max_words,
         holds=holds.StandingHolds(store, partial(beside, store, holds.STATEMENTS), partial(state_of, store, snapshots)),
+        forget_beside=partial(forget_beside, store),
     )
     return Conversations(Service(ports))
 

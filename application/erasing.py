@@ -149,6 +149,7 @@ class Erasing:
             said = found.said
             erased.append(Erased(found.tree, retired, {digest: said[digest] for digest in contents}))
         if erased:
+            self._ports.forget_beside([one.tree for one in erased])  # first: what is left of words has all done again
             self._words.destroy(erased)
             self._ports.store.barrier()  # or a standby that takes over might still have the keys
 

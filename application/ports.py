@@ -401,6 +401,7 @@ class Ports:
         max_words: bytes that the words of a turn may have; as content blocks, 32 times as many.
         holds: lists legal holds; it follows the log.
         annotations: what is kept beside the log and belongs to no event.
+        forget_beside: drops what else is kept of conversations whose words are erased, as a gateway's links to them.
     """
 
     store: EventStore
@@ -416,6 +417,7 @@ class Ports:
     max_words: int = 2**20
     holds: HoldList | None = None
     annotations: Annotations | None = None
+    forget_beside: Callable[[Sequence[str]], None] = lambda conversations: None
 
     def close(self) -> None:
         """Release the store and the vault. A call that comes later raises StoreClosed, on every engine and at once."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lastresort import Conversations, open_conversations
+from lastresort.application.ports import Clock
 
 from .contenders import MODEL, WORDS
 from .stories import Overheard, write
@@ -24,7 +25,7 @@ def main(trees: int, beside: str | None) -> None:
         tempfile.TemporaryDirectory(dir=beside) as folder,
         open_conversations(f"sqlite:///{Path(folder) / 'log.db'}") as chats,
     ):
-        _tell(chats, trees)
+        tell(chats, trees, lambda: LONG_AGO)
         chats.list(limit=1)  # the directory catches up, as it would have day by day
         wall, cpu = time.perf_counter(), time.process_time()
         done = chats.retain(timedelta(days=180))
@@ -37,9 +38,10 @@ def main(trees: int, beside: str | None) -> None:
         print(f"again, with nothing left to erase: {time.perf_counter() - wall:.1f} s")
 
 
-def _tell(chats: Conversations, trees: int) -> None:
+def tell(chats: Conversations, trees: int, clock: Clock) -> None:
+    """Write conversations of two turns each, `c-0` and so on."""
     for first in range(0, trees, _AT_ONCE):
-        told = open_conversations("memory:", clock=lambda: LONG_AGO)
+        told = open_conversations("memory:", clock=clock)
         told.service.ports.vault = chats.service.ports.vault
         told.service.ports.store = overheard = Overheard(told.store)
         for number in range(first, min(first + _AT_ONCE, trees)):

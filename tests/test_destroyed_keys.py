@@ -1,6 +1,9 @@
 """A key that was destroyed stays so, whatever backup comes back; none is destroyed that the log does not give up."""
 
-from collections.abc import Callable
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +101,29 @@ def test_without_a_ledger_that_can_be_written_no_key_is_destroyed(url: str, tmp_
         assert readable(chats, "a") == 0
 
 
+def test_a_disk_that_was_full_leaves_a_ledger_that_goes_on(tmp_path: Path) -> None:
+    """Within a line: the next name would be glued to what is left of it, and its key come back from a backup."""
+    path, size = tmp_path / "ledger", 40
+    Ledger(path).add([b"a" * 16])
+    with limited_to(size), pytest.raises(StoreError, match="so no key was destroyed: File too large"):
+        Ledger(path).add([b"b" * 16])
+    assert path.stat().st_size == size
+    Ledger(path).add([b"c" * 16])
+    assert Ledger(path).names() == [b"a" * 16, b"c" * 16]
+
+
+@contextmanager
+def limited_to(size: int) -> Iterator[None]:
+    """Have no file of this process grow beyond a size."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
 def test_what_is_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ledger"
     Ledger(path).add([])
@@ -106,6 +132,8 @@ def test_what_is_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with path.open("a") as file:
         file.write("6162")  # a line that was not written whole
     assert Ledger(path).names() == [b"a" * 16]
+    Ledger(path).add([b"b" * 16])  # not glued to what is left of that line
+    assert Ledger(path).names() == [b"a" * 16, b"b" * 16]
     path.write_text("nonsense\n")
     with pytest.raises(StoreError, match="not the name of a key"):
         Ledger(path).names()

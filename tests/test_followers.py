@@ -1,16 +1,14 @@
 """Followers: what they write is what the log says, once, however they are killed, raced, or sent back."""
 
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -22,19 +20,11 @@ from lastresort.adapters.followers.directory import NAME, ConversationDirectory
 from lastresort.application.directory import DirectoryQuery
 from lastresort.projections import views
 
-from .stores import (
-    DURABLE_STORES,
-    OPERATOR,
-    ROOT,
-    STORES,
-    done,
-    ended,
-    ended_on_request,
-    long,
-    new_url,
-    opened,
-    started,
-)
+from .faults.zygote import Zygote
+from .killed import follow, killed_after, zygote
+from .stores import DURABLE_STORES, OPERATOR, STORES, done, ended, ended_on_request, long, new_url, opened, started
+
+__all__ = ["zygote"]
 
 
 def directory_of(conversations: Conversations) -> ConversationDirectory:
@@ -62,7 +52,11 @@ def check_rows(conversations: Conversations) -> None:
     by_tree: dict[str, list[Any]] = {}
     for row in expected:
         by_tree.setdefault(row.conversation, []).append(row)
-    rows = {row.conversation: row for row in conversations.list(limit=1_000).rows}
+    page = conversations.list(limit=1_000)
+    rows = {row.conversation: row for row in page.rows}
+    while page.after is not None:
+        page = conversations.list(limit=1_000, after=page.after)
+        rows |= {row.conversation: row for row in page.rows}
     assert set(rows) == set(by_tree)
     for tree, branches in by_tree.items():
         over = sum(branch.status == "ended" for branch in branches)
@@ -265,34 +259,30 @@ def test_many_threads_list_while_others_write(kind: str, request: pytest.Fixture
         check_rows(conversations)
 
 
-KILLS = int(os.environ.get("LASTRESORT_FOLLOWER_KILLS", "6"))
-FOLLOW = """
-import sys
-from lastresort import open_conversations
-conversations = open_conversations(sys.argv[1], create=False)
-print("following", flush=True)
-conversations.service.ports.directory.run(lambda: False)
-"""
+KILLS = int(os.environ.get("LASTRESORT_FOLLOWER_KILLS", "12"))
 
 
 @pytest.mark.parametrize("kind", DURABLE_STORES)
 def test_killed_at_any_moment_it_writes_nothing_twice_and_loses_nothing(
-    kind: str, request: pytest.FixtureRequest
+    kind: str, request: pytest.FixtureRequest, zygote: Zygote
 ) -> None:
-    url = new_url(kind, request)
+    """Each of them while others write. What is left is what a rebuild makes of the log."""
+    url, random, came = new_url(kind, request), Random(kind), 0
     with opened(url) as conversations:
         started(conversations, "first")
         for number in range(KILLS):
-            process = subprocess.Popen(
-                [sys.executable, "-c", FOLLOW, url], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ)
-            )
-            assert process.stdout is not None
-            assert process.stdout.readline() == "following\n"
-            long(conversations, 5 * (number % 6), f"n{number}")
-            process.send_signal(signal.SIGKILL)
-            process.wait(30)
-            process.stdout.close()
+            follower = zygote.spawn(follow, url, os.environ.get("LASTRESORT_MASTER_KEY"))
+            assert follower.hear() == "following"
+            with killed_after(follower, random.uniform(0, 0.06)):
+                long(conversations, number % 6, f"n{number}")
+            mark = came_to(conversations.store, NAME)
+            came += mark is not None and mark.position < conversations.store.head()
         check_rows(conversations)
+        left, counts = list(conversations.branch_rows()), directory_of(conversations).counts()
+        with directory_of(conversations).transaction() as writing:
+            writing.clear()
+        assert (list(conversations.branch_rows()), directory_of(conversations).counts()) == (left, counts)
+    print(f"{kind}: {KILLS} kills, {came} of them before it had caught up")
 
 
 def test_an_idle_follower_uses_no_processor(tmp_path: Path) -> None:

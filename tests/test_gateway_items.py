@@ -2,6 +2,8 @@
 
 import json
 import random
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import anthropic
 import httpx2
 import pytest
 
+from lastresort import open_conversations
 from lastresort.adapters.gateway.upstream import Upstream
 from lastresort.adapters.loopback import (
     Answer,
@@ -27,7 +30,8 @@ from lastresort.adapters.loopback import (
 
 from .claude_kit import AT_RISK, ENDING, REDIRECT, harm, redirecting, warning
 from .gateway_kit import Talk, chats_of, client, user
-from .web_kit import MODEL, assessed, service, started
+from .stores import new_url
+from .web_kit import MODEL, Service, assessed, service, started
 
 LOOK_UP = {"name": "look_up", "input_schema": {"type": "object", "properties": {"word": {"type": "string"}}}}
 PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
@@ -312,21 +316,56 @@ def test_item_13_words_after_an_ending_are_screened_and_hold_the_tree() -> None:
         assert chats_of(one).state(talk.branches[0]).risks
 
 
-def test_item_15_erasure_leaves_no_link_no_alias_and_no_parked_turn() -> None:
-    with service(both) as one:
-        talk = Talk(one, tools=[LOOK_UP], headers={"x-claude-code-session-id": "s-1"})
+def erased(one: Service, branch: str) -> None:
+    with one.client("operate") as operator:
+        path = f"/api/v1/branches/{branch}/erasures"
+        assert operator.post(path, json={"cause": "user_request"}).status_code == 200
+
+
+def retained(one: Service, branch: str) -> None:
+    """By another program, which knows of no gateway."""
+    with open_conversations(one.house.config.store) as chats:
+        assert chats.retain(timedelta()).erased == (branch,)
+
+
+def deferred(one: Service, branch: str) -> None:
+    """The account is erased while a hold stands, which is released over HTTP."""
+    account = chats_of(one).state(branch).account
+    with one.client("operate") as operator:
+        held = {"hold": "case-1", "reason": "litigation"}
+        assert operator.post(f"/api/v1/branches/{branch}/holds", json=held).status_code == 200
+        told = operator.post(f"/api/v1/accounts/{account}/erasures", json={"cause": "user_request"}).json()
+        assert (told["erased"], list(told["refused"])) == ([], [branch])
+        assert kept_of(one) >= 3
+        assert chats_of(one).store.with_words([branch]) == {branch}
+        assert operator.post(f"/api/v1/branches/{branch}/holds/case-1/release", json={}).status_code == 200
+
+
+def kept_of(one: Service) -> int:
+    tables = one.house.tenants["default"].tables
+    names = ("links", "aliases", "parked")
+    return sum(len(tables.rows(f"SELECT * FROM {{schema}}gateway_{name}")) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("erase", "kind"),
+    [
+        (erased, "memory"),
+        (deferred, "memory"),
+        (retained, "sqlite"),
+        pytest.param(retained, "postgresql", marks=pytest.mark.xdist_group("postgresql")),
+    ],
+)
+def test_item_15_erasure_leaves_no_link_no_alias_and_no_parked_turn(
+    erase: Callable[[Service, str], None], kind: str, request: pytest.FixtureRequest
+) -> None:
+    with service(both, store=new_url(kind, request)) as one:
+        talk = Talk(one, tools=[LOOK_UP], metadata={"user_id": "u-1"}, headers={"x-claude-code-session-id": "s-1"})
         talk.say("Garbage in, garbage out.")
-        tables = one.house.tenants["default"].tables
-
-        def rows() -> int:
-            names = ("links", "aliases", "parked")
-            return sum(len(tables.rows(f"SELECT * FROM {{schema}}gateway_{name}")) for name in names)
-
-        assert rows() >= 3
-        with one.client("operate") as operator:
-            path = f"/api/v1/branches/{talk.branches[0]}/erasures"
-            assert operator.post(path, json={"cause": "user_request"}).status_code == 200
-        assert rows() == 0
+        assert kept_of(one) >= 3
+        erase(one, talk.branches[0])
+        assert not chats_of(one).store.with_words([talk.branches[0]])
+        assert kept_of(one) == 0
 
 
 def test_the_model_that_answers_is_the_actor() -> None:

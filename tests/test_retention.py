@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -14,16 +13,19 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from bench.retention import tell
 from lastresort import Chat, Conversations, ErasureCause, HoldReason, Rating, Risk, Verdict
 from lastresort.application.erasing import Erasing
 from lastresort.domain.events import ContentErased, TurnAssessed
 from lastresort.projections import audit
 
-from .cli_kit import LASTRESORT, run
+from .cli_kit import run
+from .faults.zygote import Zygote
+from .killed import retain, zygote
 from .service_kit import another, done, talk
 from .stores import ASSESSOR, DURABLE_STORES, MODEL, OPERATOR, STORES, new_url, opened
 
-__all__ = ["run"]
+__all__ = ["run", "zygote"]
 
 YEAR, DAY = 2020, timedelta(days=1)
 
@@ -247,53 +249,71 @@ def test_what_else_is_in_the_way_shows_in_the_status(run: Callable[..., Result],
 
 # --- A kill -----------------------------------------------------------------------------------------------------------
 
-MANY = int(os.environ.get("LASTRESORT_RETAINED", "16"))
+MANY = int(os.environ.get("LASTRESORT_RETAINED", "200"))
 KILLS = int(os.environ.get("LASTRESORT_RETENTION_KILLS", "4"))
 LOOKED_AT = 16  # conversations of which the words are read after a kill
 
 
 @pytest.mark.parametrize("kind", DURABLE_STORES)
-def test_retention_that_was_killed_goes_on(kind: str, request: pytest.FixtureRequest, clock: Clock) -> None:
+def test_retention_that_was_killed_goes_on(
+    kind: str, request: pytest.FixtureRequest, clock: Clock, zygote: Zygote
+) -> None:
     """By SIGKILL, again and again, at any moment: each conversation is whole or erased or goes on being erased.
 
-    `LASTRESORT_RETAINED=20000 LASTRESORT_RETENTION_KILLS=100` is the size of docs/explanation/reliability.md.
+    `LASTRESORT_RETAINED=100000 LASTRESORT_RETENTION_KILLS=100` is the size of docs/explanation/reliability.md.
     """
-    url, names = new_url(kind, request), [f"c-{number}" for number in range(MANY)]
+    url, random, kills, begun = new_url(kind, request), Random(kind), 0, time.monotonic()
+    url = f"{url}&deadline=60" if kind == "postgresql" else url  # hundreds are told at a time
     with opened(url, clock=clock) as chats:
-        told(chats, *names)
-        done(chats.chat(names[7]).hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR))
-    random, kills = Random(kind), 0
-    while _killed(url, names, random.uniform(0, 0.05) if kills < KILLS else 60):
-        kills += 1
-    with opened(url) as chats:
-        assert kept(chats, *names) == [names[7]]
-        assert sorted(erasures(chats)) == sorted(name for name in names if name != names[7])
-        assert [name for name in names if chats.service.ports.vault.has_key(name)] == [names[7]]
+        tell(chats, MANY, clock)
+        done(chats.chat("c-7").hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR))
+        chats.list(limit=1)  # the directory catches up, as it would have day by day
+        erased = Erased(chats)
+        print(f"{kind}: {MANY:,} conversations told in {time.monotonic() - begun:.0f} s", flush=True)
+        begun = time.monotonic()
+        while True:
+            # From the first erasures on, so that all kills fall into what there is to do.
+            worker, before = zygote.spawn(retain, url, os.environ.get("LASTRESORT_MASTER_KEY")), len(erased.names)
+            if kills < KILLS and erased.more_than(before + random.randrange(max(1, MANY // KILLS // 2))):
+                time.sleep(random.uniform(0, 0.05))
+                worker.send_signal(signal.SIGKILL)
+            told, status = list(worker.rest()), worker.reap()
+            if told:
+                break  # it said that it was done, though it may have been killed after that
+            assert status == -signal.SIGKILL
+            kills += 1
+            erased.look()
+            for name in random.sample(erased.all, LOOKED_AT):
+                words = chats.words(chats.tree_log(name))
+                assert len(words) in ((0, 2) if name in erased.names else (2,)), "words are half gone"
+        print(f"{kind}: {kills} kills; all of it took {time.monotonic() - begun:.0f} s")
+        assert kills
+        erased.look()
+        assert sorted(erased.names) == sorted(name for name in erased.all if name != "c-7")
+        assert chats.store.with_words(erased.all) == {"c-7"}
+        assert [name for name in erased.all if chats.service.ports.vault.has_key(name)] == ["c-7"]
         assert another(chats).retain(30 * DAY).erased == ()
         assert audit(chats.store.entries()).findings == ()
-    print(f"{kind}: {kills} kills")
-    assert kills
 
 
-def _killed(url: str, names: list[str], after: float) -> bool:
-    """Run a retention, and kill it some seconds after its first erasure; return whether that was before its end."""
-    command: list[str | Path] = [LASTRESORT, "retain", "--older-than", "30d", "--json", "--store", url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process, opened(url) as chats:
-        read = chats.store.head()
-        while process.poll() is None:
-            new = list(chats.store.log(after=read))
-            if any(isinstance(one.event, ContentErased) for one in new):
-                break
-            read += len(new)
-            chats.store.wait(read, 0.05)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(after)
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
-            return False
-        assert process.returncode == -signal.SIGKILL
-        recorded = set(erasures(chats))
-        for name in Random(len(recorded)).sample(names, LOOKED_AT):
-            words = chats.words(chats.tree_log(name))
-            assert len(words) in ((0, 2) if name in recorded else (2,)), "words are half gone"
-        return True
+class Erased:
+    """The conversations whose erasure a log has, each of them once."""
+
+    def __init__(self, chats: Conversations) -> None:
+        self.all, self.names = [f"c-{number}" for number in range(MANY)], set[str]()
+        self._store, self._read = chats.store, chats.store.head()
+
+    def look(self) -> None:
+        for one in self._store.log(after=self._read):
+            self._read = one.position
+            if isinstance(one.event, ContentErased):
+                assert one.branch not in self.names, "it was erased twice"
+                self.names.add(one.branch)
+
+    def more_than(self, number: int) -> bool:
+        """Wait until there are more than that."""
+        until = time.monotonic() + 60
+        while len(self.names) <= number and time.monotonic() < until:
+            self._store.wait(self._read, 0.05)
+            self.look()
+        return len(self.names) > number

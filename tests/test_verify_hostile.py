@@ -189,3 +189,35 @@ def test_a_key_of_the_right_form_that_is_no_point() -> None:
     bad = f"x\n1\n{base64.b64encode(ROOT).decode()}\n\n— x {base64.b64encode(key.id + bytes(64)).decode()}\n"
     policy = f"log x+{key.id.hex()}+{data}\nquorum none"
     assert "does not verify" in refused(proof({"entry": "{}", "rests_on": []}, bad), policy)
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a device", "a folder"])
+def test_a_checkpoint_or_a_proof_that_is_no_file_is_not_waited_for(what: str, tmp_path: Path) -> None:
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    (tmp_path / "policy").write_text(POLICY)
+    at = folder / "checkpoint"
+    if what == "a pipe":
+        os.mkfifo(at)
+    elif what == "a device":
+        at.symlink_to("/dev/zero")
+    else:
+        at.mkdir()
+    for handed_in in (folder, at) if what != "a folder" else (folder,):
+        code, told = command(handed_in, "--policy", tmp_path / "policy")
+        assert (code, told.strip()) == (2, f"lastresort-verify: {at}: it is no file")
+
+
+@pytest.mark.parametrize("chosen", ["\x1b[2K\x1b[GPROVEN:", "\u202emoor", "a\x9bb"])
+def test_no_name_of_a_stranger_tells_the_terminal_what_to_show(chosen: str, tmp_path: Path,
+                                                               capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """In a file that proves nothing, too: of the log, or of who signed."""
+    (tmp_path / "policy").write_text(POLICY)
+    other = f"{chosen}\n1\n{base64.b64encode(ROOT).decode()}\n\n— {chosen} !\n"
+    unsigned = f"{chosen}\n1\n{base64.b64encode(ROOT).decode()}\n\n— x AAAAAAAA\n"
+    for note, status in ((other, 2), (unsigned, 1)):
+        (tmp_path / "p").write_text(proof({"entry": "{}", "rests_on": []}, note))
+        assert verify.main([str(tmp_path / "p"), "--policy", str(tmp_path / "policy")]) == status
+        out = "".join(capsys.readouterr())
+        assert ascii(chosen)[1:-1] in out
+        assert all(one.isprintable() or one == "\n" for one in out)

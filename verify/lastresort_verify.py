@@ -4,11 +4,8 @@
     lastresort-verify FOLDER_OF_TILES --policy POLICY
 
 It needs the standard library and `cryptography`, shares no line with the program that made the log, and asks nobody:
-the policy says which log's key is believed, and whose cosignatures it takes. Exit status: 0 proven; 1 not proven; 2
-what was handed in cannot be read.
-
-Formats: c2sp.org/tlog-proof, tlog-checkpoint, signed-note, tlog-cosignature, tlog-tiles, tlog-policy. Hashing: RFC
-6962, 2.1. Verification: RFC 9162, 2.1.3.2.
+the policy says whom it believes. Exit status: 0 proven; 1 not proven; 2 what was handed in cannot be read. Formats:
+c2sp.org/tlog-proof, -checkpoint, -cosignature, -tiles, -policy, signed-note. RFC 6962, 2.1; RFC 9162, 2.1.3.2.
 """
 
 import argparse
@@ -81,9 +78,6 @@ class Stack:
         for left in reversed(self._hashes[:-1]):
             h = node_hash(left, h)
         return h
-
-
-# --- keys, notes, checkpoints -----------------------------------------------------------------------------------------
 
 
 def unbase64(text: str, what: str) -> bytes:
@@ -177,9 +171,6 @@ class Checkpoint:
         if len(root) != 32:
             raise BadInput("root of the checkpoint: 32 bytes are needed")
         return cls(parts[0], whole(parts[1], "size of the checkpoint"), root, text + "\n", signatures)
-
-
-# --- whom to believe --------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -427,21 +418,30 @@ def main(arguments: list[str] | None = None) -> int:
         policy, what = Policy.read(read(given.policy)), Path(given.what)
         result = verify_tiles(what, policy) if what.is_dir() else verify_proof(read(given.what), policy)
     except (BadInput, OSError) as error:
-        print(f"lastresort-verify: {error}", file=sys.stderr)
+        print(f"lastresort-verify: {shown(error)}", file=sys.stderr)
         return 2
     if given.json:
         print(json.dumps({"proven": result.proven, "unproven": result.unproven, "failed": result.failed}))
     elif result.failed is not None:
-        print(f"NOT PROVEN: {result.failed}")
+        print(f"NOT PROVEN: {shown(result.failed)}")
     else:
-        print("\n".join(["PROVEN:", *(f"  {one}" for one in result.proven)]))
+        print("\n".join(["PROVEN:", *(f"  {shown(one)}" for one in result.proven)]))
         print("\n".join(["NOT PROVEN by this:", *(f"  {one}" for one in result.unproven)]))
     return 0 if result.failed is None else 1
 
 
+def shown(told: object) -> str:
+    """Return a line without what a terminal obeys, or shows as something else: names in it may be a stranger's."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(told))
+
+
 def read(path: str) -> str:
+    """Read a file, if it is one: a pipe would be waited for, and a device has no end."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        if Path(path).exists() and not Path(path).is_file():
+            raise BadInput(f"{path}: it is no file")
+        with open(path, encoding="utf-8") as file:
+            return file.read(2**23)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: {getattr(error, 'strerror', None) or 'no text in UTF-8'}") from None
 

@@ -177,13 +177,12 @@ def erase(branch: Branch, body: bodies.Erasure, caller: By, house: Here, command
     """Erase the words of a turn, or of the whole conversation, with all that the gateway keeps of it."""
     chat = chat_of(caller, branch)
     by, conversations = acting(caller, chat, "operate"), caller.tenant.conversations
-    conversation = chat.state.conversation
     if body.turn is None:
         outcome = conversations.erase_conversation(branch, by=by, cause=body.cause, command_id=command)
     else:
         outcome = chat.erase(body.turn, cause=body.cause, by=by, command_id=command)
-    if not isinstance(outcome, Refused):
-        of_gateway.forget(caller.tenant.tables, conversation)
+        if not isinstance(outcome, Refused):
+            of_gateway.forget(caller.tenant.tables, chat.state.conversation)
     house.note(caller, "words.erased", branch, before=body.turn, after=body.cause)
     if not isinstance(outcome, Refused) and not outcome.events:
         return Done(branch=branch, version=outcome.state.version, events=[])
@@ -205,9 +204,6 @@ def hold(branch: Branch, body: bodies.LegalHoldSet, caller: By, house: Here, com
 def release(branch: Branch, hold: Name, body: bodies.Nothing, caller: By, house: Here, command: Command) -> object:
     chat = chat_of(caller, branch)
     done = outcome_of(chat.release_hold(hold, by=acting(caller, chat, "operate"), command_id=command))
-    tree = chat.state.conversation
-    if not caller.tenant.conversations.store.with_words([tree]):  # an erasure of the account had waited for this
-        of_gateway.forget(caller.tenant.tables, tree)
     house.note(caller, "hold.released", branch, before=hold)
     return done
 
@@ -218,8 +214,6 @@ def erase_account(account: Name, body: bodies.AccountErasure, caller: By, house:
     conversations = caller.tenant.conversations
     by = caller.key.actor(("operate",), model="", user="")
     done = conversations.erase_account(account, by=by, cause=body.cause, command_id=command)
-    for tree in done.erased:
-        of_gateway.forget(caller.tenant.tables, tree)
     house.note(caller, "account.erased", account, after=body.cause)
     return shapes.AccountErased(
         erased=list(done.erased), refused={tree: refused_of(one) for tree, one in done.refused.items()}

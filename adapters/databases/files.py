@@ -197,6 +197,15 @@ def new_draft(path: Path) -> Path:
     return draft
 
 
+def sync_folder(folder: Path) -> None:
+    """Have what was made in a folder, or renamed there, outlast a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _beside(path: Path, end: str) -> Path:
     return path.parent / (path.name + end)  # unlike `with_name`, of a folder too: what is wrong is for others to say
 

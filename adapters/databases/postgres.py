@@ -95,6 +95,7 @@ _OF_OURS = (
     *("followers", "lastresort_tracking", "directory", "directory_branches", "directory_facts", "legal_holds"),
     *("service_keys", "service_log", "service_enrolled", "service_people", "service_sessions", "service_jobs"),
     *("gateway_links", "gateway_aliases", "gateway_parked", "gateway_secrets"),
+    *("tlog_tiles", "tlog_checkpoints"),
 )
 _PLANTED = """
     WITH ours AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

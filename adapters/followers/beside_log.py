@@ -32,6 +32,42 @@ def beside(recorder: Any, statements: Sequence[str]) -> Tables:
     return PostgresTables(datastore, statements)
 
 
+OF_CONVERSATIONS = ("gateway_links", "gateway_aliases", "gateway_parked")
+"""Tables whose rows are of one conversation each, and go when its words are erased, whoever erases them."""
+
+
+def forget_beside(recorder: Any, conversations: Sequence[str]) -> None:
+    """Drop what a gateway keeps of conversations in the database of their log, if there is one.
+
+    Raises:
+        StoreError: the database cannot be read or written now.
+    """
+    if getattr(recorder, "datastore", None) is not None and is_made(recorder, OF_CONVERSATIONS[0]):
+        forget_in(beside(recorder, ()), conversations)
+
+
+def forget_in(tables: Tables, conversations: Sequence[str]) -> None:
+    """Drop what a gateway keeps of conversations."""
+    with tables.transaction("gateway") as writing:
+        for table in OF_CONVERSATIONS:
+            writing.write(f"DELETE FROM {{schema}}{table} WHERE conversation = %s", [(one,) for one in conversations])
+
+
+def is_made(recorder: Any, table: str) -> bool:
+    """Whether the database of a log has a table.
+
+    Raises:
+        StoreError: the database cannot be read now.
+    """
+    made, params = "SELECT 1 FROM sqlite_master WHERE name = ?", (table,)
+    if not isinstance(recorder.datastore, SQLiteDatastore):
+        made, params = "SELECT to_regclass(%s)::oid", (f"{recorder.datastore.schema}.{table}",)
+    with reached(), recorder.datastore.transaction(commit=False) as cursor:
+        cursor.execute(made, params)
+        row = cursor.fetchone()
+    return row is not None and next(iter(dict(row).values())) is not None
+
+
 def tally(recorder: Any, table: str, column: str) -> tuple[int, Any] | None:
     """Return how many rows a table of a view has, and the least value of a column; None if it is not made.
 

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from lastresort.adapters.followers.beside_log import forget_in
 from lastresort.adapters.followers.tables import Tables
 from lastresort.application.ports import Vault
 from lastresort.application.words import ROLE, opened, place_of
@@ -116,9 +117,7 @@ def unpark(tables: Tables, names: Iterable[str]) -> None:
 
 def forget(tables: Tables, conversation: str) -> None:
     """Drop all that is kept of a conversation."""
-    with tables.transaction("gateway") as writing:
-        for table in ("links", "aliases", "parked"):
-            writing.write(f"DELETE FROM {{schema}}gateway_{table} WHERE conversation = %s", [(conversation,)])
+    forget_in(tables, [conversation])
 
 
 def secret(tables: Tables, vault: Vault, name: str) -> bytes:

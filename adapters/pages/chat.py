@@ -12,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 
 from lastresort.adapters.api.routes import Branch
 from lastresort.adapters.api.streamed import Streamed
-from lastresort.adapters.gateway import tables as of_gateway
 from lastresort.adapters.native_api.bodies import Body, Nothing, Turn
 from lastresort.adapters.service import looking
 from lastresort.adapters.service.problems import Failed
@@ -161,11 +160,10 @@ async def rejoin(request: Request, branch: Branch, turn: int, caller: Talker, ho
 def erase(branch: Branch, body: Nothing, caller: Talker, command: Command) -> JSONResponse:
     """Erase every word of a conversation of one's own. A legal hold says no."""
     chat: Chat = own_chat(caller, branch)
-    conversations, tree = caller.tenant.conversations, chat.state.conversation
+    conversations = caller.tenant.conversations
     outcome = conversations.erase_conversation(
         branch, by=chat.user, cause=ErasureCause.USER_REQUEST, command_id=checked_command_id(command)
     )
     if isinstance(outcome, Refused):
         return JSONResponse({"erased": False})
-    of_gateway.forget(caller.tenant.tables, tree)
     return JSONResponse({"erased": True})

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.followers.beside_log import beside
+from lastresort.adapters.followers.beside_log import beside, forget_in
 from lastresort.adapters.followers.tables import Tables
 from lastresort.adapters.gateway import tables as of_gateway
 from lastresort.adapters.human_queue import HumanQueue
@@ -190,6 +191,7 @@ def _opened(name: str, one: TenantConfig, metrics: Metrics) -> Tenant:
     rooms = (keys, people, admin_log, jobs, looking, of_gateway)
     statements = (*STATEMENTS, *(one for room in rooms for one in room.STATEMENTS))
     tables = beside(conversations.store, statements)
+    conversations.service.ports.forget_beside = partial(forget_in, tables)  # in memory, nobody else knows of them
     return Tenant(name, conversations, tables, PROFILES[one.policy], HumanQueue(conversations))
 
 

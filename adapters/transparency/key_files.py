@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.databases.files import named
+from lastresort.adapters.databases.files import named, sync_folder
 from lastresort.adapters.tlog.checkpoints import Checkpoint
 from lastresort.adapters.tlog.notes import ED25519, ML_DSA_44, BadNote, Note, Signer, VerifierKey
 
@@ -116,6 +116,7 @@ def make_keys(path: Path, name: str, *kinds: int) -> tuple[Signer, ...]:
             file.write("".join(f"{one}\n" for one in signers))
             file.flush()
             os.fsync(handle)
+        sync_folder(path.parent)
     return signers
 
 
@@ -169,12 +170,3 @@ def write_whole(path: Path, text: str) -> None:
         finally:
             draft.unlink(missing_ok=True)
         sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have what was made in a folder, or renamed there, outlast a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

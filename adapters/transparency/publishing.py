@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.databases.files import named
+from lastresort.adapters.databases.files import named, sync_folder
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.tlog.checkpoints import Checkpoint
 from lastresort.adapters.tlog.merkle import HASH_BYTES, consistency_proof, inclusion_proof, leaf_hash, root
@@ -18,7 +18,7 @@ from lastresort.application.conversations import Conversations
 from lastresort.application.ports import EventStore
 from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, RecordedEvent
 
-from .key_files import read_note, sync_folder, write_whole
+from .key_files import read_note, write_whole
 from .leaves import leaf
 from .sequencer import LogRewritten, entries_of
 from .tables import NONE, TransparencyTables

@@ -3,15 +3,22 @@
 A backup of the keys that is older than an erasure has the key that the erasure destroyed. So the name of each key is
 written here before it is destroyed, a line each, and keys that are opened are compared with it: what is in the ledger
 and in the keys is destroyed again. A name tells nothing of the key, nor of whose it was.
+
+What was not written whole, since the disk was full or the power failed, is a line without its end: its key was not
+destroyed, and whoever writes next cuts it off, since the next name would be glued to it and be none.
 """
 
+import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.databases.files import sync_folder
 
 VARIABLE = "LASTRESORT_DESTROYED_KEYS"
+_LONGEST = 4_096  # bytes: more than what may be left of a write of one line
 
 
 class Ledger:
@@ -41,11 +48,16 @@ class Ledger:
         if not lines:
             return
         try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with open(handle, "w") as file:
-                file.write(lines)
+            made = not self.path.exists()
+            with open(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                file.seek(_whole(file))
+                file.truncate()
+                file.write(lines.encode())
                 file.flush()
-                os.fsync(handle)
+                os.fsync(file.fileno())
+            if made:
+                sync_folder(self.path.parent)  # or the file itself might be gone once the power fails
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written, so no key was destroyed: {error.strerror}") from None
 
@@ -61,3 +73,11 @@ class Ledger:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "a line of it is not the name of a key"
             raise StoreError(f"{self.path}: the ledger of destroyed keys cannot be read: {why}") from None
+
+
+def _whole(file: BinaryIO) -> int:
+    """Return where the last line that was written whole ends."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - _LONGEST))
+    tail = file.read()
+    return end - len(tail) + tail.rfind(b"\n") + 1

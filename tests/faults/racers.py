@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lastresort import Chat, Conversations, ErasureCause, Ground, HoldReason, Refused
+from lastresort.application.conversations import RETENTION
+from lastresort.application.erasing import _outcomes
 from lastresort.application.outcomes import Receipt
 
 from .acts import OPERATOR, open_at
@@ -37,11 +39,21 @@ ROLES: dict[str, Callable[[Chat, str], object]] = {
     "erase all": lambda chat, id: chat.conversations.erase_conversation(
         chat.branch, by=OPERATOR, cause=ErasureCause.RETENTION, command_id=id
     ),
+    "retain": lambda chat, id: _retained(chat),
 }
+
+
+def _retained(chat: Chat) -> object:
+    """Erase a conversation as retention does, which erases what is due together and the rest one by one."""
+    tree = chat.state.conversation
+    ((_, outcome),) = _outcomes(chat.conversations.service, [tree], "9999", RETENTION, dry_run=False)
+    return outcome
 
 
 def _outcome(chat: Chat, role: str, command_id: str) -> list[Any]:
     outcome = ROLES[role](chat, command_id)
+    if outcome is True:
+        return ["committed", 0]
     if isinstance(outcome, Receipt):
         return ["committed", outcome.version]
     return ["refused", *outcome.rules] if isinstance(outcome, Refused) else ["ended"]
