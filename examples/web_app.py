@@ -51,12 +51,21 @@ app = FastAPI(lifespan=lifespan)
 # --- Whose chat it is -------------------------------------------------------------------------------------------------
 
 
-def pseudonym(session: Annotated[str, Cookie()]) -> str:
+Session = Annotated[str | None, Cookie()]
+
+
+def pseudonym(session: str) -> str:
     """The log keeps this name for ever: it must say nothing of the person, and must not let anybody sign in."""
     return hashlib.sha256(session.encode()).hexdigest()[:32]
 
 
-Account = Annotated[str, Depends(pseudonym)]
+def account_of(session: Session = None) -> str:
+    if not session:
+        raise HTTPException(401, "No chat is yours yet: POST /chats starts one, and sets a cookie. Send it along.")
+    return pseudonym(session)
+
+
+Account = Annotated[str, Depends(account_of)]
 
 
 def owned(branch: str, account: Account) -> Chat:
@@ -136,7 +145,7 @@ def page() -> FileResponse:
 
 
 @app.post("/chats")
-def start(response: Response, session: Annotated[str | None, Cookie()] = None) -> dict[str, Any]:
+def start(response: Response, session: Session = None) -> dict[str, Any]:
     session = session or secrets.token_urlsafe()
     response.set_cookie("session", session, httponly=True, samesite="strict")
     return seen(chats.start(model="claude-opus-4-1", account=pseudonym(session)))

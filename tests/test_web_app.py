@@ -200,6 +200,22 @@ def test_nobody_sees_the_chat_of_somebody_else(tmp_path: Path) -> None:
         assert asyncio.run(tried(url)) == {404}
 
 
+def test_who_has_no_chat_yet_is_told_how_to_start_one(tmp_path: Path) -> None:
+    """A browser without the cookie, or with an empty one, and a script that does not send it back."""
+
+    async def tried(url: str) -> set[tuple[int, bool]]:
+        async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+            asked = [
+                await client.request(method, path, json={"text": "x"}, headers=headers)
+                for method, path in (("GET", "/chats"), ("GET", "/chats/c"), ("POST", "/chats/c/turns"))
+                for headers in ({}, {"cookie": "session="})
+            ]
+            return {(one.status_code, "POST /chats starts one" in one.json()["detail"]) for one in asked}
+
+    with serving(tmp_path) as url:
+        assert asyncio.run(tried(url)) == {(401, True)}
+
+
 def test_requests_that_make_no_sense_are_refused_and_harm_no_chat(tmp_path: Path) -> None:
     """No message, half of a character in one, ids and versions that none has, an erasure that an operator holds."""
 

@@ -16,6 +16,7 @@ SCHEMA = 3
 _FROM_THE_LOG = ("branches", "snapshots")
 """Tables that can be made again; version 1 had none."""
 
+_LOG = "its log, the table stored_events,"
 RESTORING = "restoring"
 """What stands in place of a version while a backup is being restored, and is not known to be whole."""
 
@@ -52,7 +53,7 @@ def check_schema(tables: Tables) -> None:
     if version is None and not tables.log:
         return
     if not tables.log:
-        raise _gone("its log")
+        raise _gone(_LOG)
     if version is None and tables.made & {"meta", *_FROM_THE_LOG}:
         raise _gone("its table meta, or the version of the tables that stood in it,")
     if version is None:
@@ -84,7 +85,7 @@ def check_migration(tables: Tables) -> None:
     """
     version = tables.version
     if not tables.log:
-        raise StoreError("it has no tables; there is nothing to migrate") if version is None else _gone("its log")
+        raise (StoreError("it has no tables; there is nothing to migrate") if version is None else _gone(_LOG))
     if version is None or not version.isdecimal() or not 0 < int(version) <= SCHEMA:
         check_schema(tables)
     _check_words(tables)

@@ -181,12 +181,21 @@ def check_is_a_log(path: Path, settings: Settings) -> "Contents | None":
     """
     with looking_into(path, settings.deadline, settings.mode) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        columns = {row[1] for row in connection.execute("PRAGMA table_info(stored_events)")}
+        columns = _columns(connection, "stored_events")
+        if not columns and _columns(connection, "meta") == {"name", "value"}:  # a store's: its log is gone
+            row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+            check_schema(
+                Tables(tables, row and str(row[0]), log=False, names_words=False)
+            )  # a store's: its log is gone
         if tables and not columns >= _OURS:
             raise StoreError("not a lastresort store, but the database of something else; nothing was written to it")
         check_has_no_code(connection)
         words = "contents" in tables and connection.execute("SELECT 1 FROM contents LIMIT 1").fetchone() is not None
     return Contents(words) if tables else None
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
 
 
 class Contents(NamedTuple):

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ AUDITED = "audit"
 """The name of the note about the last audit: JSON with `at`, `events`, `findings`."""
 
 LOG = "stored_events"
+_BESIDE = {"contents", "meta", "branches", "snapshots"}
 NO_LOG = "it has no log: this is no store, or nobody has opened it yet"
 LEEWAY = timedelta(seconds=60)
 """By how much clocks may differ."""
@@ -56,12 +57,21 @@ def tables_in(file: sqlite3.Connection) -> Tables:
     """Return what tables an SQLite file holds.
 
     Raises:
-        StoreError: there is no log among them.
+        StoreError: it is no store's.
     """
     made = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-    if LOG not in made:
+    return of_a_store(made, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())
+
+
+def of_a_store(made: Set[str], ask: Callable[[str], Any]) -> Tables:
+    """Return what the tables that were made are, as `tables_of` does: those of a store whose log is gone, too.
+
+    Raises:
+        StoreError: they are no store's.
+    """
+    if LOG not in made and not made >= _BESIDE:
         raise StoreError(NO_LOG)
-    return tables_of(made, LOG, lambda query: file.execute(query.format(schema="", events=LOG)).fetchone())
+    return tables_of(made, LOG, ask)
 
 
 _MOST_NOT_YET = 10_000

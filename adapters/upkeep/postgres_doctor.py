@@ -9,15 +9,13 @@ from typing import Any
 
 import psycopg
 
-from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.postgres import address_of, code_in
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.opening import MASTER_KEY_VARIABLE
 from lastresort.adapters.stores.postgres import open_postgres
 from lastresort.adapters.stores.postgres_tables import has_another_function
-from lastresort.adapters.stores.schema import tables_of
 
-from .checks import CHANGING, LEEWAY, LOG, NO_LOG, Check, changing, of_tables, space
+from .checks import CHANGING, LEEWAY, LOG, Check, changing, of_a_store, of_tables, space
 
 _PATIENCE = 5.0  # seconds that a server may keep silent
 _OF_FAILOVER = ("wal_log_hints", "data_checksums", "wal_sender_timeout")
@@ -51,12 +49,9 @@ def of_postgres(url: str, settings: Settings) -> Iterator[Check]:
         if MASTER_KEY_VARIABLE not in os.environ:
             yield Check("master key", False, f"{MASTER_KEY_VARIABLE} is not set", "pass `master_key`, or set it")
         yield _clock(ask("SELECT now()"))
-        if ask("SELECT to_regclass('stored_events')") is None:
-            raise StoreError(NO_LOG)
         named = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
-        tables = tables_of(
+        tables = of_a_store(
             {name for (name,) in named},
-            LOG,
             lambda query: connection.execute(query.format(schema="", events=LOG)).fetchone(),
         )
     if not heard.ok:
