@@ -83,6 +83,22 @@ def test_what_may_only_be_read_is_audited_and_left_as_it_was(
     assert names(folder) == before == {"log.db", "log.db-keys", "log.db-master"}
 
 
+@pytest.mark.skipif(not ROOT, reason="only root can become another user")
+@pytest.mark.parametrize("mode", [0o777, 0o755], ids=["where all may write", "where none may"])
+def test_what_needs_to_write_is_refused_and_leaves_nothing_beside_the_log(
+    run: Callable[..., Result], folder: Path, log: Path, mode: int
+) -> None:
+    """Files of another user's beside it would lock its owner out."""
+    url, before = f"sqlite:///{log}", names(folder)
+    looks = (("views", "--store", url), ("show", "c", "--store", url), ("export", url), ("doctor", url))
+    folder.chmod(mode)
+    for command in (*looks, ("backup", url, f"{folder}-copy")):
+        with another():
+            refused = run(*command, status=2).stderr
+        assert "cannot be written by this user" in refused, command
+        assert names(folder) == before, command
+
+
 def test_an_audit_needs_no_keys(run: Callable[..., Result], folder: Path, log: Path) -> None:
     """Neither the keys nor the master key, nor the permission to read them."""
     for end in ("-keys", "-master"):

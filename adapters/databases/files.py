@@ -88,9 +88,24 @@ def uri(path: Path, mode: str = "rw") -> str:
 def may_write(path: Path) -> bool:
     """Whether this user may write a database, and own what SQLite makes beside it, without locking its owner out."""
     real = path.resolve()
-    known = os.access in os.supports_effective_ids
-    allowed = all(os.access(one, os.W_OK, effective_ids=known) for one in (real, real.parent))
+    allowed = _writable(real) and _writable(real.parent)
     return allowed and os.geteuid() in (0, real.stat().st_uid)
+
+
+def check_may_write(path: Path) -> None:
+    """Check that this user may write a database, before SQLite makes files beside it that lock its owner out.
+
+    Raises:
+        StoreError: they may not.
+    """
+    real = path.resolve()
+    beside = (_beside(real, "-wal"), _beside(real, "-shm"))
+    there = real.parent if not all(one.exists() for one in beside) else real
+    if not (_writable(real) and _writable(there)):
+        raise StoreError(
+            f"{real} cannot be written by this user, or its folder cannot: act as its owner. `lastresort audit` needs "
+            f"only to read it; for anything else, ask its owner for a backup or an export: {_ASKED}"
+        )
 
 
 def read_only_mode(path: Path) -> str:
@@ -122,6 +137,10 @@ _ASKED = "`lastresort backup URL FILE`, `lastresort export URL --output FILE`"
 
 def _readable(path: Path) -> bool:
     return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from eventsourcing.sqlite import (
 )
 
 from lastresort.adapters.databases.errors import StoreError
+from lastresort.adapters.databases.files import check_may_write
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import check_has_no_code, connect, looking_into
 
@@ -177,8 +178,10 @@ def check_is_a_log(path: Path, settings: Settings) -> "Contents | None":
     """Look into a file, and write nothing; return what a store's holds, None if it is empty.
 
     Raises:
-        StoreError: it is the database of something else.
+        StoreError: it is the database of something else, or this user may not write it.
     """
+    if settings.mode == "rw":
+        check_may_write(path)
     with looking_into(path, settings.deadline, settings.mode) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         columns = _columns(connection, "stored_events")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastresort.adapters.databases.errors import StoreError, reached
-from lastresort.adapters.databases.files import StoreFiles, named, new_draft
+from lastresort.adapters.databases.files import StoreFiles, check_may_write, named, new_draft
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import check_has_no_code, looking_into
 from lastresort.adapters.databases.urls import located
@@ -221,6 +221,7 @@ def _synced(path: Path) -> None:
 def _of_sqlite(own: StoreFiles, log: Path, keys: Path, progress: Progress) -> int:
     if not own.log.exists():
         raise StoreError(f"no store at {own.log}")
+    check_may_write(own.log)
     if not own.keys.exists():
         raise StoreError(f"no keys at {own.keys}: the words in the backup could never be read; restore them first")
     _copy(own.log, log, progress)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lastresort.adapters.databases.errors import StoreError, reached
-from lastresort.adapters.databases.files import StoreFiles, named
+from lastresort.adapters.databases.files import StoreFiles, check_may_write, named
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import code_in, looking_into
 from lastresort.adapters.databases.urls import located
@@ -51,6 +51,7 @@ def examine(url: str) -> list[Check]:
 def _of_sqlite(own: StoreFiles, settings: Settings) -> Iterator[Check]:
     if not own.log.exists():
         raise StoreError(f"no store at {own.log}")
+    check_may_write(own.log)
     yield engine(sqlite3.sqlite_version_info)
     yield from _files(own)
     yield space(own.log)
