@@ -1,5 +1,6 @@
 """Functions as tools: `run` calls what the model calls for, and stands on the same turn as everything else."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anthropic
@@ -8,8 +9,9 @@ import pytest
 from anthropic import beta_async_tool, beta_tool
 from anthropic.lib.tools import ToolError
 
-from lastresort.adapters.claude import AsyncClaude, Claude, Ended, Outcome, Reply
+from lastresort.adapters.claude import AsyncClaude, Claude, Ended, Outcome, Overtaken, Reply
 from lastresort.adapters.loopback import Answer, Scripted, loopback, tool_use
+from lastresort.projections import audit
 
 from .claude_kit import CALM, ENDING, HOPELESS, SECOND, brink, harm
 from .loopback_kit import LOOK_UP, MODEL
@@ -113,6 +115,92 @@ def test_one_that_is_awaited_fails() -> None:
 def test_what_a_function_says_is_for_the_model(awaits: bool, input: dict[str, Any], told: Any) -> None:
     _, asked = run([calls("weather", **input), "Hm."], "How is it?", awaits=awaits, tools=[weather])
     assert results(asked[1]) == [told]
+
+
+class Rude(Exception):
+    """An error that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+class Function:
+    """A tool in the embedder's own form, which does what it is made of."""
+
+    def __init__(self, name: str, call: Callable[[Any], Any]) -> None:
+        self.name, self.call = name, call
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "description": self.name, "input_schema": {"type": "object", "properties": {}}}
+
+
+def raising(error: BaseException) -> Callable[[Any], Any]:
+    def call(input: Any) -> Any:
+        raise error
+
+    return call
+
+
+def endless() -> list[Any]:
+    blocks: list[Any] = []
+    blocks.append(blocks)
+    return blocks
+
+
+NEITHER = "TypeError('a tool returns text or a list of content blocks, and this one a {}')"
+ODD: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "rude": (raising(Rude()), "Rude"),
+    "no_blocks": (lambda input: [{"a": 1}], NEITHER.format("list")),
+    "mapping": (lambda input: {"a": 1}, NEITHER.format("dict")),
+    "in_bytes": (lambda input: b"rain", NEITHER.format("bytes")),
+    "some_texts": (lambda input: ["rain", "snow"], NEITHER.format("list")),
+    "number": (lambda input: 5, "TypeError(\"'int' object is not iterable\")"),
+    "no_number": (lambda input: [{"type": "text", "text": "x", "n": float("nan")}], "ValueError('Out of range"),
+    "endless": (lambda input: endless(), "RecursionError("),
+}
+
+
+def test_a_function_that_does_what_no_function_should_is_an_error_for_the_model() -> None:
+    tools = [Function(name, call) for name, (call, _) in ODD.items()]
+    outcome, asked = run([calls(*ODD), "Hm."], "Do it.", awaits=False, tools=tools)
+    assert isinstance(outcome, Reply)
+    for (content, failed), (_, told) in zip(results(asked[1]), ODD.values(), strict=True):
+        assert failed
+        assert content.startswith(told)
+
+
+def test_a_function_that_changes_its_input_changes_nothing_on_record() -> None:
+    """What the model called for is sent back, and kept, as the model wrote it."""
+
+    def spoil(input: Any) -> str:
+        input["places"].append("Bath")
+        input["more"] = input
+        return "done"
+
+    script: list[Scripted] = [calls("spoil", places=["York"]), "Hm.", "Well."]
+    outcome, asked = run(script, "Do it.", "And?", awaits=False, tools=[Function("spoil", spoil)])
+    assert isinstance(outcome, Reply)
+    for request in asked[1:]:
+        called = [block for message in request["messages"] for block in message["content"] if "input" in block]
+        assert [block["input"] for block in called] == [{"places": ["York"]}]
+
+
+@pytest.mark.parametrize("within", [Claude.run, Claude.send])
+def test_a_function_that_goes_on_with_the_conversation_that_called_it(within: Callable[..., Outcome]) -> None:
+    """Running it again would call the function again, without end. Saying something else overtakes it."""
+    script: list[Scripted] = [calls("again"), "Hm.", "Well."]
+    with loopback(script, enforce=True) as api, opened("memory:") as chats:
+        chat = chats.start(model=MODEL)
+        with anthropic.Anthropic(base_url=api.url, api_key="x", max_retries=0) as client:
+            again = Function("again", lambda input: repr(within(claude, chat, "Again.")))
+            claude = Claude(client, max_tokens=500, assessor=lambda case: CALM, tools=[again])
+            outcome = claude.run(chat, "Do it.")
+            after = claude.run(chat, None)
+        runs = within is Claude.run
+        assert isinstance(outcome, Reply if runs else Overtaken)
+        assert isinstance(after, Reply)
+        assert api.calls == 2
+        assert audit(chats.store.entries()).findings == ()
 
 
 @BOTH

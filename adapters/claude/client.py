@@ -29,7 +29,7 @@ from .history import Histories
 from .in_thread import InThread
 from .leaving_out import OnFull
 from .params import check_choices, check_client, check_params, check_system, check_tools, messages_of
-from .running import Functions
+from .running import Functions, once
 from .setup import OnChange, SetupChanged
 from .streams import AsyncStream, Stream
 from .turn import REFUSES, Terms, go_on, resume, say
@@ -152,8 +152,9 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
     def run(self, chat: Chat, content: Any = None, **how: Any) -> Done:
         """As `send`, or as `resume` without content; and call the functions that the model calls for.
 
-        A function that fails is an error for the model. If the model calls for a tool that is no function, nothing is
-        called, and the reply says what it waits for; so it does after `rounds` messages with calls.
+        A function that fails, or returns neither text nor content blocks, is an error for the model; so is one that
+        runs the same branch itself. If the model calls for a tool that is no function, nothing is called, and the reply
+        says what it waits for; so it does after `rounds` messages with calls.
 
         Args:
             chat: where.
@@ -278,12 +279,13 @@ class Claude(_Claude[SyncClient, Assessor, Outcome, Stream]):
 
     def run(self, chat: Chat, content: Any = None, **how: Any) -> Outcome:
         """Answer, and call the functions that the model calls for. See `Claude.send` and `Claude.resume`."""
-        outcome = self.resume(chat) if content is None else self.send(chat, content, **how)
-        for _ in range(self.terms.rounds):
-            if (pending := self._functions.pending(outcome)) is None:
-                break
-            outcome = self.answer(chat, pending, [self._functions.result(call) for call in pending.calls])
-        return outcome
+        with once(chat.branch):
+            outcome = self.resume(chat) if content is None else self.send(chat, content, **how)
+            for _ in range(self.terms.rounds):
+                if (pending := self._functions.pending(outcome)) is None:
+                    break
+                outcome = self.answer(chat, pending, [self._functions.result(call) for call in pending.calls])
+            return outcome
 
     def _run(self, steps: Steps) -> Outcome:
         with closing(steps):  # an error keeps it, and would keep others waiting
@@ -330,13 +332,14 @@ class AsyncClaude(_Claude[AsyncClient, AsyncAssessor, Coroutine[Any, Any, Outcom
 
     async def run(self, chat: Chat, content: Any = None, **how: Any) -> Outcome:
         """Answer, and call the functions that the model calls for, those that are not awaited in a worker thread."""
-        outcome = await (self.resume(chat) if content is None else self.send(chat, content, **how))
-        for _ in range(self.terms.rounds):
-            if (pending := self._functions.pending(outcome)) is None:
-                break
-            results = [await self._functions.awaited(call, anyio.to_thread.run_sync) for call in pending.calls]
-            outcome = await self.answer(chat, pending, results)
-        return outcome
+        with once(chat.branch):
+            outcome = await (self.resume(chat) if content is None else self.send(chat, content, **how))
+            for _ in range(self.terms.rounds):
+                if (pending := self._functions.pending(outcome)) is None:
+                    break
+                results = [await self._functions.awaited(call, anyio.to_thread.run_sync) for call in pending.calls]
+                outcome = await self.answer(chat, pending, results)
+            return outcome
 
     async def _run(self, steps: Steps) -> Outcome:
         turn = InThread(steps)

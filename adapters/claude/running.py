@@ -6,14 +6,38 @@ around our turn: it calls what the model called for, and passes the results on.
 """
 
 import inspect
-from collections.abc import Awaitable, Iterable
+import json
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from anthropic.lib.tools import ToolError
+from pydantic import BaseModel
 
 from lastresort.adapters.turns.replies import Outcome, Pending, Reply, ToolCall
 
 from .words import Block, plain, well_formed
+
+_under_way: ContextVar[tuple[list[str], ...]] = ContextVar("the branches whose functions are being called", default=())
+
+
+@contextmanager
+def once(branch: str) -> Iterator[None]:
+    """Keep the functions that are called in the block from running the same branch: its model would call them again,
+    and so on without end, each time for money.
+
+    Raises:
+        RuntimeError: this is called by one of them.
+    """
+    if (mine := [branch]) in (others := _under_way.get()):
+        raise RuntimeError("a function that the model called cannot run the turn that it was called in")
+    token = _under_way.set((*others, mine))
+    try:
+        yield
+    finally:
+        mine.clear()  # for a task that a function began, and that goes on
+        _under_way.reset(token)
 
 
 class Functions:
@@ -66,11 +90,27 @@ def _is_function(tool: Any) -> bool:
 
 
 def _result(call: ToolCall, said: Any) -> Block:
+    """Return what a function returned as the API takes it.
+
+    Raises:
+        TypeError, ValueError: it is neither text nor content blocks, or no JSON. An iterator may raise anything.
+    """
     block = {"type": "tool_result", "tool_use_id": call.id}
     if said is None:
         return block
-    return block | {"content": well_formed(said if isinstance(said, str) else plain(list(said)))}
+    if isinstance(said, str):
+        return block | {"content": well_formed(said)}
+    blocks = None if isinstance(said, bytes | Mapping | BaseModel) else plain(list(said))
+    if blocks is None or not all(isinstance(one, dict) and isinstance(one.get("type"), str) for one in blocks):
+        raise TypeError(f"a tool returns text or a list of content blocks, and this one a {type(said).__name__}")
+    json.dumps(blocks, allow_nan=False)
+    return block | {"content": well_formed(blocks)}
 
 
 def _failed(call: ToolCall, error: Exception) -> Block:
-    return _result(call, error.content if isinstance(error, ToolError) else repr(error)) | {"is_error": True}
+    """Return an error as the model is told of it, whatever the error has to say of itself."""
+    try:
+        told = _result(call, error.content if isinstance(error, ToolError) else repr(error))
+    except Exception:
+        told = _result(call, type(error).__name__)
+    return told | {"is_error": True}

@@ -1,10 +1,11 @@
 """What comes of a turn: an answer, an ending, or that somebody was faster; and a turn that waits for the embedder's
 tools."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import RecordedEvent
@@ -28,11 +29,11 @@ NEW_CONVERSATION, BRANCH, FEEDBACK, APPEAL = "new_conversation", "branch", "feed
 
 
 class ToolCall(Frozen):
-    """A call of one of the embedder's tools."""
+    """A call of one of the embedder's tools. Its input is a copy: a tool that changes it changes nothing on record."""
 
     id: str
     name: str
-    input: dict[str, Any]
+    input: Annotated[dict[str, Any], AfterValidator(deepcopy)]
 
 
 class MalformedCall(NamedTuple):
