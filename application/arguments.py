@@ -358,5 +358,5 @@ def as_actor(principal: Principal, kind: ActorKind) -> Actor:
     """
     if kind not in principal.may:
         may = ", ".join(sorted(principal.may)) or "nothing"
-        raise NotAllowed(f"principal {principal.id} may not act as {kind.value}, but as: {may}")
+        raise NotAllowed(f"this principal (length {len(principal.id)}) may not act as {kind.value}, but as: {may}")
     return Actor(kind=kind, id=principal.id)

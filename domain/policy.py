@@ -237,7 +237,7 @@ class Policy(Frozen, metaclass=MadeByHand):
         try:
             fields = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
-            raise PolicyError(f"{source}: not TOML: {_without_key(str(error))}") from None
+            raise PolicyError(f"{source}: not TOML: {without_key(str(error))}") from None
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -280,7 +280,7 @@ def _explain(text: str, source: str, error: ValidationError) -> list[str]:
     return lines
 
 
-def _without_key(said: str) -> str:
+def without_key(said: str) -> str:
     """Return what `tomllib` said, without the key that it repeats where one is given twice."""
     return re.sub(r"^(Cannot|Duplicate) .*(?= \(at )", "a key or a table is given twice", said, flags=re.DOTALL)
 

@@ -217,7 +217,8 @@ class _Fold:
         if name is None and found:
             raise ValueError(f"there are several experiments, name one: {', '.join(map(repr, found))}")
         if name is None or name not in found:
-            raise ValueError(f"no conversation is in {'an experiment' if name is None else f'experiment {name}'}")
+            meant = "an experiment" if name is None else f"an experiment of that name (length {len(name)})"
+            raise ValueError(f"no conversation is in {meant}")
         return name
 
     def take(self, recorded: RecordedEvent) -> None:
@@ -363,7 +364,7 @@ def _report(fold: _Fold, name: str, weights: Mapping[str, int] | None, base: str
     arms = list(weighed)
     if base is not None:
         if whole(base) not in weighed:
-            raise ValueError(f"arm {base} is none of the experiment: {', '.join(arms)}")
+            raise ValueError(f"base: no arm has that name (length {len(base)}); the arms are: {', '.join(arms)}")
         arms.sort(key=lambda arm: arm != whole(base))
     samples = {arm: _Sample() for arm in arms}
     crossed = 0

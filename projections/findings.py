@@ -134,7 +134,7 @@ class Hindsight:
 
     def __init__(self, edition: int, forks: Container[Turn] | None = None) -> None:
         if edition not in EDITIONS:
-            raise ValueError(f"edition {edition} is not one of {', '.join(map(str, EDITIONS))}")
+            raise ValueError(f"edition: one of {', '.join(map(str, EDITIONS))} is needed")
         if edition == EDITIONS[0]:
             raise ValueError(FIRST)
         self._edition = edition

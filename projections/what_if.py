@@ -89,7 +89,7 @@ def what_if(
         ValueError: there is no such edition.
     """
     if edition is not None and edition not in EDITIONS:
-        raise ValueError(f"edition {edition} is not one of {', '.join(map(str, EDITIONS))}")
+        raise ValueError(f"edition: one of {', '.join(map(str, EDITIONS))} is needed")
     if forks is None and isinstance(log, Sequence):
         forks = fork_points(log)
     play = _Play(policy, edition, forks)

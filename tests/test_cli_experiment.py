@@ -94,8 +94,8 @@ def test_many_arms(run: Run, url: str) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--name", "other"], "no conversation is in experiment other"),
-        (["--base", "other"], "arm other is none of the experiment"),
+        (["--name", "other"], "no conversation is in an experiment of that name (length 5)"),
+        (["--base", "other"], "base: no arm has that name (length 5); the arms are: "),
         (["--weights", "control"], "write ARM=N,ARM=N"),
         (["--weights", "control=0"], "write ARM=N,ARM=N"),
         (["--weights", "control=" + 5000 * "9"], "write ARM=N,ARM=N"),

@@ -90,7 +90,7 @@ def test_the_scenarios() -> None:
     assert {one.kind for one in every if one.ends_from is not None} == {
         "abuse that goes on", "demands for harm", "a wish that is confirmed",
     }  # fmt: skip
-    with pytest.raises(ValueError, match="no kind 'nonsense'"):
+    with pytest.raises(ValueError, match=r"no kind has that name \(length 8\)"):
         scenarios("nonsense")
     with pytest.raises(ValueError, match="law or prompt"):
         last_resort(arm="none")  # type: ignore[arg-type]

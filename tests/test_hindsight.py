@@ -100,7 +100,7 @@ def test_an_edition_that_nobody_knows(chats: Conversations) -> None:
     assert {finding.rules for finding in report.findings} == {("known-edition",)}
     assert len(report.findings) == len(log)
     assert report.hindsight == (2, 0, ())
-    with pytest.raises(ValueError, match=r"edition 3 is not one of 1, 2"):
+    with pytest.raises(ValueError, match=r"edition: one of 1, 2 is needed"):
         audit(log, edition=3)
 
 

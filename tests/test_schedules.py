@@ -86,7 +86,10 @@ def test_a_file(tmp_path: Path) -> None:
         ("[[schedule]]\nname = 'a'\nafter = 3", "after: a number and h"),
         ("[[schedule]]\nname = 'a'\nafter = '3d'\nsince = 'ever'", "since: one of last_turn, ending, appeal"),
         ("[[schedule]]\nname = 'a'\nafter = '3d'\npolicy = 3", "policy: the name"),
-        ("[[schedule]]\nname = 'a'\nafter = '3d'\nuntil = 3", "schedule 1: until is not known"),
+        (
+            "[[schedule]]\nname = 'a'\nafter = '3d'\nuntil = 3",
+            r"schedule 1: a key \(length 5\) is not known; these are: ",
+        ),
         ("[[schedule]]\nname = 'a'\nafter = '3d'\n[[schedule]]\nname = 'a'\nafter = '3d'", "two schedules"),
     ],
 )

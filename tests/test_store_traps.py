@@ -331,10 +331,10 @@ def test_a_server_that_hangs_is_told_in_time(postgresql: Callable[[], str]) -> N
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("synchronous=OFF", "synchronous=OFF is not FULL or NORMAL"),
-        ("deadline=soon", "deadline=soon is not a number of seconds"),
-        ("deadline=0", "deadline=0 is not a number of seconds"),
-        ("speed=11", "unknown setting speed; known for this store: deadline, synchronous"),
+        ("synchronous=OFF", "synchronous: FULL or NORMAL is needed; 3 other characters were passed"),
+        ("deadline=soon", "deadline: seconds from 0 to 3600 are needed; 4 other characters were passed"),
+        ("deadline=0", "deadline: seconds from 0 to 3600 are needed"),
+        ("speed=11", r"unknown setting \(length 5\); known for this store: deadline, synchronous"),
     ],
 )
 def test_a_setting_that_is_none_is_refused_by_name(tmp_path: Path, query: str, why: str) -> None:

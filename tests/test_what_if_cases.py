@@ -221,7 +221,7 @@ def test_a_change_of_policy() -> None:
 
 def test_an_unknown_edition() -> None:
     """There are two."""
-    with pytest.raises(ValueError, match=r"edition 3 is not one of 1, 2"):
+    with pytest.raises(ValueError, match=r"edition: one of 1, 2 is needed"):
         what_if([], policy(), edition=3)
 
 

@@ -32,7 +32,8 @@ def check(block: Mapping[str, Any]) -> None:
     words in it."""
     kind = block.get("type")
     if not (isinstance(kind, str) and kind in _KINDS):
-        raise ValueError(f"a user's turn cannot hold a block of type {kind}")
+        may = ", ".join(sorted(_KINDS))
+        raise ValueError(f"a user's turn may hold blocks of these types: {may}; one of another was passed")
     try:
         _read_through(_adapter(kind).validate_python(block))
     except ValidationError as error:

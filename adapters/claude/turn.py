@@ -162,9 +162,12 @@ def _results(pending: Pending, results: Any) -> list[Block]:
     if isinstance(results, Mapping):
         results = [{"type": "tool_result", "tool_use_id": id, "content": said} for id, said in results.items()]
     blocks: list[Block] = carried(plain(list(results)))
-    called, answered = [call.id for call in pending.calls], [block.get("tool_use_id") for block in blocks]
-    if sorted(called) != sorted(map(str, answered)):
-        raise ValueError(f"results are for the calls {', '.join(called)}, each once; these are for {answered}")
+    called, answered = [call.id for call in pending.calls], [str(block.get("tool_use_id")) for block in blocks]
+    if sorted(called) != sorted(answered):
+        wanted = f"results are for the calls {', '.join(called)}, each once"
+        raise ValueError(
+            f"{wanted}; {len(answered)} were passed, {len(set(called) & set(answered))} of these calls have one"
+        )
     return blocks
 
 

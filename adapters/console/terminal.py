@@ -100,7 +100,7 @@ class Terminal:
             name, *words = line[1:].split() or [""]
             command = self._commands.get(name)
             if command is None:
-                raise ValueError(f"unknown command /{name}; /help lists the commands")
+                raise ValueError(f"unknown command (length {len(name)}); /help lists the commands")
             try:
                 inspect.signature(command).bind(*words)
             except TypeError:
@@ -374,7 +374,7 @@ def _usage(command: Callable[..., None]) -> str:
 
 def _version(word: str) -> int:
     if not (word.isascii() and word.isdecimal() and 2 <= int(word) <= MOST_VERSIONS):
-        raise ValueError(f"{word} is not the version of a turn, which stands at the left of its line")
+        raise ValueError(f"not the version of a turn (length {len(word)}), which stands at the left of its line")
     return int(word)
 
 
@@ -394,7 +394,7 @@ def _one_of(kind: type[E], word: str) -> E:
     try:
         return kind(word)
     except ValueError:
-        raise ValueError(f"{word} is not one of: {', '.join(kind)}") from None
+        raise ValueError(f"not one of: {', '.join(kind)} (length {len(word)})") from None
 
 
 def _label(verdict: str, more: tuple[str, ...]) -> Assessment:
@@ -408,8 +408,8 @@ def _label(verdict: str, more: tuple[str, ...]) -> Assessment:
         category, severity = words.pop(0), int(words.pop(0))
     risk = _one_of(Risk, words.pop(0)) if words else Risk.NONE
     if words:
-        raise ValueError(f"not understood: {' '.join(words)}")
+        raise ValueError(f"not understood: {len(words)} more than a verdict and a risk")
     try:
         return Assessment(verdict=judged, category=category, severity=severity, risk=risk)
     except ValidationError:  # all else was looked at
-        raise ValueError(f"{category} is not a category, which is a name in lower case, such as abuse") from None
+        raise ValueError("not a category, which is a name in lower case, such as abuse") from None

@@ -62,13 +62,14 @@ def _parsed(url: str) -> tuple[str, Settings]:
         elif value.upper() in LEVELS:
             settings = settings._replace(synchronous=value.upper())
         else:
-            raise StoreError(f"synchronous={value} is not FULL or NORMAL")
+            raise StoreError(f"synchronous: FULL or NORMAL is needed; {len(value)} other characters were passed")
     if scheme in ("postgresql", "postgres"):
         if not _POSTGRESQL.fullmatch(url):
             raise StoreError(f"the URL is ambiguous; {_WRITTEN_OUT}")
     elif left:
         name = left[0].partition("=")[0]
-        raise StoreError(f"unknown setting {name}; known for this store: {', '.join(sorted(known)) or 'none'}")
+        known_here = ", ".join(sorted(known)) or "none"
+        raise StoreError(f"unknown setting (length {len(name)}); known for this store: {known_here}")
     return "?".join(filter(None, (address, "&".join(left)))), settings
 
 
@@ -78,5 +79,5 @@ def _seconds(value: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= 3_600:
-        raise StoreError(f"deadline={value} is not a number of seconds from 0 to 3600")
+        raise StoreError(f"deadline: seconds from 0 to 3600 are needed; {len(value)} other characters were passed")
     return seconds

@@ -157,7 +157,7 @@ def scenarios(*kinds: str) -> list[Scenario]:
         ValueError: there is no such kind.
     """
     if unknown := set(kinds) - set(KINDS):
-        raise ValueError(f"no kind {min(unknown)!r}: one of {', '.join(KINDS)}")
+        raise ValueError(f"no kind has that name (length {len(min(unknown))}): one of {', '.join(KINDS)}")
     return [
         Scenario(f"{kind}, {topic}", kind, topic, tuple(turns), first, kind == "a wish that is confirmed")
         for topic, task in TOPICS.items()

@@ -22,6 +22,7 @@ from lastresort.application.conversations import Conversations
 from lastresort.application.directory import utc
 from lastresort.application.erasing import LONGEST, Retention, erase_older
 from lastresort.domain.events import AppealDecided, ConversationEnded, RecordedEvent
+from lastresort.domain.policy import without_key
 from lastresort.domain.values import Actor
 
 Since = Literal["last_turn", "ending", "appeal"]
@@ -49,7 +50,7 @@ def read_schedules(path: Path) -> tuple[Schedule, ...]:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
-        raise StoreError(f"{path}: not TOML: {error}") from None
+        raise StoreError(f"{path}: not TOML: {without_key(str(error))}") from None
     rows = told.get("schedule")
     if set(told) != {"schedule"} or not isinstance(rows, list) or not rows:
         raise StoreError(f"{path}: one or more `[[schedule]]` are needed, and nothing else")
@@ -70,7 +71,9 @@ def _schedule(path: Path, number: int, row: Any) -> Schedule:
         return StoreError(f"{path}, schedule {number}: {what}")
 
     if not isinstance(row, dict) or (unknown := sorted(set(row) - _FIELDS)):
-        raise wrong(f"{unknown[0] if isinstance(row, dict) else 'it'} is not known")
+        if not isinstance(row, dict):
+            raise wrong("it is not known")
+        raise wrong(f"a key (length {len(unknown[0])}) is not known; these are: {', '.join(sorted(_FIELDS))}")
     since, policy, after = row.get("since", "last_turn"), row.get("policy"), age(row.get("after"))
     if not isinstance(row.get("name"), str) or not row["name"]:
         raise wrong("name: a text is needed")

@@ -273,7 +273,7 @@ def _check(by: Sequence[str], since: str | None, until: str | None, smallest: in
         raise ValueError("since: is after until")
     for name, number in (("smallest", smallest), ("branches", branches)):
         if number < 0:
-            raise ValueError(f"{name}: is {number}; 0 is the least")
+            raise ValueError(f"{name}: 0 is the least")
 
 
 def _is_period(value: str) -> bool:
