@@ -1,14 +1,18 @@
 """Reports: each number counted a second way on random logs, what is not published, and what is in no report at all."""
 
+import gc
 from collections import Counter
 from collections.abc import Sequence
+from enum import Enum
 from functools import cache
 from math import sqrt
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from pydantic import BaseModel
 
 from bench.diverse import diverse
 from bench.stories import write
@@ -29,7 +33,7 @@ from lastresort.projections.reports.counts import Counts
 from lastresort.projections.reports.report import KEYS, MEASURES, LogReport, NotWhole, report
 
 from .report_again import Again
-from .stores import MODEL, OPERATOR, abused, chats, done, ended, log_of, redirected, thanked
+from .stores import MODEL, OPERATOR, abused, chats, done, ended, ended_on_request, log_of, redirected, thanked
 
 __all__ = ["chats"]
 
@@ -288,6 +292,47 @@ def test_a_log_that_is_not_whole() -> None:
         report([one for one in log if one.version != 5])
 
 
+def held(log: Sequence[RecordedEvent]) -> int:
+    """How many collections and records a count holds on to, beside its numbers and what the events consist of."""
+    counts = Counts(most=0, forks=fork_points(log))
+    for recorded in log:
+        counts.take(recorded)
+    groups = set(map(id, counts.groups.values()))
+    found: set[int] = set()
+    left: list[object] = [counts._replay, counts._lines, counts._trees, counts._before_turns, counts._left]
+    while left:
+        one = left.pop()
+        if id(one) in found | groups or isinstance(one, type | ModuleType | BaseModel | Enum):
+            continue
+        if gc.is_tracked(one):
+            found.add(id(one))
+            left += gc.get_referents(one)
+    return len(found)
+
+
+def test_what_it_holds_does_not_grow_with_what_happened() -> None:
+    """Of a branch that ended as much as of any other that ended, and less than of one that goes on."""
+
+    def log(conversations: int, more: int, *, ends: bool) -> list[RecordedEvent]:
+        with open_conversations("memory:") as told:
+            for number in range(conversations):
+                chat = told.start(model=MODEL.id, conversation=f"c-{number}", account=f"a-{number}")
+                for _ in range(more):
+                    abused(chat)
+                    redirected(chat)
+                abused(chat)
+                if ends:
+                    redirected(chat)
+                    ended(chat)
+            return log_of(told)
+
+    assert held(log(1, 0, ends=True)) == held(log(1, 9, ends=True))
+    assert held(log(1, 3, ends=False)) == held(log(1, 9, ends=False))
+    one, several = (held(log(number, 1, ends=True)) for number in (1, 4))
+    going_on = held(log(4, 1, ends=False)) - held(log(1, 1, ends=False))
+    assert several - one < going_on
+
+
 def test_what_is_said_before_an_ending_counts_for_none(chats: Conversations) -> None:
     """A rating of a conversation that goes on is none of an ending; nor is what comes again counted again."""
     chat = chats.start(model=MODEL.id)
@@ -357,6 +402,24 @@ def test_of_a_log_that_breaks_the_law() -> None:
         found = report(broken, smallest=1, branches=10)
         assert bool(found.groups[0].figures["endings"].count) is (one is None)
         assert all(row.dates == {} for row in found.endings)
+
+
+def test_what_is_spread_gives_no_number_away(chats: Conversations) -> None:
+    """How many endings as last resort there are would tell how few were asked for; of holds, how few are open."""
+    for number in range(6):
+        ended(chats.start(model=MODEL.id))
+        chat = chats.start(model=MODEL.id)
+        thanked(chat)
+        done(chat.raise_risk(risk="r", by=OPERATOR))
+        if number:
+            done(chat.clear_risk("r", by=OPERATOR))
+    assert report(log_of(chats), smallest=1).groups[0].spreads["turns_to_ending"].of == 6
+    ended_on_request(chats.start(model=MODEL.id))
+    group = report(log_of(chats)).groups[0]
+    assert (group.figures["endings"].count, group.figures["holds"].count) == (7, 6)
+    assert all(one.suppressed and one.of is None and one.bins == () for one in group.spreads.values())
+    shown = report(log_of(chats), smallest=1).groups[0].spreads
+    assert (shown["turns_to_ending"].of, shown["hold_hours"].of) == (6, 5)
 
 
 def test_one_small_bin_takes_another_with_it(chats: Conversations) -> None:

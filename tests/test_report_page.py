@@ -36,6 +36,28 @@ def test_each_number_leads_to_the_branches_behind_it(chats: Conversations) -> No
     assert "lastresort 1.2.3" in html
 
 
+@pytest.mark.parametrize("by", [(), ("arm",)])
+def test_no_number_is_without_a_link(by: tuple[str, ...]) -> None:
+    """In the tables, in short, of what is spread, and of the plots; zero has nothing behind it."""
+    found = report(drawn(1, 800), by=by)
+    html = report_page(found, "1")
+    assert_whole(html)  # so that each link leads somewhere
+    cells = re.findall(r'<td class="count">(.*?)</td>', html)
+    assert {cell for cell in cells if "<a " not in cell} <= {"0", "&lt;5*"}
+    assert len([cell for cell in cells if "<a " in cell]) > 50
+    assert "<dd>median" not in html
+    told = re.findall(r'<div class="short">(.*?)</div>', html)
+    assert len(told) == len(found.groups)
+    for one in told:
+        bare = re.sub(r"<a .*?</a>|&lt;5\*|0 \(0\.0\W%\)|\b0\b", "", one)
+        assert re.search(r"\d", bare) is None, bare
+    plotted = re.findall(r"<tr><th scope=.row.>[^<]*</th><td>(.*?)</td><td>", html)
+    assert plotted
+    assert all("<a " in one or one.startswith("0 of") for one in plotted)
+    assert "at most 20" in html
+    assert "None are named" in report_page(report(drawn(1, 800), branches=0), "1")
+
+
 def test_groups_stand_side_by_side() -> None:
     """With a plot of each, and the numbers behind it."""
     found = report(drawn(1, 800), by=("arm",), smallest=1)

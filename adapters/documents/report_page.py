@@ -21,6 +21,8 @@ from . import plots
 from .pages import anchor, page
 from .sentences import of_ending
 
+_SPREAD_OVER = {"turns_to_ending": "endings.ground.last_resort", "hold_hours": "holds"}
+"""Behind which number stand the branches over which something is spread."""
 _PLOTTED = 12
 """Groups that have plots of their own, and that are compared in one."""
 
@@ -31,7 +33,7 @@ class Plot(NamedTuple):
     title: str
     svg: Markup
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str | Markup, ...], ...]
 
 
 class Cell(NamedTuple):
@@ -60,10 +62,10 @@ class GroupPart(NamedTuple):
 
     id: str
     title: str
-    short: tuple[str, ...]
+    short: tuple[Markup, ...]
     plots: tuple[Plot, ...]
     tables: tuple[Table, ...]
-    spreads: tuple[tuple[str, str], ...]
+    spreads: tuple[tuple[str, Markup], ...]
 
 
 class Behind(NamedTuple):
@@ -108,41 +110,56 @@ def _group(number: int, group: GroupReport, report: LogReport) -> GroupPart:
     return GroupPart(
         id=anchor("g", number),
         title=of_key(group, report) if report.by else "The whole log",
-        short=tuple(_in_short(group, report.smallest)),
+        short=tuple(_in_short(number, group, report.smallest)),
         plots=tuple(_plots(number, group)) if number < _PLOTTED else (),
         tables=tuple(_table(number, section, report.smallest) for section in found),
         spreads=tuple(
-            (title, _spread(group.spreads[name], unit, report.smallest)) for name, (title, unit) in SPREADS.items()
+            (title, _linked(number, group, _SPREAD_OVER[name], _spread(group.spreads[name], unit, report.smallest)))
+            for name, (title, unit) in SPREADS.items()
         ),
     )
 
 
-def _in_short(group: GroupReport, smallest: int) -> Iterator[str]:
+def _linked(number: int, group: GroupReport, name: str, told: str) -> Markup:
+    """Return a number with a link to the branches behind it, if any are named."""
+    if name not in group.figures or not group.figures[name].branches:
+        return Markup.escape(told)
+    return Markup('<a href="#{}">{}</a>').format(anchor("b", number, name), told)
+
+
+def _in_short(number: int, group: GroupReport, smallest: int) -> Iterator[Markup]:
     """Yield what there is to know first, a sentence each."""
     of = group.figures
     if of["conversations"].count is None:
-        yield f"Fewer than {smallest} conversations: nothing is published."
+        yield Markup("Fewer than {} conversations: nothing is published.").format(smallest)
         return
-    harmful, warned = (_told(of[f"conversations.{name}"], smallest) for name in ("harmful", "warned"))
-    yield f"{count(of['conversations'], smallest)} conversations: harm in {harmful} of them, a warning in {warned}."
-    yield (
-        f"{_told(of['conversations.ended.last_resort'], smallest)} ended as a last resort, "
-        f"{_told(of['conversations.ended.user_request'], smallest)} at the user's request."
+
+    def told(name: str) -> Markup:
+        return _linked(number, group, name, _told(of[name], smallest))
+
+    def counted(name: str) -> Markup:
+        return _linked(number, group, name, count(of[name], smallest))
+
+    yield Markup("{} conversations: harm in {} of them, a warning in {}.").format(
+        counted("conversations"), told("conversations.harmful"), told("conversations.warned")
+    )
+    yield Markup("{} ended as a last resort, {} at the user's request.").format(
+        told("conversations.ended.last_resort"), told("conversations.ended.user_request")
     )
     worked = [
-        f"{_told(of[f'{name}.users_relented'], smallest)} of the {count(of[f'{name}.decided'], smallest)} {name}"
+        Markup("{} of the {} {}").format(told(f"{name}.users_relented"), counted(f"{name}.decided"), name)
         for name in ("redirections", "warnings")
         if of[f"{name}.decided"].count
     ]
     if worked:
-        yield f"Users relented after {' and '.join(worked)} that a decisive message followed."
+        yield Markup("Users relented after {} that a decisive message followed.").format(Markup(" and ").join(worked))
     if of["attempts"].count:
-        yield f"{count(of['attempts'], smallest)} attempts to warn or to end broke a rule, and were refused."
+        yield Markup("{} attempts to warn or to end broke a rule, and were refused.").format(counted("attempts"))
 
 
 def _told(figure: Figure, smallest: int) -> str:
     if figure.count is None:
-        return f"fewer than {smallest}" if figure.suppressed else "none"
+        return too_small(smallest) if figure.suppressed else "none"
     return f"{figure.count:,}" + (f" ({share(_in_hundred(figure))})" if figure.of and figure.count else "")
 
 
@@ -190,7 +207,7 @@ def _plots(number: int, group: GroupReport) -> Iterator[Plot]:
     relented = {
         "after a redirection": "redirections", "after a warning": "warnings", "warning withheld": "withheld",
     }  # fmt: skip
-    shares = [(label, group.figures[f"{name}.users_relented"]) for label, name in relented.items()]
+    shares = [(label, number, group, f"{name}.users_relented") for label, name in relented.items()]
     if plot := _shares("Users who relented", shares, "per cent of those followed by a decisive message", f"p{number}a"):
         yield plot
     attempts = [
@@ -201,7 +218,10 @@ def _plots(number: int, group: GroupReport) -> Iterator[Plot]:
     attempts.sort(key=lambda one: (-(one[1] or 0), one[0]))
     if attempts:
         svg = plots.bars([(rule, rate or 0) for rule, rate, _ in attempts], "per 1,000 conversations", f"p{number}b")
-        rows = tuple((rule, f"{times:,}", f"{rate:,.1f}") for rule, rate, times in attempts)
+        rows = tuple(
+            (rule, _linked(number, group, f"attempts.rule.{rule}", f"{times:,}"), f"{rate:,.1f}")
+            for rule, rate, times in attempts
+        )
         yield Plot("Attempts refused, by rule", svg, ("rule", "attempts", "per 1,000 conversations"), rows)
     for name, (title, unit) in SPREADS.items():
         bins = [(_span(one.low, one.high), one.times) for one in group.spreads[name].bins]
@@ -215,18 +235,19 @@ def _span(low: int, high: int | None) -> str:
     return f"{low}+" if high is None else str(low) if low == high else f"{low}\N{EN DASH}{high}"
 
 
-def _shares(title: str, rows: Sequence[tuple[str, Figure]], unit: str, prefix: str) -> Plot | None:
-    shown = [
-        (plots.Interval(label, figure.rate, *figure.interval), figure)
-        for label, figure in rows
-        if figure.rate is not None and figure.interval is not None
-    ]
-    if not shown:
+def _shares(title: str, rows: Sequence[tuple[str, int, GroupReport, str]], unit: str, prefix: str) -> Plot | None:
+    """Return a plot of shares: of each its label, the group with its number, and the figure's name."""
+    points: list[plots.Interval] = []
+    told: list[tuple[str | Markup, ...]] = []
+    for label, number, group, name in rows:
+        figure = group.figures[name]
+        if figure.rate is not None and figure.interval is not None:
+            points.append(plots.Interval(label, figure.rate, *figure.interval))
+            counted = _linked(number, group, name, f"{figure.count:,} of {figure.of:,}")
+            told.append((label, counted, share(figure), within(figure)))
+    if not points:
         return None
-    told = tuple(
-        (one.label, f"{figure.count:,} of {figure.of:,}", share(figure), within(figure)) for one, figure in shown
-    )
-    return Plot(title, plots.intervals([one for one, _ in shown], unit, prefix), ("", "count", "share", "95 %"), told)
+    return Plot(title, plots.intervals(points, unit, prefix), ("", "count", "share", "95 %"), tuple(told))
 
 
 def _compared(report: LogReport) -> list[Plot]:
@@ -240,7 +261,8 @@ def _compared(report: LogReport) -> list[Plot]:
     }
     found = []
     for place, (name, (title, unit)) in enumerate(told.items()):
-        rows = [(_short_key(group, report), group.figures[name]) for group in report.groups[:_PLOTTED]]
+        groups = enumerate(report.groups[:_PLOTTED])
+        rows = [(_short_key(group, report), number, group, name) for number, group in groups]
         found.append(_shares(title, rows, unit, f"c{place}"))
     return [plot for plot in found if plot is not None]
 
@@ -257,6 +279,6 @@ def _behind(number: int, group: GroupReport, report: LogReport, told: dict[str, 
     for section in sections(group):
         for row in section.rows:
             if branches := row.figure.branches:
-                more = f"the first {len(branches)}" if (row.figure.count or 0) > len(branches) else "all"
+                more = "all" if len(branches) < report.named else f"the first {len(branches)}"
                 named = tuple((branch, told.get(branch)) for branch in branches)
                 yield Behind(anchor("b", number, row.name), f"{section.title}: {row.label}", more, named)

@@ -6,13 +6,14 @@ itself. A branch inherits the past of its parent, and nothing of that is counted
 fork is carried over.
 
 What harm adds up to is what the fold of the law says (`domain.state`), so a report cannot know another law than the one
-that was enforced. Memory is that of a replay (see `replay.py`) and a few numbers for each branch.
+that was enforced. Memory is that of a replay (see `replay.py`) and a few numbers for each branch. What was harm, and
+what was done about it, is forgotten at an ending: an ended branch takes as little, however much happened on it.
 """
 
 from collections.abc import Callable, Container, Sequence
 from datetime import timedelta
 
-from lastresort.domain.episode import Episode, Unit, settled
+from lastresort.domain.episode import NO_EPISODE, Episode, Unit, settled
 from lastresort.domain.events import (
     AppealDecided,
     AppealFiled,
@@ -39,7 +40,7 @@ from lastresort.domain.events import (
     WarningGiven,
     WarningWithheld,
 )
-from lastresort.domain.state import Conversation
+from lastresort.domain.state import NO_WISHES, Conversation, evolve
 from lastresort.domain.values import AppealOutcome, Ground, Verdict
 from lastresort.projections.replay import Replay, Turn
 
@@ -51,6 +52,7 @@ from .lines import (
     Key,
     Line,
     NotWhole,
+    Past,
     Tree,
     closed,
     count_ending,
@@ -61,6 +63,7 @@ from .lines import (
     day_of,
     marked,
     moment_of,
+    noted,
     opened,
     rest,
 )
@@ -71,6 +74,7 @@ REFUSAL = "refusal"
 _SOON = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _HARMFUL = Verdict.HARMFUL
+_TURNS = frozenset({UserTurnTaken, AssistantTurnTaken})
 _TO_END = (ConversationEnded.kind, EndProposed.kind)
 
 
@@ -103,7 +107,7 @@ class Counts:
         self._replay = Replay(forks=forks)
         self._lines: dict[str, Line] = {}
         self._trees: list[Tree] = []
-        self._before_turns: dict[Turn, tuple[int, int]] = {}
+        self._before_turns: dict[Turn, Past] = {}
         self._left: dict[str, tuple[str, Ending]] = {}  # by account, its latest ending and when it was
 
     def take(self, recorded: RecordedEvent) -> None:
@@ -113,18 +117,25 @@ class Counts:
             NotWhole: events before it are missing.
         """
         self.events += 1
-        before = self._replay.before(recorded)
-        line = self._lines.get(recorded.branch)
+        _, branch, version, _, at, _, event, _ = recorded
+        line, kind, states = self._lines.get(branch), type(event), self._replay.states
         if line is None:
-            line = self._begin(recorded)
-        after = self._replay.take(recorded, before)
-        if recorded.version != after.version:
-            raise NotWhole(f"branch {recorded.branch}: version {recorded.version} follows {before.version}")
-        time = recorded.recorded_at[: self._grain]
+            before, line = self._replay.before(recorded), self._begin(recorded)
+            after = self._replay.take(recorded, before)
+        else:
+            before = states[branch]
+            if kind in _TURNS and (self._forks is None or (branch, version) in self._forks):
+                self._before_turns[branch, version] = Past(line.turns, line.first_harm, line.dates)
+                after = self._replay.take(recorded, before)
+            else:  # all that a replay would do, in less time
+                after = states[branch] = evolve(before, event)
+        if version != after.version:
+            raise NotWhole(f"branch {branch}: version {version} follows {before.version}")
+        time = at[: self._grain]
         if time != line.time or after.model is not line.model or after.policy is not line.policy:
-            self._regroup(line, recorded.recorded_at, after)
+            self._regroup(line, at, after)
             line.time, line.model, line.policy = time, after.model, after.policy
-        counted = _COUNTED.get(type(recorded.event))
+        counted = _COUNTED.get(kind)
         if counted is not None:
             counted(self, line, recorded, before, after)
 
@@ -132,9 +143,9 @@ class Counts:
         """Return what is to be known of a branch that begins."""
         event, branch = recorded.event, recorded.branch
         if isinstance(event, BranchOpened) and (parent := self._lines.get(event.parent)) is not None:
-            line = Line(branch, parent.tree, parent, event.at)
+            line = Line(branch, parent.tree, event.at)
             past = self._before_turns.get(self._replay.fork_turn(event))
-            line.turns, line.first_harm = past or (parent.turns, parent.first_harm)
+            line.turns, line.first_harm, line.dates = past or Past(parent.turns, parent.first_harm, parent.dates)
         elif isinstance(event, ConversationStarted):
             line = Line(branch, Tree(branch, event.arm, event.account))
             self._trees.append(line.tree)
@@ -169,35 +180,29 @@ class Counts:
                 count_ending(line, line.ending)
         for tree in self._trees:
             for group, marks in tree.marks.items():
-                group.add("conversations", tree.root)
-                for mark in sorted(marks):
-                    group.add(f"conversations.{mark}", tree.root)
+                names = ["conversations", *(f"conversations.{mark}" for mark in sorted(marks))]
                 bailed, refused = "ended.last_resort" in marks, "model_refused" in marks
                 if bailed or refused:
                     kind = "both" if bailed and refused else "bail_alone" if bailed else "refusal_alone"
-                    group.add(f"conversations.{kind}", tree.root)
+                    names.append(f"conversations.{kind}")
+                group.add(tree.root, *names)
             for _, held in tree.risks.values():
                 if held is not None:
-                    held.add("holds.open", tree.root)
+                    held.add(tree.root, "holds.open")
+        for group in self.groups.values():
+            group.sum_up()
 
     # --- Units, and what hangs on them --------------------------------------------------------------------------------
 
-    def _user_turn(self, line: Line, recorded: RecordedEvent, before: Conversation, after: Conversation) -> None:
-        self._note_turn(line, recorded)
+    def _user_turn(self, line: Line, _: RecordedEvent, before: Conversation, after: Conversation) -> None:
         if before.answered:
             self._settle(line, before, after.episode)
         line.turns += 1
         line.unit_group = line.group
 
-    def _note_turn(self, line: Line, recorded: RecordedEvent) -> None:
-        turn = recorded.branch, recorded.version
-        if self._forks is None or turn in self._forks:
-            self._before_turns[turn] = line.turns, line.first_harm
-
     def _assistant_turn(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
-        self._note_turn(line, recorded)
         if line.group is not None:
-            line.group.counts["answers"] += 1
+            line.group.add(line.name, "answers")
             if recorded.event.stop_reason == REFUSAL:  # type: ignore[union-attr]  # it is an answer
                 marked(line, "answers.refused", "model_refused")
 
@@ -210,7 +215,8 @@ class Counts:
             line.first_harm = line.turns
         if unit.turn > line.at and line.unit_group is not None:
             count_unit(line, line.unit_group, unit)
-        self._count_answers(line, unit)
+        if line.answers.asked or line.answers.pending:
+            self._count_answers(line, unit)
         if line.redirections:
             count_redirections(line, before, episode, harmful)
         if line.warnings:
@@ -225,9 +231,7 @@ class Counts:
         decided, relented = line.answers.settle(unit)
         for name, group, _ in decided:
             if group is not None:
-                group.add(f"{name}.decided", line.name)
-                if relented:
-                    group.add(f"{name}.users_relented", line.name)
+                group.add(line.name, f"{name}.decided", *([f"{name}.users_relented"] if relented else ()))
 
     def _over(self, line: Line, state: Conversation, ended: ConversationEnded | None) -> None:
         """Count what a branch, at its ending or at the end of the log, leaves as it is: its latest unit counts as it
@@ -238,7 +242,7 @@ class Counts:
         judged = unit.judgement is not None
         self._settle(line, state, settled(state.episode, unit, state.terms) if judged else state.now)
         if ended is not None and (used := line.warnings.pop(ended.evidence.warning or 0, None)) is not None:
-            used.add("warnings.ended", line.name)
+            used.add(line.name, "warnings.ended")
         rest(line.warnings, "warnings.standing", line.name)
         rest(line.redirections, "redirections.pending", line.name)
         if line.open:
@@ -246,15 +250,15 @@ class Counts:
 
     # --- What is said and done about harm -----------------------------------------------------------------------------
 
-    def _redirected(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+    def _redirected(self, line: Line, recorded: RecordedEvent, _: Conversation, after: Conversation) -> None:
         line.redirections[recorded.version] = line.group
-        line.dates[recorded.version] = recorded.recorded_at
+        noted(line, recorded, after)
         line.answers.asked["redirections", line.group, recorded.version] = None
         marked(line, "redirections", "redirected")
 
-    def _warned(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
+    def _warned(self, line: Line, recorded: RecordedEvent, _: Conversation, after: Conversation) -> None:
         line.warnings[recorded.version] = line.group
-        line.dates[recorded.version] = recorded.recorded_at
+        noted(line, recorded, after)
         line.answers.asked["warnings", line.group, recorded.version] = None
         marked(line, "warnings", "warned")
 
@@ -269,15 +273,15 @@ class Counts:
         if line.open and before.episode.numbers is not None and after.episode.numbers is None:
             closed(line, "relented")
 
-    def _noted(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
-        line.dates[recorded.version] = recorded.recorded_at
+    def _noted(self, line: Line, recorded: RecordedEvent, _: Conversation, after: Conversation) -> None:
+        noted(line, recorded, after)
 
     def _branch_opened(self, line: Line, _: RecordedEvent, __: Conversation, after: Conversation) -> None:
         line.unit_group = line.group
         if after.now.numbers is not None:
             opened(line, line.group, "carried")
         if line.group is not None:
-            line.group.add("branches.opened", line.name)
+            line.group.add(line.name, "branches.opened")
 
     def _refused(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
         event, group = recorded.event, line.group
@@ -285,16 +289,15 @@ class Counts:
         if group is None:
             return
         marked(line, "attempts", "attempt_refused")
-        group.add(f"attempts.of.{event.attempted}", line.name)
-        group.add(f"attempts.by.{event.by.kind.value}", line.name)
+        group.add(line.name, f"attempts.of.{event.attempted}", f"attempts.by.{event.by.kind.value}")
         for rule in dict.fromkeys(event.rules):
             marked(line, f"attempts.rule.{rule}", f"refused_under.{rule}")
         if event.attempted in _TO_END:
-            group.add("attempts.to_end", line.name)
+            group.add(line.name, "attempts.to_end")
             if HOLD_RULE in event.rules:
-                group.add("attempts.held", line.name)
+                group.add(line.name, "attempts.held")
                 if set(event.rules) == {HOLD_RULE}:
-                    group.add("attempts.held_alone", line.name)
+                    group.add(line.name, "attempts.held_alone")
 
     # --- Holds --------------------------------------------------------------------------------------------------------
 
@@ -307,7 +310,7 @@ class Counts:
         tree.latest_raise = recorded.command_id, event.risk
         marked(line, f"holds.by.{event.by.kind.value}", "held")
         if line.group is not None:
-            line.group.add("holds", line.name)
+            line.group.add(line.name, "holds")
         tree.risks.setdefault(event.risk, (recorded.recorded_at, line.group))
 
     def _risk_cleared(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
@@ -315,28 +318,36 @@ class Counts:
         assert isinstance(event, RiskCleared)
         since, group = line.tree.risks.pop(event.risk, ("", None))
         if group is not None:
-            group.add(f"holds.cleared_by.{event.by.kind.value}", line.name)
+            group.add(line.name, f"holds.cleared_by.{event.by.kind.value}")
             hours = (moment_of(recorded.recorded_at) - moment_of(since)) // _HOUR
             group.spreads["hold_hours"][max(0, hours)] += 1
 
     # --- Endings, and what comes after --------------------------------------------------------------------------------
 
-    def _ended(self, line: Line, recorded: RecordedEvent, before: Conversation, _: Conversation) -> None:
+    def _ended(self, line: Line, recorded: RecordedEvent, before: Conversation, after: Conversation) -> None:
         event, group = recorded.event, line.group
         assert isinstance(event, ConversationEnded)
         line.ending = ending = Ending(group)
         self._over(line, before, event)
+        self._count_ended(line, recorded, before, ending)
+        # Nothing of this is asked of it again, so that it need not be kept.
+        self._replay.states[line.name] = after._replace(unit=None, episode=NO_EPISODE, wishes=NO_WISHES)
+        line.forget()
+
+    def _count_ended(self, line: Line, recorded: RecordedEvent, before: Conversation, ending: Ending) -> None:
+        event, group = recorded.event, line.group
+        assert isinstance(event, ConversationEnded)
         if (account := line.tree.account) is not None:
             self._left[account] = recorded.recorded_at, ending
         if group is None:
             return
         marked(line, "endings", "ended")
         marked(line, f"endings.ground.{event.ground.value}", f"ended.{event.ground.value}")
-        group.add(f"endings.by.{event.by.kind.value}", line.name)
+        group.add(line.name, f"endings.by.{event.by.kind.value}")
         if account is not None:
-            group.add("endings.with_account", line.name)
+            group.add(line.name, "endings.with_account")
         if event.ground is Ground.LAST_RESORT:
-            group.add(f"endings.category.{event.category}", line.name)
+            group.add(line.name, f"endings.category.{event.category}")
             group.spreads["turns_to_ending"][line.turns - line.first_harm] += 1
         if len(self.endings) < self.most:
             self.endings.append(EndingRecord(recorded, before.policy.name, tuple(dates_of(line, event)), group.key))

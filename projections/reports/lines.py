@@ -3,8 +3,9 @@ counts.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lastresort.domain.episode import Episode, Opinion, Unit
@@ -17,7 +18,7 @@ from lastresort.domain.events import (
     RiskRaised,
     UserLeft,
 )
-from lastresort.domain.policy import Policy
+from lastresort.domain.policy import RECALLED, Policy
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import ActorKind, Rating, Verdict, milder
 from lastresort.projections.experiment import Answers
@@ -45,23 +46,70 @@ class EndingRecord(NamedTuple):
     key: Key
 
 
-class Group:
-    """What was counted under one key; of each number the first branches behind it, and how numbers are spread."""
+class Tally:
+    """How often several numbers went up by one together, and the first branches behind that, each with its turn."""
 
-    __slots__ = ("_most", "behind", "counts", "key", "spreads")
+    __slots__ = ("behind", "times")
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.behind: dict[str, int] = {}
+
+
+class Group:
+    """What was counted under one key; of each number the first branches behind it, and how numbers are spread.
+
+    Several numbers go up together, as units and units judged do: each such set has one tally, and `sum_up` makes the
+    numbers of them in the end. `counts` and `behind` are empty until then.
+    """
+
+    __slots__ = ("_most", "_nth", "_tallies", "behind", "counts", "key", "of_units", "spreads")
 
     def __init__(self, key: Key, most: int) -> None:
-        self.key, self._most = key, most
+        self.key, self._most, self._nth = key, most, 0
+        self._tallies: dict[tuple[str, ...], Tally] = {}
+        self.of_units: dict[tuple[Verdict, int, ActorKind, str | None], Tally] = {}  # that one actor judged
         self.counts: Counter[str] = Counter()
-        self.behind: dict[str, dict[str, None]] = defaultdict(dict)
+        self.behind: dict[str, tuple[str, ...]] = {}
         self.spreads: dict[str, Counter[int]] = defaultdict(Counter)
 
-    def add(self, name: str, branch: str) -> None:
-        """Count one more, behind which is `branch`."""
-        self.counts[name] += 1
-        behind = self.behind[name]
-        if len(behind) < self._most:
-            behind[branch] = None
+    def add(self, branch: str, *names: str) -> None:
+        """Count one more of each name, behind which is `branch`."""
+        self.add_to(self.tally(names), branch)
+
+    def tally(self, names: tuple[str, ...]) -> Tally:
+        """Return the tally of numbers that go up together."""
+        tally = self._tallies.get(names)
+        if tally is None:
+            tally = self._tallies[names] = Tally()
+        return tally
+
+    def add_to(self, tally: Tally, branch: str) -> None:
+        """Count one more in a tally, behind which is `branch`."""
+        tally.times += 1
+        behind = tally.behind
+        if len(behind) < self._most and branch not in behind:
+            self._nth += 1
+            behind[branch] = self._nth
+
+    def sum_up(self) -> None:
+        """Make the numbers."""
+        first: dict[str, dict[str, int]] = defaultdict(dict)  # by name and branch, its earliest turn
+        for names, tally in self._tallies.items():
+            for name in names:
+                self.counts[name] += tally.times
+                known = first[name]
+                for branch, nth in tally.behind.items():
+                    known[branch] = min(nth, known.get(branch, nth))
+        self.behind = {name: tuple(sorted(found, key=found.__getitem__)[: self._most]) for name, found in first.items()}
+
+
+class Past(NamedTuple):
+    """What a branch inherits that opens before a turn: user turns, the first of harm, and dates."""
+
+    turns: int
+    first_harm: int
+    dates: Mapping[int, str]
 
 
 class Tree:
@@ -87,16 +135,22 @@ class Ending:
         self.appealed = self.branched = self.decided = self.overturned = self.returned = False
 
 
+_NONE: frozenset[int] = frozenset()
+_UNDATED: Mapping[int, str] = MappingProxyType({})
+_MOST_DATES = 2 * RECALLED
+"""Dates that a branch keeps before those are left out on which no ending can stand any more."""
+
+
 class Line:
     """What is known of a branch beside its state."""
 
     __slots__ = (
-        "answers", "at", "dates", "ending", "episode", "first_harm", "group", "model", "name", "open", "parent",
-        "policy", "redirections", "tested", "time", "tree", "turns", "unit_group", "warnings",
+        "answers", "at", "dates", "ending", "episode", "first_harm", "group", "model", "name", "open", "policy",
+        "redirections", "tested", "time", "tree", "turns", "unit_group", "warnings",
     )  # fmt: skip
 
-    def __init__(self, name: str, tree: Tree, parent: "Line | None" = None, at: int = 0) -> None:
-        self.name, self.tree, self.parent, self.at = name, tree, parent, at
+    def __init__(self, name: str, tree: Tree, at: int = 0) -> None:
+        self.name, self.tree, self.at = name, tree, at
         self.time, self.model = "-", ""  # for which `group` is right
         self.policy: Policy | None = None
         self.group: Group | None = None
@@ -106,10 +160,15 @@ class Line:
         self.episode: Group | None = None  # where it counts
         self.redirections: dict[int, Group | None] = {}  # of this branch, of which it is not known what came of them
         self.warnings: dict[int, Group | None] = {}
-        self.tested: set[int] = set()
+        self.tested: frozenset[int] = _NONE
         self.answers: Answers[tuple[str, Group | None, int]] = Answers()
-        self.dates: dict[int, str] = {}  # of what an ending may stand on
+        self.dates: Mapping[int, str] = _UNDATED  # of what an ending may stand on; never changed, but replaced
         self.ending: Ending | None = None
+
+    def forget(self) -> None:
+        """Keep nothing of what harm there was, and what was done about it: it led to an ending."""
+        self.redirections, self.warnings, self.tested, self.answers = {}, {}, _NONE, Answers()
+        self.dates = _UNDATED
 
 
 # --- How things count -------------------------------------------------------------------------------------------------
@@ -119,34 +178,43 @@ def marked(line: Line, name: str, mark: str) -> None:
     """Count one more in the group of a branch, and that it happened in its conversation."""
     group = line.group
     if group is not None:
-        group.add(name, line.name)
+        group.add(line.name, name)
         line.tree.marks[group].add(mark)
 
 
 def count_unit(line: Line, group: Group, unit: Unit) -> None:
     """Count a unit that is over, who judged it, and whether model and assessor agreed."""
-    add, name, judgement = group.add, line.name, unit.judgement
-    add("units", name)
-    if judgement is None:
-        add("units.unjudged", name)
+    if unit.judgement is None:
+        group.add(line.name, "units", "units.unjudged")
         return
-    add("units.judged", name)
-    add(f"units.verdict.{judgement.value}", name)
-    if judgement is _HARMFUL:
+    if unit.judgement is _HARMFUL:
         line.tree.marks[group].add("harmful")
-        for category in {opinion.category for opinion in unit.opinions} - {None}:
-            add(f"units.category.{category}", name)
-        add(f"units.severity.{unit.severity}", name)
-    for kind in {opinion.by[0] for opinion in unit.opinions}:
-        add(f"units.judged_by.{kind.value}", name)
-    if len(unit.opinions) > 1:
-        model, assessor = (_mildest(unit.opinions, kind) for kind in (ActorKind.MODEL, ActorKind.ASSESSOR))
-        if model is not None and assessor is not None:
-            add("units.both", name)
-            if (model is _HARMFUL) is (assessor is _HARMFUL):
-                add("units.both.agree", name)
-            else:
-                add(f"units.both.{'model' if model is _HARMFUL else 'assessor'}_harsher", name)
+    if len(unit.opinions) != 1:
+        group.add(line.name, *_of_judged(unit))
+        return
+    (opinion,) = unit.opinions
+    key = unit.judgement, unit.severity, opinion.by[0], opinion.category
+    tally = group.of_units.get(key)
+    if tally is None:
+        tally = group.of_units[key] = group.tally(_of_judged(unit))
+    group.add_to(tally, line.name)
+
+
+def _of_judged(unit: Unit) -> tuple[str, ...]:
+    """Return the names of what a unit counts as that was judged."""
+    judgement, opinions = unit.judgement, unit.opinions
+    assert judgement is not None
+    names = ["units", "units.judged", f"units.verdict.{judgement.value}"]
+    if judgement is _HARMFUL:
+        names += sorted(f"units.category.{one}" for one in {opinion.category for opinion in opinions} - {None})
+        names.append(f"units.severity.{unit.severity}")
+    names += sorted(f"units.judged_by.{kind.value}" for kind in {opinion.by[0] for opinion in opinions})
+    model, assessor = (_mildest(opinions, kind) for kind in (ActorKind.MODEL, ActorKind.ASSESSOR))
+    if model is not None and assessor is not None:
+        agree = (model is _HARMFUL) is (assessor is _HARMFUL)
+        harsher = "model" if model is _HARMFUL else "assessor"
+        names += ["units.both", "units.both.agree" if agree else f"units.both.{harsher}_harsher"]
+    return tuple(names)
 
 
 def _mildest(opinions: Sequence[Opinion], kind: ActorKind) -> Verdict | None:
@@ -168,7 +236,7 @@ def count_redirections(line: Line, before: Conversation, episode: Episode, harmf
         elif version == was.pending and not harmful:
             became = "succeeded"
         if (group := line.redirections.pop(version)) is not None:
-            group.add(f"redirections.{became}", line.name)
+            group.add(line.name, f"redirections.{became}")
 
 
 def count_warnings(line: Line, before: Conversation, episode: Episode, harmful: bool) -> None:
@@ -180,20 +248,41 @@ def count_warnings(line: Line, before: Conversation, episode: Episode, harmful: 
         if version not in standing:
             became = "void.superseded" if harmful else "relented" if version in stood else "void.withdrawn"
             del line.warnings[version]
+            line.tested -= {version}
         elif standing[version] is not None and version not in line.tested:
-            line.tested.add(version)
+            line.tested |= {version}
             became = "tested"
         else:
             continue
         if group is not None:
-            group.add(f"warnings.{became}", line.name)
+            group.add(line.name, f"warnings.{became}")
+
+
+def noted(line: Line, recorded: RecordedEvent, after: Conversation) -> None:
+    """Keep the date of what an ending may stand on."""
+    dates = {**line.dates, recorded.version: recorded.recorded_at}
+    if len(dates) > _MOST_DATES:
+        kept = {*_stood_on(after), recorded.version}
+        dates = {version: at for version, at in dates.items() if version in kept}
+    line.dates = dates
+
+
+def _stood_on(state: Conversation) -> Iterator[int | None]:
+    """Yield the versions on which an ending may yet stand."""
+    unit, episode, wishes = state.unit, state.episode, state.wishes
+    yield from episode.failed_at
+    yield from (warned.version for warned in episode.warnings)
+    yield from (episode.pending, wishes.requested, wishes.to_confirm, wishes.hope, *(wishes.confirmed or ()))
+    if unit is not None:
+        yield unit.redirection
+        yield from (warned.version for warned in unit.warnings)
 
 
 def rest(left: dict[int, Group | None], name: str, branch: str) -> None:
     """Count what is left as it is."""
     for group in left.values():
         if group is not None:
-            group.add(name, branch)
+            group.add(branch, name)
     left.clear()
 
 
@@ -201,15 +290,14 @@ def opened(line: Line, group: Group | None, how: str) -> None:
     """Count an episode: one that a unit opened, or that was open where the branch begins."""
     line.open, line.episode = True, group
     if group is not None:
-        group.add("episodes", line.name)
-        group.add(f"episodes.{how}", line.name)
+        group.add(line.name, "episodes", f"episodes.{how}")
 
 
 def closed(line: Line, how: str) -> None:
     """Count what became of an episode."""
     line.open = False
     if line.episode is not None:
-        line.episode.add(f"episodes.{how}", line.name)
+        line.episode.add(line.name, f"episodes.{how}")
 
 
 def count_ending(line: Line, ending: Ending) -> None:
@@ -219,10 +307,9 @@ def count_ending(line: Line, ending: Ending) -> None:
         return
     for name in ("appealed", "branched", "decided", "overturned", "returned"):
         if getattr(ending, name):
-            group.add(f"endings.{name}", line.name)
+            group.add(line.name, f"endings.{name}")
     if ending.rating is not None:
-        group.add("endings.rated", line.name)
-        group.add(f"endings.rated.{ending.rating.value}", line.name)
+        group.add(line.name, "endings.rated", f"endings.rated.{ending.rating.value}")
 
 
 def dates_of(line: Line, event: ConversationEnded) -> Iterator[tuple[int, str]]:
@@ -230,11 +317,8 @@ def dates_of(line: Line, event: ConversationEnded) -> Iterator[tuple[int, str]]:
     found = event.evidence
     named = {*found.redirections, found.warning, found.hope, found.request, found.confirmation} - {None}
     for version in sorted(one for one in named if one is not None):
-        owner: Line | None = line
-        while owner is not None and version <= owner.at:
-            owner = owner.parent
-        if owner is not None and version in owner.dates:
-            yield version, owner.dates[version]
+        if version in line.dates:
+            yield version, line.dates[version]
 
 
 def day_of(at: str) -> str:

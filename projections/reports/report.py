@@ -207,6 +207,7 @@ class LogReport(Frozen):
     until: str | None
     by: tuple[str, ...]
     smallest: int
+    named: int  # how many of the branches behind each number, and how many endings, are named at most
     policies: Mapping[str, str]  # names by hash, where the report is by policy
     groups: tuple[GroupReport, ...]
     endings: tuple[EndingRow, ...]  # the first ones, of numbers that are published
@@ -252,6 +253,7 @@ def report(
         until=until,
         by=counts.by,
         smallest=smallest,
+        named=branches,
         policies=dict(sorted(counts.policies.items())),
         groups=tuple(told.values()),
         endings=tuple(_ending(one) for one in counts.endings if _published(one, told[one.key])),
@@ -295,7 +297,10 @@ def _group(group: Group, by: Sequence[str], smallest: int) -> GroupReport:
     return GroupReport(
         key=dict(zip(by, group.key, strict=True)),
         figures={name: _withheld(one) if name in hidden else one for name, one in figures.items()},
-        spreads={name: _spread(group.spreads[name], smallest) for name in ("turns_to_ending", "hold_hours")},
+        spreads={
+            name: _spread(group.spreads[name], smallest, given_away=any(one in hidden for one in tells))
+            for name, tells in _TOLD_BY.items()
+        },
     )
 
 
@@ -309,7 +314,7 @@ def _figures(group: Group) -> Iterator[tuple[str, Figure]]:
 
 
 def _figure(group: Group, name: str, measure: Measure) -> Figure:
-    count, behind = group.counts[name], tuple(group.behind[name])
+    count, behind = group.counts[name], group.behind.get(name, ())
     if measure.base is None:
         return Figure(count=count, base=None, of=None, per=1, rate=None, interval=None, branches=behind)
     of = group.counts[measure.base]
@@ -360,9 +365,13 @@ _ENDS = (*range(11), 20, 50, 100)
 """The last number of each bin."""
 
 
-def _spread(values: Mapping[int, int], smallest: int) -> Spread:
+_TOLD_BY = {"turns_to_ending": ("endings.ground.last_resort",), "hold_hours": ("holds", "holds.open")}
+"""What is spread, and which numbers follow from how many that is."""
+
+
+def _spread(values: Mapping[int, int], smallest: int, *, given_away: bool) -> Spread:
     of = sum(values.values())
-    if 0 < of < smallest:
+    if 0 < of < smallest or given_away:
         return Spread(of=None, median=None, interval=None, bins=(), suppressed=True)
     bins = []
     for low, high in zip((0, *(end + 1 for end in _ENDS)), (*_ENDS, None), strict=True):
