@@ -44,12 +44,15 @@ def test_an_archive_is_whole_lawful_and_proven(url: str, tmp_path: Path, monkeyp
         file.extractall("out")
     manifest = json.loads(Path("out/manifest.json").read_text())
     assert (manifest["format"], manifest["account"], manifest["conversations"]) == ("lastresort-archive", "account", 2)
+    (checkpoint,) = manifest["checkpoints"]
+    assert checkpoint.startswith("log.example/a\n")
     assert set(manifest["sha256"]) == {
         *(f"conversations/{n}/{name}" for n in (1, 2) for name in ("log.jsonl", "words.jsonl", "complete.json")),
         *(f"conversations/{n}/1.tlog-proof" for n in (1, 2)), "conversations/1/reasons-1.json",
     }  # fmt: skip
     for number in (1, 2):
         place = f"out/conversations/{number}"
+        assert Path(f"{place}/1.tlog-proof").read_text().endswith(f"\n\n{checkpoint}")
         assert run("audit", f"{place}/log.jsonl").exit_code == 0
         assert run("import", f"{place}/log.jsonl", "--store", "sqlite:///again.db").exit_code == 0
         assert "text" in json.loads(Path(f"{place}/words.jsonl").read_text().splitlines()[0])

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import socketserver
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -205,6 +206,40 @@ def test_a_log_is_published_once_enough_witnesses_cosigned(
             Sequencer(log.tables, key, stricter).sequence()
             assert not Sequencer(log.tables, key, stricter).checkpoint().enough
             assert log.head() == published  # the one before stays
+
+
+def test_a_witness_whose_state_was_put_back_from_a_backup_counts_no_more(
+    tmp_path: Path, kept: Path, request: pytest.FixtureRequest
+) -> None:
+    """It would cosign another history of what it has forgotten. The log knows what it had cosigned, and says so."""
+    key, state = make_log_key(kept / "first.key", ORIGIN), tmp_path / "w"
+    url = new_url("sqlite", request)
+    with log_of(url, kept, key=key) as log, socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        at = f"http://127.0.0.1:{place.getsockname()[1]}/"
+        policy = TrustPolicy.parse(f"witness w {SIGNERS[0].verifier} {at}\nquorum w")
+        sequencer = Sequencer(log.tables, key, policy)
+        with serving(Witness(state, SIGNERS[:1], [key.verifier]), place.dup()):
+            sequencer.sequence()
+            assert sequencer.checkpoint().enough
+            backup, before = sqlite3.connect(state), log.head()
+            copy = sqlite3.connect(tmp_path / "copy")
+            backup.backup(copy)
+            started(log.chats, "more")
+            sequencer.sequence()
+            assert sequencer.checkpoint().enough
+        published = log.head()
+        copy.backup(backup)
+        backup.close()
+        copy.close()
+        started(log.chats, "and-more")
+        with serving(Witness(state, SIGNERS[:1], [key.verifier]), place.dup()):
+            sequencer.sequence()
+            for one in (sequencer, Sequencer(log.tables, key, policy)):
+                done = one.checkpoint()
+                assert not done.enough
+                assert f"cosigned {published.size} entries, and knows of {before.size}: its state" in done.refusals["w"]
+        assert log.head() == published
 
 
 def test_a_log_that_nobody_adds_to_is_published_when_its_witness_comes_back(

@@ -1,6 +1,6 @@
 """Everything of an account in a folder, or a ZIP file of it, for somebody who has the right to it.
 
-    manifest.json                   what is in it: digests of all files, and the checkpoint that proofs are under
+    manifest.json                   what is in it: digests of all files, and the checkpoints that proofs are under
     conversations/N/log.jsonl       the events, as an exported log: `lastresort import` takes it, `audit` reads it
     conversations/N/words.jsonl     the words that are kept: branch, version, digest, text
     conversations/N/reasons-B.json  what the B-th branch ended for, if it ended as last resort
@@ -135,7 +135,9 @@ def _write_ending(conversations: Conversations, branch: str, place: Path, number
 
 def _write_manifest(folder: Path, account: str, conversations: int) -> None:
     files = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _files(folder)}
-    told = FORMAT | {"account": account, "conversations": conversations, "sha256": files}
+    proofs = (path.read_text(encoding="utf-8") for _, path in _files(folder) if path.suffix == ".tlog-proof")
+    heads = sorted({proof.partition("\n\n")[2] for proof in proofs})  # more than one, if it was gone on with later
+    told = FORMAT | {"account": account, "conversations": conversations, "checkpoints": heads, "sha256": files}
     (folder / "manifest.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 

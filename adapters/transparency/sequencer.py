@@ -78,7 +78,7 @@ class Sequencer:
         self._policy = policy
         self._now = now
         self._step = step
-        self._cosigners = [Cosigner(one) for one in policy.witnesses if one.url is not None]
+        self._cosigners = [Cosigner(one, key.published()) for one in policy.witnesses if one.url is not None]
         self._identity = needed(tables.identity())
         self._follower = Follower(Rows(tables.store), Tree(tables, self._identity), BATCH)
         if key.origin != self._identity.origin:

@@ -25,11 +25,12 @@ class Cosigner:
 
     Args:
         witness: whom, where, and by which key it is known.
+        published: the checkpoint of the log that was published last.
     """
 
-    def __init__(self, witness: WitnessKey) -> None:
+    def __init__(self, witness: WitnessKey, published: Note | None = None) -> None:
         self.witness = witness
-        self._size = 0  # of the checkpoint that it cosigned last, as far as is known
+        self._size = _cosigned(published, witness)  # of the checkpoint that it cosigned last, as far as is known
 
     def cosign(self, checkpoint: Checkpoint, note: Note, prove: Prove) -> tuple[NoteSignature, ...]:
         """Return the witness's cosignatures of a checkpoint.
@@ -43,6 +44,11 @@ class Cosigner:
             size = whole_number(body.strip())
             if size is None or size > checkpoint.size:
                 raise WitnessRefused(f"it has cosigned {body.strip()[:20]} entries, and there are {checkpoint.size}")
+            if size < self._size:  # and may have cosigned another history since
+                raise WitnessRefused(
+                    f"it has cosigned {self._size} entries, and knows of {size}: its state was lost, or put back from "
+                    "a backup, so its word is worth nothing until it has a new key"
+                )
             self._size = size
             status, body = self._ask(checkpoint, note, prove)
         if status != 200:
@@ -69,3 +75,11 @@ class Cosigner:
             raise WitnessRefused("what it answered is not HTTP") from None
         except ValueError as error:  # an URL of no known form
             raise WitnessRefused(str(error)) from None
+
+
+def _cosigned(note: Note | None, witness: WitnessKey) -> int:
+    """Return of how many entries a checkpoint is that a witness has cosigned; 0 if it has not."""
+    try:
+        return Checkpoint.parse(note.text).size if note is not None and verified(note, [witness.key]) else 0
+    except BadNote:
+        return 0
