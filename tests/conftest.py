@@ -2,8 +2,10 @@
 
 import gc
 import os
+import ssl
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 
@@ -27,6 +29,10 @@ sys.modules.setdefault("bench", module_from_spec(_bench))
 # A worker of xdist says how wide the terminal is. What a test runs is as wide as the test says.
 os.environ.pop("COLUMNS", None)
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks the network for prices when it is imported
+
+# Each client of a test would load the certificates of the world, which takes a tenth of a second, to talk to this very
+# machine. One context of a kind does for all.
+ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment]
 
 # A slow machine is no defect of the law.
 hypothesis.settings.register_profile("lastresort", deadline=None)

@@ -1,5 +1,6 @@
 """What those who drive a conversation ask next: whatever makes sense, and what leads to an ending."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lastresort.domain import commands as ask
@@ -34,17 +35,27 @@ EASY = Policy(name="easy", min_failed_redirections=2, min_severity=1, hold_on=(R
 """The policy under which an ending is reached soonest."""
 
 
+Commands = tuple[ask.Command, ...]
+
+_kept = lru_cache(maxsize=256)
+"""Drivers ask for the same again and again, and to make a command takes longer than to judge it."""
+
+
 def sensible(state: Conversation) -> list[ask.Command]:
     """What drivers would ask in `state`; the law need not allow it."""
     if not state.begun:
         return [start(Policy.default())]
-    model = _model_of(state)
-    turns: list[ask.Command] = [
-        _command(ask.TakeUserTurn, USER),
-        _command(ask.TakeUserTurn, OTHER_USER),
-        _command(ask.TakeAssistantTurn, model, model=state.model),
+    seen, answered = state.unit.turn if state.unit else None, state.answered_by if state.answered else None
+    return [
+        *_turns(state.model),
+        *(_judging(seen) if seen else ()),
+        *(_leading_away(seen, answered, state.model) if seen and answered else ()),
+        *(_ending(seen, state.model) if seen else ()),
+        *_risks(state),
+        *_terms(state.policy.model_dump_json()),
+        *_AT_ANY_TIME,
+        *([_command(ask.GiveFeedback, USER, turn=state.answered_by)] if state.answered_by else []),
     ]
-    return [*turns, *_judging(state), *_leading_away(state, model), *_ending(state, model), *_around(state)]
 
 
 def start(policy: Policy, law: int = LATEST, mode: Mode = Mode.ENFORCED) -> ask.Command:
@@ -57,10 +68,17 @@ def _model_of(state: Conversation) -> Actor:
     return Actor(kind=ActorKind.MODEL, id=state.model)
 
 
-def _judging(state: Conversation) -> list[ask.Command]:
-    if state.unit is None:
-        return []
-    turn = state.unit.turn
+@_kept
+def _turns(model: str) -> Commands:
+    return (
+        _command(ask.TakeUserTurn, USER),
+        _command(ask.TakeUserTurn, OTHER_USER),
+        _command(ask.TakeAssistantTurn, Actor(kind=ActorKind.MODEL, id=model), model=model),
+    )
+
+
+@_kept
+def _judging(turn: int) -> Commands:
     harm = [
         _command(
             ask.AssessTurn,
@@ -74,7 +92,7 @@ def _judging(state: Conversation) -> list[ask.Command]:
         for category in CATEGORIES
         for severity in (1, 3)
     ]
-    return harm + [
+    doubt = [
         _command(ask.AssessTurn, by, turn=turn, verdict=verdict, risk=risk)
         for by, verdict, risk in (
             (ASSESSOR, Verdict.PRODUCTIVE, Risk.NONE),
@@ -85,26 +103,26 @@ def _judging(state: Conversation) -> list[ask.Command]:
             (MODEL, Verdict.AMBIGUOUS, Risk.IMMINENT),
         )
     ]
+    return *harm, *doubt
 
 
-def _leading_away(state: Conversation, model: Actor) -> list[ask.Command]:
-    if state.unit is None or not state.answered:
-        return []
-    turn, seen = state.answered_by, state.unit.turn
+@_kept
+def _leading_away(seen: int, turn: int, by: str) -> Commands:
+    """What leads away from harm: of the user turn that was `seen`, in the answer to it, by a model."""
+    model = Actor(kind=ActorKind.MODEL, id=by)
     warning = {"turn": turn, "seen": seen, "names_behaviour": True, "redirects": True}
-    return [
+    return (
         _command(ask.AttemptRedirection, model, turn=turn, answers=seen),
         *(_command(ask.GiveWarning, model, **warning, category=c, states_consequence=True) for c in CATEGORIES),
         _command(ask.GiveWarning, model, **warning, category=CATEGORIES[0], states_consequence=False),
         *(_command(ask.WithholdWarning, model, seen=seen, category=c) for c in CATEGORIES),
-    ]
+    )
 
 
-def _ending(state: Conversation, model: Actor) -> list[ask.Command]:
-    if state.unit is None:
-        return []
-    seen = state.unit.turn
-    return [
+@_kept
+def _ending(seen: int, by: str) -> Commands:
+    model = Actor(kind=ActorKind.MODEL, id=by)
+    return (
         _command(ask.RequestEnd, USER, turn=seen),
         _command(ask.ConfirmEnd, USER, turn=seen),
         _command(ask.ConfirmEnd, OTHER_USER, turn=seen),
@@ -112,33 +130,43 @@ def _ending(state: Conversation, model: Actor) -> list[ask.Command]:
         *(_command(ask.ProposeEnding, model, seen=seen, ground=ground) for ground in Ground),
         *(_command(ask.EndConversation, model, seen=seen, ground=Ground.LAST_RESORT, category=c) for c in CATEGORIES),
         _command(ask.EndConversation, model, seen=seen, ground=Ground.USER_REQUEST),
-    ]
+    )
 
 
-def _around(state: Conversation) -> list[ask.Command]:
-    return [
+def _risks(state: Conversation) -> Commands:
+    return (
         _command(ask.RaiseRisk, USER, risk=f"r{state.version}", about=About.SELF),
         _command(ask.RaiseRisk, ASSESSOR, risk=f"r{state.version}", about=About.OTHERS),
         *(_command(ask.ClearRisk, by, risk=risk.risk) for risk in state.risks for by in (OPERATOR, USER, MODEL)),
-        _command(ask.ChangePolicy, OPERATOR, policy=Policy(name="stricter", min_failed_redirections=4, min_severity=3)),
-        *(_command(ask.ChangePolicy, OPERATOR, policy=policy) for policy in (Policy.default(), EASY)),
-        _command(ask.ChangePolicy, OPERATOR, policy=state.policy, law=LATEST),
-        *(_command(ask.ChangePolicy, OPERATOR, policy=state.policy, mode=mode) for mode in Mode),
-        *(_command(ask.HoldErasure, by, hold="case", reason=HoldReason.APPEAL) for by in (OPERATOR, USER)),
-        _command(ask.ReleaseErasure, OPERATOR, hold="case"),
-        _command(ask.ChangeModel, OPERATOR, model=OTHER_MODEL.id),
-        _command(ask.ChangeModel, OPERATOR, model=MODEL.id),
-        _command(ask.Leave, USER),
-        _command(ask.GiveFeedback, USER),
-        *([_command(ask.GiveFeedback, USER, turn=state.answered_by)] if state.answered_by else []),
-        _command(ask.FileAppeal, USER),
-        *(_command(ask.DecideAppeal, OPERATOR, outcome=outcome) for outcome in AppealOutcome),
-        *(_command(ask.DecideAppeal, by, outcome="granted") for by in (USER, MODEL)),
-    ]
+    )
+
+
+@_kept
+def _terms(written: str) -> Commands:
+    now = Policy.model_validate_json(written)
+    stricter = Policy(name="stricter", min_failed_redirections=4, min_severity=3)
+    return (
+        *(_command(ask.ChangePolicy, OPERATOR, policy=policy) for policy in (stricter, Policy.default(), EASY)),
+        _command(ask.ChangePolicy, OPERATOR, policy=now, law=LATEST),
+        *(_command(ask.ChangePolicy, OPERATOR, policy=now, mode=mode) for mode in Mode),
+    )
 
 
 def _command(kind: type[ask.Command], by: Actor, **fields: Any) -> ask.Command:
     return kind(id="drawn", by=by, **fields)
+
+
+_AT_ANY_TIME = (
+    *(_command(ask.HoldErasure, by, hold="case", reason=HoldReason.APPEAL) for by in (OPERATOR, USER)),
+    _command(ask.ReleaseErasure, OPERATOR, hold="case"),
+    _command(ask.ChangeModel, OPERATOR, model=OTHER_MODEL.id),
+    _command(ask.ChangeModel, OPERATOR, model=MODEL.id),
+    _command(ask.Leave, USER),
+    _command(ask.GiveFeedback, USER),
+    _command(ask.FileAppeal, USER),
+    *(_command(ask.DecideAppeal, OPERATOR, outcome=outcome) for outcome in AppealOutcome),
+    *(_command(ask.DecideAppeal, by, outcome="granted") for by in (USER, MODEL)),
+)
 
 
 # --- Towards an ending ------------------------------------------------------------------------------------------------
@@ -180,7 +208,8 @@ def _led_away(goal: Goal, state: Conversation, missing: set[str]) -> ask.Command
     unit = state.unit
     assert unit is not None
     if goal.category is not None and unit.harmful_in(goal.category):
-        *redirection, warning = _leading_away(state, _model_of(state))[: 2 + CATEGORIES.index(goal.category)]
+        acts = _leading_away(unit.turn, state.answered_by, state.model)
+        *redirection, warning = acts[: 2 + CATEGORIES.index(goal.category)]
         stands = state.warning(goal.category) or unit.warnings
         if state.mode is Mode.SHADOW and state.now.withheld is None and not missing & {"redirected-first"}:
             return _command(ask.WithholdWarning, _model_of(state), seen=unit.turn, category=goal.category)
