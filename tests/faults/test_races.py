@@ -69,6 +69,26 @@ def about_to_end(chat: Chat) -> None:
     done(chat.confirm_end())
 
 
+class HeadStart:
+    """Seconds that racers wait, by role: a little chance, and more for who came first of late, on any machine."""
+
+    def __init__(self, *roles: str) -> None:
+        self._waits = dict.fromkeys(roles, 0.0)
+        self._step = 0.001
+        self._last = ""
+
+    def drawn(self, random: Random) -> dict[str, float]:
+        return {role: wait + random.uniform(0, 0.003) for role, wait in self._waits.items()}
+
+    def came_first(self, role: str) -> None:
+        """It waits longer, the longer it came first; and nobody waits for nothing."""
+        self._step = self._step * 1.5 if role == self._last else 0.001
+        self._last = role
+        self._waits[role] += self._step
+        least = min(self._waits.values())
+        self._waits = {one: wait - least for one, wait in self._waits.items()}
+
+
 def run(racers: list[Worker], parts: list[list[Any]], random: Random) -> list[list[Any]]:
     """Let each racer take its part, at the same moment but for a little chance; return the outcomes."""
     for racer, part in zip(racers, parts, strict=True):
@@ -95,18 +115,20 @@ def test_a_user_turn_against_an_ending(
     url, random = new_url(), Random(1)
     parts = [[role, command] for role, commands in roles.items() for command in commands]
     workers = racers(race, [[url]] * len(parts))
-    first = {"user": 0, "end": 0}
+    first, start = {"user": 0, "end": 0}, HeadStart("user", "end")
     with closing(open_at(url)) as chats:
         for number in range(conversations):
             name = f"c-{number}"
             chat = chats.start(model="m", conversation=name)
             about_to_end(chat)
-            ahead = {"user": random.uniform(0, 0.003), "end": random.uniform(0, 0.003)}
+            ahead = start.drawn(random)
             outcomes = run(workers, [[name, r, f"{name}-{c}", ahead[r]] for r, c in parts], random)
             told: dict[str, list[list[Any]]] = {}
             for (_, command), outcome in zip(parts, outcomes, strict=True):
                 told.setdefault(f"{name}-{command}", []).append(outcome)
-            first[winner(chat.path[7:], told)] += 1
+            won = winner(chat.path[7:], told)
+            first[won] += 1
+            start.came_first(won)
             if number % 1_000 == 999:
                 print(f"{len(parts)} processes: {number + 1} of {conversations}, {first}", flush=True)
         check_log(chats, list(chats.store.log()))
@@ -146,7 +168,7 @@ def test_a_legal_hold_against_an_erasure(new_url: Callable[[], str], racers: Any
     """On two branches of a conversation. Whichever is recorded first wins, and words are never half gone."""
     url, random, rounds = new_url(), Random(3), size(40, 10_000)
     workers = racers(race, [[url]] * 2)
-    first = {"hold": 0, "erase": 0}
+    first, start = {"hold": 0, "erase": 0}, HeadStart("hold", "erase")
     with closing(open_at(url)) as chats:
         for number in range(rounds):
             name = f"c-{number}"
@@ -157,10 +179,12 @@ def test_a_legal_hold_against_an_erasure(new_url: Callable[[], str], racers: Any
             branches, roles = random.sample([name, f"{name}-child"], 2), ["hold", erasing]
             if erasing == "erase a turn":
                 branches = [f"{name}-child", name]  # where that turn stands
-            ahead = [random.uniform(0, most) for most in (0.012, 0.004)]  # to erase takes longer
+            ahead = start.drawn(random).values()
             parts = [[b, r, f"{name}-{r[:5]}", a] for b, r, a in zip(branches, roles, ahead, strict=True)]
             outcomes = run(workers, parts, random)
-            first[first_of_the_two(chats, name, outcomes, 1 if erasing == "erase a turn" else 3)] += 1
+            won = first_of_the_two(chats, name, outcomes, 1 if erasing == "erase a turn" else 3)
+            first[won] += 1
+            start.came_first(won)
             if number % 1_000 == 999:
                 print(f"{erasing}: {number + 1} of {rounds}, {first}", flush=True)
         check_log(chats, list(chats.store.log()))
@@ -196,20 +220,23 @@ def test_forgetting_a_person_against_a_hold_or_a_conversation(
     """
     url, random, rounds = new_url(), Random(5), size(40, 10_000)
     workers = racers(race_for_an_account, [[url]] * 2)
-    first = {"forget": 0, other: 0}
+    first, start = {"forget": 0, other: 0}, HeadStart("forget", other)
     with closing(open_at(url)) as chats:
         for number in range(rounds):
             person = f"person-{number}@example.org"
             done(chats.start(model="m", person=person, conversation=f"c-{number}").user_turn("Who am I?"))
             account = chats.pseudonym(person)
-            ahead = [0, random.uniform(0, random.choice([0.01, 0.05, 0.3]))]  # an erasure takes many steps
-            roles = zip(["forget", other], ahead, strict=True)
-            parts = [[account, role, f"{number}-{role[:5]}", given] for role, given in roles]
+            ahead = start.drawn(random)
+            ahead[other] += random.uniform(0, random.choice([0, 0.01, 0.05, 0.3]))  # an erasure takes many steps
+            parts = [[account, role, f"{number}-{role[:5]}", given] for role, given in ahead.items()]
             (forgotten, _), (changed, known_then) = run(workers, parts, random)
             known = chats.person_of(account) == person
             assert bool(forgotten) is not known
             assert (chats.pseudonym(person) == account) is known
-            first["forget" if forgotten else other] += 1
+            won = "forget" if forgotten else other
+            first[won] += 1
+            if other != "start":  # where all are forgotten
+                start.came_first(won)
             words = chats.store.with_words([f"c-{number}", f"{number}-start"])
             if other == "start":
                 assert changed == 1
