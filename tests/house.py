@@ -9,6 +9,7 @@ What is not yet as it should be stands in `EXCEPTIONS`, with the reason; the lis
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -218,11 +219,16 @@ def folder_of(name: str) -> str:
     return Path(name).parent.name
 
 
-def imports(source: str, name: str) -> Iterator[Import]:
-    """Yield every import of a module, wherever it stands; a relative one under its full name.
+@cache
+def imports(source: str, name: str) -> tuple[Import, ...]:
+    """Return every import of a module, wherever it stands; a relative one under its full name.
 
     One that reaches over the wall of its own folder, `from ..`, keeps its dots.
     """
+    return tuple(_imports(source, name))
+
+
+def _imports(source: str, name: str) -> Iterator[Import]:
     package = ".".join(Path(name).parent.parts)
     inside = package if package == FRONT_DOOR else f"{FRONT_DOOR}.{package}"
     for node in ast.walk(ast.parse(source)):
