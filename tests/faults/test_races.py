@@ -103,8 +103,8 @@ def run(racers: list[Worker], parts: list[list[Any]], random: Random) -> list[li
 @pytest.mark.parametrize(
     ("roles", "conversations"),
     [
-        ({"user": ["u"], "end": ["e"]}, size(60, 10_000)),
-        ({"user": ["u", "u", "u", "v"], "end": ["e", "e", "e", "f"]}, size(40, 10_000)),
+        ({"user": ["u"], "end": ["e"]}, size(30, 10_000)),
+        ({"user": ["u", "u", "u", "v"], "end": ["e", "e", "e", "f"]}, size(20, 10_000)),
     ],
     ids=["2", "8"],
 )
@@ -166,7 +166,7 @@ def winner(raced: list[RecordedEvent], told: dict[str, list[list[Any]]]) -> str:
 @pytest.mark.parametrize("erasing", ["erase all", "erase a turn", "retain"])
 def test_a_legal_hold_against_an_erasure(new_url: Callable[[], str], racers: Any, erasing: str) -> None:
     """On two branches of a conversation. Whichever is recorded first wins, and words are never half gone."""
-    url, random, rounds = new_url(), Random(3), size(40, 10_000)
+    url, random, rounds = new_url(), Random(3), size(20, 10_000)
     workers = racers(race, [[url]] * 2)
     first, start = {"hold": 0, "erase": 0}, HeadStart("hold", "erase")
     with closing(open_at(url)) as chats:
@@ -218,7 +218,7 @@ def test_forgetting_a_person_against_a_hold_or_a_conversation(
     """Who finds, once a hold is set, that it is known whose it is, finds it for good. So does one who has said
     something, unless it was erased.
     """
-    url, random, rounds = new_url(), Random(5), size(40, 10_000)
+    url, random, rounds = new_url(), Random(5), size(20, 10_000)
     workers = racers(race_for_an_account, [[url]] * 2)
     first, start = {"forget": 0, other: 0}, HeadStart("forget", other)
     with closing(open_at(url)) as chats:
@@ -254,7 +254,7 @@ def test_a_command_that_is_delivered_several_times_at_once(new_url: Callable[[],
     """Two to five times, by as many processes: carried out once, and all are told the same."""
     url, random = new_url(), Random(2)
     workers = racers(race, [[url]] * 5)
-    commands = size(40, 10_000)
+    commands = size(20, 10_000)
     with closing(open_at(url)) as chats:
         chat = chats.start(model="m", conversation="one")
         about_to_end(chat)
