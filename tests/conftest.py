@@ -4,7 +4,9 @@ import gc
 import os
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
@@ -49,6 +51,36 @@ def pytest_collection_finish() -> None:
     """Have the collector pass over what the tests are made of: thousands of them, which are there to the end."""
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def _unmeasured(item: pytest.Item) -> Iterator[None]:
+    """Measure nothing where a test is marked so. In a worker of xdist pytest-cov measures on: there it has two
+    measurements under way, and pauses one.
+    """
+    if item.get_closest_marker("no_cover") is None:
+        yield
+        return
+    here, in_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(here)
+        threading.settrace(in_threads)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with _unmeasured(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with _unmeasured(item):
+        return (yield)
 
 
 @pytest.fixture(scope="session")
