@@ -42,7 +42,7 @@ test: $(INSTALLED)  ## every test, with full branch coverage of domain, applicat
 lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
-	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy --num-workers auto
 
 pages: $(INSTALLED)  ## the pages of the reference that are made from the code
 	$(BIN)/python -m tests.pages
