@@ -27,6 +27,7 @@ from lastresort.domain.events import (
     RecordedEvent,
     UserLeft,
 )
+from lastresort.domain.policy import RECALLED
 from lastresort.domain.values import ErasureCause
 from lastresort.projections.replay import fork_points
 from lastresort.projections.reports.counts import Counts
@@ -197,6 +198,32 @@ def test_an_ending_and_what_it_stands_on(chats: Conversations) -> None:
     assert row.branch == "d"
     stands_on = [*row.evidence.redirections, row.evidence.warning or 0, row.evidence.hope or 0]
     assert row.dates == {version: when["c" if version < 10 else "d", version] for version in stands_on}
+
+
+def test_an_ending_after_more_than_is_kept_of_a_branch(chats: Conversations) -> None:
+    """Of what an ending can stand on no more, the dates are dropped; not of what it stands on."""
+    chat = chats.start(model=MODEL.id, conversation="c")
+    abused(chat)
+    redirected(chat)
+    for _ in range(2 * RECALLED):
+        abused(chat)
+        done(chat.request_end())
+        done(chat.assistant_turn("Shall I end this conversation for good?"))
+    for _ in range(2):
+        abused(chat)
+        redirected(chat)
+    abused(chat)
+    done(chat.assistant_turn("Stop, please, or I end this."))
+    done(chat.warn("abuse"))
+    abused(chat)
+    done(chat.declare_hope_exhausted())
+    done(chat.end(category="abuse"))
+    log = log_of(chats)
+    (row,) = report(log, smallest=1).endings
+    found = row.evidence
+    stands_on = [*found.redirections, found.warning or 0, found.hope or 0]
+    assert min(stands_on) < 10
+    assert row.dates == {version: log[version - 1].recorded_at for version in stands_on}
 
 
 # --- What is not published --------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastresort import Conversations
-from lastresort.adapters.testing.asking import ASSESSOR, OPERATOR, USER
+from lastresort.adapters.testing.asking import ASSESSOR, MODEL, OPERATOR, USER
 from lastresort.adapters.testing.strategies import trees
-from lastresort.domain.events import ConversationStarted, PolicyChanged, RecordedEvent
+from lastresort.domain.events import AttemptRefused, ConversationStarted, PolicyChanged, RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Ground, Mode, Risk, Verdict
 from lastresort.projections.replay import fork_points
@@ -96,6 +96,19 @@ def test_a_warning_that_was_refused() -> None:
     assert (row.outcome, row.undecidable_from, len(row.warnings_added)) == (Outcome.WARNED_ELSEWHERE, None, 1)
     row = checked([*ABUSE * 3, *WARNED, SAYS, ANSWERS], late, policy())
     assert (row.outcome, row.because, row.undecidable_from) == (Outcome.UNDECIDABLE, Because.WARNING, 18)
+
+
+def test_an_attempt_for_a_turn_that_is_not_the_latest() -> None:
+    """Whatever the policy, it is refused, on a branch that went apart too."""
+    log = play([*ABUSE * 3, *WARNED], policy(min_redirections_to_warn=4)).log
+    refused = AttemptRefused(by=MODEL, attempted="ConversationEnded", rules=("judges-the-latest",))
+    late = log[-1]._replace(
+        position=log[-1].position + 1, version=log[-1].version + 1, command_id="late", event=refused
+    )
+    (before,) = what_if(log, policy()).branches
+    (after,) = what_if([*log, late], policy()).branches
+    assert before.outcome is Outcome.WARNED_ELSEWHERE
+    assert after == before
 
 
 def test_a_warning_that_would_be_refused() -> None:

@@ -269,13 +269,12 @@ def noted(line: Line, recorded: RecordedEvent, after: Conversation) -> None:
 
 def _stood_on(state: Conversation) -> Iterator[int | None]:
     """Yield the versions on which an ending may yet stand."""
-    unit, episode, wishes = state.unit, state.episode, state.wishes
+    unit, episode, wishes = state.unit or Unit(0), state.episode, state.wishes
     yield from episode.failed_at
     yield from (warned.version for warned in episode.warnings)
     yield from (episode.pending, wishes.requested, wishes.to_confirm, wishes.hope, *(wishes.confirmed or ()))
-    if unit is not None:
-        yield unit.redirection
-        yield from (warned.version for warned in unit.warnings)
+    yield unit.redirection
+    yield from (warned.version for warned in unit.warnings)
 
 
 def rest(left: dict[int, Group | None], name: str, branch: str) -> None:
