@@ -23,8 +23,6 @@ from .narrow import must_be
 from .oracle import History, Unlawful, broken, divided_on_risk, unlawful, unlawful_path
 from .vocabulary import ASSESSOR, MODEL, OPERATOR, USER, WORDS
 
-pytestmark = pytest.mark.no_cover  # being measured, a search takes twice as long; what it runs, other tests cover
-
 Step = Callable[[History], Event]
 POLICY = Policy(name="p", min_failed_redirections=2, productive_to_close=2, eligible_models=("claude-*",))
 QUICK_TO_CLOSE = Policy(name="q", min_failed_redirections=2, productive_to_close=1, eligible_models=("claude-*",))
