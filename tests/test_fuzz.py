@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def counted(what: str, *outcomes: str) -> Iterator[Counter[str]]:
     There is something to import under a name that is in the files.
     """
     came: Counter[str] = Counter()
+    if "numpy" in sys.modules:
+        import_module("numpy.random")  # which Hypothesis seeds, once something has loaded numpy
     before = set(sys.modules)
     yield came
     print(f"{what}: {sum(came.values()):,} executions: {dict(came.most_common())}")
