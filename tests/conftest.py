@@ -34,7 +34,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks th
 
 # Each client of a test would load the certificates of the world, which takes a tenth of a second, to talk to this very
 # machine. One context of a kind does for all.
-ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment]
+ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment]  # a cache takes any arguments
 
 # A slow machine is no defect of the law.
 hypothesis.settings.register_profile("lastresort", deadline=None)

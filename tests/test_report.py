@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from bench.diverse import diverse
 from bench.stories import write
-from lastresort import Conversations, Policy, Rating, Risk, Verdict, open_conversations
+from lastresort import Chat, Conversations, Policy, Rating, Risk, Verdict, open_conversations
 from lastresort.adapters.testing.strategies import trees
 from lastresort.domain.events import (
     AssistantTurnTaken,
@@ -170,6 +170,15 @@ def test_the_branches_behind_a_number(chats: Conversations) -> None:
     assert report(log_of(chats), branches=0).endings == ()
 
 
+def ended_after_a_warning(chat: Chat) -> None:
+    """End as last resort what has had its redirections."""
+    done(chat.assistant_turn("Stop, please, or I end this."))
+    done(chat.warn("abuse"))
+    abused(chat)
+    done(chat.declare_hope_exhausted())
+    done(chat.end(category="abuse"))
+
+
 def test_an_ending_and_what_it_stands_on(chats: Conversations) -> None:
     """With when each was recorded, that on the path before a fork too."""
     chat = chats.start(model=MODEL.id, conversation="c")
@@ -185,11 +194,7 @@ def test_an_ending_and_what_it_stands_on(chats: Conversations) -> None:
     for _ in range(3):
         redirected(child)
         abused(child)
-    done(child.assistant_turn("Stop, please, or I end this."))
-    done(child.warn("abuse"))
-    abused(child)
-    done(child.declare_hope_exhausted())
-    done(child.end(category="abuse"))
+    ended_after_a_warning(child)
     log = log_of(chats)
     (row,) = report(log, smallest=1).endings
     when = {(one.branch, one.version): one.recorded_at for one in log}
@@ -213,11 +218,7 @@ def test_an_ending_after_more_than_is_kept_of_a_branch(chats: Conversations) -> 
         abused(chat)
         redirected(chat)
     abused(chat)
-    done(chat.assistant_turn("Stop, please, or I end this."))
-    done(chat.warn("abuse"))
-    abused(chat)
-    done(chat.declare_hope_exhausted())
-    done(chat.end(category="abuse"))
+    ended_after_a_warning(chat)
     log = log_of(chats)
     (row,) = report(log, smallest=1).endings
     found = row.evidence

@@ -275,7 +275,7 @@ def test_retention_that_was_killed_goes_on(
             # From the first erasures on, so that all kills fall into what there is to do.
             worker, before = zygote.spawn(retain, url, os.environ.get("LASTRESORT_MASTER_KEY")), len(erased.names)
             if kills < KILLS and erased.more_than(before + random.randrange(max(1, MANY // KILLS // 2))):
-                time.sleep(random.uniform(0, 0.05))
+                time.sleep(random.uniform(0, 0.05))  # the moment of the kill, drawn: nothing is waited for
                 worker.send_signal(signal.SIGKILL)
             told, status = list(worker.rest()), worker.reap()
             if told:

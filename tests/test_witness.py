@@ -300,7 +300,7 @@ def test_what_a_log_is_told_that_no_witness_cosigns(tmp_path: Path) -> None:
 
 
 def test_killed_between_what_it_keeps_and_what_it_answers(zygote: Zygote, tmp_path: Path) -> None:
-    """It has cosigned by then, and says so to whoever asks next; nothing else can be cosigned.
+    """It has cosigned by then, and says so the next time it is asked; nothing else can be cosigned.
 
     `LASTRESORT_WITNESS_KILLS=1000` for as many as docs/explanation/tamper-evidence.md tells of.
     """

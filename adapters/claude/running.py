@@ -111,6 +111,6 @@ def _failed(call: ToolCall, error: Exception) -> Block:
     """Return an error as the model is told of it, whatever the error has to say of itself."""
     try:
         told = _result(call, error.content if isinstance(error, ToolError) else repr(error))
-    except Exception:
+    except Exception:  # `repr` and `content` are the embedder's code, which may raise anything
         told = _result(call, type(error).__name__)
     return told | {"is_error": True}

@@ -33,7 +33,7 @@ def beside(recorder: Any, statements: Sequence[str]) -> Tables:
 
 
 OF_CONVERSATIONS = ("gateway_links", "gateway_aliases", "gateway_parked")
-"""Tables whose rows are of one conversation each, and go when its words are erased, whoever erases them."""
+"""Tables of which each row is of one conversation. Its rows go when its words are erased, by any door."""
 
 
 def forget_beside(recorder: Any, conversations: Sequence[str]) -> None:

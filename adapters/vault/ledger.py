@@ -5,7 +5,7 @@ written here before it is destroyed, a line each, and keys that are opened are c
 and in the keys is destroyed again. A name tells nothing of the key, nor of whose it was.
 
 What was not written whole, since the disk was full or the power failed, is a line without its end: its key was not
-destroyed, and whoever writes next cuts it off, since the next name would be glued to it and be none.
+destroyed, and the next write cuts it off first. Otherwise the next name would continue that line, and be lost with it.
 """
 
 import fcntl
