@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyte
+from wcwidth import wcwidth
 
 LASTRESORT = Path(sys.executable).with_name("lastresort")
 PATIENCE = 30  # seconds, until something that was to be shown is missing
@@ -28,6 +29,18 @@ class Screen(pyte.Screen):
 
     def write_process_input(self, data: str) -> None:
         self.answer(data)
+
+    @property
+    def display(self) -> list[str]:
+        """What stands in the rows. The emulator's own looks at each cell, also where nothing was ever written."""
+        return [self._drawn(row) if (row := self.buffer.get(y)) else " " * self.columns for y in range(self.lines)]
+
+    def _drawn(self, row: Mapping[int, pyte.screens.Char]) -> str:
+        cells, x, end = [], 0, max(row) + 1
+        while x < end:
+            cells.append(row[x].data)
+            x += 2 if wcwidth(cells[-1][0]) == 2 else 1  # the second cell of a wide character holds nothing
+        return "".join(cells) + " " * (self.columns - x)
 
 
 class Typist:
@@ -82,14 +95,20 @@ class Typist:
             assert self._read() or there(), f"it has ended:\n{self.shown}"
 
     def _read(self) -> bool:
-        """Take in what is written, if anything is; whether the other side is still there."""
-        if select.select([self.terminal], [], [], 0.2)[0]:
+        """Take in what is written, if anything is; whether the other side is still there.
+
+        What comes in pieces is taken in as a whole: each look at the screen goes over all of its cells.
+        """
+        wait = 0.2
+        while select.select([self.terminal], [], [], wait)[0]:
             try:
                 data = os.read(self.terminal, 65536)
             except OSError:  # how Linux says that the other side is closed
                 return False
             self._stream.feed(data)
-            return bool(data)
+            if not data:
+                return False
+            wait = 0.01
         return True
 
     def resize(self, columns: int, rows: int) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from eventsourcing import popo
@@ -47,6 +48,8 @@ class MemoryStore(POPOApplicationRecorder):
         self._contents: dict[Place, bytes] = {}
         self._commands: dict[tuple[str, str], list[int]] = {}  # by tree and id, the positions of what each wrote
         self._branches: dict[int, BranchRow] = {}
+        self._begun: dict[str, int] = {}  # positions of what began branches
+        self._latest: dict[str, int] = {}  # versions
         self._snapshots: dict[str, dict[int, bytes]] = {}
         self._commits = Commits()
 
@@ -108,7 +111,7 @@ class MemoryStore(POPOApplicationRecorder):
     def _check_versions(self, entries: Sequence[Entry]) -> None:
         latest: dict[str, int] = {}
         for row, begins, *_ in entries:
-            last = latest.get(row.branch) or max(self._stored_events_index.get(row.branch, ()), default=None)
+            last = latest.get(row.branch) or self._latest.get(row.branch)
             if begins != (last is None) or last not in (None, row.version - 1):
                 raise conflict(row, begins)
             latest[row.branch] = row.version
@@ -122,6 +125,9 @@ class MemoryStore(POPOApplicationRecorder):
         **kwargs: Any,
     ) -> Sequence[int] | None:
         positions = super()._update_table(stored_events, **kwargs)
+        for event in stored_events:
+            branch = str(event.originator_id)
+            self._latest[branch] = max(event.originator_version, self._latest.get(branch, 0))
         self._rows += [entry.row for entry in entries] or [None] * len(stored_events)
         for position, entry in zip(positions or (), entries, strict=False):
             command = self._tree(entry.row.branch, entry.joins), entry.row.command_id
@@ -137,20 +143,16 @@ class MemoryStore(POPOApplicationRecorder):
 
     def _list(self, position: int, entry: Entry) -> None:
         if entry.begins:
-            root = self._first(entry.joins) if entry.joins else position
+            root = self._begun.get(entry.joins, 0) if entry.joins else position
+            self._begun[entry.row.branch] = position
             self._branches[position] = BranchRow(position, root, None, 0)
-        elif entry.row.kind == ENDS and (first := self._first(entry.row.branch)) in self._branches:
-            ended = self._branches[first].ended
-            self._branches[first] = self._branches[first]._replace(ended=ended or position)
+        elif entry.row.kind == ENDS and (began := self._begun.get(entry.row.branch)) is not None:
+            ended = self._branches[began].ended
+            self._branches[began] = self._branches[began]._replace(ended=ended or position)
 
     def _tree(self, branch: str, joins: str | None) -> str:
         """The tree of a branch that stands in the log, or begins now and joins one."""
         return joins or self.tree_of(branch) or branch
-
-    def _first(self, branch: str) -> int:
-        """The position of what began a branch, 0 if there is none."""
-        index = self._stored_events_index.get(branch, {})
-        return index[min(index)] + 1 if index else 0
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -171,7 +173,13 @@ class MemoryStore(POPOApplicationRecorder):
         most = LAST if upto is None else upto
         with self._database_lock:
             index = self._stored_events_index.get(branch, {})
-            versions = [version for version in sorted(index) if after < version <= most][: _count(limit)]
+            asked = range(max(0, after) + 1, min(most, self._latest.get(branch, 0)) + 1)
+            there = (
+                (version for version in asked if version in index)
+                if len(asked) <= len(index)
+                else (version for version in sorted(index) if version in asked)
+            )
+            versions = islice(there, _count(limit))
             rows = [self._stored(index[version] + 1)._replace(position=0) for version in versions]
         return readable(self._encoding.entries(rows))
 
@@ -180,13 +188,13 @@ class MemoryStore(POPOApplicationRecorder):
         if not is_id(branch):
             return None
         with self._database_lock:
-            row = self._branches.get(self._first(branch))
+            row = self._branches.get(self._begun.get(branch, 0))
             return self._branch_at(row.root) if row is not None and row.root else None
 
     def heads(self, tree: str) -> Sequence[Head]:
         """Return every branch of a tree. See `application.ports.EventStore`."""
         with self._database_lock:
-            root = self._first(tree)
+            root = self._begun.get(tree, 0)
             rows = [self._with_version(row) for row in self._branches.values() if row.root == root]
             began = self._read(*(row.position for row in rows))
         return [head_of(row.version, event) for row, event in zip(rows, began, strict=True)]
@@ -261,7 +269,7 @@ class MemoryStore(POPOApplicationRecorder):
             return [self._with_version(row) for row in rows]
 
     def _with_version(self, row: BranchRow) -> BranchRow:
-        return row._replace(version=max(self._stored_events_index[self._branch_at(row.position)]))
+        return row._replace(version=self._latest[self._branch_at(row.position)])
 
     def _branch_at(self, position: int) -> str:
         return str(self._stored_events[position - 1].originator_id)
