@@ -1,6 +1,7 @@
 """A checkout is run as it stands: no trick with paths, and an import that costs nothing until a name is used."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,15 @@ def test_tests_are_collected_from_anywhere(options: tuple[str, ...], tmp_path: P
     command = [sys.executable, *options, "-m", "pytest", *asked]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" not in os.environ, reason="runs in a worker of pytest-xdist, as in `make test`"
+)
+@pytest.mark.xdist_group("heeded")
+def test_groups_are_heeded(request: pytest.FixtureRequest) -> None:
+    """Tests that share a server or a browser are to share a worker: else each worker starts its own, all at once."""
+    assert request.node.nodeid.endswith("@heeded")
 
 
 @pytest.mark.parametrize(
