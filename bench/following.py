@@ -2,7 +2,8 @@
 
 It is no contender of others, so it stands beside the bench and not in it. First the CPU time in which followers catch
 up with a log that is there: the loop alone over rows and over events, the list of holds, and the directory. Then, with
-a writer in another process that records 1,000 events a second, how long after it was recorded the directory has one.
+a writer in another process that records 1,000 events a second, how long after it was recorded the directory has one;
+and the same while a third process rebuilds the directory, again and again.
 """
 
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 from lastresort import RecordedEvent, open_conversations
 from lastresort.adapters.followers.directory import ConversationDirectory
 from lastresort.adapters.followers.follower import Events, Follower, Mark
+from lastresort.adapters.followers.rebuild import rebuild
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.transparency.sequencer import Rows
 
@@ -34,6 +36,7 @@ def main(events: int, seconds: float) -> None:
             write(chats.store, many(mixed(), events // 7))
             _catch_up(chats)
         _lag(url, seconds)
+        _lag(url, seconds, rebuilding=True)
 
 
 class Nothing:
@@ -109,43 +112,60 @@ class Watched:
         self._inner.advance(mark)
 
 
-def _lag(url: str, seconds: float) -> None:
-    writer = get_context("spawn").Process(target=_write, args=(url, seconds), daemon=True)
+def _lag(url: str, seconds: float, *, rebuilding: bool = False) -> None:
+    spawn = get_context("spawn")
+    writer = spawn.Process(target=_write, args=(url, seconds, "r" if rebuilding else "w"), daemon=True)
     with open_conversations(url) as chats:
         directory: Any = chats.service.ports.directory
         directory.catch_up()
         watched, before = Watched(directory), chats.store.head()
         writer.start()
+        if rebuilding:
+            spawn.Process(target=_rebuild, args=(url,), daemon=True).start()
         begun = time.process_time()
         Follower(Events(chats.store), watched).run(lambda: not writer.is_alive(), 0.25)
         writer.join()
         spent = time.process_time() - begun
         found, lags, told = chats.store.head() - before, watched.lags, quantiles(watched.lags, n=100)
+        meanwhile = ", rebuilt meanwhile," * rebuilding
         print(
-            f"lag of the directory at {found / seconds:,.0f} events/s for {seconds:g} s: median "
+            f"lag of the directory{meanwhile} at {found / seconds:,.0f} events/s for {seconds:g} s: median "
             f"{told[49] * 1e3:.0f} ms, p99 {told[98] * 1e3:.0f} ms, worst {max(lags) * 1e3:.0f} ms; "
             f"{spent / seconds:.0%} of a core"
         )
 
 
-def _write(url: str, seconds: float) -> None:
+def _rebuild(url: str) -> None:
+    """Make the directory again, and again, until this process is ended."""
+    with open_conversations(url) as chats:
+        directory = chats.service.ports.directory
+        assert isinstance(directory, ConversationDirectory)
+        while True:
+            begun = time.perf_counter()
+            done = rebuild(directory, chats.service.ports.new_id)
+            print(f"rebuilt of {done.events:,} events in {time.perf_counter() - begun:.1f} s", flush=True)
+
+
+def _write(url: str, seconds: float, named: str) -> None:
     """Record events of conversations that go on side by side, at `RATE`."""
     with open_conversations("memory:") as told:
         told.service.ports.store = overheard = Overheard(told.store)
         for number in range(int(RATE * seconds) // 5):
-            chat = told.start(model="m", conversation=f"w-{number}")
+            chat = told.start(model="m", conversation=f"{named}-{number}")
             chat.user_turn("Hello.")
             chat.assistant_turn("Hello.")
             chat.user_turn("Thanks.")
             chat.assistant_turn("Goodbye.")
     appends = overheard.appends
     with open_conversations(url) as chats:
-        begun = time.perf_counter()
+        begun, taken = time.perf_counter(), list[float]()
         for first in range(0, len(appends), 10):
             due = begun + first / RATE
             time.sleep(max(0.0, due - time.perf_counter()))
-            now = datetime.now(UTC).isoformat(timespec="microseconds")
+            now, at = datetime.now(UTC).isoformat(timespec="microseconds"), time.perf_counter()
             chats.store.append(*(one._replace(recorded_at=now) for one in appends[first : first + 10]))
+            taken.append(time.perf_counter() - at)
+    print(f"an append: p99 {quantiles(taken, n=100)[98] * 1e3:.0f} ms, worst {max(taken) * 1e3:.0f} ms", flush=True)
 
 
 if __name__ == "__main__":

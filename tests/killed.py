@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lastresort import Conversations, open_conversations
+from lastresort.adapters.followers import follower, rebuild
 from lastresort.adapters.tlog.notes import Signer, VerifierKey
 from lastresort.adapters.transparency.witness import Witness
 from lastresort.adapters.vault.master_key import VARIABLE
@@ -47,6 +48,16 @@ def follow(link: Link, url: str, master: str | None) -> None:
     directory: Any = conversations.service.ports.directory
     link.say("following")
     directory.run(lambda: False)
+
+
+def rebuild_again(link: Link, url: str, master: str | None, batch: int) -> None:
+    """Make the directory again, so many events at a time, and again, until it is killed."""
+    follower.BATCH = batch
+    conversations = _opened(url, master)
+    directory: Any = conversations.service.ports.directory
+    link.say("rebuilding")
+    while True:
+        rebuild.rebuild(directory, conversations.service.ports.new_id)
 
 
 def retain(link: Link, url: str, master: str | None) -> None:

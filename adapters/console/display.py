@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 from rich.tree import Tree
 
@@ -267,6 +267,21 @@ def copying(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=out, disable=quiet or not out.is_terminal, transient=True) as bar:
         task = bar.add_task("copying", total=None)
         yield lambda left, total: bar.update(task, total=total, completed=total - left)
+
+
+@contextmanager
+def listing(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far lists are made; yields what is to be told which one, how much of it, and of how much."""
+    out = progress()
+    with Progress(console=out, disable=quiet or not out.is_terminal, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name)
+            bar.update(tasks[name], total=total, completed=done)
+
+        yield show
 
 
 @contextmanager

@@ -69,6 +69,29 @@ def migrate(first: str | None, url: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@store_named
+@json_option
+def rebuild(first: str | None, url: str | None, as_json: bool) -> None:
+    """Make the lists of conversations again, while the store is in use.
+
+    The directory and the list of holds are made beside those that serve, and put in their place once they have come as
+    far. Nobody waits, and nobody sees half of one. If it is interrupted, run it again: it goes on.
+    """
+    from lastresort.adapters.upkeep.rebuilding import rebuild_views
+
+    from . import display
+
+    with display.listing(as_json) as progress:
+        done = list(rebuild_views(url_of(first, url), progress))
+    if as_json:
+        display.print_json({"views": [one._asdict() for one in done]})
+        return
+    for one in done:
+        resumed = f", {one.resumed:,} of them by a rebuild that was interrupted" if one.resumed else ""
+        click.echo(f"{one.view}: made again of {one.events:,} events{resumed}")
+
+
+@click.command()
 @click.argument("where", nargs=-1, metavar="[URL] FILE")
 @store_optional
 @json_option
@@ -226,4 +249,4 @@ def _with(config: Any, url: str | None, host: str | None, port: int | None, upst
     return config.model_copy(update=changes)
 
 
-COMMANDS = (doctor, migrate, backup, restore, keys, serve)
+COMMANDS = (doctor, migrate, rebuild, backup, restore, keys, serve)

@@ -93,6 +93,7 @@ _OF_OURS = (
     *("keys", "master", "annotations"),
     # made by the first to ask
     *("followers", "lastresort_tracking", "directory", "directory_branches", "directory_facts", "legal_holds"),
+    *("directory_beside", "directory_branches_beside", "directory_facts_beside", "legal_holds_beside"),
     *("service_keys", "service_log", "service_enrolled", "service_people", "service_sessions", "service_jobs"),
     *("gateway_links", "gateway_aliases", "gateway_parked", "gateway_secrets"),
     *("tlog_tiles", "tlog_checkpoints"),

@@ -10,7 +10,7 @@ be more than the follower has read: what comes later writes it again.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 
 from lastresort.application.directory import ConversationRow, DirectoryQuery, utc
 from lastresort.application.outcomes import UnknownBranch
@@ -59,6 +59,8 @@ STATEMENTS = (
 )
 """The tables, as both engines understand them."""
 
+TABLES = ("directory", "directory_branches", "directory_facts")
+
 StateOf = Callable[[str, str], Conversation]
 """Returns the state of a branch as the log has it now: of a tree, the branch in it."""
 
@@ -73,11 +75,13 @@ class ConversationDirectory:
     """
 
     name, made_again = NAME, True
+    table_names, statements = TABLES, STATEMENTS
 
     def __init__(self, store: EventStore, tables: Callable[[], Tables], state_of: StateOf) -> None:
+        self.source = Events(store)
         self._make = tables
         self._state_of = state_of
-        self._follower = Follower(Events(store), self)
+        self._follower = Follower(self.source, self)
         self._states = _States()
 
     def catch_up(self) -> int:
@@ -108,7 +112,7 @@ class ConversationDirectory:
         where = f"WHERE {' AND '.join(holds)} " if holds else ""
         by = f"{query.by} DESC, d.conversation DESC" if newest else f"{query.by}, d.conversation"
         statement = f"SELECT {_COLUMNS} FROM {{schema}}directory d {where}ORDER BY {by} LIMIT %s"
-        return [ConversationRow(**row) for row in self._tables.rows(statement, *params, query.limit)]
+        return [ConversationRow(**row) for row in self.tables.rows(statement, *params, query.limit)]
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         self.catch_up()
@@ -119,7 +123,7 @@ class ConversationDirectory:
             f"SELECT fact, value, COUNT(*) AS n FROM ({every}) AS every WHERE value IS NOT NULL "
             "GROUP BY fact, value ORDER BY fact, n DESC, value"
         )
-        for row in self._tables.rows(statement):
+        for row in self.tables.rows(statement):
             found.setdefault(row["fact"], {})[row["value"]] = row["n"]
         return found
 
@@ -129,17 +133,18 @@ class ConversationDirectory:
         statement = (
             "SELECT position, shown FROM {schema}directory_branches WHERE position > %s ORDER BY position LIMIT %s"
         )
-        while rows := self._tables.rows(statement, after, _AT_ONCE):
+        while rows := self.tables.rows(statement, after, _AT_ONCE):
             yield from (row["shown"] for row in rows)
             after = rows[-1]["position"]
 
     @cached_property
-    def _tables(self) -> Tables:
+    def tables(self) -> Tables:
+        """The tables, which are made if they are not there."""
         return self._make()
 
     def mark(self) -> Mark | None:
         """Return how far it has come."""
-        return self._tables.mark(self.name)
+        return self.tables.mark(self.name)
 
     def ready(self, mark: Mark | None, entries: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         """Return events as they are."""
@@ -148,8 +153,12 @@ class ConversationDirectory:
     @contextmanager
     def transaction(self) -> Iterator["_Writing"]:
         """Begin a transaction of the directory, for its follower."""
-        with self._tables.transaction(self.name) as transaction:
+        with self.tables.transaction(self.name) as transaction:
             yield _Writing(transaction, self._state_of, self._states)
+
+    def writer(self) -> Callable[[Transaction], "_Writing"]:
+        """Return what writes rows in the transactions of a rebuild, one after the other."""
+        return partial(_Writing, state_of=self._state_of, states=_States())
 
 
 class _States:
@@ -192,7 +201,7 @@ class _Writing:
         self._facts: list[facts.Fact] = []
 
     def clear(self) -> None:
-        self._transaction.clear("directory", "directory_branches", "directory_facts")
+        self._transaction.clear(*TABLES)
 
     def advance(self, mark: Mark) -> None:
         self._transaction.advance(mark)

@@ -190,7 +190,7 @@ class Follower(Generic[Entry, Ready]):
     def _step(self, head: int) -> int | None:
         """Write one batch. Return the position once there is nothing more up to `head`, None to go on."""
         mark = self._view.mark()
-        if mark is not None and (why := self._why_not_here(mark)) is not None:
+        if mark is not None and (why := why_not_here(self._source, mark)) is not None:
             if not self._view.made_again:
                 raise OtherLog(f"{self._view.name}: {why}. Follow that log, or begin again from the start of this one")
             with self._view.transaction() as transaction:
@@ -210,18 +210,19 @@ class Follower(Generic[Entry, Ready]):
                 transaction.advance(self._source.mark(entries[-1])._replace(log=self._source.identity()))
         return None
 
-    def _why_not_here(self, mark: Mark) -> str | None:
-        """Return why what follows from this log may not be added to what has come to a mark, None if it may."""
-        log = self._source.identity()
-        if mark.log and log and log != mark.log:
-            return f"it follows log {mark.log}, up to position {mark.position:,}, and this is log {log}"
-        found = self._source.read(mark.position - 1, 1)
-        if not found or self._source.mark(found[0]) != mark._replace(log=""):
-            return (
-                f"it follows log {mark.log or log} up to position {mark.position:,}, and the event that was there is "
-                "not there any more: the log was cut, renumbered or restored from a backup"
-            )
-        return None
+
+def why_not_here(source: Source[Entry], mark: Mark) -> str | None:
+    """Return why what follows from a log may not be added to what has come to a mark, None if it may."""
+    log = source.identity()
+    if mark.log and log and log != mark.log:
+        return f"it follows log {mark.log}, up to position {mark.position:,}, and this is log {log}"
+    found = source.read(mark.position - 1, 1)
+    if not found or source.mark(found[0]) != mark._replace(log=""):
+        return (
+            f"it follows log {mark.log or log} up to position {mark.position:,}, and the event that was there is "
+            "not there any more: the log was cut, renumbered or restored from a backup"
+        )
+    return None
 
 
 def identity_of(store: EventStore) -> str:

@@ -8,7 +8,7 @@ on the root takes it off the list, and one that stands on any branch is on it.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from lastresort.application.directory import HoldRow, utc
@@ -28,6 +28,8 @@ STATEMENTS = (
 )
 """The table, as both engines understand it."""
 
+TABLES = ("legal_holds",)
+
 StateOf = Callable[[str, str], Conversation]
 """Returns the state of a branch as the log has it now: of a tree, the branch in it."""
 
@@ -42,12 +44,14 @@ class StandingHolds:
     """
 
     name, made_again = NAME, True
+    table_names, statements = TABLES, STATEMENTS
 
     def __init__(self, store: EventStore, tables: Callable[[], Tables], state_of: StateOf) -> None:
         self._store = store
         self._make = tables
         self._state_of = state_of
-        self._follower = Follower(Events(store), self)
+        self.source = Events(store)
+        self._follower = Follower(self.source, self)
 
     def select(self, account: str | None, after: tuple[str, str], limit: int) -> Sequence[HoldRow]:
         self._follower.catch_up()
@@ -56,15 +60,16 @@ class StandingHolds:
             f"SELECT {_COLUMNS} FROM {{schema}}legal_holds WHERE {whose}(conversation, hold) > (%s, %s) "
             "ORDER BY conversation, hold LIMIT %s"
         )
-        return [HoldRow(**row) for row in self._tables.rows(statement, *params, *after, limit)]
+        return [HoldRow(**row) for row in self.tables.rows(statement, *params, *after, limit)]
 
     @cached_property
-    def _tables(self) -> Tables:
+    def tables(self) -> Tables:
+        """The table, which is made if it is not there."""
         return self._make()
 
     def mark(self) -> Mark | None:
         """Return how far it has come."""
-        return self._tables.mark(self.name)
+        return self.tables.mark(self.name)
 
     def ready(self, mark: Mark | None, entries: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         """Return events as they are."""
@@ -73,8 +78,12 @@ class StandingHolds:
     @contextmanager
     def transaction(self) -> Iterator["_Writing"]:
         """Begin a transaction of the list, for its follower."""
-        with self._tables.transaction(self.name) as transaction:
+        with self.tables.transaction(self.name) as transaction:
             yield _Writing(transaction, self._row)
+
+    def writer(self) -> Callable[[Transaction], "_Writing"]:
+        """Return what writes rows in the transactions of a rebuild."""
+        return partial(_Writing, row=self._row)
 
     def _row(self, one: RecordedEvent, event: ErasureHeld) -> HoldRow:
         tree = self._store.tree_of(one.branch) or one.branch
@@ -91,7 +100,7 @@ class _Writing:
         self.mark, self.advance = transaction.mark, transaction.advance
 
     def clear(self) -> None:
-        self._transaction.clear("legal_holds")
+        self._transaction.clear(*TABLES)
 
     def apply(self, events: Sequence[RecordedEvent]) -> None:
         marks = ", ".join(["%s"] * len(HoldRow._fields))

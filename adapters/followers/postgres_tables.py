@@ -11,9 +11,10 @@ from lastresort.adapters.databases.errors import reached
 from lastresort.adapters.databases.postgres import MIGRATION_LOCK
 
 from .follower import Mark
-from .tables import MARKS, NAMES_LOG, Transaction, mark_in, mark_statement
+from .tables import MARKS, NAMES_LOG, Transaction, mark_in, mark_statement, not_made
 
 _TRACKING = "lastresort_tracking"
+_ALL = "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s"
 
 
 class PostgresTables(PostgresTrackingRecorder):
@@ -33,7 +34,8 @@ class PostgresTables(PostgresTrackingRecorder):
             found = cursor.fetchone()
             if found is not None and found["missing"]:
                 self._create_table(cursor)
-            for statement in (MARKS, *statements):
+            cursor.execute(_ALL, (datastore.schema,))
+            for statement in not_made((MARKS, *statements), {row["name"] for row in cursor.fetchall()}):
                 cursor.execute(self._composed(statement))
             cursor.execute(
                 "SELECT 1 FROM information_schema.columns "
@@ -44,9 +46,10 @@ class PostgresTables(PostgresTrackingRecorder):
                 cursor.execute(self._composed(NAMES_LOG))
 
     @contextmanager
-    def transaction(self, name: str) -> Iterator[Transaction]:
+    def transaction(self, name: str, *others: str) -> Iterator[Transaction]:
         with reached(), self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"{self.datastore.schema} {name}",))
+            for one in (name, *others):
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"{self.datastore.schema} {one}",))
             yield Transaction(name, self, cursor, _TRACKING, self._composed)
 
     def rows(self, statement: str, *params: Any) -> list[Any]:
@@ -56,6 +59,12 @@ class PostgresTables(PostgresTrackingRecorder):
 
     def mark(self, name: str) -> Mark | None:
         return mark_in(self.rows(mark_statement(_TRACKING), name))
+
+    def made(self) -> set[str]:
+        return {row["name"] for row in self.rows(_ALL, self.datastore.schema)}
+
+    def some_of(self, table: str, rows: int) -> str | None:
+        return None
 
     def _composed(self, statement: str) -> Composed:
         text = statement.replace("{schema}", "{schema}.")

@@ -4,7 +4,7 @@ The SQL of a view is what both engines understand, with `%s` for a parameter and
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -19,9 +19,25 @@ MARKS = (
     "CREATE TABLE IF NOT EXISTS {schema}followers (name TEXT PRIMARY KEY, branch TEXT NOT NULL, "
     "version BIGINT NOT NULL, command_id TEXT NOT NULL, log TEXT)"
 )
-_MADE = re.compile(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS (?:\{schema\})?(\w+)")
+_MADE = re.compile(r"^CREATE (?:UNIQUE )?(TABLE|INDEX) IF NOT EXISTS (?:\{schema\})?(\w+)")
+_ALL = "SELECT name FROM sqlite_master"
+OTHER = "_2"
+"""Ends the second name of an index, which it has in every other generation of its table: see `rebuild`."""
 NAMES_LOG = "ALTER TABLE {schema}followers ADD COLUMN log TEXT"
 """Makes the table what it is now where it was made before marks named their log."""
+
+
+def not_made(statements: Iterable[str], made: Container[str]) -> list[str]:
+    """Return the statements that make what is not among the names of what is made. An index may have either name."""
+    return [one for one in statements if not any(name in made for name in _names(one))]
+
+
+def _names(statement: str) -> tuple[str, ...]:
+    """Return the names that what a statement makes may have; none if it makes no table and no index."""
+    found = _MADE.search(statement)
+    if found is None:
+        return ()
+    return (found[2],) if found[1] == "TABLE" else (found[2], f"{found[2]}{OTHER}")
 
 
 def mark_statement(tracking_table: str) -> str:
@@ -44,8 +60,12 @@ def mark_in(rows: Sequence[Mapping[str, Any]]) -> Mark | None:
 class Tables(Protocol):
     """The tables of views in one database."""
 
-    def transaction(self, name: str) -> AbstractContextManager["Transaction"]:
+    def transaction(self, name: str, *others: str) -> AbstractContextManager["Transaction"]:
         """Begin a transaction of the view `name`, which excludes others of that view; commit unless the block raises.
+
+        Args:
+            name: of the view.
+            others: further views of which it excludes others.
 
         Raises:
             StoreError: the database cannot be read or written now.
@@ -65,6 +85,20 @@ class Tables(Protocol):
 
         Raises:
             StoreError: the database cannot be read now.
+        """
+        ...
+
+    def made(self) -> set[str]:
+        """Return the names of all that is made where the tables are.
+
+        Raises:
+            StoreError: the database cannot be read now.
+        """
+        ...
+
+    def some_of(self, table: str, rows: int) -> str | None:
+        """Return the condition of some rows of a table that is to be dropped, so many at most, if to drop all of them
+        at once would keep others waiting; None if it would not.
         """
         ...
 
@@ -88,6 +122,31 @@ class Transaction:
         """Execute a statement once a row of parameters."""
         if rows:
             self._cursor.executemany(self._written(statement), rows)
+
+    def execute(self, statement: str, *params: Any) -> None:
+        """Execute a statement once."""
+        self._cursor.execute(self._written(statement), params)
+
+    def of(self, name: str, instead: Callable[[str], str]) -> "Transaction":
+        """Return this transaction as one of another view, whose statements `instead` words first."""
+        return Transaction(
+            name,
+            self._recorder,
+            self._cursor,
+            self._tracking_table,
+            lambda statement: self._written(instead(statement)),
+        )
+
+    def take_mark_of(self, other: str) -> None:
+        """Have the view come as far as another one has, which then has not begun."""
+        for table, column in (("followers", "name"), (self._tracking_table, "application_name")):
+            self.execute(f"DELETE FROM {{schema}}{table} WHERE {column} = %s", self._name)
+            self.execute(f"UPDATE {{schema}}{table} SET {column} = %s WHERE {column} = %s", self._name, other)
+
+    def forget_marks(self, like: str) -> None:
+        """Forget how far the views have come whose names are like this (LIKE)."""
+        for table, column in (("followers", "name"), (self._tracking_table, "application_name")):
+            self.execute(f"DELETE FROM {{schema}}{table} WHERE {column} LIKE %s", like)
 
     def clear(self, *tables: str) -> None:
         """Empty tables, and forget how far the view has come."""
@@ -128,7 +187,8 @@ class SQLiteTables(SQLiteTrackingRecorder):
             cursor.execute("SELECT 1 FROM sqlite_master WHERE name='tracking'")
             if cursor.fetchone() is None:
                 self._create_table(cursor)
-            for statement in (MARKS, *statements):
+            cursor.execute(_ALL)
+            for statement in not_made((MARKS, *statements), {row["name"] for row in cursor.fetchall()}):
                 cursor.execute(_in_sqlite(statement))
             cursor.execute("SELECT 1 FROM pragma_table_info('followers') WHERE name = 'log'")
             if cursor.fetchone() is None:
@@ -136,15 +196,13 @@ class SQLiteTables(SQLiteTrackingRecorder):
 
     def _all_made(self, statements: Sequence[str]) -> bool:
         """Say whether the file has all that the statements make."""
-        named = [_MADE.search(statement) for statement in (MARKS, *statements)]
-        wanted = {found[1] for found in named if found is not None} | {"tracking"}
         with reached(), self.datastore.transaction(commit=False) as cursor:
             cursor.execute("SELECT name, sql FROM sqlite_master")
             made = {row["name"]: row["sql"] for row in cursor.fetchall()}
-        return None not in named and wanted <= made.keys() and "log TEXT" in made["followers"]
+        return not not_made((MARKS, *statements), made) and "tracking" in made and "log TEXT" in made["followers"]
 
     @contextmanager
-    def transaction(self, name: str) -> Iterator[Transaction]:
+    def transaction(self, name: str, *others: str) -> Iterator[Transaction]:
         with reached(), self.datastore.transaction(commit=True) as cursor:  # BEGIN IMMEDIATE: others wait here
             yield Transaction(name, self, cursor, "tracking", _in_sqlite)
 
@@ -155,6 +213,12 @@ class SQLiteTables(SQLiteTrackingRecorder):
 
     def mark(self, name: str) -> Mark | None:
         return mark_in(self.rows(mark_statement("tracking"), name))
+
+    def made(self) -> set[str]:
+        return {row["name"] for row in self.rows(_ALL)}
+
+    def some_of(self, table: str, rows: int) -> str | None:
+        return f"rowid IN (SELECT rowid FROM {{schema}}{table} LIMIT {rows})"  # each page that is freed is overwritten
 
 
 def _in_sqlite(statement: str) -> str:

@@ -15,6 +15,7 @@ from lastresort.adapters.followers.beside_log import came_to, tally
 from lastresort.adapters.followers.directory import NAME as DIRECTORY
 from lastresort.adapters.followers.follower import is_here
 from lastresort.adapters.followers.holds import NAME as HOLDS
+from lastresort.adapters.followers.rebuild import beside
 from lastresort.adapters.opening import stale_snapshots
 from lastresort.adapters.stores.schema import Tables, check_schema, tables_of
 from lastresort.adapters.stores.sql import SQLStore
@@ -156,7 +157,11 @@ def directory(name: str, store: SQLStore, asked: str, follower: str) -> Check:
         followed = True  # an event that cannot be read is for an audit to name
     if not followed:
         return Check(name, True, f"it followed another log, and begins again when {asked}")
-    return Check(name, True, f"{head - mark.position:,} of {head:,} events behind the log")
+    behind = f"{head - mark.position:,} of {head:,} events behind the log"
+    if (left := came_to(store, beside(follower))) is not None:
+        at = f"under way, or was interrupted at {left.position:,}"
+        behind += f"; a rebuild is {at}: `lastresort rebuild URL` goes on with it"
+    return Check(name, True, behind)
 
 
 def for_people(store: SQLStore, now: datetime) -> Iterator[Check]:
