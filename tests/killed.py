@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lastresort import Conversations, open_conversations
-from lastresort.adapters.followers import follower, rebuild
+from lastresort.adapters.followers import rebuild
 from lastresort.adapters.tlog.notes import Signer, VerifierKey
 from lastresort.adapters.transparency.witness import Witness
 from lastresort.adapters.vault.master_key import VARIABLE
@@ -52,7 +52,7 @@ def follow(link: Link, url: str, master: str | None) -> None:
 
 def rebuild_again(link: Link, url: str, master: str | None, batch: int) -> None:
     """Make the directory again, so many events at a time, and again, until it is killed."""
-    follower.BATCH = batch
+    rebuild._AT_ONCE = batch
     conversations = _opened(url, master)
     directory: Any = conversations.service.ports.directory
     link.say("rebuilding")

@@ -35,7 +35,8 @@ ids = counting("rebuild-")
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follower, "BATCH", 20)
+    monkeypatch.setattr(rebuild, "_AT_ONCE", 20)
+    monkeypatch.setattr(rebuild, "_REST", (0, 0))
 
 
 @pytest.fixture(params=STORES)

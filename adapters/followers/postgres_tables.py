@@ -25,6 +25,8 @@ class PostgresTables(PostgresTrackingRecorder):
         statements: make the views' own tables.
     """
 
+    one_writer = False
+
     def __init__(self, datastore: PostgresDatastore, statements: Sequence[str]) -> None:
         super().__init__(datastore, tracking_table_name=_TRACKING)
         with reached(), datastore.transaction(commit=True) as cursor:
@@ -62,9 +64,6 @@ class PostgresTables(PostgresTrackingRecorder):
 
     def made(self) -> set[str]:
         return {row["name"] for row in self.rows(_ALL, self.datastore.schema)}
-
-    def some_of(self, table: str, rows: int) -> str | None:
-        return None
 
     def _composed(self, statement: str) -> Composed:
         text = statement.replace("{schema}", "{schema}.")

@@ -14,6 +14,7 @@ An index keeps its name when its table is renamed, in SQLite, so each has two, o
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
@@ -22,12 +23,15 @@ from lastresort.adapters.databases.errors import StoreError
 from lastresort.application.ports import NewId
 from lastresort.domain.events import RecordedEvent
 
-from . import follower
 from .follower import Events, Follower, Mark, ViewTransaction, why_not_here
 from .tables import OTHER, Tables, Transaction
 
 _BESIDE, _RETIRED = "_beside", "_retired"
-_DROPPED_AT_ONCE = 1_000  # rows
+_AT_ONCE = 250
+"""Events, or rows to drop, of one transaction: others wait for that in SQLite, and for a live batch after it."""
+_REST = 0.02, 0.25
+"""Seconds that a rebuild rests there between two transactions, at least and at most; else as long as the last one took.
+SQLite serves those that wait in no order: who has waited longest looks again after 0.1 s."""
 _INDEX = re.compile(r"^(CREATE (?:UNIQUE )?INDEX IF NOT EXISTS )(\w+)(.*)")
 
 Events_ = Sequence[RecordedEvent]
@@ -100,7 +104,7 @@ def rebuild(view: Rebuildable, new_id: NewId, progress: Callable[[int, int], Non
     """
     generation = _Generation(view, new_id(), progress)
     resumed = generation.begin()
-    following = Follower(view.source, generation)
+    following = Follower(view.source, generation, _AT_ONCE)
     while True:
         following.catch_up()
         if (events := generation.switch()) is not None:
@@ -163,7 +167,7 @@ class _Generation:
             self._check_mine(live)
             new = live.of(self.name, self._beside)
             came, served = new.mark(), live.mark()
-            if entries := source.read(came.position if came else 0, follower.BATCH):
+            if entries := source.read(came.position if came else 0, _AT_ONCE):
                 writing = self._write(new)
                 writing.apply(self.ready(came, entries))
                 came = source.mark(entries[-1])._replace(log=source.identity())
@@ -205,11 +209,11 @@ class _Generation:
             named = f"{table}{which}"
             if named not in self._tables.made():
                 continue
-            some = self._tables.some_of(named, _DROPPED_AT_ONCE)
-            left = some is not None
+            some = f"SELECT rowid FROM {{schema}}{named} LIMIT {_AT_ONCE}"
+            left = self._tables.one_writer  # where each page that is freed is overwritten, too
             while left:
                 with self._own_transaction() as transaction:
-                    transaction.execute(f"DELETE FROM {{schema}}{named} WHERE {some}")
+                    transaction.execute(f"DELETE FROM {{schema}}{named} WHERE rowid IN ({some})")
                     left = bool(transaction.rows(f"SELECT 1 FROM {{schema}}{named} LIMIT 1"))
             with self._own_transaction() as transaction:
                 transaction.execute(f"DROP TABLE {{schema}}{named}")
@@ -217,8 +221,12 @@ class _Generation:
     @contextmanager
     def _own_transaction(self) -> Iterator[Transaction]:
         with self._tables.transaction(self.name) as transaction:
+            begun = time.monotonic()
             self._check_mine(transaction)
             yield transaction
+        if self._tables.one_writer:
+            least, most = _REST
+            time.sleep(min(most, max(least, time.monotonic() - begun)))
 
     def _check_mine(self, transaction: Transaction) -> None:
         found = transaction.rows("SELECT command_id FROM {schema}followers WHERE name = %s", self._claim)

@@ -96,10 +96,9 @@ class Tables(Protocol):
         """
         ...
 
-    def some_of(self, table: str, rows: int) -> str | None:
-        """Return the condition of some rows of a table that is to be dropped, so many at most, if to drop all of them
-        at once would keep others waiting; None if it would not.
-        """
+    @property
+    def one_writer(self) -> bool:
+        """Whether a transaction that writes keeps all others waiting who write to the same database, as SQLite's."""
         ...
 
 
@@ -179,6 +178,8 @@ class SQLiteTables(SQLiteTrackingRecorder):
         statements: make the views' own tables.
     """
 
+    one_writer = True
+
     def __init__(self, datastore: SQLiteDatastore, statements: Sequence[str]) -> None:
         super().__init__(datastore)
         if self._all_made(statements):
@@ -216,9 +217,6 @@ class SQLiteTables(SQLiteTrackingRecorder):
 
     def made(self) -> set[str]:
         return {row["name"] for row in self.rows(_ALL)}
-
-    def some_of(self, table: str, rows: int) -> str | None:
-        return f"rowid IN (SELECT rowid FROM {{schema}}{table} LIMIT {rows})"  # each page that is freed is overwritten
 
 
 def _in_sqlite(statement: str) -> str:
