@@ -51,13 +51,19 @@ def follow(link: Link, url: str, master: str | None) -> None:
 
 
 def rebuild_again(link: Link, url: str, master: str | None, batch: int) -> None:
-    """Make the directory again, so many events at a time, and again, until it is killed."""
+    """Make the directory again, so many events at a time, and again, until it is killed. It says so once it began."""
     rebuild._AT_ONCE = batch
     conversations = _opened(url, master)
     directory: Any = conversations.service.ports.directory
-    link.say("rebuilding")
+    heard: list[int] = []
+
+    def tell(done: int, of: int) -> None:
+        if not heard:
+            link.say("rebuilding")
+        heard.append(done)
+
     while True:
-        rebuild.rebuild(directory, conversations.service.ports.new_id)
+        rebuild.rebuild(directory, conversations.service.ports.new_id, tell)
 
 
 def retain(link: Link, url: str, master: str | None) -> None:
