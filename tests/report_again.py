@@ -128,7 +128,8 @@ class Again:
         started = self.paths[self.roots[step.recorded.branch]][0].recorded.event
         assert isinstance(started, ConversationStarted)
         of = {
-            "model": step.after.model, "policy": step.after.policy.hash, "arm": started.arm, "month": at[:7],
+            "model": step.after.model, "policy": step.after.policy.hash, "mode": step.after.mode.value,
+            "arm": started.arm, "month": at[:7],
         }  # fmt: skip
         return tuple(of[name] for name in self.by)
 

@@ -97,7 +97,7 @@ def test_csv_has_every_number(run: Run, url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--by", "mood"], "--by: nothing has that name (length 4); group by model, policy, arm, month"),
+        (["--by", "mood"], "--by: nothing has that name (length 4); group by model, policy, mode, arm, month"),
         (["--since", "yesterday"], "--since: write a day or a month, as 2026-07-31 or 2026-07"),
         (["--since", "2026-02", "--until", "2026-01"], "--since: is after until"),
         (["--csv", "nowhere/report.csv"], "nowhere/"),

@@ -3,14 +3,12 @@
 import csv
 import json
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from io import StringIO
 
 import pytest
 
-from lastresort.adapters.pages.answers import OFFLINE
 from lastresort.domain.values import Ground
 
 from .pages_kit import Visitor, long_chat
@@ -250,25 +248,3 @@ def test_what_another_policy_makes_of_the_log_writes_nothing(running: Service, v
     assert running.house.tenants["default"].conversations.store.head() == head
     wrong = visitor.post("/inspect/what-ifs", {"toml": "min_failed_redirections = 1\nname='x'"}, 422)
     assert wrong["detail"].startswith("the file")
-
-
-def test_without_the_extra_for_reports_people_are_told_which_one_is_missing(
-    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lastresort.adapters.pages.inspect_jobs.find_spec", lambda name: None)
-    monkeypatch.setitem(sys.modules, "lastresort.adapters.documents.report_page", None)
-    page = visitor.get("/inspect/figures")
-    assert "<code>documents</code>" in page
-    assert "Show the report" not in page
-    assert "There is no such report" in visitor.get("/inspect/report", 501)
-
-
-def test_figures_are_counted_once_for_each_length_of_the_log(running: Service, visitor: Visitor, ended: str) -> None:
-    page = visitor.get("/inspect/figures")
-    assert "last resort" in page
-    assert visitor.get("/inspect/figures") == page
-    report = visitor.ask("GET", "/inspect/report?by=policy&since=2026-01")
-    assert "What a log tells" in report.text
-    assert "script-src" not in report.headers["content-security-policy"]
-    assert "since" in visitor.get("/inspect/report?since=x", 422).lower()
-    assert running.house.tenants["default"].conversations.state(ended).model == OFFLINE

@@ -29,6 +29,10 @@ _STYLE: Any = {
     "grid.color": _LINE,
     "grid.linewidth": 0.8,
 }
+_LIGHT_AND_DARK = (
+    ":root{--ink:#1c1f21;--muted:#5b6065;--line:#e3dfd6;--accent:#2f5d62}"
+    "@media (prefers-color-scheme:dark){:root{--ink:#e8e5df;--muted:#a3a7a8;--line:#32373a;--accent:#8fc4c4}}"
+)
 _WIDTH, _ROW = 4.6, 0.27  # inches: as wide as a phone shows without making it smaller
 
 
@@ -79,6 +83,12 @@ def columns(rows: Sequence[tuple[str, int]], unit: str, prefix: str) -> Markup:
         axes.set_axisbelow(True)
         axes.set_xlabel(unit)
         return _drawn(figure, prefix)
+
+
+def as_file(svg: str) -> str:
+    """Return a plot as a file of its own, which follows its reader from light to dark."""
+    head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+    return str(svg).replace("<svg ", head, 1).replace(">", f"><style>{_LIGHT_AND_DARK}</style>", 1)
 
 
 def _axes(rows: int) -> tuple[Figure, Any]:

@@ -267,6 +267,14 @@ def _compared(report: LogReport) -> list[Plot]:
     return [plot for plot in found if plot is not None]
 
 
+def pictures(report: LogReport) -> list[tuple[int | None, Plot]]:
+    """Return the plots of a report, each with the number of its group; None for those that compare groups."""
+    compared: list[tuple[int | None, Plot]] = [(None, plot) for plot in _compared(report)]
+    return compared + [
+        (number, plot) for number, group in enumerate(report.groups[:_PLOTTED]) for plot in _plots(number, group)
+    ]
+
+
 def _short_key(group: GroupReport, report: LogReport) -> str:
     told = of_key(group, report)
     return told if len(told) <= 34 else f"{told[:33]}\N{HORIZONTAL ELLIPSIS}"

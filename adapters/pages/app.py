@@ -12,7 +12,7 @@ from lastresort.adapters.service.people import LINK
 from lastresort.adapters.service.problems import KINDS, Failed
 from lastresort.adapters.service.tenants import Caller
 
-from . import chat, inspect_branch, inspect_jobs, inspect_lists, proofs
+from . import chat, inspect_branch, inspect_jobs, inspect_lists, inspect_reports, proofs
 from .rendering import page, static
 from .texts import direction, language_of, said_in
 from .visitors import NotForYou, SignInFirst, Visitor, sign_in_first
@@ -36,7 +36,7 @@ def install(app: FastAPI) -> None:
         ("/", _home), ("/sign-in", _sign_in), (LINK + "{token}", _link), ("/static/{digest}/{name}", static),
     ):  # fmt: skip
         app.add_api_route(path, run, methods=["GET"], include_in_schema=False, response_model=None)
-    for room in (chat, inspect_lists, inspect_branch, inspect_jobs, proofs):
+    for room in (chat, inspect_lists, inspect_branch, inspect_jobs, inspect_reports, proofs):
         room.install(app)
 
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
-from pydantic import ValidationError
 
 from lastresort.adapters.api import admin, reads, turns_to_judge
 from lastresort.adapters.api.reads import Facts
@@ -19,15 +18,10 @@ from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller, House
 from lastresort.domain.values import About, Risk, Verdict
 
+from .facets import FACETS, address, asked_for, chosen, narrowing
 from .rendering import page, with_query
 from .visitors import Auditor, Here, NotForYou, Reviewer
 
-FACETS: Mapping[str, str] = {
-    "status": "Status", "ground": "Ended on", "category": "Ended for", "risk": "Risk", "appeal": "Appeal",
-    "refused": "Act refused under", "hold": "Legal hold", "policy": "Policy", "law": "Edition", "mode": "Mode",
-    "model": "Model", "arm": "Arm",
-}  # fmt: skip
-"""What the list can be narrowed by, and what it is called there."""
 _COLUMNS = tuple(ConversationOut.model_fields)
 _SHOWN = 50
 _LONG, _OFTEN = 0.05, 10.0  # seconds: a count that took longer is made again after that long
@@ -81,14 +75,7 @@ def install(app: FastAPI) -> None:
 def _asked(request: Request, caller: Caller) -> Facts:
     """Return what the address asks for. A field that was left empty asks for nothing."""
     given = {name: value for name, value in request.query_params.items() if value.strip()}
-    try:
-        return Facts(**{"limit": _SHOWN, "titles": caller.key.reads_words, **given})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = str(first["loc"][0]) if first["loc"] else ""
-        name = where if where in Facts.model_fields else "a parameter"
-        said = "there is none of that name" if first["type"] == "extra_forbidden" else first["msg"]
-        raise Failed("invalid", f"{name}: {said}") from None
+    return asked_for({"limit": _SHOWN, "titles": caller.key.reads_words, **given})
 
 
 def _found(request: Request, caller: Caller, house: House) -> ConversationPage:
@@ -103,14 +90,10 @@ def show_list(request: Request, caller: Auditor, house: Here) -> Response:
     except (Failed, ValueError) as error:
         trouble = str(error)
     counts = request.app.state.counts.of(caller)
-    chosen = [
-        (FACETS.get(name, name), value, with_query(request, **{name: None, "after": None}))
-        for name, value in request.query_params.items()
-        if value.strip() and name not in ("after", "limit", "order", "by")
-    ]
     total = sum(counts.get("status", {}).values())
     return page(
-        "list.html", nav="list", caller=caller, found=found, facets=list(_facets(request, counts)), chosen=chosen,
+        "list.html", nav="list", caller=caller, found=found, facets=list(_facets(request, counts)),
+        chosen=chosen(request), report=address("/inspect/report", narrowing(request)),
         trouble=trouble, total=total, asked=request.query_params,
         next=with_query(request, after=found.after) if found.after else None,
         first=with_query(request, after=None) if request.query_params.get("after") else None,

@@ -1,19 +1,22 @@
-"""What takes long, asked for over HTTP: audits, and what another policy would have made of the log.
+"""What takes long, asked for over HTTP: audits, what another policy would have made of the log, figures and reports.
 
 A job is a row in the tenant's database, so each process of the service can tell of it. One runs at a time in a process,
 which says so now and then; if it stops saying so, the job has failed.
 """
 
+import hashlib
 import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from lastresort.adapters.followers.tables import Tables
 from lastresort.application.ports import StoreError
+from lastresort.domain.events import RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Frozen
 from lastresort.projections.audit import audit
@@ -39,9 +42,13 @@ SILENT = timedelta(minutes=2)
 MOST_WAITING = 8
 MOST_FINDINGS = 1_000
 MOST_BRANCHES = 1_000
+FAILED_FOR = timedelta(minutes=1)
+"""A count that failed is not tried again for so long, however often its page is asked for."""
 _SAYS = timedelta(seconds=20)
-Kind = Literal["audit", "what-if"]
+Kind = Literal["audit", "what-if", "figures", "report"]
 T = TypeVar("T")
+LogReader = Callable[[], Iterator[RecordedEvent]]
+Count = Callable[[LogReader], str]
 
 
 class Audited(Frozen):
@@ -77,6 +84,11 @@ class Job(Frozen):
     status: Literal["waiting", "running", "done", "failed"]
     result: str | None
 
+    @property
+    def head(self) -> int:
+        """The position up to which something was counted."""
+        return int(self.id.rpartition("-")[2])
+
 
 class Jobs:
     """The jobs that this process runs, and the tables of all of them."""
@@ -85,7 +97,8 @@ class Jobs:
         self._now = now
         self._thread = ThreadPoolExecutor(1, "jobs")
         self._waiting: deque[str] = deque()
-        self._lock = threading.Lock()
+        self._futures: dict[tuple[str, str], Future[None]] = {}  # by tenant and job
+        self._lock = threading.RLock()
         self._stopping = threading.Event()
 
     def close(self) -> None:
@@ -101,11 +114,42 @@ class Jobs:
         """Have the log of a tenant replayed under another policy."""
         return self._begin(tenant, "what-if", lambda id: self._what_if(tenant, id, policy, edition))
 
-    def _begin(self, tenant: "Tenant", kind: Kind, run: Callable[[str], str]) -> Job:
-        id, now = secrets.token_hex(8), _text(self._now())
+    def counted(self, tenant: "Tenant", kind: Kind, query: str, head: int, run: "Count", patience: float = 0.0) -> Job:
+        """Return what is counted in the log of a tenant up to `head`; have it counted, if nobody has.
+
+        Args:
+            query: says what is counted. It may be of any length, and is kept as a digest alone.
+            run: counts: it is given a function that yields the log up to `head`, and may be called again.
+            patience: how long to wait for it, in seconds.
+        """
+        id = f"{_digest(query)}-{head}"
+        with self._lock:
+            found = self.find(tenant, kind, id)
+            if found is not None and found.status == "failed" and found.begun < _text(self._now() - FAILED_FOR):
+                with tenant.tables.transaction("jobs") as writing:
+                    writing.write("DELETE FROM {schema}service_jobs WHERE id = %s", [(id,)])
+                found = None
+            if found is None:
+                found = self._begin(tenant, kind, lambda id: self._count(tenant, id, head, run), id)
+            under_way = self._futures.get((tenant.name, id))
+        if under_way is not None and patience:
+            wait_for([under_way], patience)
+            found = self.find(tenant, kind, id) or found
+        return found
+
+    def _count(self, tenant: "Tenant", id: str, head: int, run: "Count") -> str:
+        store = tenant.conversations.store
+        result = run(lambda: self._saying(tenant.tables, id, store.log(limit=head)))
+        with tenant.tables.transaction("jobs") as writing:  # what was counted before of the same is of no use any more
+            statement = "DELETE FROM {schema}service_jobs WHERE id LIKE %s AND status = 'done'"
+            writing.write(statement, [(f"{id.partition('-')[0]}-%",)])
+        return result
+
+    def _begin(self, tenant: "Tenant", kind: Kind, run: Callable[[str], str], id: str | None = None) -> Job:
+        id, now = id or secrets.token_hex(8), _text(self._now())
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
-                raise Failed("too-many", "as many audits and replays as may wait are waiting", {"retry-after": "10"})
+                raise Failed("too-many", "as much as may wait to be worked out is waiting", {"retry-after": "10"})
             self._waiting.append(id)
         with tenant.tables.transaction("jobs") as writing:
             old = _text(self._now() - KEPT)
@@ -113,11 +157,14 @@ class Jobs:
                           "(SELECT id FROM {schema}service_jobs WHERE begun < %s)", [(old,)])  # fmt: skip
             writing.write("DELETE FROM {schema}service_jobs WHERE begun < %s", [(old,)])
             row = (id, kind, now, now, "waiting", None)
-            writing.write("INSERT INTO {schema}service_jobs VALUES (%s, %s, %s, %s, %s, %s)", [row])
-        self._thread.submit(self._run, tenant.tables, id, run)
+            statement = "INSERT INTO {schema}service_jobs VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+            writing.write(statement, [row])
+        with self._lock:
+            self._futures[tenant.name, id] = self._thread.submit(self._run, tenant, id, run)
         return Job(id=id, kind=kind, begun=now, status="waiting", result=None)
 
-    def _run(self, tables: Tables, id: str, run: Callable[[str], str]) -> None:
+    def _run(self, tenant: "Tenant", id: str, run: Callable[[str], str]) -> None:
+        tables = tenant.tables
         try:
             self._say(tables, id, "running")
             self._say(tables, id, "done", run(id))
@@ -128,6 +175,7 @@ class Jobs:
         finally:
             with self._lock:
                 self._waiting.remove(id)
+                del self._futures[tenant.name, id]
 
     def _say(self, tables: Tables, id: str, status: str, result: str | None = None) -> None:
         with tables.transaction("jobs") as writing:
@@ -197,6 +245,16 @@ def latest(tables: Tables, kind: str) -> str | None:
     return rows[0]["id"] if rows else None
 
 
+def latest_counted(tables: Tables, kind: Kind, query: str) -> str | None:
+    """Return the job that counted something in the longest log; None if there is none."""
+    statement = (
+        "SELECT id FROM {schema}service_jobs WHERE kind = %s AND id LIKE %s AND status = 'done' "
+        "ORDER BY begun DESC, id LIMIT 1"
+    )
+    rows = tables.rows(statement, kind, f"{_digest(query)}-%")
+    return rows[0]["id"] if rows else None
+
+
 def found_in(tables: Tables, rule: str | None) -> tuple[str, ...] | None:
     """Return the conversations that the latest audit found something in, under a rule or any; None if there is none."""
     last = "SELECT id FROM {schema}service_jobs WHERE kind = 'audit' AND status = 'done' ORDER BY begun DESC LIMIT 1"
@@ -205,6 +263,10 @@ def found_in(tables: Tables, rule: str | None) -> tuple[str, ...] | None:
     which, params = ("", ()) if rule is None else (" AND rule = %s", (rule,))
     statement = f"SELECT DISTINCT conversation FROM {{schema}}service_findings WHERE job = %s{which}"
     return tuple(row["conversation"] for row in tables.rows(statement, rows[0]["id"], *params))
+
+
+def _digest(query: str) -> str:
+    return hashlib.sha256(query.encode()).hexdigest()[:16]
 
 
 def _text(moment: datetime) -> str:

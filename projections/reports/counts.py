@@ -132,9 +132,14 @@ class Counts:
         if version != after.version:
             raise NotWhole(f"branch {branch}: version {version} follows {before.version}")
         time = at[: self._grain]
-        if time != line.time or after.model is not line.model or after.policy is not line.policy:
+        if (
+            time != line.time
+            or after.model is not line.model
+            or after.policy is not line.policy
+            or after.mode is not line.mode
+        ):
             self._regroup(line, at, after)
-            line.time, line.model, line.policy = time, after.model, after.policy
+            line.time, line.model, line.policy, line.mode = time, after.model, after.policy, after.mode
         counted = _COUNTED.get(kind)
         if counted is not None:
             counted(self, line, recorded, before, after)
@@ -160,7 +165,10 @@ class Counts:
         line.group = None
         if self._since[:10] <= day and day[: len(self._until)] <= self._until:
             policy = state.policy.hash if "policy" in self.by else ""
-            of = {"model": state.model, "policy": policy, "arm": line.tree.arm, "month": day[:7]}
+            of = {
+                "model": state.model, "policy": policy, "mode": state.mode.value,
+                "arm": line.tree.arm, "month": day[:7],
+            }  # fmt: skip
             key = tuple(of[name] for name in self.by)
             if policy:
                 self.policies[policy] = state.policy.name

@@ -20,10 +20,10 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.policy import RECALLED, Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import ActorKind, Rating, Verdict, milder
+from lastresort.domain.values import ActorKind, Mode, Rating, Verdict, milder
 from lastresort.projections.experiment import Answers
 
-KEYS = ("model", "policy", "arm", "month")
+KEYS = ("model", "policy", "mode", "arm", "month")
 """What a report can be grouped by."""
 Key = tuple[str | None, ...]
 VOIDED_BY: dict[type[EventBase], str] = {
@@ -145,13 +145,14 @@ class Line:
     """What is known of a branch beside its state."""
 
     __slots__ = (
-        "answers", "at", "dates", "ending", "episode", "first_harm", "group", "model", "name", "open", "policy",
+        "answers", "at", "dates", "ending", "episode", "first_harm", "group", "mode", "model", "name", "open", "policy",
         "redirections", "tested", "time", "tree", "turns", "unit_group", "warnings",
     )  # fmt: skip
 
     def __init__(self, name: str, tree: Tree, at: int = 0) -> None:
         self.name, self.tree, self.at = name, tree, at
         self.time, self.model = "-", ""  # for which `group` is right
+        self.mode: Mode | None = None
         self.policy: Policy | None = None
         self.group: Group | None = None
         self.unit_group: Group | None = None

@@ -1,4 +1,5 @@
-"""A report of a log: what harm there was, what was done about it, and what came of that, by model, policy, arm, month.
+"""A report of a log: what harm there was, what was done about it, and what came of that; by model, policy, mode, arm,
+month.
 
 Each number has its base, and where it is a share of that an interval of 95 % by Wilson's score, one by one: of twenty
 months that do not differ, one may well seem to. Numbers from 1 up to the smallest that is to be published are left out,

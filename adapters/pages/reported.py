@@ -1,0 +1,109 @@
+"""Reports of the conversations that the inspector's list is narrowed to: what is asked for, and how it is counted."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from typing import Annotated, Literal, NamedTuple
+
+from fastapi import Query, Request
+from markupsafe import Markup
+
+from lastresort.adapters.service.jobs import LogReader, latest
+from lastresort.adapters.service.tenants import Caller, House
+from lastresort.domain.events import RecordedEvent
+from lastresort.domain.values import Frozen
+from lastresort.projections.replay import fork_points
+from lastresort.projections.reports.narrowed import of_conversations
+from lastresort.projections.reports.report import LogReport, report
+from lastresort.projections.reports.shadow import BY_POLICY
+
+from . import facets
+from .counting import Counted, counted
+
+BRANCHES = 10
+"""How many of the branches behind a number are named."""
+Grouping = Literal["", "model", "policy", "mode", "arm", "month"]
+Group = Annotated[Grouping, Query()]
+Since = Annotated[str | None, Query(alias="from", max_length=10)]
+Until = Annotated[str | None, Query(alias="to", max_length=10)]
+Upto = Annotated[int | None, Query(ge=1, le=2**53)]
+
+
+class Picture(Frozen):
+    """A plot: which group it is of, None if it compares groups; the plot as a file; and the numbers behind it."""
+
+    group: int | None
+    title: str
+    svg: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Reported(Frozen):
+    """A report as it was counted. `listed`: of how many conversations, null if of the whole log."""
+
+    listed: int | None
+    report: LogReport
+    pictures: tuple[Picture, ...]
+
+
+class Asked(NamedTuple):
+    """Which conversations are reported on, how they are grouped, and from which day or month to which things count."""
+
+    narrowing: Mapping[str, str]
+    by: tuple[str, ...]
+    since: str | None
+    until: str | None
+
+
+def asked(request: Request, by: tuple[str, ...], since: str | None = None, until: str | None = None) -> Asked:
+    """Return what an address asks for. A field that was left empty asks for nothing."""
+    return Asked(facets.narrowing(request), by, since or None, until or None)
+
+
+def reported(request: Request, caller: Caller, house: House, what: Asked, upto: int | None) -> Counted:
+    """Return the report, or what counts it.
+
+    Raises:
+        Failed, ValueError: one of the parameters is out of range.
+    """
+    facts = facets.asked_for(what.narrowing) if what.narrowing else None
+    if facts is not None:
+        next(facets.all_of(caller, house, facts), None)  # so that what is wrong is told now
+    report((), by=what.by, since=what.since, until=what.until)
+    audited = latest(caller.tenant.tables, "audit") if "finding" in what.narrowing else None
+    query = json.dumps([sorted(what.narrowing.items()), *what[1:], audited])
+
+    def run(log: LogReader) -> str:
+        listed = None if facts is None else set(facets.all_of(caller, house, facts))
+
+        def told() -> Iterable[RecordedEvent]:
+            return log() if listed is None else of_conversations(log(), listed)
+
+        forks = fork_points(told())
+        made = report(told(), by=what.by, since=what.since, until=what.until, branches=BRANCHES, forks=forks)
+        number = None if listed is None else len(listed)
+        return Reported(listed=number, report=made, pictures=tuple(_pictures(made))).model_dump_json()
+
+    return counted(request, caller, "report", query, upto, run)
+
+
+def result_of(found: Counted) -> Reported | None:
+    """Return what was counted; None if it is not yet, or failed."""
+    return None if found.job.result is None else Reported.model_validate_json(found.job.result)
+
+
+def has_plots() -> bool:
+    """Whether what draws plots is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def _pictures(made: LogReport) -> Iterator[Picture]:
+    if made.by == BY_POLICY or not has_plots():  # that is the comparison with the shadow alone, which is a table
+        return
+    from lastresort.adapters.documents.plots import as_file
+    from lastresort.adapters.documents.report_page import pictures
+
+    for number, plot in pictures(made):
+        rows = tuple(tuple(Markup.escape(cell).striptags() for cell in row) for row in plot.rows)
+        yield Picture(group=number, title=plot.title, svg=as_file(plot.svg), head=plot.head, rows=rows)
