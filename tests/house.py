@@ -94,7 +94,8 @@ SEES: dict[str, set[str]] = {
     "offline": INWARD | {"assessors", "turns"},
     "openai_agents": INWARD | {"turns"},
     "pages": INWARD
-    | {"api", "documents", "gateway", "human_queue", "messages_api", "native_api", "offline", "service", "turns"},
+    | {"api", "documents", "exporters", "gateway", "human_queue", "messages_api", "native_api", "offline", "service"}
+    | {"turns"},
     "parquet": INWARD,
     "pydantic_ai": INWARD | {"turns"},
     "stores": INWARD | {"databases"},

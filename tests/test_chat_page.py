@@ -91,7 +91,7 @@ def test_what_should_not_happen_is_told_without_its_words(
     def fails(*_: object) -> None:
         raise ZeroDivisionError("a canary")
 
-    monkeypatch.setattr("lastresort.adapters.pages.inspect_jobs.find_spec", fails)
+    monkeypatch.setattr("lastresort.adapters.pages.inspect_reports.counted", fails)
     for accept, kind in (("text/html", "text/html; charset=utf-8"), ("*/*", "application/problem+json")):
         answer = visitor.ask("GET", "/inspect/figures", headers={"accept": accept})
         assert (answer.status_code, answer.headers["content-type"]) == (500, kind)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lastresort.adapters.pages import counting
+from lastresort.adapters.pages import counted
 from lastresort.adapters.service import jobs
 
 from .pages_kit import Visitor
@@ -138,7 +138,7 @@ def test_what_is_wrong_in_an_address_is_told(auditor: Visitor, page: str, query:
 def test_without_the_extra_for_plots_there_is_a_report_without_plots(
     running: Service, auditor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lastresort.adapters.pages.reported.find_spec", lambda name: None)
+    monkeypatch.setattr("lastresort.adapters.pages.counted.find_spec", lambda name: None)
     monkeypatch.setitem(__import__("sys").modules, "lastresort.adapters.documents.report_page", None)
     page = shown(auditor, "/inspect/report?arm=x:shadow")
     assert "<code>documents</code>" in page
@@ -148,8 +148,8 @@ def test_without_the_extra_for_plots_there_is_a_report_without_plots(
 
 
 def test_a_long_log_is_counted_beside_the_pages_and_again_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "SHORT", 0)
-    monkeypatch.setattr(counting, "_GLANCE", 0.0)
+    monkeypatch.setattr(counted, "SHORT", 0)
+    monkeypatch.setattr(counted, "_GLANCE", 0.0)
     with service() as one:
         conversations = one.house.tenants["default"].conversations
         for _ in range(5):

@@ -383,7 +383,7 @@ def test_a_time_in_another_form(chats: Conversations) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"by": ("mood",)}, r"by: nothing has that name \(length 4\); group by model, policy, arm, month"),
+        ({"by": ("mood",)}, r"by: nothing has that name \(length 4\); group by model, policy, mode, arm, month"),
         ({"by": ("arm", "arm")}, "by: name each once"),
         ({"since": "2026"}, "since: write a day or a month, as 2026-07-31 or 2026-07"),
         ({"until": "2026-02-30"}, "until: write a day or a month"),

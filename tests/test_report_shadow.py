@@ -118,7 +118,7 @@ def test_where_nothing_was_in_the_shadow_there_is_nothing_beside_it() -> None:
 def test_a_report_of_some_conversations_is_that_of_a_log_without_the_others(log: list[RecordedEvent]) -> None:
     with open_conversations("memory:") as chats:
         told(chats)
-        branch = chats.chat("e-1").edit(chats.chat("e-1").path[1].version, "Could you help?").branch
+        branch = done(chats.chat("e-1").edit(2, "Could you help?")).branch
         whole = list(log_of(chats))
     some = list(of_conversations(whole, {"e-1", "alone"}))
     assert {one.branch for one in some} == {"e-1", "alone", branch}

@@ -36,7 +36,7 @@ class Arrows(NamedTuple):
 
 
 class Attached(NamedTuple):
-    """What came with a message: a picture to look at, or the name of a kind of file."""
+    """What came with a message: a picture to look at, or the name of a file, or of its kind if it has none."""
 
     kind: str
     picture: str | None
@@ -161,7 +161,9 @@ def _attached(blocks: Iterable[Mapping[str, Any]]) -> Iterable[Attached]:
             continue
         media, data = str(source.get("media_type", "")), source.get("data")
         shown = kind == "image" and media in _PICTURES and isinstance(data, str) and _is_base64(data)
-        yield Attached(media.rpartition("/")[2] or str(kind), f"data:{media};base64,{data}" if shown else None)
+        title = block.get("title")
+        name = title if isinstance(title, str) and title else media.rpartition("/")[2] or str(kind)
+        yield Attached(name, f"data:{media};base64,{data}" if shown else None)
 
 
 def _is_base64(data: str) -> bool:

@@ -16,9 +16,8 @@ from lastresort.projections.reports.report import LogReport
 from lastresort.projections.reports.shadow import BY, BY_POLICY, shadow_against_enforced
 
 from . import facets
-from .counting import Counted, counted
+from .counted import Asked, Counted, Group, Reported, Since, Until, Upto, asked, counted, has_plots, reported, result_of
 from .rendering import page, with_query
-from .reported import Asked, Group, Reported, Since, Until, Upto, asked, has_plots, reported, result_of
 from .visitors import Auditor, Here, NotForYou
 
 _FILE_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
@@ -98,7 +97,10 @@ def show_report(
 
 
 def _titles(done: Reported | None) -> list[str]:
-    return [] if done is None else [of_key(one, done.report) or "All of them" for one in done.report.groups]
+    if done is None:
+        return []
+    whole = "The whole log" if done.listed is None else "All that is listed"
+    return [of_key(one, done.report) or whole for one in done.report.groups]
 
 
 def _sections(told: LogReport, part: int) -> Iterator[Section]:

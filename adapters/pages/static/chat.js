@@ -3,7 +3,7 @@ import { $, $$, Problem, ask, command, events, html, look, post, send } from "./
 
 const body = document.body;
 const say = JSON.parse(body.dataset.say);
-const most = 700_000; // bytes of attachments: a request has a mebibyte at most
+const most = 950_000; // bytes of attachments as they are sent: a request has a mebibyte at most
 let branch = body.dataset.branch;
 let reading = null; // the answer that comes: {stop}
 let files = [];
@@ -218,18 +218,25 @@ const editLatest = (text = null) => { const last = $$("#log .turn.user").filter(
 
 const base64 = (file) => new Promise((resolve, reject) => { const reader = new FileReader(); reader.onload = () => resolve(reader.result.split(",")[1] ?? ""); reader.onerror = reject; reader.readAsDataURL(file); });
 
+// What a file is sent as; nothing if it is of no kind that can be read. Of many kinds of text browsers do not know the type.
 async function blockOf(file) {
-  if (file.type.startsWith("image/")) return { type: "image", source: { type: "base64", media_type: file.type, data: await base64(file) } };
-  if (file.type === "application/pdf") return { type: "document", source: { type: "base64", media_type: file.type, data: await base64(file) } };
-  return { type: "document", title: file.name, source: { type: "text", media_type: "text/plain", data: await file.text() } };
+  const kind = /^image\/(?:png|jpeg|gif|webp)$/.test(file.type) ? "image" : file.type === "application/pdf" ? "document" : null;
+  if (kind) return { type: kind, ...(kind === "document" && { title: file.name }), source: { type: "base64", media_type: file.type, data: await base64(file) } };
+  if (!/^$|^text\/|^application\/.*(?:json|xml|yaml|toml|javascript|sql)/.test(file.type)) return null;
+  try {
+    const data = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+    return data.includes("\0") ? null : { type: "document", title: file.name, source: { type: "text", media_type: "text/plain", data } };
+  } catch { return null; }
 }
 
 async function attach(chosen) {
   trouble("");
   for (const file of chosen) {
-    if (!/^(image\/(png|jpeg|gif|webp)|application\/pdf|text\/.*)$/.test(file.type)) { trouble(say.wrong_kind); continue; }
-    if (files.reduce((sum, one) => sum + one.size, file.size) > most) { trouble(say.too_large); continue; }
-    files.push({ name: file.name, size: file.size, block: await blockOf(file) });
+    if (file.size > most) { trouble(say.too_large); continue; }
+    const block = await blockOf(file), size = new Blob([JSON.stringify(block)]).size;
+    if (!block) trouble(say.wrong_kind);
+    else if (files.reduce((sum, one) => sum + one.size, size) > most) trouble(say.too_large);
+    else files.push({ name: file.name, size, block });
   }
   showFiles();
 }

@@ -1,0 +1,81 @@
+"""Attachments in a real Chromium: chosen, shown, sent upstream as they are, or refused in a sentence."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from lastresort.adapters.loopback import Request
+
+from .browser import browser
+from .test_chat_browser import accessible, opened
+
+__all__ = ["browser"]
+
+pytestmark = pytest.mark.xdist_group("browser")
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+PAPER = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+
+
+def file(name: str, kind: str, data: bytes) -> dict[str, Any]:
+    return {"name": name, "mimeType": kind, "buffer": data}
+
+
+def test_pictures_papers_and_texts_pass_through_and_others_are_refused_politely(
+    browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    asked: list[Request] = []
+
+    def script(request: Request) -> str:
+        asked.append(request)
+        return "Thank you."
+
+    with opened(browser, script) as (_, tab):
+        page, files = tab.page, tab.page.locator("#files button")
+        trouble = page.get_by_role("alert")
+        for wrong, said in (
+            (file("program.exe", "application/x-msdownload", b"MZ\0"), "can be attached"),
+            (file("broken.txt", "text/plain", b"\xff\xfe\0"), "can be attached"),
+            (file("drawing.svg", "image/svg+xml", b"<svg/>"), "can be attached"),
+            (file("long.txt", "text/plain", b"\n" * 600_000), "700 KB"),  # each is two bytes in JSON
+            (file("film.png", "image/png", bytes(1_000_000)), "700 KB"),
+        ):
+            page.locator("#file").set_input_files(wrong)
+            trouble.filter(has_text=said).wait_for()
+            assert files.count() == 0
+        page.locator("#file").set_input_files(
+            [
+                file("dot.png", "image/png", PICTURE),
+                file("paper.pdf", "application/pdf", PAPER),
+                file("notes.md", "text/markdown", "Rye, süß".encode()),
+                file("settings.toml", "", b"a = 1"),
+                file("away.txt", "text/plain", b"away"),
+            ]
+        )
+        page.get_by_label("Remove: away.txt").click()
+        names = ["dot.png", "paper.pdf", "notes.md", "settings.toml"]
+        assert [one.split()[0] for one in files.all_inner_texts()] == names
+        assert not trouble.is_visible()
+        accessible(page)
+        tab.say("What are these?")
+        picture, paper, notes, settings, text = asked[-1].body["messages"][-1]["content"]
+        assert base64.b64decode(picture["source"]["data"]) == PICTURE
+        assert picture["source"]["media_type"] == "image/png"
+        assert base64.b64decode(paper["source"]["data"]) == PAPER
+        assert (paper["type"], paper["title"]) == ("document", "paper.pdf")
+        assert paper["source"]["media_type"] == "application/pdf"
+        assert (notes["source"]["data"], notes["title"]) == ("Rye, süß", "notes.md")
+        assert settings["source"]["data"] == "a = 1"
+        assert text["text"] == "What are these?"
+        assert files.count() == 0
+        page.reload()
+        shown = page.locator(".turn.user .attached")
+        assert shown.locator("img").evaluate("one => one.complete && one.naturalWidth") == 1
+        assert shown.locator(".chip").all_inner_texts() == names[1:]
+        accessible(page)
+        tab.say("And now without any?")
+        assert len(asked[-1].body["messages"]) == 3  # the turn before is sent again as it was
+        assert asked[-1].body["messages"][0]["content"][0] == picture
