@@ -7,7 +7,7 @@ import os
 import random
 import time
 from binascii import b2a_base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ from lastresort.adapters.assessors.screen import phrase_screen
 from lastresort.adapters.databases.errors import StoreError, engine_message, failures, what_to_do
 from lastresort.adapters.databases.files import IMMUTABLE, StoreFiles, may_write, named, read_only_mode, unchanged
 from lastresort.adapters.databases.settings import Settings
+from lastresort.adapters.databases.shard_map import is_shard_map, read_shard_map, told_ranges
 from lastresort.adapters.databases.urls import located, shown
 from lastresort.adapters.followers import holds
 from lastresort.adapters.followers.beside_log import beside, forget_beside
@@ -82,7 +83,7 @@ def open_conversations(
 
     Args:
         url: `memory:`, `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`, with settings
-            perhaps: see `open_store`.
+            perhaps: see `open_store`. Or the path of a `shards.toml`, which names several of them.
         create: whether to make a store that is not there.
         clock: tells the time that envelopes carry.
         new_id: names what the caller leaves unnamed.
@@ -101,6 +102,43 @@ def open_conversations(
     """
     if type(max_words) is not int or max_words < 1:
         raise ValueError("max_words: a whole number from 1 on is needed")
+    opening = partial(
+        _opened, create=create, clock=clock, new_id=new_id, screen=screen, master_key=master_key,
+        snapshot_every=snapshot_every, observer=observer, monotonic=monotonic, max_words=max_words, pad_words=pad_words,
+    )  # fmt: skip
+    return _sharded(Path(url), opening) if is_shard_map(url) else opening(url)
+
+
+def _sharded(path: Path, opening: Callable[[str], Conversations]) -> Conversations:
+    """Open each store of a map; none stays open if one cannot be opened."""
+    from lastresort.application.sharded import ShardedConversations
+
+    with ExitStack() as failing:
+        opened: list[tuple[Conversations, Sequence[int]]] = []
+        for url, shards in read_shard_map(path):
+            try:
+                opened.append((opening(url), shards))
+            except StoreError as error:
+                raise StoreError(f"{path}: range {told_ranges(shards)}, url: {error}") from error
+            failing.callback(opened[-1][0].close)
+        failing.pop_all()
+    return ShardedConversations(opened)
+
+
+def _opened(
+    url: str,
+    *,
+    create: bool,
+    clock: Clock,
+    new_id: NewId,
+    screen: RiskScreen,
+    master_key: MasterKey | None,
+    snapshot_every: int,
+    observer: Observer | None,
+    monotonic: Monotonic,
+    max_words: int,
+    pad_words: int,
+) -> Conversations:
     store, vault, snapshots = open_store(
         url, create=create, master_key=master_key, snapshot_every=snapshot_every, pad_words=pad_words
     )

@@ -5,7 +5,8 @@ on each conversation that it has by then, each an event of its own, so that the 
 what was held. A conversation that is begun later is not held: hold the account again, which passes over what is held.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lastresort.domain.decider import Refused
@@ -16,7 +17,18 @@ from lastresort.domain.turn_text import readable
 from lastresort.domain.values import Actor, ActorKind, ErasureCause, LegalHold
 
 from .arguments import DerivedId, checked_id, derived_id, optional_id
-from .directory import MOST_ROWS, ConversationRow, DirectoryPage, DirectoryQuery, HoldPage, Metadata, cursor_of, utc
+from .directory import (
+    HOLD_JOINT,
+    MOST_ROWS,
+    ConversationRow,
+    DirectoryPage,
+    DirectoryQuery,
+    HoldPage,
+    Metadata,
+    cursor_of,
+    hold_cursor_of,
+    utc,
+)
 from .outcomes import Receipt
 from .ports import EventStore, Place
 from .transcript import Block, blocks_of, erasures, overtaken_on
@@ -28,8 +40,6 @@ if TYPE_CHECKING:
 
 _ROUNDS = 10
 """How often what was said meanwhile is erased too, before somebody who goes on talking is not forgotten."""
-
-_JOINT = " "  # between the conversation and the hold of a cursor; no id has one
 
 
 class AccountErasure(NamedTuple):
@@ -139,14 +149,16 @@ def erase_all(
 
     Whom the account stands for is forgotten if that is asked for, and nothing of it had to stay.
     """
-    annotator, store = conversations.service.annotator, conversations.store
+    annotator = conversations.annotator
     known = forget and annotator.person_of(account) is not None
     erased: dict[str, None] = {}
     refused: dict[str, Refused] = {}
     for again in range(_ROUNDS):
-        since, trees = store.head(), [row.conversation for row in conversations_of(conversations, account)]
+        since = [part.store.head() for part in conversations.parts]
+        trees = [row.conversation for row in conversations_of(conversations, account)]
         for tree in trees:
-            said = sorted(conversations.service.words.said_on(tree, conversations.tree(tree))) if again else ()
+            words = conversations.of(tree).service.words
+            said = sorted(words.said_on(tree, conversations.tree(tree))) if again else ()
             id = derived_id("erase-account", command_id, tree, *said)
             outcome = conversations.erase_conversation(tree, by=by, cause=cause, command_id=id)
             if isinstance(outcome, Refused):
@@ -155,12 +167,16 @@ def erase_all(
                 erased[tree] = None
         if not forget or refused or any(_is_held(conversations, tree) for tree in trees):
             break
-        if not store.with_words(trees) and annotator.forget(account, _changed(store, account, set(trees), since)):
+        if not any(part.store.with_words(trees) for part in conversations.parts) and _forget(
+            conversations, account, set(trees), since
+        ):
             break
     later = {"kind": by.kind, "id": by.id, "cause": cause, "command": command_id, "forget": "yes" if forget else ""}
-    for tree in trees if conversations.service.ports.annotations else ():
+    for tree in trees:
+        here = conversations.of(tree)
         held = tree in refused and HELD_FROM_ERASURE.id in refused[tree].rules
-        annotator.defer(account, tree, later if held else None)
+        if here.service.ports.annotations:
+            here.annotator.defer(account, tree, later if held else None)
     forgotten = known and annotator.person_of(account) is None
     return AccountErasure(tuple(tree for tree in erased if tree not in refused), refused, forgotten)
 
@@ -171,18 +187,19 @@ def finish_deferred(conversations: "Conversations", tree: str) -> None:
     It is erased as it was to be: by whom, for which cause, and under that command. Once that is done for each
     conversation of the account, whom it stands for is forgotten, if that was asked for.
     """
-    annotator, account = conversations.service.annotator, conversations.state(tree).account
-    later = {} if account is None else annotator.deferred(account)
-    if account is None or tree not in later or _is_held(conversations, tree):
+    here = conversations.of(tree)
+    account = here.state(tree).account
+    later = {} if account is None else here.annotator.deferred(account)
+    if account is None or tree not in later or _is_held(here, tree):
         return
     erasure, by = later[tree], Actor(kind=ActorKind(later[tree]["kind"]), id=later[tree]["id"])
     cause, command_id = ErasureCause(erasure["cause"]), erasure["command"]
     id = derived_id("erase-account", command_id, tree)
-    if isinstance(conversations.erase_conversation(tree, by=by, cause=cause, command_id=id), Refused):
+    if isinstance(here.erase_conversation(tree, by=by, cause=cause, command_id=id), Refused):
         return  # as while somebody may be at risk: it is done when a hold is released again, or the account erased
-    annotator.defer(account, tree, None)
-    if erasure["forget"] and len(later) == 1:
-        erase_all(conversations, account, by, cause, command_id, forget=True)
+    here.annotator.defer(account, tree, None)
+    if erasure["forget"] and not any(part.annotator.deferred(account) for part in here.whole.parts):
+        erase_all(here.whole, account, by, cause, command_id, forget=True)
 
 
 def released(conversations: "Conversations", outcome: Receipt | Refused) -> Receipt | Refused:
@@ -195,6 +212,19 @@ def released(conversations: "Conversations", outcome: Receipt | Refused) -> Rece
 def _is_held(conversations: "Conversations", tree: str) -> bool:
     """Whether a legal hold stands on a conversation, be it one that was erased before."""
     return any(state.holds for state in conversations.tree(tree).values())
+
+
+def _forget(conversations: "Conversations", account: str, trees: Collection[str], since: Sequence[int]) -> bool:
+    """Forget whom an account stands for, unless something of it changed in one of the stores since then.
+
+    All are kept still meanwhile, in their order: the first by `Annotator.forget`, which is its own.
+    """
+    stores = [part.store for part in conversations.parts]
+    changed = [_changed(store, account, trees, at) for store, at in zip(stores, since, strict=True)]
+    with ExitStack() as still:
+        for store in stores[1:]:
+            still.enter_context(store.still())
+        return conversations.annotator.forget(account, lambda: any(one() for one in changed))
 
 
 def _changed(store: EventStore, account: str, trees: Collection[str], since: int) -> Callable[[], bool]:
@@ -254,7 +284,7 @@ def trees_of(conversations: "Conversations", account: str | None, person: str | 
     Raises:
         ValueError: both were passed, or neither, or one is malformed.
     """
-    meant = one_account(conversations.service.annotator, account, person)
+    meant = one_account(conversations.annotator, account, person)
     return iter(()) if meant is None else (row.conversation for row in conversations_of(conversations, meant))
 
 
@@ -294,22 +324,23 @@ def holds_page(service: "Service", account: str | None, person: str | None, afte
     if type(limit) is not int or not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit: a whole number from 1 to {MOST_ROWS} is needed")
     try:
-        begin = ("", "") if after is None else tuple(checked_id("after", one) for one in after.split(_JOINT))
+        begin = ("", "") if after is None else tuple(checked_id("after", one) for one in after.split(HOLD_JOINT))
         conversation, hold = begin
     except (ValueError, AttributeError, TypeError):
         raise ValueError("after: not a cursor; pass the `after` of the page before") from None
     rows = tuple(service.ports.holds.select(account, (conversation, hold), limit + 1))
     last = rows[limit - 1] if len(rows) > limit else None
-    return HoldPage(rows[:limit], last and f"{last.conversation}{_JOINT}{last.hold}")
+    return HoldPage(rows[:limit], last and hold_cursor_of(last))
 
 
 def export_all(conversations: "Conversations", account: str) -> Iterator[ExportedConversation]:
     """Yield every conversation of an account, the oldest first; one is in memory at a time."""
     for row in conversations_of(conversations, account):
-        gone = erasures(conversations.tree_log(row.conversation))
-        tree = conversations.tree(row.conversation)
-        branches = tuple(_branch(conversations, one, tree[one], gone) for one in tree)
-        yield ExportedConversation(row, branches, conversations.service.annotator.metadata(row.conversation))
+        here = conversations.of(row.conversation)
+        gone = erasures(here.tree_log(row.conversation))
+        tree = here.tree(row.conversation)
+        branches = tuple(_branch(here, one, tree[one], gone) for one in tree)
+        yield ExportedConversation(row, branches, here.annotator.metadata(row.conversation))
 
 
 def export_one(conversations: "Conversations", branch: str) -> ExportedConversation:
@@ -319,6 +350,7 @@ def export_one(conversations: "Conversations", branch: str) -> ExportedConversat
         UnknownBranch: the store has no such branch.
         SealBroken: kept bytes are not what was sealed there.
     """
+    conversations = conversations.of(branch)
     tree = conversations.tree(branch)
     root = next(iter(tree))
     ended = sum(state.ended is not None for state in tree.values())

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Self
 from uuid import NAMESPACE_URL, uuid5
 
 from lastresort.domain.commands import StartConversation
@@ -40,49 +39,25 @@ from .chat import Chat
 from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query
 from .erasing import Retention, erase_older
 from .experiments import Experiment, allocated
+from .opened import Opened
 from .outcomes import Page, Receipt, check_page, listed
-from .ports import EventStore, List
+from .ports import List
 from .reading import unknown
-from .service import Service
 from .words import one_account
 
-_STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
+STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
+"""Names the conversation that a command starts, where nobody does."""
 
 RETENTION = Actor(kind=ActorKind.SYSTEM, id="retention")
 """Who erases by age, where nobody is named."""
 
 
-class Conversations:
+class Conversations(Opened):
     """The conversations in a store. Get it from `lastresort.open_conversations`. Threads may share it.
 
-        with open_conversations("sqlite:///chats.db") as conversations:
-            chat = conversations.start(model="claude-opus-4-1")
-
-    Attributes:
-        service: the low-level door, for adapters: carries out any command on any branch, and holds the ports.
+    with open_conversations("sqlite:///chats.db") as conversations:
+        chat = conversations.start(model="claude-opus-4-1")
     """
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-    @property
-    def store(self) -> EventStore:
-        """The log, for what reads it: an audit, an export, a view. What is appended here is not asked of the law."""
-        return self.service.ports.store
-
-    def new_id(self) -> str:
-        """Return an id that nobody has used."""
-        return self.service.ports.new_id()
-
-    def close(self) -> None:
-        """Release the store and the vault. Whatever is called later raises `StoreClosed`."""
-        self.service.close()
 
     def _command_id(self, command_id: str | None) -> str:
         return self.new_id() if command_id is None else checked_command_id(command_id)
@@ -133,7 +108,7 @@ class Conversations:
         id = self._command_id(command_id)
         checked_id("model", model)
         if conversation is None:
-            conversation = self.new_id() if command_id is None else uuid5(_STARTED, command_id).hex
+            conversation = self.new_id() if command_id is None else uuid5(STARTED, command_id).hex
         command = checked(
             StartConversation, id=id, by=by or Actor(kind=ActorKind.USER, id=account or "user"),
             conversation=conversation, account=account, policy=policy or Policy.default(), model=model, arm=arm,
@@ -224,7 +199,7 @@ class Conversations:
         Args:
             person: what your application calls them: 1 to 500 characters, an e-mail address if you like.
         """
-        return self.service.annotator.pseudonym(checked_person(person))
+        return self.annotator.pseudonym(checked_person(person))
 
     def person_of(self, account: str) -> str | None:
         """Return whom an account stands for, None if it was not made by `pseudonym`, or is forgotten.
@@ -232,7 +207,7 @@ class Conversations:
         Raises:
             ValueError: `account` is no id.
         """
-        return self.service.annotator.person_of(checked_id("account", account))
+        return self.annotator.person_of(checked_id("account", account))
 
     def erase_account(
         self,
@@ -263,7 +238,7 @@ class Conversations:
             ValueError: an argument is no id, or these conversations were opened without a directory.
         """
         id = self._command_id(command_id)
-        meant = one_account(self.service.annotator, account, person)
+        meant = one_account(self.annotator, account, person)
         return AccountErasure((), {}) if meant is None else erase_all(self, meant, by, cause, id, forget=forget)
 
     def retain(
@@ -370,7 +345,7 @@ class Conversations:
             SealBroken: kept bytes are not what was sealed there.
             ValueError: `account` is no id, or these conversations were opened without a directory.
         """
-        meant = one_account(self.service.annotator, account, person)
+        meant = one_account(self.annotator, account, person)
         return iter(()) if meant is None else export_all(self, meant)
 
     def page(self, which: List, *, after: int = 0, limit: int = 50) -> Page:

@@ -156,12 +156,18 @@ class HoldList(Protocol):
 
 Chosen = TypeVar("Chosen")
 MOST_ROWS = 1_000
+HOLD_JOINT = " "  # between the conversation and the hold of a cursor of holds; no id has one
 _JOINT = "/"  # between the time and the conversation of a cursor; no time has one
 
 
 def cursor_of(row: ConversationRow, by: TimeField) -> str:
     """Return where a page that ends with `row` leaves off."""
     return f"{row.started if by == 'started' else row.last_turn}{_JOINT}{row.conversation}"
+
+
+def hold_cursor_of(row: HoldRow) -> str:
+    """Return where a page of holds that ends with `row` leaves off."""
+    return f"{row.conversation}{HOLD_JOINT}{row.hold}"
 
 
 def parsed_cursor(after: str) -> tuple[str, str]:

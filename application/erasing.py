@@ -207,20 +207,24 @@ def erase_older(
     """
     if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= LONGEST:
         raise ValueError(f"older_than: a timedelta is needed, from zero to {LONGEST.days:,} days")
-    service, looked_at = conversations.service, 0
-    before = utc(service.ports.clock() - older_than)
+    looked_at = 0
+    before = utc(conversations.parts[0].service.ports.clock() - older_than)
     erased: list[str] = []
     refused: dict[str, Refused] = {}
-    for trees in _silent_since(conversations, before):
-        words = service.ports.store.with_words(trees)
-        due = [tree for tree in trees if (tree in words or service.ports.vault.has_key(tree)) and only(tree, before)]
-        for tree, outcome in _outcomes(service, due, before, by, dry_run=dry_run):
-            if isinstance(outcome, Refused):
-                refused[tree] = outcome
-            elif outcome:
-                erased.append(tree)
-        looked_at += len(trees)
-        progress(looked_at)
+    for part in conversations.parts:
+        service = part.service
+        for trees in _silent_since(part, before):
+            words = service.ports.store.with_words(trees)
+            due = [
+                tree for tree in trees if (tree in words or service.ports.vault.has_key(tree)) and only(tree, before)
+            ]
+            for tree, outcome in _outcomes(service, due, before, by, dry_run=dry_run):
+                if isinstance(outcome, Refused):
+                    refused[tree] = outcome
+                elif outcome:
+                    erased.append(tree)
+            looked_at += len(trees)
+            progress(looked_at)
     return Retention(before, tuple(erased), refused)
 
 

@@ -184,7 +184,8 @@ class AsyncConversations:
         await self.close()
 
     async def _call(self, function: Callable[Concatenate[Conversations, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._threads.run(function, self.conversations, *args, **kwargs)
+        own = getattr(type(self.conversations), function.__name__, function)  # of several stores, it is another
+        return await self._threads.run(own, self.conversations, *args, **kwargs)
 
     def new_id(self) -> str:
         """Return an id that nobody has used."""

@@ -71,7 +71,7 @@ def _meant(conversations: Conversations, account: str | None, person: str | None
     if (account is None) == (person is None):
         raise click.UsageError("name an ACCOUNT, or a --person")
     try:
-        meant = one_account(conversations.service.annotator, account, person)
+        meant = one_account(conversations.annotator, account, person)
     except ValueError as error:
         raise BadInput(str(error)) from None
     if meant is None:

@@ -152,7 +152,7 @@ def _to_inspect(log: list[RecordedEvent], path: Path, words_of: Conversations | 
     for branch in dict.fromkeys(one.branch for one in log):
         if words_of is None:
             break
-        words |= words_of.words(words_of.store.read(words_of.service.reading.tree_of(branch), branch))
+        words |= words_of.words(words_of.store.read(words_of.store.tree_of(branch) or branch, branch))
     draft = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lastresort.adapters.databases.shard_map import is_shard_map
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
 from lastresort.application.ports import List
 from lastresort.domain.values import EDITIONS, Ground, Mode
@@ -279,7 +280,9 @@ def audit(
     else:
         if source == "memory:":
             raise BadInput("memory: holds nothing yet; audit a store that is kept, or a file")
-        read_only = read_only or read_only_files(source) is not None
+        if read_only and is_shard_map(source):
+            raise BadInput("--read-only is for one store: audit each of the map")
+        read_only = read_only or (not is_shard_map(source) and read_only_files(source) is not None)
         with open_read_only(source) if read_only else opened(source) as conversations:
             with without_collector():
                 report = replayed(conversations.store, read_twice, edition=edition)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.databases.files import StoreFiles
+from lastresort.adapters.databases.shard_map import is_shard_map, read_shard_map
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import UnknownBranch
@@ -70,7 +71,7 @@ def _number(_: click.Context, __: click.Parameter, edition: str | None) -> int |
     return None if edition is None else int(edition)
 
 
-_URLS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE; also from LASTRESORT_STORE."
+_URLS = "sqlite:///FILE, postgresql://USER@HOST/DATABASE or a shards.toml; also from LASTRESORT_STORE."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 policy_option = click.option("--policy", default="default", metavar="NAME|FILE", help="A profile, or a policy in TOML.")
 model_option = click.option(
@@ -123,7 +124,7 @@ def source_of(first: str | None, url: str | None, file: Path | None) -> str | Pa
 
 
 def _is_url(named: str) -> bool:
-    return "://" in named or named == "memory:"
+    return "://" in named or named == "memory:" or is_shard_map(named)
 
 
 def check_one(url: str | None, file: Path | None) -> None:
@@ -223,7 +224,8 @@ def check_apart(url: str, what: str, *paths: Path) -> None:
     Raises:
         BadInput: one is, or would be once the store is open.
     """
-    own = StoreFiles.at(url)
+    urls = [one.url for one in read_shard_map(Path(url))] if is_shard_map(url) else [url]
+    own = [files for one in urls if (files := StoreFiles.at(one)) is not None]
     for path in paths:
-        if own is not None and path != STANDARD_INPUT and own.owns(path):
+        if path != STANDARD_INPUT and any(one.owns(path) for one in own):
             raise BadInput(f"{path}: is part of the store that is {what}; name another file")

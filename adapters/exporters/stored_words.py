@@ -45,7 +45,7 @@ def _overtaken(
     conversations: Conversations, branch: str, path: list[RecordedEvent]
 ) -> tuple[dict[int, tuple[str, ...]], list[str]]:
     """Return what the user was shown of answers that they overtook, by version; and what is wrong with it."""
-    service = conversations.service
+    service = conversations.of(branch).service
     try:
         found = overtaken_on(service.words, service.reading.tree_of(branch), path)
     except SealBroken as error:

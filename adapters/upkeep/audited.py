@@ -54,42 +54,37 @@ def replayed(
 
 def wrong_counts(conversations: Conversations) -> tuple[Finding, ...]:
     """Return a finding for each command whose events are not counted as they stand: it might take effect once more."""
-    store = conversations.store
-    if not isinstance(store, SQLStore):
-        return ()
+    stores = [part.store for part in conversations.parts]
     detail = "the events of this command are not counted from 0, and if it were sent again nobody would know"
     return tuple(
         Finding(branch=branch, version=version, rules=("structure-command",), detail=detail)
+        for store in stores
+        if isinstance(store, SQLStore)
         for branch, version in store.miscounted()
     )
 
 
 def wrong_lists(conversations: Conversations) -> tuple[Finding, ...]:
     """Return a finding for each branch that the lists, which `page` reads, have otherwise than the log."""
-    store = conversations.store
-    if not isinstance(store, SQLStore):
-        return ()
+    stores = [part.store for part in conversations.parts]
     detail = "the lists have this branch otherwise than the log; `lastresort migrate` makes them again"
     return tuple(
         Finding(branch=branch, version=version, rules=("structure-state",), detail=detail)
+        for store in stores
+        if isinstance(store, SQLStore)
         for branch, version in store.wrongly_listed()
     )
 
 
 def wrong_snapshots(conversations: Conversations) -> tuple[Finding, ...]:
     """Return a finding for each snapshot in use that is not what the log adds up to."""
-    store, snapshots = conversations.store, conversations.service.ports.snapshots
-    if not isinstance(store, SQLStore) or snapshots is None:
-        return ()
+    detail = "the snapshot at this version is not what the log adds up to; `lastresort migrate` makes it again"
     return tuple(
-        Finding(
-            branch=branch,
-            version=version,
-            rules=("structure-state",),
-            detail="the snapshot at this version is not what the log adds up to; `lastresort migrate` makes it again",
-        )
+        Finding(branch=branch, version=version, rules=("structure-state",), detail=detail)
+        for part in conversations.parts
+        if isinstance(store := part.store, SQLStore) and (snapshots := part.service.ports.snapshots) is not None
         for branch in store.long_branches(snapshots.every or LAST)
-        for version in wrong_versions(snapshots, branch, conversations.path(branch))
+        for version in wrong_versions(snapshots, branch, part.path(branch))
     )
 
 
@@ -109,9 +104,13 @@ def wrong_versions(snapshots: Snapshots, branch: str, path: Iterable[RecordedEve
 
 
 def note_audit(conversations: Conversations, events: int, findings: int) -> None:
-    """Note that there was an audit, and what came of it; not where the auditor may only read."""
-    at = conversations.service.ports.clock().astimezone(UTC).isoformat(timespec="seconds")
-    with suppress(StoreError):
-        if isinstance(conversations.store, SQLStore):
-            note = {"at": at, "events": events, "findings": findings}
-            conversations.store.note(AUDITED, json.dumps(note))
+    """Note that there was an audit, and what came of it; not where the auditor may only read.
+
+    Of several stores that were audited together, each has this note.
+    """
+    for part in conversations.parts:
+        at = part.service.ports.clock().astimezone(UTC).isoformat(timespec="seconds")
+        with suppress(StoreError):
+            if isinstance(part.store, SQLStore):
+                note = {"at": at, "events": events, "findings": findings}
+                part.store.note(AUDITED, json.dumps(note))
