@@ -19,11 +19,12 @@ from lastresort.adapters.assessors.screen import phrase_screen
 from lastresort.adapters.databases.errors import StoreError, engine_message, failures, what_to_do
 from lastresort.adapters.databases.files import IMMUTABLE, StoreFiles, may_write, named, read_only_mode, unchanged
 from lastresort.adapters.databases.settings import Settings
-from lastresort.adapters.databases.shard_map import is_shard_map, read_shard_map, told_ranges
 from lastresort.adapters.databases.urls import located, shown
 from lastresort.adapters.followers import holds
 from lastresort.adapters.followers.beside_log import beside, forget_beside
 from lastresort.adapters.followers.directory import STATEMENTS, ConversationDirectory
+from lastresort.adapters.shards.shard_map import is_shard_map, read_shard_map, told_ranges
+from lastresort.adapters.stores.fence import MOVED
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.stores.sql import SQLStore
 from lastresort.adapters.stores.sqlite import open_sqlite, sqlite_store
@@ -111,7 +112,7 @@ def open_conversations(
 
 def _sharded(path: Path, opening: Callable[[str], Conversations]) -> Conversations:
     """Open each store of a map; none stays open if one cannot be opened."""
-    from lastresort.application.sharded import ShardedConversations
+    from lastresort.adapters.shards.conversations import ShardedConversations
 
     with ExitStack() as failing:
         opened: list[tuple[Conversations, Sequence[int]]] = []
@@ -213,6 +214,10 @@ def open_store(
             store, keys = _open_files(own, settings, master_key, create)
     except failures(OSError, StoreError) as error:
         raise StoreError(f"cannot open {shown(url)}: {engine_message(error)}{what_to_do(error)}") from error
+    if isinstance(store, SQLStore) and (store.noted("fence") or "").startswith(MOVED):
+        store.close()
+        keys.close()
+        raise StoreError(f"cannot open {shown(url)}: it was moved to another store, which its shards.toml names")
     vault = AesGcmVault(keys, pad_words=pad_words, permit=partial(permitted, store))
     return OpenStore(store, vault, SealedSnapshots(store, keys, snapshot_every))
 
@@ -288,6 +293,26 @@ def open_log(address: str, settings: Settings) -> SQLStore:
     store = open_postgres(address, settings)
     PostgresKeys(address, settings).close()
     return store
+
+
+@contextmanager
+def opened_apart(url: str, *, create: bool = False) -> Iterator[tuple[SQLStore, KeyStore]]:
+    """Open the log and the wrapped keys of a store, without a master key, for someone who moves it.
+
+    Raises:
+        StoreError: there is none, and none is to be made in a database; or it cannot be opened.
+    """
+    address, settings = located(url)
+    with named(), ExitStack() as opened:
+        if create:
+            open_log(address, settings).close()
+        keys, _ = _keys_at(address, settings)
+        opened.callback(keys.close)
+        if (own := StoreFiles.at(address)) is not None:
+            check_is_a_log(own.log, settings)  # before anything is written there
+        store: SQLStore = open_log(address, settings) if own is None else open_sqlite(own.log, settings)
+        opened.callback(store.close)
+        yield store, keys
 
 
 def _open_files(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import Self
 from uuid import NAMESPACE_URL, uuid5
 
 from lastresort.domain.commands import StartConversation
@@ -39,10 +40,10 @@ from .chat import Chat
 from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query
 from .erasing import Retention, erase_older
 from .experiments import Experiment, allocated
-from .opened import Opened
 from .outcomes import Page, Receipt, check_page, listed
 from .ports import List
 from .reading import unknown
+from .service import Opened
 from .words import one_account
 
 STARTED = uuid5(NAMESPACE_URL, "https://github.com/lastresort/started")
@@ -58,6 +59,20 @@ class Conversations(Opened):
     with open_conversations("sqlite:///chats.db") as conversations:
         chat = conversations.start(model="claude-opus-4-1")
     """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def new_id(self) -> str:
+        """Return an id that nobody has used."""
+        return self.service.ports.new_id()
+
+    def close(self) -> None:
+        """Release the store and the vault. Whatever is called later raises `StoreClosed`."""
+        self.service.close()
 
     def _command_id(self, command_id: str | None) -> str:
         return self.new_id() if command_id is None else checked_command_id(command_id)

@@ -6,6 +6,7 @@ given only on a fresh one. Nothing but the log is trusted.
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -43,11 +44,14 @@ from lastresort.domain.values import Actor, ErasureCause, Id, Risk
 from .arguments import derived_id, described_id
 from .erasing import Erasing, erasure
 from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch
-from .ports import CommandRecorded, Locked, Ports, SealedWords, VersionConflict
+from .ports import CommandRecorded, EventStore, Locked, Ports, SealedWords, StoreError, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
 from .words import Annotator, Words
 from .writing import Writing
+
+if TYPE_CHECKING:
+    from .conversations import Conversations
 
 _ID = TypeAdapter[str](Id, config=ConfigDict(hide_input_in_errors=True))
 _FOR_A_HOLD = 20  # times as many attempts as for anything else,
@@ -400,3 +404,41 @@ class Service:
         found = outcome or Receipt(events, self.reading.state(first.branch))
         self.ports.store.barrier()  # nobody may have been told yet that it was written
         return found
+
+
+class Opened:
+    """An open store with its service, or several of them (`adapters.shards`). `whole` is all that was opened together.
+
+    `parts` are the conversations of each store, of which the first has the pseudonyms of people; itself, if there is
+    one. `of` returns those of the store that has a branch: itself, if there is one store; or raises UnknownBranch.
+    """
+
+    whole: "Conversations"
+
+    def __init__(self, service: Service | None) -> None:
+        self._service = service
+        self.whole = cast("Conversations", self)
+
+    @property
+    def service(self) -> Service:
+        """The low-level door, for adapters: carries out any command on any branch, and holds the ports."""
+        if self._service is None:
+            raise StoreError("this needs the conversations of one store, and these lie in several; name one of them")
+        return self._service
+
+    @property
+    def store(self) -> EventStore:
+        """The log, for what reads it: an audit, an export, a view. What is appended here is not asked of the law."""
+        return self.service.ports.store
+
+    @property
+    def parts(self) -> "tuple[Conversations, ...]":
+        return (cast("Conversations", self),)
+
+    @property
+    def annotator(self) -> Annotator:
+        """What knows whom the accounts stand for."""
+        return self.service.annotator
+
+    def of(self, branch: str) -> "Conversations":
+        return cast("Conversations", self)

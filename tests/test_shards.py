@@ -21,9 +21,9 @@ from lastresort import (
     open_conversations,
 )
 from lastresort.adapters.console.cli import main
+from lastresort.adapters.shards.conversations import ShardedConversations, shard_of
 from lastresort.application.conversations import Conversations
 from lastresort.application.ports import Append, NewEvent, Place
-from lastresort.application.sharded import ShardedConversations, shard_of
 from lastresort.projections import audit
 from lastresort.projections.reports.report import report
 
@@ -100,7 +100,7 @@ class TestOneConversation:
     def test_forgets_where_branches_lie_rather_than_grow(
         self, chats: ShardedConversations, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("lastresort.application.sharded._MOST_FOUND", 2)
+        monkeypatch.setattr("lastresort.adapters.shards.conversations._MOST_FOUND", 2)
         for tree in tell(chats):
             assert chats.state(tree).conversation == tree
         assert len(chats._found) <= 2

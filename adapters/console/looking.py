@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lastresort.adapters.databases.shard_map import is_shard_map
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
+from lastresort.adapters.shards.shard_map import is_shard_map
 from lastresort.application.ports import List
 from lastresort.domain.values import EDITIONS, Ground, Mode
 

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.databases.files import StoreFiles
-from lastresort.adapters.databases.shard_map import is_shard_map, read_shard_map
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
+from lastresort.adapters.shards.shard_map import is_shard_map, read_shard_map
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.domain.policy import Policy

@@ -32,6 +32,7 @@ from lastresort.application.ports import Append, CommandRecorded, Place, StoreCl
 
 from .codec import Encoding
 from .derived import Statement, in_postgres
+from .fence import FENCE, check_fence, constraint
 from .groups import GroupCommit, Job
 from .incoming import Chunk, one_ahead
 from .postgres_recorder import PostgresProcessRecorder, PostgresRecorder, datastore_of
@@ -48,15 +49,14 @@ from .postgres_tables import (
     ENDED,
     EVENT_TYPES,
     HEAD,
-    RECORDED,
     SNAPSHOTS,
-    TAKEN,
     Sending,
     arguments_of,
     check_is_ours,
     checked,
     copied,
     executed,
+    meant,
 )
 from .rows import Entry
 from .signal import Commits
@@ -165,9 +165,9 @@ class PostgresStore(SQLStore, PostgresRecorder):
         try:
             return self._again_if_lost(sending, until)
         except psycopg.Error as error:
-            if isinstance(meant := _meant(error), psycopg.Error):
-                raise unwritten(meant, self.deadline if sending.is_unanswered else None) from error
-            raise meant from None
+            if isinstance(said := meant(error), psycopg.Error):
+                raise unwritten(said, self.deadline if sending.is_unanswered else None) from error
+            raise said from None
 
     def barrier(self) -> None:
         """Have what can be read last as long as what was acknowledged. See `application.ports.EventStore`.
@@ -293,6 +293,8 @@ class PostgresStore(SQLStore, PostgresRecorder):
             socket, until = connection.pgconn.socket, time.monotonic() + self.deadline + GRACE
             with self._watch.over(socket, until), connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+                cursor = connection.cursor(row_factory=tuple_row)
+                check_fence(cursor.execute(self._composed(in_postgres(FENCE))).fetchone())
                 yield
                 connection.execute("SELECT 1")  # or else it was lost, and the lock with it
 
@@ -335,7 +337,7 @@ class PostgresStore(SQLStore, PostgresRecorder):
                     connection.execute(f"SET LOCAL {timeout} = {round(_IMPORT * 1_000)}")
                 yield connection
         except psycopg.Error as error:
-            raise _meant(error) from None
+            raise meant(error) from None
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -388,6 +390,9 @@ class PostgresStore(SQLStore, PostgresRecorder):
 
         self._again_if_lost(change)
 
+    def _fencing(self, fenced: bool) -> Sequence[Statement]:
+        return constraint(fenced)
+
     def close(self) -> None:
         self._listener.close()
         self._watch.close()
@@ -400,17 +405,6 @@ class PostgresStore(SQLStore, PostgresRecorder):
 
 def _bytes_of(job: Job[Work]) -> int:
     return sum(len(entry.sealed or b"") + len(entry.row.state) for entry in job.work[0])
-
-
-def _meant(error: psycopg.Error) -> Exception:
-    """Return what an error means where it is a refusal of our function's, or else the error."""
-    if isinstance(error, errors.UniqueViolation):
-        return VersionConflict(str(error))
-    if error.sqlstate == TAKEN:
-        return VersionConflict(error.diag.message_primary)
-    if error.sqlstate == RECORDED:
-        return CommandRecorded(error.diag.message_primary)
-    return error
 
 
 class Factory(library.PostgresFactory):

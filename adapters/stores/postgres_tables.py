@@ -12,8 +12,10 @@ from psycopg.sql import Composed
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.databases.postgres import check_has_no_code
+from lastresort.application.ports import CommandRecorded, VersionConflict
 
 from .derived import MAKE_COMMANDS, MAKE_ENDINGS, TABLES, in_postgres, of_command, tree_of
+from .fence import FENCED
 from .rows import ENDS, WRITTEN, Entry
 from .schema import SCHEMA, check_schema, tables_of
 
@@ -246,6 +248,19 @@ def checked(connection: psycopg.Connection[Any], result: PGresult) -> PGresult:
         connection.close()
         raise psycopg.OperationalError(f"the connection is lost: {result.get_error_message().strip()}")
     raise error
+
+
+def meant(error: psycopg.Error) -> Exception:
+    """Return what an error means where it is a refusal of our function's, or else the error."""
+    if isinstance(error, errors.UniqueViolation):
+        return VersionConflict(str(error))
+    if isinstance(error, errors.CheckViolation):
+        return StoreError(FENCED)
+    if error.sqlstate == TAKEN:
+        return VersionConflict(error.diag.message_primary)
+    if error.sqlstate == RECORDED:
+        return CommandRecorded(error.diag.message_primary)
+    return error
 
 
 # --- An import --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from lastresort.domain.events import RecordedEvent, Unreadable
 
 from .codec import Encoding, is_id, unpacked
 from .derived import LISTS, MISCOUNTED, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement, of_command
+from .fence import fencing
 from .groups import GroupCommit
 from .incoming import Begun, Incoming
 from .rows import (
@@ -126,6 +127,19 @@ class SQLStore(ABC):
             ):
                 found[branch] = Begun(position, version)
         return found
+
+    # --- while it is moved ----------------------------------------------------------------------------------------
+
+    def fence(self, why: str | None) -> None:
+        """Have no process write to the log from now on, whenever it was opened; None: have them write again.
+
+        Args:
+            why: `frozen`, while it is moved, or `moved`, and what else is to be known of it.
+        """
+        self._change(*fencing(why), *self._fencing(why is not None))
+
+    def _fencing(self, fenced: bool) -> Sequence[Statement]:
+        return ()  # what an engine does beside the note, in its transaction
 
     # --- the log --------------------------------------------------------------------------------------------------
 

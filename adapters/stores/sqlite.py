@@ -27,6 +27,7 @@ from lastresort.application.ports import Append, CommandRecorded, Place, Version
 
 from .codec import Encoding, packed
 from .derived import Statement, in_sqlite, of_command, tree_of
+from .fence import FENCE, check_fence
 from .groups import GroupCommit, Job
 from .incoming import Chunk, one_ahead
 from .rows import ENDS, WRITTEN, Entry, Row, conflict
@@ -42,6 +43,7 @@ _IMPORT_CACHE = 64 * 2**20
 _AT_ONCE = 2_000
 """Rows that an import writes by one statement, at most: of 11 values each, and SQLite may take no more than 32,766."""
 
+_FENCE = in_sqlite(FENCE, "")
 _MANY = 16
 """Rows from which on it is worth a savepoint to write them by one call."""
 
@@ -103,6 +105,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
         alone = len(jobs) == 1
         execute("BEGIN IMMEDIATE")
         try:
+            check_fence(execute(_FENCE).fetchone())
             for job in jobs:
                 entries, erased = job.work
                 several = not alone and len(entries) + len(erased) > 1
@@ -150,6 +153,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
         """Keep others from writing. See `application.ports.EventStore`."""
         with reached(), closing(self._connected()) as connection:  # which lets go of the lock when it is closed
             connection.execute("BEGIN IMMEDIATE")
+            check_fence(connection.execute(_FENCE).fetchone())
             yield
 
     def import_log(self, appends: Iterable[Append]) -> int:
@@ -162,6 +166,7 @@ class SQLiteStore(SQLStore, SQLiteRecorder):
             connection.execute(f"PRAGMA cache_size={-_IMPORT_CACHE // 1024}")  # what does not fit goes to the disk
             execute = connection.execute
             execute("BEGIN IMMEDIATE")  # which the connection rolls back when it is closed
+            check_fence(execute(_FENCE).fetchone())
             (head,) = execute(f"SELECT coalesce(max(rowid), 0) FROM {self.events_table_name}").fetchone()
             incoming = self._incoming(head + 1)
             with one_ahead() as behind:

@@ -117,6 +117,10 @@ class KeyStore(Protocol):
         """Note something, unless it is noted."""
         ...
 
+    def freeze(self, note: str) -> None:
+        """Note something that begins with `FENCE`: from then on nobody changes annotations."""
+        ...
+
     def replace_note(self, before: str, *after: str) -> bool:
         """Note `after` in place of `before`, for good and at once; return whether that was noted."""
         ...
@@ -166,6 +170,10 @@ class KeyRow(NamedTuple):
     conversation: str | None  # and after it, if it is retired, `RETIRED` and what by; None: it is nobody's
 
 
+FENCE = "fence "
+"""How a note begins that has nobody change annotations: the store is being moved, or was."""
+
+FENCED = "the store is frozen, or was moved to another, and nothing was written: open it again later"
 RETIRED = "\n"
 """Between the conversation in a row of a key and what it was retired by: no id has one."""
 
@@ -231,6 +239,7 @@ class MemoryKeys:
         self._by_name.clear()
 
 
+_IS_FENCED = f"SELECT 1 FROM master WHERE fingerprint >= '{FENCE}' AND fingerprint < '{FENCE}~'"
 _IS_NOTED = "(?='' OR EXISTS (SELECT 1 FROM master WHERE fingerprint=?))"
 """Whether a master key is that which new keys are wrapped by; nobody asks where none is named."""
 
@@ -269,7 +278,7 @@ class SQLiteKeys:
         self, statement: str, rows: Sequence[Sequence[Any]], *, erases: bool = False, whole: bool = False
     ) -> bool:
         """See `annotations.Rows`."""
-        written = self._durably(_in_sqlite(statement), rows, whole=whole)
+        written = self._durably(_in_sqlite(statement), rows, whole=whole, fenced=True)
         if erases:
             with reached(), self._lock:
                 truncate_log(self._connection, self._deadline)
@@ -299,7 +308,9 @@ class SQLiteKeys:
         rows = [(*key, owner, master, master) for key, owner in zip(keys, owners, strict=True)]
         return self._durably(f"INSERT INTO keys SELECT ?,?,? WHERE {_IS_NOTED}", rows) == len(rows)
 
-    def _durably(self, statement: str, rows: Sequence[Sequence[Any]], *, whole: bool = False) -> int:
+    def _durably(
+        self, statement: str, rows: Sequence[Sequence[Any]], *, whole: bool = False, fenced: bool = False
+    ) -> int:
         """Execute a statement once a row of parameters, in one transaction that is on the disk when it is done.
 
         Returns how many rows it wrote; if it was to write all, and fewer were there to write, nothing is written.
@@ -308,6 +319,8 @@ class SQLiteKeys:
             self._connection.execute("PRAGMA synchronous=FULL")
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
+                if fenced and self._connection.execute(_IS_FENCED).fetchone():
+                    raise StoreError(FENCED)
                 written = self._connection.executemany(statement, rows).rowcount
                 self._connection.execute("ROLLBACK" if whole and written < len(rows) else "COMMIT")
             finally:
@@ -364,6 +377,9 @@ class SQLiteKeys:
 
     def note(self, text: str) -> None:
         self._execute("INSERT OR IGNORE INTO master VALUES (?)", text)
+
+    def freeze(self, note: str) -> None:
+        self._durably("INSERT OR IGNORE INTO master VALUES (?)", [(note,)])
 
     def replace_note(self, before: str, *after: str) -> bool:
         with reached(), self._lock:

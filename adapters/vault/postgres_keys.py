@@ -15,7 +15,7 @@ from lastresort.adapters.databases.watch import Watch
 from lastresort.application.ports import Annotations
 
 from .annotations import STATEMENT, TABLE, SQLAnnotations
-from .keys import RETIRED, Doomed, KeyRow, names_of
+from .keys import FENCE, FENCED, RETIRED, Doomed, KeyRow, names_of
 
 _AGAIN = 0.05  # seconds until a connection is opened again
 _KEYS = "lastresort_keys.keys"
@@ -128,6 +128,9 @@ class PostgresKeys:
                     cursor.executemany(statement, rows)
                     if whole and cursor.rowcount < len(rows):
                         raise psycopg.Rollback
+                    # Last: `freeze` locks the table until its note can be seen. Either it waits, or this sees the note.
+                    if cursor.execute(_IS_FENCED).fetchone():
+                        raise StoreError(FENCED)
                     return True
             return False  # it was rolled back
 
@@ -175,6 +178,18 @@ class PostgresKeys:
 
     def note(self, text: str) -> None:
         self._execute("INSERT INTO lastresort_keys.master VALUES (%s) ON CONFLICT DO NOTHING", text)
+
+    def freeze(self, note: str) -> None:
+        def freeze() -> None:
+            with self._watched(), self._connection.transaction():
+                self._connection.execute("SET LOCAL synchronous_commit = on")
+                if self._annotated:
+                    self._connection.execute(f"LOCK TABLE {_ANNOTATIONS} IN EXCLUSIVE MODE")
+                self._connection.execute(
+                    "INSERT INTO lastresort_keys.master VALUES (%s) ON CONFLICT DO NOTHING", (note,)
+                )
+
+        self._again_if_lost(freeze)
 
     def replace_note(self, before: str, *after: str) -> bool:
         row = self._execute(
@@ -254,6 +269,9 @@ _DOOMED = (
     "AND position(mark in conversation) > 0)"
 )
 """What holds of the keys that are to be destroyed, by what `_doomed` returns."""
+
+
+_IS_FENCED = f"SELECT 1 FROM lastresort_keys.master WHERE starts_with(fingerprint, '{FENCE}')"
 
 
 def _doomed(doomed: Sequence[Doomed]) -> tuple[list[Any], ...]:

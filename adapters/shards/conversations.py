@@ -14,17 +14,17 @@ from itertools import islice
 from typing import Any
 from uuid import uuid5
 
+from lastresort.application.arguments import checked_events, checked_id, optional_id
+from lastresort.application.chat import Chat
+from lastresort.application.conversations import STARTED, Conversations
+from lastresort.application.directory import DirectoryPage, HoldPage, Order, TimeField, cursor_of, hold_cursor_of
+from lastresort.application.ports import EventStore
+from lastresort.application.reading import unknown
+from lastresort.application.words import Annotator, one_account
 from lastresort.domain.events import RecordedEvent
 from lastresort.domain.state import Conversation
 
-from .arguments import checked_events, checked_id, optional_id
-from .chat import Chat
-from .conversations import STARTED, Conversations
-from .directory import DirectoryPage, HoldPage, Order, TimeField, cursor_of, hold_cursor_of
 from .merged_log import MergedLog
-from .ports import EventStore
-from .reading import unknown
-from .words import Annotator, one_account
 
 SHARDS = 256
 """How many virtual shards there are, for ever: a conversation's follows from its id."""

@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from heapq import merge
 from itertools import islice
 
+from lastresort.application.ports import Append, EventStore, Head, List, ListRow, Place, StoreError
 from lastresort.domain.events import RecordedEvent, Unreadable
-
-from .ports import Append, EventStore, Head, List, ListRow, Place, StoreError
 
 MOST_STORES = 256
 """Of which a position in a merged list tells one: it is the position in the store's list times this, and its number."""

@@ -18,9 +18,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lastresort.adapters.databases.errors import StoreError
 from lastresort.domain.policy import without_key
-
-from .errors import StoreError
 
 ENDING = "shards.toml"
 SHARDS = 256
@@ -86,9 +85,14 @@ def _entry(where: str, entry: Any, folder: Path) -> tuple[Iterable[int], str]:
     shards, url = parsed_range(f"{where}, range", entry.get("range")), entry.get("url")
     if not isinstance(url, str) or "://" not in url:
         raise ValueError(f"{where}, url: the URL of a store is needed, such as sqlite:///FILE")
+    return shards, absolute(url, folder)
+
+
+def absolute(url: str, folder: Path) -> str:
+    """Return a URL that means the same from everywhere: a relative one of SQLite is relative to a folder."""
     if url.startswith(_SQLITE) and not url.startswith(f"{_SQLITE}/"):
-        url = f"{_SQLITE}{folder / url.removeprefix(_SQLITE)}"
-    return shards, url
+        return f"{_SQLITE}{folder / url.removeprefix(_SQLITE)}"
+    return url
 
 
 def parsed_range(where: str, text: Any) -> range:
