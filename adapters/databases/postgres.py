@@ -116,7 +116,8 @@ _PLANTED = """
 def code_in(connection: psycopg.Connection[Any]) -> list[str]:
     """Return the kinds of code on our tables, once for each that there is: what runs as they are written or read.
 
-    This program makes none there, but for the fence round a log that is moved: `stores.fence`. A view of somebody's that reads them is their own affair.
+    This program makes none there, but for the fence round a log that is moved: see `stores.fence`. A view of somebody's
+    that reads them is their own affair.
     """
     cursor = connection.cursor(row_factory=tuple_row)
     return [str(kind) for (kind,) in cursor.execute(_PLANTED, (list(_OF_OURS),)).fetchall()]
