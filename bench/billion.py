@@ -46,7 +46,7 @@ class Plan(NamedTuple):
 
 
 ASSUMED = Prices()
-MEASURED = Unit(cpu_us_a_turn=400.0, bytes_a_turn=650.0, ms_a_page=1.0)
+MEASURED = Unit(cpu_us_a_turn=940.0, bytes_a_turn=880.0, ms_a_page=1.05)
 PEAK = 4.0  # times the mean rate, at the busiest hour
 BUSY = 0.5  # of a core that may be used at the peak
 LARGEST = 0.5  # terabytes that a database may have: what is backed up, restored and moved in hours
@@ -113,7 +113,7 @@ def main() -> None:
     if "--measure" not in sys.argv:
         print(told())
         return
-    found = {databases: measured(databases, 1_000) for databases in (1, 2, 4)}
+    found = {databases: measured(databases, 300) for databases in (1, 2, 4)}
     print("databases  us/turn  model  bytes/turn  model  ms/page  model")
     for databases, one in found.items():
         of_one = found[1]
