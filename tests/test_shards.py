@@ -23,6 +23,7 @@ from lastresort import (
 from lastresort.adapters.console.cli import main
 from lastresort.adapters.shards.conversations import ShardedConversations, shard_of
 from lastresort.application.conversations import Conversations
+from lastresort.application.directory import ConversationRow
 from lastresort.application.ports import Append, NewEvent, Place
 from lastresort.projections import audit
 from lastresort.projections.reports.report import report
@@ -122,7 +123,8 @@ class TestLists:
     @pytest.mark.parametrize("order", ["newest", "oldest"])
     def test_pages_are_those_of_one_store(self, chats: ShardedConversations, order: str) -> None:
         tell(chats)
-        rows, after, pages = [], None, 0
+        rows, pages = list[ConversationRow](), 0
+        after: str | None = None
         while pages == 0 or after is not None:
             page = chats.list(order=order, after=after, limit=5, with_metadata=True)  # type: ignore[arg-type]
             assert page.metadata is not None
@@ -139,7 +141,7 @@ class TestLists:
         mine = {chats.start(model="m", person="ada@example.org").branch for _ in range(6)}
         assert {row.conversation for row in chats.list(person="ada@example.org").rows} == mine
         assert len({id(chats.of(branch)) for branch in mine}) > 1
-        assert chats.list(person="nobody").rows == chats.holds(person="nobody").rows == ()
+        assert (chats.list(person="nobody").rows, chats.holds(person="nobody").rows) == ((), ())
 
     def test_of_branches(self, chats: ShardedConversations) -> None:
         tell(chats)
