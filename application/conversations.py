@@ -56,8 +56,10 @@ RETENTION = Actor(kind=ActorKind.SYSTEM, id="retention")
 class Conversations(Opened):
     """The conversations in a store. Get it from `lastresort.open_conversations`. Threads may share it.
 
-    with open_conversations("sqlite:///chats.db") as conversations:
-        chat = conversations.start(model="claude-opus-4-1")
+        with open_conversations("sqlite:///chats.db") as conversations:
+            chat = conversations.start(model="claude-opus-4-1")
+
+    The path of a `shards.toml` opens those of several stores as one.
     """
 
     def __enter__(self) -> Self:
