@@ -1,5 +1,7 @@
 """The machine that the kit lends: it finds a bug in a driver, and tells the conversation in which it did."""
 
+import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from lastresort.domain.state import Conversation
 from lastresort.domain.values import About
 
 from .drawing import UNHURRIED
+
+pytestmark = pytest.mark.xdist_group("kit machine")  # one worker, so that each bug is looked for once
 
 
 class Product:
@@ -106,14 +110,15 @@ QUICK = settings(
 )  # to shrink is for people, and takes a while
 
 
-def found_in(product: type[Product], message: str = ".") -> AssertionError:
-    """What the machine says of `product`."""
+@cache
+def found_in(product: type[Product]) -> AssertionError:
+    """What the machine says of `product`, which is the same each time."""
 
     class Machine(ConversationMachine):
         def driver(self, chat: Chat) -> Product:
             return product(chat)
 
-    with pytest.raises(AssertionError, match=message) as raised:
+    with pytest.raises(AssertionError) as raised:
         run_state_machine_as_test(Machine, settings=QUICK)
     return raised.value
 
@@ -121,7 +126,7 @@ def found_in(product: type[Product], message: str = ".") -> AssertionError:
 @pytest.mark.parametrize(("product", "message"), BUGS)
 def test_the_machine_finds_a_bug_in_a_driver(product: type[Product], message: str) -> None:
     """Within a run as long as an embedder's would be."""
-    assert found_in(product, message)
+    assert re.search(message, str(found_in(product)))
 
 
 def test_the_machine_tells_the_conversation_in_which_it_found_a_bug() -> None:
