@@ -4,6 +4,7 @@ A script can be played under any policy, so it says what another policy really m
 """
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -249,3 +250,22 @@ def pairs(draw: st.DrawFn) -> tuple[Policy, Policy]:
         return one, other
     changed = draw(st.sets(st.sampled_from(sorted(Policy.model_fields)), min_size=1, max_size=3))
     return one, Policy(**{name: getattr(other if name in changed else one, name) for name in Policy.model_fields})
+
+
+def toward_an_ending(random: Random) -> tuple[list[Step], Policy, Policy]:
+    """A script of one abuse, whose model attempts an ending again and again, and two policies that differ in one field.
+
+    What is drawn of everything seldom comes to an ending that only one of two policies allows; this mostly does.
+    """
+    script: list[Step] = []
+    for _ in range(random.randint(3, 6)):
+        acts = last_resort(handshake=random.random() < 0.5) if random.random() < 0.8 else []
+        warning: list[Step] = [("warns", "abuse")] if random.random() < 0.6 else []
+        script += [SAYS, harm(severity=random.choice([3, 3, 3, 2])), *acts, ANSWERS, REDIRECTS, *warning]
+    one = {"min_redirections_to_warn": 2, "min_failed_redirections": random.randint(2, 4)}
+    field, values = random.choice([
+        ("min_failed_redirections", (2, 3, 4)), ("min_redirections_to_warn", (2, 3)), ("min_severity", (2, 3)),
+        ("handshake", (False, True)), ("eligible_models", (("claude-opus-*",), ())), ("appeal_months", (6, 12)),
+    ])  # fmt: skip
+    was, other = random.sample(values, 2)
+    return script, Policy(**{"name": "was", **one, field: was}), Policy(**{"name": "other", **one, field: other})
