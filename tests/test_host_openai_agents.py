@@ -16,7 +16,9 @@ from lastresort import Chat
 from lastresort.adapters.openai_agents import ClosedSession, GuardedSession, guarded_run, guarded_stream, law_tools
 from lastresort.adapters.testing.hosts import (
     ABUSE,
+    ENDS,
     FAREWELL,
+    WORRIES,
     Message,
     Model,
     agrees,
@@ -146,6 +148,31 @@ def test_the_users_wish_and_what_the_application_passes() -> None:
             again = await guarded_run(agent, "Yes.", confirms_end=True, **options)
             assert isinstance(again, Ended)
             assert len(model.calls) == 2
+
+    asyncio.run(run())
+
+
+def test_an_agent_that_is_a_tool_acts_for_nobody_and_is_counted() -> None:
+    """Though it was given the tools of the law, and inherits the configuration of the run. It is told of no note."""
+    asks = [function_call(name, input, call_id=new_id("call")) for name, input in (WORRIES, ENDS)]
+
+    async def run() -> None:
+        with conversations() as chats:
+            chat = at_the_brink(chats)
+            below = ScriptedModel([ModelStep(output=asks), ModelStep(output=output(Message("Nothing unusual.")))])
+            helper = Agent[Any](name="helper", model=below, tools=law_tools()).as_tool("helper", "Looks into it.")
+            above = [ModelStep(output=[function_call("helper", {"input": "Look."}, call_id=new_id("call"))])]
+            model = ScriptedModel([*above, ModelStep(output=output(Message("I looked into it. Shall I end it?")))])
+            agent = Agent[Any](name="kit", model=model, tools=[*law_tools(), helper])
+            options: dict[str, Any] = {"chat": chat, "assessor": agrees, "run_config": QUIET}
+            came = await guarded_run(agent, "Please end this.", asks_to_end=True, **options)
+            assert isinstance(came, Reply)
+            assert (came.of_tasks, came.holding, came.refusals) == (2, False, ())
+            assert chat.refresh().ended is None
+            told_below = str([call.input for call in below.calls])
+            assert told_below.count("acts for nobody") == 2
+            assert "application's own control" not in told_below
+            assert "application's own control" in str(model.calls[-1].input)
 
     asyncio.run(run())
 

@@ -185,3 +185,16 @@ def test_without_an_assessor_nothing_ends() -> None:
         turn.take("m", "Goodbye.", [Call(str(n), *call) for n, call in enumerate(FAREWELL.calls)])
         assert not turn.stops
         assert chats.state(chat.branch).ended is None
+
+
+def test_a_call_that_was_in_no_message_is_of_a_task_and_is_counted() -> None:
+    """What was in one is answered as it was carried out, and is not."""
+    with conversations() as chats:
+        turn = Turn(at_the_brink(chats), agrees)
+        turn.begin(ABUSE, "sent")
+        turn.take("message", "Let us do something else.", [Call("1", *WORRIES)])
+        assert turn.came_of("1") == notes.AT_RISK
+        assert [turn.came_of(call) for call in ("2", "", None)] == [notes.OF_TASK] * 3
+        outcome = turn.finish()
+        assert isinstance(outcome, Reply)
+        assert (outcome.of_tasks, outcome.holding) == (3, True)

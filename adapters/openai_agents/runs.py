@@ -39,7 +39,7 @@ def law_tools(policy: Policy | None = None) -> list[Tool]:
 
     async def came_of(context: ToolContext[Any], input: str) -> str:
         turn = _running.get(None)
-        return notes.OF_TASK if turn is None else turn.results.get(context.tool_call_id, notes.OF_TASK)
+        return notes.OF_TASK if turn is None else turn.came_of(context.tool_call_id)
 
     return [
         FunctionTool(tool.name, tool.description, tool.schema, came_of, strict_json_schema=False)
@@ -97,9 +97,10 @@ class GuardedStream:
         self._turn, self._agent, self._words = Turn(chat, assessor), agent, words
         self._begins = (words, sent_as or chat.conversations.new_id(), asks_to_end, confirms_end)
         config = run_config or RunConfig()
-        config = replace(config, call_model_input_filter=_Filter(self._turn, config.call_model_input_filter))
+        ours = _Hooks(self._turn, hooks, answered_by)
+        config = replace(config, call_model_input_filter=_Filter(self._turn, ours, config.call_model_input_filter))
         self._input = words if input is None else input
-        self._options = {**options, "hooks": _Hooks(self._turn, hooks, answered_by), "run_config": config}
+        self._options = {**options, "hooks": ours, "run_config": config}
         self.outcome: Outcome | None = None
         self.result: Any = None
 
@@ -131,8 +132,13 @@ class _Hooks(RunHooks[Any]):
         self, turn: Turn, theirs: RunHooks[Any] | None, answered_by: Callable[[ModelResponse], str | None]
     ) -> None:
         self._turn, self._theirs, self._answered_by = turn, theirs or RunHooks[Any](), answered_by
-        for name in ("on_llm_start", "on_agent_start", "on_agent_end", "on_handoff", "on_tool_start", "on_tool_end"):
+        self.speaks: Any = None  # the agent that talks with the user now
+        for name in ("on_llm_start", "on_agent_end", "on_handoff", "on_tool_start", "on_tool_end"):
             setattr(self, name, getattr(self._theirs, name))
+
+    async def on_agent_start(self, context: Any, agent: Any) -> None:
+        self.speaks = agent
+        await self._theirs.on_agent_start(context, agent)
 
     async def on_llm_end(self, context: Any, agent: Agent[Any], response: ModelResponse) -> None:
         await self._theirs.on_llm_end(context, agent, response)
@@ -150,19 +156,24 @@ class _Hooks(RunHooks[Any]):
 
 
 class _Filter:
-    """Looks, before each request, whether somebody was faster, and adds what the model is to be told."""
+    """Looks, before each request, whether somebody was faster, and adds what the model is to be told.
 
-    def __init__(self, turn: Turn, theirs: Any) -> None:
-        self._turn, self._theirs = turn, theirs
+    An agent that is a tool of another one inherits it with the configuration of the run. Nobody talks to that agent, so
+    it is told nothing: what the user asked for by a control, say, is not its affair.
+    """
+
+    def __init__(self, turn: Turn, hooks: _Hooks, theirs: Any) -> None:
+        self._turn, self._hooks, self._theirs = turn, hooks, theirs
 
     async def __call__(self, data: CallModelData[Any]) -> ModelInputData:
-        if not await asyncio.to_thread(self._turn.ask):
+        speaks = data.agent is self._hooks.speaks
+        if speaks and not await asyncio.to_thread(self._turn.ask):
             raise _Over
         sent = data.model_data
         if self._theirs is not None:
             sent = self._theirs(data)
             sent = await sent if asyncio.iscoroutine(sent) else sent
-        if self._turn.note is None:
+        if self._turn.note is None or not speaks:
             return sent
         return ModelInputData([*sent.input, {"role": "user", "content": self._turn.note}], sent.instructions)
 

@@ -28,7 +28,6 @@ from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.toolsets import FunctionToolset
 from pydantic_core import to_json
 
-from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Assessor
 from lastresort.adapters.turns.hosted import OnOutcome, Turn, all_tools, nobody_judges, told
 from lastresort.adapters.turns.replies import NOTICE, Ended, Outcome
@@ -89,7 +88,7 @@ class LastResort(AbstractCapability[Any]):
         return FunctionToolset(tools)
 
     async def _came_of(self, ctx: RunContext[Any], /, **input: Any) -> str:
-        return self._turn.results.get(ctx.tool_call_id or "", notes.OF_TASK)
+        return self._turn.came_of(ctx.tool_call_id)
 
     async def before_run(self, ctx: RunContext[Any]) -> None:
         """Record what the user says; without a prompt, take up what they said last."""

@@ -110,10 +110,13 @@ class Acts:
         return [results[call.id] for call in calls]
 
     def _of_tasks(self, calls: list[Call]) -> dict[str, Result]:
-        """Answer the calls of tasks that are not the conversation: they act for nobody, and are counted."""
-        theirs = [call.id for call in calls if call.of_task]
-        self.of_tasks += len(theirs)
-        return {id: Result(id, notes.OF_TASK, error=True) for id in theirs}
+        """Answer the calls of tasks that are not the conversation."""
+        return {call.id: self.of_task(call.id) for call in calls if call.of_task}
+
+    def of_task(self, call: str) -> Result:
+        """Answer a call of such a task: it acts for nobody, and is counted."""
+        self.of_tasks += 1
+        return Result(call, notes.OF_TASK, error=True)
 
     def _carry_out(self, message: str, call: Call) -> Consultation[Result]:
         try:

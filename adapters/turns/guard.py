@@ -217,6 +217,10 @@ class Guard:
         """Answer the calls of a message that was cut off. None has an effect, but for the risks that were stated."""
         return self._acts.cut_off(message, calls)
 
+    def of_task(self, call: str) -> Result:
+        """Answer a call of a task that is not the conversation, by its id: it has no effect, and is counted."""
+        return self._acts.of_task(call)
+
     @property
     def is_ending(self) -> bool:
         """Whether the model called to end and may: its answer is to be recorded now, without another message."""

@@ -3,7 +3,7 @@
 1. `begin`, before the model is asked, with what the user says. `over` says whether the turn is over already.
 2. `ask`, before each request: whether to go on. `note` is what to put beside the user's words in this request.
 3. `take`, when a message of the model has come, with all its calls at once: frameworks run tools side by side, and the
-   law has an order. What a tool of ours then returns is `results[id]`. If `stops`, the model is asked no more.
+   law has an order. What a tool of ours then returns is `came_of(id)`. If `stops`, the model is asked no more.
 4. `finish`, when the user has the answer.
 
 A turn belongs to one run of the framework. Nothing of it is needed afterwards: the next one begins from the log.
@@ -137,6 +137,12 @@ class Turn:
             carried_out = self._guard.cut_off(message, ours)
         self.results = {result.call: result.text for result in carried_out}
         return self._guard.is_ending
+
+    def came_of(self, call: str | None) -> str:
+        """Return what a tool of ours returns for a call. One that was in no message of the conversation's models is of
+        a task beside it, an agent that is a tool of theirs say: it acts for nobody, and is counted."""
+        came = self.results.get(call or "")
+        return self._guard.of_task(call or "").text if came is None else came
 
     def finish(self, text: str | None = None, *, stop_reason: str | None = None, whole: bool = True) -> Outcome:
         """Record the answer, which the user has, and what follows from it. Called again, it returns the same.
