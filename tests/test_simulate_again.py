@@ -208,7 +208,8 @@ def test_a_simulation_that_is_stopped_is_gone_on_with(tmp_path: Path, number: in
 def test_two_at_once_play_it_once(tmp_path: Path) -> None:
     """In one store, no matter who is first with which of its events."""
     many(tmp_path / "in.jsonl", 8)
-    command = [str(LASTRESORT), "simulate", "in.jsonl", "--store", "sqlite:///log.db", "--json"]
+    # Two seconds to wait for the other one, which is the usual, are few on a busy machine.
+    command = [str(LASTRESORT), "simulate", "in.jsonl", "--store", "sqlite:///log.db?deadline=60", "--json"]
     both = [
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)

@@ -13,6 +13,9 @@ from lastresort.adapters.importers.simulate import Progress, Simulation
 from lastresort.adapters.importers.transcripts import Transcript, read_transcripts
 from lastresort.domain.events import (
     AppealDecided,
+    AssistantTurnTaken,
+    AttemptRefused,
+    ConversationEnded,
     EndConfirmed,
     ErasureHeld,
     FeedbackGiven,
@@ -20,6 +23,7 @@ from lastresort.domain.events import (
     RiskRaised,
     TurnAssessed,
     UserTurnTaken,
+    WarningGiven,
 )
 from lastresort.projections import audit
 
@@ -114,6 +118,45 @@ def test_each_judges_latest_word_counts() -> None:
     assert "RedirectionAttempted" not in kinds(simulation)
 
 
+def test_who_answered() -> None:
+    """Another model neither warns nor gives up hope nor ends, and redirects instead; a dated name is no other model."""
+    dated = "claude-opus-4-1-20250805"
+    harmful = [user(f"You bucket, {n} times over.", **HARM) for n in range(6)]
+    warned = [answer(), answer(), answer(), answer() | {"model": dated}]
+    told = [one for pair in zip(harmful, warned, strict=False) for one in pair]
+    last, another = harmful[4], answer() | {"model": "claude-haiku-4-5"}
+    simulation = played(*told, last, another, harmful[5])
+    answers = [(one.by.id, one.model) for one in events(simulation, AssistantTurnTaken)]
+    own = "claude-opus-4-1"
+    assert answers == [(own, own)] * 3 + [(own, dated), ("claude-haiku-4-5",) * 2, (own, own)]
+    assert [one.by.id for one in events(simulation, WarningGiven)] == [own]
+    refused = events(simulation, AttemptRefused)
+    assert [one.attempted for one in refused] == ["ConversationEnded"]
+    assert all("eligible-model" in one.rules and one.by.id == "claude-haiku-4-5" for one in refused)
+    (ending,) = events(simulation, ConversationEnded)
+    assert (ending.by.id, ending.seen) == (own, simulation.conversations.path("c")[ending.evidence.hope - 1].event.turn)
+
+
+def test_who_answered_a_wish_may_grant_it() -> None:
+    """An ending on request is the user's, whichever model carries it out; with a handshake by the one that proposed."""
+    terms = {"name": "calls", "handshake": True}
+    another = answer() | {"model": "claude-haiku-4-5"}
+    asks = [user(asks_to_end=True, **FINE), another, user("Yes.", confirms_end=True, **FINE), another]
+    simulation = played(act("changes_policy", policy=terms), *asks)
+    assert kinds(simulation)[-3:] == ["EndProposed", "AssistantTurnTaken", "ConversationEnded"]
+
+
+def test_whom_a_risk_is_about() -> None:
+    """The user, unless it says so."""
+    simulation = played(
+        act("changes_policy", policy={"name": "apart", "hold_on_others": ["imminent"]}),
+        user("They will be sorry.", verdict="ambiguous", risk="possible", about="others"),
+        user("I cannot go on.", verdict="ambiguous", risk="possible"),
+    )
+    assert [one.about.value for one in events(simulation, TurnAssessed)] == ["others", "self"]
+    assert [one.about.value for one in events(simulation, RiskRaised)] == ["self"]
+
+
 def test_several_messages_are_one_unit() -> None:
     simulation = played(user("You", goes_on=True), user("bucket", goes_on=True), user("!", **HARM))
     assert kinds(simulation)[1:] == [
@@ -199,6 +242,8 @@ def test_words_are_held_and_released() -> None:
         ([user(goes_on=True), answer()], "turns.0.goes_on: an answer follows"),
         ([user(), act("judges", of=0, category="abuse")], "only a harmful verdict has a category"),
         ([{**answer(), "by": "x"}], "only a user turn has: by"),
+        ([{**answer(), "about": "self"}], "only a user turn has: about"),
+        ([user(model="claude-opus-4-1")], "only an assistant turn has: model"),
         ([{**answer(), "opinions": [{"by": "x"}]}], "only a user turn has: opinions"),
     ],
 )

@@ -129,7 +129,7 @@ class Simulation:
             for act in step.before:
                 do(act, chat, said)
             if step.number in said and not step.turn.goes_on:
-                self._partner.answer(chat, step.reply)
+                self._partner.answer(chat, step.reply, model=step.model)
             for act in step.after:
                 do(act, chat, said)
 
@@ -153,7 +153,7 @@ class Simulation:
         assert chat.seen is not None
         said[step.number] = chat.branch, chat.seen
         _spoken_by(turn, chat)
-        _judge(chat, turn, ASSESSOR)
+        _judge(chat, turn, ASSESSOR, turn.about or About.SELF)
         for opinion in turn.opinions:
             _judge(chat, opinion, Actor(kind=opinion.kind, id=opinion.by), opinion.about)
         if turn.asks_to_end:

@@ -32,7 +32,8 @@ ConversationId = Annotated[str, StringConstraints(pattern=r"^[!-}]{1,100}$")]
 """Shorter than other ids and without `~`, since the ids of its commands and branches are made from it."""
 
 _OF_THE_USER = (
-    "verdict", "category", "severity", "risk", "asks_to_end", "confirms_end", "edits", "by", "goes_on", "opinions",
+    "verdict", "category", "severity", "risk", "about", "asks_to_end", "confirms_end", "edits", "by", "goes_on",
+    "opinions",
 )  # fmt: skip
 
 
@@ -60,10 +61,12 @@ class Opinion(Judged):
 
 
 class Turn(Judged):
-    """What somebody said, and what is known of it. Only the turns of a user carry more than their text."""
+    """What somebody said, and what is known of it. An answer carries no more than its text and who gave it."""
 
     role: Literal["user", "assistant"]
     text: str
+    model: Id | None = None
+    about: About | None = None
     asks_to_end: StrictBool = False
     confirms_end: StrictBool = False
     edits: Annotated[int, Field(strict=True, ge=0)] | None = None
@@ -76,6 +79,8 @@ class Turn(Judged):
         said = [name for name in _OF_THE_USER if getattr(self, name) not in (None, False, ())]
         if self.role == "assistant" and said:
             raise ValueError(f"only a user turn has: {', '.join(said)}")
+        if self.role == "user" and self.model is not None:
+            raise ValueError("only an assistant turn has: model")
         if self.role == "user" and not self.text.strip():
             raise ValueError("text: a turn of the user has words; leave out one that has none")
         return self
@@ -174,14 +179,15 @@ class Step(NamedTuple):
     reply: str | None
     before: tuple[Act, ...] = ()
     after: tuple[Act, ...] = ()
+    model: str | None = None  # that answered; the conversation's, if it does not say
 
 
 def steps(transcript: Transcript) -> tuple[Step, ...]:
     """Return the user turns of a transcript with their answers.
 
-    Assistant turns in a row are one answer. What the assistant said before any user spoke answers nobody, and is left
-    out. What happens between a turn and its answer stays there; where no answer is recorded, it comes after the answer
-    that is given.
+    Assistant turns in a row are one answer, of the model that the last of them names. What the assistant said before
+    any user spoke answers nobody, and is left out. What happens between a turn and its answer stays there; where no
+    answer is recorded, it comes after the answer that is given.
     """
     found: list[Step] = []
     for index, turn in enumerate(transcript.turns):
@@ -206,9 +212,10 @@ def opening(transcript: Transcript) -> tuple[Act, ...]:
 def _with(step: Step, turn: Turn | Act) -> Step:
     if isinstance(turn, Act):
         return step._replace(after=(*step.after, turn))
+    model = turn.model or step.model
     if step.reply is None:
-        return step._replace(reply=turn.text, before=step.after, after=())
-    return step._replace(reply=f"{step.reply}\n{turn.text}")
+        return step._replace(reply=turn.text, before=step.after, after=(), model=model)
+    return step._replace(reply=f"{step.reply}\n{turn.text}", model=model)
 
 
 def read_transcripts(paths: Iterable[Path]) -> list[Transcript]:

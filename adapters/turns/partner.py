@@ -6,11 +6,13 @@ request to end. It may ask for anything; whether it happens is for the law to sa
 """
 
 from lastresort.application.chat import Chat
-from lastresort.domain.commands import UNSEALED, GiveWarning, WithholdWarning
+from lastresort.domain.commands import UNSEALED, EndConversation, GiveWarning, WithholdWarning
 from lastresort.domain.decider import Acceptance, Refused, decide, harm_of
 from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Ground, Mode, Verdict
+
+from .speakers import speaker
 
 REPLY = "I see. Tell me more about what you would like to do."
 SUPPORT = (
@@ -28,21 +30,26 @@ FAREWELL_ON_REQUEST = "As you wish: I am ending this conversation. You can alway
 class OfflinePartner:
     """Answers the latest unit of a chat."""
 
-    def answer(self, chat: Chat, recorded: str | None = None) -> None:
-        """Answer, in the `recorded` words unless the law calls for a redirection, a warning or an ending here."""
+    def answer(self, chat: Chat, recorded: str | None = None, *, model: str | None = None) -> None:
+        """Answer, in the `recorded` words unless the law calls for a redirection, a warning or an ending here.
+
+        `model` is the name that answers, the conversation's if none is given. What it asks for it asks for as itself.
+        """
         state = chat.refresh()
+        if model is not None:
+            chat.model = speaker(state.model, model)
         unit = state.unit
         if state.risks:
-            chat.assistant_turn(SUPPORT if recorded is None else recorded)
-        elif state.wishes.confirmed and self._ended(chat, Ground.USER_REQUEST, None, FAREWELL_ON_REQUEST):
+            chat.assistant_turn(SUPPORT if recorded is None else recorded, model=model)
+        elif state.wishes.confirmed and self._ended(chat, Ground.USER_REQUEST, None, FAREWELL_ON_REQUEST, model):
             return
         elif unit is not None and unit.judgement is Verdict.HARMFUL:
-            self._lead_away(chat, state)
+            self._lead_away(chat, state, model)
         else:
             own = CONFIRM if state.wishes.requested else REPLY
-            chat.assistant_turn(own if recorded is None else recorded)
+            chat.assistant_turn(own if recorded is None else recorded, model=model)
 
-    def _lead_away(self, chat: Chat, state: Conversation) -> None:
+    def _lead_away(self, chat: Chat, state: Conversation, model: str | None) -> None:
         assert state.unit is not None
         category = harm_of(state)
         if category is not None and not state.unit.harmful_in(category, state.terms):
@@ -50,24 +57,32 @@ class OfflinePartner:
         warned = state.warning(category)
         if warned is not None and warned.tested_by is not None:
             chat.declare_hope_exhausted()
-            if self._ended(chat, Ground.LAST_RESORT, category, FAREWELL):
+            if self._ended(chat, Ground.LAST_RESORT, category, FAREWELL, model):
                 return
         if category is not None and warned is None and _may_warn(chat, state, category):
-            chat.assistant_turn(WARNING.format(category=category))
+            chat.assistant_turn(WARNING.format(category=category), model=model)
             chat.warn(category)
             return
-        chat.assistant_turn(REDIRECTION)
+        chat.assistant_turn(REDIRECTION, model=model)
         if category is not None and state.mode is Mode.SHADOW and _may_withhold(chat, category):
             chat.withhold_warning(category)  # before the redirection, as the warning would have come
         chat.redirect()
 
-    def _ended(self, chat: Chat, ground: Ground, category: str | None, farewell: str) -> bool:
+    def _ended(self, chat: Chat, ground: Ground, category: str | None, farewell: str, model: str | None) -> bool:
         """Try to end. The farewell is said only once nothing stands in the way; an attempt in vain is recorded."""
         if chat.state.policy.handshake:
             chat.propose(ground)
-        if not chat.why(ground, category):
-            chat.assistant_turn(farewell)
+        if _may_end(chat, ground, category):
+            chat.assistant_turn(farewell, model=model)
         return not isinstance(chat.end(ground, category=category), Refused)
+
+
+def _may_end(chat: Chat, ground: Ground, category: str | None) -> bool:
+    """Whether the law would allow the model that answers to end now."""
+    state = chat.state
+    assert state.unit is not None
+    ending = EndConversation(id="asked", by=chat.model, seen=state.unit.turn, ground=ground, category=category)
+    return isinstance(decide(ending, state), Acceptance)
 
 
 def _may_warn(chat: Chat, state: Conversation, category: str) -> bool:
