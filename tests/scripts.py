@@ -262,10 +262,11 @@ def toward_an_ending(random: Random) -> tuple[list[Step], Policy, Policy]:
         acts = last_resort(handshake=random.random() < 0.5) if random.random() < 0.8 else []
         warning: list[Step] = [("warns", "abuse")] if random.random() < 0.6 else []
         script += [SAYS, harm(severity=random.choice([3, 3, 3, 2])), *acts, ANSWERS, REDIRECTS, *warning]
-    one = {"min_redirections_to_warn": 2, "min_failed_redirections": random.randint(2, 4)}
-    field, values = random.choice([
+    one: dict[str, Any] = {"min_redirections_to_warn": 2, "min_failed_redirections": random.randint(2, 4)}
+    differs: list[tuple[str, tuple[Any, ...]]] = [
         ("min_failed_redirections", (2, 3, 4)), ("min_redirections_to_warn", (2, 3)), ("min_severity", (2, 3)),
         ("handshake", (False, True)), ("eligible_models", (("claude-opus-*",), ())), ("appeal_months", (6, 12)),
-    ])  # fmt: skip
+    ]  # fmt: skip
+    field, values = random.choice(differs)
     was, other = random.sample(values, 2)
     return script, Policy(**{"name": "was", **one, field: was}), Policy(**{"name": "other", **one, field: other})

@@ -154,7 +154,7 @@ def test_the_users_wish_and_what_the_application_passes() -> None:
 
 def test_an_agent_that_is_a_tool_acts_for_nobody_and_is_counted() -> None:
     """Though it was given the tools of the law, and inherits the configuration of the run. It is told of no note."""
-    asks = [function_call(name, input, call_id=new_id("call")) for name, input in (WORRIES, ENDS)]
+    asks: list[Any] = [function_call(name, input, call_id=new_id("call")) for name, input in (WORRIES, ENDS)]
 
     async def run() -> None:
         with conversations() as chats:

@@ -19,6 +19,7 @@ from lastresort.domain.events import (
     EndConfirmed,
     ErasureHeld,
     FeedbackGiven,
+    HopeExhausted,
     PolicyChanged,
     RiskRaised,
     TurnAssessed,
@@ -134,7 +135,8 @@ def test_who_answered() -> None:
     assert [one.attempted for one in refused] == ["ConversationEnded"]
     assert all("eligible-model" in one.rules and one.by.id == "claude-haiku-4-5" for one in refused)
     (ending,) = events(simulation, ConversationEnded)
-    assert (ending.by.id, ending.seen) == (own, simulation.conversations.path("c")[ending.evidence.hope - 1].event.turn)
+    (hope,) = events(simulation, HopeExhausted)
+    assert (ending.by.id, ending.seen) == (own, hope.turn)
 
 
 def test_who_answered_a_wish_may_grant_it() -> None:
