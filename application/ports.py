@@ -315,10 +315,10 @@ class Annotations(Protocol):
 
 
 class Snapshot(NamedTuple):
-    """A state that was kept, and the command that led to it: another command at its version is another history."""
+    """A state that was kept, and the `recorded_digest` of the event that led to it: any other is another history."""
 
     state: Conversation
-    command_id: str
+    last: bytes
 
 
 class Snapshots(Protocol):
@@ -327,8 +327,8 @@ class Snapshots(Protocol):
     every: int
     """How many versions apart the states are that a branch keeps."""
 
-    def take(self, branch: str, state: Conversation, command_id: str) -> bytes | None:
-        """Return what a store keeps of `state`, which `command_id` led to; None if it is not to be kept."""
+    def take(self, state: Conversation, last: RecordedEvent) -> bytes | None:
+        """Return what a store keeps of `state`, which `last` led to, on its branch; None if it is not to be kept."""
         ...
 
     def latest(self, branch: str, upto: int | None = None) -> Snapshot | None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from lastresort.domain.canonical import recorded_digest
 from lastresort.domain.events import AssistantTurnTaken, BranchOpened, EventBase, RecordedEvent, UserTurnTaken
 from lastresort.domain.state import Conversation, about_to_fork, fold
 
@@ -242,7 +243,7 @@ def _since_kept(
     while snapshots and kept != 0 and (found := snapshots.latest(branch, kept)) is not None:
         version = found.state.version
         events = store.read(tree, branch, after=version - 1, upto=upto)
-        if events and (events[0].version, events[0].command_id) == (version, found.command_id):
+        if events and recorded_digest(events[0]) == found.last:
             return Piece(found.state, events[1:])
         kept = version - 1  # it is of another history than the log's
     return None

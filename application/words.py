@@ -155,7 +155,7 @@ class Words:
         said = self.said_on(tree, branches)
         strange = set(digests) - said.keys()
         if strange:
-            raise ValueError(f"no words of this conversation have the digest {', '.join(sorted(strange))}")
+            raise ValueError(f"contents: this conversation has no words of {len(strange)} of these digests")
         return tuple(_place_of(said[digest]) for digest in dict.fromkeys(digests))
 
     def destroy(self, erased: Sequence[Erased]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lastresort.domain.commands import Command, TakeAssistantTurn, TakeUserTurn
 from lastresort.domain.decider import turn_taken
-from lastresort.domain.events import AssistantTurnTaken, Event, UserTurnTaken
+from lastresort.domain.events import AssistantTurnTaken, Event, RecordedEvent, UserTurnTaken
 from lastresort.domain.law import broken_by
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Messages
@@ -98,6 +98,7 @@ class Writing:
     ) -> Append:
         placed: list[NewEvent] = []
         command, before, written_on, after = written
+        correlated, recorded_at = correlation_id or command.id, self._now()
         kept = self._ports.snapshots
         for branch, events in written_on.items():
             version = before[branch].version
@@ -106,12 +107,13 @@ class Writing:
                 said = sealed is not None and getattr(event, "content", None) == sealed.digest
                 placed.append(NewEvent(branch, version, event, sealed.data if sealed and said else None))
             if kept and kept.every and version // kept.every != before[branch].version // kept.every:
-                placed[-1] = placed[-1]._replace(snapshot=kept.take(branch, after[branch], command.id))
+                last = RecordedEvent(0, branch, version, event.kind, recorded_at, command.id, event, correlated)
+                placed[-1] = placed[-1]._replace(snapshot=kept.take(after[branch], last))
         return Append(
             tree=next(iter(after.values())).conversation,
             command_id=command.id,
-            correlation_id=correlation_id or command.id,
-            recorded_at=self._now(),
+            correlation_id=correlated,
+            recorded_at=recorded_at,
             events=tuple(placed),
             erased=erased,
         )

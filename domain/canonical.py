@@ -19,6 +19,7 @@ recorded before must keep its form.
 It is also what the size of an event is measured in: `too_large` says what of one is more than a log may take.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -105,6 +106,17 @@ def canonical(recorded: RecordedEvent) -> bytes:
     if (written := _version(event, added)) != 1:
         envelope += f'"schema_version": {written}, '
     return f'{envelope}"event": {_object(event, added)}}}'.encode("ascii")
+
+
+def recorded_digest(recorded: RecordedEvent) -> bytes:
+    """Return the first 16 bytes of the SHA-256 of the canonical form of a recorded event, as if its position were 0.
+
+    So it is known before the event is in a log, and is the same where only a branch was read.
+
+    Raises:
+        KeyError: the event is of no kind that has one.
+    """
+    return hashlib.sha256(canonical(recorded._replace(position=0))).digest()[:16]
 
 
 def canonical_event(event: EventBase) -> bytes:

@@ -260,7 +260,7 @@ def lie_about(conversations: Conversations, version: int, **lies: Any) -> None:
     """Keep a snapshot that has all that it takes, and is not what the log adds up to: as a defect of ours would."""
     path = conversations.path("c", upto=version)
     state = fold(path)._replace(**lies)
-    data = snapshots_of(conversations).take("c", state, path[-1].command_id)
+    data = snapshots_of(conversations).take(state, path[-1])
     store_of(conversations).replace_snapshots("c", {version: data or b""})
     cold(conversations)
 

@@ -19,7 +19,10 @@ __all__ = ["run", "url"]
     ("arguments", "message"),
     [
         (["views", "--store", "sqlite:///nowhere.db"], "no store at nowhere.db; `simulate` or `chat` creates one"),
-        (["views", "--store", "here"], "not the URL of a store: here; use memory:, sqlite:///FILE or postgresql://"),
+        (
+            ["views", "--store", "here"],
+            "not the URL of a store (length 4); use memory:, sqlite:///FILE or postgresql://",
+        ),
         (
             ["tree", "nobody", "--store", "URL"],
             "no branch of this id (length 6) in the store; `lastresort views` lists",
@@ -37,11 +40,14 @@ __all__ = ["run", "url"]
             ["chat", "--offline", "--conversation", "c", "--store", "URL"],
             "conversation: one of this id (length 1) exists; choose another id",
         ),
-        (["chat", "--offline", "--policy", "none", "--store", "URL"], "no policy none: neither a profile (default, "),
+        (
+            ["chat", "--offline", "--policy", "none", "--store", "URL"],
+            "no policy (length 4): neither a profile (default, ",
+        ),
         (["audit", "nowhere.jsonl"], "nowhere.jsonl: cannot be read: No such file or directory"),
         (["import", "nowhere.jsonl", "--store", "URL"], "nowhere.jsonl: cannot be read: No such file or directory"),
         (["simulate", "nowhere.jsonl", "--store", "URL"], "nowhere.jsonl: cannot be read: No such file or directory"),
-        (["rules", "no-such-rule"], "no rule no-such-rule; `lastresort rules` lists them"),
+        (["rules", "no-such-rule"], "no rule of this id (length 12); `lastresort rules` lists them"),
         (["export", "sqlite:///nowhere.db"], "no store at nowhere.db"),
         (["show", "c", "--at", "99999", "--store", "URL"], "branch c has no version 99999: its latest is 23"),
         (["show", "c", "--at", "9" * 30, "--store", "URL"], f"branch c has no version {'9' * 30}: its latest is 23"),

@@ -167,14 +167,14 @@ def test_a_conversation_that_comes_twice_is_named_with_both_places(tmp_path: Pat
     """In the same file, and in another."""
     one = write(tmp_path / "one.jsonl", transcript(), transcript(conversation="d"))
     other = write(tmp_path / "other.jsonl", transcript(conversation="e"), "", transcript(conversation="d"))
-    with pytest.raises(BadInput, match=rf"^{other}:3: conversation: d is also at {one}:2; ids are unique$"):
+    with pytest.raises(BadInput, match=rf"^{other}:3: conversation: this id is also at {one}:2; ids are unique$"):
         read_transcripts([one, other])
 
 
 def test_a_file_that_is_handed_in_twice_is_named(tmp_path: Path) -> None:
     """Or the second round would stop in the middle, when its first conversation is there already."""
     path = write(tmp_path / "in.jsonl", transcript())
-    with pytest.raises(BadInput, match="conversation: c is also at"):
+    with pytest.raises(BadInput, match="conversation: this id is also at"):
         read_transcripts([path, path])
 
 
@@ -289,7 +289,8 @@ def test_every_wrong_key_of_a_policy_is_named(tmp_path: Path) -> None:
 def test_a_policy_that_is_not_there_says_what_there_is(tmp_path: Path) -> None:
     """And a file that is no text is named."""
     with pytest.raises(
-        BadInput, match=r"^no policy strict: neither a profile \(default, 2025-08, 2026-07, code-2026-07\) nor a file$"
+        BadInput,
+        match=r"^no policy \(length 6\): neither a profile \(default, 2025-08, 2026-07, code-2026-07\) nor a file$",
     ):
         load_policy("strict")
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
@@ -372,5 +373,5 @@ def test_a_key_and_a_profile_are_suggested_for_a_slip_of_the_pen(tmp_path: Path)
     first, second = str(raised.value).splitlines()
     assert first.endswith("line 2: no key of a policy (length 11); did you mean min_severity?")
     assert second.endswith("line 3: no key of a policy (length 8)")
-    with pytest.raises(BadInput, match=r"no policy defualt: .*; did you mean default\?$"):
+    with pytest.raises(BadInput, match=r"^no policy \(length 7\): .*; did you mean default\?$"):
         load_policy("defualt")

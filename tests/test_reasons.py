@@ -148,7 +148,10 @@ def service(**other: Any) -> str:
         ("clauses =", "s.toml: not TOML"),
         (service(territorial_scope=["XX"]), "s.toml: territorial_scope: name countries among AT, BE"),
         (service(territorial_scope=[]), "s.toml: territorial_scope: Tuple should have at least 1 item"),
-        (service(dsa_categories={"abuse": "RUDE"}), f"dsa_categories: abuse: no category of the database; {SCHEMA}"),
+        (
+            service(dsa_categories={"abuse": "RUDE"}),
+            rf"dsa_categories: no category of the database \(length 4\); {SCHEMA}",
+        ),
         (service(clauses={"abuse": ""}), "s.toml: clauses: entry of length 5: String should have at least 1"),
         (service(secret_words="x"), r"s.toml: an unknown key \(length 12\): Extra inputs"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, CommandIdReused, UnknownTurn
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, Refused, UnknownTurn
 from lastresort.domain import rules
 from lastresort.domain.commands import BranchOff, OpenBranch
 from lastresort.domain.episode import NO_EPISODE
@@ -327,3 +327,18 @@ def test_where_no_turn_can_be_there_is_nothing_to_edit(chat: Chat, turn: int) ->
     """Version 1 is the start of the conversation."""
     with pytest.raises(UnknownTurn, match=f"no turn stands at version {turn} of branch root"):
         chat.edit(turn, "words")
+
+
+def test_several_ways_on_from_the_latest_answer(chats: Conversations, chat: Chat) -> None:
+    """One is said, and each of the others is an edit of that turn; the latest answer can be given again."""
+    talk(chat, "a", "A")
+    answer = chat.path[-1].version
+    past = chat.edit(answer + 1, "b")
+    assert isinstance(past, Refused)
+    assert "refers-to-the-path" in past.rules
+    done(chat.user_turn("b"))
+    said = chat.path[-1].version
+    others = [done(chat.edit(said, words)) for words in ("c", "d")]
+    assert [transcript(one) for one in (chat, *others)] == [["a", "A", "b"], ["a", "A", "c"], ["a", "A", "d"]]
+    again = done(chat.retry(answer))
+    assert transcript(again) == ["a"]

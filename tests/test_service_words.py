@@ -155,7 +155,7 @@ def test_nobody_erases_the_words_of_another_conversation(chats: Conversations, c
     stranger = chats.start(model="m", conversation="stranger")
     digest = present(content_of(chat.path[1].event))
     command = EraseContents(id="erase", by=USER, contents=(digest,), cause=ErasureCause.USER_REQUEST)
-    with pytest.raises(ValueError, match=f"no words of this conversation have the digest {digest}"):
+    with pytest.raises(ValueError, match=r"^contents: this conversation has no words of 1 of these digests$"):
         chats.service.execute(stranger.branch, command)
     assert transcript(chat) == ["mine"]
 

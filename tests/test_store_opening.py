@@ -102,7 +102,7 @@ def test_sqlite_is_written_so_that_it_survives_power_loss(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("here", r"not the URL of a store: here; use memory:, sqlite:///FILE or postgresql://"),
+        ("here", r"not the URL of a store \(length 4\); use memory:, sqlite:///FILE or postgresql://"),
         ("sqlite:///", r"not the URL of a store"),
         ("mysql://root@localhost/x", r"not the URL of a store"),
         ("sqlite:///nowhere/log.db", r"no folder nowhere for the store log\.db; create it first"),

@@ -81,7 +81,7 @@ def test_no_form_of_a_url_shows_a_password(url: str, act: Callable[[str], object
         ("postgresql:///x?host=/tmp/nowhere&user=me@there", "cannot open postgresql:///x: "),
         ("postgresql://u:a%40b@127.0.0.1:1", "cannot open postgresql://u:***@127.0.0.1:1: "),
         ("postgresql://u:p@q@h/x", "cannot open postgresql://***: the URL is ambiguous"),
-        ("sqlite:log.db", "not the URL of a store: sqlite:log.db; use "),
+        ("sqlite:log.db", "not the URL of a store (length 13); use "),
     ],
 )
 def test_what_is_no_secret_of_a_url_is_shown(url: str, shown: str) -> None:

@@ -357,7 +357,7 @@ def test_words_are_erased(chat: Callable[..., Talk]) -> None:
         ("/edit 2", "usage: /edit VERSION WORDS"),
         ("/switch 7", "no branch of this id (length 1) in the store"),
         ("/branch nowhere", "no branch of this id (length 7) in the store"),
-        ("/policy nowhere", "no policy nowhere: neither a profile (default, 2025-08, 2026-07, code-2026-07)"),
+        ("/policy nowhere", "no policy (length 7): neither a profile (default, 2025-08, 2026-07, code-2026-07)"),
         ("/risk nobody", "not one of: self, others (length 6)"),
         ("/feedback sideways", "not one of: up, down (length 8)"),
         ("/clear", "no risk is open on this branch"),

@@ -215,7 +215,7 @@ def rules(id: str | None, as_json: bool) -> None:
     if id is not None and id not in RULES:
         near = get_close_matches(id, RULES, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise BadInput(f"no rule {id}; `lastresort rules` lists them{meant}")
+        raise BadInput(f"no rule of this id (length {len(id)}); `lastresort rules` lists them{meant}")
     chosen = [RULES[id]] if id else list(RULES.values())
     if as_json:
         display.print_json(

@@ -83,7 +83,7 @@ def _weights(told: str) -> Iterator[tuple[str, int]]:
     for one in told.split(","):
         arm, _, weight = one.rpartition("=")
         if not arm or not weight.isdecimal() or len(weight) > _LONGEST_WEIGHT or int(weight) < 1:
-            raise BadInput(f"--weights {told}: write ARM=N,ARM=N, each N a whole number from 1")
+            raise BadInput("--weights: write ARM=N,ARM=N, each N a whole number from 1")
         yield arm, int(weight)
 
 
@@ -276,11 +276,11 @@ def _swept(policy: Policy, sweep: str) -> Iterator[tuple[int, Policy]]:
     key, _, values = sweep.partition("=")
     low, _, high = values.partition("..")
     if key not in SWEPT:
-        raise BadInput(f"--sweep {key}: not a number of a policy; sweep one of {', '.join(SWEPT)}")
+        raise BadInput(f"--sweep: not a number of a policy (length {len(key)}); sweep one of {', '.join(SWEPT)}")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high) < int(low) + _WIDEST):
         backwards = low.isdecimal() and high.isdecimal() and int(low) > int(high)
         told = f"the lower number first, as in {key}={high}..{low}" if backwards else f"with at most {_WIDEST} values"
-        raise BadInput(f"--sweep {sweep}: write KEY=LOW..HIGH, {told}")
+        raise BadInput(f"--sweep: write KEY=LOW..HIGH, {told}")
     fields = {name: getattr(policy, name) for name in Policy.model_fields}
     for value in range(int(low), int(high) + 1):
         try:

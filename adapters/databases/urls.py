@@ -26,7 +26,7 @@ def located(url: str) -> tuple[str, Settings]:
     """
     if not _URL.match(url):
         known = "memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-        raise StoreError(f"not the URL of a store: {shown(url)}; use {known}")
+        raise StoreError(f"not the URL of a store (length {len(url)}); use {known}")
     try:
         return _parsed(url)
     except StoreError as error:
@@ -34,13 +34,13 @@ def located(url: str) -> tuple[str, Settings]:
 
 
 def shown(url: str) -> str:
-    """Return a URL without what may be a password: of an ambiguous one only the scheme."""
+    """Return a URL without settings and what may be a password: of an ambiguous one only the scheme."""
     if (parts := _POSTGRESQL.fullmatch(url)) is not None:
         password = ":***" if parts["password"] else ""
         user = "" if parts["user"] is None else f"{parts['user']}{password}@"
         return f"{parts['scheme']}{user}{parts['place']}"
-    if url.startswith(("memory:", "sqlite:///")) or re.fullmatch(r"(sqlite:)?[^\s:@=]*", url):
-        return url
+    if url.startswith(("memory:", "sqlite:///")):
+        return url.partition("?")[0]
     scheme = re.match(r"[a-z][a-z0-9+.-]*:(//)?", url)
     return f"{scheme[0] if scheme else ''}***"
 

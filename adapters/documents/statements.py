@@ -67,9 +67,11 @@ class Service(Frozen):
         countries = properties["territorial_scope"]["items"]["enum"]
         if any(one not in countries for one in self.territorial_scope):
             raise ValueError(f"territorial_scope: name countries among {', '.join(countries)}")
-        for category, code in self.dsa_categories.items():
+        for code in self.dsa_categories.values():
             if code not in properties["category"]["enum"]:
-                raise ValueError(f"dsa_categories: {category}: no category of the database; {SCHEMA} lists them")
+                raise ValueError(
+                    f"dsa_categories: no category of the database (length {len(code)}); {SCHEMA} lists them"
+                )
         return self
 
     @classmethod

@@ -223,7 +223,8 @@ def load_policy(name: str) -> Policy:
         if path != STANDARD_INPUT and not path.is_file():
             near = get_close_matches(name, PROFILES, n=1, cutoff=_NEAR)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise BadInput(f"no policy {name}: neither a profile ({', '.join(PROFILES)}) nor a file{meant}")
+            known = ", ".join(PROFILES)
+            raise BadInput(f"no policy (length {len(name)}): neither a profile ({known}) nor a file{meant}")
         with _bytes_of(path) as file:
             text = file.read(MAX_POLICY_BYTES + 1)
         if len(text) > MAX_POLICY_BYTES:

@@ -246,9 +246,9 @@ class TakenOnly:
         self._snapshots = snapshots
         self.every = snapshots.every
 
-    def take(self, branch: str, state: Conversation, command_id: str) -> bytes | None:
+    def take(self, state: Conversation, last: RecordedEvent) -> bytes | None:
         """See `application.ports.Snapshots`."""
-        return self._snapshots.take(branch, state, command_id)
+        return self._snapshots.take(state, last)
 
     def latest(self, branch: str, upto: int | None = None) -> Snapshot | None:
         """None."""

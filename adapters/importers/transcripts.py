@@ -230,7 +230,7 @@ def read_transcripts(paths: Iterable[Path]) -> list[Transcript]:
         for number, transcript in read_lines(path, Transcript):
             place = f"{shown_path(path)}:{number}"
             if first := places.get(transcript.conversation):
-                raise BadInput(f"{place}: conversation: {transcript.conversation} is also at {first}; ids are unique")
+                raise BadInput(f"{place}: conversation: this id is also at {first}; ids are unique")
             places[transcript.conversation] = place
             transcripts.append(transcript)
     return transcripts

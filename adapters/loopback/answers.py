@@ -78,7 +78,7 @@ class Answer:
         calls = any(block["type"] == "tool_use" for block in self.content)
         reason = self.stop_reason or ("tool_use" if calls else "end_turn")
         if reason not in (*STOP_REASONS, AFTER_COMPACTION):
-            raise ValueError(f"unknown stop reason {reason!r}; use one of: {', '.join(STOP_REASONS)}")
+            raise ValueError(f"unknown stop reason (length {len(reason)}); use one of: {', '.join(STOP_REASONS)}")
         if reason == "tool_use" and not calls:
             raise ValueError("an answer that stops for tool_use calls a tool: add a block by tool_use(...)")
         taken_over = any(block["type"] == "fallback" for block in self.content)

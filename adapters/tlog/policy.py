@@ -132,9 +132,9 @@ class _Reading:
         self._check_free(name)
         for member in members:
             if not self._is_known(member):
-                raise ValueError(f"{member} is not defined on a line before")
+                raise ValueError("a member is not defined on a line before")
             if member in self._members:
-                raise ValueError(f"{member} is a member already")
+                raise ValueError("a member is one already")
             self._members.add(member)
         if not least.isdecimal() and least not in ("all", "any"):
             raise ValueError("`all`, `any` or a number is needed")
@@ -147,7 +147,7 @@ class _Reading:
         if len(items) != 1 or self.quorum is not None:
             raise ValueError("one `quorum NAME` is needed")
         if items[0] != "none" and not self._is_known(items[0]):
-            raise ValueError(f"{items[0]} is not defined on a line before")
+            raise ValueError("the name is not defined on a line before")
         self.quorum = items[0]
 
     def _is_known(self, name: str) -> bool:
@@ -155,7 +155,7 @@ class _Reading:
 
     def _check_free(self, name: str) -> None:
         if name == "none" or self._is_known(name):
-            raise ValueError(f"the name {name} is taken")
+            raise ValueError("the name is taken")
 
     def _check_new(self, key: VerifierKey, others: Sequence[VerifierKey]) -> None:
         if any(one.public == key.public for one in others):

@@ -5,7 +5,7 @@ A snapshot is never trusted over the log, and any of them can be thrown away. It
 * it was made by the fold that would read the log now: it begins with that fold's number, `domain.state.FOLD`;
 * it is as it was written, for this branch and version, by a process that had the store's keys: an HMAC says so, under
   a key that is kept with the keys of conversations, so that it takes more than the log's file to make one up;
-* the event at its version was recorded by the command that it names, or else it is of another history;
+* the event at its version is the one that it was taken after, to the byte, or else it is of another history;
 * it has ended if and only if the log has an ending of the branch up to its version, which an index of endings says.
 
 Otherwise it counts for nothing, and the branch is read from an earlier one, or from its beginning. What nobody can
@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.application.ports import Snapshot
+from lastresort.domain.canonical import recorded_digest
 from lastresort.domain.events import RecordedEvent
 from lastresort.domain.state import FOLD, Conversation, evolve
 
@@ -31,7 +32,7 @@ EVERY = 100
 """How many versions apart the snapshots of a branch are: about what can be read in the time of opening one."""
 
 _KEY = "the snapshots of this store"  # no conversation is called that: an id has no spaces
-_MARK_BYTES, _SEAL_BYTES = 8, 16
+_MARK_BYTES, _SEAL_BYTES, _LAST_BYTES = 8, 16, 16
 _LAST = 2**62  # no branch comes as far
 
 
@@ -64,8 +65,8 @@ class SnapshotRows(Protocol):
 
 
 def mark() -> bytes:
-    """Return what a snapshot in use begins with: 8 bytes that name the fold."""
-    return b"fold" + FOLD.to_bytes(_MARK_BYTES - 4)
+    """Return what a snapshot in use begins with: 8 bytes that name the form of snapshots and the fold."""
+    return b"last" + FOLD.to_bytes(_MARK_BYTES - 4)
 
 
 @cache
@@ -79,10 +80,10 @@ def _usual() -> bytes:
     return _states().dump_json(Conversation())
 
 
-def dumped(state: Conversation, command_id: str) -> bytes:
-    """Write a state, and the command that led to it. Not one that is about to open at a fork: that is of no event."""
+def dumped(state: Conversation, last: bytes) -> bytes:
+    """Write a state, behind the digest of the event that led to it. Not one that is about to open at a fork."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_usual())
-    return deflate.compress(command_id.encode() + b" " + _states().dump_json(state)) + deflate.flush()
+    return last + deflate.compress(_states().dump_json(state)) + deflate.flush()
 
 
 def loaded(data: bytes) -> Snapshot:
@@ -92,8 +93,7 @@ def loaded(data: bytes) -> Snapshot:
         ValueError, zlib.error: it is something else.
     """
     inflate = zlib.decompressobj(-15, zdict=_usual())
-    command_id, _, text = inflate.decompress(data).partition(b" ")
-    return Snapshot(_states().validate_json(text), command_id.decode())
+    return Snapshot(_states().validate_json(inflate.decompress(data[_LAST_BYTES:])), data[:_LAST_BYTES])
 
 
 class SealedSnapshots:
@@ -111,12 +111,12 @@ class SealedSnapshots:
         self._keys = keys
         self._key: bytes | None = None
 
-    def take(self, branch: str, state: Conversation, command_id: str) -> bytes | None:
+    def take(self, state: Conversation, last: RecordedEvent) -> bytes | None:
         key = self._sealing(make=True)
         if key is None:
             return None
-        data = dumped(state, command_id)
-        return mark() + _seal(key, branch, state.version, data) + data
+        data = dumped(state, recorded_digest(last))
+        return mark() + _seal(key, last.branch, last.version, data) + data
 
     def latest(self, branch: str, upto: int | None = None) -> Snapshot | None:
         key = self._sealing()
@@ -143,7 +143,7 @@ class SealedSnapshots:
         for recorded in path:
             state = evolve(state, recorded.event)
             due = self.every and recorded.version % self.every == 0
-            if due and recorded.branch == branch and (data := self.take(branch, state, recorded.command_id)):
+            if due and recorded.branch == branch and (data := self.take(state, recorded)):
                 taken[recorded.version] = data
         if taken or self._rows.snapshot_versions(branch):
             self._rows.replace_snapshots(branch, taken)
