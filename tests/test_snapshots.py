@@ -301,7 +301,7 @@ def test_a_snapshot_of_another_history_is_ignored(kept: Conversations) -> None:
     snapshots = snapshots_of(kept)
     path = kept.path("c", upto=60)
     state = fold(path)._replace(model="another")
-    elsewhere = {
+    elsewhere: dict[str, Any] = {
         "command_id": "elsewhere",
         "correlation_id": "elsewhere",
         "recorded_at": "2026-01-01T00:00:00.000000+00:00",
