@@ -6,9 +6,10 @@ import pytest
 
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
-from lastresort.application.outcomes import BranchEnded, CommandIdReused, Refused, UnknownTurn
+from lastresort.application.outcomes import BranchEnded, CommandIdReused, UnknownTurn
 from lastresort.domain import rules
 from lastresort.domain.commands import BranchOff, OpenBranch
+from lastresort.domain.decider import Refused
 from lastresort.domain.episode import NO_EPISODE
 from lastresort.domain.events import BranchedOff, BranchOpened, UserTurnTaken
 from lastresort.domain.law import GOVERNING, Missing, Rule

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,7 @@ def test_cosignatures_are_of_both_keys_and_verify(client: TestClient) -> None:
         (request(0, 0, signed(head(0)._replace(root=bytes(32)))), 422),
         (b"x" * 2**18 + b"x", 400),
     ],
+    ids=count(),  # signatures are others in each process, and such names would be
 )
 def test_what_is_not_cosigned(client: TestClient, body: bytes, status: int) -> None:
     assert client.post("/add-checkpoint", content=body).status_code == status

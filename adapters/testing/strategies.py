@@ -219,11 +219,16 @@ def _cuts(history: tuple[RecordedEvent, ...]) -> st.SearchStrategy[int]:
 def _strange_forks(at: int, history: tuple[RecordedEvent, ...], state: Conversation) -> Iterator[_Unlawful]:
     """Branches that open at `at`, for either cause, with the risks that are open or others."""
     noted = BranchedOff(by=USER, child="d", at=max(at, 1))
-    if at == 0 or broken_by(state, noted):
-        return
+    before = fold(history[:at])
+    if (
+        at == 0
+        or broken_by(state, noted)
+        or {before.hold_due, fold(history[at : at + 1], before).hold_due} & {at, at + 1}
+    ):
+        return  # nor beside a verdict after which a hold is due: that too would be missing
     following = history[at].event
     turn = type(following) if isinstance(following, UserTurnTaken | AssistantTurnTaken) else None
-    at_fork = about_to_fork(fold(history[:at]), turn, state.risks, state.holds, state.absolved)
+    at_fork = about_to_fork(before, turn, state.risks, state.holds, state.absolved)
     strange = OpenRisk(risk="of-nobody", about=About.OTHERS)
     for cause in ForkCause:
         for risks in (state.risks, (*state.risks, strange), state.risks[1:]):
