@@ -94,7 +94,7 @@ def test_its_deadline_is_not_that_of_a_call(kind: str, request: pytest.FixtureRe
 @pytest.mark.parametrize("kind", DURABLE_STORES)
 def test_someone_who_holds_the_lock_is_not_waited_for_for_ever(kind: str, request: pytest.FixtureRequest) -> None:
     url = new_url(kind, request)
-    store, vault, _ = open_store(f"{url}{'&' if '?' in url else '?'}deadline=0.05")
+    store, vault, _ = open_store(f"{url}{'&' if '?' in url else '?'}deadline=0.5")
     other, its_vault, _ = open_store(patient(url))
 
     def meanwhile() -> Iterator[Append]:
