@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from .pages_kit import Tab, Visitor
+from .test_report_shadow import told
+from .web_kit import Service
 
 Prepare = Callable[[Any], None]
 
@@ -16,9 +18,10 @@ class State(NamedTuple):
     prepare: Prepare = lambda page: None
 
 
-def states(visitor: Visitor) -> Iterator[State]:
+def states(running: Service, visitor: Visitor) -> Iterator[State]:
     """Yield every state, on what a visitor has done before."""
     yield State("new", "/chat")
+    told(running.house.tenants["default"].conversations)
     garden = visitor.start("Help me plan a small garden.")
     visitor.say(garden, "It is shady, and the soil is heavy.")
     asked = visitor.start("I think that we are done here.")
@@ -61,7 +64,13 @@ def states(visitor: Visitor) -> Iterator[State]:
     yield State("audit", "/inspect/audit", lambda page: page.locator(".verdict").wait_for(timeout=60_000))
     yield State("what-if", "/inspect/what-if", lambda page: page.locator(".sums").wait_for(timeout=60_000))
     yield State("figures", "/inspect/figures")
+    yield State("report", "/inspect/report?group=mode", _counted)
+    yield State("shadow", "/inspect/shadow", _counted)
     yield State("log", "/inspect/log")
+
+
+def _counted(page: Any) -> None:
+    page.locator(".rows").first.wait_for(timeout=60_000)
 
 
 def _deleting(page: Any) -> None:

@@ -1,7 +1,8 @@
-"""How the pages look: a few small golden pictures, with a tolerance, since fonts differ from machine to machine.
+"""How the pages look: of each state a small golden sheet, with a tolerance, since fonts differ from machine to machine.
 
-`LASTRESORT_LOOKS=folder pytest tests/test_looks.py` writes each state at three widths, in light and dark, into a
-folder, to be looked at by a person; and the golden pictures and that of the README again.
+A sheet has a state at three widths, in light and dark. Every day each state is compared at one of them, so that all
+come up; `LASTRESORT_LOOKS=all` compares all. `LASTRESORT_LOOKS=folder` writes pictures of their full size into a folder, to be
+looked at by a person, and the golden sheets and the picture of the README again.
 """
 
 import os
@@ -22,71 +23,80 @@ pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "looks"
 README = ROOT / "docs" / "pictures" / "pages.webp"
-WIDTHS, SCHEMES = (390, 768, 1_440), ("light", "dark")
-KEPT = {
-    ("new", 1_440, "light"), ("ended", 390, "light"), ("held", 768, "dark"), ("arabic", 390, "dark"),
-    ("list", 768, "light"), ("branch", 1_440, "light"), ("then", 1_440, "dark"), ("figures", 390, "light"),
-}  # fmt: skip
-"""The golden pictures."""
-SMALL = 192
-"""Their width."""
+CASES = tuple((width, scheme) for width in (390, 768, 1_440) for scheme in ("light", "dark"))
+SMALL, TALL = 192, 416
+"""The width of a picture on a sheet, and the height of the sheet."""
 TOLERANCE = 8.0
 """By how much of 255 a picture may differ from its golden one, on the average: less than a page without its style."""
+ALL = "all"
 
 
 def small(picture: bytes) -> Any:
     image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
-    whole = image.open(BytesIO(picture)).convert("L")
+    whole = image.open(BytesIO(picture)).convert("RGB")
     return whole.resize((SMALL, SMALL * whole.height // whole.width), image.Resampling.BOX)
+
+
+def golden(state: str, case: tuple[int, str], height: int) -> Any:
+    image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
+    left = SMALL * CASES.index(case)
+    with image.open(GOLDEN / f"{state}.webp") as sheet:
+        return sheet.convert("RGB").crop((left, 0, left + SMALL, height))
 
 
 def difference(one: Any, other: Any) -> float:
     """Return by how much two pictures differ, on the average of their points."""
     assert one.size == other.size
     pairs = zip(one.tobytes(), other.tobytes(), strict=True)
-    by: float = sum(abs(a - b) for a, b in pairs) / (one.width * one.height)
+    by: float = sum(abs(a - b) for a, b in pairs) / (3 * one.width * one.height)
     return by
 
 
 def test_the_pages_look_as_they_were_seen_to(browser: Any) -> None:
     image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
-    folder = os.environ.get("LASTRESORT_LOOKS")
-    wanted = {(width, scheme) for width in WIDTHS for scheme in SCHEMES}
+    asked = os.environ.get("LASTRESORT_LOOKS")
+    folder = None if asked in (None, ALL) else Path(asked)
     far: dict[str, float] = {}
+    seen = set()
     with service() as running:
         visitor, tab = Visitor(running), Tab(browser, running)
-        for state in states(visitor):
-            for width, scheme in sorted(wanted):
-                kept = (state.name, width, scheme) in KEPT
-                if not kept and not folder:
+        for nth, state in enumerate(states(running, visitor)):
+            seen.add(f"{state.name}.webp")
+            sheet = image.new("RGB", (SMALL * len(CASES), TALL), "#8a8f8c")
+            for place, (width, scheme) in enumerate(CASES):
+                if not asked and place != nth % len(CASES):
                     continue
-                name, picture = f"{state.name}-{width}-{scheme}.png", shown(tab, state, width, scheme)
+                name, picture = f"{state.name}-{width}-{scheme}", shown(tab, state, width, scheme)
+                thumb = small(picture)
                 if folder:
-                    Path(folder, name).write_bytes(picture)
-                    if kept:
-                        small(picture).save(GOLDEN / name, optimize=True)
+                    (folder / f"{name}.png").write_bytes(picture)
+                    sheet.paste(thumb, (SMALL * place, 0))
                 else:
-                    far[name] = difference(small(picture), image.open(GOLDEN / name))
+                    far[name] = difference(thumb, golden(state.name, (width, scheme), thumb.height))
+            if folder:
+                sheet.save(GOLDEN / f"{state.name}.webp", quality=70, method=6)
         tab.wrong = [one for one in tab.wrong if "404" not in one]  # the page of a chat that is none
         tab.close()
+    assert len(seen) >= 24
+    assert {one.name for one in GOLDEN.iterdir()} == seen
     if folder:
-        _for_readme(Path(folder))
+        _for_readme(folder)
     assert {name: by for name, by in far.items() if by > TOLERANCE} == {}
 
 
 def test_a_page_without_its_style_would_be_noticed(browser: Any) -> None:
-    image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
     with service() as running:
         tab = Tab(browser, running)
-        state = next(states(Visitor(running)))
+        state = next(states(running, Visitor(running)))
         tab.page.route("**/style.css", lambda route: route.fulfill(body="", content_type="text/css"))
         bare = small(shown(tab, state, 1_440, "light"))
-        assert difference(bare, image.open(GOLDEN / "new-1440-light.png")) > TOLERANCE
+        assert difference(bare, golden(state.name, (1_440, "light"), bare.height)) > TOLERANCE
         tab.close()
 
 
-def test_the_picture_of_the_readme_is_small() -> None:
+def test_the_pictures_are_small() -> None:
     assert 0 < README.stat().st_size < 150_000
+    assert sum(one.stat().st_size for one in GOLDEN.iterdir()) < 1_000_000
 
 
 def _for_readme(folder: Path) -> None:
