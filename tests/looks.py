@@ -78,14 +78,18 @@ def _deleting(page: Any) -> None:
     page.get_by_role("button", name="Delete").click()
 
 
-def shown(tab: Tab, state: State, width: int, scheme: str) -> bytes:
-    """Return a picture of a state."""
+def opened(tab: Tab, state: State, width: int) -> None:
+    """Open the page of a state at a width, and do there what is done before it is looked at."""
     page = tab.page
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": {390: 844, 768: 1_024}.get(width, 900)})
     page.goto("about:blank")
     tab.go(state.path)
     state.prepare(page)
     page.mouse.move(0, 0)
-    picture: bytes = page.screenshot(caret="hide")
+
+
+def shown(tab: Tab, scheme: str) -> bytes:
+    """Return a picture of the page that is open, in light or dark."""
+    tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    picture: bytes = tab.page.screenshot(caret="hide")
     return picture

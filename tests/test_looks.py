@@ -1,8 +1,9 @@
 """How the pages look: of each state a small golden sheet, with a tolerance, since fonts differ from machine to machine.
 
-A sheet has a state at three widths, in light and dark. Every day each state is compared at one of them, so that all
-come up; `LASTRESORT_LOOKS=all` compares all. `LASTRESORT_LOOKS=folder` writes pictures of their full size into a folder, to be
-looked at by a person, and the golden sheets and the picture of the README again.
+A sheet has a state at three widths, in light and dark. An ordinary run compares each state at one of the six,
+another for each state. `LASTRESORT_LOOKS=all` compares all. `LASTRESORT_LOOKS=folder` writes
+pictures of their full size into a folder, to be looked at by a person, and the golden sheets and the picture of the
+README again; of the states that `LASTRESORT_STATES` names, with commas, or else of all.
 """
 
 import os
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from .browser import browser
-from .looks import shown, states
+from .looks import opened, shown, states
 from .pages_kit import Tab, Visitor
 from .web_kit import service
 
@@ -54,19 +55,24 @@ def difference(one: Any, other: Any) -> float:
 
 def test_the_pages_look_as_they_were_seen_to(browser: Any) -> None:
     image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
-    asked = os.environ.get("LASTRESORT_LOOKS")
+    asked, only = os.environ.get("LASTRESORT_LOOKS"), os.environ.get("LASTRESORT_STATES", "")
     folder = None if asked in (None, ALL) else Path(asked)
     far: dict[str, float] = {}
     seen = set()
     with service() as running:
         visitor, tab = Visitor(running), Tab(browser, running)
+        tab.page.set_default_timeout(120_000)
         for nth, state in enumerate(states(running, visitor)):
             seen.add(f"{state.name}.webp")
+            if only and state.name not in only.split(","):
+                continue
             sheet = image.new("RGB", (SMALL * len(CASES), TALL), "#8a8f8c")
             for place, (width, scheme) in enumerate(CASES):
                 if not asked and place != nth % len(CASES):
                     continue
-                name, picture = f"{state.name}-{width}-{scheme}", shown(tab, state, width, scheme)
+                if not asked or scheme == "light":
+                    opened(tab, state, width)
+                name, picture = f"{state.name}-{width}-{scheme}", shown(tab, scheme)
                 thumb = small(picture)
                 if folder:
                     (folder / f"{name}.png").write_bytes(picture)
@@ -89,9 +95,16 @@ def test_a_page_without_its_style_would_be_noticed(browser: Any) -> None:
         tab = Tab(browser, running)
         state = next(states(running, Visitor(running)))
         tab.page.route("**/style.css", lambda route: route.fulfill(body="", content_type="text/css"))
-        bare = small(shown(tab, state, 1_440, "light"))
+        opened(tab, state, 1_440)
+        bare = small(shown(tab, "light"))
         assert difference(bare, golden(state.name, (1_440, "light"), bare.height)) > TOLERANCE
         tab.close()
+
+
+def test_light_would_not_be_taken_for_dark() -> None:
+    for sheet in GOLDEN.iterdir():
+        light, dark = (golden(sheet.stem, (1_440, scheme), 120) for scheme in ("light", "dark"))
+        assert difference(light, dark) > TOLERANCE, sheet.stem
 
 
 def test_the_pictures_are_small() -> None:
