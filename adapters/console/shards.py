@@ -12,14 +12,14 @@ _map = click.argument("path", metavar="MAP", type=click.Path(path_type=Path, dir
 
 @click.group()
 def shards() -> None:
-    """Look after several stores that are one: MAP is their shards.toml."""
+    """Look after several stores, which a shards.toml maps."""
 
 
 @shards.command()
 @_map
 @json_option
 def show(path: Path, as_json: bool) -> None:
-    """List the stores of a map, with their virtual shards and how many events they have."""
+    """List the stores of a map, their shards and their events."""
     from lastresort.adapters.databases.urls import shown
     from lastresort.adapters.opening import opened_apart
     from lastresort.adapters.shards.shard_map import read_shard_map, told_ranges
@@ -69,10 +69,10 @@ def check(path: Path, as_json: bool) -> None:
 @click.option("--undo", is_flag=True, help="Let the store FROM be written to again, if it was not moved yet.")
 @json_option
 def move(path: Path, source: str, target: str | None, undo: bool, as_json: bool) -> None:
-    """Move the store FROM to the place TO, where there is none yet, while the others serve.
+    """Move a store to another place, while the others serve.
 
-    It is frozen, copied with words and keys, audited and compared; then the map names TO. If it is interrupted, run it
-    again.
+    FROM is a store of the map; there is none yet at TO. FROM is frozen, copied with words and keys, audited and
+    compared; then the map names TO. If it is interrupted, run it again.
 
     Exit status: 0 if it was moved; 1 if the audit has findings, and then it stays where it was.
     """

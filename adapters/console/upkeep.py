@@ -72,7 +72,7 @@ def migrate(first: str | None, url: str | None, as_json: bool) -> None:
 @store_named
 @json_option
 def rebuild(first: str | None, url: str | None, as_json: bool) -> None:
-    """Make the lists of conversations again, while the store is in use.
+    """Make the lists of a store again, while it is in use.
 
     The directory and the list of holds are made beside those that serve, and put in their place once they have come as
     far. Nobody waits, and nobody sees half of one. If it is interrupted, run it again: it goes on.
