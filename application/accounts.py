@@ -172,11 +172,9 @@ def erase_all(
         ):
             break
     later = {"kind": by.kind, "id": by.id, "cause": cause, "command": command_id, "forget": "yes" if forget else ""}
-    for tree in trees:
-        here = conversations.of(tree)
+    for tree in [tree for tree in trees if conversations.of(tree).service.ports.annotations]:
         held = tree in refused and HELD_FROM_ERASURE.id in refused[tree].rules
-        if here.service.ports.annotations:
-            here.annotator.defer(account, tree, later if held else None)
+        conversations.of(tree).annotator.defer(account, tree, later if held else None)
     forgotten = known and annotator.person_of(account) is None
     return AccountErasure(tuple(tree for tree in erased if tree not in refused), refused, forgotten)
 

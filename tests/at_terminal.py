@@ -19,7 +19,7 @@ import pyte
 from wcwidth import wcwidth
 
 LASTRESORT = Path(sys.executable).with_name("lastresort")
-PATIENCE = 30  # seconds, until something that was to be shown is missing
+PATIENCE = 120  # seconds, until something that was to be shown is missing
 
 
 class Screen(pyte.Screen):
