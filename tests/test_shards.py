@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -35,7 +36,7 @@ HALVES = (
     '[[shard]]\nrange = "128-255"\nurl = "sqlite:///b.db"\n',
 )
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
-ERASE = {"by": OPERATOR, "cause": ErasureCause.USER_REQUEST}
+ERASE: dict[str, Any] = {"by": OPERATOR, "cause": ErasureCause.USER_REQUEST}
 
 
 def ticking() -> Callable[[], datetime]:
@@ -174,7 +175,7 @@ class TestPeople:
             chat.user_turn("a secret")
         account = chats.pseudonym("ada")
         assert [len(one.branches[0].events) for one in chats.export_account(person="ada")] == [2] * 6
-        done = chats.erase_account(person="ada", forget=True, **ERASE)  # type: ignore[arg-type]
+        done = chats.erase_account(person="ada", forget=True, **ERASE)
         assert (len(done.erased), done.refused, done.forgotten) == (6, {}, True)
         assert chats.person_of(account) is None
         assert chats.store.with_words([chat.branch for chat in mine]) == set()
@@ -187,7 +188,7 @@ class TestPeople:
         for chat in (first, second):
             assert isinstance(chat.hold("case-1", reason=HoldReason.LITIGATION, by=OPERATOR), Receipt)
         account = chats.pseudonym("ada")
-        done = chats.erase_account(account, forget=True, **ERASE)  # type: ignore[arg-type]
+        done = chats.erase_account(account, forget=True, **ERASE)
         assert (len(done.erased), sorted(done.refused), done.forgotten) == (
             6, sorted([first.branch, second.branch]), False,
         )  # fmt: skip

@@ -79,12 +79,7 @@ def show_report(
     """Show the report of what is listed: its groups side by side, and one of them whole."""
     whole_log(caller)
     what = asked(request, (group,) if group else (), since, until)
-    found, trouble = None, None
-    try:
-        found = reported(request, caller, house, what, upto)
-    except (Failed, ValueError) as error:
-        trouble = str(error)
-    done = result_of(found) if found else None
+    found, done, trouble = _tried(request, caller, house, what, upto)
     groups = done.report.groups if done else ()
     part = min(part, max(0, len(groups) - 1))
     return page(
@@ -94,6 +89,17 @@ def show_report(
         has_plots=has_plots(), listed=facets.address("/inspect", what.narrowing),
         link=lambda **changes: with_query(request, **changes), file=_files(request, found),
     )  # fmt: skip
+
+
+def _tried(
+    request: Request, caller: Caller, house: House, what: Asked, upto: int | None
+) -> tuple[Counted | None, Reported | None, str | None]:
+    """Return what counts a report, the report once it is there, and what is wrong with what was asked for."""
+    try:
+        found = reported(request, caller, house, what, upto)
+    except (Failed, ValueError) as error:
+        return None, None, str(error)
+    return found, result_of(found), None
 
 
 def _titles(done: Reported | None) -> list[str]:
@@ -201,12 +207,7 @@ def show_shadow(
     """Show conversations in the shadow beside those in which the law is enforced, of what is listed."""
     whole_log(caller)
     what = asked(request, BY_POLICY if group else BY, since, until)
-    found, trouble = None, None
-    try:
-        found = reported(request, caller, house, what, upto)
-    except (Failed, ValueError) as error:
-        trouble = str(error)
-    done = result_of(found) if found else None
+    found, done, trouble = _tried(request, caller, house, what, upto)
     return page(
         "shadow.html", nav="figures", here="shadow", caller=caller, found=found, done=done, trouble=trouble,
         given=what.narrowing, chosen=facets.chosen(request), group=group, since=since or "", until=until or "",

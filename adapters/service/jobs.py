@@ -140,7 +140,7 @@ class Jobs:
     def _count(self, tenant: "Tenant", id: str, head: int, run: "Count") -> str:
         store = tenant.conversations.store
         result = run(lambda: self._saying(tenant.tables, id, store.log(limit=head)))
-        with tenant.tables.transaction("jobs") as writing:  # what was counted before of the same is of no use any more
+        with tenant.tables.transaction("jobs") as writing:  # an earlier count of the same is of no more use
             statement = "DELETE FROM {schema}service_jobs WHERE id LIKE %s AND status = 'done'"
             writing.write(statement, [(f"{id.partition('-')[0]}-%",)])
         return result

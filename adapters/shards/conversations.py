@@ -26,9 +26,6 @@ from lastresort.domain.state import Conversation
 
 from .merged_log import MergedLog
 
-SHARDS = 256
-"""How many virtual shards there are, for ever: a conversation's follows from its id."""
-
 _MOST_FOUND = 100_000  # branches of which it is remembered where they lie
 
 

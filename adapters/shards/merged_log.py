@@ -1,7 +1,7 @@
 """The logs of several stores read as one: each store's in its own order, the stores one after another.
 
 A conversation lies in one store, so what comes before what within it is as that store's log has it. Between stores
-there is no order to keep. Positions are counted anew for one reading: from 1, without gaps, as long as nothing is
+there is no order to keep. Each reading numbers positions afresh: from 1, without gaps, as long as nothing is
 appended. So an export of it is a log like any other; but nobody can follow it, and each store has a log for that.
 """
 

@@ -23,6 +23,7 @@ from lastresort.domain.policy import without_key
 
 ENDING = "shards.toml"
 SHARDS = 256
+"""How many virtual shards there are, for ever: a conversation's follows from its id."""
 _SQLITE = "sqlite:///"
 _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
 _FORM = '[[shard]] with range = "0-127" and url = "sqlite:///FILE"'

@@ -23,7 +23,7 @@ class RebuiltView(NamedTuple):
 def rebuild_views(
     url: str, progress: Callable[[str, int, int], None] = lambda view, done, of: None
 ) -> Iterator[RebuiltView]:
-    """Make the directory and the list of holds of a store again; yield each as it is put in its place.
+    """Make the directory and the list of holds of a store again; yield each once it serves.
 
     Args:
         url: of the store.
