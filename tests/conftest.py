@@ -16,7 +16,7 @@ import pytest
 
 from lastresort.adapters import testing
 
-from .stores import MASTER_KEY, ROOT, postgresql_server
+from .stores import MASTER_KEY, ROOT, Databases, postgresql_server
 from .vocabulary import Tell
 
 # What they assert is shown in full when it fails, as in the tests themselves.
@@ -84,17 +84,18 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _server() -> Iterator[Callable[[], str]]:
+def _server() -> Iterator[Databases]:
     """A PostgreSQL server for the session."""
-    with postgresql_server() as create_database:
-        yield create_database
+    with postgresql_server() as databases:
+        yield databases
 
 
 @pytest.fixture
-def postgresql(_server: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
-    """Each call creates a database, and returns its URL. Its master key is in the environment."""
+def postgresql(_server: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Each call creates a database, and returns its URL. Its master key is in the environment. It goes after."""
     monkeypatch.setenv("LASTRESORT_MASTER_KEY", MASTER_KEY)
-    return _server
+    with _server.made() as create:
+        yield create
 
 
 @pytest.fixture

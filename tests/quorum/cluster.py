@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from ..stores import ROOT
+from ..stores import ROOT, add_postgresql_user
 from .network import Loopback, etcd
 
 NODES = ("a", "b", "c")
@@ -341,7 +341,6 @@ def _postgresql(disk: Path) -> tuple[list[str], Path]:
     binaries: Path = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
     if os.geteuid() != 0:
         return [], binaries
-    user = "pgserver"
-    utils.ensure_user_exists(user)
+    user = add_postgresql_user()
     shutil.chown(disk, user, user)
     return [*_FREE, f"--reuid={user}", f"--regid={user}", *_READS], binaries
