@@ -33,6 +33,8 @@ from .gateway_kit import Talk, chats_of, client, user
 from .stores import new_url
 from .web_kit import MODEL, Service, assessed, service, started
 
+pytestmark = pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
+
 LOOK_UP = {"name": "look_up", "input_schema": {"type": "object", "properties": {"word": {"type": "string"}}}}
 PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
 

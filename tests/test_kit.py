@@ -54,7 +54,10 @@ from .stores import ROOT
 
 pytest_plugins = ["pytester"]
 
-pytestmark = pytest.mark.xdist_group("kit")  # one worker, so that everything is drawn once
+pytestmark = [
+    pytest.mark.xdist_group("kit"),  # one worker, so that everything is drawn once
+    pytest.mark.no_cover,  # being measured, it takes twice as long; what it runs, other tests cover
+]
 
 DRAWN = examples(dev=400, ci=2_000, nightly=20_000)
 PROFILE = settings(UNHURRIED, max_examples=DRAWN)

@@ -18,7 +18,10 @@ from lastresort.domain.values import About
 
 from .drawing import UNHURRIED
 
-pytestmark = pytest.mark.xdist_group("kit machine")  # one worker, so that each bug is looked for once
+pytestmark = [
+    pytest.mark.xdist_group("kit machine"),  # one worker, so that each bug is looked for once
+    pytest.mark.no_cover,  # being measured, it takes twice as long; what it runs, other tests cover
+]
 
 
 class Product:

@@ -20,7 +20,7 @@ from lastresort.domain.events import ContentErased, TurnAssessed
 from lastresort.projections import audit
 
 from .cli_kit import run
-from .faults.zygote import Zygote
+from .faults.zygote import Worker, Zygote
 from .killed import retain, zygote
 from .service_kit import another, done, talk
 from .stores import ASSESSOR, DURABLE_STORES, MODEL, OPERATOR, STORES, new_url, opened
@@ -274,7 +274,7 @@ def test_retention_that_was_killed_goes_on(
         while True:
             # From the first erasures on, so that all kills fall into what there is to do.
             worker, before = zygote.spawn(retain, url, os.environ.get("LASTRESORT_MASTER_KEY")), len(erased.names)
-            if kills < KILLS and erased.more_than(before + random.randrange(max(1, MANY // KILLS // 2))):
+            if kills < KILLS and erased.more_than(before + random.randrange(max(1, MANY // KILLS // 2)), worker):
                 time.sleep(random.uniform(0, 0.05))  # the moment of the kill, drawn: nothing is waited for
                 worker.send_signal(signal.SIGKILL)
             told, status = list(worker.rest()), worker.reap()
@@ -310,10 +310,10 @@ class Erased:
                 assert one.branch not in self.names, "it was erased twice"
                 self.names.add(one.branch)
 
-    def more_than(self, number: int) -> bool:
-        """Wait until there are more than that."""
+    def more_than(self, number: int, worker: Worker) -> bool:
+        """Wait until there are more than that. A worker that is at its end makes no more."""
         until = time.monotonic() + 60
-        while len(self.names) <= number and time.monotonic() < until:
+        while len(self.names) <= number and not worker.has_spoken() and time.monotonic() < until:
             self._store.wait(self._read, 0.05)
             self.look()
         return len(self.names) > number

@@ -26,6 +26,8 @@ from .unbounded.pacts import can_be
 from .unbounded.view import alike, is_enough, view
 from .unbounded.words import Episode, Event, Numbers, Policy, State, Unit
 
+pytestmark = pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
+
 z3 = pytest.importorskip("z3", reason="the solver is not installed: pip install z3-solver")
 solver = pytest.importorskip("tests.unbounded.solver")
 

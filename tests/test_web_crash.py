@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from lastresort import Refused, open_conversations
 from lastresort.adapters.gateway import tables as kept
@@ -24,6 +25,8 @@ from lastresort.projections.audit import audit
 from .gateway_kit import Talk
 from .service_kit import up_to_the_end
 from .web_kit import MODEL, service
+
+pytestmark = pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
 
 KILLS = int(os.environ.get("SERVE_KILLS", "5"))
 

@@ -19,6 +19,8 @@ from lastresort.adapters.api.routes import ENDPOINTS
 
 from .web_kit import Service, service, started
 
+pytestmark = pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
+
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 

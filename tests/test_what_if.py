@@ -3,6 +3,7 @@
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from lastresort.projections.what_if import what_if
 
 from .drawing import drawn
 from .scripts import Step, checked, pairs, play, scripts, terms, toward_an_ending
+
+pytestmark = pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
 
 
 @settings(**drawn(400), deadline=None, suppress_health_check=list(HealthCheck))

@@ -65,6 +65,10 @@ class Worker:
         assert heard is not None, f"worker {self.pid} ended without a word"
         return _sound(heard)
 
+    def has_spoken(self) -> bool:
+        """Whether the worker has said something that nobody heard yet, or has ended."""
+        return bool(select.select([self.link.end], [], [], 0)[0])
+
     def rest(self) -> Iterator[Any]:
         """Yield what the worker still says before it exits."""
         while (heard := self.link.hear(_PATIENCE)) is not None:
