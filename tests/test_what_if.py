@@ -3,7 +3,6 @@
 from collections import Counter
 from random import Random
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +13,6 @@ from lastresort.projections.what_if import what_if
 
 from .drawing import drawn
 from .scripts import Step, checked, pairs, play, scripts, terms, toward_an_ending
-
-pytestmark = pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
 
 
 @settings(**drawn(400), deadline=None, suppress_health_check=list(HealthCheck))

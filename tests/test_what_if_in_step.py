@@ -39,8 +39,6 @@ from .drawing import drawn
 from .scripts import ANSWERS, SAYS, harm, pairs, play, scripts, terms
 from .stores import abused, chats, done, log_of, redirected, started
 
-pytestmark = pytest.mark.no_cover  # being measured, it takes twice as long; what it runs, other tests cover
-
 __all__ = ["chats"]
 
 GOLDEN = Path(__file__).parent / "golden"
