@@ -54,7 +54,7 @@ def test_a_doctor_is_told_what_is_accepted(run: Callable[..., Result], url: str,
 def test_a_check_that_is_allowed_and_not_there_is_named(run: Callable[..., Result], url: str) -> None:
     """A slip of the pen accepts nothing."""
     said = run("doctor", url, "--allow", "keyes", status=None).stderr
-    assert said == "lastresort: --allow keyes: no check that was made has that name\n"
+    assert said == "lastresort: --allow: no check that was made has that name (length 5); did you mean keys?\n"
 
 
 @pytest.mark.parametrize(

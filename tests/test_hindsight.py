@@ -151,7 +151,7 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     assert found["hindsight"]["edition"] == 2
     assert [one["rules"] for one in found["hindsight"]["would_say"]] == [["redirected-first"]]
     assert "hindsight" not in as_json(run("audit", log, "--json"))
-    assert "'3' is not one of" in run("audit", log, "--edition", 3, status=2).stderr
+    assert "not one of 1, 2 (length 1)" in run("audit", log, "--edition", 3, status=2).stderr
     first = run("audit", log, "--edition", 1, status=2).stderr
     assert "edition 1 is the first: nothing was recorded under an earlier one" in first
     assert first.endswith("ask a later one: 2\n")

@@ -228,8 +228,8 @@ def test_retention_on_the_command_line(run: Callable[..., Result], url: str) -> 
 @pytest.mark.parametrize(
     ("age", "why"),
     [
-        ("180", "is not an age: write a number and h, d or w"),
-        ("d", "is not an age"),
+        ("180", "not an age (length 3): write a number and h, d or w"),
+        ("d", "not an age"),
         ("99999d", "older_than: a timedelta is needed"),
     ],
 )

@@ -18,17 +18,18 @@ from lastresort.domain.events import ContentErased
 from lastresort.domain.values import Actor, ActorKind, ErasureCause
 
 from .options import REFUSED, Name, check_apart, confirmed, json_option, opened, store_option
+from .parameters import Command, OneOf, Whole
 
 _account = click.argument("account", type=Name(), required=False, metavar="[ACCOUNT]")
 _person = click.option("--person", metavar="NAME", help="What your application calls the user, in place of ACCOUNT.")
 
 
-@click.command("list")
+@click.command("list", cls=Command)
 @click.option("--account", type=Name(), metavar="ACCOUNT", help="Of this account alone.")
 @click.option("--person", metavar="NAME", help="Of this person alone, as your application calls them.")
-@click.option("--status", type=click.Choice(get_args(Status)), help="Active while a branch is, ended once all have.")
-@click.option("--by", type=click.Choice(["started", "last-turn"]), default="started", show_default=True, help="Order.")
-@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=50, show_default=True, help="So many, on a page.")
+@click.option("--status", type=OneOf(get_args(Status)), help="Active while a branch is, ended once all have.")
+@click.option("--by", type=OneOf(["started", "last-turn"]), default="started", show_default=True, help="Order.")
+@click.option("--limit", type=Whole(1, MOST_ROWS), default=50, show_default=True, help="So many, on a page.")
 @click.option("--after", metavar="CURSOR", help="Go on where the page before left off.")
 @store_option
 @json_option
@@ -81,7 +82,7 @@ def _meant(conversations: Conversations, account: str | None, person: str | None
     return meant
 
 
-@click.command("export-account")
+@click.command("export-account", cls=Command)
 @_account
 @_person
 @store_option
@@ -175,7 +176,7 @@ def _prover(conversations: Conversations) -> Callable[[str], str | None]:
     return prove
 
 
-@click.command("export-conversation")
+@click.command("export-conversation", cls=Command)
 @click.argument("branch", type=Name(), metavar="BRANCH")
 @store_option
 @click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
@@ -222,13 +223,13 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
         raise
 
 
-@click.command("erase-account")
+@click.command("erase-account", cls=Command)
 @_account
 @_person
 @store_option
 @click.option(
     "--cause",
-    type=click.Choice([cause.value for cause in ErasureCause]),
+    type=OneOf([cause.value for cause in ErasureCause]),
     default=ErasureCause.USER_REQUEST.value,
     show_default=True,
     help="Why, as the log will say.",

@@ -42,6 +42,7 @@ from .options import (
     policy_option,
     store_option,
 )
+from .parameters import Group
 
 if TYPE_CHECKING:
     from lastresort.adapters.importers.simulate import Simulation
@@ -68,7 +69,7 @@ def _is_url(first: list[str]) -> bool:
     return bool(first) and first[0].startswith(("sqlite:///", "postgresql://"))
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Turns what can go wrong into one line on standard error and an exit status."""
 
     def main(self, *args: Any, **options: Any) -> Any:

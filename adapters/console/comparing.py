@@ -17,6 +17,7 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.values import ARM_JOINT
 
 from .options import edition_option, json_option, load_terms, opened_log, source_of, store_or_file
+from .parameters import Command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,7 @@ _PLOTTED = 40  # characters of the longest bar
 _WORDS = "word list"
 
 
-@click.command("experiment")
+@click.command("experiment", cls=Command)
 @click.argument("first", required=False, metavar="[URL|FILE]")
 @store_or_file
 @click.option("--name", metavar="NAME", help="The experiment, if the log has several.")
@@ -225,7 +226,7 @@ def _short(arm: "ArmReport") -> str:
 # --- Another policy ---------------------------------------------------------------------------------------------------
 
 
-@click.command("what-if")
+@click.command("what-if", cls=Command)
 @click.argument("first", required=False, metavar="[URL|FILE]")
 @store_or_file
 @click.option("--policy", required=True, metavar="NAME|FILE", help="The other policy: a profile, or one in TOML.")
@@ -363,7 +364,7 @@ def _ends(found: "WhatIf") -> int:
     return sum(row.ends_at is not None for row in found.branches)
 
 
-@click.command("measure")
+@click.command("measure", cls=Command)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--with", "names", multiple=True, metavar="NAME", help=f"{', '.join(SHIPPED)}, or MODULE:FUNCTION.")
 @click.option("--words", type=click.Path(path_type=Path), metavar="FILE", help="A list of words to compare with.")

@@ -21,6 +21,7 @@ from lastresort.domain.rules import HELD_FROM_ERASURE
 from lastresort.domain.values import Actor, ActorKind, HoldReason, LegalHold, Risk, Verdict
 
 from .options import REFUSED, F, Name, json_option, opened, store_named, store_option, url_of
+from .parameters import Command, OneOf, Whole
 
 if TYPE_CHECKING:
     from lastresort.adapters.human_queue import Claim, HumanQueue
@@ -49,14 +50,11 @@ def _whose(command: F) -> F:
     return of_one(of_all(_person(command)))
 
 
-@click.command()
+@click.command(cls=Command)
 @_hold
 @_whose
 @click.option(
-    "--reason",
-    type=click.Choice([reason.value for reason in HoldReason]),
-    required=True,
-    help="Why, as the log will say.",
+    "--reason", type=OneOf([reason.value for reason in HoldReason]), required=True, help="Why, as the log will say."
 )
 @click.option("--until", metavar="DATE", help="A day, YYYY-MM-DD, for information: nothing lapses by a clock.")
 @_operator
@@ -94,7 +92,7 @@ def hold(
     _tell(hold, done, "held", "held already", as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @_hold
 @_whose
 @_operator
@@ -129,7 +127,7 @@ def release(
     _tell(hold, done, "released", "not held", as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--account", type=Name(), metavar="ACCOUNT", help="Of this account alone.")
 @_person
 @store_option
@@ -196,13 +194,16 @@ class Age(click.ParamType[timedelta]):
         from lastresort.adapters.upkeep.schedules import age
 
         if (found := age(value)) is None:
-            raise BadInput(
-                f"{value!r} is not an age: write a number and h, d or w for hours, days or weeks, such as 180d"
+            self.fail(
+                f"not an age (length {len(value):,}): write a number and h, d or w for hours, days or weeks, such as "
+                "180d",
+                param,
+                ctx,
             )
         return found
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--older-than", type=Age(), metavar="AGE", help="When somebody spoke last: 180d, 26w or 12h ago.")
 @click.option(
     "--schedules", type=click.Path(path_type=Path), metavar="FILE", help="By schedules in TOML, in place of one age."
@@ -266,19 +267,16 @@ def _print_retention(name: str, done: Retention, dry_run: bool) -> None:
     display.print_refused(done.refused)
 
 
-@click.command("queue")
+@click.command("queue", cls=Command)
 @store_named
 @click.option("--claim", metavar="PERSON", help="Claim the oldest turn, as this person, and show it.")
 @click.option("--judge", metavar="TOKEN", help="Judge the turn that was claimed with this token.")
 @click.option("--release", metavar="TOKEN", help="Give a claim back.")
-@click.option("--verdict", type=click.Choice([one.value for one in Verdict]), help="With --judge.")
+@click.option("--verdict", type=OneOf([one.value for one in Verdict]), help="With --judge.")
 @click.option("--category", metavar="NAME", help="With --judge, of harm.")
-@click.option("--severity", type=click.IntRange(1, 3), help="With --judge, of harm.")
+@click.option("--severity", type=Whole(1, 3), help="With --judge, of harm.")
 @click.option(
-    "--risk",
-    type=click.Choice([one.value for one in Risk]),
-    default="unknown",
-    help="With --judge; unknown by default.",
+    "--risk", type=OneOf([one.value for one in Risk]), default="unknown", help="With --judge; unknown by default."
 )
 @json_option
 def queue(

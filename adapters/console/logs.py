@@ -33,27 +33,26 @@ from .options import (
     store_option,
     url_of,
 )
+from .parameters import Command, OneOf, Whole
 
 _FORMS = ("jsonl", "cloudevents", "parquet", "inspect")
 _PATIENCE = 60.0  # seconds that one wait for new events lasts
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @store_named
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, once all of it could be written."
 )
 @click.option(
-    "--format", "form", type=click.Choice(_FORMS), default=_FORMS[0], show_default=True,
+    "--format", "form", type=OneOf(_FORMS), default=_FORMS[0], show_default=True,
     help="Lines of our own, CloudEvents 1.0, Parquet (a folder), or an eval log of Inspect.",
 )  # fmt: skip
-@click.option(
-    "--partitions", type=click.IntRange(1, 256), metavar="N", help="Of Parquet: into how many parts at most; 16."
-)
+@click.option("--partitions", type=Whole(1, 256), metavar="N", help="Of Parquet: into how many parts at most; 16.")
 @click.option("--source", metavar="URI", help="What CloudEvents call the log, if not by the id of its first event.")
 @click.option("--words", is_flag=True, help="In an eval log of Inspect: what was said, too, in plain.")
 @click.option("--follow", is_flag=True, help="Go on with each event as it is recorded, until Ctrl-C.")
-@click.option("--after", type=click.IntRange(min=0), default=0, metavar="POSITION", help="Begin after this position.")
+@click.option("--after", type=Whole(min=0), default=0, metavar="POSITION", help="Begin after this position.")
 @json_option
 def export_(
     first: str | None,
@@ -175,7 +174,7 @@ def _room(name: str) -> Any:
         raise BadInput(str(error)) from None
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @click.argument("file", type=InputFile(), metavar="FILE")
 @store_option
 @json_option
@@ -244,10 +243,10 @@ def _of_cloud_events(path: Path) -> Iterator[str]:
             raise BadInput(f"{path}:{number}: {said}") from None
 
 
-@click.command("import-chats")
+@click.command("import-chats", cls=Command)
 @click.argument("files", nargs=-1, required=True, type=InputFile(), metavar="FILE...")
 @click.option(
-    "--format", "form", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
+    "--format", "form", type=OneOf(["auto", *FORMATS]), default="auto", show_default=True,
     help="What the files are, if that is not to be told by what is in them.",
 )  # fmt: skip
 @click.option("--account", type=Name(), metavar="ACCOUNT", help="Whose they are, if not the users' that they name.")
@@ -279,7 +278,7 @@ def import_chats_(
         listings.show_imported(display.console(), reports)
 
 
-@click.command("assess")
+@click.command("assess", cls=Command)
 @store_named
 @click.option(
     "--with", "name", required=True, metavar="NAME", help=f"{', '.join(SHIPPED)}, or your own: MODULE:FUNCTION."

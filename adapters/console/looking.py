@@ -25,6 +25,7 @@ from .options import (
     source_of,
     store_or_file,
 )
+from .parameters import Command, OneOf, Whole
 
 if TYPE_CHECKING:
     from lastresort.application.conversations import Conversations
@@ -35,10 +36,10 @@ _PAGE = click.Path(path_type=Path, dir_okay=False)
 _MOST_WORKERS = 256
 
 
-@click.command()
-@click.argument("which", required=False, type=click.Choice(["active", "ended", "branched"]))
-@click.option("--limit", type=click.IntRange(1, 1000), help="Show a page of this many rows, of the list named.")
-@click.option("--after", type=click.IntRange(min=0), help="Go on where the page before left off.")
+@click.command(cls=Command)
+@click.argument("which", required=False, type=OneOf(["active", "ended", "branched"]))
+@click.option("--limit", type=Whole(1, 1000), help="Show a page of this many rows, of the list named.")
+@click.option("--after", type=Whole(min=0), help="Go on where the page before left off.")
 @store_or_file
 @json_option
 def views(
@@ -71,7 +72,7 @@ def views(
         listings.show_views(display.console(), found, names)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("conversation")
 @store_or_file
 @json_option
@@ -89,9 +90,9 @@ def tree(conversation: str, url: str | None, file: Path | None, as_json: bool) -
         display.show_tree(display.console(), rows)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("branch")
-@click.option("--at", type=click.IntRange(min=1), metavar="VERSION", help="Show the branch as it was at a version.")
+@click.option("--at", type=Whole(min=1), metavar="VERSION", help="Show the branch as it was at a version.")
 @click.option("--html", "page", type=_PAGE, metavar="OUT", help="Write its whole conversation as a page instead.")
 @click.option("--words", is_flag=True, help="With --html: what was said too, where the store has its keys.")
 @store_or_file
@@ -157,9 +158,9 @@ def _write_page(conversations: "Conversations", branch: str, out: Path, *, words
     click.echo(f"{len(rows):,} branch{'' if len(rows) == 1 else 'es'}: {out}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("branch")
-@click.option("--ground", type=click.Choice([ground.value for ground in Ground]), help="Ask of this ground alone.")
+@click.option("--ground", type=OneOf([ground.value for ground in Ground]), help="Ask of this ground alone.")
 @store_or_file
 @json_option
 def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_json: bool) -> None:
@@ -192,7 +193,7 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
     sys.exit(REFUSED if all(broken.values()) else 0)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("first", required=False, metavar="[URL|FILE]")
 @store_or_file
 @click.option(
@@ -213,7 +214,7 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, _MOST_WORKERS),
+    type=Whole(1, _MOST_WORKERS),
     metavar="N",
     help="Of a folder of Parquet: how many processes audit it. One for each processor, if nothing is said.",
 )

@@ -19,6 +19,8 @@ from lastresort.application.outcomes import UnknownBranch
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import EDITIONS, Id
 
+from .parameters import OneOf
+
 FINDINGS = REFUSED = 1
 BAD_INPUT = 2
 DEFAULT_MODEL = "claude-opus-4-1"
@@ -77,7 +79,7 @@ policy_option = click.option("--policy", default="default", metavar="NAME|FILE",
 model_option = click.option(
     "--model", type=Name(), default=DEFAULT_MODEL, show_default=True, help="The model that answers."
 )
-edition_option = partial(click.option, "--edition", type=click.Choice([str(one) for one in EDITIONS]), callback=_number)
+edition_option = partial(click.option, "--edition", type=OneOf([str(one) for one in EDITIONS]), callback=_number)
 _store = partial(click.option, "--store", "url", type=Url(), envvar="LASTRESORT_STORE", metavar="URL", help=_URLS)
 store_option, store_optional = _store(required=True), _store()
 _file_option = click.option(

@@ -21,6 +21,7 @@ from lastresort.domain.values import Ground
 from lastresort.projections.reports.report import BRANCHES, KEYS, SMALLEST, NotWhole
 
 from .options import InputFile, check_apart, json_option, opened_source, source_of, store_or_file
+from .parameters import Command, Whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,7 @@ _SERVICE = "What your terms say, in TOML: clauses, redress, territorial_scope."
 _TEXTS = "A folder with the texts of further languages, LANG.toml, or of other words."
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument("first", required=False, metavar="[URL|FILE]")
 @store_or_file
 @click.option(
@@ -48,14 +49,14 @@ _TEXTS = "A folder with the texts of further languages, LANG.toml, or of other w
 @click.option("--by", metavar="KEY,...", help=f"Group by some of {', '.join(KEYS)}.")
 @click.option(
     "--smallest",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=SMALLEST,
     show_default=True,
     help="The smallest number that is published. What is smaller is left out, and what would give it away.",
 )
 @click.option(
     "--branches",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=BRANCHES,
     show_default=True,
     help="How many of the branches behind each number, and how many endings, are named at most.",
@@ -234,7 +235,7 @@ def _left_out(group: "GroupReport") -> bool:
 # --- Reasons ----------------------------------------------------------------------------------------------------------
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("branch", required=False)
 @click.option("--service", "service_file", type=InputFile(), required=True, metavar="FILE", help=_SERVICE)
 @click.option("--lang", "language", default="en", show_default=True, metavar="LANG", help="The language of the text.")
@@ -325,7 +326,7 @@ def _statement(
     }
 
 
-@click.command("cost")
+@click.command("cost", cls=Command)
 @click.argument("first", required=False, metavar="[URL|FILE]")
 @store_or_file
 @click.option("--prices", "prices_file", type=_FILE, metavar="FILE", help="What a million tokens cost, by model. TOML.")

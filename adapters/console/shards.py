@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 
 from .options import FINDINGS, json_option
+from .parameters import Group
 
 _map = click.argument("path", metavar="MAP", type=click.Path(path_type=Path, dir_okay=False))
 
 
-@click.group()
+@click.group(cls=Group)
 def shards() -> None:
     """Look after several stores, which a shards.toml maps."""
 

@@ -17,6 +17,7 @@ from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.conversations import Conversations
 
 from .options import FINDINGS, Name, json_option, opened, store_option, store_optional
+from .parameters import Command, Group, Number, Whole
 
 if TYPE_CHECKING:
     from lastresort.adapters.tlog.notes import Note
@@ -36,11 +37,11 @@ _policy_required = click.option(
     "--policy", type=_path, required=True, envvar="LASTRESORT_LOG_POLICY", metavar="FILE", help=_policy_help
 )
 _most_age = click.option(
-    "--max-age", type=click.FloatRange(min=0), metavar="SECONDS", help="How old the latest cosignature may be."
+    "--max-age", type=Number(min=0), metavar="SECONDS", help="How old the latest cosignature may be."
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def log() -> None:
     """Make the log evident by a signed and witnessed tree."""
 
@@ -110,7 +111,7 @@ def keys(key: Path) -> None:
 @_policy
 @click.option("--follow", is_flag=True, help="Go on, with checkpoints, until Ctrl-C.")
 @click.option(
-    "--every", type=click.FloatRange(min=0.1), default=10.0, show_default=True, metavar="SECONDS",
+    "--every", type=Number(min=0.1), default=10.0, show_default=True, metavar="SECONDS",
     help="How often --follow makes a checkpoint, if something was appended.",
 )  # fmt: skip
 @store_option
@@ -155,7 +156,7 @@ def checkpoint(key: Path, policy: Path | None, url: str, as_json: bool) -> None:
 
 @log.command()
 @click.argument("branch", type=Name(), metavar="BRANCH")
-@click.option("--version", type=click.IntRange(min=1), metavar="N", help="Of this event, instead of the ending.")
+@click.option("--version", type=Whole(min=1), metavar="N", help="Of this event, instead of the ending.")
 @click.option("--output", type=_path, metavar="FILE", help="Write to FILE, by convention NAME.tlog-proof.")
 @store_option
 def prove(branch: str, version: int | None, output: Path | None, url: str) -> None:
@@ -175,8 +176,8 @@ def prove(branch: str, version: int | None, output: Path | None, url: str) -> No
 
 
 @log.command()
-@click.argument("a", type=click.IntRange(min=0), metavar="A")
-@click.argument("b", type=click.IntRange(min=0), metavar="B")
+@click.argument("a", type=Whole(min=0), metavar="A")
+@click.argument("b", type=Whole(min=0), metavar="B")
 @store_option
 def consistency(a: int, b: int, url: str) -> None:
     """Print the proof that the log of B entries begins with that of A.
@@ -253,13 +254,13 @@ def monitor(place: str, policy: Path, state: Path, max_age: float | None, as_jso
     _print(told, findings, as_json, display)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--key", type=_path, required=True, metavar="FILE", help="The witness's private keys.")
 @click.option("--name", metavar="NAME", help="Make the keys, under this name, print the public ones, and end.")
 @_policy
 @click.option("--state", type=_path, metavar="FILE", help="The file in which it remembers what it cosigned.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=7380, show_default=True, help="The port.")
+@click.option("--port", type=Whole(1, 65_535), default=7380, show_default=True, help="The port.")
 def witness(key: Path, name: str | None, policy: Path | None, state: Path | None, host: str, port: int) -> None:
     """Cosign checkpoints of the logs of other people.
 

@@ -10,11 +10,12 @@ import click
 from lastresort.adapters.importers.inputs import BadInput
 
 from .options import FINDINGS, Url, json_option, store_named, store_option, store_optional, url_of
+from .parameters import Command, Group, Whole, told_of
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.command()
+@click.command(cls=Command)
 @store_named
 @click.option("--allow", multiple=True, metavar="NAME", help="Accept what this check finds. May be repeated.")
 @json_option
@@ -37,12 +38,14 @@ def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: 
         display.print_json(told)
     else:
         listings.show_checks(display.console(), checks, allowed)
-    if unknown := [name for name in allow if name not in {check.name for check in checks}]:
-        click.echo(f"lastresort: --allow {unknown[0]}: no check that was made has that name", err=True)
+    made = [check.name for check in checks]
+    if unknown := [name for name in allow if name not in made]:
+        told = told_of(unknown[0], made)
+        click.echo(f"lastresort: --allow: no check that was made has that name{told}", err=True)
     sys.exit(FINDINGS if wrong else 0)
 
 
-@click.command()
+@click.command(cls=Command)
 @store_named
 @json_option
 def migrate(first: str | None, url: str | None, as_json: bool) -> None:
@@ -68,7 +71,7 @@ def migrate(first: str | None, url: str | None, as_json: bool) -> None:
         click.echo(f"tables {was} of version {done.now}; lists made again, {done.snapshots:,} snapshots")
 
 
-@click.command()
+@click.command(cls=Command)
 @store_named
 @json_option
 def rebuild(first: str | None, url: str | None, as_json: bool) -> None:
@@ -91,7 +94,7 @@ def rebuild(first: str | None, url: str | None, as_json: bool) -> None:
         click.echo(f"{one.view}: made again of {one.events:,} events{resumed}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("where", nargs=-1, metavar="[URL] FILE")
 @store_optional
 @json_option
@@ -118,7 +121,7 @@ def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
             click.echo("lastresort: there is no master key here, so nobody will know whether it was changed", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @_file
 @click.option(
     "--store",
@@ -156,7 +159,7 @@ def restore(file: Path, url: str, unauthenticated: bool, as_json: bool) -> None:
     sys.exit(FINDINGS if report.findings else 0)
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Look after the keys that words are sealed with."""
 
@@ -195,13 +198,13 @@ def rotate(url: str, finish: bool, as_json: bool) -> None:
         click.echo("either master key opens the store: give all programs the new one, then run this with --finish")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="The configuration, TOML."
 )
 @click.option("--store", "url", envvar="LASTRESORT_STORE", metavar="URL", help="The store; sqlite:///lastresort.db.")
 @click.option("--host", help="Where to listen; 127.0.0.1, unless the configuration says otherwise.")
-@click.option("--port", type=click.IntRange(0, 65_535), help="The port; 0 is a free one. 8417.")
+@click.option("--port", type=Whole(0, 65_535), help="The port; 0 is a free one. 8417.")
 @click.option("--upstream", metavar="URL", help="The Messages API that models are asked over.")
 @click.option("--new-key", is_flag=True, help="Print one more key that may do everything, as where all were lost.")
 def serve(
