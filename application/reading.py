@@ -21,6 +21,9 @@ from .ports import EventStore, Ports, Snapshots
 FEW = 100
 """How many events a fold reads at a time: so few that the garbage collector hardly ever has to look at them."""
 
+_MOST_OF_OTHERS = 4
+"""Snapshots of another history that are passed over for one of this: to look at one takes reading what follows it."""
+
 _TURNS = (UserTurnTaken, AssistantTurnTaken)
 
 
@@ -240,7 +243,11 @@ def _since_kept(
     store: EventStore, snapshots: Snapshots | None, tree: str, branch: str, upto: int | None, kept: int | None
 ) -> Piece | None:
     """Return the latest state of a branch's own that is kept, and the events since; None if there is no such state."""
-    while snapshots and kept != 0 and (found := snapshots.latest(branch, kept)) is not None:
+    if snapshots is None:
+        return None
+    for _ in range(_MOST_OF_OTHERS):
+        if kept == 0 or (found := snapshots.latest(branch, kept)) is None:
+            return None
         version = found.state.version
         events = store.read(tree, branch, after=version - 1, upto=upto)
         if events and recorded_digest(events[0]) == found.last:

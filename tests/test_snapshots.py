@@ -86,6 +86,12 @@ def assert_same(conversations: Conversations, *branches: str) -> None:
         assert cold(conversations).state(branch) == whole(conversations, branch)
 
 
+def wrongly_kept(conversations: Conversations, branch: str) -> list[int]:
+    """The versions of the snapshots of a branch that an audit names."""
+    in_store = store_of(conversations).snapshot_versions(branch)
+    return wrong_versions(snapshots_of(conversations), branch, in_store, conversations.path(branch))
+
+
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest) -> str:
     return new_url(request.param, request)
@@ -207,11 +213,7 @@ def test_a_branch_is_the_same_with_snapshots_anywhere(url: str, every: int) -> N
         thanked(other)
         done(other.raise_risk())
         assert_same(conversations, "c", other.branch)
-        assert [
-            one
-            for branch in ("c", other.branch)
-            for one in wrong_versions(snapshots_of(conversations), branch, conversations.path(branch))
-        ] == []
+        assert [one for branch in ("c", other.branch) for one in wrongly_kept(conversations, branch)] == []
         assert cold(conversations).state("c").ended is not None
 
 
@@ -358,12 +360,12 @@ def test_no_ending_rests_on_a_snapshot(kept: Conversations) -> None:
 def test_an_audit_names_a_snapshot_that_lies(kept: Conversations) -> None:
     """And only that one."""
     long(kept)
-    assert wrong_versions(snapshots_of(kept), "c", kept.path("c")) == []
+    assert wrongly_kept(kept, "c") == []
     lie_about(kept, 60, model="another")
     assert cold(kept).state("c").model == "another", "or else this test shows nothing"
-    assert wrong_versions(snapshots_of(kept), "c", kept.path("c")) == [60]
+    assert wrongly_kept(kept, "c") == [60]
     snapshots_of(kept).renew("c", kept.path("c"))
-    assert wrong_versions(snapshots_of(kept), "c", kept.path("c")) == []
+    assert wrongly_kept(kept, "c") == []
     assert_same(kept, "c")
 
 

@@ -40,8 +40,8 @@ def doctor(first: str | None, url: str | None, allow: tuple[str, ...], as_json: 
         listings.show_checks(display.console(), checks, allowed)
     made = [check.name for check in checks]
     if unknown := [name for name in allow if name not in made]:
-        told = told_of(unknown[0], made)
-        click.echo(f"lastresort: --allow: no check that was made has that name{told}", err=True)
+        which = told_of(unknown[0], made)
+        click.echo(f"lastresort: --allow: no check that was made has that name{which}", err=True)
     sys.exit(FINDINGS if wrong else 0)
 
 

@@ -39,6 +39,8 @@ _FIRST = "(SELECT {position} FROM {events} WHERE originator_id = %s ORDER BY ori
 
 _LATEST = "(SELECT max(originator_version) FROM {events} WHERE originator_id = e.originator_id)"
 _MOST_AT_ONCE = 10_000  # parameters of one statement
+_SNAPSHOTS_AT_ONCE = 64  # among which the latest of a form is looked for
+_MOST_OF_A_SNAPSHOT = 2**20  # bytes: some 200 are usual, and a policy has 32 KiB at most
 
 
 class SQLStore(ABC):
@@ -363,11 +365,16 @@ class SQLStore(ABC):
     # --- snapshots ------------------------------------------------------------------------------------------------
 
     def snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
-        """Return the latest snapshot of a branch. See `vault.snapshots.SnapshotRows`."""
+        """Return the latest snapshot of a branch. See `vault.snapshots.SnapshotRows`.
+
+        It is one of the latest few that stand there, and not too large: anything may, in a file that others can write.
+        """
         rows = self._read(
-            "SELECT originator_version, data FROM {schema}snapshots WHERE originator_id = %s "
-            "AND originator_version <= %s AND substr(data, 1, %s) = %s ORDER BY originator_version DESC LIMIT 1",
-            *(branch, min(upto, LAST), len(prefix), prefix),
+            "SELECT originator_version, data FROM {schema}snapshots WHERE originator_id = %s AND originator_version IN "
+            "(SELECT originator_version FROM {schema}snapshots WHERE originator_id = %s AND originator_version <= %s "
+            "ORDER BY originator_version DESC LIMIT %s) "
+            "AND length(data) <= %s AND substr(data, 1, %s) = %s ORDER BY originator_version DESC LIMIT 1",
+            *(branch, branch, min(upto, LAST), _SNAPSHOTS_AT_ONCE, _MOST_OF_A_SNAPSHOT, len(prefix), prefix),
         )
         return (rows[0][0], bytes(rows[0][1])) if rows else None
 

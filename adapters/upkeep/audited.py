@@ -84,17 +84,19 @@ def wrong_snapshots(conversations: Conversations) -> tuple[Finding, ...]:
         for part in conversations.parts
         if isinstance(store := part.store, SQLStore) and (snapshots := part.service.ports.snapshots) is not None
         for branch in store.long_branches(snapshots.every or LAST)
-        for version in wrong_versions(snapshots, branch, part.path(branch))
+        for version in wrong_versions(snapshots, branch, store.snapshot_versions(branch), part.path(branch))
     )
 
 
-def wrong_versions(snapshots: Snapshots, branch: str, path: Iterable[RecordedEvent]) -> list[int]:
-    """Return the versions of the snapshots of a branch, of those in use, that are not what its path adds up to."""
-    in_use: dict[int, Conversation] = {}
-    found = snapshots.latest(branch)
-    while found is not None:
-        in_use[found.state.version] = found.state
-        found = snapshots.latest(branch, found.state.version - 1)
+def wrong_versions(
+    snapshots: Snapshots, branch: str, versions: Iterable[int], path: Iterable[RecordedEvent]
+) -> list[int]:
+    """Return the versions of the snapshots of a branch, of those in use, that are not what its path adds up to.
+
+    Each is looked up by itself: between two of them there may be any number that are not in use.
+    """
+    kept = (snapshots.latest(branch, version) for version in versions)
+    in_use = {found.state.version: found.state for found in kept if found is not None}
     wrong, state = [], Conversation()
     for recorded in path if in_use else ():
         state = evolve(state, recorded.event)

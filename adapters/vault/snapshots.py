@@ -32,6 +32,9 @@ EVERY = 100
 """How many versions apart the snapshots of a branch are: about what can be read in the time of opening one."""
 
 _KEY = "the snapshots of this store"  # no conversation is called that: an id has no spaces
+_MOST_LOOKED_AT = 8
+"""Snapshots that are looked at for one that counts. Whoever can write to the log's file can put any number there, and a
+branch that is read from its beginning is right as well."""
 _MARK_BYTES, _SEAL_BYTES, _LAST_BYTES = 8, 16, 16
 _LAST = 2**62  # no branch comes as far
 
@@ -44,7 +47,10 @@ class SnapshotRows(Protocol):
     """
 
     def snapshot(self, branch: str, upto: int, prefix: bytes) -> tuple[int, bytes] | None:
-        """Return the latest snapshot of a branch up to a version that begins with `prefix`, after its version."""
+        """Return the latest snapshot of a branch up to a version that begins with `prefix`, after its version.
+
+        A store need not look far for it: what it does not find is left out.
+        """
         ...
 
     def ending(self, branch: str) -> int | None:
@@ -121,9 +127,9 @@ class SealedSnapshots:
     def latest(self, branch: str, upto: int | None = None) -> Snapshot | None:
         key = self._sealing()
         most = _LAST if upto is None else min(upto, _LAST)
-        while key is not None:
-            found = self._rows.snapshot(branch, most, mark())
-            if found is None:
+        for _ in range(_MOST_LOOKED_AT):
+            found = None if key is None else self._rows.snapshot(branch, most, mark())
+            if key is None or found is None:
                 return None
             version, data = found
             if (kept := _opened(key, branch, version, bytes(data))) is not None and self._ends_as_logged(branch, kept):
