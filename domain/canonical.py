@@ -128,6 +128,45 @@ def canonical_event(event: EventBase) -> bytes:
     return _object(event, _added(event)).encode("ascii")
 
 
+def canonical_fields(event: EventBase) -> tuple[int, bytes]:
+    """Return the schema version of an event in the canonical form, and the form without the envelope.
+
+    Raises:
+        KeyError: it is of no kind that has one.
+    """
+    added = _added(event)
+    return _version(event, added), _object(event, added).encode("ascii")
+
+
+def left_out(event: EventBase, fields: Mapping[str, Any], schema_version: int) -> str | None:
+    """Return the first field that what an event was read of has to have, and does not; None if it has all.
+
+    A reader of its own accord takes the usual value for some of them, and a log says what happened. What a later schema
+    version added may be left out, as in the canonical form; but one of that version says something that is new in it.
+
+    Args:
+        event: as it was read.
+        fields: what it was read of, of any schema version: `by`, and so on.
+        schema_version: which.
+    """
+    added = ADDED.get(event.kind)
+    if schema_version > 1 and added and not added.keys() & fields.keys():
+        return " or ".join(added)
+    return _left_out(event, fields)
+
+
+def _left_out(model: Any, fields: Mapping[str, Any]) -> str | None:
+    for name in (*FIELDS[type(model).__name__], *_added(model)):
+        if name not in fields:
+            return name
+        value, given = getattr(model, name), fields[name]
+        several = zip(value, given, strict=False) if type(value) is tuple else [(value, given)]
+        for one, of in several:
+            if type(one).__name__ in FIELDS and (missing := _left_out(one, of)) is not None:
+                return f"{name}.{missing}"
+    return None
+
+
 def _version(event: EventBase, added: Mapping[str, object]) -> int:
     """Return the schema version that a reader needs to know."""
     if event.kind in ADDED and event.schema_version == 2 and not added:

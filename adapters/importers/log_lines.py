@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from lastresort.adapters.stores.codec import ALL_BUT_NAMES, BEGINNING, Encoding, begun_by
 from lastresort.adapters.stores.said import counting, split
+from lastresort.domain.canonical import canonical_fields, left_out
 from lastresort.domain.events import (
     EVENTS,
     AssistantTurnTaken,
     BranchOpened,
     ConversationStarted,
+    EventBase,
     RecordedEvent,
     Unreadable,
 )
@@ -177,8 +179,7 @@ class LogReader:
         if isinstance(read, Unreadable):
             return None
         event = read.event
-        as_written: bytes = event.__pydantic_serializer__.to_json(event)
-        if as_written != text and repeats_a_field(text):  # what is written has each field once
+        if canonical_fields(event) != (version, text) and not _is_exact(event, text, version):
             return None
         as_found = all(getattr(event, field, None) == value for field, value in without.items())
         if kind != _STARTED and len(text) <= _MOST_KNOWN_BYTES and as_found:
@@ -186,6 +187,11 @@ class LogReader:
                 self._known.clear()
             self._known[key] = event if key in self._known else None
         return event
+
+
+def _is_exact(event: EventBase, text: bytes, version: int) -> bool:
+    """Whether an event has each of its fields once, in whatever order. In the form that an export writes it has."""
+    return not repeats_a_field(text) and left_out(event, from_json(text), version) is None
 
 
 _OPENED = b'"%b"' % BranchOpened.kind.encode()
@@ -217,4 +223,6 @@ def entry_of(line: LogLine) -> Entry:
     entry = _ENCODING.entries([(line.position, line.branch, line.version, line.kind, state, *envelope)])[0]
     if line.kind not in EVENTS and isinstance(entry, Unreadable):
         return entry._replace(why="kind: not a known kind of event")  # a store names it; here it may be words
+    if isinstance(entry, RecordedEvent) and (what := left_out(entry.event, line.event, line.schema_version)):
+        return Unreadable(line.position, line.branch, line.version, line.kind, f"event.{what}: Field required")
     return entry
