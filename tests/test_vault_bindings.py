@@ -10,6 +10,7 @@ from lastresort import StoreError
 from lastresort.adapters.opening import open_store
 from lastresort.adapters.vault.keys import MemoryKeys, name_of, new_key
 from lastresort.adapters.vault.sealing import AesGcmVault
+from lastresort.adapters.vault.wrapped import fingerprint, wrap
 from lastresort.application.ports import Place, SealBroken
 from lastresort.domain.values import Messages
 
@@ -126,4 +127,21 @@ def test_keys_of_before_open_and_go_as_ever(kind: str, request: pytest.FixtureRe
     vault.forget("c", sealed={Place("c", 2): (sealed, "")})
     assert AesGcmVault(vault._keys).open("c", "c", 3, former) is None
     vault.close()
+    store.close()
+
+
+@pytest.mark.parametrize("kind", STORES[1:])
+def test_a_key_whose_name_is_taken_is_not_dropped_in_silence(kind: str, request: pytest.FixtureRequest) -> None:
+    """Words that are sealed with it would never open again. The key that has the name stays as it is."""
+    store, opened, _ = open_store(new_url(kind, request))
+    keys: Any = opened._keys
+    key, other = new_key(), new_key()
+    name, master = name_of(key), fingerprint(keys.masters.current)
+    kept, another = wrap(keys.masters.current, key, "c"), wrap(keys.masters.current, other, "d")
+    assert keys._keys.add([(name, kept)], "c", master)
+    with pytest.raises(StoreError):
+        keys._keys.add([(name_of(other), another), (name, another)], "d", master)
+    assert keys._keys.of("c") == (name, kept)
+    assert keys._keys.of("d") in (None, (name_of(other), another))
+    opened.close()
     store.close()
