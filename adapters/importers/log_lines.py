@@ -2,7 +2,8 @@
 they do not.
 
 Few events are new: somebody speaks again, another turn is found harmless. What differs then is the envelope, which one
-expression reads, the digest of the words, how many tokens an answer took, and the names in what begins a conversation.
+expression reads, which user it was, the digest of the words, how many tokens an answer took, and the names in what
+begins a conversation.
 So an event is known by its text without those, once it was read with every check that there is. All else goes the long
 way, and so does what is wrong, to be told what is wrong with it.
 """
@@ -30,7 +31,7 @@ from lastresort.domain.events import (
     Unreadable,
 )
 from lastresort.domain.tuples import made
-from lastresort.domain.values import Frozen, Id, Usage, Version, with_content
+from lastresort.domain.values import Actor, ActorKind, Frozen, Id, Usage, Version, with_fields
 
 from .inputs import BadInput, parsed, raw_lines, repeats_a_field, shown_path
 
@@ -52,6 +53,8 @@ _LINE = re.compile(
 )
 _BRANCH = re.compile(rb'\{"position": %b, "branch": "(%b)"' % (_NUMBER, _ID))
 _CONTENT = re.compile(rb'"content":"sha256:([0-9a-f]{64})"')
+_NAME = re.compile(_ID)
+_BY_A_USER = b'{"by":{"kind":"user","id":"'
 _STARTED, _ANSWERED = ConversationStarted.kind.encode(), AssistantTurnTaken.kind.encode()
 
 
@@ -89,6 +92,7 @@ class LogReader:
     def __init__(self) -> None:
         self._known: dict[tuple[bytes | None, ...], Any] = {}
         self._beginnings: dict[tuple[bytes | None, ...], Any] = {}  # by all but the names in them
+        self._users: dict[bytes, Actor] = {}
         self._last_time, self._time = b"", ""
 
     def entries(self, path: Path) -> Iterator[tuple[int, Entry]]:
@@ -129,26 +133,38 @@ class LogReader:
     # --- Events ---------------------------------------------------------------------------------------------------
 
     def _event(self, kind: bytes, schema_version: bytes | None, text: bytes) -> Any:
-        content = _CONTENT.search(text)
-        if content is not None:
-            start, end = content.span(1)
-            key: tuple[bytes | None, ...] = kind, schema_version, text[:start], text[end:]
-            digest = f"sha256:{content[1].decode()}"
-            known = self._known.get(key)
-            if known is not None:
-                return with_content(known, digest)
-            if kind == _ANSWERED and (counted := split(text[end:])) is not None:
-                head, taken, given = counted
-                key = kind, schema_version, text[:start], head, b"tokens"
-                if (known := self._known.get(key)) is not None:
-                    return counting(known, taken, given, content=digest)
-                return self._new(key, text, content=digest, usage=Usage(input_tokens=taken, output_tokens=given))
-            return self._new(key, text, content=digest)
         if kind == _STARTED and (begins := BEGINNING.fullmatch(text)) is not None:
             return self._beginning(schema_version, text, begins)
-        key = kind, schema_version, text
+        fields: dict[str, Any] = {}  # what is not in the key
+        rest = text
+        if text.startswith(_BY_A_USER) and (by := self._user(text)) is not None:
+            fields["by"], rest = by, text[len(_BY_A_USER) + len(by.id) :]
+        key: tuple[bytes | None, ...] = kind, schema_version, rest
+        if (content := _CONTENT.search(rest)) is not None:
+            start, end = content.span(1)
+            fields["content"] = f"sha256:{content[1].decode()}"
+            key = kind, schema_version, rest[:start], rest[end:]
+            if kind == _ANSWERED and (counted := split(rest[end:])) is not None:
+                head, taken, given = counted
+                key = kind, schema_version, rest[:start], head, b"tokens"
+                if (known := self._known.get(key)) is not None:
+                    return counting(known, taken, given, **fields)
+                return self._new(key, text, **fields, usage=Usage(input_tokens=taken, output_tokens=given))
         known = self._known.get(key)
-        return known if known is not None else self._new(key, text)
+        if known is None:
+            return self._new(key, text, **fields)
+        return with_fields(known, fields) if fields else known
+
+    def _user(self, text: bytes) -> Actor | None:
+        """Return the user by whom an event is; None if their name is to be read with every check."""
+        start = len(_BY_A_USER)
+        name = text[start : text.find(b'"', start)]
+        by = self._users.get(name)
+        if by is None and _NAME.fullmatch(name):
+            if len(self._users) >= _MOST_KNOWN:
+                self._users.clear()
+            by = self._users[name] = Actor(kind=ActorKind.USER, id=name.decode())
+        return by
 
     def _beginning(self, schema_version: bytes | None, text: bytes, parts: re.Match[bytes]) -> Any:
         """Return what begins a conversation, which is known but for the names in it."""
