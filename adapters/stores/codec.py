@@ -33,7 +33,7 @@ from lastresort.domain.values import with_field, with_fields
 
 from .said import WORDED, Said, counting, said, split, with_tokens, without_tokens
 
-_PREFIX = "sha256:"
+PREFIX = "sha256:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000  # microseconds
@@ -111,13 +111,13 @@ class Encoding:
             ValueError: that is no digest.
         """
         content = getattr(event, "content", None)
-        if content is not None and not _is_digest(content):
+        if content is not None and not is_digest(content):
             raise ValueError("content is not a digest: sha256: and 64 hexadecimal digits in lower case")
         state: bytes = event.__pydantic_serializer__.to_json(event)
         if content is None:
             return state, None
         worded = b'"content":"' + content.encode() + b'"'
-        return state.replace(worded, _WORDLESS, 1), bytes.fromhex(content[len(_PREFIX) :])
+        return state.replace(worded, _WORDLESS, 1), bytes.fromhex(content[len(PREFIX) :])
 
     def written(self, event: EventBase) -> tuple[bytes, bytes | None]:
         """Return the `state` of an event that is to be kept for ever.
@@ -133,8 +133,8 @@ class Encoding:
         if state is not None:
             if type(event) not in WORDED:
                 return state, None
-            if _is_digest(content := event.__dict__.get(_CONTENT)):
-                return state, bytes.fromhex(content[len(_PREFIX) :])
+            if is_digest(content := event.__dict__.get(_CONTENT)):
+                return state, bytes.fromhex(content[len(PREFIX) :])
         state, digest = row = self.state(event)
         self._check_is_read(event, state, digest)
         if says is not None and len(state) <= _MOST_KNOWN_BYTES and (known := without_tokens(event, state)) is not None:
@@ -171,8 +171,8 @@ class Encoding:
             if digest is None:
                 event = known((kind, schema, None, state))
             elif (event := known((kind, schema, _CONTENT, state))) is not None:
-                is_digest = type(digest) is bytes and len(digest) == _DIGEST_BYTES
-                event = with_field(event, _CONTENT, _PREFIX + digest.hex()) if is_digest else None
+                fits = type(digest) is bytes and len(digest) == _DIGEST_BYTES
+                event = with_field(event, _CONTENT, PREFIX + digest.hex()) if fits else None
             if event is None:
                 event = self._event(kind, schema, state, digest)
             if recorded_at != last or type(recorded_at) is not type(last):
@@ -196,8 +196,8 @@ class Encoding:
             key = kind, schema_version, _TOKENS, head
             known = self._known.get(key)
             if known is not None:
-                is_digest = type(digest) is bytes and len(digest) == _DIGEST_BYTES
-                return counting(known, taken, given, content=_PREFIX + digest.hex()) if is_digest else None
+                fits = type(digest) is bytes and len(digest) == _DIGEST_BYTES
+                return counting(known, taken, given, content=PREFIX + digest.hex()) if fits else None
         event = self._read(kind, schema_version, state, digest)
         if event is not None:
             self._keep(key, event, (state, digest))
@@ -291,7 +291,7 @@ def begun_by(known: Any, parts: re.Match[bytes]) -> Any:
     return with_fields(known, fields)
 
 
-def _is_digest(content: object) -> TypeGuard[str]:
+def is_digest(content: object) -> TypeGuard[str]:
     return type(content) is str and _DIGEST.fullmatch(content) is not None
 
 
@@ -356,7 +356,7 @@ def _time(kept: object) -> str | None:
 
 def _carries(event: EventBase, digest: object) -> bool:
     """Whether an event stands for the words that a digest is of."""
-    return type(digest) is bytes and getattr(event, _CONTENT, None) == _PREFIX + digest.hex()
+    return type(digest) is bytes and getattr(event, _CONTENT, None) == PREFIX + digest.hex()
 
 
 def _filled(state: bytes, digest: bytes | None) -> bytes:

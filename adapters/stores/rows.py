@@ -5,14 +5,14 @@ the event as JSON with exactly the fields of the law; its envelope stands in col
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.application.ports import Append, EventTooLarge, Head, ListRow, Place, VersionConflict
 from lastresort.domain.canonical import too_large
 from lastresort.domain.events import BranchOpened, ConversationEnded, Event, EventBase, RecordedEvent, Unreadable
 
-from .codec import Encoding, is_id, is_time
+from .codec import is_id, is_time
 
 ENDS = ConversationEnded.kind
 """The kind of event with which a branch goes over from the list of those that are active to those that ended."""
@@ -37,6 +37,14 @@ _SMALL = 2**14
 
 LAST = 2**62
 """No branch, and no log, comes as far; a database takes no number of any size."""
+
+
+class States(Protocol):
+    """Writes events: an encoding, or what knows them again."""
+
+    def written(self, event: EventBase) -> tuple[bytes, bytes | None]:
+        """See `Encoding.written`."""
+        ...
 
 
 class Row(NamedTuple):
@@ -74,13 +82,13 @@ class BranchRow(NamedTuple):
 
 
 def entries_of(
-    append: Append, encoding: Encoding, time: Callable[[str], str | int] = lambda recorded_at: recorded_at
+    append: Append, states: States, time: Callable[[str], str | int] = lambda recorded_at: recorded_at
 ) -> list[Entry]:
     """Return the rows of an append. What could not be read again is not written either: a log is for ever.
 
     Args:
         append: what one command writes.
-        encoding: writes its events.
+        states: writes its events.
         time: returns a time as the engine keeps it.
 
     Raises:
@@ -113,7 +121,7 @@ def entries_of(
             if version != event.at + 1:
                 raise VersionConflict(f"branch {branch} opens at {event.at}; version {version} does not follow that")
         if event is not before:  # what is about a whole tree is the same on each of its branches
-            before, state = event, encoding.written(event)
+            before, state = event, states.written(event)
         if len(state[0]) + len(append.recorded_at) > _SMALL:
             _check_size(append, branch, version, event)
         fields = (branch, version, event.kind, *state, event.schema_version)

@@ -14,6 +14,7 @@ from .derived import LISTS, MISCOUNTED, REBUILD, STALE_BRANCHES, WRONGLY_LISTED,
 from .fence import fencing
 from .groups import GroupCommit
 from .incoming import Begun, Incoming
+from .known_states import KnownStates
 from .rows import (
     AT_ONCE,
     ENDS,
@@ -109,9 +110,8 @@ class SQLStore(ABC):
     def _incoming(self, position: int) -> Incoming:
         """Return what makes chunks of a log whose first event is to stand at `position`."""
         self._check_may_write()
-        return Incoming(
-            lambda append: entries_of(append, self._encoding, self._time), self._begun, self.recorded_by, position
-        )
+        states = KnownStates(self._encoding)
+        return Incoming(lambda append: entries_of(append, states, self._time), self._begun, self.recorded_by, position)
 
     def _begun(self, branches: Collection[str]) -> dict[str, Begun]:
         """Return where branches began that there are, and how far they have come."""
