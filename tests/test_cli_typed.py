@@ -7,8 +7,7 @@ import pytest
 from click.testing import Result
 
 from lastresort.adapters.console.cli import main
-from lastresort.adapters.console.options import InputFile, Url
-from lastresort.adapters.console.parameters import Command, Group
+from lastresort.adapters.console.options import Command, Group, InputFile, Url
 
 from .cli_kit import run
 

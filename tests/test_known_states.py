@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from bench.logs import write_log
 from lastresort import Actor, ActorKind, Policy
 from lastresort.adapters.importers.log_file import read_log
-from lastresort.adapters.stores import known_states
+from lastresort.adapters.stores import incoming
 from lastresort.adapters.stores.codec import Encoding
-from lastresort.adapters.stores.known_states import KnownStates
+from lastresort.adapters.stores.incoming import KnownStates
 from lastresort.adapters.testing.strategies import trees
 from lastresort.domain.events import ConversationStarted, Event, RecordedEvent, UserLeft, UserTurnTaken
 from lastresort.domain.values import Mode, with_field
@@ -99,7 +99,7 @@ def test_an_odd_one_is_written_as_by_one_that_knows_nothing(field: str, value: A
 
 
 def test_what_is_known_is_forgotten_rather_than_hoarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_states, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(incoming, "_MOST_KNOWN", 3)
     states = KnownStates(Encoding())
     for number in range(10):
         left = UserLeft(by=Actor(kind=ActorKind.USER, id=f"u-{number}"))

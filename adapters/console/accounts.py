@@ -17,8 +17,7 @@ from lastresort.application.words import one_account
 from lastresort.domain.events import ContentErased
 from lastresort.domain.values import Actor, ActorKind, ErasureCause
 
-from .options import REFUSED, Name, check_apart, confirmed, json_option, opened, store_option
-from .parameters import Command, OneOf, Whole
+from .options import REFUSED, Command, Name, OneOf, Whole, check_apart, confirmed, json_option, opened, store_option
 
 _account = click.argument("account", type=Name(), required=False, metavar="[ACCOUNT]")
 _person = click.option("--person", metavar="NAME", help="What your application calls the user, in place of ACCOUNT.")

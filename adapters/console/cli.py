@@ -31,6 +31,7 @@ from . import INTERRUPTED, accounts, comparing, holds, logs, looking, reporting,
 from .options import (
     BAD_INPUT,
     DEFAULT_MODEL,
+    Group,
     InputFile,
     Name,
     check_apart,
@@ -42,7 +43,6 @@ from .options import (
     policy_option,
     store_option,
 )
-from .parameters import Group
 
 if TYPE_CHECKING:
     from lastresort.adapters.importers.simulate import Simulation

@@ -16,8 +16,7 @@ from lastresort.adapters.importers.inputs import BadInput
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import ARM_JOINT
 
-from .options import edition_option, json_option, load_terms, opened_log, source_of, store_or_file
-from .parameters import Command
+from .options import Command, edition_option, json_option, load_terms, opened_log, source_of, store_or_file
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,8 +20,7 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.rules import HELD_FROM_ERASURE
 from lastresort.domain.values import Actor, ActorKind, HoldReason, LegalHold, Risk, Verdict
 
-from .options import REFUSED, F, Name, json_option, opened, store_named, store_option, url_of
-from .parameters import Command, OneOf, Whole
+from .options import REFUSED, Command, F, Name, OneOf, Whole, json_option, opened, store_named, store_option, url_of
 
 if TYPE_CHECKING:
     from lastresort.adapters.human_queue import Claim, HumanQueue

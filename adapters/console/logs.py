@@ -22,8 +22,11 @@ from lastresort.domain.events import RecordedEvent
 
 from .options import (
     FINDINGS,
+    Command,
     InputFile,
     Name,
+    OneOf,
+    Whole,
     check_apart,
     json_option,
     load_terms,
@@ -33,7 +36,6 @@ from .options import (
     store_option,
     url_of,
 )
-from .parameters import Command, OneOf, Whole
 
 _FORMS = ("jsonl", "cloudevents", "parquet", "inspect")
 _PATIENCE = 60.0  # seconds that one wait for new events lasts

@@ -17,6 +17,9 @@ from lastresort.domain.values import EDITIONS, Ground, Mode
 from .options import (
     FINDINGS,
     REFUSED,
+    Command,
+    OneOf,
+    Whole,
     check_apart,
     edition_option,
     json_option,
@@ -25,7 +28,6 @@ from .options import (
     source_of,
     store_or_file,
 )
-from .parameters import Command, OneOf, Whole
 
 if TYPE_CHECKING:
     from lastresort.application.conversations import Conversations

@@ -20,8 +20,7 @@ from lastresort.adapters.importers.streamed import StreamedLog, streamed
 from lastresort.domain.values import Ground
 from lastresort.projections.reports.report import BRANCHES, KEYS, SMALLEST, NotWhole
 
-from .options import InputFile, check_apart, json_option, opened_source, source_of, store_or_file
-from .parameters import Command, Whole
+from .options import Command, InputFile, Whole, check_apart, json_option, opened_source, source_of, store_or_file
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from .options import FINDINGS, json_option
-from .parameters import Group
+from .options import FINDINGS, Group, json_option
 
 _map = click.argument("path", metavar="MAP", type=click.Path(path_type=Path, dir_okay=False))
 

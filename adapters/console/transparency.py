@@ -16,8 +16,7 @@ from lastresort.adapters.databases.urls import located
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.conversations import Conversations
 
-from .options import FINDINGS, Name, json_option, opened, store_option, store_optional
-from .parameters import Command, Group, Number, Whole
+from .options import FINDINGS, Command, Group, Name, Number, Whole, json_option, opened, store_option, store_optional
 
 if TYPE_CHECKING:
     from lastresort.adapters.tlog.notes import Note

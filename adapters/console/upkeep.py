@@ -9,8 +9,19 @@ import click
 
 from lastresort.adapters.importers.inputs import BadInput
 
-from .options import FINDINGS, Url, json_option, store_named, store_option, store_optional, url_of
-from .parameters import Command, Group, Whole, told_of
+from .options import (
+    FINDINGS,
+    Command,
+    Group,
+    Url,
+    Whole,
+    json_option,
+    store_named,
+    store_option,
+    store_optional,
+    told_of,
+    url_of,
+)
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 

@@ -13,8 +13,7 @@ from .codec import Encoding, is_id, unpacked
 from .derived import LISTS, MISCOUNTED, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement, of_command
 from .fence import fencing
 from .groups import GroupCommit
-from .incoming import Begun, Incoming
-from .known_states import KnownStates
+from .incoming import Begun, Incoming, KnownStates
 from .rows import (
     AT_ONCE,
     ENDS,
