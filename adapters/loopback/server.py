@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from itertools import count
 from threading import Lock, Thread
@@ -33,6 +33,7 @@ _ON_PLATFORMS = (
 """Where platforms serve the same, with the model in the path, and what is a header here in the body."""
 
 _MOST_BYTES = 32 * 1024 * 1024
+_PATIENCE = 5  # seconds for what is under way to end, once the server is told to stop
 
 
 class _DropConnection(Exception):
@@ -45,6 +46,35 @@ class _Status(Exception):
     def __init__(self, status: int, message: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status, self.message, self.retry_after = status, message, retry_after
+
+
+class _Server(uvicorn.Server):
+    """Stops when it is told to: uvicorn looks for that ten times a second, and then waits a tenth more. A test that has
+    a server of its own would spend most of its time so.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.closing = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.closing.wait(), 0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        until = asyncio.get_running_loop().time() + _PATIENCE
+        while (state.connections or state.tasks) and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.001)
+        for task in state.tasks:
+            task.cancel()
 
 
 class Loopback:
@@ -61,10 +91,9 @@ class Loopback:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each answer waits 40 ms for an ACK
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
-            self._app(), log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none",
-            timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        self._server = uvicorn.Server(config)
+            self._app(), log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none"
+        )
+        self._server = _Server(config)
         self._closing: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -102,7 +131,7 @@ class Loopback:
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
-        self._closing, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        self._closing, self._loop = self._server.closing, asyncio.get_running_loop()
         await self._server.serve(sockets=[self._socket])
 
     def close(self) -> None:
