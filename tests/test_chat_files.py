@@ -1,6 +1,7 @@
 """Files of chats are read value by value; what is wrong with one is told by file and place, and by no word in it."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def test_a_file_that_is_cut_off_anywhere_is_told(path: Path) -> None:
         ('[{"a": 1}] hunter2', ":1: something comes after the end of the array"),
         ('[{"a": NaN}]', ":1: entry 1: NaN and Infinity are not numbers in JSON"),
         ('[{"a": ' + "9" * 5_000 + "}]", ":1: entry 1: a number is too long"),
+        ('[{"a": 1e308},\n{"b": -1e999}]', ":2: entry 2: a number is too large"),
         ("[" * 100_000, ":1: entry 1: it is nested too deeply"),
         ('{"a": hunter2 ' + " " * 50 + "}", ":1: this is not JSON"),
         ("hunter2", ":1: this is not JSON"),
@@ -119,6 +121,28 @@ def test_what_is_longer_than_may_be_is_told(path: Path, monkeypatch: pytest.Monk
     assert wrong(path) == ":1: entry 1: it is longer than 1,000 characters"
 
 
+@pytest.mark.parametrize("lines", [True, False])
+def test_what_holds_too_many_values_is_told(path: Path, monkeypatch: pytest.MonkeyPatch, lines: bool) -> None:
+    """Not what stands in a text, nor what several hold together."""
+    monkeypatch.setattr(files, "MOST_VALUES", 40)
+    monkeypatch.setattr(files, "_CHUNK", 150)
+    fine = [{"a": "[,{" * 50 + '\\"'}, [[]] * 15, [[]] * 15, {"b": "[," * 90}, [[]] * 15]
+    for values, said in ((fine, None), ([*fine, [[]] * 30], 6)):
+        texts = [json.dumps(one) for one in values]
+        path.write_text("\n".join(['{"first": 0}', *texts]) if lines else f"[{','.join(texts)}]")
+        if said is None:
+            assert [one.value for one in read(path)][-5:] == fine
+        else:
+            place = f":{said + 1}" if lines else f":1: entry {said}"
+            assert wrong(path) == f"{place}: it holds more than 40 values"
+
+
+def test_a_pipe_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadFile, match="is a pipe or a device, and chats are read twice; write them to a file"):
+        sources(tmp_path / "pipe")
+
+
 def test_progress_is_told_in_bytes(path: Path) -> None:
     path.write_text(json.dumps(["ü"] * 10, ensure_ascii=False), encoding="utf-8")
     told: list[int] = []
@@ -142,6 +166,16 @@ def test_a_zip_file_is_read_without_unpacking_it(tmp_path: Path) -> None:
     assert (len(found), others) == (1, 2)
     assert found[0].name == f"{path}, conversations.json"
     assert [value.value for value in values_in(found[0])] == ITEMS
+
+
+def test_a_zip_file_that_windows_made_is_read(tmp_path: Path) -> None:
+    """Its folders end with a backslash; a copy that macOS puts beside each file is none with chats."""
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("export\\conversations.json", "[]")
+        archive.writestr("__MACOSX/export/._conversations.json", "\0")
+    found, others = sources(path)
+    assert ([one.name for one in found], others) == ([f"{path}, conversations.json"], 1)
 
 
 def test_what_is_wrong_with_a_zip_file_is_told(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_a_bad_file_is_told_in_a_line(run: Callable[..., Result], tmp_path: Path
     (tmp_path / "c.json").write_text('[{"chat_messages": [')
     said = run("import-chats", "c.json", *STORE, status=2).stderr
     assert said == "lastresort: c.json:1: entry 1: the file ends here: it is cut off\n"
+    assert [one.name for one in tmp_path.iterdir()] == ["c.json"]  # and no store was made
     write_json(tmp_path / "c.json", [{"hunter2": 1}])
     assert run("import-chats", "c.json", *STORE, status=2).stderr == (
         "lastresort: c.json: entry 1: not a chat in a known format; name it by --format: " + ", ".join(FORMATS) + "\n"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.chat_files import FORMS, taken, write
 from lastresort import Actor, ActorKind, Conversations, ErasureCause, Ground, Policy, Risk, Verdict, open_conversations
 from lastresort.adapters.importers import chat_import
 from lastresort.adapters.importers.chat_import import NO_TURNS, SAME_CHAT, import_chats
@@ -17,7 +18,6 @@ from lastresort.domain.events import AssistantTurnTaken
 from lastresort.projections import audit
 
 from .chats_kit import bring, kept_on, kinds_in, only, paths_of, said_on, write_json, write_lines
-from .large_export import write
 from .stores import DURABLE_STORES, STORES, done, ended_on_request, new_url
 
 ROOT = "00000000-0000-4000-8000-000000000000"
@@ -267,6 +267,8 @@ def test_a_file_that_changes_between_the_readings_leaves_the_store_as_it_was(
     with pytest.raises(BadInput, match="it is cut off"):
         import_chats([path], chats)
     assert chats.store.head() == 0
+    kept: Any = chats.service.ports.annotations
+    assert not [owner for owner in kept._kept if owner.startswith("chat-")]  # no title of what did not come in
 
 
 def test_what_somebody_else_writes_meanwhile_leaves_the_store_as_it_was(
@@ -364,10 +366,12 @@ def test_files_of_several_forms_come_in_at_once(chats: Conversations, tmp_path: 
     assert [report.format for report in reports] == ["claude-ai", "messages"]
 
 
-def test_the_large_file_of_the_docs_comes_in(chats: Conversations, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_the_large_files_of_the_docs_come_in(chats: Conversations, tmp_path: Path, form: str) -> None:
     """Small here; docs/how-to/import-chats.md says what a gigabyte took."""
-    write(path := tmp_path / "large.json", 300_000)
-    brought = only(import_chats([path], chats)).brought
-    said = sum(len(one["mapping"]) - 1 for one in json.loads(path.read_text()))
-    assert brought.conversations > 3
-    assert brought.user_turns + brought.answers == said
+    write(path := tmp_path / "large.json", form, 100_000)
+    (report,) = import_chats([path], chats)
+    assert report.format == form
+    brought = report.brought
+    assert brought.conversations > 1
+    assert taken(path, tmp_path / "large.db")[:2] == (brought.conversations, brought.user_turns + brought.answers)

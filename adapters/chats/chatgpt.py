@@ -44,8 +44,9 @@ def _chat(chat: Mapping[str, Any]) -> ForeignChat:
         with fields.within(f"mapping, node {number}"):
             if (message := _message(id, node, number, nodes)) is not None:
                 messages[id] = message
+    above: dict[str | None, str | None] = {}
     for id, message in messages.items():
-        messages[id] = replace(message, parent=_said_before(message.parent, nodes, messages))
+        messages[id] = replace(message, parent=_said_before(message.parent, nodes, messages, above))
     empty = sum(node.get("message") is not None for node in nodes.values()) - len(messages)
     return ForeignChat(
         format=NAME,
@@ -57,13 +58,23 @@ def _chat(chat: Mapping[str, Any]) -> ForeignChat:
     )
 
 
-def _said_before(id: str | None, nodes: Mapping[str, Mapping[str, Any]], messages: Mapping[str, Message]) -> str | None:
-    """Return the nearest message above, past nodes that hold none; an id that is not there stays as it is."""
-    seen: set[str] = set()
-    while id is not None and id in nodes and id not in messages and id not in seen:
-        seen.add(id)
+def _said_before(
+    id: str | None,
+    nodes: Mapping[str, Mapping[str, Any]],
+    messages: Mapping[str, Message],
+    above: dict[str | None, str | None],
+) -> str | None:
+    """Return the nearest message above, past nodes that hold none; an id that is not there stays as it is.
+
+    `above` keeps what was found, so that a long way is gone once.
+    """
+    passed: dict[str | None, None] = {}
+    while id is not None and id in nodes and id not in messages and id not in passed and id not in above:
+        passed[id] = None
         id = fields.text(nodes[id], "parent")
-    return id
+    found = above.get(id, id)
+    above.update(dict.fromkeys(passed, found))
+    return found
 
 
 def _message(id: str, node: Mapping[str, Any], number: int, nodes: Mapping[str, Mapping[str, Any]]) -> Message | None:

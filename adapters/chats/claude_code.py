@@ -71,11 +71,13 @@ def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
         )
 
 
-def _past(message: Message, passed: Mapping[str, str | None]) -> Message:
+def _past(message: Message, passed: dict[str, str | None]) -> Message:
+    """Return a message that follows the nearest message above it. `passed` then leads there at once."""
     parent, seen = message.parent, set[str]()
     while parent is not None and parent in passed and parent not in seen:
         seen.add(parent)
         parent = passed[parent]
+    passed.update(dict.fromkeys(seen, parent))
     return message if parent == message.parent else replace(message, parent=parent)
 
 

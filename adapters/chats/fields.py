@@ -13,6 +13,7 @@ from .shapes import Block, Wrong
 
 Value = TypeVar("Value")
 
+NESTED = "it is nested too deeply"
 _NAMES = {dict: "an object", list: "an array", str: "text", bool: "true or false", type(None): "null"}
 _YEARS = range(1970, 3000)
 _MOST_TOKENS = 2**53
@@ -25,6 +26,8 @@ def within(where: str) -> Iterator[None]:
         yield
     except Wrong as wrong:
         raise Wrong(f"{where}: {wrong.where}" if wrong.where else where, wrong.why) from None
+    except RecursionError:
+        raise Wrong(where, NESTED) from None
 
 
 def kind_of(value: object) -> str:

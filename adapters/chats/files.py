@@ -6,6 +6,8 @@ object, not in UTF-8, or nested out of all reason is told by file and place, wit
 
 import codecs
 import json
+import math
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +17,12 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 MOST_CHARACTERS = 128 * 2**20
 """The longest value that is read: a conversation, or a line."""
+MOST_VALUES = 2**21
+"""How many values may be within one. What is made of an empty array takes twenty times as much as its two brackets."""
 _CHUNK = 2**20
 _SPACE = " \t\n\r"
+_NO_SPACE = re.compile(r"[^ \t\n\r]")
+_TEXT_OR_MARK = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|([][{},])', re.DOTALL)
 _IN_ZIP = "conversations"
 """How the names of those files in a zip file begin that hold chats."""
 
@@ -53,6 +59,10 @@ class _NoNumber(ValueError):
     """A number is none of JSON's."""
 
 
+class _TooLarge(ValueError):
+    """A number is larger than any that is kept."""
+
+
 def sources(path: Path) -> tuple[list[Source], int]:
     """Return what is to be read of a file, and how many files of a zip file hold no chats.
 
@@ -61,6 +71,8 @@ def sources(path: Path) -> tuple[list[Source], int]:
     """
     name = str(path)
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise BadFile(f"{name}: is a pipe or a device, and chats are read twice; write them to a file")
         if not zipfile.is_zipfile(path):
             return [Source(name, path.stat().st_size, path)], 0
         with zipfile.ZipFile(path) as archive:
@@ -72,13 +84,18 @@ def sources(path: Path) -> tuple[list[Source], int]:
     held = [one for one in members if _holds_chats(one.filename)]
     if not held:
         raise BadFile(f"{name}: holds no conversations.json; name the file with the chats itself")
-    told = [f"{name}, {Path(one.filename).name}" for one in held]
+    told = [f"{name}, {_last_of(one.filename)}" for one in held]
     found = [Source(told[nth], one.file_size, path, one.filename) for nth, one in enumerate(held)]
     return found, len(members) - len(held)
 
 
+def _last_of(name: str) -> str:
+    """Return the name of a file without its folders, which some programs for Windows write with a backslash."""
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
 def _holds_chats(name: str) -> bool:
-    last = name.rpartition("/")[2]
+    last = _last_of(name)
     return last.startswith(_IN_ZIP) and last.endswith((".json", ".jsonl")) and last.isascii() and last.isprintable()
 
 
@@ -114,9 +131,12 @@ class _Reader:
         self._name, self._file, self._progress = name, file, progress
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._text, self._at = "", 0
-        self._bytes, self._lines = 0, 1  # read so far; the line in which the text at hand begins
+        self._bytes, self._lines, self._counted = 0, 1, 0  # read so far; the line that the text is in, and up to where
         self._ended = False
-        self._parse = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number, strict=False).raw_decode
+        self._many = False  # whether there may be more values at hand than one may hold
+        self._parse = json.JSONDecoder(
+            object_pairs_hook=_once, parse_float=_number, parse_constant=_no_number, strict=False
+        ).raw_decode
 
     def values(self) -> Iterator[Value]:
         """Yield them."""
@@ -157,6 +177,8 @@ class _Reader:
     def _value(self, place: str) -> Any:
         """Parse the value that begins here; read on while it may be that only the rest of it is missing."""
         while True:
+            if self._many:
+                self._check_number(place)
             try:
                 value, end = self._parse(self._text, self._at)
                 if end < len(self._text) or self._ended:
@@ -166,6 +188,8 @@ class _Reader:
                 self._wrong("an object has a field twice, and which of the two counts is anybody's guess", place)
             except _NoNumber:
                 self._wrong("NaN and Infinity are not numbers in JSON", place)
+            except _TooLarge:
+                self._wrong("a number is too large", place)
             except json.JSONDecodeError as error:
                 if self._ended or not self._may_go_on(error):
                     cut = self._ended and error.pos >= len(self._text.rstrip(_SPACE)) - 1
@@ -180,6 +204,23 @@ class _Reader:
                 self._wrong(f"it is longer than {MOST_CHARACTERS:,} characters", place)
             self._more(len(self._text) - self._at)
 
+    def _check_number(self, place: str) -> None:
+        """Check how many values there are in the one that begins here, before anything is made of them."""
+        number, depth = 0, 0
+        for found in _TEXT_OR_MARK.finditer(self._text, self._at):
+            mark = found[1]
+            if mark is None:
+                continue
+            if mark in "]}":
+                depth -= 1
+                if depth <= 0:
+                    return
+                continue
+            depth += mark != ","
+            number += 1
+            if number > MOST_VALUES:
+                self._wrong(f"it holds more than {MOST_VALUES:,} values", place)
+
     def _may_go_on(self, error: json.JSONDecodeError) -> bool:
         near_the_end = error.pos >= len(self._text) - 20  # `fals`, half of an escape
         return near_the_end or error.msg.startswith("Unterminated string")
@@ -187,18 +228,18 @@ class _Reader:
     def _next(self) -> str:
         """Pass over white space; return the character that comes next, nothing at the end."""
         while True:
-            text = self._text
-            while self._at < len(text) and text[self._at] in _SPACE:
-                self._at += 1
-            if self._at < len(text):
-                return text[self._at]
+            found = _NO_SPACE.search(self._text, self._at)
+            if found is not None:
+                self._at = found.start()
+                return found[0]
+            self._at = len(self._text)
             if self._ended:
                 return ""
             self._more()
 
     def _more(self, least: int = 0) -> None:
         """Read on, and forget what was read before the place at hand."""
-        self._lines += self._text.count("\n", 0, self._at)
+        self._line()
         data = self._file.read(max(_CHUNK, least))
         self._ended = not data
         try:
@@ -209,7 +250,8 @@ class _Reader:
         if not self._bytes:
             text = text.removeprefix("\ufeff")
         self._bytes += len(data)
-        self._text, self._at = self._text[self._at :] + text, 0
+        self._text, self._at, self._counted = self._text[self._at :] + text, 0, 0
+        self._many = len(self._text) > MOST_VALUES and sum(map(self._text.count, ",{[")) > MOST_VALUES
         self._progress(self._bytes)
 
     def _check_encoding(self) -> None:
@@ -219,7 +261,10 @@ class _Reader:
             raise BadFile(f"{self._name}: is not in UTF-8, but perhaps in UTF-16; save it in UTF-8")
 
     def _line(self) -> int:
-        return self._lines + self._text.count("\n", 0, self._at)
+        """Return the line of the place at hand. Places come in order, so each line's end is counted once."""
+        self._lines += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._lines
 
     def _wrong(self, why: str, place: str = "") -> Any:
         about = f": {place}" if place.startswith("entry") else ""
@@ -231,6 +276,13 @@ def _once(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(read) < len(fields):
         raise _Repeated
     return read
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _TooLarge
+    return number
 
 
 def _no_number(name: str) -> Any:

@@ -263,7 +263,7 @@ def import_chats_(
     Exports of Claude.ai, ChatGPT, LibreChat and Open WebUI, sessions of Claude Code, logs of llm, message batches,
     ShareGPT, WildChat, LMSYS, and lists of messages. What came in before is not brought in again.
     """
-    from lastresort.adapters.importers.chat_import import import_chats
+    from lastresort.adapters.importers.chat_import import check_chats
 
     from . import display, listings
 
@@ -272,8 +272,10 @@ def import_chats_(
         raise click.UsageError("name a file for the policy")
     terms = load_terms(policy)
     named = None if form == "auto" else form
-    with opened(url, create=True) as conversations, display.reading(quiet=as_json) as progress:
-        reports = import_chats(files, conversations, format=named, policy=terms, account=account, progress=progress)
+    with display.reading(quiet=as_json) as progress:
+        checked = check_chats(files, format=named, policy=terms, progress=progress)
+        with opened(url, create=True) as conversations:  # and not before: of a bad file no store is made
+            reports = checked.bring_into(conversations, account)
     if as_json:
         display.print_json([report.as_json() for report in reports])
     else:

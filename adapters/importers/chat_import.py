@@ -8,13 +8,15 @@ file was changed meanwhile, the transaction is taken back.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
 
-from lastresort.adapters.chats.fields import within
+from lastresort.adapters.chats.fields import NESTED, within
 from lastresort.adapters.chats.files import BadFile, Source, Value, sources, values_in
 from lastresort.adapters.chats.formats import FORMATS, Format, format_of
 from lastresort.adapters.chats.shapes import ForeignChat, Wrong
@@ -26,11 +28,12 @@ from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor, ActorKind
 
 from .chat_turns import Note, Part, turns_of
-from .chat_words import words_of
+from .chat_words import whole, words_of
 from .chat_writing import UNKNOWN_MODEL, Brought, Writer
 from .inputs import STANDARD_INPUT, BadInput
 
 _PLACES = 3
+_MOST_DEPTH = 100  # of what is kept of a message
 _BLOCKS_TO_WORDS = 32  # as `application.words` has it
 SAME_CHAT = "the same conversation again, left out"
 NO_TURNS = "conversations without a turn of a user, left out"
@@ -120,41 +123,70 @@ def import_chats(
         BadInput: a file is not what it should be; or the store changed meanwhile. Nothing was written.
         Locked, StoreError: as every act.
     """
+    checked = check_chats(
+        paths, format=format, policy=policy, progress=progress, max_words=conversations.service.ports.max_words
+    )
+    return checked.bring_into(conversations, account)
+
+
+def check_chats(
+    paths: Sequence[Path],
+    *,
+    format: str | None = None,
+    policy: Policy | None = None,
+    progress: Told = lambda read, of: None,
+    max_words: int = 2**20,
+) -> "CheckedChats":
+    """Read files and check all that is in them, before a store is so much as opened. Arguments are as for
+    `import_chats`; `max_words` is as for `open_conversations`.
+
+    Raises:
+        BadInput: a file is not what it should be.
+    """
     policy = policy or Policy.default()
     _check_unknown(policy)
     if STANDARD_INPUT in paths:
         raise BadInput("standard input: is read once, and chats are read twice; write them to a file")
+    with _told_as_bad_input():
+        work = _work(paths, format)
+        total = 2 * sum(one.size for each in work for one in each.files)
+        checking = _Progress(progress, 0, total)
+        for each in work:
+            for _ in _chats(each, FileReport("", ""), {}, max_words, checking):
+                pass
+            checking.done(each)
+    return CheckedChats(work, policy, max_words, progress, total)
+
+
+class CheckedChats(NamedTuple):
+    """Files of chats in which nothing was found that is wrong."""
+
+    work: list["_Work"]
+    policy: Policy
+    max_words: int
+    progress: Told
+    total: int  # bytes that are read, both times
+
+    def bring_into(self, conversations: Conversations, account: str | None = None) -> list[FileReport]:
+        """Write them: see `import_chats`."""
+        writing = _Progress(self.progress, self.total // 2, self.total)
+        reports = [FileReport(each.name, each.format.name) for each in self.work]
+        with TemporaryFile("w+", encoding="ascii") as waiting, _told_as_bad_input():
+            writer = Writer(conversations, self.policy, account, waiting)
+            conversations.store.import_log(_appends(self.work, reports, writer, self.max_words, writing))
+        return reports
+
+
+@contextmanager
+def _told_as_bad_input() -> Iterator[None]:
     try:
-        return _imported(paths, conversations, format, policy, account, progress)
+        yield
     except BadFile as error:
         raise BadInput(str(error)) from None
-
-
-def _imported(
-    paths: Sequence[Path],
-    conversations: Conversations,
-    format: str | None,
-    policy: Policy,
-    account: str | None,
-    progress: Told,
-) -> list[FileReport]:
-    work = _work(paths, format)
-    total = 2 * sum(one.size for each in work for one in each.files)
-    checking = _Progress(progress, 0, total)
-    for each in work:
-        for _ in _chats(each, FileReport("", ""), {}, conversations, checking):
-            pass
-        checking.done(each)
-    writing = _Progress(progress, total // 2, total)
-    reports = [FileReport(each.name, each.format.name) for each in work]
-    writer = Writer(conversations, policy, account)
-    try:
-        conversations.store.import_log(_appends(work, reports, writer, conversations, writing))
     except (VersionConflict, CommandRecorded):
         raise BadInput("somebody wrote to these conversations meanwhile: nothing was imported; send it again") from None
     except EventTooLarge as error:
         raise BadInput(str(error)) from None
-    return reports
 
 
 def _check_unknown(policy: Policy) -> None:
@@ -236,7 +268,7 @@ def _chats(
     each: _Work,
     report: FileReport,
     seen: dict[bytes, tuple[bytes, str]],
-    conversations: Conversations,
+    max_words: int,
     progress: Callable[[int], None],
 ) -> Iterator[_Checked]:
     """Yield the chats of a file, checked.
@@ -263,7 +295,7 @@ def _chats(
                 if chat.messages or not chat.asides:
                     report.leave(place, NO_TURNS)
             else:
-                _check_lengths(place, chat, parts, conversations)
+                _check_words(place, chat, parts, max_words)
                 yield _Checked(place, chat, key, parts)
     except Wrong as wrong:
         before_it = f"{each.name}: " if len(each.files) == 1 else ""
@@ -278,26 +310,41 @@ def _key_of(chat: ForeignChat) -> tuple[str, bytes]:
     return json.dumps([chat.format, known, chat.told_apart]), digest
 
 
-def _check_lengths(place: str, chat: ForeignChat, parts: Iterable[Part], conversations: Conversations) -> None:
-    most = conversations.service.ports.max_words * _BLOCKS_TO_WORDS
+def _check_words(place: str, chat: ForeignChat, parts: Iterable[Part], max_words: int) -> None:
+    """Check what is kept of each turn, for those who have to keep and to read it."""
     for turn in (turn for part in parts for turn in part.turns):
-        if (size := len(words_of(chat, turn).encode())) > most:
-            where = f"{place}: message {turn.said[0].number}"
-            raise Wrong(where, f"{size:,} bytes; a turn may have {most:,}")
+        where = f"{place}: message {turn.said[0].number}"
+        if any(_is_deep([one.blocks, one.extra]) for one in (*turn.before, *turn.said)):
+            raise Wrong(where, NESTED)
+        if (size := len(words_of(chat, turn).encode())) > max_words * _BLOCKS_TO_WORDS:
+            raise Wrong(where, f"{size:,} bytes; a turn may have {max_words * _BLOCKS_TO_WORDS:,}")
+        for said in turn.said:
+            if said.remark and (size := len(whole(said.remark).encode())) > max_words:
+                raise Wrong(
+                    f"{place}: message {said.number}", f"{size:,} bytes of feedback; there may be {max_words:,}"
+                )
+
+
+def _is_deep(value: object) -> bool:
+    """Whether a value has more values within each other than those who read it later can be asked to follow."""
+    level: list[Any] = [value]
+    for _ in range(_MOST_DEPTH):
+        within = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        level = [one for one in within if isinstance(one, dict | list | tuple)]
+        if not level:
+            return False
+    return True
 
 
 def _appends(
-    work: Iterable[_Work],
-    reports: Iterable[FileReport],
-    writer: Writer,
-    conversations: Conversations,
-    progress: _Progress,
+    work: Iterable[_Work], reports: Iterable[FileReport], writer: Writer, max_words: int, progress: _Progress
 ) -> Iterator[Append]:
     seen: dict[bytes, tuple[bytes, str]] = {}
     for each, report in zip(work, reports, strict=True):
         if each.others:
             report.leave(each.name, OTHER_FILES, each.others)
-        for found in _chats(each, report, seen, conversations, progress):
+        for found in _chats(each, report, seen, max_words, progress):
             for part in found.parts:
                 yield from writer.appends(found.chat, found.key, part, report.brought)
         progress.done(each)
+    writer.describe()  # before it is committed: if it ends in between, sent again it is described

@@ -8,19 +8,22 @@ Ids follow from the ids of the file, by a key of the store. So the same file bri
 there already is known; and nobody can tell from the log what a chat or a message is called elsewhere.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import heappop, heappush
-from typing import Any
+from operator import itemgetter
+from typing import Any, TextIO, cast
 
 from lastresort.adapters.chats.shapes import ForeignChat, Message, Speaker
 from lastresort.adapters.opening import open_store
 from lastresort.application.arguments import MOST_TAG, MOST_TAGS, MOST_TITLE
 from lastresort.application.conversations import Conversations
-from lastresort.application.ports import Append, EventStore, NewEvent, Place
+from lastresort.application.ports import Annotations, Append, EventStore, NewEvent, Place
 from lastresort.application.service import Service
+from lastresort.application.words import Annotator
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import AssistantTurnTaken, BranchOpened, RecordedEvent, UserTurnTaken, content_of
@@ -29,6 +32,7 @@ from lastresort.domain.values import Actor, ActorKind, ForkCause, Risk, Usage
 
 from .chat_turns import Part, Turn
 from .chat_words import whole, words_of
+from .later import LaterAnnotations
 from .log_file import appends_of
 
 IMPORT = Actor(kind=ActorKind.SYSTEM, id="import")
@@ -85,17 +89,24 @@ class Writer:
         conversations: of the store that they are for. It is read, and its keys seal.
         policy: the terms that the conversations start on.
         account: whose they are; if None, each is of the user that the file names, by a pseudonym.
+        waiting: where waits what `describe` writes, sealed.
     """
 
-    def __init__(self, conversations: Conversations, policy: Policy, account: str | None) -> None:
+    def __init__(self, conversations: Conversations, policy: Policy, account: str | None, waiting: TextIO) -> None:
         self._conversations = conversations
         self._ports = conversations.service.ports
-        self._annotator = conversations.service.annotator
+        self._later = LaterAnnotations(waiting)
+        self._describer = Annotator(replace(self._ports, annotations=cast(Annotations, self._later)))
         self._policy = policy
         self._account = account
-        self._named: Callable[[str], str] = self._annotator.namer()
+        self._named: Callable[[str], str] = conversations.service.annotator.namer()
         self._accounts: dict[str, str] = {}
         self._now = self._ports.clock()
+
+    def describe(self) -> None:
+        """Write titles, tags and system prompts of what was made so far."""
+        if self._ports.annotations is not None:
+            self._later.write_to(self._ports.annotations)
 
     def tree_of(self, key: str, part: Part) -> str:
         """Return the id of the conversation that a part of a chat becomes; `key` names the chat."""
@@ -118,9 +129,9 @@ class Writer:
         title = whole(chat.title or "")[:MOST_TITLE] or None
         tags = tuple(dict.fromkeys(whole(tag)[:MOST_TAG] for tag in chat.tags if tag))[:MOST_TAGS]
         if title or tags:
-            self._annotator.describe(tree, title, tags or None)
+            self._describer.describe(tree, title, tags or None)
         if chat.system:
-            self._annotator.instruct(tree, whole(chat.system))
+            self._describer.instruct(tree, whole(chat.system))
 
     def account_of(self, chat: ForeignChat) -> str | None:
         """Return whose a chat is."""
@@ -249,7 +260,9 @@ class _Play:
 
     def _next(self, after: Place) -> tuple[int, str] | None:
         """Return the turn that comes next on a branch, by version and kind: another one needs a branch of its own."""
-        return next((one for one in self._own.get(after.branch, ()) if one[0] > after.version), None)
+        own = self._own.get(after.branch, [])
+        place = bisect_right(own, after.version, key=itemgetter(0))
+        return own[place] if place < len(own) else None
 
     @property
     def _user(self) -> Actor:
