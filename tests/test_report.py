@@ -71,8 +71,7 @@ def drawn(seed: int, events: int = 2_500) -> tuple[RecordedEvent, ...]:
 
 def counted(log: Sequence[RecordedEvent], **options: Any) -> Counts:
     counts = Counts(forks=fork_points(log), **options)
-    for recorded in log:
-        counts.take(recorded)
+    counts.take(log)
     counts.finish()
     return counts
 
@@ -323,8 +322,7 @@ def test_a_log_that_is_not_whole() -> None:
 def held(log: Sequence[RecordedEvent]) -> int:
     """How many collections and records a count holds on to, beside its numbers and what the events consist of."""
     counts = Counts(most=0, forks=fork_points(log))
-    for recorded in log:
-        counts.take(recorded)
+    counts.take(log)
     groups = set(map(id, counts.groups.values()))
     found: set[int] = set()
     left: list[object] = [counts._replay, counts._lines, counts._trees, counts._before_turns, counts._left]

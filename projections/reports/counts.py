@@ -10,11 +10,12 @@ that was enforced. Memory is that of a replay (see `replay.py`) and a few number
 what was done about it, is forgotten at an ending: an ended branch takes as little, however much happened on it.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import timedelta
 
 from lastresort.domain.episode import NO_EPISODE, Episode, Unit, settled
 from lastresort.domain.events import (
+    EVENTS,
     AppealDecided,
     AppealFiled,
     AssistantTurnTaken,
@@ -74,12 +75,11 @@ REFUSAL = "refusal"
 _SOON = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _HARMFUL = Verdict.HARMFUL
-_TURNS = frozenset({UserTurnTaken, AssistantTurnTaken})
 _TO_END = (ConversationEnded.kind, EndProposed.kind)
 
 
 class Counts:
-    """Counts a log. Hand each event to `take`, in order, and call `finish` after the last.
+    """Counts a log. Hand its events to `take`, in order, and call `finish` after the last.
 
     Args:
         by: what to group by, some of `KEYS`.
@@ -110,39 +110,35 @@ class Counts:
         self._before_turns: dict[Turn, Past] = {}
         self._left: dict[str, tuple[str, Ending]] = {}  # by account, its latest ending and when it was
 
-    def take(self, recorded: RecordedEvent) -> None:
-        """Count the next event of the log.
+    def take(self, log: Iterable[RecordedEvent]) -> None:
+        """Count the next events of the log.
 
         Raises:
-            NotWhole: events before it are missing.
+            NotWhole: events before one of them are missing.
         """
-        self.events += 1
-        _, branch, version, _, at, _, event, _ = recorded
-        line, kind, states = self._lines.get(branch), type(event), self._replay.states
-        if line is None:
-            before, line = self._replay.before(recorded), self._begin(recorded)
-            after = self._replay.take(recorded, before)
-        else:
-            before = states[branch]
-            if kind in _TURNS and (self._forks is None or (branch, version) in self._forks):
-                self._before_turns[branch, version] = Past(line.turns, line.first_harm, line.dates)
-                after = self._replay.take(recorded, before)
-            else:  # all that a replay would do, in less time
-                after = states[branch] = evolve(before, event)
-        if version != after.version:
-            raise NotWhole(f"branch {branch}: version {version} follows {before.version}")
-        time = at[: self._grain]
-        if (
-            time != line.time
-            or after.model is not line.model
-            or after.policy is not line.policy
-            or after.mode is not line.mode
-        ):
-            self._regroup(line, at, after)
-            line.time, line.model, line.policy, line.mode = time, after.model, after.policy, after.mode
-        counted = _COUNTED.get(kind)
-        if counted is not None:
-            counted(self, line, recorded, before, after)
+        lines, replay, forks, grain = self._lines, self._replay, self._forks, self._grain
+        states, number = replay.states, 0
+        for number, recorded in enumerate(log, 1):  # noqa: B007  # it is how many there were
+            _, branch, version, _, at, _, event, _ = recorded
+            step, counted = _STEPS[type(event)]
+            line = lines.get(branch)
+            if line is None:
+                before, line, step = replay.before(recorded), self._begin(recorded), _OTHER_TERMS
+                after = replay.take(recorded, before)
+            else:
+                before = states[branch]
+                if step is _TURN and (forks is None or (branch, version) in forks):
+                    self._before_turns[branch, version] = Past(line.turns, line.first_harm, line.dates)
+                    after = replay.take(recorded, before)
+                else:  # all that a replay would do, in less time
+                    after = states[branch] = evolve(before, event)
+            if version != after.version:
+                raise NotWhole(f"branch {branch}: version {version} follows {before.version}")
+            if step is _OTHER_TERMS or at[:grain] != line.time:
+                self._regroup(line, at, after)
+            if counted is not None:
+                counted(self, line, recorded, before, after)
+        self.events += number
 
     def _begin(self, recorded: RecordedEvent) -> Line:
         """Return what is to be known of a branch that begins."""
@@ -162,16 +158,11 @@ class Counts:
     def _regroup(self, line: Line, at: str, state: Conversation) -> None:
         """Say in which group a branch counts from here on."""
         day = day_of(at)
-        line.group = None
+        line.time, line.group = at[: self._grain], None
         if self._since[:10] <= day and day[: len(self._until)] <= self._until:
-            policy = state.policy.hash if "policy" in self.by else ""
-            of = {
-                "model": state.model, "policy": policy, "mode": state.mode.value,
-                "arm": line.tree.arm, "month": day[:7],
-            }  # fmt: skip
-            key = tuple(of[name] for name in self.by)
-            if policy:
-                self.policies[policy] = state.policy.name
+            key = tuple([_OF[name](line, state, day) for name in self.by])
+            if "policy" in self.by:
+                self.policies[state.policy.hash] = state.policy.name
             group = self.groups.get(key)
             if group is None:
                 group = self.groups[key] = Group(key, self.most)
@@ -203,21 +194,21 @@ class Counts:
     # --- Units, and what hangs on them --------------------------------------------------------------------------------
 
     def _user_turn(self, line: Line, _: RecordedEvent, before: Conversation, after: Conversation) -> None:
-        if before.answered:
-            self._settle(line, before, after.episode)
+        unit = before.unit
+        if unit is not None and before.answered_by > unit.turn:
+            self._settle(line, before, unit, after.episode)
         line.turns += 1
         line.unit_group = line.group
 
     def _assistant_turn(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
-        if line.group is not None:
-            line.group.add(line.name, "answers")
+        group = line.group
+        if group is not None:
+            group.add(line.name, "answers")
             if recorded.event.stop_reason == REFUSAL:  # type: ignore[union-attr]  # it is an answer
                 marked(line, "answers.refused", "model_refused")
 
-    def _settle(self, line: Line, before: Conversation, episode: Episode) -> None:
+    def _settle(self, line: Line, before: Conversation, unit: Unit, episode: Episode) -> None:
         """Count a unit that is over, and what `episode`, as it stands now, made of what came before."""
-        unit = before.unit
-        assert unit is not None
         harmful = unit.judgement is _HARMFUL
         if harmful and not line.first_harm:
             line.first_harm = line.turns
@@ -248,7 +239,7 @@ class Counts:
         if unit is None:
             return
         judged = unit.judgement is not None
-        self._settle(line, state, settled(state.episode, unit, state.terms) if judged else state.now)
+        self._settle(line, state, unit, settled(state.episode, unit, state.terms) if judged else state.now)
         if ended is not None and (used := line.warnings.pop(ended.evidence.warning or 0, None)) is not None:
             used.add(line.name, "warnings.ended")
         rest(line.warnings, "warnings.standing", line.name)
@@ -412,3 +403,19 @@ _COUNTED: dict[type[EventBase], Callable[[Counts, Line, RecordedEvent, Conversat
     AppealDecided: Counts._decided,
 }
 """What is counted of each kind of event; the rest counts as an event alone."""
+
+_TURN, _OTHER_TERMS = "turn", "terms"
+_OTHER = {
+    **dict.fromkeys((UserTurnTaken, AssistantTurnTaken), _TURN),
+    **dict.fromkeys((ConversationStarted, ModelChanged, PolicyChanged), _OTHER_TERMS),
+}
+_STEPS = {kind: (_OTHER.get(kind), _COUNTED.get(kind)) for kind in EVENTS.values()}
+"""What else each kind is, to look it up once: a turn, at which a branch may open; or other terms, and another group."""
+_OF: dict[str, Callable[[Line, Conversation, str], str | None]] = {
+    "model": lambda _, state, __: state.model,
+    "policy": lambda _, state, __: state.policy.hash,
+    "mode": lambda _, state, __: state.mode.value,
+    "arm": lambda line, _, __: line.tree.arm,
+    "month": lambda _, __, day: day[:7],
+}
+"""What stands for each of `KEYS` in the key of a group: of a branch, its state, and the day."""

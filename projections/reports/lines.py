@@ -18,9 +18,9 @@ from lastresort.domain.events import (
     RiskRaised,
     UserLeft,
 )
-from lastresort.domain.policy import RECALLED, Policy
+from lastresort.domain.policy import RECALLED
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import ActorKind, Mode, Rating, Verdict, milder
+from lastresort.domain.values import ActorKind, Rating, Verdict, milder
 from lastresort.projections.experiment import Answers
 
 KEYS = ("model", "policy", "mode", "arm", "month")
@@ -75,7 +75,8 @@ class Group:
 
     def add(self, branch: str, *names: str) -> None:
         """Count one more of each name, behind which is `branch`."""
-        self.add_to(self.tally(names), branch)
+        tally = self._tallies.get(names)
+        self.add_to(self.tally(names) if tally is None else tally, branch)
 
     def tally(self, names: tuple[str, ...]) -> Tally:
         """Return the tally of numbers that go up together."""
@@ -145,15 +146,13 @@ class Line:
     """What is known of a branch beside its state."""
 
     __slots__ = (
-        "answers", "at", "dates", "ending", "episode", "first_harm", "group", "mode", "model", "name", "open", "policy",
-        "redirections", "tested", "time", "tree", "turns", "unit_group", "warnings",
+        "answers", "at", "dates", "ending", "episode", "first_harm", "group", "name", "open", "redirections", "tested",
+        "time", "tree", "turns", "unit_group", "warnings",
     )  # fmt: skip
 
     def __init__(self, name: str, tree: Tree, at: int = 0) -> None:
         self.name, self.tree, self.at = name, tree, at
-        self.time, self.model = "-", ""  # for which `group` is right
-        self.mode: Mode | None = None
-        self.policy: Policy | None = None
+        self.time = "-"  # for which `group` is right
         self.group: Group | None = None
         self.unit_group: Group | None = None
         self.turns, self.first_harm = 0, 0  # of the user, on the path: how many, and which was the first of harm

@@ -243,8 +243,7 @@ def report(
     if forks is None and isinstance(log, Sequence):
         forks = fork_points(log)
     counts = Counts(by, since, until, branches, forks)
-    for recorded in log:
-        counts.take(recorded)
+    counts.take(log)
     counts.finish()
     groups = sorted(counts.groups.values(), key=lambda group: [(one is not None, one or "") for one in group.key])
     told = {group.key: _group(group, counts.by, smallest) for group in groups}
