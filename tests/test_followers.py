@@ -4,7 +4,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from lastresort import AppealOutcome, Conversations, HoldReason, Refused, open_c
 from lastresort.adapters.followers import follower
 from lastresort.adapters.followers.beside_log import came_to
 from lastresort.adapters.followers.directory import NAME, ConversationDirectory
-from lastresort.application.directory import DirectoryQuery
+from lastresort.application.directory import ConversationRow, DirectoryQuery
 from lastresort.projections import views
 
 from .faults.zygote import Zygote
@@ -63,6 +64,18 @@ def check_rows(conversations: Conversations) -> None:
         assert (rows[tree].branches, rows[tree].ended_branches) == (len(branches), over)
         assert rows[tree].status == ("ended" if over == len(branches) else "active")
         assert (rows[tree].account, rows[tree].model) == (branches[0].account, branches[0].model)
+    assert directory_of(conversations).counts() == counted_one_by_one(conversations, rows.values())
+
+
+def counted_one_by_one(conversations: Conversations, rows: Iterable[ConversationRow]) -> dict[str, dict[str, int]]:
+    """How many conversations have each value, counted in the rows of the directory."""
+    facts = directory_of(conversations).tables.rows("SELECT fact, value FROM {schema}directory_facts")
+    pairs = [(row["fact"], row["value"]) for row in facts]
+    pairs += [(name, getattr(row, name)) for row in rows for name in ("arm", "model", "status")]
+    counted: dict[str, dict[str, int]] = {}
+    for (name, value), n in Counter(pair for pair in pairs if pair[1] is not None).items():
+        counted.setdefault(name, {})[value] = n
+    return counted
 
 
 @pytest.mark.parametrize("kind", STORES)
@@ -296,7 +309,7 @@ def test_an_idle_follower_uses_no_processor(tmp_path: Path) -> None:
 
 def test_the_name_says_the_version_of_the_code() -> None:
     """Rows that another version wrote are made again under another name."""
-    assert NAME == "directory.4"
+    assert NAME == "directory.5"
 
 
 Listing = Callable[[Conversations], list[str]]

@@ -92,8 +92,9 @@ _OF_OURS = (
     *("stored_events", "contents", "meta", "branches", "snapshots"),
     *("keys", "master", "annotations"),
     # made by the first to ask
-    *("followers", "lastresort_tracking", "directory", "directory_branches", "directory_facts", "legal_holds"),
-    *("directory_beside", "directory_branches_beside", "directory_facts_beside", "legal_holds_beside"),
+    *("followers", "lastresort_tracking", "legal_holds", "legal_holds_beside"),
+    *("directory", "directory_branches", "directory_facts", "directory_counts"),
+    *("directory_beside", "directory_branches_beside", "directory_facts_beside", "directory_counts_beside"),
     *("service_keys", "service_log", "service_enrolled", "service_people", "service_sessions", "service_jobs"),
     *("gateway_links", "gateway_aliases", "gateway_parked", "gateway_secrets"),
     *("tlog_tiles", "tlog_checkpoints"),

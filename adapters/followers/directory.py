@@ -3,11 +3,13 @@
     directory           a row a conversation: what it is listed by
     directory_branches  a row a branch: its conversation, and what a view shows of it, as JSON
     directory_facts     what else a conversation is found by: see `facts`
+    directory_counts    how many conversations have each value of all that: see `counts`
 
 All of it can be made again from the log. A row of a branch is what the branch adds up to when it is written, which may
 be more than the follower has read: what comes later writes it again.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -27,11 +29,11 @@ from lastresort.domain.events import (
 from lastresort.domain.state import Conversation, fold
 from lastresort.projections.branches import Branch, row_after
 
-from . import facts
+from . import counts, facts
 from .follower import Events, Follower, Mark
 from .tables import Tables, Transaction
 
-NAME = "directory.4"  # with another number it is made again from the log
+NAME = "directory.5"  # with another number it is made again from the log
 _FILTERS = ("account", "arm", "model", "status")
 _COUNTED = ("arm", "model", "status")
 _TIMES = ("started", "last_turn")
@@ -56,10 +58,11 @@ STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS {schema}directory_branches (branch TEXT PRIMARY KEY, conversation TEXT NOT NULL, "
     "position BIGINT NOT NULL UNIQUE, shown TEXT NOT NULL)",
     *facts.STATEMENTS,
+    *counts.STATEMENTS,
 )
 """The tables, as both engines understand them."""
 
-TABLES = ("directory", "directory_branches", "directory_facts")
+TABLES = ("directory", "directory_branches", "directory_facts", counts.TABLE)
 
 StateOf = Callable[[str, str], Conversation]
 """Returns the state of a branch as the log has it now: of a tree, the branch in it."""
@@ -116,16 +119,7 @@ class ConversationDirectory:
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         self.catch_up()
-        found: dict[str, dict[str, int]] = {}
-        parts = [f"SELECT '{name}' AS fact, {name} AS value FROM {{schema}}directory" for name in _COUNTED]
-        every = " UNION ALL ".join([*parts, "SELECT fact, value FROM {schema}directory_facts"])
-        statement = (
-            f"SELECT fact, value, COUNT(*) AS n FROM ({every}) AS every WHERE value IS NOT NULL "
-            "GROUP BY fact, value ORDER BY fact, n DESC, value"
-        )
-        for row in self.tables.rows(statement):
-            found.setdefault(row["fact"], {})[row["value"]] = row["n"]
-        return found
+        return counts.read(self.tables)
 
     def branches(self) -> Iterator[str]:
         self.catch_up()
@@ -197,6 +191,7 @@ class _Writing:
         self._states = states
         self.mark = transaction.mark
         self._rows: dict[str, ConversationRow] = {}
+        self._written: dict[str, ConversationRow] = {}  # as they stand in the table
         self._trees: dict[str, str] = {}
         self._facts: list[facts.Fact] = []
 
@@ -213,9 +208,10 @@ class _Writing:
         for one in events:
             self._take(one)
             branches.setdefault(one.branch, []).append(one)
-        self._write_conversations()
+        changes = self._write_conversations()
         self._write_branches(branches)
-        facts.write(self._transaction, self._facts)
+        changes.update(facts.write(self._transaction, self._facts))
+        counts.write(self._transaction, changes)
         self._facts.clear()
 
     def _take(self, one: RecordedEvent) -> None:
@@ -259,17 +255,28 @@ class _Writing:
             rows = self._transaction.rows(f"SELECT {_COLUMNS} FROM {{schema}}directory WHERE conversation = %s", tree)
             if not rows:
                 return None
-            self._rows[tree] = ConversationRow(**rows[0])
+            self._rows[tree] = self._written[tree] = ConversationRow(**rows[0])
         return self._rows[tree]
 
-    def _write_conversations(self) -> None:
+    def _write_conversations(self) -> counts.Changes:
+        """Write the rows that are others than they were; return what that changes in the counts."""
+        changed_rows = [row for tree, row in self._rows.items() if row != self._written.get(tree)]
+        changes: counts.Changes = Counter()
+        for row in changed_rows:
+            for name in _COUNTED:
+                before = getattr(self._written.get(row.conversation), name, None)
+                for value, by in ((before, -1), (getattr(row, name), 1)):
+                    if value is not None:
+                        changes[name, value] += by
+            self._written[row.conversation] = row
         marks = ", ".join(["%s"] * len(ConversationRow._fields))
         changed = ", ".join(f"{name} = excluded.{name}" for name in ConversationRow._fields[1:])
         statement = (
             f"INSERT INTO {{schema}}directory ({_COLUMNS}) VALUES ({marks}) "
             f"ON CONFLICT (conversation) DO UPDATE SET {changed}"
         )
-        self._transaction.write(statement, list(self._rows.values()))
+        self._transaction.write(statement, changed_rows)
+        return changes
 
     def _write_branches(self, branches: Mapping[str, list[RecordedEvent]]) -> None:
         new, known = [], []

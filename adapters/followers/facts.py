@@ -6,7 +6,7 @@ They are written with the directory, by the same follower, and made again from t
 something happened on some branch, but for `risk`, `hold` and `appeal`, whose value `open` goes away again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lastresort.application.outcomes import UnknownBranch
@@ -25,6 +25,7 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.state import Conversation
 
+from .counts import Changes
 from .tables import Transaction
 
 STATEMENTS = (
@@ -87,19 +88,28 @@ def _has(state_of: StateOf, tree: str, branch: str, what: str) -> bool:
         return False
 
 
-def write(transaction: Transaction, facts: Iterable[Fact]) -> None:
-    """Write facts in the order in which they came about."""
+def write(transaction: Transaction, facts: Iterable[Fact]) -> Changes:
+    """Write facts in the order in which they came about; return what that changes in the counts."""
     last: dict[tuple[str, str, str], bool] = {}
     for one in facts:
         last[one.conversation, one.name, one.value] = one.gone
-    transaction.write(
-        "DELETE FROM {schema}directory_facts WHERE conversation = %s AND fact = %s AND value = %s",
-        [row for row, gone in last.items() if gone],
-    )
-    transaction.write(
-        "INSERT INTO {schema}directory_facts VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-        [row for row, gone in last.items() if not gone],
-    )
+    known = _known(transaction, sorted({conversation for conversation, _, _ in last}))
+    over = [row for row, gone in last.items() if gone and row in known]
+    new = [row for row, gone in last.items() if not gone and row not in known]
+    transaction.write("DELETE FROM {schema}directory_facts WHERE conversation = %s AND fact = %s AND value = %s", over)
+    transaction.write("INSERT INTO {schema}directory_facts VALUES (%s, %s, %s)", new)
+    changes = Changes(row[1:] for row in new)
+    changes.subtract(row[1:] for row in over)
+    return changes
+
+
+def _known(transaction: Transaction, conversations: Sequence[str]) -> set[tuple[str, str, str]]:
+    """Return the facts that are written of some conversations."""
+    if not conversations:
+        return set()
+    among = ", ".join(["%s"] * len(conversations))
+    statement = f"SELECT * FROM {{schema}}directory_facts WHERE conversation IN ({among})"
+    return {(row["conversation"], row["fact"], row["value"]) for row in transaction.rows(statement, *conversations)}
 
 
 def conditions(facts: Mapping[str, str]) -> tuple[list[str], list[Any]]:
