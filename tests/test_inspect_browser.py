@@ -7,6 +7,7 @@ import pytest
 from .browser import browser
 from .pages_kit import Tab, Visitor
 from .test_chat_browser import accessible
+from .test_report_shadow import told
 from .web_kit import service
 
 __all__ = ["browser"]
@@ -83,7 +84,7 @@ def test_an_operator_takes_a_second_look_before_each_act(browser: Any) -> None:
         page.locator("#ask-yes").click()
         page.get_by_text("granted").first.wait_for()
         page.locator(".line.user").first.hover()
-        page.get_by_role("button", name="Erase these words").first.click()
+        page.get_by_role("button", name="Erase the words of turn").first.click()
         page.get_by_role("button", name="Erase them").click()
         page.get_by_text("erased by operator ada").wait_for()
         acts = [one.act for one in running.house.log.page("default", 0, 1_000)]
@@ -115,3 +116,28 @@ def test_audits_and_replays_are_waited_for(browser: Any) -> None:
             accessible(page)
         tab.wrong = [one for one in tab.wrong if "422" not in one]  # the policy that is none
         tab.close()
+
+
+def test_what_is_counted_is_accessible_and_no_table_is_wider_than_a_phone(browser: Any) -> None:
+    with service() as running:
+        told(running.house.tenants["default"].conversations)
+        visitor = Visitor(running)
+        held = visitor.start("Help me plan a small garden.")
+        visitor.post(
+            f"/api/v1/branches/{held}/holds", {"hold": "case-1", "reason": "litigation", "until": "2030-01-31"}
+        )
+        tab = Tab(browser, running, path="/inspect/figures")
+        page = tab.page
+        for path in ("report?group=mode", "report?arm=x:on", "shadow", "shadow?group=policy", "log", "queue"):
+            page.set_viewport_size({"width": 1_440, "height": 900})
+            tab.go(f"/inspect/{path}")
+            page.locator(".rows").first.wait_for()
+            accessible(page)
+            page.set_viewport_size({"width": 390, "height": 844})
+            accessible(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+            assert page.evaluate(_WIDE_TABLES) == 0, path
+        tab.close()
+
+
+_WIDE_TABLES = "[...document.querySelectorAll('.scrolls')].filter(one => one.scrollWidth > one.clientWidth + 1).length"

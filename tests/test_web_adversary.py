@@ -60,13 +60,13 @@ def test_an_entry_of_the_admin_log_that_is_hidden_or_spoilt_is_seen() -> None:
             kept = next(row for row in tables.rows("SELECT * FROM {schema}service_log ORDER BY seq") if row["seq"] == 2)
             with tables.transaction("service") as writing:
                 writing.write(statement % column, [(value, 2)])
-            assert log.broken_at() == 2, column
+            assert log.checked(one.house.now()).broken_at == 2, column
             answer = client.get("/api/v1/admin/log")
             assert (answer.status_code, answer.json()["whole"]) == (200, False)
             assert "spoilt" not in answer.text
             with tables.transaction("service") as writing:
                 writing.write(statement % column, [(before or kept[column], 2)])
-            assert log.broken_at() is None
+            assert log.checked(one.house.now()).broken_at is None
 
 
 @pytest.mark.parametrize("where", ["authorization", "x-api-key", "lastresort-key", "x-anything"])

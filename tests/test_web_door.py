@@ -141,11 +141,11 @@ def test_an_admin_log_that_was_changed_says_so() -> None:
         for _ in range(3):
             client.post("/api/v1/admin/keys", json={"scopes": ["audit"], "actor": "a"})
         log: AdminLog = one.house.log
-        assert log.broken_at() is None
+        assert log.checked(one.house.now()).broken_at is None
         tables = one.house.tenants["default"].tables
         with tables.transaction("service") as writing:
             writing.write("DELETE FROM {schema}service_log WHERE seq = %s", [(2,)])
-        assert log.broken_at() == 2
+        assert log.checked(one.house.now()).broken_at == 2
         assert not client.get("/api/v1/admin/log").json()["whole"]
 
 

@@ -1,6 +1,6 @@
 """What administrators do over HTTP: keys, people, and the admin log."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Query
@@ -96,12 +96,19 @@ class UpstreamOut(BaseModel):
     max_tokens: int
 
 
+_WHOLE = (
+    "Whether each entry of the whole log follows from the one before it. A log of more than 2,000 entries is checked "
+    "piece by piece, with each request, and again after ten minutes: `null` until that has come to the end once."
+)
+
+
 class LogPage(BaseModel):
-    """Entries of the admin log; `whole` says whether each follows from the one before it."""
+    """Entries of the admin log."""
 
     entries: list[Entry]
     after: int | None
-    whole: bool
+    whole: Annotated[bool | None, Field(description=_WHOLE)]
+    checked: Annotated[datetime | None, Field(description="When the check began that says so.")]
 
 
 @endpoint("POST", "/admin/keys", "admin", returns=MadeOut, status=201, whole=True)
@@ -152,7 +159,9 @@ def _key(house: House, caller: Caller, id: str) -> Key:
 def admin_log(caller: By, house: Here, after: After = 0, limit: Limit = 100) -> LogPage:
     found = house.log.page(caller.tenant.name, after, limit + 1)
     last = found[limit - 1].seq if len(found) > limit else None
-    return LogPage(entries=found[:limit], after=last, whole=house.log.broken_at() is None)
+    known = house.log.checked(house.now())
+    whole = None if known.at is None else known.broken_at is None
+    return LogPage(entries=found[:limit], after=last, whole=whole, checked=known.at)
 
 
 # --- people -----------------------------------------------------------------------------------------------------------

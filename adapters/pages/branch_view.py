@@ -1,6 +1,7 @@
 """What the inspector shows of a branch at a version: the tree, the lines with the law between them, and the state."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from lastresort.adapters.service.tenants import Caller
@@ -23,7 +24,13 @@ from lastresort.domain.values import Ground, Risk
 from lastresort.projections.transcript import Line, transcript
 
 WINDOW = 200
-"""Events on a page."""
+"""Events on a page, at most."""
+_ROOM, _EACH = 150_000, 500
+"""Bytes that the lines of a page may take, and what each takes beside its words: a window of long turns has fewer."""
+_LONGEST = 100_000
+"""Bytes of one line that are shown."""
+_TWIGS = 100
+"""Branches on a page."""
 _MARKS = {
     "ConversationEnded": "ending", "WarningGiven": "warning", "WarningWithheld": "warning", "HopeExhausted": "warning",
     "RedirectionAttempted": "redirection", "RiskRaised": "risk", "RiskCleared": "risk", "AttemptRefused": "refused",
@@ -53,7 +60,10 @@ class Ending(NamedTuple):
 
 
 class LineView(NamedTuple):
-    """A line as it is shown: of an ending with its evidence, of evidence with the ending that stands on it."""
+    """A line as it is shown: of an ending with its evidence, of evidence with the ending that stands on it.
+
+    `cut`: it is longer than is shown.
+    """
 
     line: Line
     at: str
@@ -62,6 +72,7 @@ class LineView(NamedTuple):
     proofs: tuple[Proof, ...]
     stands_for: tuple[Proof, ...]
     erased_by: str | None
+    cut: bool
 
 
 class Counter(NamedTuple):
@@ -97,9 +108,10 @@ class BranchView(NamedTuple):
 
     Attributes:
         at, last: the version that is shown, and the last that there is.
+        tree: a window of the branches, each below its parent; `of` how many there are, it begins at `twig`.
         lines: a window of the lines up to `at`.
         earlier, later: where the windows beside it begin.
-        turns: the versions of all turns, for stepping.
+        turns: the versions of the turns before and after `at`, for stepping.
         ending: what ended it, if it has ended by then.
     """
 
@@ -108,6 +120,8 @@ class BranchView(NamedTuple):
     last: int
     state: Conversation
     tree: tuple[Twig, ...]
+    twig: int
+    of: int
     lines: tuple[LineView, ...]
     earlier: int | None
     later: int | None
@@ -121,46 +135,95 @@ class BranchView(NamedTuple):
     ending: Ending | None
 
 
-def branch_view(
-    caller: Caller, chat: Chat, at: int | None, begin: int | None, ground: Ground, category: str | None
-) -> BranchView:
+class Asked(NamedTuple):
+    """What to show of a branch.
+
+    Attributes:
+        at: the version at which to look; the last one, if none is named.
+        begin, end: the version at which the window of lines begins, or ends; it ends at `at`, if none is named.
+        ground, category: of the ending that is asked about: what is in its way.
+        twig: at which branch the window of the tree begins; that one in which this branch is, if none is named.
+    """
+
+    at: int | None
+    begin: int | None
+    end: int | None
+    ground: Ground
+    category: str | None
+    twig: int | None
+
+
+def branch_view(caller: Caller, chat: Chat, asked: Asked) -> BranchView:
     """Return what to show of a branch.
 
     Args:
         caller: who looks: without the scope for words they see none.
         chat: the branch.
-        at: the version at which to look; the last one, if none is named.
-        begin: the version at which the window of lines begins; it ends at `at`, if none is named.
-        ground, category: of the ending that is asked about: what is in its way.
+        asked: what is asked for.
     """
-    conversations, path = chat.conversations, chat.path
+    conversations, path, ground = chat.conversations, chat.path, asked.ground
     last = len(path)
-    at = last if at is None else max(1, min(at, last))
-    state = fold(path[:at])
-    begin = max(1, at - WINDOW + 1) if begin is None else max(1, min(begin, at))
-    end = min(at, begin + WINDOW - 1)
-    window, log = path[begin - 1 : end], conversations.tree_log(chat.branch)
-    words = conversations.words(window) if caller.key.reads_words else {}
-    lines = transcript(window, words, tree=log)
+    at = last if asked.at is None else max(1, min(asked.at, last))
+    state, log = fold(path[:at]), conversations.tree_log(chat.branch)
+    begin, lines = _window(caller, chat, path[:at], log, asked)
+    end = begin + len(lines) - 1
     address = _Addresses(chat.branch, at, begin, end)
     proofs, stands_for = _evidence(path[:at], address)
     erased = _erased_by(log)
-    harm = category or (harm_of(state) if ground is Ground.LAST_RESORT else None)
+    harm = asked.category or (harm_of(state) if ground is Ground.LAST_RESORT else None)
+    twigs, twig = _twigs(list(_tree(chat, log)), asked.twig)
     return BranchView(
-        chat=chat, at=at, last=last, state=state, tree=tuple(_tree(chat, log)),
+        chat=chat, at=at, last=last, state=state, tree=twigs[twig : twig + _TWIGS], twig=twig, of=len(twigs),
         lines=tuple(
             _line(line, one, proofs, stands_for, erased, words_shown=caller.key.reads_words)
-            for line, one in zip(lines, window, strict=True)
+            for line, one in zip(lines, path[begin - 1 : end], strict=True)
         ),
-        earlier=max(1, begin - WINDOW) if begin > 1 else None, later=end + 1 if end < at else None,
-        turns=tuple(one.version for one in path if isinstance(one.event, UserTurnTaken | AssistantTurnTaken)),
+        earlier=begin - 1 if begin > 1 else None, later=end + 1 if end < at else None,
+        turns=_turns_beside(path, at),
         ground=ground, category=harm,
-        why=tuple(_missing(one) for one in in_the_way(state, ground, category)) if state.ended is None else (),
+        why=tuple(_missing(one) for one in in_the_way(state, ground, asked.category)) if state.ended is None else (),
         counters=tuple(_counters(state)),
         title=chat.metadata().title if caller.key.reads_words else None,
         appealed=any(isinstance(one.event, AppealFiled) for one in path[:at]),
         ending=next((Ending(at, address.of(at), told) for at, told in proofs.items()), None),
     )  # fmt: skip
+
+
+def _window(
+    caller: Caller, chat: Chat, path: Sequence[RecordedEvent], log: Sequence[RecordedEvent], asked: Asked
+) -> tuple[int, tuple[Line, ...]]:
+    """Return the version of the first line that is shown, and the lines: as many as there is room for, one at least."""
+    if asked.begin is not None:
+        begin = max(1, min(asked.begin, len(path)))
+        end = min(len(path), begin + WINDOW - 1)
+    else:
+        end = len(path) if asked.end is None else max(1, min(asked.end, len(path)))
+        begin = max(1, end - WINDOW + 1)
+    window = path[begin - 1 : end]
+    lines = transcript(window, chat.conversations.words(window) if caller.key.reads_words else {}, tree=log)
+    sizes = [_EACH + len((line.text or "").encode()) for line in lines]
+    if asked.begin is not None:
+        return begin, lines[: _fit(sizes)]
+    fit = _fit(sizes[::-1])
+    return end - fit + 1, lines[-fit:]
+
+
+def _fit(sizes: Iterable[int]) -> int:
+    """Return how many there is room for, of these in their order."""
+    return max(1, sum(taken <= _ROOM for taken in accumulate(min(one, _LONGEST) for one in sizes)))
+
+
+def _twigs(twigs: Sequence[Twig], begin: int | None) -> tuple[tuple[Twig, ...], int]:
+    """Return the branches, and at which of them the window begins."""
+    here = next((nth for nth, one in enumerate(twigs) if one.here), 0)
+    asked = here if begin is None else min(begin, len(twigs) - 1)
+    return tuple(twigs), asked // _TWIGS * _TWIGS
+
+
+def _turns_beside(path: Sequence[RecordedEvent], at: int) -> tuple[int, ...]:
+    turns = [one.version for one in path if isinstance(one.event, UserTurnTaken | AssistantTurnTaken)]
+    before, after = [one for one in turns if one < at], [one for one in turns if one > at]
+    return (*before[-1:], *after[:1])
 
 
 class _Addresses(NamedTuple):
@@ -174,8 +237,7 @@ class _Addresses(NamedTuple):
     def of(self, version: int) -> str:
         if self.begin <= version <= self.end:
             return f"#v{version}"
-        begin = (version - 1) // WINDOW * WINDOW + 1
-        return f"/inspect/b/{self.branch}?at={self.at}&from={begin}#v{version}"
+        return f"/inspect/b/{self.branch}?at={self.at}&from={version}#v{version}"
 
 
 def _evidence(
@@ -231,9 +293,12 @@ def _line(
         line = line._replace(text=f"ended {how}{about}, having seen turn {one.event.seen}")
     elif line.speaker is None and not words_shown and digest is not None:
         line = line._replace(text=(line.text or "").partition(": [")[0])
+    said = (line.text or "").encode()
+    if cut := len(said) > _LONGEST:
+        line = line._replace(text=said[:_LONGEST].decode(errors="ignore"))
     return LineView(
         line, one.recorded_at, _MARKS.get(one.kind, ""), f"{one.event.by.kind} {one.event.by.id}",
-        proofs.get(one.version, ()), stands_for.get(one.version, ()), by,
+        proofs.get(one.version, ()), stands_for.get(one.version, ()), by, cut,
     )  # fmt: skip
 
 

@@ -13,12 +13,11 @@ from typing import Annotated, Literal, NamedTuple
 from fastapi import Query, Request
 from markupsafe import Markup
 
-from lastresort.adapters.service.jobs import Count, Job, Jobs, Kind, LogReader, latest, latest_counted
+from lastresort.adapters.service.jobs import Count, CountedLog, Job, Jobs, Kind, latest, latest_counted
 from lastresort.adapters.service.tenants import Caller, House
 from lastresort.domain.events import RecordedEvent
 from lastresort.domain.values import Frozen
 from lastresort.projections.replay import fork_points
-from lastresort.projections.reports.narrowed import of_conversations
 from lastresort.projections.reports.report import LogReport, report
 from lastresort.projections.reports.shadow import BY_POLICY
 
@@ -116,11 +115,11 @@ def reported(request: Request, caller: Caller, house: House, what: Asked, upto: 
     audited = latest(caller.tenant.tables, "audit") if "finding" in what.narrowing else None
     query = json.dumps([sorted(what.narrowing.items()), *what[1:], audited])
 
-    def run(log: LogReader) -> str:
+    def run(log: CountedLog) -> str:
         listed = None if facts is None else set(facets.all_of(caller, house, facts))
 
         def told() -> Iterable[RecordedEvent]:
-            return log() if listed is None else of_conversations(log(), listed)
+            return log.events() if listed is None else log.of(listed)
 
         forks = fork_points(told())
         made = report(told(), by=what.by, since=what.since, until=what.until, branches=BRANCHES, forks=forks)

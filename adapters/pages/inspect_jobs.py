@@ -19,10 +19,12 @@ from lastresort.projections.audit import DISAGREEMENT
 from lastresort.projections.findings import Finding
 
 from .inspect_reports import whole_log
-from .rendering import page
+from .rendering import page, with_query
 from .visitors import Auditor
 
 _NOT_WHOLE = "The log is not whole"
+_FINDINGS, _BRANCHES = 100, 200
+"""How many of each are on a page."""
 
 
 class ToldFinding(NamedTuple):
@@ -58,35 +60,58 @@ def _job(request: Request, caller: Auditor, kind: Kind, id: str | None) -> Job |
 
 
 Name = Annotated[str | None, Query(max_length=64)]
+From = Annotated[int, Query(alias="from", ge=0, le=100_000)]
 
 
-def show_audit(request: Request, caller: Auditor, id: Name = None) -> Response:
+class Piece(NamedTuple):
+    """Where a page of many is: the addresses of those beside it, None if it is the first or the last."""
+
+    begin: int
+    end: int
+    earlier: str | None
+    later: str | None
+
+
+def _piece(request: Request, of: int, begin: int, size: int) -> Piece:
+    begin = min(begin, max(0, of - 1)) // size * size
+    end = min(begin + size, of)
+    earlier = with_query(request, **{"from": begin - size or None}) if begin else None
+    return Piece(begin, end, earlier, with_query(request, **{"from": end}) if end < of else None)
+
+
+def show_audit(request: Request, caller: Auditor, id: Name = None, begin: From = 0) -> Response:
     """Show the latest audit, or the one that is named."""
     whole_log(caller)
     job = _job(request, caller, "audit", id)
     done = Audited.model_validate_json(job.result) if job is not None and job.result is not None else None
     head, signed = head_of(caller)
+    findings = sorted(_told(done.findings), key=_gravity) if done else []
+    piece = _piece(request, len(findings), begin, _FINDINGS)
     return page(
-        "audit.html", nav="audit", caller=caller, job=job, done=done, groups=_grouped(done.findings) if done else {},
+        "audit.html", nav="audit", caller=caller, job=job, done=done, piece=piece,
+        groups=_grouped(findings[piece.begin : piece.end]), sums=Counter(_group(one) for one in findings),
         by_rule=_by_rule(done.findings) if done else {}, head=head, signed=signed, edition=max(EDITIONS),
     )  # fmt: skip
 
 
-def _grouped(findings: Sequence[Finding]) -> Mapping[str, Sequence[ToldFinding]]:
-    """Return findings by how grave they are, the gravest first, and then by the edition that has the rule."""
+def _grouped(findings: Sequence[ToldFinding]) -> Mapping[str, Sequence[ToldFinding]]:
+    """Return findings by what they are against."""
     groups: dict[str, list[ToldFinding]] = {}
-    for one in sorted(_told(findings), key=_gravity):
-        groups.setdefault(_NOT_WHOLE if _gravity(one)[0] == 0 else _group(one), []).append(one)
+    for one in findings:
+        groups.setdefault(_group(one), []).append(one)
     return groups
 
 
 def _gravity(one: ToldFinding) -> tuple[int, int]:
+    """Return what sorts findings: the gravest first, and then by the edition that has the rule."""
     if any(rule not in RULES and rule != DISAGREEMENT for rule in one.finding.rules):
         return 0, 0
     return (1, _since(one)) if one.rules else (2, 0)
 
 
 def _group(one: ToldFinding) -> str:
+    if _gravity(one)[0] == 0:
+        return _NOT_WHOLE
     return f"Against the law, in rules since edition {_since(one)}" if one.rules else "The two readings disagree"
 
 
@@ -105,13 +130,14 @@ def _by_rule(findings: Sequence[Finding]) -> Mapping[str, int]:
     return dict(Counter(rule for one in findings for rule in one.rules).most_common())
 
 
-def show_what_if(request: Request, caller: Auditor, id: Name = None) -> Response:
+def show_what_if(request: Request, caller: Auditor, id: Name = None, begin: From = 0) -> Response:
     """Show the latest replay, or the one that is named."""
     whole_log(caller)
     job = _job(request, caller, "what-if", id)
     done = Supposed.model_validate_json(job.result) if job is not None and job.result is not None else None
+    piece = _piece(request, len(done.differ) if done else 0, begin, _BRANCHES)
     return page(
-        "what_if.html", nav="what-if", caller=caller, job=job, done=done, profiles=sorted(PROFILES),
+        "what_if.html", nav="what-if", caller=caller, job=job, done=done, piece=piece, profiles=sorted(PROFILES),
         editions=EDITIONS, head=caller.tenant.conversations.store.head(),
     )  # fmt: skip
 

@@ -3,7 +3,6 @@ shown as CSV or JSON lines; the queue of what waits for a person; the admin log.
 """
 
 import csv
-import time
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Annotated, Any, NamedTuple
@@ -11,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 
-from lastresort.adapters.api import admin, reads, turns_to_judge
+from lastresort.adapters.api import reads, turns_to_judge
 from lastresort.adapters.api.reads import Facts
 from lastresort.adapters.native_api.shapes import ConversationOut, ConversationPage
 from lastresort.adapters.service.problems import Failed
@@ -23,8 +22,7 @@ from .rendering import page, with_query
 from .visitors import Auditor, Here, NotForYou, Reviewer
 
 _COLUMNS = tuple(ConversationOut.model_fields)
-_SHOWN = 50
-_LONG, _OFTEN = 0.05, 10.0  # seconds: a count that took longer is made again after that long
+_SHOWN, _ENTRIES = 50, 200
 _VALUES = 12
 """Values of a facet that are offered; others are reached by address."""
 
@@ -45,26 +43,8 @@ class Facet(NamedTuple):
     choices: tuple[Choice, ...]
 
 
-class _Counts:
-    """How many conversations have each value, by tenant. In a large log that is counted every ten seconds at most."""
-
-    def __init__(self) -> None:
-        self._by_tenant: dict[str, tuple[int, float, float, Mapping[str, Mapping[str, int]]]] = {}
-
-    def of(self, caller: Caller) -> Mapping[str, Mapping[str, int]]:
-        """Return the counts."""
-        now, head = time.monotonic(), caller.tenant.conversations.store.head()
-        known = self._by_tenant.get(caller.tenant.name)
-        if known is not None and (known[0] == head or (known[1] > _LONG and now - known[2] < _OFTEN)):
-            return known[3]
-        counts = reads.facts(caller).facts
-        self._by_tenant[caller.tenant.name] = head, time.monotonic() - now, now, counts
-        return counts
-
-
 def install(app: FastAPI) -> None:
     """Have an app serve the lists."""
-    app.state.counts = _Counts()
     for path, run in (
         ("/inspect", show_list), ("/inspect/list.csv", as_csv), ("/inspect/list.jsonl", as_json_lines),
         ("/inspect/queue", show_queue), ("/inspect/log", show_log),
@@ -89,7 +69,7 @@ def show_list(request: Request, caller: Auditor, house: Here) -> Response:
         found = _found(request, caller, house)
     except (Failed, ValueError) as error:
         trouble = str(error)
-    counts = request.app.state.counts.of(caller)
+    counts = reads.facts(caller).facts
     total = sum(counts.get("status", {}).values())
     return page(
         "list.html", nav="list", caller=caller, found=found, facets=list(_facets(request, counts)),
@@ -162,11 +142,13 @@ def show_queue(caller: Reviewer, house: Here) -> Response:
 
 
 def show_log(
-    request: Request, caller: Auditor, house: Here, after: Annotated[int, Query(ge=0, le=2**53)] = 0
+    request: Request, caller: Auditor, house: Here, before: Annotated[int, Query(ge=1, le=2**53)] = 2**53
 ) -> Response:  # fmt: skip
-    """Show the admin log."""
+    """Show the admin log, the newest entries first, and what is known of its chain."""
     if not caller.key.may_any(("admin", "audit")):
         raise NotForYou("The admin log is for people who have the scope admin or audit.")
-    found = admin.admin_log(caller, house, after, 200)
-    following = with_query(request, after=found.after) if found.after else None
-    return page("log.html", nav="log", caller=caller, found=found, next=following)
+    found = house.log.latest(caller.tenant.name, before, _ENTRIES + 1)
+    following = with_query(request, before=found[_ENTRIES - 1].seq) if len(found) > _ENTRIES else None
+    first = with_query(request, before=None) if before < 2**53 else None
+    return page("log.html", nav="log", caller=caller, entries=found[:_ENTRIES], next=following, first=first,
+                known=house.log.checked(house.now()))  # fmt: skip

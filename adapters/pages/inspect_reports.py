@@ -64,7 +64,7 @@ def whole_log(caller: Caller) -> None:
 def show_figures(request: Request, caller: Auditor, upto: Upto = None) -> Response:
     """Show how often the law came into play."""
     whole_log(caller)
-    found = counted(request, caller, "figures", "figures", upto, lambda log: figures(log()).model_dump_json())
+    found = counted(request, caller, "figures", "figures", upto, lambda log: figures(log.events()).model_dump_json())
     done = None if found.job.result is None else Figures.model_validate_json(found.job.result)
     return page("figures.html", nav="figures", here="figures", given={}, caller=caller, found=found, done=done)
 

@@ -1,13 +1,19 @@
 """The admin log: who did what to the service, and who read whose words. Append-only, and each entry names the one
 before it by its digest, so that one that is changed or taken out is seen.
 
+A page of the log says whether all of it follows. A short one is checked whole each time. In a long one each look at it
+checks what has been added since the last, and goes on with a check of the whole, which begins again after some minutes;
+so nobody waits for that, and whoever looks is told when it last came to the end.
+
 It holds no words and no secrets: ids, names of acts, and digests of what was before and after.
 """
 
 import hashlib
 import json
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -17,8 +23,13 @@ from lastresort.domain.values import Frozen
 STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS {schema}service_log (seq BIGINT PRIMARY KEY, tenant TEXT NOT NULL, "
     "entry TEXT NOT NULL, hash TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS service_log_by_tenant ON {schema}service_log (tenant, seq)",
 )
 _FIRST = "0" * 64
+AT_ONCE = 2_000
+"""Entries that are checked while somebody waits. A log of no more is checked whole each time."""
+LASTS = timedelta(minutes=10)
+"""After that the whole of a long log is checked again."""
 
 
 class Entry(Frozen):
@@ -51,11 +62,41 @@ class Entry(Frozen):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+class Checked(NamedTuple):
+    """What is known of the chain.
+
+    Attributes:
+        broken_at: the place of the first entry that does not follow from the one before it, or is gone; None if none
+            was found.
+        upto: up to where a check of the whole came, the last that came to the end, or else the first.
+        at: when that began; None if none has come to the end since the service was started.
+        last: the place of the last entry.
+    """
+
+    broken_at: int | None
+    upto: int
+    at: datetime | None
+    last: int
+
+
+class _Pass(NamedTuple):
+    """A check of the whole log that is under way, or has come to the end and goes on with what is added."""
+
+    began: datetime
+    upto: int = 0
+    hash: str = _FIRST
+    broken_at: int | None = None
+
+
 class AdminLog:
     """The admin log of a service. Threads and processes may share it."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self._lock = Lock()
+        self._pass: _Pass | None = None
+        self._known = Checked(None, 0, None, 0)
+        self._seen = 0
 
     def note(
         self, act: str, *, who: str, tenant: str, target: str, before: Any = None, after: Any = None, now: datetime
@@ -81,26 +122,54 @@ class AdminLog:
     def page(self, tenant: str, after: int, limit: int) -> list[Entry]:
         """Return entries about a tenant, the oldest first."""
         rows = self._tables.rows(
-            "SELECT entry FROM {schema}service_log WHERE seq > %s AND tenant = %s ORDER BY seq LIMIT %s",
-            after, tenant, limit,
+            "SELECT entry FROM {schema}service_log WHERE tenant = %s AND seq > %s ORDER BY seq LIMIT %s",
+            tenant, after, limit,
         )  # fmt: skip
-        return [one for row in rows if (one := _entry(row["entry"])) is not None]
+        return _entries(rows)
 
-    def broken_at(self) -> int | None:
-        """Return the place of the first entry that does not follow from the one before it; None if all do."""
-        previous, expected = _FIRST, 1
-        for row in self._tables.rows("SELECT seq, tenant, entry, hash FROM {schema}service_log ORDER BY seq"):
-            if (entry := _entry(row["entry"])) is None:
-                return expected
-            told = (row["seq"], row["tenant"], entry.seq, entry.previous, row["hash"])
-            if told != (expected, entry.tenant, expected, previous, entry.hash):
-                return expected
-            previous, expected = entry.hash, expected + 1
-        return None
+    def latest(self, tenant: str, before: int, limit: int) -> list[Entry]:
+        """Return entries about a tenant that stand before a place, the newest first."""
+        rows = self._tables.rows(
+            "SELECT entry FROM {schema}service_log WHERE tenant = %s AND seq < %s ORDER BY seq DESC LIMIT %s",
+            tenant, before, limit,
+        )  # fmt: skip
+        return _entries(rows)
+
+    def checked(self, now: datetime) -> Checked:
+        """Go on checking that each entry follows from the one before it; return what is known of that."""
+        with self._lock:
+            last = self._tables.rows("SELECT MAX(seq) AS seq FROM {schema}service_log")[0]["seq"] or 0
+            one = self._pass
+            if one is None or last <= AT_ONCE or (self._known.at == one.began and now - one.began > LASTS):
+                one = _Pass(now)
+            self._pass = one = self._gone_on(one)
+            self._seen = max(self._seen, one.upto)
+            if one.broken_at is not None or one.upto >= last:
+                self._known = Checked(one.broken_at, one.upto, one.began, last)
+            if last < self._seen:
+                return Checked(last + 1, last, now, last)
+            return self._known._replace(upto=one.upto if self._known.at is None else self._known.upto, last=last)
+
+    def _gone_on(self, one: _Pass) -> _Pass:
+        """Check some more entries."""
+        statement = "SELECT seq, tenant, entry, hash FROM {schema}service_log WHERE seq > %s ORDER BY seq LIMIT %s"
+        rows = self._tables.rows(statement, one.upto, AT_ONCE) if one.broken_at is None else ()
+        for row in rows:
+            entry, place = _entry(row["entry"]), one.upto + 1
+            if entry is None or (row["seq"], row["tenant"], entry.seq, entry.previous, row["hash"]) != (
+                place, entry.tenant, place, one.hash, entry.hash,
+            ):  # fmt: skip
+                return one._replace(broken_at=place)
+            one = one._replace(upto=place, hash=entry.hash)
+        return one
+
+
+def _entries(rows: Sequence[Any]) -> list[Entry]:
+    return [one for row in rows if (one := _entry(row["entry"])) is not None]
 
 
 def _entry(text: str) -> Entry | None:
-    """Return an entry; None if it is none any more, which `broken_at` says."""
+    """Return an entry; None if it is none any more, which `checked` says."""
     try:
         return Entry.model_validate_json(text)
     except ValidationError:

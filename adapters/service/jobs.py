@@ -8,20 +8,24 @@ import hashlib
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from lastresort.adapters.followers.tables import Tables
-from lastresort.application.ports import StoreError
+from lastresort.application.ports import EventStore, StoreError
 from lastresort.domain.events import RecordedEvent
 from lastresort.domain.policy import Policy
 from lastresort.domain.values import Frozen
 from lastresort.projections.audit import audit
 from lastresort.projections.findings import Finding
 from lastresort.projections.replay import fork_points
+from lastresort.projections.reports.narrowed import of_conversations
 from lastresort.projections.supposed import BranchOutcome, Outcome
 from lastresort.projections.what_if import what_if
 
@@ -47,8 +51,34 @@ FAILED_FOR = timedelta(minutes=1)
 _SAYS = timedelta(seconds=20)
 Kind = Literal["audit", "what-if", "figures", "report"]
 T = TypeVar("T")
-LogReader = Callable[[], Iterator[RecordedEvent]]
-Count = Callable[[LogReader], str]
+FEW = 2_000, 100_000
+"""So many conversations, of so many events in all, are read one by one for a count of them; else the whole log is."""
+
+
+@dataclass(frozen=True)
+class CountedLog:
+    """A log up to a position, as a count reads it; whoever runs the count says so now and then."""
+
+    store: EventStore
+    head: int
+    saying: Callable[[Iterable[RecordedEvent]], Iterator[RecordedEvent]]
+
+    def events(self) -> Iterator[RecordedEvent]:
+        """Yield all events."""
+        return self.saying(self.store.log(limit=self.head))
+
+    def of(self, conversations: Collection[str]) -> Iterator[RecordedEvent]:
+        """Yield the events of some conversations, in the order of the log."""
+        most, events = FEW
+        few = conversations if len(conversations) <= most else ()
+        heads = [(tree, head) for tree in few for head in self.store.heads(tree)]
+        if len(conversations) > most or sum(head.version for _, head in heads) > events:
+            return of_conversations(self.events(), conversations)
+        read = (one for tree, head in heads for one in self.store.read(tree, head.branch) if one.position <= self.head)
+        return iter(sorted(self.saying(read), key=attrgetter("position")))
+
+
+Count = Callable[[CountedLog], str]
 
 
 class Audited(Frozen):
@@ -119,7 +149,7 @@ class Jobs:
 
         Args:
             query: says what is counted. It may be of any length, and is kept as a digest alone.
-            run: counts: it is given a function that yields the log up to `head`, and may be called again.
+            run: counts: it is given the log up to `head`, which it may read several times.
             patience: how long to wait for it, in seconds.
         """
         id = f"{_digest(query)}-{head}"
@@ -139,7 +169,7 @@ class Jobs:
 
     def _count(self, tenant: "Tenant", id: str, head: int, run: "Count") -> str:
         store = tenant.conversations.store
-        result = run(lambda: self._saying(tenant.tables, id, store.log(limit=head)))
+        result = run(CountedLog(store, head, partial(self._saying, tenant.tables, id)))
         with tenant.tables.transaction("jobs") as writing:  # an earlier count of the same is of no more use
             statement = "DELETE FROM {schema}service_jobs WHERE id LIKE %s AND status = 'done'"
             writing.write(statement, [(f"{id.partition('-')[0]}-%",)])

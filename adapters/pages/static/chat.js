@@ -16,7 +16,7 @@ const status = (text) => { $("#status").textContent = text; };
 
 const scroll = $("#scroll");
 const atEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
-const toEnd = () => { scroll.scrollTop = scroll.scrollHeight; };
+const toEnd = () => { for (const one of [scroll, $("#main")]) one.scrollTop = one.scrollHeight; }; // a phone scrolls all of it under a banner
 
 function trouble(text) {
   const place = $("#trouble");
@@ -339,7 +339,11 @@ function arm() {
   $("#file").addEventListener("change", (event) => { attach([...event.target.files]); event.target.value = ""; });
 }
 
-document.addEventListener("toggle", (event) => { if (event.target.open && event.target.closest(".after")) event.target.scrollIntoView({ block: "nearest" }); }, true);
+document.addEventListener("toggle", (event) => {
+  if (!event.target.open || !event.target.closest(".after")) return;
+  scroll.scrollTop = scroll.scrollHeight; // what it is about stays in sight
+  event.target.scrollIntoView({ block: "nearest" });
+}, true);
 
 $("#language").addEventListener("change", (event) => {
   document.cookie = `lang=${event.target.value}; path=/; max-age=31536000; samesite=lax`;

@@ -16,7 +16,7 @@ const told = (error) => error instanceof Problem && error.kind === "sign-in-agai
 const time = $(".time");
 if (time) {
   const range = $("#at"), turns = time.dataset.turns.split(" ").filter(Boolean).map(Number);
-  const go = (at) => { const url = new URL(location.href); url.hash = ""; url.searchParams.delete("from"); url.searchParams.set("at", at); location.assign(url); };
+  const go = (at) => { const url = new URL(location.href); url.hash = ""; url.searchParams.delete("from"); url.searchParams.delete("to"); url.searchParams.set("at", at); location.assign(url); };
   const step = (by) => { const at = Number(range.value), next = by > 0 ? turns.find((one) => one > at) : turns.findLast((one) => one < at); return next ?? (by > 0 ? Number(range.max) : 1); };
   range.addEventListener("input", () => { $("#at-shown").value = range.value; });
   range.addEventListener("change", () => go(range.value));
