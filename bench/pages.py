@@ -16,14 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from lastresort import Conversations, RecordedEvent, open_conversations
+from lastresort import Conversations, RecordedEvent, Refused, open_conversations
 from lastresort.adapters.followers.beside_log import beside
 from lastresort.adapters.importers.log_file import appends_of, read_log
 from lastresort.adapters.service import admin_log
@@ -51,11 +51,18 @@ class Built(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A page: what it is, its address, and what came of asking for it: milliseconds, and bytes."""
+    """A page: what it is, its address, and what came of asking for it.
+
+    Attributes:
+        took: milliseconds until it was here.
+        spent: milliseconds of processor time that the service took, which others on the machine change little.
+        size: bytes.
+    """
 
     name: str
     path: str
     took: list[float]
+    spent: list[float]
     size: list[int]
 
 
@@ -119,7 +126,9 @@ def _branched(conversations: Conversations) -> str:
     chat.user_turn("What is the answer?")
     chat.assistant_turn("I do not know.")
     for _ in range(BRANCHES):
-        chat.retry(3).assistant_turn("I still do not know.")
+        another = chat.retry(3)
+        assert not isinstance(another, Refused)
+        another.assistant_turn("I still do not know.")
     write(conversations.store, overheard.appends)
     return chat.branch
 
@@ -144,7 +153,8 @@ def _note(conversations: Conversations, entries: int) -> None:
 class Reader:
     """Somebody who has signed in to a service. Keeps one connection."""
 
-    def __init__(self, address: str, link: str) -> None:
+    def __init__(self, address: str, link: str, process: int) -> None:
+        self._tasks = Path(f"/proc/{process}/task")
         where = urlsplit(address)
         self._http = HTTPConnection(where.netloc, timeout=3_600)
         self._headers = {"origin": address, "accept": "text/html", "x-lastresort-page": "1"}
@@ -163,6 +173,14 @@ class Reader:
         if answer.status != 200:
             raise SystemExit(f"{path}: {answer.status}")
         return body, took
+
+    def spent(self) -> float:
+        """Return how many milliseconds of processor time the service has taken; 0 where the system does not tell."""
+        spent = 0
+        for one in self._tasks.glob("*/schedstat"):
+            with suppress(OSError):  # a thread that has just ended
+                spent += int(one.read_text().split()[0])
+        return spent / 1e6
 
     def json(self, path: str) -> Any:
         """Return what an address of the API says."""
@@ -192,7 +210,7 @@ def serving(url: str) -> Iterator[Reader]:
         assert process.stderr is not None
         address = process.stdout.readline().split()[1]
         link = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+/auth/link/\S+", line)))
-        yield Reader(address, link)
+        yield Reader(address, link, process.pid)
     finally:
         process.terminate()
         process.wait(60)
@@ -217,7 +235,9 @@ def lists(reader: Reader) -> Iterator[tuple[str, str]]:
     first = list(facts)
     two = urlencode({name: list(facts[name])[-1] for name in ("policy", "refused") if name in first})
     yield "list, two rare facets", f"/inspect?{two}"
-    yield "list, ended, no appeal of that kind", "/inspect?status=active&appeal=granted&risk=open"
+    yield "list, three facets that never meet", "/inspect?mode=shadow&appeal=granted&ground=user_request"
+    yield "list, two common facets that seldom meet", "/inspect?ground=user_request&category=abuse"
+    yield "list, a column and a facet that seldom meet", "/inspect?status=active&ground=last_resort"
     yield "list, nobody's", "/inspect?account=nobody"
     yield "list, of a day", "/inspect?since=2026-01-01&until=2026-01-02"
     yield "list as CSV", "/inspect/list.csv"
@@ -289,12 +309,14 @@ def others(log: Built) -> Iterator[tuple[str, str]]:
 
 def asked_for(reader: Reader, pages: Sequence[tuple[str, str]], rounds: int) -> list[Asked]:
     """Ask for each page once a round, after one round that is not counted."""
-    found = [Asked(name, path, [], []) for name, path in pages]
+    found = [Asked(name, path, [], [], []) for name, path in pages]
     for number in range(rounds + 1):
         say(f"round {number} of {rounds}" if number else "warming up")
         for one in found:
+            before = reader.spent()
             body, took = reader.get(one.path)
             if number:
+                one.spent.append(reader.spent() - before)
                 one.took.append(took)
                 one.size.append(len(body))
     return found
@@ -302,12 +324,12 @@ def asked_for(reader: Reader, pages: Sequence[tuple[str, str]], rounds: int) -> 
 
 def show(found: Sequence[Asked]) -> None:
     """Print a line a page."""
-    print(f"{'page':60} {'p50':>8} {'p99 (ms)':>9} {'KB':>7}")
+    print(f"{'page':50} {'p50':>8} {'p99 (ms)':>9} {'of CPU':>8} {'KB':>7}")
     for one in found:
         p50, p99 = statistics.median(one.took), sorted(one.took)[min(len(one.took) - 1, int(len(one.took) * 0.99))]
         size = max(one.size) / 1e3
         over = " over" if p99 > MOST_MS or size > MOST_KB else ""
-        print(f"{one.name[:60]:60} {p50:8.1f} {p99:9.1f} {size:7.1f}{over}")
+        print(f"{one.name[:50]:50} {p50:8.1f} {p99:9.1f} {statistics.median(one.spent):8.1f} {size:7.1f}{over}")
 
 
 def main() -> None:

@@ -6,16 +6,20 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lastresort import open_conversations
 from lastresort.adapters.followers.beside_log import in_memory
 from lastresort.adapters.pages import branch_view, inspect_jobs, inspect_lists
-from lastresort.adapters.service import admin_log
+from lastresort.adapters.service import admin_log, tenants
 from lastresort.adapters.service.admin_log import AdminLog
+from lastresort.adapters.service.config import Config
 
 from .pages_kit import Visitor, long_chat
+from .stores import MODEL
 from .test_inspect_page import until
 from .web_kit import Service, service
 
@@ -129,6 +133,24 @@ def test_the_admin_log_begins_with_the_newest_entries(
     shown = [re.findall(r"key-\d", page) for page in followed(visitor, "/inspect/log", "Older entries")[:2]]
     assert shown == [["key-4", "key-3", "key-2"], ["key-1", "key-0"]]
     assert 'href="/inspect/log">The newest' in visitor.get("/inspect/log?before=4")
+
+
+def test_a_service_reads_what_is_new_before_it_serves_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tenants, "LATE", 3)
+    url = f"sqlite:///{tmp_path}/log.db"
+    with open_conversations(url) as chats:
+        for _ in range(4):
+            chats.start(model=MODEL.id)
+    told: list[str] = []
+    for _ in range(2):
+        house = tenants.open_house(Config(store=url))
+        tenants.bring_up_lists(house, told.append)
+        directory: Any = house.tenants["default"].conversations.service.ports.directory
+        assert directory.mark().position == 4
+        house.close()
+    assert told == ["tenant default: reading 4 events that its lists do not have yet, then it serves"]
 
 
 # --- the chain of the admin log ---------------------------------------------------------------------------------------

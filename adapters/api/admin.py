@@ -97,7 +97,7 @@ class UpstreamOut(BaseModel):
 
 
 _WHOLE = (
-    "Whether each entry of the whole log follows from the one before it. A log of more than 2,000 entries is checked "
+    "Whether each entry of the whole log follows from the one before it. A log of more than 1,000 entries is checked "
     "piece by piece, with each request, and again after ten minutes: `null` until that has come to the end once."
 )
 

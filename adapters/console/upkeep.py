@@ -234,7 +234,7 @@ def serve(
     try:
         config = load(config_file) if config_file is not None else Config(store="sqlite:///lastresort.db")
         config = _with(config, url, host, port, upstream)
-        serving = Serving(config, new_key=new_key)
+        serving = Serving(config, new_key=new_key, tell=lambda text: click.echo(text, err=True))
     except ConfigError as error:
         raise BadInput(str(error)) from None
     except OSError as error:

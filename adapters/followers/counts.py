@@ -37,3 +37,9 @@ def read(tables: Tables) -> Mapping[str, Mapping[str, int]]:
     for row in tables.rows(statement):
         found.setdefault(row["fact"], {})[row["value"]] = row["n"]
     return found
+
+
+def of(tables: Tables, fact: str, value: str) -> int:
+    """Return how many conversations have a value of a fact."""
+    rows = tables.rows("SELECT n FROM {schema}directory_counts WHERE fact = %s AND value = %s", fact, value)
+    return rows[0]["n"] if rows else 0

@@ -99,7 +99,7 @@ class ConversationDirectory:
         self.catch_up()
         newest = query.order == "newest"
         wanted = {name: getattr(query, name) for name in _FILTERS if getattr(query, name) is not None}
-        holds, params = facts.conditions(query.facts or {})
+        holds, params = facts.conditions(query.facts or {}, partial(counts.of, self.tables))
         holds += [f"{name} = %s" for name in wanted]
         params += wanted.values()
         if query.among is not None:

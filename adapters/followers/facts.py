@@ -34,8 +34,9 @@ STATEMENTS = (
     "CREATE INDEX IF NOT EXISTS directory_facts_by_value ON {schema}directory_facts (fact, value, conversation)",
 )
 OPEN = "open"
-_COMMON = ("policy", "law", "mode")
-"""True of most conversations: it is quicker to look at each in the order of the list. The others are looked up."""
+_MANY, _SEVERAL = 2_000, 5
+"""Of more conversations than that a fact is common: of several facts the rarest, of so many times more, since it may be
+that they seldom meet."""
 
 
 class Fact(NamedTuple):
@@ -112,12 +113,20 @@ def _known(transaction: Transaction, conversations: Sequence[str]) -> set[tuple[
     return {(row["conversation"], row["fact"], row["value"]) for row in transaction.rows(statement, *conversations)}
 
 
-def conditions(facts: Mapping[str, str]) -> tuple[list[str], list[Any]]:
-    """Return what has to hold of a row of the directory for all of these facts to be true of it, and the parameters."""
+def conditions(facts: Mapping[str, str], times: Callable[[str, str], int]) -> tuple[list[str], list[Any]]:
+    """Return what has to hold of a row of the directory for all of these facts to be true of it, and the parameters.
+
+    Args:
+        facts: by name.
+        times: says how many conversations have a value of a fact. Where they are many it is quicker to look at each
+            conversation in the order of the list, until a page is full; few are looked up.
+    """
     held: list[str] = []
     params: list[Any] = []
+    known = {name: times(name, value) for name, value in facts.items()}
+    rarest = min(known, key=known.__getitem__, default=None) if len(known) > 1 else None
     for name, value in facts.items():
-        if name in _COMMON:
+        if known[name] > (_MANY * _SEVERAL if name == rarest else _MANY):
             held.append(
                 "EXISTS (SELECT 1 FROM {schema}directory_facts f WHERE f.conversation = d.conversation "
                 "AND f.fact = %s AND f.value = %s)"

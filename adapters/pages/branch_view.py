@@ -161,10 +161,11 @@ def branch_view(caller: Caller, chat: Chat, asked: Asked) -> BranchView:
         chat: the branch.
         asked: what is asked for.
     """
-    conversations, path, ground = chat.conversations, chat.path, asked.ground
+    log, ground = chat.conversations.tree_log(chat.branch), asked.ground
+    path = _path(log, chat.branch)
     last = len(path)
     at = last if asked.at is None else max(1, min(asked.at, last))
-    state, log = fold(path[:at]), conversations.tree_log(chat.branch)
+    state = fold(path[:at])
     begin, lines = _window(caller, chat, path[:at], log, asked)
     end = begin + len(lines) - 1
     address = _Addresses(chat.branch, at, begin, end)
@@ -187,6 +188,18 @@ def branch_view(caller: Caller, chat: Chat, asked: Asked) -> BranchView:
         appealed=any(isinstance(one.event, AppealFiled) for one in path[:at]),
         ending=next((Ending(at, address.of(at), told) for at, told in proofs.items()), None),
     )  # fmt: skip
+
+
+def _path(log: Iterable[RecordedEvent], branch: str) -> list[RecordedEvent]:
+    """Return the events on the path of a branch, of those of its tree: which are read once, not twice."""
+    own: dict[str, list[RecordedEvent]] = {}
+    for one in log:
+        own.setdefault(one.branch, []).append(one)
+    path, here = own[branch], branch
+    while (parent := getattr(own[here][0].event, "parent", None)) is not None:
+        inherited = [one for one in own[parent] if one.version < path[0].version]
+        path, here = inherited + path, parent
+    return path
 
 
 def _window(

@@ -26,7 +26,7 @@ STATEMENTS = (
     "CREATE INDEX IF NOT EXISTS service_log_by_tenant ON {schema}service_log (tenant, seq)",
 )
 _FIRST = "0" * 64
-AT_ONCE = 2_000
+AT_ONCE = 1_000
 """Entries that are checked while somebody waits. A log of no more is checked whole each time."""
 LASTS = timedelta(minutes=10)
 """After that the whole of a long log is checked again."""

@@ -16,6 +16,7 @@ from functools import partial
 
 from lastresort.adapters.databases.errors import StoreError
 from lastresort.adapters.followers.beside_log import beside, forget_in
+from lastresort.adapters.followers.directory import ConversationDirectory
 from lastresort.adapters.followers.tables import Tables
 from lastresort.adapters.gateway import tables as of_gateway
 from lastresort.adapters.human_queue import HumanQueue
@@ -159,6 +160,32 @@ class House:
         """Close every store."""
         for tenant in self.tenants.values():
             tenant.conversations.close()
+
+
+LATE = 10_000
+"""Of so many events that its lists have not read, a service says that it reads them before it serves."""
+
+
+def bring_up_lists(house: House, tell: Callable[[str], None]) -> None:
+    """Have the lists of each tenant read what is new in its log, so that nobody who asks for a page waits for that.
+
+    Args:
+        tell: is told, if that takes long.
+
+    Raises:
+        StoreError: a store cannot be read or written now.
+    """
+    for name, tenant in house.tenants.items():
+        conversations = tenant.conversations
+        directory = conversations.service.ports.directory
+        if not isinstance(directory, ConversationDirectory):
+            continue
+        mark = directory.mark()
+        new = conversations.store.head() - (mark.position if mark is not None else 0)
+        if new > LATE:
+            tell(f"tenant {name}: reading {new:,} events that its lists do not have yet, then it serves")
+        directory.catch_up()
+        conversations.holds(limit=1)
 
 
 def open_house(config: Config, *, meter: Meter | None = None) -> House:

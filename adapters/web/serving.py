@@ -26,7 +26,7 @@ from lastresort.adapters.service.keys import Key, Made, Rights, TooMuch, present
 from lastresort.adapters.service.metrics import MetricsPort
 from lastresort.adapters.service.people import link_path
 from lastresort.adapters.service.protocol import PatientProtocol
-from lastresort.adapters.service.tenants import OWN, House, open_house
+from lastresort.adapters.service.tenants import OWN, House, bring_up_lists, open_house
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _OWNER = "owner"  # no digest of a subject is that
@@ -37,17 +37,21 @@ FIRST = ("converse", "gateway", "model:*", "operate", "audit", "words", "admin")
 class Serving:
     """A service on its socket. `run` serves until it is told to stop; `stop` may be called from any thread."""
 
-    def __init__(self, config: Config, *, new_key: bool = False) -> None:
+    def __init__(
+        self, config: Config, *, new_key: bool = False, tell: Callable[[str], None] = lambda text: None
+    ) -> None:
         """Open the stores and the socket.
 
         Args:
             new_key: whether to make a key that may do everything though there are keys, as where all were lost.
+            tell: is told what takes long meanwhile.
 
         Raises:
             StoreError, ConfigError, OSError: one of them cannot be opened.
         """
         self.house = open_house(config)
         try:
+            bring_up_lists(self.house, tell)
             self.made = _key_that_may_everything(self.house) if new_key or not self.house.keys.any() else None
             self._socket = socket.create_server((config.server.host, config.server.port))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
