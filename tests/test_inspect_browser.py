@@ -131,7 +131,7 @@ def test_what_is_counted_is_accessible_and_no_table_is_wider_than_a_phone(browse
         for path in ("report?group=mode", "report?arm=x:on", "shadow", "shadow?group=policy", "log", "queue"):
             page.set_viewport_size({"width": 1_440, "height": 900})
             tab.go(f"/inspect/{path}")
-            page.locator(".rows").first.wait_for()
+            page.locator(".rows:visible").first.wait_for()
             accessible(page)
             page.set_viewport_size({"width": 390, "height": 844})
             accessible(page)
