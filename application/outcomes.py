@@ -5,7 +5,7 @@ What an observer is told of it, and how long it took.
 And lists of branches, page by page.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,10 +15,10 @@ from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, RecordedEvent
 from lastresort.domain.state import Conversation, Ended
-from lastresort.domain.values import Actor, ForkCause, Frozen, Ground, Risk
+from lastresort.domain.values import About, Actor, ForkCause, Frozen, Ground, Risk, RiskSeen
 
 from .directory import MOST_ROWS
-from .ports import List, ListRow, Ports
+from .ports import List, ListRow, Ports, RiskScreen
 
 _LAST_POSITION = 2**63 - 1
 """The last position that a log can have."""
@@ -81,6 +81,17 @@ class BranchEnded:
     risk: Risk
     words: str = field(repr=False)
     appeal_until: str | None = None
+
+
+def screened(screen: RiskScreen, words: str) -> RiskSeen:
+    """Return what a screen says of words. Whatever ails it, doubt holds."""
+    try:
+        seen = screen(words)
+        if isinstance(seen, Mapping):
+            return {About(about): Risk(risk) for about, risk in seen.items()}
+        return Risk(seen)
+    except Exception:
+        return Risk.POSSIBLE
 
 
 def appeal_until(ended_at: str, months: int) -> str:

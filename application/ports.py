@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from lastresort.domain.events import Event, RecordedEvent, Unreadable
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Risk
+from lastresort.domain.values import RiskSeen
 
 from .directory import Directory, HoldList
 
@@ -345,8 +345,11 @@ Clock = Callable[[], datetime]
 NewId = Callable[[], str]
 """Returns an id that nobody has used."""
 
-RiskScreen = Callable[[str], Risk]
-"""Looks at a text and says what risk it shows; `unknown` if it cannot tell. If it fails, the risk is `possible`."""
+RiskScreen = Callable[[str], RiskSeen]
+"""Looks at a text and says what risk it shows, and to whom; `unknown` if it cannot tell. If it fails, it is `possible`.
+
+`{About.OTHERS: Risk.IMMINENT}` is one to others, and `Risk.IMMINENT` alone one to nobody knows whom.
+"""
 
 
 class Observer(Protocol):

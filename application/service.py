@@ -36,14 +36,14 @@ from lastresort.domain.events import (
     RiskRaised,
 )
 from lastresort.domain.law import broken_rules, judged_on
-from lastresort.domain.rules import Hold, hold_after_ending, hold_after_refusal
+from lastresort.domain.rules import Hold, hold_after_refusal, holds_after_ending
 from lastresort.domain.state import Conversation, evolve, fold
 from lastresort.domain.turn_text import spoken_in
-from lastresort.domain.values import Actor, ErasureCause, Id, Risk
+from lastresort.domain.values import About, Actor, ErasureCause, Id, gravest
 
 from .arguments import derived_id, described_id
 from .erasing import Erasing, erasure
-from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch
+from .outcomes import BranchEnded, CommandIdReused, Contention, Receipt, Refusal, SpokenSince, Stopwatch, screened
 from .ports import CommandRecorded, EventStore, Locked, Ports, SealedWords, StoreError, VersionConflict
 from .reading import Reading
 from .redelivery import check_same, check_same_child, check_same_words, refused_again
@@ -216,19 +216,14 @@ class Service:
         state = self.reading.state(branch, fresh=False)
         if state.ended is None:
             return outcome
-        risk = self._screened(words)
-        self._hold(branch, command, hold_after_ending(state, risk))
+        seen = screened(self.ports.screen, spoken_in(words))
+        for number, hold in enumerate(holds_after_ending(state, seen)):
+            self._hold(branch, command, hold, *[hold.about] * number)
         turn = state.unit.turn if state.unit else None
-        return BranchEnded(branch, state.ended, turn, risk, words, self.reading.appeal_until(branch))
+        return BranchEnded(branch, state.ended, turn, gravest(seen), words, self.reading.appeal_until(branch))
 
-    def _screened(self, words: str) -> Risk:
-        try:
-            return Risk(self.ports.screen(spoken_in(words)))
-        except Exception:
-            return Risk.POSSIBLE  # whatever ails the screen, the words are handed back, and doubt holds
-
-    def _hold(self, branch: str, command: Command, hold: Hold | None) -> None:
-        """Raise the risk that was seen with `command`, if any.
+    def _hold(self, branch: str, command: Command, hold: Hold | None, *also: About) -> None:
+        """Raise the risk that was seen with `command`, if any; `also` tells a second one from the first.
 
         Its id follows from the command's, so it is raised once. It is raised again, under an id of its own, where that
         risk was cleared since, or the id is another command's, which may be in a log from elsewhere: the command itself
@@ -237,7 +232,7 @@ class Service:
         if hold is None:
             return
         with suppress(CommandIdReused):
-            raised = str(derived_id("hold", branch, command.id))
+            raised = str(derived_id("hold", branch, command.id, *also))
             outcome = self.execute(branch, RaiseRisk(id=raised, by=hold.by, risk=raised, about=hold.about))
             if isinstance(outcome, Receipt) and any(one.risk == raised for one in outcome.state.risks):
                 return

@@ -120,7 +120,7 @@ from .rules_of_conversations import (
     unchecked,
 )
 from .state import Conversation
-from .values import EDITIONS, VOCABULARY, About, Actor, ActorKind, ForkCause, Ground, Mode, Risk
+from .values import EDITIONS, VOCABULARY, About, Actor, ActorKind, ForkCause, Ground, Mode, Risk, RiskSeen
 
 __all__ = [
     "ANSWERS_AN_APPEAL",
@@ -160,8 +160,8 @@ __all__ = [
     "awaits_opinion",
     "awaits_proposal",
     "evidence_for",
-    "hold_after_ending",
     "hold_after_refusal",
+    "holds_after_ending",
 ]
 
 # --- Who may end, and on what terms --------------------------------------------------------------------------------
@@ -439,6 +439,9 @@ def hold_after_refusal(state: Conversation, verdict: AssessTurn) -> Hold | None:
     return Hold(verdict.by, verdict.about) if holds else None
 
 
-def hold_after_ending(state: Conversation, screened: Risk) -> Hold | None:
-    """Return the risk to raise for what was written after the ending, where the screen says what it shows."""
-    return Hold(SYSTEM, About.SELF) if state.policy.holds_on(screened, None, state.law) else None
+def holds_after_ending(state: Conversation, seen: RiskSeen) -> tuple[Hold, ...]:
+    """Return the risks to raise for what was written after the ending, by whom they are about, as the screen says."""
+    holds_on, law = state.policy.holds_on, state.law
+    if isinstance(seen, Risk):  # of whom, nobody knows
+        return (Hold(SYSTEM, About.SELF),) if holds_on(seen, None, law) else ()
+    return tuple(Hold(SYSTEM, about) for about in About if holds_on(seen.get(about, Risk.UNKNOWN), about, law))

@@ -174,6 +174,22 @@ class About(StrEnum):
     OTHERS = "others"
 
 
+RiskSeen = Risk | Mapping[About, Risk]
+"""What words show of a risk: to nobody knows whom, or to each. Of whom nothing is said, it is unknown."""
+
+_GRAVITY = (Risk.NONE, Risk.UNKNOWN, Risk.POSSIBLE, Risk.IMMINENT)
+
+
+def graver(one: Risk, other: Risk) -> Risk:
+    """Return the graver of two risks: one voice of concern is enough."""
+    return max(one, other, key=_GRAVITY.index)
+
+
+def gravest(seen: RiskSeen) -> Risk:
+    """Return the gravest risk that was seen, to whomever."""
+    return seen if isinstance(seen, Risk) else graver(*(seen.get(about, Risk.UNKNOWN) for about in About))
+
+
 class Ground(StrEnum):
     """Why a branch ended."""
 

@@ -146,6 +146,8 @@ def test_assessors_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None
     assert found.risk in (Risk.POSSIBLE, Risk.IMMINENT)
     assert screen(insult) is None
+    threat = Case("c", 2, "I am going to kill my wife.", ())
+    assert [said and said.about for said in (screen(threat), toy(threat), found)] == ["others", "others", "self"]
     judged = toy(insult)
     assert judged is not None
     assert judged.verdict is Verdict.HARMFUL

@@ -78,6 +78,7 @@ def test_a_sweep(run: Run, url: str) -> None:
     ("sweep", "why"),
     [
         ("name=1..2", "not a number of a policy"),
+        ("appeal_months=6..12", "appeal_months says how long an appeal stays open, and nothing in a log depends on it"),
         ("min_failed_redirections", "write KEY=LOW..HIGH"),
         ("min_failed_redirections=3..2", "the lower number first, as in min_failed_redirections=2..3"),
         ("min_failed_redirections=1..900", "with at most 100 values"),

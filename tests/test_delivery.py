@@ -153,7 +153,7 @@ def test_a_refused_verdict_that_sees_no_risk_raises_none(chat: Chat) -> None:
     assert not chat.state.risks
 
 
-@pytest.mark.parametrize("nonsense", [None, True, "high"])
+@pytest.mark.parametrize("nonsense", [None, True, "high", {"them": "possible"}, {"self": "high"}])
 def test_a_screen_that_answers_nonsense_holds(nonsense: object) -> None:
     with_nonsense = open_conversations("memory:", screen=lambda words: nonsense)  # type: ignore[arg-type,return-value]
     chat = with_nonsense.start(model=MODEL.id)

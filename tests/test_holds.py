@@ -8,7 +8,7 @@ from lastresort.application.outcomes import BranchEnded
 from lastresort.domain.commands import AssessTurn, GiveFeedback, Leave
 from lastresort.domain.decider import Refused, propose
 from lastresort.domain.events import RiskRaised
-from lastresort.domain.rules import SYSTEM, Hold, hold_after_ending, hold_after_refusal
+from lastresort.domain.rules import SYSTEM, Hold, hold_after_refusal, holds_after_ending
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import About, Rating, Risk, Verdict
 
@@ -26,11 +26,12 @@ def state(*hold_on: Risk) -> Conversation:
 @pytest.mark.parametrize("risk", Risk)
 @pytest.mark.parametrize("hold_on", [(Risk.IMMINENT,), (Risk.POSSIBLE, Risk.IMMINENT)])
 def test_what_the_policy_holds_on_holds(risk: Risk, hold_on: tuple[Risk, ...]) -> None:
-    """By the one who saw it, about whom they named; what a screen sees is the system's, and about the user."""
+    """By the one who saw it, about whom they named; what a screen sees is the system's."""
     verdict = AssessTurn(id="x", by=ASSESSOR, turn=2, verdict=Verdict.AMBIGUOUS, risk=risk, about=About.OTHERS)
     holds = risk in hold_on
     assert hold_after_refusal(state(*hold_on), verdict) == (Hold(ASSESSOR, About.OTHERS) if holds else None)
-    assert hold_after_ending(state(*hold_on), risk) == (Hold(SYSTEM, About.SELF) if holds else None)
+    assert holds_after_ending(state(*hold_on), risk) == ((Hold(SYSTEM, About.SELF),) if holds else ())
+    assert holds_after_ending(state(*hold_on), {About.OTHERS: risk}) == ((Hold(SYSTEM, About.OTHERS),) if holds else ())
 
 
 def hold_id(chat: Chat, command_id: str) -> str:

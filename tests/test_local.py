@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastresort import Risk, Verdict
+from lastresort import About, Risk, Verdict
 from lastresort.adapters.assessors import local_model
 from lastresort.adapters.assessors.chain import AssessorChain, sure
 from lastresort.adapters.assessors.local import LocalAssessor
@@ -165,6 +165,16 @@ def test_a_chain_asks_the_next_one_for_what_the_first_is_not_sure_of() -> None:
     assert chain(case("You are a stupid idiot")) == CALM
     assert chain(case("I want to kill myself")) == CALM.model_copy(update={"risk": Risk.POSSIBLE})
     assert len(asked) == 2
+
+
+def test_a_chain_says_whom_the_gravest_risk_is_about() -> None:
+    """It goes with the risk that somebody saw, whatever the last one says of whom."""
+    threat = case("I am going to kill my wife")
+    graver = CALM.model_copy(update={"risk": Risk.IMMINENT})
+    assert AssessorChain(LocalAssessor(), lambda _: CALM)(threat) == CALM.model_copy(
+        update={"risk": Risk.POSSIBLE, "about": About.OTHERS}
+    )
+    assert AssessorChain(LocalAssessor(), lambda _: graver)(threat) == graver
 
 
 def test_a_chain_passes_over_those_that_have_no_opinion_or_fail() -> None:

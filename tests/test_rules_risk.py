@@ -318,5 +318,7 @@ def test_risk_holds__after_a_verdict_that_was_refused(given: Tell) -> None:
 def test_risk_holds__of_what_is_written_after_the_ending(given: Tell) -> None:
     """What the user writes then is no event; where the screen sees a risk, it is the system that raises it."""
     state = given(STARTED, SAID).state
-    assert rules.hold_after_ending(state, Risk.IMMINENT) == rules.Hold(rules.SYSTEM, About.SELF)
-    assert rules.hold_after_ending(state, Risk.UNKNOWN) is None
+    assert rules.holds_after_ending(state, Risk.IMMINENT) == (rules.Hold(rules.SYSTEM, About.SELF),)
+    assert rules.holds_after_ending(state, Risk.UNKNOWN) == ()
+    both = {About.OTHERS: Risk.POSSIBLE, About.SELF: Risk.IMMINENT}
+    assert [hold.about for hold in rules.holds_after_ending(state, both)] == [About.SELF, About.OTHERS]

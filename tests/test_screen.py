@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lastresort import Risk
+from lastresort import About, Risk
 from lastresort.adapters.assessors.phrases import KINDS
-from lastresort.adapters.assessors.screen import kinds_in, phrase_screen
+from lastresort.adapters.assessors.screen import gravest_heard, kinds_in, phrase_screen
 
 from .stores import ROOT
 
@@ -109,7 +109,7 @@ def test_a_phrase_of_crisis_is_heard_as_of_its_kind(kind: tuple[str, str], words
     """In the middle of others, however it is spaced and written."""
     for text in (words, f"Well. {words.upper()}\nYes", words.replace(" ", "  ")):
         assert kind in {(found.about.value, found.tells) for found in kinds_in(text)}
-        assert phrase_screen(text) in (Risk.POSSIBLE, Risk.IMMINENT)
+        assert gravest_heard(text)[0] in (Risk.POSSIBLE, Risk.IMMINENT)
 
 
 def test_every_kind_has_sentences() -> None:
@@ -118,8 +118,18 @@ def test_every_kind_has_sentences() -> None:
 
 def test_the_gravest_counts() -> None:
     """What says how or when is imminent."""
-    assert phrase_screen("I want to die.") is Risk.POSSIBLE
-    assert phrase_screen("I want to die. I took all my pills.") is Risk.IMMINENT
+    for words, risk in (("I want to die.", Risk.POSSIBLE), ("I want to die. I took all my pills.", Risk.IMMINENT)):
+        assert phrase_screen(words) == {About.SELF: risk}
+        assert gravest_heard(words) == (risk, About.SELF)
+
+
+def test_it_says_whom_a_risk_is_about() -> None:
+    """The user, somebody else, or both, each as grave as what is heard of them."""
+    threat, plan = "I am going to kill my wife.", "I will kill myself tonight."
+    assert phrase_screen(threat) == {About.OTHERS: Risk.POSSIBLE}
+    assert gravest_heard(threat) == (Risk.POSSIBLE, About.OTHERS)
+    assert phrase_screen(f"{threat} {plan}") == {About.SELF: Risk.IMMINENT, About.OTHERS: Risk.POSSIBLE}
+    assert gravest_heard(f"{threat} I want to die.") == (Risk.POSSIBLE, About.SELF)
 
 
 @pytest.mark.parametrize("words", CALM)
@@ -131,7 +141,7 @@ def test_of_all_else_it_says_that_it_does_not_know(words: str) -> None:
 def test_who_speaks_of_themselves_is_heard_in_a_tale_and_beside_an_idiom() -> None:
     """People hide behind both."""
     for words in ("In my story I want to kill myself.", "This homework kills me and I want to die."):
-        assert phrase_screen(words) is Risk.POSSIBLE
+        assert phrase_screen(words) == {About.SELF: Risk.POSSIBLE}
 
 
 def test_long_words_take_no_long_time() -> None:

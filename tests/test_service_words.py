@@ -12,7 +12,7 @@ from lastresort.application.ports import Place
 from lastresort.domain import rules
 from lastresort.domain.commands import EraseContents
 from lastresort.domain.events import ContentErased, RiskRaised, content_of
-from lastresort.domain.values import AppealOutcome, ErasureCause, Rating, Risk
+from lastresort.domain.values import About, AppealOutcome, ErasureCause, Rating, Risk, RiskSeen
 
 from .narrow import must_be, present
 from .service_kit import CRISIS, another, chat, chats, done, ended, kinds, refused_by, talk, transcript, tree, whole_log
@@ -46,6 +46,39 @@ def test_words_that_came_too_late_are_screened_for_risk(chats: Conversations, tr
     raised = must_be(RiskRaised, tree["root"].path[-1].event)
     assert raised.by.kind is SYSTEM.kind
     assert all([one.risk for one in state.risks] == [raised.risk] for state in chats.tree("root").values())
+
+
+def test_whom_words_that_came_too_late_are_about(chats: Conversations, chat: Chat) -> None:
+    """The one who wrote them, somebody else, or both: then each is a risk of its own, raised once and cleared alone."""
+    ended(chat)
+    threat = "I am going to kill my wife."
+    for words, about in ((threat, ["others"]), (CRISIS, ["self"]), (f"{threat} {CRISIS}", ["self", "others"])):
+        for _ in range(2):
+            answer = must_be(BranchEnded, chat.user_turn(words, command_id=words.replace(" ", "-")))
+            assert answer.risk is Risk.POSSIBLE
+        risks = chat.state.risks
+        assert [risk.about for risk in risks] == about
+        assert len({risk.risk for risk in risks}) == len(about)
+        for number, risk in enumerate(risks, 1):
+            done(chat.clear_risk(risk.risk, by=OPERATOR))
+            assert len(chat.state.risks) == len(about) - number
+
+
+def test_what_the_policy_holds_on_is_asked_of_whom_the_words_are_about(chats: Conversations) -> None:
+    """A possible risk to others holds here, and one to oneself does not; of whom nobody knows, it may be either."""
+    terms = policy(hold_on_self=("imminent",), hold_on_others=("imminent", "possible"))
+    possible = Risk.POSSIBLE
+    told: list[tuple[RiskSeen, list[str]]] = [
+        ({About.SELF: possible}, []),
+        ({About.SELF: possible, About.OTHERS: possible}, ["others"]),
+        (possible, ["self"]),
+    ]
+    seen = iter([one for one, _ in told])
+    chats.service.ports.screen = lambda _: next(seen)
+    for _, about in told:
+        chat = ended(chats.start(model=MODEL.id, policy=terms))
+        assert must_be(BranchEnded, chat.user_turn("hm")).risk is Risk.POSSIBLE
+        assert [risk.about for risk in chat.state.risks] == about
 
 
 def test_words_that_came_too_late_twice_raise_one_risk(chats: Conversations, chat: Chat) -> None:

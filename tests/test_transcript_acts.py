@@ -11,10 +11,14 @@ from lastresort import EVENTS, Actor, ActorKind, Mode, Verdict
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.simulate import Progress, Simulation
 from lastresort.adapters.importers.transcripts import Transcript, read_transcripts
+from lastresort.adapters.turns.partner import REPLY
 from lastresort.domain.events import (
     AppealDecided,
+    AppealFiled,
     AssistantTurnTaken,
     AttemptRefused,
+    BranchOpened,
+    ContentErased,
     ConversationEnded,
     EndConfirmed,
     ErasureHeld,
@@ -23,6 +27,7 @@ from lastresort.domain.events import (
     PolicyChanged,
     RiskRaised,
     TurnAssessed,
+    UserLeft,
     UserTurnTaken,
     WarningGiven,
 )
@@ -57,6 +62,11 @@ def events(simulation: Simulation, kind: type[Any]) -> list[Any]:
     return [one.event for one in simulation.conversations.store.log() if isinstance(one.event, kind)]
 
 
+def said(simulation: Simulation, branch: str = "c") -> list[str]:
+    """The words that are kept of a branch, in order."""
+    return list(simulation.conversations.words(simulation.conversations.path(branch)).values())
+
+
 ABUSED = [user(f"You bucket, {n} times over.", **HARM) for n in range(5)]
 ALL = transcript(
     act("changes_policy", policy="default", edition=2, mode="shadow"),
@@ -79,7 +89,14 @@ ALL = transcript(
     act("decides_appeal", outcome="granted"),
     act("releases_words", hold="case-1"),
     user("Shall we start again?", by="ann", edits=13, **FINE),
-    act("leaves"),
+    answer("With what?"),
+    act("rates", rating="down", text="With what? Indeed.", of=23),
+    act("retries", of=23),
+    answer("Yes, gladly."),
+    act("rates", rating="up", of=23, by="bob"),
+    act("erases_words", of=23),
+    act("erases_words", of=23, answer=True, cause="legal", by="counsel"),
+    act("leaves", by="bob"),
 )
 
 
@@ -89,7 +106,7 @@ def test_all_of_it_is_played_and_gone_on_with_wherever_it_was_cut_off() -> None:
     whole = commands(simulation)
     there = {entry.kind for command in whole for entry in command}
     assert there == set(EVENTS) - {
-        "EndRequested", "EndConfirmed", "EndProposed", "AttemptRefused", "WarningWithheld", "ContentErased",
+        "EndRequested", "EndConfirmed", "EndProposed", "AttemptRefused", "WarningWithheld",
     }  # fmt: skip
     assert audit(simulation.conversations.store.entries(), read_twice=None).findings == ()
     for after in range(1, len(whole)):
@@ -104,8 +121,7 @@ def test_all_of_it_is_played_and_gone_on_with_wherever_it_was_cut_off() -> None:
 def test_several_judges_and_the_mildest_counts() -> None:
     mild = {"by": "second", "verdict": "ambiguous", "risk": "none"}
     simulation = played(user("Hm.", **HARM, opinions=[mild, {**mild, "by": "ops", "kind": "operator"}]))
-    said = events(simulation, TurnAssessed)
-    assert [(one.by.kind, one.by.id, one.verdict) for one in said] == [
+    assert [(one.by.kind, one.by.id, one.verdict) for one in events(simulation, TurnAssessed)] == [
         ("assessor", "transcript", "harmful"), ("assessor", "second", "ambiguous"), ("operator", "ops", "ambiguous")
     ]  # fmt: skip
     assert kinds(simulation)[-1] == "AssistantTurnTaken"  # and no redirection
@@ -206,6 +222,75 @@ def test_an_appeal_and_what_was_thought_of_the_ending() -> None:
     assert events(played(*ABUSED, act("appeals"), refused), AppealDecided) == []
 
 
+def test_another_answer_is_given_on_a_branch() -> None:
+    """In the recorded words or the partner's; what follows is said there, and an ending is no end of it."""
+    simulation = played(
+        user("Hello.", **FINE), answer("One."), user("Well?", **FINE), answer("Two."),
+        act("retries", of=0, by="bob"), answer("Three."), user("And now?", **FINE), act("retries", of=6),
+    )  # fmt: skip
+    opened = events(simulation, BranchOpened)
+    assert [(one.parent, one.at, one.cause, one.by.id) for one in opened] == [
+        ("c", 3, "retry", "bob"), (opened[1].parent, 7, "retry", "a"),
+    ]  # fmt: skip
+    branches = list(simulation.conversations.tree("c"))
+    assert opened[1].parent == branches[1]
+    assert [said(simulation, branch) for branch in branches] == [
+        ["Hello.", "One.", "Well?", "Two."], *[["Hello.", "Three.", "And now?", REPLY]] * 2
+    ]  # fmt: skip
+    again = played(*ABUSED, act("retries", of=4), act("leaves"))
+    first, second = again.conversations.tree("c").values()
+    assert first.ended
+    assert second.ended  # the partner comes to the same
+
+
+def test_what_was_never_answered_is_not_answered_once_more() -> None:
+    """It was said after an ending: neither it nor an answer is anywhere, to be rated or erased."""
+    late = [act("retries", of=5), answer("Hello!"), act("rates", rating="up", of=5), act("erases_words", of=5)]
+    simulation = played(*ABUSED, user("Hello?"), *late, act("erases_words", of=5, answer=True))
+    assert kinds(simulation) == kinds(played(*ABUSED))
+
+
+def test_an_answer_is_rated_where_it_stands() -> None:
+    simulation = played(
+        user("Hello.", **FINE), user("No, wait.", edits=0, **FINE), act("rates", rating="up", of=0), act("rates", of=1)
+    )
+    first, second = simulation.conversations.tree("c")
+    assert [kinds(simulation, branch).count("FeedbackGiven") for branch in (first, second)] == [1, 1]
+    assert [(one.turn, one.rating) for one in events(simulation, FeedbackGiven)] == [(4, "up"), (5, None)]
+
+
+def test_words_are_erased_unless_they_are_held() -> None:
+    """Of a turn or of its answer, on every branch that has them; the rest stays."""
+    simulation = played(user("Hello."), answer("One."), user("Well?"), act("erases_words", of=0, kind="user", by="a"))
+    assert said(simulation) == ["One.", "Well?", REPLY]
+    (erased,) = events(simulation, ContentErased)
+    assert (erased.cause, erased.by.kind) == ("user_request", "user")
+    held = act("holds_words", hold="h", reason="other", until="2030-01-31")
+    kept = played(user("Hello."), held, act("erases_words", of=0, answer=True))
+    assert events(kept, ContentErased) == []
+    assert [one.until for one in events(kept, ErasureHeld)] == ["2030-01-31"]
+
+
+def test_who_does_what_is_the_users_to_do() -> None:
+    """The one who spoke last, or the one that is named."""
+    by_eve = act("rates", by="eve", kind="user")
+    simulation = played(user("Hello.", by="ann"), act("leaves"), act("leaves", by="bob"), by_eve)
+    assert [one.by.id for one in events(simulation, UserLeft)] == ["ann", "bob"]
+    assert [one.by for one in events(simulation, FeedbackGiven)] == [Actor(kind=ActorKind.USER, id="eve")]
+    (appeal,) = events(played(*ABUSED, act("appeals", by="bob")), AppealFiled)
+    assert appeal.by.id == "bob"
+
+
+def test_whom_a_risk_after_the_ending_is_about() -> None:
+    """As the turn says, and what others say of it."""
+    nurse = {"by": "nurse", "risk": "imminent"}
+    threat = {"risk": "possible", "about": "others"}
+    for told, about in ((threat, ["others"]), ({**threat, "opinions": [nurse]}, ["self", "others"])):
+        simulation = played(*ABUSED, user("Hm.", **told))
+        raised = events(simulation, RiskRaised)
+        assert [(one.about, one.by.kind) for one in raised] == [(whom, "system") for whom in about]
+
+
 def test_terms_change_where_the_transcript_says_so() -> None:
     """The policy by the name of a profile or whole, the mode and the edition; in the shadow nobody is warned."""
     changes = act("changes_policy", policy={"name": "own", "min_failed_redirections": 5}, mode="shadow")
@@ -241,6 +326,14 @@ def test_words_are_held_and_released() -> None:
         ([act("judges", of=0)], "turns.0.of: 0 is not the index of an earlier user turn"),
         ([user(), answer(), act("judges", of=1)], "turns.2.of: 1 is not the index of an earlier user turn"),
         ([act("dances")], "turns.0.act"),
+        ([act("retries")], "retries needs: of"),
+        ([act("retries", of=0)], "turns.0.of: 0 is not the index of an earlier user turn"),
+        ([act("erases_words")], "erases_words needs: of"),
+        ([user(), act("leaves"), act("erases_words", of=1)], "turns.2.of: 1 is not the index of an earlier user turn"),
+        ([user(goes_on=True), user(), act("rates", of=0)], "turns.2.of: the turn at 0 goes on, and has no answer of"),
+        ([user(goes_on=True), user(), act("erases_words", of=0, answer=True)], "the turn at 0 goes on, and has no"),
+        ([act("holds_words", hold="h", reason="other", until="soon")], "turns.0.until"),
+        ([user(), act("leaves", kind="operator")], "kind: leaves is the user's to do"),
         ([user(goes_on=True), answer()], "turns.0.goes_on: an answer follows"),
         ([user(), act("judges", of=0, category="abuse")], "only a harmful verdict has a category"),
         ([{**answer(), "by": "x"}], "only a user turn has: by"),

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from lastresort.adapters.turns.assessor import Assessor, Case, Opinion
-from lastresort.domain.values import Risk, Verdict
+from lastresort.domain.values import About, Risk, Verdict, graver
 
-_GRAVER = (Risk.NONE, Risk.UNKNOWN, Risk.POSSIBLE, Risk.IMMINENT)
+_SAW_NONE = (Risk.NONE, About.SELF)
 
 
 def sure(opinion: Opinion) -> bool:
@@ -38,7 +38,7 @@ class AssessorChain:
         Raises:
             Exception: that of the last one that failed, if none had an opinion.
         """
-        said, saw, failure = None, Risk.NONE, None
+        said, saw, failure = None, _SAW_NONE, None
         for assessor in self._assessors:
             try:
                 opinion = assessor(case)
@@ -48,11 +48,13 @@ class AssessorChain:
             if opinion is None:
                 continue
             said = opinion
-            saw = saw if opinion.risk is Risk.UNKNOWN else max(saw, opinion.risk, key=_GRAVER.index)
+            if opinion.risk is not Risk.UNKNOWN and graver(saw[0], opinion.risk) is not saw[0]:
+                saw = opinion.risk, opinion.about
             if self._is_sure(opinion):
                 break
         if said is None:
             if failure is not None:
                 raise failure
             return None
-        return said if saw is Risk.NONE else said.model_copy(update={"risk": saw})
+        risk, about = saw
+        return said if risk is Risk.NONE else said.model_copy(update={"risk": risk, "about": about})

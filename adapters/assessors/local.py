@@ -9,7 +9,7 @@ from lastresort.adapters.turns.assessor import Case, Opinion
 from lastresort.domain.values import Risk, Verdict
 
 from .local_model import Model, shipped_model
-from .screen import phrase_screen
+from .screen import gravest_heard
 
 CATEGORY = "abuse"
 UNSURE = 0.2
@@ -32,17 +32,13 @@ class LocalAssessor:
 
     def __call__(self, case: Case, /) -> Opinion | None:
         """Judge a turn, by its own words alone."""
-        probability, risk = self._model.probability(case.turn), _risk(case.turn)
-        if risk is Risk.POSSIBLE:  # somebody in need is not judged
-            return Opinion(verdict=Verdict.AMBIGUOUS, risk=risk)
+        heard, about = gravest_heard(case.turn)
+        if heard is not Risk.UNKNOWN:  # somebody in need is not judged
+            return Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.POSSIBLE, about=about)
+        probability, risk = self._model.probability(case.turn), Risk.UNKNOWN
         if probability >= self._model.harmful:
             category = CATEGORY if not case.categories or CATEGORY in case.categories else "other"
             return Opinion(verdict=Verdict.HARMFUL, category=category, severity=2, risk=risk)
         if probability >= UNSURE:
             return Opinion(verdict=Verdict.AMBIGUOUS, risk=risk)
         return Opinion(verdict=Verdict.PRODUCTIVE, risk=risk) if self._says_productive else None
-
-
-def _risk(text: str) -> Risk:
-    """Return `possible` for whatever the screen hears, and else `unknown`."""
-    return Risk.UNKNOWN if phrase_screen(text) in (Risk.UNKNOWN, Risk.NONE) else Risk.POSSIBLE

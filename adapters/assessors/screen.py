@@ -7,7 +7,7 @@ it.
 
 import re
 
-from lastresort.domain.values import About, Risk
+from lastresort.domain.values import About, Risk, RiskSeen
 
 from .phrases import IDIOMS, KINDS, TALE, Kind, compiled
 
@@ -17,10 +17,25 @@ _SENTENCES = re.compile(r"[.!?;\n]+")
 _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc`\u00b4", "'''''")
 
 
-def phrase_screen(words: str) -> Risk:
-    """Return `imminent` or `possible` if the words hold a phrase of crisis, else `unknown`: silence proves nothing."""
-    risks = {kind.risk for kind in kinds_in(words)}
-    return next((risk for risk in (Risk.IMMINENT, Risk.POSSIBLE) if risk in risks), Risk.UNKNOWN)
+def phrase_screen(words: str) -> RiskSeen:
+    """Return `imminent` or `possible`, by whom the phrases of crisis in the words are about; if they hold none, just
+    `unknown`: silence proves nothing.
+    """
+    heard: dict[About, Risk] = {}
+    for kind in kinds_in(words):
+        if heard.get(kind.about) is not Risk.IMMINENT:
+            heard[kind.about] = kind.risk
+    return heard or Risk.UNKNOWN
+
+
+def gravest_heard(words: str) -> tuple[Risk, About]:
+    """Return the gravest risk of which the words hold a phrase, and whom it is about; the user, if it is both."""
+    kinds = kinds_in(words)
+    for risk in (Risk.IMMINENT, Risk.POSSIBLE):
+        about = {kind.about for kind in kinds if kind.risk is risk}
+        if about:
+            return risk, About.SELF if About.SELF in about else About.OTHERS
+    return Risk.UNKNOWN, About.SELF
 
 
 def kinds_in(words: str) -> list[Kind]:

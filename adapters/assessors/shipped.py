@@ -6,7 +6,7 @@ from lastresort.adapters.turns.assessor import Assessor, Case, Opinion
 from lastresort.domain.values import Risk, Verdict
 
 from . import SHIPPED
-from .screen import phrase_screen
+from .screen import gravest_heard
 from .toy import toy_assessor
 
 _SCREEN, _TOY, _CLAUDE, _LOCAL = SHIPPED
@@ -14,8 +14,8 @@ _SCREEN, _TOY, _CLAUDE, _LOCAL = SHIPPED
 
 def risk_screen(case: Case) -> Opinion | None:
     """Say of a unit what the risk screen hears in it; nothing, if it hears nothing: that proves nothing."""
-    risk = phrase_screen(case.turn)
-    return None if risk is Risk.UNKNOWN else Opinion(verdict=Verdict.AMBIGUOUS, risk=risk)
+    risk, about = gravest_heard(case.turn)
+    return None if risk is Risk.UNKNOWN else Opinion(verdict=Verdict.AMBIGUOUS, risk=risk, about=about)
 
 
 def toy(case: Case) -> Opinion | None:

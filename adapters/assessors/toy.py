@@ -16,7 +16,7 @@ from lastresort.domain.turn_text import BETWEEN
 from lastresort.domain.values import Actor, ActorKind, Risk, Verdict
 from lastresort.projections import Line, transcript
 
-from .screen import phrase_screen
+from .screen import gravest_heard
 
 TOY = Actor(kind=ActorKind.ASSESSOR, id="toy-assessor")
 SEVERITY = 2  # of every insult
@@ -41,8 +41,9 @@ def toy_assessor(case: Case, *, unheard: str = "", asked: bool = False) -> Opini
         unheard: what was said before it, and nobody judged: a crisis is heard there too.
         asked: whether there has to be an opinion.
     """
-    if {phrase_screen(case.turn), phrase_screen(unheard)} & {Risk.POSSIBLE, Risk.IMMINENT}:
-        return Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.POSSIBLE)
+    risk, about = gravest_heard(f"{case.turn}\n{unheard}")
+    if risk is not Risk.UNKNOWN:
+        return Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.POSSIBLE, about=about)
     if _INSULTS.search(case.turn):
         return Opinion(verdict=Verdict.HARMFUL, category="abuse", severity=SEVERITY, risk=Risk.NONE)
     return Opinion(verdict=Verdict.PRODUCTIVE, risk=Risk.NONE) if asked else None

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 _HEADINGS = {"warned": "warned, or would have been in shadow mode"}
 _LONGEST_WEIGHT = 16  # digits; far longer ones Python does not read
 _SIDE_BY_SIDE = 3  # arms in a table, at 80 columns
-SWEPT = tuple(name for name, field in Policy.model_fields.items() if field.annotation is int)
-"""The numbers of a policy, which can be swept."""
+_OF_NO_EVENT = "appeal_months"
+SWEPT = tuple(name for name, field in Policy.model_fields.items() if field.annotation is int and name != _OF_NO_EVENT)
+"""The numbers of a policy on which it depends what becomes of a conversation: those that can be swept."""
 _WIDEST = 100  # values in a sweep
 _SHOWN = 50  # branches in a list for people
 _PLOTTED = 40  # characters of the longest bar
@@ -275,6 +276,9 @@ def what_if(
 def _swept(policy: Policy, sweep: str) -> Iterator[tuple[int, Policy]]:
     key, _, values = sweep.partition("=")
     low, _, high = values.partition("..")
+    if key == _OF_NO_EVENT:
+        told = "says how long an appeal stays open, and nothing in a log depends on it"
+        raise BadInput(f"--sweep: {key} {told}; sweep one of {', '.join(SWEPT)}")
     if key not in SWEPT:
         raise BadInput(f"--sweep: not a number of a policy (length {len(key)}); sweep one of {', '.join(SWEPT)}")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high) < int(low) + _WIDEST):
@@ -352,6 +356,8 @@ def _show_sweep(out: "Console", key: str, found: "list[tuple[int, WhatIf]]") -> 
     for value, one in found:
         table.add_row(str(value), *(f"{count:,}" for count in one.sum.values()), f"{one.untried:,}")
     out.print(table)
+    if len({(*one.sum.values(), one.untried) for _, one in found}) == 1 < len(found):
+        out.print("Whatever the value, the same comes of them.")
     longest = max(1, *(_ends(one) for _, one in found))
     out.print("Branches that surely end:")
     for value, one in found:

@@ -14,13 +14,13 @@ from lastresort.application.ports import Ports
 from lastresort.application.service import Service
 from lastresort.domain.commands import AssessTurn
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import VOCABULARY, About, Actor, ActorKind, Risk, Verdict
+from lastresort.domain.values import VOCABULARY, About, Actor, ActorKind, Risk, RiskSeen, Verdict, graver
 from lastresort.projections.figures import Figures, figures
 
 from .inputs import BadInput
 from .replay_store import NotPlayed, PlainVault, PlayedOtherwise, ReplayStore, TakenOnly
 from .tally import Tally
-from .transcripts import Act, Judged, Step, Transcript, Turn, opening, steps
+from .transcripts import Act, Judged, Opinion, Step, Transcript, Turn, opening, steps
 
 ASSESSOR = Actor(kind=ActorKind.ASSESSOR, id="transcript")
 OTHER = "other"
@@ -39,6 +39,20 @@ class Progress(Enum):
     WHOLE = "whole"
 
 
+class Places:
+    """Where what a transcript says stands, by the index of the user turn in it.
+
+    Attributes:
+        said, answers: the branch and the version of each turn that was recorded, and of the latest answer to it.
+        ended: the branches that had ended when a turn was said, which is on none of them.
+    """
+
+    def __init__(self) -> None:
+        self.said: dict[int, tuple[str, int]] = {}
+        self.answers: dict[int, tuple[str, int]] = {}
+        self.ended: dict[int, Chat] = {}
+
+
 class Simulation:
     """Plays transcripts into the store at `url`. Ids follow from the transcripts, so playing them again names the same.
 
@@ -54,7 +68,7 @@ class Simulation:
         self._model = model
         self._policy = policy
         self._partner = OfflinePartner()
-        self._label = Risk.UNKNOWN  # what the transcript says of the turn that is played
+        self._label: RiskSeen = Risk.UNKNOWN  # what the transcript says of the turn that is played
         self._prefix, self._numbers = "", count(1)
 
     def _new_id(self) -> str:
@@ -120,23 +134,27 @@ class Simulation:
         chat = conversations.start(
             conversation=transcript.conversation, account=transcript.account, model=self._model, policy=self._policy
         )
-        said: dict[int, tuple[str, int]] = {}  # by index in the transcript: branch and version
-        ended: dict[int, Chat] = {}  # what was said after an ending, and where
+        places = Places()
         for act in opening(transcript):
-            do(act, chat, said)
+            do(act, chat, places)
         for step in steps(transcript):
-            chat = self._say(chat, step, said, ended)
+            before = chat
+            chat = self._say(chat, step, places) if step.retry is None else _retried(chat, step, places)
             for act in step.before:
-                do(act, chat, said)
-            if step.number in said and not step.turn.goes_on:
+                do(act, chat, places)
+            answered = step.number in places.said and (step.retry is None or chat is not before)
+            if answered and not step.turn.goes_on:
                 self._partner.answer(chat, step.reply, model=step.model)
+                assert chat.answered is not None
+                places.answers[step.number] = chat.branch, chat.answered
             for act in step.after:
-                do(act, chat, said)
+                do(act, chat, places)
 
-    def _say(self, chat: Chat, step: Step, said: dict[int, tuple[str, int]], ended: dict[int, Chat]) -> Chat:
+    def _say(self, chat: Chat, step: Step, places: Places) -> Chat:
         """Record a user turn, and return the branch on which the rest goes on."""
+        said, ended = places.said, places.ended
         turn = step.turn
-        self._label = turn.risk or Risk.UNKNOWN
+        self._label = _risk_of(turn)
         if turn.edits in said:
             branch, version = said[turn.edits]
             child = _spoken_by(turn, chat.conversations.chat(branch)).edit(version, turn.text)
@@ -163,10 +181,40 @@ class Simulation:
         return chat
 
 
+def _risk_of(turn: Turn) -> RiskSeen:
+    """Return what the transcript says of a risk in a turn, by whom it is about: the screen after an ending."""
+    seen: dict[About, Risk] = {}
+    words: tuple[Turn | Opinion, ...] = turn, *turn.opinions
+    for said in words:
+        about = said.about or About.SELF
+        seen[about] = graver(seen.get(about, Risk.NONE), said.risk or Risk.UNKNOWN)
+    return seen
+
+
 def _spoken_by(turn: Turn, chat: Chat) -> Chat:
     """Return a handle on a branch on which the user of a turn acts."""
     chat.user = Actor(kind=ActorKind.USER, id=turn.by or chat.state.account or "user")
     return chat
+
+
+def _retried(chat: Chat, step: Step, places: Places) -> Chat:
+    """Return the branch on which a turn is to be answered once more: this one, if it was not answered."""
+    if (place := places.answers.get(step.number)) is None:
+        return chat
+    branch, version = place
+    asking = _as_user(_given(step.retry), _spoken_by(step.turn, chat.conversations.chat(branch)))
+    child = asking.retry(version)
+    assert isinstance(child, Chat), child
+    return _spoken_by(step.turn, child)
+
+
+def _as_user(act: Act, chat: Chat) -> Chat:
+    """Return a handle on the same branch on which the user acts whom an act names, if it names anybody."""
+    if "by" not in act.model_fields_set:
+        return chat
+    there = chat.conversations.chat(chat.branch)
+    there.user = Actor(kind=ActorKind.USER, id=act.by)
+    return there
 
 
 def _judge(chat: Chat, said: Judged, by: Actor, about: About = About.SELF) -> None:
@@ -190,23 +238,20 @@ def _category(turn: Judged, policy: Policy) -> str:
     return turn.category if turn.category is not None and known else OTHER
 
 
-def do(act: Act, chat: Chat, said: Mapping[int, tuple[str, int]]) -> None:
-    """Have something happen beside what is said; `said` is where each user turn stands, by its index in the transcript.
-
-    What the law refuses does not happen, and nothing is made of it here.
-    """
+def do(act: Act, chat: Chat, places: Places) -> None:
+    """Have something happen beside what is said. What the law refuses does not happen."""
     by = Actor(kind=act.kind, id=act.by)
     match act.act:
         case "leaves":
-            chat.leave()
+            _as_user(act, chat).leave()
         case "rates":
-            chat.feedback(act.rating, act.text)
+            _rate(act, chat, places)
         case "appeals":
-            chat.appeal(act.text)
+            _as_user(act, chat).appeal(act.text)
         case "decides_appeal":
             chat.decide_appeal(_given(act.outcome), by=by)
         case "judges":
-            _judge_late(act, chat, by, said)
+            _judge_late(act, chat, by, places.said)
         case "raises_risk":
             chat.raise_risk(act.about, by=by)
         case "clears_risks":
@@ -217,11 +262,31 @@ def do(act: Act, chat: Chat, said: Mapping[int, tuple[str, int]]) -> None:
         case "changes_model":
             chat.change_model(_given(act.model), by=by)
         case "holds_words":
-            chat.hold(_given(act.hold), reason=_given(act.reason), by=by)
+            chat.hold(_given(act.hold), reason=_given(act.reason), until=act.until, by=by)
         case "releases_words":
             chat.release_hold(_given(act.hold), by=by)
+        case "erases_words":
+            _erase(act, chat, by, places)
+        case "retries":
+            raise AssertionError("another answer is a step of its own")
         case _:
             assert_never(act.act)
+
+
+def _rate(act: Act, chat: Chat, places: Places) -> None:
+    """Say what the user thinks of the conversation, or of an answer, on the branch on which it stands."""
+    if act.of is None:
+        _as_user(act, chat).feedback(act.rating, act.text)
+    elif (place := places.answers.get(act.of)) is not None:
+        there = chat.conversations.chat(place[0])
+        there.user = chat.user
+        _as_user(act, there).feedback(act.rating, act.text, turn=place[1])
+
+
+def _erase(act: Act, chat: Chat, by: Actor, places: Places) -> None:
+    """Erase the words of a turn, or of the answer to it. If there are none, there is nothing to erase."""
+    if (place := (places.answers if act.answer else places.said).get(_given(act.of))) is not None:
+        chat.conversations.chat(place[0]).erase(place[1], cause=act.cause, by=by)
 
 
 def _judge_late(act: Act, chat: Chat, by: Actor, said: Mapping[int, tuple[str, int]]) -> None:

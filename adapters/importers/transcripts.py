@@ -16,6 +16,8 @@ from lastresort.domain.values import (
     ActorKind,
     AppealOutcome,
     Category,
+    Date,
+    ErasureCause,
     Frozen,
     HoldReason,
     Id,
@@ -86,30 +88,42 @@ class Turn(Judged):
         return self
 
 
-_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "leaves": (),
-    "rates": ("rating", "text"),
-    "appeals": ("text",),
-    "decides_appeal": ("outcome",),
-    "judges": ("verdict", "category", "severity", "risk", "about", "of"),
-    "raises_risk": ("about",),
-    "clears_risks": (),
-    "changes_policy": ("policy", "edition", "mode"),
-    "changes_model": ("model",),
-    "holds_words": ("hold", "reason"),
-    "releases_words": ("hold",),
+class _Fields(NamedTuple):
+    """What belongs to an act: what it needs, and what else it may have."""
+
+    needed: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+
+_FIELDS: Mapping[str, _Fields] = {
+    "leaves": _Fields(),
+    "rates": _Fields(more=("rating", "text", "of")),
+    "appeals": _Fields(more=("text",)),
+    "retries": _Fields(("of",)),
+    "decides_appeal": _Fields(("outcome",)),
+    "judges": _Fields(("of",), ("verdict", "category", "severity", "risk", "about")),
+    "raises_risk": _Fields(more=("about",)),
+    "clears_risks": _Fields(),
+    "changes_policy": _Fields(("policy",), ("edition", "mode")),
+    "changes_model": _Fields(("model",)),
+    "holds_words": _Fields(("hold", "reason"), ("until",)),
+    "releases_words": _Fields(("hold",)),
+    "erases_words": _Fields(("of",), ("answer", "cause")),
 }
 """What may happen beside what is said, and what belongs to it."""
-_NEEDED = frozenset({"outcome", "of", "policy", "model", "hold", "reason"})
+OF_THE_USER = frozenset({"leaves", "rates", "appeals", "retries"})
+"""What the user does who spoke last, or the one that `by` names."""
 
 
 class Act(Judged):
-    """Something that happens beside what is said. An operator does it, unless `by` and `kind` name somebody else."""
+    """Something that happens beside what is said. An operator does it, unless `by` and `kind` name somebody else, or it
+    is the user's to do.
+    """
 
     role: Literal["act"]
     act: Literal[
-        "leaves", "rates", "appeals", "decides_appeal", "judges", "raises_risk", "clears_risks", "changes_policy",
-        "changes_model", "holds_words", "releases_words",
+        "leaves", "rates", "appeals", "retries", "decides_appeal", "judges", "raises_risk", "clears_risks",
+        "changes_policy", "changes_model", "holds_words", "releases_words", "erases_words",
     ]  # fmt: skip
     by: Id = "transcript"
     kind: ActorKind = ActorKind.OPERATOR
@@ -124,6 +138,9 @@ class Act(Judged):
     model: Id | None = None
     hold: Id | None = None
     reason: HoldReason | None = None
+    until: Date | None = None
+    answer: StrictBool = False
+    cause: ErasureCause = ErasureCause.USER_REQUEST
 
     @model_validator(mode="before")
     @classmethod
@@ -134,12 +151,14 @@ class Act(Judged):
 
     @model_validator(mode="after")
     def _fits_the_act(self) -> Self:
-        belong = _FIELDS[self.act]
-        strange = sorted(self.model_fields_set - {"role", "act", "by", "kind", *belong})
-        missing = [name for name in belong if name in _NEEDED and getattr(self, name) is None]
+        needed, more = _FIELDS[self.act]
+        strange = sorted(self.model_fields_set - {"role", "act", "by", "kind", *needed, *more})
+        missing = [name for name in needed if getattr(self, name) is None]
         if strange or missing:
             said = f"does not have: {', '.join(strange)}" if strange else f"needs: {', '.join(missing)}"
             raise ValueError(f"{self.act} {said}")
+        if self.act in OF_THE_USER and "kind" in self.model_fields_set and self.kind is not ActorKind.USER:
+            raise ValueError(f"kind: {self.act} is the user's to do")
         if self.text is not None and not self.text.strip():
             raise ValueError("text: leave it out where there are no words")
         if self.edition is not None and self.edition not in EDITIONS:
@@ -163,16 +182,29 @@ class Transcript(Frozen):
     def _names_earlier_user_turns(self) -> Self:
         for index, turn in enumerate(self.turns):
             name, named = ("of", turn.of) if isinstance(turn, Act) else ("edits", turn.edits)
-            if named is not None and (named >= index or self.turns[named].role != "user"):
+            if named is None:
+                continue
+            there = self.turns[named] if named < index else turn
+            if not isinstance(there, Turn) or there is turn or there.role != "user":
                 raise ValueError(f"turns.{index}.{name}: {named} is not the index of an earlier user turn")
+            if there.goes_on and _is_of_the_answer(turn):
+                raise ValueError(f"turns.{index}.{name}: the turn at {named} goes on, and has no answer of its own")
         for step in steps(self):
             if step.turn.goes_on and step.reply is not None:
                 raise ValueError(f"turns.{step.number}.goes_on: an answer follows before the user's next turn")
         return self
 
 
+def _is_of_the_answer(turn: Turn | Act) -> bool:
+    """Whether what `of` names is the answer to that turn, and not the turn."""
+    return isinstance(turn, Act) and (turn.act in ("rates", "retries") or turn.answer)
+
+
 class Step(NamedTuple):
-    """A user turn and the recorded answer to it, if there is one, and what happens before and after the answer."""
+    """A user turn and the recorded answer to it, if there is one, and what happens before and after the answer.
+
+    Or another answer to a turn that was answered before, where it is a `retry`.
+    """
 
     number: int  # its index in `turns`
     turn: Turn
@@ -180,6 +212,7 @@ class Step(NamedTuple):
     before: tuple[Act, ...] = ()
     after: tuple[Act, ...] = ()
     model: str | None = None  # that answered; the conversation's, if it does not say
+    retry: Act | None = None
 
 
 def steps(transcript: Transcript) -> tuple[Step, ...]:
@@ -193,9 +226,18 @@ def steps(transcript: Transcript) -> tuple[Step, ...]:
     for index, turn in enumerate(transcript.turns):
         if isinstance(turn, Turn) and turn.role == "user":
             found.append(Step(index, turn, None))
+        elif isinstance(turn, Act) and turn.act == "retries":
+            assert turn.of is not None
+            found.append(Step(turn.of, _user_turn(transcript, turn.of), None, retry=turn))
         elif found:
             found[-1] = _with(found[-1], turn)
     return tuple(found)
+
+
+def _user_turn(transcript: Transcript, index: int) -> Turn:
+    turn = transcript.turns[index]
+    assert isinstance(turn, Turn)
+    return turn
 
 
 def opening(transcript: Transcript) -> tuple[Act, ...]:
