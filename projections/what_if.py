@@ -231,11 +231,16 @@ class _Play:
         if row.untried or unit is None or unit.judgement is not Verdict.HARMFUL or unit.warnings or episode.warnings:
             return
         kind = WarningWithheld if before.mode is Mode.SHADOW else WarningGiven
+        if not differs.asks(kind):
+            return
         of_attempts = (self._edition or before.law) > 1
         need = self._policy.min_redirections_to_warn if of_attempts else self._policy.min_failed_redirections
         have = episode.attempted if of_attempts else episode.failed
         more = unit.redirection if of_attempts else episode.pending  # this unit makes it one more, at most
-        if have + (more is not None) >= need and differs.asks(kind):
+        if have + (more is not None) < need:
+            return
+        harm = harm_of(before)
+        if harm is None or not differs.allow(before, self._attempts.warning(before, harm)):
             self._look_for_untried(row, before, self._step.like(before))
 
     # --- side by side -----------------------------------------------------------------------------------------------

@@ -238,9 +238,16 @@ class Attempts:
 
     def may_warn(self, state: Conversation, category: str) -> bool:
         """Whether a model that has answered may warn now; in shadow mode, whether it may withhold a warning."""
-        attempted = WarningWithheld.kind if state.mode is Mode.SHADOW else WarningGiven.kind
-        acts = self._acts_of(attempted, ActorKind.MODEL, state.model or "none")
+        attempted, acts = self._warnings(state)
         return _Answers(state, attempted, acts).allow(Ground.LAST_RESORT, category)
+
+    def warning(self, state: Conversation, category: str) -> Event:
+        """Return the warning that is asked for there; it names no turn."""
+        return self._warnings(state)[1].of(Ground.LAST_RESORT, category)
+
+    def _warnings(self, state: Conversation) -> tuple[str, _Acts]:
+        attempted = WarningWithheld.kind if state.mode is Mode.SHADOW else WarningGiven.kind
+        return attempted, self._acts_of(attempted, ActorKind.MODEL, state.model or "none")
 
     def _acts_of(self, attempted: str, kind: ActorKind, id: str) -> _Acts:
         key = attempted, kind, id

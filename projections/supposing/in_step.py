@@ -5,8 +5,6 @@ not be asked of the other law where no rule that governs it reads any of that, a
 is refused there too.
 """
 
-from collections.abc import Iterator
-
 from lastresort.domain.events import (
     AppealDecided,
     AppealFiled,
@@ -30,7 +28,7 @@ from lastresort.domain.events import (
     WarningGiven,
     WarningWithheld,
 )
-from lastresort.domain.law import GOVERNING, RULES, Predicate, Rule
+from lastresort.domain.law import GOVERNING, RULES, UNKNOWN, Predicate, Rule
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules_of_conversations import NAMES_A_TURN
 from lastresort.domain.state import Conversation
@@ -94,8 +92,8 @@ class Differences:
         self.groups = self.law or "groups" in self.fields
         self.holds = self.law or bool(self.fields & HOLDS)
         self.clears_more = not set(other.may_clear_risk) <= set(one.may_clear_risk)
-        book = GOVERNING.get(other_law, {})
-        self._asked = {kind: tuple(self._read_by(kind, rules, other_law)) for kind, rules in book.items()}
+        self._laws = law, other_law
+        self._asked: dict[tuple[type[EventBase], int], tuple[Predicate, ...]] = {}  # as they come up, by edition
         always = set[str]()
         if other.handshake and not one.handshake:
             always.add("proposed-first")  # the first of two calls to end would have been the proposal
@@ -108,21 +106,33 @@ class Differences:
         same = frozenset(rule for rule in alike if not self.fields & READS.get(rule, _NOTHING))
         self._same = {stated: same - rules for stated, rules in self._traceless.items()}
 
-    def _read_by(self, kind: type[EventBase], rules: tuple[Rule, ...], law: int) -> Iterator[Predicate]:
-        """Yield what the rules ask of an event of a kind that may come out otherwise."""
+    def _asked_of(self, kind: type[EventBase], law: int) -> tuple[Predicate, ...]:
+        """Return what an edition asks of an event of a kind that may come out otherwise in the other."""
+        found = self._asked.get((kind, law))
+        if found is None:
+            rules = GOVERNING.get(law, GOVERNING[UNKNOWN])[kind]
+            found = self._asked[kind, law] = tuple(rule.lacks for rule in rules if self._comes_out(kind, rule, law))
+        return found
+
+    def _comes_out(self, kind: type[EventBase], rule: Rule, law: int) -> bool:
         of_attempts = law > 1 and kind in (WarningGiven, WarningWithheld)
-        for rule in rules:
-            reads = _TO_WARN if of_attempts and rule.id == "redirected-first" else READS.get(rule.id, _NOTHING)
-            if rule.id != OF_EVIDENCE and ((self.law and rule.id not in OF_NO_EDITION) or self.fields & reads):
-                yield rule.lacks
+        reads = _TO_WARN if of_attempts and rule.id == "redirected-first" else READS.get(rule.id, _NOTHING)
+        if rule.id == OF_EVIDENCE:
+            return False
+        return (self.law and rule.id not in OF_NO_EDITION) or not self.fields.isdisjoint(reads)
 
     def asks(self, kind: type[EventBase]) -> bool:
         """Whether an event of a kind may be lawful in one and not in the other."""
-        return bool(self._asked.get(kind))
+        return bool(self._asked_of(kind, self._laws[1]))
 
     def forbid(self, other: Conversation, event: Event) -> bool:
         """Whether the other law refuses, in its state of a branch in step, what happened in the recorded one."""
-        return any(lacks(other, event) is not None for lacks in self._asked.get(type(event), ()))
+        return any(lacks(other, event) is not None for lacks in self._asked_of(type(event), self._laws[1]))
+
+    def allow(self, state: Conversation, event: Event) -> bool:
+        """Whether nothing that may come out otherwise refuses an event in the recorded state: whatever the other law
+        allows this one allows."""
+        return all(lacks(state, event) is None for lacks in self._asked_of(type(event), self._laws[0]))
 
     def traceless(self, state: Conversation) -> frozenset[str]:
         """Return the rules that would not be in the way of an act if something happened that leaves no trace.
