@@ -83,7 +83,7 @@ class Unit(NamedTuple):
 
     def grave(self, policy: Policy, numbers: Numbers) -> bool:
         """Whether every verdict is of a harm that may lead to an ending, and of a severity that may."""
-        return self.severity >= numbers.min_severity and self.categories <= set(policy.categories)
+        return self.severity >= numbers.min_severity and self.categories <= policy.may_end
 
 
 @quickly_replaced

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, NamedTuple
 
-from .episode import NO_EPISODE, Episode
+from .episode import Episode, counted
 from .events import EVENTS, ConversationEnded, ConversationStarted, EndProposed, Event, EventBase
 from .state import Conversation, evolve
 from .tuples import made
@@ -152,17 +152,23 @@ def rules_of(law: Law, state: Conversation, event: Event) -> tuple[Rule, ...]:
     return law.get(edition, law[UNKNOWN])[type(event)]
 
 
-class _AskedOften(Conversation):
-    """A state, and what its episode comes to with the current unit."""
+class _MadeOutOnce:
+    """What the episode of a state comes to with the current unit. Kept in the state, where it is found from then on."""
 
-    now: Episode = NO_EPISODE  # in place of what makes it out each time
+    def __get__(self, asked: Conversation, _: type) -> Episode:
+        now = vars(asked)["now"] = counted(asked.episode, asked.unit, asked.terms) if asked.unit else asked.episode
+        return now
+
+
+class _AskedOften(Conversation):
+    """A state that makes out but once what its episode comes to."""
+
+    now = _MadeOutOnce()  # in place of what makes it out each time
 
 
 def asked_often(state: Conversation) -> Conversation:
     """Return the same state, of which many rules are to be asked: what they all look at is made out once."""
-    asked = made(_AskedOften, state)
-    asked.now = state.now
-    return asked
+    return state if type(state) is _AskedOften else made(_AskedOften, state)
 
 
 def broken_by(state: Conversation, event: Event, law: Law = GOVERNING) -> tuple[Broken, ...]:

@@ -214,6 +214,11 @@ class Policy(Frozen, metaclass=MadeByHand):
         return (about is not About.OTHERS and risk in of_self) or (about is not About.SELF and risk in of_others)
 
     @cached_property
+    def may_end(self) -> frozenset[str]:
+        """Its categories, those that may lead to an ending, as they are looked up."""
+        return frozenset(self.categories)
+
+    @cached_property
     def _group_of(self) -> dict[str, str]:
         return {category: f"group {name}" for name, group in self.groups.items() for category in group}
 

@@ -41,8 +41,8 @@ Its memory is that of a replay; see `replay.py`.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any
 
 from lastresort.domain.decider import harm_of
 from lastresort.domain.events import (
@@ -62,14 +62,15 @@ from lastresort.domain.events import (
     WarningGiven,
     WarningWithheld,
 )
-from lastresort.domain.law import lawful
+from lastresort.domain.law import asked_often, lawful
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules_of_conversations import AFTER_THE_END
 from lastresort.domain.state import Conversation, evolve
-from lastresort.domain.values import EDITIONS, VOCABULARY, About, Ground, Mode, Verdict, with_field
+from lastresort.domain.values import EDITIONS, VOCABULARY, About, Mode, Verdict, with_field
 
 from .replay import Replay, Turn, fork_points
-from .supposed import Because, BranchOutcome, Outcome, WhatIf
+from .supposed import Because, Outcome, WhatIf
+from .supposed_branches import Ending, Row, Tree
 from .supposing.attempts import Attempts, forbidden, may_end
 from .supposing.in_step import ASKED, Differences, Step
 
@@ -95,7 +96,7 @@ def what_if(
     play = _Play(policy, edition, forks)
     for recorded in log:
         play.take(recorded)
-    branches = tuple(play.outcome(branch, row) for branch, row in play.rows.items())
+    branches = tuple(row.outcome(branch, policy) for branch, row in play.rows.items())
     counted = Counter(row.outcome for row in branches)
     return WhatIf(
         policy.name,
@@ -112,33 +113,6 @@ LEAST_REDIRECTIONS = 2
 """The fewest that any policy asks for before a warning."""
 
 
-class _Ending(NamedTuple):
-    at: int
-    turn: int
-    ground: Ground
-
-
-class _Row:
-    """What is known of a branch so far."""
-
-    __slots__ = (
-        "added", "because", "conversation", "doubt", "dropped", "ended", "ends", "proposed", "root", "undecidable",
-        "untried",
-    )  # fmt: skip
-
-    def __init__(self, root: str, conversation: str) -> None:
-        self.root, self.conversation = root, conversation
-        self.ended: _Ending | None = None  # what happened
-        self.ends: _Ending | None = None  # what would happen
-        self.doubt: Because | None = None  # why the user's next turn answers something else
-        self.proposed: int | None = None  # a proposal that may have been the ending
-        self.undecidable: int | None = None
-        self.because: Because | None = None
-        self.added: tuple[int, ...] = ()
-        self.dropped: tuple[int, ...] = ()
-        self.untried: int | None = None
-
-
 _TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
 _NAME_AN_EDITION = frozenset({ConversationStarted, PolicyChanged})
 
@@ -147,21 +121,19 @@ class _Play:
     """The log as it was recorded, and beside it the same log under the other policy.
 
     While nothing has come up that the policies see differently, a branch is *in step*: its other state follows from
-    the recorded one, and is not made. `_apart` has the other states of the branches that are not.
+    the recorded one, and is not made.
     """
 
     def __init__(self, policy: Policy, edition: int | None, forks: Container[Turn] | None) -> None:
-        self.rows: dict[str, _Row] = {}
+        self.rows: dict[str, Row] = {}
         self.events = 0
         self._policy, self._edition, self._open_at = policy, edition, forks
         self._named = VOCABULARY | set(policy.categories)
         self._attempts = Attempts(policy)
         self._step = Step(policy, edition, self._attempts)
         self._recorded = Replay(forks=forks)
-        self._apart: dict[str, Conversation] = {}
+        self._states = self._recorded.states
         self._apart_before: dict[Turn, Conversation] = {}
-        self._parted: set[str] = set()  # the trees, by root
-        self._saw: dict[str, tuple[str, bool]] = {}  # by root, the last verdict that saw a risk: command, held here
 
     def take(self, recorded: RecordedEvent) -> None:
         """Take the next event of the log."""
@@ -170,38 +142,35 @@ class _Play:
         row = self.rows.get(branch)
         if row is None:
             row = self._begun(branch, event)
-        if row.root in self._parted:
+        if row.tree.parted:
             self._after_parting(row, recorded)
             return
         kind = type(event)
         if kind in _NAME_AN_EDITION and event.law not in EDITIONS:  # type: ignore[union-attr]  # these have one
-            self._part(row, recorded.version, Because.EDITION)
+            row.part(recorded.version, Because.EDITION)
             return
-        before = self._recorded.before(recorded)
-        if branch not in self._apart and self._stays_in_step(before, row, recorded, kind):
+        before = self._states.get(branch) or self._recorded.before(recorded)
+        if row.apart is None and self._stays_in_step(before, row, recorded, kind):
             self._recorded.take(recorded, before)
             return
-        other = self._apart.get(branch)
-        if other is None:
-            other = self._step.like(before)
-        self._apart[branch] = self._beside(recorded, row, before, other)
+        row.apart = self._beside(recorded, row, before, row.apart or self._step.like(before))
         after = self._recorded.take(recorded, before)
-        if self._step.is_in_step(after, self._apart[branch]):
-            del self._apart[branch]
+        if self._step.is_in_step(after, row.apart):
+            row.apart = None
 
-    def _begun(self, branch: str, event: Event) -> _Row:
-        root, conversation = branch, branch
+    def _begun(self, branch: str, event: Event) -> Row:
+        tree, conversation = None, branch
         if isinstance(event, BranchOpened):
             parent = self.rows.get(event.parent)
-            root, conversation = parent.root if parent else branch, event.conversation
+            tree, conversation = parent and parent.tree, event.conversation
         elif isinstance(event, ConversationStarted):
             conversation = event.conversation
-        row = self.rows[branch] = _Row(root, conversation)
+        row = self.rows[branch] = Row(tree or Tree(), conversation)
         return row
 
     # --- in step --------------------------------------------------------------------------------------------------
 
-    def _stays_in_step(self, before: Conversation, row: _Row, recorded: RecordedEvent, kind: type[EventBase]) -> bool:
+    def _stays_in_step(self, before: Conversation, row: Row, recorded: RecordedEvent, kind: type[EventBase]) -> bool:
         """Whether the policies make the same of an event, so that the other state need not be made.
 
         Where it is an ending, it is noted that it stands.
@@ -217,16 +186,29 @@ class _Play:
                 return False
             self._look_for_untried_in_step(before, row, differs)
             return True
+        if kind is BranchOpened:
+            return self._opens_in_step(before, event, differs)  # type: ignore[arg-type]  # that is its kind
+        if kind is RiskRaised:
+            return not differs.holds or self._held_here(recorded, row)
         same = self._step.makes_the_same(before, event, differs)
         if kind is ConversationEnded:
-            row.ended = _Ending(recorded.version, event.seen, event.ground)  # type: ignore[union-attr]  # it has these
+            row.ended = Ending(recorded.version, event.seen, event.ground)  # type: ignore[union-attr]  # it has these
             if not same:
-                self._part(row, recorded.version, Because.ENDING)
+                row.part(recorded.version, Because.ENDING)
                 return True  # of a tree that has parted nothing more is asked
             row.ends = row.ended
         return same
 
-    def _look_for_untried_in_step(self, before: Conversation, row: _Row, differs: Differences) -> None:
+    def _opens_in_step(self, before: Conversation, event: BranchOpened, differs: Differences) -> bool:
+        """Whether nothing on any branch of the tree was different so far, nor is where this one opens."""
+        parent, carried = self.rows.get(event.parent), before.fork and before.fork.risks
+        if parent is None or parent.goes_otherwise or differs.law or event.risks != carried:
+            return False
+        tree = self._recorded.tree_of(event.parent)
+        apart = any(self.rows[branch].apart is not None for branch in tree)
+        return not apart and self._recorded.fork_turn(event) not in self._apart_before
+
+    def _look_for_untried_in_step(self, before: Conversation, row: Row, differs: Differences) -> None:
         episode, unit = before.episode, before.unit
         if row.untried or unit is None or unit.judgement is not Verdict.HARMFUL or unit.warnings or episode.warnings:
             return
@@ -239,13 +221,14 @@ class _Play:
         more = unit.redirection if of_attempts else episode.pending  # this unit makes it one more, at most
         if have + (more is not None) < need:
             return
-        harm = harm_of(before)
-        if harm is None or not differs.allow(before, self._attempts.warning(before, harm)):
+        asked = asked_often(before)
+        harm = harm_of(asked)
+        if harm is None or not differs.allow(asked, self._attempts.warning(before, harm)):
             self._look_for_untried(row, before, self._step.like(before))
 
     # --- side by side -----------------------------------------------------------------------------------------------
 
-    def _beside(self, recorded: RecordedEvent, row: _Row, state: Conversation, other: Conversation) -> Conversation:
+    def _beside(self, recorded: RecordedEvent, row: Row, state: Conversation, other: Conversation) -> Conversation:
         """Return the other state after an event, and note in the row what is different."""
         event, version = recorded.event, recorded.version
         kind = type(event)
@@ -253,57 +236,47 @@ class _Play:
             self._apart_before[recorded.branch, version] = other
         if (kind in _TAKEN or kind is TurnAssessed) and not self._goes_on(row, version):
             return other
-        passed = other._replace(version=version)
-        match event:  # what is frequent first, since each look at a class takes as long as a rule
-            case TurnAssessed():
-                return self._assessed(recorded, row, event, state, other)
-            case UserTurnTaken() if row.doubt is not None:
-                self._part(row, version, row.doubt)
-            case UserTurnTaken():
-                self._look_for_untried(row, state, other)
-            case AssistantTurnTaken():
-                self._answered(row, state, other)
-            case ConversationEnded():
-                return self._ended(row, version, event, other)
-            case _ if kind in ASKED:
-                return self._asked(row, version, event, state, other)
-            case AttemptRefused() if row.ends is None:
-                return self._attempted(row, version, event, state, other)
-            case RiskRaised() if not self._held_here(recorded, row):
-                return passed
-            case BranchOpened():
-                return self._branch(recorded, row, event, other)
-            case ConversationStarted() | PolicyChanged():
-                before = Conversation() if kind is ConversationStarted else other
-                return evolve(before, self._terms(event, self._edition or event.law))
-            case _:
-                pass
-        return evolve(other, event)
+        take_beside = _BESIDE.get(kind)
+        return evolve(other, event) if take_beside is None else take_beside(self, recorded, row, state, other)
+
+    def _spoken(self, recorded: RecordedEvent, row: Row, state: Conversation, other: Conversation) -> Conversation:
+        if row.doubt is not None:
+            row.part(recorded.version, row.doubt)
+        else:
+            self._look_for_untried(row, state, other)
+        return evolve(other, recorded.event)
+
+    def _raised(self, recorded: RecordedEvent, row: Row, _: Conversation, other: Conversation) -> Conversation:
+        if self._held_here(recorded, row):
+            return evolve(other, recorded.event)
+        return other._replace(version=recorded.version)
+
+    def _under_terms(self, recorded: RecordedEvent, _: Row, __: Conversation, other: Conversation) -> Conversation:
+        """A conversation begins, or its terms change: to those that are supposed."""
+        event: Any = recorded.event
+        before = Conversation() if type(event) is ConversationStarted else other
+        return evolve(before, self._terms(event, self._edition or event.law))
 
     def _terms(self, event: ConversationStarted | PolicyChanged, law: int) -> ConversationStarted | PolicyChanged:
         event = with_field(with_field(event, "policy", self._policy), "policy_hash", self._policy.hash)
         return with_field(event, "law", law)  # type: ignore[no-any-return]
 
-    def _goes_on(self, row: _Row, version: int) -> bool:
+    def _goes_on(self, row: Row, version: int) -> bool:
         """Whether a turn or a verdict comes after all; where the branch would have ended before it, it does not."""
         if row.ends is not None and row.ended is None:
-            self._parted.add(row.root)
+            row.tree.parted = True
             return False
         if row.proposed is not None and row.ended is None:
-            self._part(row, row.proposed, Because.PROPOSAL)
+            row.part(row.proposed, Because.PROPOSAL)
             return False
         return True
 
-    def _part(self, row: _Row, version: int, because: Because) -> None:
-        if row.undecidable is None:
-            row.undecidable, row.because = version, because
-        self._parted.add(row.root)
-
-    def _branch(self, recorded: RecordedEvent, row: _Row, event: BranchOpened, other: Conversation) -> Conversation:
+    def _branch(self, recorded: RecordedEvent, row: Row, _: Conversation, other: Conversation) -> Conversation:
         """A branch opens where it did, unless its user had seen something else on its parent by then."""
+        event: Any = recorded.event
         parent = self.rows.get(event.parent)
-        if parent is not None and (parent.doubt or parent.proposed or (parent.ends and not parent.ended)):
-            self._part(row, recorded.version, Because.BRANCH)
+        if parent is not None and parent.goes_otherwise:
+            row.part(recorded.version, Because.BRANCH)
             return other
         prefix = self._apart_before.get(self._recorded.fork_turn(event), other)
         tree = self._recorded.tree_of(event.parent)
@@ -311,45 +284,42 @@ class _Play:
         return evolve(prefix._replace(fork=None), with_field(event, "risks", risks))
 
     def _other(self, branch: str) -> Conversation:
-        return self._apart.get(branch) or self._step.like(self._recorded.states[branch])
+        return self.rows[branch].apart or self._step.like(self._recorded.states[branch])
 
     # --- verdicts and holds -----------------------------------------------------------------------------------------
 
-    def _assessed(
-        self, recorded: RecordedEvent, row: _Row, event: TurnAssessed, state: Conversation, other: Conversation
-    ) -> Conversation:
+    def _assessed(self, recorded: RecordedEvent, row: Row, state: Conversation, other: Conversation) -> Conversation:
+        event: Any = recorded.event
         strange = event.category is not None and event.category not in self._named
         if strange and lawful(state, event) and not lawful(other, event):
-            self._part(row, recorded.version, Because.VERDICT)
+            row.part(recorded.version, Because.VERDICT)
         after = evolve(other, event)
         about = event.about or About.SELF
-        holds, held = (
-            one.policy.holds_on(event.risk, event.about, one.law) and all(risk.about is not about for risk in one.risks)
-            for one in (other, state)
-        )
-        self._saw[row.root] = recorded.command_id, holds
+        holds, held = (_holds(one, event, about) for one in (other, state))
+        row.tree.saw = recorded.command_id, holds
         if holds and not held:
             raised = RiskRaised(by=event.by, risk=recorded.command_id, about=about)
             for branch in self._recorded.tree_of(recorded.branch):
                 there = self._other(branch)
-                self._apart[branch] = evolve(there, raised)._replace(version=there.version)
+                self.rows[branch].apart = evolve(there, raised)._replace(version=there.version)
             after = evolve(after, raised)
         if state.law != other.law:
             self._doubt_redirections(row, evolve(state, event), after)
         return after._replace(version=recorded.version, hold_due=after.hold_due if holds and held else -1)
 
-    def _held_here(self, recorded: RecordedEvent, row: _Row) -> bool:
+    def _held_here(self, recorded: RecordedEvent, row: Row) -> bool:
         """Whether a risk is raised here too: by itself, or by a verdict on which the other policy holds."""
-        command, holds = self._saw.get(row.root, ("", True))
+        command, holds = row.tree.saw
         return holds or command != recorded.command_id
 
-    def _answered(self, row: _Row, state: Conversation, other: Conversation) -> None:
+    def _answered(self, recorded: RecordedEvent, row: Row, state: Conversation, other: Conversation) -> Conversation:
         if bool(state.risks) != bool(other.risks) or (other.risks and self._step.differences(state).clears_more):
             row.doubt = row.doubt or Because.HOLD
         if state.law != other.law:
             self._doubt_redirections(row, state, other)
+        return evolve(other, recorded.event)
 
-    def _doubt_redirections(self, row: _Row, state: Conversation, other: Conversation) -> None:
+    def _doubt_redirections(self, row: Row, state: Conversation, other: Conversation) -> None:
         """Note where the answer may redirect in one edition only: that it tried, and was refused, left no trace."""
         unit, there = state.unit, other.unit
         if unit is not None and there is not None and there.judgement is Verdict.HARMFUL is not unit.judgement:
@@ -357,8 +327,9 @@ class _Play:
 
     # --- acts -------------------------------------------------------------------------------------------------------
 
-    def _asked(self, row: _Row, version: int, event: Event, state: Conversation, other: Conversation) -> Conversation:
+    def _asked(self, recorded: RecordedEvent, row: Row, state: Conversation, other: Conversation) -> Conversation:
         """An act that was recorded happens where the other law allows it too."""
+        event, version = recorded.event, recorded.version
         if isinstance(event, WarningWithheld):
             event = with_field(event, "policy_hash", self._policy.hash)
         if not lawful(other, event):
@@ -372,32 +343,36 @@ class _Play:
             row.proposed = version
         return evolve(other, event)
 
-    def _ended(self, row: _Row, version: int, event: ConversationEnded, other: Conversation) -> Conversation:
-        ending = _Ending(version, event.seen, event.ground)
+    def _ended(self, recorded: RecordedEvent, row: Row, _: Conversation, other: Conversation) -> Conversation:
+        event: Any = recorded.event
+        version = recorded.version
+        ending = Ending(version, event.seen, event.ground)
         row.ended, row.proposed = ending, None
         if row.ends is not None:  # by an earlier attempt for the same turn
             return other._replace(version=version)
         if forbidden(other, event):
-            self._part(row, version, Because.ENDING)
+            row.part(version, Because.ENDING)
             return other
         row.ends = ending
         return evolve(other, event)
 
-    def _attempted(
-        self, row: _Row, version: int, event: AttemptRefused, state: Conversation, other: Conversation
-    ) -> Conversation:
+    def _attempted(self, recorded: RecordedEvent, row: Row, state: Conversation, other: Conversation) -> Conversation:
         """An act that was refused happens where the other law allows it."""
+        event: Any = recorded.event
+        version = recorded.version
+        if row.ends is not None:
+            return evolve(other, event)
         may = self._attempts.allowed(event, state, other, self._step.differences(state).traceless(state))
         if may is None:
-            self._part(row, version, Because.ATTEMPT)
+            row.part(version, Because.ATTEMPT)
         elif isinstance(may, WarningGiven):
             row.added, row.doubt = (*row.added, version), row.doubt or Because.WARNING
         elif isinstance(may, ConversationEnded):
-            row.ends = _Ending(version, may.seen, may.ground)
+            row.ends = Ending(version, may.seen, may.ground)
         after = evolve(other, may) if isinstance(may, EventBase) else other
         return after._replace(version=version)
 
-    def _look_for_untried(self, row: _Row, state: Conversation, other: Conversation) -> None:
+    def _look_for_untried(self, row: Row, state: Conversation, other: Conversation) -> None:
         """Note where the other policy alone would have let the model warn, before the user went on."""
         unit = other.unit
         if row.untried or unit is None or unit.judgement is not Verdict.HARMFUL or not other.answered:
@@ -410,45 +385,35 @@ class _Play:
 
     # --- after that -------------------------------------------------------------------------------------------------
 
-    def _after_parting(self, row: _Row, recorded: RecordedEvent) -> None:
+    def _after_parting(self, row: Row, recorded: RecordedEvent) -> None:
         event = recorded.event
         kind = type(event)
         if kind is ConversationEnded and row.ended is None:
-            row.ended = _Ending(recorded.version, event.seen, event.ground)  # type: ignore[union-attr]  # it has these
+            row.ended = Ending(recorded.version, event.seen, event.ground)  # type: ignore[union-attr]  # it has these
         if row.undecidable is None and row.ends is None and kind not in AFTER_THE_END:
             row.undecidable, row.because = recorded.version, row.doubt or Because.BRANCH
 
-    def outcome(self, branch: str, row: _Row) -> BranchOutcome:
-        """Return what is to be said of a branch where the log ends."""
-        if row.proposed is not None and row.ended is None:
-            self._part(row, row.proposed, Because.PROPOSAL)
-        return BranchOutcome(
-            branch=branch,
-            conversation=row.conversation,
-            outcome=self._came_of(row),
-            ended_at=row.ended and row.ended.at,
-            ended_turn=row.ended and row.ended.turn,
-            ends_at=row.ends and row.ends.at,
-            ends_turn=row.ends and row.ends.turn,
-            undecidable_from=row.undecidable,
-            because=row.because,
-            warnings_added=row.added,
-            warnings_dropped=row.dropped,
-            untried=row.untried,
-        )
 
-    def _came_of(self, row: _Row) -> Outcome:
-        if row.undecidable is not None:
-            never = row.ended and row.because is not Because.EDITION and self._never(row.ended.ground)
-            return Outcome.WOULD_NOT_END if never else Outcome.UNDECIDABLE
-        if row.ends is not None and row.ended is None:
-            return Outcome.WOULD_END
-        if row.ends is not None and row.ended is not None and row.ends[1:] != row.ended[1:]:
-            return Outcome.ENDS_EARLIER
-        return Outcome.WARNED_ELSEWHERE if row.added or row.dropped else Outcome.SAME
+def _holds(state: Conversation, verdict: TurnAssessed, about: About) -> bool:
+    """Whether a verdict raises a hold that is not on."""
+    of_policy = state.policy.holds_on(verdict.risk, verdict.about, state.law)
+    return of_policy and all(risk.about is not about for risk in state.risks)
 
-    def _never(self, ground: Ground) -> bool:
-        """Whether the other policy ends nothing on a ground, whatever is said."""
-        policy = self._policy
-        nothing = not (policy.categories and policy.eligible_models)
-        return not policy.trusted_for_risk or (nothing and ground is Ground.LAST_RESORT)
+
+_Beside = Callable[[_Play, RecordedEvent, Row, Conversation, Conversation], Conversation]
+_BESIDE: dict[type[EventBase], _Beside] = {
+    **dict.fromkeys(ASKED, _Play._asked),
+    TurnAssessed: _Play._assessed,
+    UserTurnTaken: _Play._spoken,
+    AssistantTurnTaken: _Play._answered,
+    ConversationEnded: _Play._ended,
+    AttemptRefused: _Play._attempted,
+    RiskRaised: _Play._raised,
+    BranchOpened: _Play._branch,
+    ConversationStarted: _Play._under_terms,
+    PolicyChanged: _Play._under_terms,
+}
+"""What comes of each kind of event where the other state is made; of the others, what comes of it in any state.
+
+A table, since a look at the class of a pydantic model takes as long as a rule.
+"""

@@ -76,6 +76,7 @@ _REMEMBERED = 1_000  # sets of categories, or actors
 
 
 _Pairs = tuple[tuple[str, Predicate], ...]
+_Kind = tuple[Ground, str | None]
 
 
 class _Asked(NamedTuple):
@@ -214,25 +215,26 @@ class Attempts:
             return False
         acts = self._acts_of(attempted, by.kind, by.id)
         there = _Answers(other, attempted, acts)
-        left = [ground for ground in _GROUNDS[attempted] if there.leave(ground, traceless)]
-        if not left:
-            return False  # of whatever category it was
-        rules = frozenset(refused.rules)
+        rules, all_grounds = frozenset(refused.rules), _GROUNDS[attempted]
         asked = _asked_of(state, attempted)
-        grounds = [ground for ground in _GROUNDS[attempted] if rules <= asked[ground].ids]
-        if grounds and not any(ground in left for ground in grounds):
-            return False  # on whichever of the grounds it was
-        here = _Answers(state, attempted, acts)
-        kinds = list(self._kinds(attempted, here.state, there.state))
+        grounds = [ground for ground in all_grounds if rules <= asked[ground].ids]
+        left = [ground for ground in grounds or all_grounds if there.leave(ground, traceless)]
+        if not left:
+            return False  # of whatever category it was, on whichever of the grounds
+        kinds = list(self._kinds(attempted, state, other))
         may = [kind for kind in kinds if kind[0] in left and there.leave_of(*kind, traceless)]
         if not may:
-            return False  # whatever it was
+            return False  # whatever it was, on whichever of the grounds
+        here = _Answers(state, attempted, acts)
         alike = [ground for ground in grounds if here.refuses(ground, rules)]
+        for kind in may:
+            traced = there.leave(kind[0], _NOTHING) and there.leave_of(*kind, _NOTHING)
+            if not traced and kind[0] in alike and here.refuses_of(*kind, rules):
+                return None
         meant = [kind for kind in kinds if kind[0] in alike and here.refuses_of(*kind, rules)]
         if meant and not any(kind in may for kind in meant):
             return False
-        certain = all(there.leave(kind[0], _NOTHING) and there.leave_of(*kind, _NOTHING) for kind in meant)
-        if not certain or len({_what(attempted, kind[0]) for kind in meant}) != 1:
+        if not all(kind in may for kind in meant) or len({_what(attempted, kind[0]) for kind in meant}) != 1:
             return None
         return _tried(attempted, by, state, *meant[0])
 
@@ -258,7 +260,7 @@ class Attempts:
             found = self._acts[key] = _Acts(attempted, Actor(kind=kind, id=id))
         return found
 
-    def _kinds(self, attempted: str, state: Conversation, other: Conversation) -> Iterator[tuple[Ground, str | None]]:
+    def _kinds(self, attempted: str, state: Conversation, other: Conversation) -> Iterator[_Kind]:
         """Yield ground and category of what may have been attempted, one for all that the laws treat alike."""
         if attempted == EndProposed.kind:
             yield from ((ground, None) for ground in Ground)
@@ -269,8 +271,12 @@ class Attempts:
             yield Ground.LAST_RESORT, category
 
     def _categories(self, state: Conversation, other: Conversation) -> list[str]:
-        units = frozenset(category for one in (state, other) if one.unit for category in one.unit.categories)
-        warned = frozenset(warned.category for one in (state, other) for warned in one.now.warnings)
+        units, warned = _NOTHING, _NOTHING
+        for one in (state, other):
+            if one.unit is not None:
+                units |= one.unit.categories
+            if one.episode.warnings:
+                warned |= {warning.category for warning in one.episode.warnings}
         known = state.policy.hash, units, warned
         if known not in self._alike:
             if len(self._alike) >= _REMEMBERED:

@@ -5,6 +5,7 @@ not be asked of the other law where no rule that governs it reads any of that, a
 is refused there too.
 """
 
+from lastresort.domain.episode import Episode, Unit, settled
 from lastresort.domain.events import (
     AppealDecided,
     AppealFiled,
@@ -28,7 +29,7 @@ from lastresort.domain.events import (
     WarningGiven,
     WarningWithheld,
 )
-from lastresort.domain.law import GOVERNING, RULES, UNKNOWN, Predicate, Rule
+from lastresort.domain.law import GOVERNING, RULES, UNKNOWN, Predicate, Rule, asked_often
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules_of_conversations import NAMES_A_TURN
 from lastresort.domain.state import Conversation
@@ -200,15 +201,23 @@ class Step:
             return True
         if unit.judgement is not Verdict.HARMFUL:
             spoken_of = unit.judgement is not None or "second_opinion" not in differs.fields
-            return episode.numbers is None or (spoken_of and not differs.closing)
+            return episode.numbers is None or (spoken_of and not differs.closing) or self._settled_alike(before, unit)
         if episode.warnings and differs.groups:
-            return False
+            return self._settled_alike(before, unit)
         if episode.pending is None or not differs.gravity:
             return True
         numbers = episode.numbers or before.policy.numbers
         failed = before.law == 1 or unit.grave(before.policy, numbers)
         fails = (self._edition or before.law) == 1 or unit.grave(self._policy, self._policy.numbers)
         return failed is fails
+
+    def _settled_alike(self, before: Conversation, unit: Unit) -> bool:
+        other = self.like(before)
+        here = settled(before.episode, unit, before.terms)
+        return self._episode_like(here) == settled(other.episode, unit, other.terms)
+
+    def _episode_like(self, episode: Episode) -> Episode:
+        return episode if episode.numbers is None else episode._replace(numbers=self._policy.numbers)
 
     def _assessed_alike(self, before: Conversation, event: TurnAssessed, differs: Differences) -> bool:
         if event.category is not None and event.category not in self._named:
@@ -229,10 +238,8 @@ class Step:
         """Return the other state of a branch that is in step."""
         if state is self._liked[0]:
             return self._liked[1]
-        episode = state.episode
-        if episode.numbers is not None:
-            episode = episode._replace(numbers=self._policy.numbers)
-        other = state._replace(policy=self._policy, law=self._edition or state.law, episode=episode)
+        episode = self._episode_like(state.episode)
+        other = asked_often(state._replace(policy=self._policy, law=self._edition or state.law, episode=episode))
         self._liked = state, other
         return other
 
