@@ -52,6 +52,13 @@ def test_would_end() -> None:
     assert row.ends_turn == 18
 
 
+def test_an_attempt_after_the_one_that_would_be_the_ending() -> None:
+    """It comes too late, and changes nothing."""
+    script = [*LADDER, *last_resort(), ("ends", Ground.LAST_RESORT, "abuse")]
+    row = checked(script, STRICT, LAX)
+    assert (row.outcome, row.ends_at) == (Outcome.WOULD_END, checked(script[:-1], STRICT, LAX).ends_at)
+
+
 def test_ends_earlier() -> None:
     """The first attempt would be the ending, and the second was."""
     script = [*LADDER, *last_resort(), ANSWERS, REDIRECTS, *HARM, *last_resort()]
