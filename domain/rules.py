@@ -65,7 +65,6 @@ Sources:
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -195,7 +194,6 @@ def ineligible(state: Conversation, by: Actor) -> Missing | None:
     return Missing(f"{state.model} matches none of: {', '.join(patterns) or 'no pattern'}")
 
 
-@lru_cache(maxsize=1_000)  # to match takes longer than any rule, and models and policies are few
 def _matches(model: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(model, pattern) for pattern in patterns)
 

@@ -268,7 +268,7 @@ _DOT = re.compile(r"(?<=\d)\.(?=\d)")
 
 def same_model(one: str | None, other: str) -> bool:
     """Whether two names differ only in a dated snapshot or in a platform's dress."""
-    return one is not None and undressed(one) == undressed(other)
+    return one is not None and (one == other or undressed(one) == undressed(other))
 
 
 def undressed(name: str) -> str:

@@ -353,15 +353,16 @@ class Search:
     def run(self, *prelude: Event) -> Seen:
         """Search from the end of `prelude`, a lawful history, until nothing new turns up."""
         start = reduce(evolve, prelude, Conversation()), History.of(prelude)
-        outcomes: dict[Any, Any] = {canonical(start[0], self.cap, self.onward): None}
-        waiting, merged = deque([start]), []
+        first = canonical(start[0], self.cap, self.onward)
+        outcomes: dict[Any, Any] = {first: None}
+        waiting, merged = deque([(first, start)]), list[tuple[Any, tuple[Conversation, History]]]()
         transitions = met_again = 0
         gc.disable()  # nothing here is cyclic, and looking for cycles in all that is kept takes a quarter of the time
         while waiting:
-            state, past = waiting.popleft()
+            here, (state, past) = waiting.popleft()
             taken = self._all_taken(state, past)
             transitions += len(taken)
-            outcomes[canonical(state, self.cap, self.onward)] = [outcome for *outcome, _ in taken]
+            outcomes[here] = [outcome for *outcome, _ in taken]
             for _, key, after in taken:
                 if after is None:
                     continue
@@ -370,7 +371,7 @@ class Search:
                 if new or met_again % SECOND_LOOK == 0:
                     # Few are gone on from, and so it is here that a history is made of what was recorded.
                     following = after.state, reduce(History.then, after.events, past)
-                    waiting.append(following) if new else merged.append((key, following))
+                    (waiting if new else merged).append((key, following))
                 if new:
                     outcomes[key] = None
         gc.enable()
