@@ -1,11 +1,13 @@
 """The chat in a real Chromium: by keyboard, for people who do not see it, over losses, and against what is hostile."""
 
+import json
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -14,6 +16,7 @@ from lastresort.adapters.loopback import Answer, Request, hanging, text
 from .browser import browser
 from .pages_kit import INSULT, Tab, Visitor, long_chat
 from .test_chat_markdown import HOSTILE
+from .test_inspect_page import until
 from .web_kit import Service, service
 
 __all__ = ["browser"]
@@ -236,17 +239,28 @@ def test_nothing_hostile_runs_or_loads_wherever_it_is_written(browser: Any, monk
         visitor = Visitor(running)
         visitor.post(f"/api/v1/conversations/{branch}/metadata", {"title": HOSTILE[0] + HOSTILE[1]})
         visitor.post(f"/api/v1/branches/{branch}/feedback", {"content": everything})
+        policy = {"toml": f"name = {json.dumps(HOSTILE[0])}\nmin_failed_redirections = 9\n"}
+        replay = visitor.post("/inspect/what-ifs", policy, 202)["id"]
+        until(lambda: visitor.get(f"/inspect/what-if?id={replay}"), "nothing was written")
+        asked = quote(HOSTILE[0], safe="")
         for path in (
             f"/chat/c/{branch}",
             f"/inspect/b/{branch}",
+            f"/inspect/b/{branch}?replay={replay}",
+            f"/inspect/what-if?id={replay}",
             "/inspect",
             "/inspect/log",
-            "/chat?q=%3Cimg%20src=x%20onerror=alert(1)%3E",
+            f"/chat?q={asked}",
+            *(f"/inspect?{name}={asked}" for name in ("account", "model", "policy", "refused", "since", "after", "x")),
+            f"/inspect/report?from={asked}",
+            f"/inspect/shadow?model={asked}",
+            f"/inspect/audit?id={asked}",
         ):
             tab.go(path)
             page.locator("body").wait_for()
             assert page.evaluate("window.broken") == [], path
             assert page.locator("img:not([src^='/static']):not([src^='data:'])").count() == 0
+        tab.wrong = [told for told in tab.wrong if "422" not in told]  # the month that is none
         # `close` checks that no dialog came up, nothing was logged, and nobody else was asked.
 
 

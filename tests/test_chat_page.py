@@ -79,6 +79,9 @@ def test_what_goes_wrong_is_told_to_people_by_a_page_and_to_programs_as_a_proble
     assert (again.status_code, again.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "it was used, or is older than ten minutes." in again.text
     assert "There is nothing here" in visitor.ask("GET", "/none", headers=html).text
+    wrong = visitor.ask("GET", "/inspect/report?from=the+first+of+May", headers=html)
+    assert (wrong.status_code, wrong.headers["content-type"]) == (422, "text/html; charset=utf-8")
+    assert "From: String should have at most 10 characters." in wrong.text
     for path, headers in ((used, {}), ("/api/v1/none", html)):
         method = "GET" if path.startswith("/api") else "POST"
         problem = visitor.ask(method, path, headers=headers)

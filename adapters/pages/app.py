@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -19,7 +20,8 @@ from .visitors import NotForYou, SignInFirst, Visitor, sign_in_first
 
 _TITLES = {
     "not-found": "There is nothing here", "not-allowed": "This is not open to you",
-    "other-origin": "Another page sent this", "internal": "Something went wrong here",
+    "other-origin": "Another page sent this", "invalid": "Something is wrong in this address",
+    "internal": "Something went wrong here",
 }  # fmt: skip
 """What people are told in place of what programs are."""
 _BACK = {"link": "/", "label": "Go to the start"}
@@ -30,7 +32,7 @@ def install(app: FastAPI) -> None:
     """Have an app serve the pages beside what it serves."""
     app.add_exception_handler(SignInFirst, sign_in_first)
     app.add_exception_handler(NotForYou, _not_for_you)
-    for kind in (Failed, HTTPException, Exception):
+    for kind in (Failed, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _told(app.exception_handlers[kind]))
     for path, run in (
         ("/", _home), ("/sign-in", _sign_in), (LINK + "{token}", _link), ("/static/{digest}/{name}", static),
@@ -79,6 +81,9 @@ def _told(to_programs: Callable[..., Any]) -> Callable[[Request, Exception], Awa
             kind, detail = error.kind, error.detail
         elif isinstance(error, HTTPException):
             kind = problems.kind_of(error)
+        elif isinstance(error, RequestValidationError):
+            first = problems.wrong(error.errors()[0])
+            kind, detail = "invalid", f"{first['where'].rpartition('.')[2]}: {first['what']}"
         status, title = KINDS[kind]
         sentences = () if detail is None else (f"{detail[0].upper()}{detail[1:]}.",)
         shown = page("told.html", status=status, title=_TITLES.get(kind, title), sentences=sentences, **_BACK)

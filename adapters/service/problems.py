@@ -148,13 +148,13 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     if any(one["type"] == "json_invalid" for one in error.errors()):
         return answer("malformed", "the body is not JSON")
-    return answer("invalid", errors=[_wrong(one) for one in error.errors()])
+    return answer("invalid", errors=[wrong(one) for one in error.errors()])
 
 
 _NAME = re.compile(r"[\w-]+")  # the models' own names for a choice of types are not
 
 
-def _wrong(one: Any) -> dict[str, str]:
+def wrong(one: Any) -> dict[str, str]:
     """Say where and what is wrong; the name of a field that is none of ours may be anything, so it is not repeated."""
     place = [str(part) for part in one["loc"] if _NAME.fullmatch(str(part))]
     if one["type"] == "extra_forbidden":
