@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 from fastapi import Query, Request
 from markupsafe import Markup
 
+from lastresort.adapters.api import reads
 from lastresort.adapters.service.jobs import Count, CountedLog, Job, Jobs, Kind, latest, latest_counted
 from lastresort.adapters.service.tenants import Caller, House
 from lastresort.domain.events import RecordedEvent
@@ -110,7 +111,7 @@ def reported(request: Request, caller: Caller, house: House, what: Asked, upto: 
     """
     facts = facets.asked_for(what.narrowing) if what.narrowing else None
     if facts is not None:
-        next(facets.all_of(caller, house, facts), None)  # so that what is wrong is told now
+        reads.conversations(caller, house, facts.model_copy(update={"limit": 1}))  # so that what is wrong is told now
     report((), by=what.by, since=what.since, until=what.until)
     audited = latest(caller.tenant.tables, "audit") if "finding" in what.narrowing else None
     query = json.dumps([sorted(what.narrowing.items()), *what[1:], audited])
