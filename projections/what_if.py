@@ -114,6 +114,7 @@ LEAST_REDIRECTIONS = 2
 
 
 _TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
+_HARMFUL = Verdict.HARMFUL  # a look-up in its class takes as long as a call, before 3.12
 _NAME_AN_EDITION = frozenset({ConversationStarted, PolicyChanged})
 
 
@@ -210,7 +211,7 @@ class _Play:
 
     def _look_for_untried_in_step(self, before: Conversation, row: Row, differs: Differences) -> None:
         episode, unit = before.episode, before.unit
-        if row.untried or unit is None or unit.judgement is not Verdict.HARMFUL or unit.warnings or episode.warnings:
+        if row.untried or unit is None or unit.judgement is not _HARMFUL or unit.warnings or episode.warnings:
             return
         kind = WarningWithheld if before.mode is Mode.SHADOW else WarningGiven
         if not differs.asks(kind):
@@ -375,7 +376,7 @@ class _Play:
     def _look_for_untried(self, row: Row, state: Conversation, other: Conversation) -> None:
         """Note where the other policy alone would have let the model warn, before the user went on."""
         unit = other.unit
-        if row.untried or unit is None or unit.judgement is not Verdict.HARMFUL or not other.answered:
+        if row.untried or unit is None or unit.judgement is not _HARMFUL or not other.answered:
             return
         now, harm = other.now, harm_of(other)
         if harm is None or unit.warnings or now.warnings or max(now.attempted, now.failed) < LEAST_REDIRECTIONS:

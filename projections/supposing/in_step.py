@@ -71,6 +71,7 @@ OF_NO_EDITION = OF_ITS_PLACE | {"asked-by-user", "no-end-at-risk", "proposed-fir
 """Rules that have one form, and read nothing that the editions add up otherwise on a branch in step."""
 _OF_CHANGES = frozenset({OF_EVIDENCE, "stricter-governs"})
 _NOTHING: frozenset[str] = frozenset()
+_HARMFUL, _NO_RISK = Verdict.HARMFUL, Risk.NONE  # a look-up in its class takes as long as a call, before 3.12
 _TO_WARN = CLOSING | {"min_redirections_to_warn"}  # what `redirected-first` reads for a warning, since edition 2
 
 
@@ -199,7 +200,7 @@ class Step:
         episode, unit = before.episode, before.unit
         if differs.nothing or unit is None or not before.answered:
             return True
-        if unit.judgement is not Verdict.HARMFUL:
+        if unit.judgement is not _HARMFUL:
             spoken_of = unit.judgement is not None or "second_opinion" not in differs.fields
             return episode.numbers is None or (spoken_of and not differs.closing) or self._settled_alike(before, unit)
         if episode.warnings and differs.groups:
@@ -222,7 +223,7 @@ class Step:
     def _assessed_alike(self, before: Conversation, event: TurnAssessed, differs: Differences) -> bool:
         if event.category is not None and event.category not in self._named:
             return False
-        if event.risk is not Risk.NONE and differs.holds:
+        if event.risk is not _NO_RISK and differs.holds:
             return False
         if not differs.law:
             return True
