@@ -243,6 +243,16 @@ def test_another_answer_is_given_on_a_branch() -> None:
     assert second.ended  # the partner comes to the same
 
 
+def test_a_turn_that_is_answered_once_more_is_judged_where_it_goes_on() -> None:
+    """A verdict that comes in time for the new answer counts for it; the one that was given stays as it was."""
+    mild = act("judges", of=0, by="second", kind="assessor", verdict="ambiguous", risk="none")
+    simulation = played(user("You bucket.", **HARM), act("retries", of=0), mild, answer("I see."))
+    first, second = simulation.conversations.tree("c")
+    assert kinds(simulation, first)[-2:] == ["RedirectionAttempted", "BranchedOff"]
+    assert kinds(simulation, second)[-3:] == ["BranchOpened", "TurnAssessed", "AssistantTurnTaken"]
+    assert said(simulation, second)[-1] == "I see."
+
+
 def test_what_was_never_answered_is_not_answered_once_more() -> None:
     """It was said after an ending: neither it nor an answer is anywhere, to be rated or erased."""
     late = [act("retries", of=5), answer("Hello!"), act("rates", rating="up", of=5), act("erases_words", of=5)]

@@ -205,6 +205,7 @@ def _retried(chat: Chat, step: Step, places: Places) -> Chat:
     asking = _as_user(_given(step.retry), _spoken_by(step.turn, chat.conversations.chat(branch)))
     child = asking.retry(version)
     assert isinstance(child, Chat), child
+    places.said[step.number] = child.branch, places.said[step.number][1]  # whose path begins with it, as before
     return _spoken_by(step.turn, child)
 
 
