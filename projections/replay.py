@@ -25,6 +25,10 @@ Turn = tuple[str, int]
 _TURNS = frozenset({UserTurnTaken, AssistantTurnTaken})
 
 
+class NotWhole(ValueError):
+    """A log from which something is missing: what is counted in it would be wrong."""
+
+
 class _Fork(NamedTuple):
     """Where a branch opened: in which tree, on which parent, and at which version of it."""
 

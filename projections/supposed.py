@@ -1,9 +1,11 @@
 """What a replay under another policy says: of each branch, and in sum (see `what_if.py`)."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from lastresort.domain.policy import Policy
 from lastresort.domain.values import Frozen
 
 
@@ -49,6 +51,37 @@ class BranchOutcome(Frozen):
     untried: int | None  # the first user turn after an answer that could have warned, under the other policy alone
 
 
+class WhatIfSum(NamedTuple):
+    """What another policy makes of a log, in sum.
+
+    Attributes:
+        edition: None: the one that each event was recorded under.
+        branches: how many.
+        outcomes: branches by outcome, every outcome.
+        untried: branches on which the other policy alone would have let the model warn.
+        ends: branches that surely end.
+    """
+
+    policy: str
+    policy_hash: str
+    edition: int | None
+    events: int
+    branches: int
+    outcomes: Mapping[str, int]
+    untried: int
+    ends: int
+
+    def plus(self, other: "WhatIfSum") -> "WhatIfSum":
+        """Return the sum of two parts of a log, under the same policy."""
+        return self._replace(
+            events=self.events + other.events,
+            branches=self.branches + other.branches,
+            outcomes={outcome: count + other.outcomes[outcome] for outcome, count in self.outcomes.items()},
+            untried=self.untried + other.untried,
+            ends=self.ends + other.ends,
+        )
+
+
 class WhatIf(NamedTuple):
     """What another policy makes of a log: branch by branch in the order in which they begin, and in sum."""
 
@@ -59,3 +92,20 @@ class WhatIf(NamedTuple):
     branches: tuple[BranchOutcome, ...]
     sum: Mapping[str, int]  # branches by outcome, every outcome
     untried: int
+
+    @classmethod
+    def of(cls, policy: Policy, edition: int | None, events: int, branches: Iterable[BranchOutcome]) -> "WhatIf":
+        """Return what a policy makes of a log, from what it makes of its branches."""
+        rows = tuple(branches)
+        counted = Counter(row.outcome for row in rows)
+        outcomes = {outcome.value: counted[outcome] for outcome in Outcome}
+        untried = sum(row.untried is not None for row in rows)
+        return cls(policy.name, policy.hash, edition, events, rows, outcomes, untried)
+
+    @property
+    def total(self) -> WhatIfSum:
+        """All but the branches."""
+        ends = sum(row.ends_at is not None for row in self.branches)
+        return WhatIfSum(
+            self.policy, self.policy_hash, self.edition, self.events, len(self.branches), self.sum, self.untried, ends
+        )

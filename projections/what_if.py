@@ -40,7 +40,6 @@ other policy with scripted users; this is what a log decides without.
 Its memory is that of a replay; see `replay.py`.
 """
 
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
@@ -69,7 +68,7 @@ from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import EDITIONS, VOCABULARY, About, Mode, Verdict, with_field
 
 from .replay import Replay, Turn, fork_points
-from .supposed import Because, Outcome, WhatIf
+from .supposed import Because, WhatIf
 from .supposed_branches import Ending, Row, Tree
 from .supposing.attempts import Attempts, forbidden, may_end
 from .supposing.in_step import ASKED, Differences, Step
@@ -89,24 +88,12 @@ def what_if(
     Raises:
         ValueError: there is no such edition.
     """
-    if edition is not None and edition not in EDITIONS:
-        raise ValueError(f"edition: one of {', '.join(map(str, EDITIONS))} is needed")
     if forks is None and isinstance(log, Sequence):
         forks = fork_points(log)
-    play = _Play(policy, edition, forks)
+    play = Play(policy, edition, forks)
     for recorded in log:
         play.take(recorded)
-    branches = tuple(row.outcome(branch, policy) for branch, row in play.rows.items())
-    counted = Counter(row.outcome for row in branches)
-    return WhatIf(
-        policy.name,
-        policy.hash,
-        edition,
-        play.events,
-        branches,
-        {outcome.value: counted[outcome] for outcome in Outcome},
-        sum(row.untried is not None for row in branches),
-    )
+    return play.finish()
 
 
 LEAST_REDIRECTIONS = 2
@@ -118,14 +105,18 @@ _HARMFUL = Verdict.HARMFUL  # a look-up in its class takes as long as a call, be
 _NAME_AN_EDITION = frozenset({ConversationStarted, PolicyChanged})
 
 
-class _Play:
+class Play:
     """The log as it was recorded, and beside it the same log under the other policy.
+
+    Hand each event to `take`, in order, and call `finish` after the last. The arguments are those of `what_if`.
 
     While nothing has come up that the policies see differently, a branch is *in step*: its other state follows from
     the recorded one, and is not made.
     """
 
     def __init__(self, policy: Policy, edition: int | None, forks: Container[Turn] | None) -> None:
+        if edition is not None and edition not in EDITIONS:
+            raise ValueError(f"edition: one of {', '.join(map(str, EDITIONS))} is needed")
         self.rows: dict[str, Row] = {}
         self.events = 0
         self._policy, self._edition, self._open_at = policy, edition, forks
@@ -135,6 +126,11 @@ class _Play:
         self._recorded = Replay(forks=forks)
         self._states = self._recorded.states
         self._apart_before: dict[Turn, Conversation] = {}
+
+    def finish(self) -> WhatIf:
+        """Return what is to be said where the log ends."""
+        outcomes = (row.outcome(branch, self._policy) for branch, row in self.rows.items())
+        return WhatIf.of(self._policy, self._edition, self.events, outcomes)
 
     def take(self, recorded: RecordedEvent) -> None:
         """Take the next event of the log."""
@@ -401,18 +397,18 @@ def _holds(state: Conversation, verdict: TurnAssessed, about: About) -> bool:
     return of_policy and all(risk.about is not about for risk in state.risks)
 
 
-_Beside = Callable[[_Play, RecordedEvent, Row, Conversation, Conversation], Conversation]
+_Beside = Callable[[Play, RecordedEvent, Row, Conversation, Conversation], Conversation]
 _BESIDE: dict[type[EventBase], _Beside] = {
-    **dict.fromkeys(ASKED, _Play._asked),
-    TurnAssessed: _Play._assessed,
-    UserTurnTaken: _Play._spoken,
-    AssistantTurnTaken: _Play._answered,
-    ConversationEnded: _Play._ended,
-    AttemptRefused: _Play._attempted,
-    RiskRaised: _Play._raised,
-    BranchOpened: _Play._branch,
-    ConversationStarted: _Play._under_terms,
-    PolicyChanged: _Play._under_terms,
+    **dict.fromkeys(ASKED, Play._asked),
+    TurnAssessed: Play._assessed,
+    UserTurnTaken: Play._spoken,
+    AssistantTurnTaken: Play._answered,
+    ConversationEnded: Play._ended,
+    AttemptRefused: Play._attempted,
+    RiskRaised: Play._raised,
+    BranchOpened: Play._branch,
+    ConversationStarted: Play._under_terms,
+    PolicyChanged: Play._under_terms,
 }
 """What comes of each kind of event where the other state is made; of the others, what comes of it in any state.
 

@@ -92,5 +92,5 @@ def test_a_sweep_that_cannot_be(run: Run, url: str, sweep: str, why: str) -> Non
 
 def test_many_branches(run: Run, url: str, off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list for people ends somewhere."""
-    monkeypatch.setattr("lastresort.adapters.console.comparing._SHOWN", 0)
+    monkeypatch.setattr("lastresort.adapters.console.supposing._SHOWN", 0)
     assert "more; --json has all" in run("what-if", url, "--policy", off).stdout

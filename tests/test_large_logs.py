@@ -17,8 +17,8 @@ import pytest
 from click.testing import Result
 
 from lastresort.adapters.importers.log_file import write_file
-from lastresort.adapters.large_logs import WorkersDied, audit_folder, auditing, workers
-from lastresort.adapters.large_logs.auditing import in_batches
+from lastresort.adapters.large_logs import WorkersDied, audit_folder, auditing, reading, workers
+from lastresort.adapters.large_logs.reading import in_batches
 from lastresort.adapters.large_logs.rows import Database
 from lastresort.adapters.large_logs.workers import carry_out
 from lastresort.adapters.parquet import UnreadableParquet, read_parquet, write_parquet
@@ -169,7 +169,7 @@ def test_a_policy_that_is_none_is_an_event_that_cannot_be_read(ending: Log, tmp_
 def test_a_large_part_is_sorted_some_trees_after_the_others(
     corpus: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditing, "_SORTED_AT_ONCE", len(corpus) // 3)
+    monkeypatch.setattr(reading, "_SORTED_AT_ONCE", len(corpus) // 3)
     agree(corpus, tmp_path / "log", 1)
 
 

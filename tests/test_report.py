@@ -31,6 +31,7 @@ from lastresort.domain.policy import RECALLED
 from lastresort.domain.values import ErasureCause
 from lastresort.projections.replay import fork_points
 from lastresort.projections.reports.counts import Counts
+from lastresort.projections.reports.lines import Counted
 from lastresort.projections.reports.report import KEYS, MEASURES, LogReport, NotWhole, report
 
 from .report_again import Again
@@ -69,18 +70,17 @@ def drawn(seed: int, events: int = 2_500) -> tuple[RecordedEvent, ...]:
     return tuple(varied)
 
 
-def counted(log: Sequence[RecordedEvent], **options: Any) -> Counts:
+def counted(log: Sequence[RecordedEvent], **options: Any) -> Counted:
     counts = Counts(forks=fork_points(log), **options)
     counts.take(log)
-    counts.finish()
-    return counts
+    return counts.finish()
 
 
 def assert_same(log: Sequence[RecordedEvent], by: Sequence[str] = (), **period: str) -> None:
     found, again = counted(log, by=by, **period), Again(log, by, **period).counted()
-    told = {key: Counter({name: n for name, n in group.counts.items() if n}) for key, group in found.groups.items()}
+    told = {group.key: Counter(group.counts) for group in found.groups}
     assert told == again.counts
-    spread = {key: dict(group.spreads) for key, group in found.groups.items() if group.spreads}
+    spread = {group.key: group.spreads for group in found.groups if group.spreads}
     assert spread == again.spreads
 
 
@@ -95,7 +95,7 @@ def test_of_a_log_in_which_everything_comes_up() -> None:
     """What seldom happens too; or it would not have been compared with anything."""
     log = drawn(3, 12_000)
     assert_same(log)
-    came = {name for group in counted(log).groups.values() for name, number in group.counts.items() if number}
+    came = {name for group in counted(log).groups for name, number in group.counts.items() if number}
     never = {one.name for one in MEASURES if not any(name.startswith(one.name) for name in came)}
     assert len(never) < 5
 
@@ -323,7 +323,7 @@ def held(log: Sequence[RecordedEvent]) -> int:
     """How many collections and records a count holds on to, beside its numbers and what the events consist of."""
     counts = Counts(most=0, forks=fork_points(log))
     counts.take(log)
-    groups = set(map(id, counts.groups.values()))
+    groups = set(map(id, counts._groups.values()))
     found: set[int] = set()
     left: list[object] = [counts._replay, counts._lines, counts._trees, counts._before_turns, counts._left]
     while left:

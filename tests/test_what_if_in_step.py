@@ -33,7 +33,7 @@ from lastresort.projections.supposed import Because, Outcome
 from lastresort.projections.supposing import attempts
 from lastresort.projections.supposing.attempts import OF_A_CATEGORY, Attempts
 from lastresort.projections.supposing.in_step import OF_NO_EDITION, READS, Step
-from lastresort.projections.what_if import _Play, what_if
+from lastresort.projections.what_if import Play, what_if
 
 from .drawing import drawn
 from .scripts import ANSWERS, SAYS, harm, pairs, play, scripts, terms
@@ -50,7 +50,7 @@ def the_long_way(log: tuple[RecordedEvent, ...], other: Policy, edition: int | N
     """Fold both states of every branch, whatever the policies see alike, and remember no set of categories."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attempts, "_REMEMBERED", 0)
-        patch.setattr(_Play, "_stays_in_step", lambda *_: False)
+        patch.setattr(Play, "_stays_in_step", lambda *_: False)
         patch.setattr(Step, "is_in_step", lambda *_: False)
         return what_if(log, other, edition=edition)
 

@@ -27,7 +27,7 @@ from lastresort.domain.law import RULES
 from lastresort.domain.policy import PROFILES
 from lastresort.domain.values import LATEST, Mode
 
-from . import INTERRUPTED, accounts, comparing, holds, logs, looking, reporting, shards, transparency, upkeep
+from . import INTERRUPTED, accounts, comparing, holds, logs, looking, reporting, supposing, transparency, upkeep
 from .options import (
     BAD_INPUT,
     DEFAULT_MODEL,
@@ -134,7 +134,7 @@ def main() -> None:
     """End a conversation only as a last resort, and prove it."""
 
 
-_ROOMS = (looking, reporting, comparing, logs, accounts, holds, shards, transparency, upkeep)
+_ROOMS = (looking, reporting, comparing, supposing, logs, accounts, holds, transparency, upkeep)
 for _command in (command for room in _ROOMS for command in room.COMMANDS):
     main.add_command(_command)
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import click
@@ -82,6 +83,16 @@ def print_json(value: Any) -> None:
     """Print a value for programs: JSON on one line."""
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     print(json_of(value, _plain) if unicode else json.dumps(value, default=_plain))
+
+
+def print_json_with(value: dict[str, Any], name: str, rows: Iterable[Any]) -> None:
+    """Print a value with one more field, a list, however long that is: what `print_json` prints of all of it."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    one = partial(json_of, default=_plain) if unicode else partial(json.dumps, default=_plain)
+    print(f"{one(value)[:-1]}, {one(name)}: [", end="")
+    for number, row in enumerate(rows):
+        print(", " if number else "", one(row), sep="", end="")
+    print("]}")
 
 
 def _plain(value: Any) -> Any:

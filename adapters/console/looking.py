@@ -1,6 +1,5 @@
 """The commands that look at a store, or at the log in a file: views, tree, show, why, audit. They change nothing."""
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -22,9 +21,13 @@ from .options import (
     Whole,
     check_apart,
     edition_option,
+    folder_of,
+    folder_options,
     json_option,
     opened,
     opened_source,
+    processors,
+    read_in_parts,
     source_of,
     store_or_file,
 )
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from lastresort.projections import Finding, Line, Report
 
 _PAGE = click.Path(path_type=Path, dir_okay=False)
-_MOST_WORKERS = 256
 
 
 @click.command(cls=Command)
@@ -214,18 +216,7 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
     help="Open an SQLite store without its keys, and write nothing beside it either. So it is opened anyway if you may "
     "not write it, or it is another user's. Its snapshots, which are sealed, are not looked at.",
 )
-@click.option(
-    "--workers",
-    type=Whole(1, _MOST_WORKERS),
-    metavar="N",
-    help="Of a folder of Parquet: how many processes audit it. One for each processor, if nothing is said.",
-)
-@click.option(
-    "--keep",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="FOLDER",
-    help="Of a folder of Parquet: keep the audit of each part in FOLDER, so that one that was interrupted goes on.",
-)
+@folder_options("audit", "the audit of each part")
 @click.option("--html", "page", type=_PAGE, metavar="OUT", help="Write it as a page too.")
 @json_option
 def audit(
@@ -264,13 +255,11 @@ def audit(
         raise BadInput(f"--edition {edition}: {FIRST}; ask a later one: {', '.join(map(str, EDITIONS[1:]))}")
     read_twice = {None: READ_TWICE, True: None, False: 0}[second_reading]
     source = source_of(first, url, file)
-    if (workers or keep) and not (isinstance(source, Path) and _is_folder(source)):
-        raise BadInput("--workers and --keep are for a folder that `export --format parquet` wrote")
-    if isinstance(source, Path) and _is_folder(source):
+    if (folder := folder_of(source, workers, keep)) is not None:
         if page is not None:
             raise BadInput("--html is for a store, or a file of JSON lines: a folder may be too large for a page")
         with without_collector():
-            report = _audit_folder(source, workers or _processors(), read_twice, edition, keep, as_json)
+            report = _audit_folder(folder, workers or processors(), read_twice, edition, keep, as_json)
         findings = report.findings
     elif isinstance(source, Path):
         with without_collector():
@@ -305,34 +294,13 @@ def audit(
     sys.exit(FINDINGS if findings else 0)
 
 
-def _is_folder(path: Path) -> bool:
-    return path != STANDARD_INPUT and path.is_dir()
-
-
-def _processors() -> int:
-    return min(_MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
 def _audit_folder(
     folder: Path, workers: int, read_twice: int | None, edition: int | None, keep: Path | None, as_json: bool
 ) -> "Report":
-    """Audit a log in Parquet.
+    with read_in_parts("auditing", as_json) as progress:
+        from lastresort.adapters.large_logs import audit_folder
 
-    Raises:
-        BadInput: it is none, is not whole, or cannot be audited with what there is.
-    """
-    try:
-        from lastresort.adapters.large_logs import WorkersDied, audit_folder
-        from lastresort.adapters.parquet import UnreadableParquet
-    except ModuleNotFoundError as error:
-        raise BadInput(str(error)) from None
-    from . import display
-
-    try:
-        with display.reading(as_json, "auditing") as progress:
-            return audit_folder(folder, workers, read_twice, edition, keep, progress)
-    except (MemoryError, UnreadableParquet, WorkersDied) as error:
-        raise BadInput(str(error)) from None
+        return audit_folder(folder, workers, read_twice, edition, keep, progress)
 
 
 def _write_audit(

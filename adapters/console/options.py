@@ -3,6 +3,7 @@ was mistyped.
 """
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -25,6 +26,7 @@ from lastresort.domain.values import EDITIONS, Id
 
 FINDINGS = REFUSED = 1
 BAD_INPUT = 2
+_MOST_WORKERS = 256
 DEFAULT_MODEL = "claude-opus-4-1"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -317,3 +319,71 @@ def check_apart(url: str, what: str, *paths: Path) -> None:
     for path in paths:
         if path != STANDARD_INPUT and any(one.owns(path) for one in own):
             raise BadInput(f"{path}: is part of the store that is {what}; name another file")
+
+
+# --- Folders of Parquet, which several processes read -----------------------------------------------------------------
+
+
+def folder_options(done: str, kept: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the options --workers and --keep of a command.
+
+    Args:
+        done: what processes do with a folder.
+        kept: what of each part is kept.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        keep = click.option(
+            "--keep",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="FOLDER",
+            help=f"Of a folder of Parquet: keep {kept} in FOLDER, so that what was interrupted goes on.",
+        )
+        workers = click.option(
+            "--workers",
+            type=Whole(1, _MOST_WORKERS),
+            metavar="N",
+            help=f"Of a folder of Parquet: how many processes {done} it. One for each processor, if nothing is said.",
+        )
+        return workers(keep(command))
+
+    return decorate
+
+
+def folder_of(source: str | Path, workers: int | None, keep: Path | None) -> Path | None:
+    """Return what is to be read if it is a folder.
+
+    Raises:
+        BadInput: it is none, and there are options for one.
+    """
+    if isinstance(source, Path) and source != STANDARD_INPUT and source.is_dir():
+        return source
+    if workers or keep:
+        raise BadInput("--workers and --keep are for a folder that `export --format parquet` wrote")
+    return None
+
+
+def processors() -> int:
+    """Return for how many processes there are processors."""
+    return min(_MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@contextmanager
+def read_in_parts(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a folder is done; yield what is to be told.
+
+    Raises:
+        BadInput: what is needed is not installed, or the folder is none, or cannot be read with what there is.
+    """
+    try:
+        from lastresort.adapters.large_logs import WorkersDied
+        from lastresort.adapters.parquet import UnreadableParquet
+    except ModuleNotFoundError as error:
+        raise BadInput(str(error)) from None
+    from . import display
+
+    try:
+        with display.reading(as_json, what) as progress:
+            yield progress
+    except (MemoryError, UnreadableParquet, WorkersDied) as error:
+        raise BadInput(str(error)) from None

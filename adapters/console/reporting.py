@@ -6,8 +6,7 @@ They look at a log, and write nothing but the files that they are given.
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,23 @@ import click
 from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, shown_path
-from lastresort.adapters.importers.streamed import StreamedLog, streamed
 from lastresort.domain.values import Ground
 from lastresort.projections.reports.report import BRANCHES, KEYS, SMALLEST, NotWhole
 
-from .options import Command, InputFile, Whole, check_apart, json_option, opened_source, source_of, store_or_file
+from .options import (
+    Command,
+    InputFile,
+    Whole,
+    check_apart,
+    folder_of,
+    folder_options,
+    json_option,
+    opened_source,
+    processors,
+    read_in_parts,
+    source_of,
+    store_or_file,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +39,6 @@ if TYPE_CHECKING:
     from lastresort.adapters.documents.statements import Service, Texts
     from lastresort.adapters.exporters.report_table import Row
     from lastresort.application.conversations import Conversations
-    from lastresort.domain.events import RecordedEvent
     from lastresort.projections.reports.cost import Cost, Prices
     from lastresort.projections.reports.report import GroupReport, LogReport, Spread
 
@@ -63,6 +73,7 @@ _TEXTS = "A folder with the texts of further languages, LANG.toml, or of other w
 @click.option("--html", "html_file", type=_FILE, metavar="OUT", help="Write it as a page, which opens offline.")
 @click.option("--welfare", "welfare_file", type=_FILE, metavar="OUT", help=_WELFARE)
 @click.option("--csv", "csv_file", type=_FILE, metavar="OUT", help="Write every number to a file, a line each.")
+@folder_options("count", "what is counted of each part")
 @json_option
 def report(
     first: str | None,
@@ -76,6 +87,8 @@ def report(
     html_file: Path | None,
     welfare_file: Path | None,
     csv_file: Path | None,
+    workers: int | None,
+    keep: Path | None,
     as_json: bool,
 ) -> None:
     """Report in figures what a log tells.
@@ -86,27 +99,26 @@ def report(
     """
     from lastresort.adapters.exporters.report_table import as_csv
     from lastresort.adapters.exporters.whole_file import write_whole
-    from lastresort.adapters.upkeep.audited import without_collector
-    from lastresort.projections.reports.report import report as count
 
     from . import display
 
     source = source_of(first, url, file)
+    folder = folder_of(source, workers, keep)
     written = [one for one in (html_file, welfare_file, csv_file) if one is not None]
     if not isinstance(source, Path):
         check_apart(source, "reported on", *written)
     as_page = _page_maker() if html_file is not None else None
     keys = tuple(one.strip() for one in by.split(",")) if by else ()
-    with _log_in(source) as log, without_collector():
-        try:
-            found = count(
-                log.events, by=keys, since=since, until=until, smallest=smallest, branches=branches, forks=log.forks
-            )
-        except NotWhole as error:
-            named = shown_path(source) if isinstance(source, Path) else "the store"
-            raise BadInput(f"{named}: is not a whole log: {error}; `lastresort audit` says what is wrong") from None
-        except ValueError as error:
-            raise BadInput(f"--{error}") from None
+    asked = {"by": keys, "since": since, "until": until, "smallest": smallest, "branches": branches}
+    try:
+        found = _of_log(source, asked) if folder is None else _of_folder(folder, workers, keep, as_json, asked)
+    except NotWhole as error:
+        named = shown_path(source) if isinstance(source, Path) else "the store"
+        raise BadInput(f"{named}: is not a whole log: {error}; `lastresort audit` says what is wrong") from None
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise BadInput(f"--{error}") from None
     if html_file is not None and as_page is not None:
         write_whole(html_file, as_page(found))
     if welfare_file is not None:
@@ -119,35 +131,26 @@ def report(
         _show(display.console(), found)
 
 
-@contextmanager
-def _log_in(source: str | Path) -> "Iterator[StreamedLog]":
-    """Give the log of a store, of a file, or of a folder of Parquet.
+def _of_log(source: str | Path, asked: "dict[str, Any]") -> "LogReport":
+    """Report the log of a store, or in a file."""
+    from lastresort.adapters.importers.streamed import streamed
+    from lastresort.adapters.upkeep.audited import without_collector
+    from lastresort.projections.reports.report import report as count
 
-    Raises:
-        BadInput: while it is read: it is none.
-    """
-    if not (isinstance(source, Path) and source != STANDARD_INPUT and source.is_dir()):
-        with streamed(source) as log:
-            yield log
-        return
-    try:
-        from lastresort.adapters.large_logs import events_in, forks_in
-        from lastresort.adapters.parquet import UnreadableParquet
-    except ModuleNotFoundError as error:
-        raise BadInput(str(error)) from None
+    with streamed(source) as log, without_collector():
+        return count(log.events, forks=log.forks, **asked)
 
-    def events() -> "Generator[RecordedEvent, None, None]":
-        try:
-            yield from events_in(source)
-        except (MemoryError, UnreadableParquet) as error:
-            raise BadInput(str(error)) from None
 
-    try:
-        forks = forks_in(source)
-    except (MemoryError, UnreadableParquet) as error:
-        raise BadInput(str(error)) from None
-    with closing(events()) as told:
-        yield StreamedLog(told, forks)
+def _of_folder(
+    folder: Path, workers: int | None, keep: Path | None, as_json: bool, asked: "dict[str, Any]"
+) -> "LogReport":
+    """Report the log in a folder of Parquet."""
+    from lastresort.adapters.upkeep.audited import without_collector
+
+    with read_in_parts("counting", as_json) as progress, without_collector():
+        from lastresort.adapters.large_logs import report_folder
+
+        return report_folder(folder, workers or processors(), keep=keep, progress=progress, **asked)
 
 
 def _welfare(out: Path, found: "LogReport") -> str:

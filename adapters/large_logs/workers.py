@@ -1,4 +1,4 @@
-"""Work that several processes share, and that goes on if one of them dies."""
+"""Work that several processes share, that goes on if one of them dies, and is not done again if it is kept."""
 
 import gc
 import multiprocessing
@@ -7,7 +7,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Protocol, TypeVar
+
+from .kept import Kept
 
 _TRIES = 3
 """How often a job is begun whose worker dies."""
@@ -22,8 +25,64 @@ Job = TypeVar("Job", bound=Named)
 Result = TypeVar("Result")
 
 
+class PartJob(Named, Protocol):
+    """What is to be done with a part: where it is, and what else the result follows from."""
+
+    @property
+    def files(self) -> Sequence[Path]: ...
+    @property
+    def asked(self) -> tuple[object, ...]: ...
+
+
+class PartResult(Protocol):
+    """What was found in a part of so many events."""
+
+    @property
+    def events(self) -> int: ...
+
+
+OfPart = TypeVar("OfPart", bound=PartJob)
+InPart = TypeVar("InPart", bound=PartResult)
+
+
 class WorkersDied(Exception):
     """Workers die again and again, so that a job does not get done; the message says which."""
+
+
+def each_part(
+    do: Callable[[OfPart], InPart],
+    jobs: Sequence[OfPart],
+    workers: int,
+    kept: Kept[InPart] | None,
+    events: int,
+    progress: Callable[[int, int], None],
+) -> Iterator[InPart]:
+    """Yield what is found in each part, as they are done: those that are kept first.
+
+    Args:
+        do, jobs, workers: as for `carry_out`.
+        kept: where it is looked for, and kept; None: nowhere.
+        events: of the whole log, how many.
+        progress: is told how many events are done, of how many.
+
+    Raises:
+        WorkersDied: a job was begun three times, and each time a worker died meanwhile.
+    """
+    left, done = [], 0
+    for job in jobs:
+        found = None if kept is None else kept.of(job.name, job.files, job.asked)
+        if found is None:
+            left.append(job)
+        else:
+            done += found.events
+            yield found
+    progress(done, events)
+    for job, found in carry_out(do, left, workers):
+        if kept is not None:
+            kept.keep(job.name, job.files, job.asked, found)
+        done += found.events
+        progress(done, events)
+        yield found
 
 
 def carry_out(do: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Result]]:

@@ -10,6 +10,7 @@ that was enforced. Memory is that of a replay (see `replay.py`) and a few number
 what was done about it, is forgotten at an ending: an ended branch takes as little, however much happened on it.
 """
 
+from array import array
 from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import timedelta
 
@@ -43,17 +44,18 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.state import NO_WISHES, Conversation, evolve
 from lastresort.domain.values import AppealOutcome, Ground, Verdict
-from lastresort.projections.replay import Replay, Turn
+from lastresort.projections.replay import NotWhole, Replay, Turn
 
 from .lines import (
     VOIDED_BY,
+    Counted,
     Ending,
-    EndingRecord,
     Group,
     Key,
     Line,
-    NotWhole,
+    Now,
     Past,
+    PlacedEnding,
     Tree,
     closed,
     count_ending,
@@ -62,6 +64,8 @@ from .lines import (
     count_warnings,
     dates_of,
     day_of,
+    ending_row,
+    is_soon,
     marked,
     moment_of,
     noted,
@@ -72,20 +76,20 @@ from .lines import (
 HOLD_RULE = "no-end-at-risk"
 REFUSAL = "refusal"
 """The stop reason of an answer in which a model declines."""
-_SOON = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _HARMFUL = Verdict.HARMFUL
 _TO_END = (ConversationEnded.kind, EndProposed.kind)
 
 
 class Counts:
-    """Counts a log. Hand its events to `take`, in order, and call `finish` after the last.
+    """Counts a log. Hand its events to `take`, in order, and call `finish` after the last; of a part, to `take_placed`.
 
     Args:
         by: what to group by, some of `KEYS`.
         since, until: the first and the last day that count, as ISO 8601 writes days or months; None for no bound.
         most: how many of the branches behind a number, and how many endings, are kept.
         forks: the turns at which branches open, as `fork_points` returns them, to save memory.
+        returned: of a part, the places of the endings after which somebody came back, which the whole log tells.
     """
 
     def __init__(
@@ -95,30 +99,38 @@ class Counts:
         until: str | None = None,
         most: int = 100,
         forks: Container[Turn] | None = None,
+        returned: Container[int] | None = None,
     ) -> None:
         self.by, self.most = tuple(by), most
-        self.groups: dict[Key, Group] = {}
-        self.policies: dict[str, str] = {}  # names by hash
-        self.endings: list[EndingRecord] = []
-        self.events = 0
+        self._groups: dict[Key, Group] = {}
+        self._policies: dict[str, str] = {}  # names by hash
+        self._endings: list[PlacedEnding] = []
+        self._now = Now()
+        self._returned = returned
         self._since, self._until = since or "", until or "~"
         self._grain = 10 if since or until else 7 if "month" in by else 0
         self._forks = forks
         self._replay = Replay(forks=forks)
         self._lines: dict[str, Line] = {}
         self._trees: list[Tree] = []
+        self._begun, self._started_at = array("q"), array("q")  # the places where each line begins, and each tree
         self._before_turns: dict[Turn, Past] = {}
         self._left: dict[str, tuple[str, Ending]] = {}  # by account, its latest ending and when it was
 
-    def take(self, log: Iterable[RecordedEvent]) -> None:
-        """Count the next events of the log.
+    @property
+    def events(self) -> int:
+        """How many events were counted of a whole log."""
+        return self._now.place
 
-        Raises:
-            NotWhole: events before one of them are missing.
-        """
-        lines, replay, forks, grain = self._lines, self._replay, self._forks, self._grain
-        states, number = replay.states, 0
-        for number, recorded in enumerate(log, 1):  # noqa: B007  # it is how many there were
+    def take(self, log: Iterable[RecordedEvent]) -> None:
+        """Count the next events of the log, and raise what `take_placed` does."""
+        self.take_placed(enumerate(log, self.events + 1))
+
+    def take_placed(self, log: Iterable[tuple[int, RecordedEvent]]) -> None:
+        """Count the next events, each with its place, and raise NotWhole if events before one of them are missing."""
+        lines, replay, forks, grain, now = self._lines, self._replay, self._forks, self._grain, self._now
+        states = replay.states
+        for now.place, recorded in log:
             _, branch, version, _, at, _, event, _ = recorded
             step, counted = _STEPS[type(event)]
             line = lines.get(branch)
@@ -138,7 +150,6 @@ class Counts:
                 self._regroup(line, at, after)
             if counted is not None:
                 counted(self, line, recorded, before, after)
-        self.events += number
 
     def _begin(self, recorded: RecordedEvent) -> Line:
         """Return what is to be known of a branch that begins."""
@@ -150,9 +161,11 @@ class Counts:
         elif isinstance(event, ConversationStarted):
             line = Line(branch, Tree(branch, event.arm, event.account))
             self._trees.append(line.tree)
+            self._started_at.append(self._now.place)
         else:
             raise NotWhole(f"branch {branch}: what began it, or its parent, is missing")
         self._lines[branch] = line
+        self._begun.append(self._now.place)
         return line
 
     def _regroup(self, line: Line, at: str, state: Conversation) -> None:
@@ -162,22 +175,29 @@ class Counts:
         if self._since[:10] <= day and day[: len(self._until)] <= self._until:
             key = tuple([_OF[name](line, state, day) for name in self.by])
             if "policy" in self.by:
-                self.policies[state.policy.hash] = state.policy.name
-            group = self.groups.get(key)
+                self._policies[state.policy.hash] = state.policy.name
+            group = self._groups.get(key)
             if group is None:
-                group = self.groups[key] = Group(key, self.most)
+                group = self._groups[key] = Group(key, self.most, self._now)
             line.group = group
             line.tree.marks.setdefault(group, set())
 
-    def finish(self) -> None:
-        """Count what the end of the log leaves as it is."""
-        for name, line in self._lines.items():
+    def finish(self, events: int | None = None) -> Counted:
+        """Count what the end of the log leaves as it is: branch by branch, and then conversation by conversation.
+
+        Args:
+            events: of a part, how many the whole log has.
+        """
+        now, last = self._now, self.events if events is None else events
+        for begun, (name, line) in zip(self._begun, self._lines.items(), strict=True):
+            now.place = last + begun
             state = self._replay.states[name]
             if line.ending is None:
                 self._over(line, state, None)
             else:
                 count_ending(line, line.ending)
-        for tree in self._trees:
+        for started, tree in zip(self._started_at, self._trees, strict=True):
+            now.place = 2 * last + started
             for group, marks in tree.marks.items():
                 names = ["conversations", *(f"conversations.{mark}" for mark in sorted(marks))]
                 bailed, refused = "ended.last_resort" in marks, "model_refused" in marks
@@ -188,8 +208,9 @@ class Counts:
             for _, held in tree.risks.values():
                 if held is not None:
                     held.add(tree.root, "holds.open")
-        for group in self.groups.values():
-            group.sum_up()
+        now.place = last
+        groups = tuple(group.summed_up() for group in self._groups.values())
+        return Counted(groups, tuple(self._endings), self._policies)
 
     # --- Units, and what hangs on them --------------------------------------------------------------------------------
 
@@ -337,7 +358,10 @@ class Counts:
         event, group = recorded.event, line.group
         assert isinstance(event, ConversationEnded)
         if (account := line.tree.account) is not None:
-            self._left[account] = recorded.recorded_at, ending
+            if self._returned is None:
+                self._left[account] = recorded.recorded_at, ending
+            else:
+                ending.returned = self._now.place in self._returned
         if group is None:
             return
         marked(line, "endings", "ended")
@@ -348,15 +372,15 @@ class Counts:
         if event.ground is Ground.LAST_RESORT:
             group.add(line.name, f"endings.category.{event.category}")
             group.spreads["turns_to_ending"][line.turns - line.first_harm] += 1
-        if len(self.endings) < self.most:
-            self.endings.append(EndingRecord(recorded, before.policy.name, tuple(dates_of(line, event)), group.key))
+        if len(self._endings) < self.most:
+            row = ending_row(recorded, before.policy.name, dates_of(line, event))
+            self._endings.append(PlacedEnding(self._now.place, group.key, row))
 
     def _started(self, line: Line, recorded: RecordedEvent, _: Conversation, __: Conversation) -> None:
         account = line.tree.account
         if account is not None and (left := self._left.get(account)) is not None:
             at, ending = left
-            if moment_of(recorded.recorded_at) - moment_of(at) <= _SOON:
-                ending.returned = True
+            ending.returned = ending.returned or is_soon(recorded.recorded_at, at)
 
     def _branched(self, line: Line, _: RecordedEvent, __: Conversation, ___: Conversation) -> None:
         if line.ending is not None:

@@ -3,8 +3,9 @@ counts.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from heapq import nsmallest
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from lastresort.domain.episode import Episode, Opinion, Unit
 from lastresort.domain.events import (
     ConversationEnded,
     EventBase,
+    Evidence,
     ModelChanged,
     PolicyChanged,
     RecordedEvent,
@@ -20,7 +22,7 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.policy import RECALLED
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import ActorKind, Rating, Verdict, milder
+from lastresort.domain.values import Actor, ActorKind, Frozen, Ground, Rating, Verdict, milder
 from lastresort.projections.experiment import Answers
 
 KEYS = ("model", "policy", "mode", "arm", "month")
@@ -31,23 +33,67 @@ VOIDED_BY: dict[type[EventBase], str] = {
 }  # fmt: skip
 """What makes warnings void, by what it is called in a report."""
 _HARMFUL = Verdict.HARMFUL
+_SOON = timedelta(days=1)
 
 
-class NotWhole(ValueError):
-    """A log from which something is missing: what is counted in it would be wrong."""
+class EndingRow(Frozen):
+    """An ending, what it stands on, and when that was recorded, by version, as far as it is known."""
+
+    branch: str
+    version: int
+    recorded_at: str
+    ground: Ground
+    category: str | None
+    by: Actor
+    model: str
+    policy: str  # its name
+    seen: int
+    evidence: Evidence
+    dates: Mapping[int, str]
 
 
-class EndingRecord(NamedTuple):
-    """An ending, and when what it stands on was recorded: dates by version, as far as they are known."""
+class Now:
+    """The place in the log of what is counted now. What is counted after the last event has a place behind it."""
 
-    ending: RecordedEvent
-    policy: str
-    dates: tuple[tuple[int, str], ...]
+    __slots__ = ("place",)
+
+    def __init__(self) -> None:
+        self.place = 0
+
+
+class GroupCounts(NamedTuple):
+    """What was counted under a key, once all is.
+
+    Attributes:
+        counts: by name.
+        behind: of each number the first branches behind it, each with its place, in order.
+        spreads: how often a number was how large, by name.
+    """
+
     key: Key
+    counts: Mapping[str, int]
+    behind: Mapping[str, tuple[tuple[int, str], ...]]
+    spreads: Mapping[str, Mapping[int, int]]
+
+
+class PlacedEnding(NamedTuple):
+    """An ending, where in the log it stands, and the key under which it counts."""
+
+    place: int
+    key: Key
+    row: EndingRow
+
+
+class Counted(NamedTuple):
+    """What was counted in a log, or in a part of one: by group, the first endings, and names of policies by hash."""
+
+    groups: tuple[GroupCounts, ...]
+    endings: tuple[PlacedEnding, ...]
+    policies: Mapping[str, str]
 
 
 class Tally:
-    """How often several numbers went up by one together, and the first branches behind that, each with its turn."""
+    """How often several numbers went up by one together, and the first branches behind that, each with its place."""
 
     __slots__ = ("behind", "times")
 
@@ -59,18 +105,16 @@ class Tally:
 class Group:
     """What was counted under one key; of each number the first branches behind it, and how numbers are spread.
 
-    Several numbers go up together, as units and units judged do: each such set has one tally, and `sum_up` makes the
-    numbers of them in the end. `counts` and `behind` are empty until then.
+    Several numbers go up together, as units and units judged do: each such set has one tally, and `summed_up` makes the
+    numbers of them in the end.
     """
 
-    __slots__ = ("_most", "_nth", "_tallies", "behind", "counts", "key", "of_units", "spreads")
+    __slots__ = ("_most", "_now", "_tallies", "key", "of_units", "spreads")
 
-    def __init__(self, key: Key, most: int) -> None:
-        self.key, self._most, self._nth = key, most, 0
+    def __init__(self, key: Key, most: int, now: Now) -> None:
+        self.key, self._most, self._now = key, most, now
         self._tallies: dict[tuple[str, ...], Tally] = {}
         self.of_units: dict[tuple[Verdict, int, ActorKind, str | None], Tally] = {}  # that one actor judged
-        self.counts: Counter[str] = Counter()
-        self.behind: dict[str, tuple[str, ...]] = {}
         self.spreads: dict[str, Counter[int]] = defaultdict(Counter)
 
     def add(self, branch: str, *names: str) -> None:
@@ -90,19 +134,27 @@ class Group:
         tally.times += 1
         behind = tally.behind
         if len(behind) < self._most and branch not in behind:
-            self._nth += 1
-            behind[branch] = self._nth
+            behind[branch] = self._now.place
 
-    def sum_up(self) -> None:
+    def summed_up(self) -> GroupCounts:
         """Make the numbers."""
-        first: dict[str, dict[str, int]] = defaultdict(dict)  # by name and branch, its earliest turn
+        counts = Counter[str]()
+        first: dict[str, dict[str, int]] = defaultdict(dict)  # by name and branch, its earliest place
         for names, tally in self._tallies.items():
             for name in names:
-                self.counts[name] += tally.times
+                counts[name] += tally.times
                 known = first[name]
-                for branch, nth in tally.behind.items():
-                    known[branch] = min(nth, known.get(branch, nth))
-        self.behind = {name: tuple(sorted(found, key=found.__getitem__)[: self._most]) for name, found in first.items()}
+                for branch, place in tally.behind.items():
+                    known[branch] = min(place, known.get(branch, place))
+        behind = {
+            name: first_behind(((at, one) for one, at in found.items()), self._most) for name, found in first.items()
+        }
+        return GroupCounts(self.key, counts, behind, self.spreads)
+
+
+def first_behind(found: Iterable[tuple[int, str]], most: int) -> tuple[tuple[int, str], ...]:
+    """Return the first of the branches behind a number. No two have one place."""
+    return tuple(nsmallest(most, found))
 
 
 class Past(NamedTuple):
@@ -320,9 +372,33 @@ def dates_of(line: Line, event: ConversationEnded) -> Iterator[tuple[int, str]]:
             yield version, line.dates[version]
 
 
+def ending_row(recorded: RecordedEvent, policy: str, dates: Iterable[tuple[int, str]]) -> EndingRow:
+    """Return what is told of an ending under a policy of a name, with the dates of what it stands on."""
+    event = recorded.event
+    assert isinstance(event, ConversationEnded)
+    return EndingRow(
+        branch=recorded.branch,
+        version=recorded.version,
+        recorded_at=recorded.recorded_at,
+        ground=event.ground,
+        category=event.category,
+        by=event.by,
+        model=event.model,
+        policy=policy,
+        seen=event.seen,
+        evidence=event.evidence,
+        dates=dict(dates),
+    )
+
+
 def day_of(at: str) -> str:
     """Return the day of a time in UTC, in whichever form of ISO 8601 that is."""
     return at[:10] if at[4:5] == at[7:8] == "-" else moment_of(at).date().isoformat()
+
+
+def is_soon(began: str, ended: str) -> bool:
+    """Whether a conversation that began at a time counts as a return after an ending."""
+    return moment_of(began) - moment_of(ended) <= _SOON
 
 
 def moment_of(at: str) -> datetime:

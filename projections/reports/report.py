@@ -14,17 +14,17 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
-from lastresort.domain.events import ConversationEnded, Evidence, RecordedEvent
-from lastresort.domain.values import Actor, Frozen, Ground
+from lastresort.domain.events import RecordedEvent
+from lastresort.domain.values import Frozen
 from lastresort.projections.intervals import Interval, median, median_interval, share_interval
-from lastresort.projections.replay import Turn, fork_points
+from lastresort.projections.replay import NotWhole, Turn, fork_points
 
 from .counts import Counts
-from .lines import KEYS, EndingRecord, Group, NotWhole
+from .lines import KEYS, Counted, EndingRow, GroupCounts, PlacedEnding
 
 __all__ = [
     "FORM", "KEYS", "MEASURES", "SMALLEST", "Bin", "EndingRow", "Figure", "GroupReport", "LogReport", "Measure",
-    "NotWhole", "Spread", "report",
+    "NotWhole", "Spread", "check", "report", "report_of",
 ]  # fmt: skip
 
 FORM = 1
@@ -175,22 +175,6 @@ class Spread(Frozen):
     suppressed: bool = False
 
 
-class EndingRow(Frozen):
-    """An ending, what it stands on, and when that was recorded, by version, as far as it is known."""
-
-    branch: str
-    version: int
-    recorded_at: str
-    ground: Ground
-    category: str | None
-    by: Actor
-    model: str
-    policy: str  # its name
-    seen: int
-    evidence: Evidence
-    dates: Mapping[int, str]
-
-
 class GroupReport(Frozen):
     """The figures under one key."""
 
@@ -239,31 +223,50 @@ def report(
         ValueError: an argument is out of range.
         NotWhole: something is missing from the log.
     """
-    _check(by, since, until, smallest, branches)
+    check(by, since, until, smallest, branches)
     if forks is None and isinstance(log, Sequence):
         forks = fork_points(log)
     counts = Counts(by, since, until, branches, forks)
     counts.take(log)
-    counts.finish()
-    groups = sorted(counts.groups.values(), key=lambda group: [(one is not None, one or "") for one in group.key])
-    told = {group.key: _group(group, counts.by, smallest) for group in groups}
+    counted = counts.finish()
+    return report_of(counted, counts.events, by=by, since=since, until=until, smallest=smallest, branches=branches)
+
+
+def report_of(
+    counted: Counted,
+    events: int,
+    *,
+    by: Sequence[str],
+    since: str | None,
+    until: str | None,
+    smallest: int,
+    branches: int,
+) -> LogReport:
+    """Return the report of what was counted in a log of so many events. The rest is what it was asked with."""
+    groups = sorted(counted.groups, key=lambda group: [(one is not None, one or "") for one in group.key])
+    told = {group.key: _group(group, by, smallest) for group in groups}
     return LogReport(
-        events=counts.events,
+        events=events,
         since=since,
         until=until,
-        by=counts.by,
+        by=tuple(by),
         smallest=smallest,
         named=branches,
-        policies=dict(sorted(counts.policies.items())),
+        policies=dict(sorted(counted.policies.items())),
         groups=tuple(told.values()),
-        endings=tuple(_ending(one) for one in counts.endings if _published(one, told[one.key])),
+        endings=tuple(one.row for one in counted.endings if _published(one, told[one.key])),
     )
 
 
 _PERIOD = re.compile(r"\d{4}-\d\d(-\d\d)?", re.ASCII)
 
 
-def _check(by: Sequence[str], since: str | None, until: str | None, smallest: int, branches: int) -> None:
+def check(by: Sequence[str], since: str | None, until: str | None, smallest: int, branches: int) -> None:
+    """Check what is asked of a report.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
     if strange := [name for name in by if name not in KEYS]:
         raise ValueError(f"by: nothing has that name (length {len(strange[0])}); group by {', '.join(KEYS)}")
     if len(set(by)) != len(by):
@@ -291,20 +294,20 @@ def _is_period(value: str) -> bool:
 # --- The figures of a group -------------------------------------------------------------------------------------------
 
 
-def _group(group: Group, by: Sequence[str], smallest: int) -> GroupReport:
+def _group(group: GroupCounts, by: Sequence[str], smallest: int) -> GroupReport:
     figures = dict(_figures(group))
     hidden = _hidden(figures, smallest)
     return GroupReport(
         key=dict(zip(by, group.key, strict=True)),
         figures={name: _withheld(one) if name in hidden else one for name, one in figures.items()},
         spreads={
-            name: _spread(group.spreads[name], smallest, given_away=any(one in hidden for one in tells))
+            name: _spread(group.spreads.get(name, {}), smallest, given_away=any(one in hidden for one in tells))
             for name, tells in _TOLD_BY.items()
         },
     )
 
 
-def _figures(group: Group) -> Iterator[tuple[str, Figure]]:
+def _figures(group: GroupCounts) -> Iterator[tuple[str, Figure]]:
     for measure in MEASURES:
         found = [measure.name]
         if measure.many:
@@ -313,11 +316,11 @@ def _figures(group: Group) -> Iterator[tuple[str, Figure]]:
             yield name, _figure(group, name, measure)
 
 
-def _figure(group: Group, name: str, measure: Measure) -> Figure:
-    count, behind = group.counts[name], group.behind.get(name, ())
+def _figure(group: GroupCounts, name: str, measure: Measure) -> Figure:
+    count, behind = group.counts.get(name, 0), tuple(branch for _, branch in group.behind.get(name, ()))
     if measure.base is None:
         return Figure(count=count, base=None, of=None, per=1, rate=None, interval=None, branches=behind)
-    of = group.counts[measure.base]
+    of = group.counts.get(measure.base, 0)
     within = share_interval(count, of) if measure.shares else None
     return Figure(
         count=count,
@@ -388,27 +391,7 @@ def _spread(values: Mapping[int, int], smallest: int, *, given_away: bool) -> Sp
 # --- Endings ----------------------------------------------------------------------------------------------------------
 
 
-def _published(record: EndingRecord, group: GroupReport) -> bool:
+def _published(ending: PlacedEnding, group: GroupReport) -> bool:
     """Whether the numbers in which an ending counts are published, so that it may be named."""
-    event = record.ending.event
-    assert isinstance(event, ConversationEnded)
-    names = {f"endings.ground.{event.ground.value}", f"endings.category.{event.category}"}
+    names = {f"endings.ground.{ending.row.ground.value}", f"endings.category.{ending.row.category}"}
     return not any(group.figures[name].suppressed for name in names & group.figures.keys())
-
-
-def _ending(record: EndingRecord) -> EndingRow:
-    recorded, event = record.ending, record.ending.event
-    assert isinstance(event, ConversationEnded)
-    return EndingRow(
-        branch=recorded.branch,
-        version=recorded.version,
-        recorded_at=recorded.recorded_at,
-        ground=event.ground,
-        category=event.category,
-        by=event.by,
-        model=event.model,
-        policy=record.policy,
-        seen=event.seen,
-        evidence=event.evidence,
-        dates=dict(record.dates),
-    )
