@@ -5,13 +5,21 @@ a part needs to know of the others is little, and found beforehand: which positi
 entries cannot be read, since these end no append.
 
     merge_parts(known, [audit_part(part, known) for part in parts]) == audit(log), but for the states
+
+What another policy makes of a part needs to know nothing of the others. A report does: see `reports/parts.py`.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+from lastresort.domain.events import BranchOpened, ConversationStarted, RecordedEvent
+from lastresort.domain.policy import Policy
 
 from .audit import READ_TWICE, audit_tree
 from .findings import Entry, HindsightOfTree, LocatedFinding, Report, WholeLog, in_order, in_sum
+from .replay import NotWhole, Turn
+from .supposed import WhatIf
+from .what_if import Play
 
 UNREADABLE = ("structure-unreadable",)
 
@@ -130,3 +138,59 @@ def merge_parts(known: Known, parts: Iterable[PartAudit]) -> Report:
         for one in found
     )
     return Report(events, branches, in_order(located), {}, twice, in_sum(hindsight))
+
+
+# --- Another policy ---------------------------------------------------------------------------------------------------
+
+
+def suppose_part(
+    trees: Iterable[Iterable[tuple[int, RecordedEvent]]],
+    policies: Sequence[Policy],
+    edition: int | None = None,
+    forks: Container[Turn] | None = None,
+) -> Iterator[tuple[tuple[int, ...], tuple[WhatIf, ...]]]:
+    """Yield what other policies make of the conversations of a part, item by item of `trees`.
+
+    Args:
+        trees: of the part, one or several at a time, each event with its place in the whole log, and those of an item
+            in the order of the log. What is kept in memory is that of one item.
+        policies: the others, each by itself.
+        edition, forks: as for `what_if`.
+
+    Yields:
+        The places at which the branches begin, and under each policy what comes of these branches.
+
+    Raises:
+        NotWhole: something is missing.
+    """
+    for some in trees:
+        plays = [Play(policy, edition, forks) for policy in policies]
+        begun: list[int] = []
+        for recorded in whole(some, begun):
+            for play in plays:
+                play.take(recorded)
+        yield tuple(begun), tuple(play.finish() for play in plays)
+
+
+def whole(log: Iterable[tuple[int, RecordedEvent]], begun: list[int]) -> Iterator[RecordedEvent]:
+    """Yield the events of whole conversations; note the places at which branches begin.
+
+    Raises:
+        NotWhole: something is missing.
+    """
+    versions: dict[str, int] = {}
+    for place, recorded in log:
+        event, branch = recorded.event, recorded.branch
+        before = versions.get(branch)
+        if before is None:
+            begun.append(place)
+            if isinstance(event, BranchOpened) and event.parent in versions:
+                before = event.at
+            elif isinstance(event, ConversationStarted):
+                before = 0
+            else:
+                raise NotWhole(f"branch {branch}: what began it, or its parent, is missing")
+        if recorded.version != before + 1:
+            raise NotWhole(f"branch {branch}: version {recorded.version} follows {before}")
+        versions[branch] = recorded.version
+        yield recorded

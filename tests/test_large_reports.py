@@ -20,6 +20,7 @@ from lastresort.adapters.parquet import UnreadableParquet, write_parquet
 from lastresort.domain.events import BranchOpened, RecordedEvent
 from lastresort.projections import fork_points
 from lastresort.projections.audit import by_tree
+from lastresort.projections.parts import suppose_part
 from lastresort.projections.replay import NotWhole
 from lastresort.projections.reports import report
 from lastresort.projections.reports.lines import is_soon
@@ -27,7 +28,6 @@ from lastresort.projections.reports.parts import count_part, merge_counts
 from lastresort.projections.reports.report import KEYS, report_of
 from lastresort.projections.supposed import WhatIf, WhatIfSum
 from lastresort.projections.what_if import what_if
-from lastresort.projections.what_if_parts import suppose_part
 
 from .cli_kit import run, url
 from .drawing import examples

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from lastresort.adapters.parquet import UnreadableParquet
 from lastresort.domain.policy import Policy
+from lastresort.projections.parts import suppose_part
 from lastresort.projections.replay import NotWhole
 from lastresort.projections.supposed import BranchOutcome, Outcome, WhatIf, WhatIfSum
-from lastresort.projections.what_if_parts import suppose_part
 
 from .kept import Kept
 from .plan import plan
