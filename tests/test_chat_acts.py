@@ -34,7 +34,7 @@ _VARIES = (
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "DAY"),
     (re.compile(r"(?<=/chat/c/)[\w-]+|(?<=/inspect/b/)[\w-]{12,}"), "ID"),
     (re.compile(r"(?<=\bbranch )\S+(?= opened)|[\w-]{10}(?= (?:edit|another answer) after)|(?<=person-)\w{12}"), "ID"),
-    (re.compile(r"(?<=serve TIME )\S+|(?<=cell \")[\w-]{12}(?=\")|\b(?=[a-f]*\d)[0-9a-f]{8,32}\b"), "ID"),
+    (re.compile(r"(?<=serve TIME )\S+|(?<=cell \")[\w-]{12}(?=\")|\b[0-9a-f]{8,32}\b"), "ID"),
     (re.compile(r'"ID"'), "ID"),
 )
 """What differs from run to run, and what stands for it."""

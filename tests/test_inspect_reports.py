@@ -90,6 +90,20 @@ def test_groups_stand_side_by_side_and_each_can_be_read_whole(auditor: Visitor) 
     auditor.get("/inspect/report/99.svg", 404)
 
 
+@pytest.mark.parametrize("upto", [0, 3])
+def test_few_conversations_are_read_one_by_one_as_they_are_in_the_whole_log(
+    running: Service, monkeypatch: pytest.MonkeyPatch, upto: int
+) -> None:
+    store = running.house.tenants["default"].conversations.store
+    log = jobs.CountedLog(store, store.head() - upto, iter)
+    some = {one.branch for one in store.log() if one.version == 1 and one.position % 3 == 0}
+    alone = list(log.of(some))
+    assert [one.position for one in alone] == sorted(one.position for one in alone)
+    for few in ((0, 0), (len(some), len(alone) // 2)):
+        monkeypatch.setattr(jobs, "FEW", few)
+        assert list(log.of(some)) == alone
+
+
 def test_what_is_shown_comes_as_files_that_say_the_same(auditor: Visitor) -> None:
     page = shown(auditor, "/inspect/report?arm=x:on&group=policy")
     files = {unescape(one) for one in re.findall(r'href="(/inspect/report\.\w+\?[^"]+)"', page)}
