@@ -110,9 +110,10 @@ def with_field(model: Any, field: str, value: Any) -> Any:
 
 def with_fields(model: Any, values: Mapping[str, Any]) -> Any:
     """Return a copy of an event or a command with other values of some fields, as `with_field` does of one."""
+    given = model.__pydantic_fields_set__
     made = object.__new__(model.__class__)
     _put_values(made, {**model.__dict__, **values})
-    _put_given(made, model.__pydantic_fields_set__ | values.keys())
+    _put_given(made, given if given.issuperset(values) else given | values.keys())
     _put_extra(made, None)
     _put_private(made, None)
     return made

@@ -51,7 +51,8 @@ _LINE = re.compile(
     rb'(?:, "correlation_id": "(%(id)b)")?(?:, "schema_version": (%(n)b))?, "event": (\{[!-~]*\})\}\r?\n?'
     % {b"n": _NUMBER, b"id": _ID}
 )
-_BRANCH = re.compile(rb'\{"position": %b, "branch": "(%b)"' % (_NUMBER, _ID))
+_BRANCH = b', "branch": "'
+_BEFORE_A_BRANCH = len(b'{"position": ') + 15 + len(_BRANCH)  # so near to its beginning a line of ours has it
 _CONTENT = re.compile(rb'"content":"sha256:([0-9a-f]{64})"')
 _NAME = re.compile(_ID)
 _BY_A_USER = b'{"by":{"kind":"user","id":"'
@@ -223,8 +224,9 @@ def beginnings(path: Path) -> Iterator[RecordedEvent]:
     """
     reader, begun = LogReader(), set[bytes]()
     for number, line in raw_lines(path):
-        found = _BRANCH.match(line)
-        if found is None or found[1] not in begun or _OPENED in line or b"\\" in line:
+        at = line.find(_BRANCH, 0, _BEFORE_A_BRANCH) + len(_BRANCH)
+        branch = line[at : line.find(b'"', at)] if at >= len(_BRANCH) else b""  # which is none: a line of another form
+        if branch not in begun or _OPENED in line or b"\\" in line:
             with suppress(BadInput):
                 entry = reader.entry(line) or entry_of(parsed("", number, line, LogLine))
                 if isinstance(entry, RecordedEvent):

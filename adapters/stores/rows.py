@@ -105,13 +105,14 @@ def entries_of(
         raise ValueError("malformed recorded_at: use ISO 8601 with a zone")
     correlation_id = None if named == command_id else named
     make = tuple.__new__  # by the way of `Row(...)` it takes twice as long
+    small = _SMALL - len(append.recorded_at)
     entries: list[Entry] = []
     before: EventBase | None = None
     state: tuple[bytes, bytes | None] = (b"", None)
     for nth, (branch, version, event, sealed, snapshot) in enumerate(append.events):
         if not (is_id(branch) and type(version) is int and isinstance(event, EventBase)):
             raise ValueError("malformed branch or version, or no event")
-        if not (_is_data(sealed) and _is_data(snapshot)):
+        if (sealed is not None and type(sealed) is not bytes) or (snapshot is not None and type(snapshot) is not bytes):
             raise ValueError("sealed words and snapshots are bytes")
         if not 0 < version < LAST:
             raise VersionConflict(f"branch {branch}: no version {version} follows another")
@@ -122,7 +123,7 @@ def entries_of(
                 raise VersionConflict(f"branch {branch} opens at {event.at}; version {version} does not follow that")
         if event is not before:  # what is about a whole tree is the same on each of its branches
             before, state = event, states.written(event)
-        if len(state[0]) + len(append.recorded_at) > _SMALL:
+        if len(state[0]) > small:
             _check_size(append, branch, version, event)
         fields = (branch, version, event.kind, *state, event.schema_version)
         row = make(Row, (*fields, recorded_at, command_id, nth, correlation_id))
@@ -134,10 +135,6 @@ def _check_size(append: Append, branch: str, version: int, event: Event) -> None
     envelope = (event.kind, append.recorded_at, append.command_id, event, append.correlation_id)
     if what := too_large(RecordedEvent(0, branch, version, *envelope)):
         raise EventTooLarge(f"branch {branch}, version {version}: {what}; nothing was written")
-
-
-def _is_data(value: object) -> bool:
-    return value is None or type(value) is bytes
 
 
 def checked_places(places: Iterable[Place]) -> list[Place]:
