@@ -36,6 +36,10 @@ _SLIPS = 100
 M = TypeVar("M", bound=BaseModel)
 
 
+_AT_ONCE = 2**20
+"""Bytes that are read at a time. Each reading gives the interpreter back and takes it again: whoever does that all the
+time keeps it from the thread that writes what was read."""
+
 STANDARD_INPUT = Path("-")
 """Stands for what is piped in, wherever a file is read."""
 
@@ -53,7 +57,7 @@ def shown_path(path: Path) -> str:
 def _bytes_of(path: Path) -> Iterator[BinaryIO]:
     """Open a file, or what is piped in, which is left open."""
     if path != STANDARD_INPUT:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_AT_ONCE) as file:
             yield file
     elif sys.stdin is None:
         raise BadInput("standard input: is closed")
