@@ -90,6 +90,12 @@ def test_it_fits_the_screen(browser: Any, tmp_path: Path, by: tuple[str, ...]) -
     path = tmp_path / "report.html"
     path.write_text(report_page(report(drawn(2, 800), by=by, smallest=1), "1"), encoding="utf-8")
     assert_fits(browser, path)
+    page = browser.new_page(viewport={"width": 360, "height": 900})
+    page.goto(path.as_uri())
+    head = page.locator("table.figures thead").first
+    assert head.locator("th").nth(2).bounding_box()["x"] > 0  # per how many: no number is told without it
+    assert head.inner_text().split("\n")[-2:] == ["per 10,000", "95 % interval"]
+    page.close()
 
 
 def test_the_command_writes_a_page(run: Callable[..., Result], tmp_path: Path) -> None:

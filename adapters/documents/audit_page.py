@@ -77,5 +77,6 @@ def _lines(branch: str, lines: Sequence[tuple[int, str, str]]) -> list[tuple[str
 def _told(finding: Finding, facts: LogFacts) -> ToldFinding:
     there = {version: told for version, _, told in facts.shown.get(finding.branch, ())}
     place = anchor("t", finding.branch, finding.version) if finding.version in there else None
-    rules = [f"The rule {rule} says: {RULES[rule].text}" for rule in finding.rules if rule in RULES]
+    texts = {rule: RULES[rule].text.replace("`", "") for rule in finding.rules if rule in RULES}
+    rules = [f"The rule {rule} says: {text}" for rule, text in texts.items()]
     return ToldFinding(place, finding.branch, finding.version, (f"{finding}.", *rules))
