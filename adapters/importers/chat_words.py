@@ -34,7 +34,7 @@ def words_of(chat: ForeignChat, turn: Turn) -> Messages:
         goes_on = message.reply is not None and message.reply == reply
         _add(kept["messages"], message, goes_on=goes_on)
         reply = message.reply if message.speaker is Speaker.ASSISTANT else None
-    named = [one.id for one in turn.said if one.named]
+    named = ids_of(turn)
     beside = {one.id: dict(one.extra) for one in (*turn.before, *turn.said) if one.extra}
     said: dict[str, Any] = {
         "id": named[0] if named else None,
@@ -44,6 +44,17 @@ def words_of(chat: ForeignChat, turn: Turn) -> Messages:
         "beside": beside,
     }
     return as_messages(kept | {name: value for name, value in said.items() if value})
+
+
+def ids_of(turn: Turn) -> tuple[str, ...]:
+    """Return the ids that a file gives the messages of a turn."""
+    return tuple(whole(one.id) for one in turn.said if one.named)
+
+
+def ids_in(words: str) -> tuple[str, ...]:
+    """Return the ids that the messages of a turn had elsewhere, of its words; none if it was not imported with any."""
+    kept = json.loads(words) if isinstance(words, Messages) else {}
+    return tuple(kept.get("ids", ())) or tuple(filter(None, (kept.get("id"),)))
 
 
 def as_messages(kept: Mapping[str, Any]) -> Messages:

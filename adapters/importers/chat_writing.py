@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from heapq import heappop, heappush
 from operator import itemgetter
 from typing import Any, TextIO, cast
@@ -31,7 +32,7 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.values import Actor, ActorKind, ForkCause, Risk, Usage
 
 from .chat_turns import Part, Turn
-from .chat_words import whole, words_of
+from .chat_words import ids_in, ids_of, whole, words_of
 from .later import LaterAnnotations
 from .log_file import appends_of
 
@@ -202,7 +203,7 @@ class _Play:
             for number in below.get(parent, ()):
                 at = turns[number].said[-1].at or times[parent]
                 times[number] = at
-                heappush(waiting, (self._id(turns[number]) not in self._said, at, number))
+                heappush(waiting, (self._recorded(turns[number])[1] is None, at, number))
 
         come(None)
         while waiting:
@@ -241,7 +242,7 @@ class _Play:
 
     def _one(self, turn: Turn, after: Place, brought: Brought) -> Place | None:
         """Write a turn after another one, unless it is there; return where it is. None: its branch has ended."""
-        recorded = self._said.get(self._id(turn))
+        turn, recorded = self._recorded(turn)
         words = words_of(self._chat, turn)
         if recorded is not None:
             brought.turns_there += 1
@@ -257,6 +258,29 @@ class _Play:
         else:
             place = self._answered(turn, words, branch, taken, brought)
         return place
+
+    def _recorded(self, turn: Turn) -> tuple[Turn, RecordedEvent | None]:
+        """Return a turn as it is to be known, and what is recorded of it.
+
+        It is known by the ids of all its messages, or else by its key, which does not tell an answer that goes on from
+        one that ends where the order of a file without times is another. An answer that has gone on since it was
+        recorded is another one.
+        """
+        ids = ids_of(turn)
+        if (same := self._by_ids.get(ids)) is not None:
+            return turn, same
+        recorded = self._said.get(self._id(turn))
+        known = () if recorded is None else ids_in(self._kept.get(content_of(recorded.event) or "", ""))
+        if turn.speaker is Speaker.ASSISTANT and known and set(known) < set(ids):
+            turn = turn._replace(key=f"{turn.key}\n{ids[-1]}")
+            recorded = self._said.get(self._id(turn))
+        return turn, recorded
+
+    @cached_property
+    def _by_ids(self) -> dict[tuple[str, ...], RecordedEvent]:
+        """The turns that were there before, by the ids of all their messages."""
+        kept = ((self._kept.get(content_of(one.event) or "", ""), one) for one in self._said.values())
+        return {ids: one for words, one in kept if (ids := ids_in(words))}
 
     def _next(self, after: Place) -> tuple[int, str] | None:
         """Return the turn that comes next on a branch, by version and kind: another one needs a branch of its own."""
