@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,21 @@ def test_the_same_conversation_twice_counts_once(chats: Conversations, tmp_path:
     report = only(bring(chats, path))
     assert report.asides == {SAME_CHAT: 1, NO_TURNS: 1}
     assert report.places[SAME_CHAT] == ["entry 2"]
+
+
+def test_the_same_file_twice_counts_once(chats: Conversations, tmp_path: Path, path: Path) -> None:
+    """Named twice, or twice in a zip file; another one of that name is told from it."""
+    first, second = bring(chats, path, path)
+    assert (first.brought.conversations, second.asides) == (1, {SAME_CHAT: 1})
+    export = tmp_path / "e.zip"
+    with zipfile.ZipFile(export, "w") as archive:
+        for folder in ("a", "b"):
+            archive.writestr(f"{folder}/conversations.json", path.read_text())
+    assert [report.asides for report in bring(chats, export)] == [{}, {SAME_CHAT: 1}]
+    with zipfile.ZipFile(export, "a") as archive:
+        archive.writestr("c/conversations.json", json.dumps([exported(TREE[0])]))
+    with pytest.raises(BadInput, match=r"json \(3\): entry 1: the same conversation stands at .*json \(1\): entry 1, "):
+        import_chats([export], chats)
 
 
 # --- Models -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import math
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,8 +85,13 @@ def sources(path: Path) -> tuple[list[Source], int]:
     held = [one for one in members if _holds_chats(one.filename)]
     if not held:
         raise BadFile(f"{name}: holds no conversations.json; name the file with the chats itself")
-    told = [f"{name}, {_last_of(one.filename)}" for one in held]
-    found = [Source(told[nth], one.file_size, path, one.filename) for nth, one in enumerate(held)]
+    times = Counter(_last_of(one.filename) for one in held)
+    found, nth = [], Counter[str]()
+    for one in held:
+        last = _last_of(one.filename)
+        nth[last] += 1
+        which = f" ({nth[last]})" if times[last] > 1 else ""
+        found.append(Source(f"{name}, {last}{which}", one.file_size, path, one.filename))
     return found, len(members) - len(held)
 
 

@@ -151,8 +151,9 @@ def check_chats(
         work = _work(paths, format)
         total = 2 * sum(one.size for each in work for one in each.files)
         checking = _Progress(progress, 0, total)
+        seen: dict[bytes, tuple[bytes, str]] = {}
         for each in work:
-            for _ in _chats(each, FileReport("", ""), {}, max_words, checking):
+            for _ in _chats(each, FileReport("", ""), seen, max_words, checking):
                 pass
             checking.done(each)
     return CheckedChats(work, policy, max_words, progress, total)
@@ -286,12 +287,14 @@ def _chats(
                 report.leave(place, aside.why, aside.number or 1)
             key, digest = _key_of(chat)
             name = sha256(key.encode(errors="surrogatepass")).digest()[:16]
-            before = seen.setdefault(name, (digest, f"{each.name}: {place}"))
-            if before[1] != f"{each.name}: {place}":
+            before = seen.get(name)
+            if before is not None:
                 if before[0] != digest:
                     raise Wrong(place, f"the same conversation stands at {before[1]}, with other messages")
                 report.leave(place, SAME_CHAT)
-            elif not parts:
+                continue
+            seen[name] = digest, f"{each.name}: {place}"
+            if not parts:
                 if chat.messages or not chat.asides:
                     report.leave(place, NO_TURNS)
             else:
