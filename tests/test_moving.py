@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -132,6 +134,56 @@ def test_a_move_that_is_killed_goes_on(mapped: Path, at: str) -> None:
         open_conversations(f"sqlite:///{mapped.parent}/a.db")
 
 
+@pytest.mark.xdist_group("postgresql")
+@pytest.mark.parametrize("at", STEPS)
+def test_a_move_on_postgresql_that_is_killed_goes_on(postgresql: Callable[[], str], tmp_path: Path, at: str) -> None:
+    first, second, new = (postgresql() for _ in range(3))
+    path = tmp_path / "shards.toml"
+    path.write_text("".join(HALVES).replace("sqlite:///a.db", first).replace("sqlite:///b.db", second))
+    with open_conversations(str(path)) as chats:
+        tell(chats, 4)
+    before = all_told(path)
+    done = subprocess.run([sys.executable, "-c", KILLED, path, first, new, at], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert all_told(path) == before
+    assert move(path, first, new).findings == ()
+    assert all_told(path) == before
+    assert [one.url for one in read_shard_map(path)] == [new, second]
+    with pytest.raises(StoreError, match="it was moved"):
+        open_conversations(first)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lastresort.adapters.upkeep.moving import move
+
+def die(name):
+    if name == sys.argv[4]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+move(Path(sys.argv[1]), sys.argv[2], sys.argv[3], die)
+"""
+
+
+def test_one_store_of_a_map_is_moved_at_a_time(mapped: Path) -> None:
+    """Two that replace the map would each take back what the other wrote. After the first the second may begin."""
+    refused: list[str] = []
+
+    def another(name: str) -> None:
+        for act in (lambda: move(mapped, "sqlite:///b.db", "sqlite:///new/b.db"), lambda: undo(mapped, FROM)):
+            with pytest.raises(StoreError, match="is being moved by another process; wait until that is done"):
+                act()
+        refused.append(name)
+
+    before = all_told(mapped)
+    move(mapped, FROM, TO, another)
+    assert refused == list(STEPS)
+    assert move(mapped, "sqlite:///b.db", "sqlite:///new/b.db").findings == ()
+    assert [Path(one.url).parent.name for one in read_shard_map(mapped)] == ["new", "new"]
+    assert all_told(mapped) == before
+
+
 def test_it_is_taken_back_as_long_as_the_map_names_the_store(mapped: Path) -> None:
     def stop(name: str) -> None:
         if name == "switch":
@@ -169,7 +221,7 @@ def test_what_cannot_be_moved(mapped: Path) -> None:
     with opened_apart(f"sqlite:///{mapped.parent}/a.db") as (store, _):
         assert store.noted("fence") is None
         store.note("tlog", "{}")
-    with pytest.raises(StoreError, match="has a transparency log"):
+    with pytest.raises(StoreError, match=r"has a transparency log.* leave it where it is"):
         move(mapped, FROM, TO)
 
 

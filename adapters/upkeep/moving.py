@@ -10,13 +10,17 @@ In steps, each of which lasts before the next begins, so that the same call goes
 5. The old store is marked as moved: it is not opened any more, and stays frozen for those that have it open.
 
 At no moment can both be written to. What was frozen can be used again with `undo`, as long as the map names it.
+
+One store of a map is moved at a time: two moves that replace it would each take back what the other one wrote. Whoever
+makes one has a lock on a file beside the map, which ends with the process.
 """
 
+import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
@@ -45,6 +49,23 @@ class Move(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others from moving a store of a map.
+
+    Raises:
+        StoreError: somebody is at it.
+    """
+    with path.with_name(f".{path.name}.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"{path}: a store of this map is being moved by another process; wait until that is done"
+            ) from None
+        yield
+
+
 def move(path: Path, source: str, target: str, step: Step = lambda name: None) -> Move:
     """Move a store of a map to another place; or go on with that.
 
@@ -57,6 +78,12 @@ def move(path: Path, source: str, target: str, step: Step = lambda name: None) -
         StoreError: it cannot be moved so; the message says why. Before it was frozen nothing has changed; after that
             the same call goes on, or `undo` takes it back.
     """
+    read_shard_map(path)  # or there is no map to be alone with
+    with _alone(path):
+        return _move(path, source, target, step)
+
+
+def _move(path: Path, source: str, target: str, step: Step) -> Move:
     source, target = (absolute(url, path.absolute().parent) for url in (source, target))
     stores = read_shard_map(path)
     urls = [one.url for one in stores]
@@ -73,7 +100,7 @@ def move(path: Path, source: str, target: str, step: Step = lambda name: None) -
         if not _bears(target, _FENCE + move_id):
             step("copy")
             if findings := _copied(source, target, path.absolute().parent):
-                undo(path, source)
+                _undo(path, source)
                 return Move(0, findings)
         step("compare")
         _compare(source, target)
@@ -88,8 +115,14 @@ def undo(path: Path, source: str) -> None:
     """Let a store be written to again that was frozen to be moved, as long as the map names it.
 
     Raises:
-        StoreError: the map does not, or it was moved.
+        StoreError: the map does not, or it was moved, or somebody is moving a store of this map.
     """
+    read_shard_map(path)
+    with _alone(path):
+        _undo(path, source)
+
+
+def _undo(path: Path, source: str) -> None:
     source = absolute(source, path.absolute().parent)
     if source not in [one.url for one in read_shard_map(path)]:
         raise StoreError(f"{path}: names no store {shown(source)}, so nothing is undone")
@@ -115,7 +148,10 @@ def _frozen(source: str, target: str, step: Step) -> str:
             move_id = fence[1]
         else:
             if store.noted("tlog") is not None:
-                raise StoreError(f"{shown(source)} has a transparency log, and such a store cannot be moved yet")
+                raise StoreError(
+                    f"{shown(source)} has a transparency log, whose origin and witnesses would have to follow it, and "
+                    "cannot be moved: leave it where it is, and move the other stores of the map"
+                )
             _check_is_free(target)
             move_id = secrets.token_hex(8)
         step("freeze")
