@@ -16,6 +16,7 @@ from . import (
     branching,
     claude,
     core,
+    hosts,
     importing,
     large,
     listing,
@@ -25,6 +26,7 @@ from . import (
     reporting,
     starting,
     supposing,
+    telemetry,
     turns,
 )
 from .measure import Figure, Work, measure
@@ -68,10 +70,13 @@ WORKS: dict[str, Callable[[Place, Size, ExitStack], Work]] = {
     "report": lambda place, size, opened: reporting.work(place, size.lines),
     "large": lambda place, size, opened: large.work(place, size.lines),
     "import": lambda place, size, opened: importing.work(place, size.lines),
+    "hosts": lambda place, size, opened: hosts.work(opened),
     "listing": lambda place, size, opened: listing.work(place, size.few, size.many, opened),
 }
 if find_spec("anthropic") and find_spec("lastresort.adapters.claude"):
     WORKS["claude"] = lambda place, size, opened: claude.work(place, opened)
+if not absent(("opentelemetry-sdk",)):
+    WORKS["telemetry"] = lambda place, size, opened: telemetry.work(place)
 
 
 def main() -> None:

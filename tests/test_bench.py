@@ -20,6 +20,7 @@ from bench import (
     claude,
     contenders,
     core,
+    hosts,
     importing,
     listing,
     long,
@@ -28,6 +29,7 @@ from bench import (
     report,
     starting,
     supposing,
+    telemetry,
     turns,
 )
 from bench.diverse import diverse
@@ -245,6 +247,19 @@ def test_claude(place: Place, open_ones: ExitStack, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(claude, "SENT", 2)
     monkeypatch.setattr(claude, "LENGTHS", (2, 6))
     figures(claude.work(place, open_ones))
+
+
+def test_hosts(open_ones: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "TURNS", 1)
+    work = hosts.work(open_ones)
+    assert [line.name for line in work.lines] == [figure.name for figure in measure(work, 1)]
+
+
+def test_telemetry(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
+    monkeypatch.setattr(telemetry, "EXCHANGES", 2)
+    monkeypatch.setattr(telemetry, "COMMITS", 20)
+    figures(telemetry.work(place))
 
 
 def test_listing(place: Place, open_ones: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:

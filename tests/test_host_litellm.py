@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from lastresort import Chat
 from lastresort.adapters.litellm import LastResort
-from lastresort.adapters.litellm.guardrail import _input
+from lastresort.adapters.litellm.guardrail import _STREAM_HOOK, OTHER_DOORS, asked_on
 from lastresort.adapters.testing.hosts import (
     ABUSE,
     HARMFUL,
@@ -168,6 +170,9 @@ def test_what_is_not_a_completion_passes_and_what_has_no_session_does_not() -> N
             ]
             with pytest.raises(ValueError, match="litellm_session_id"):
                 await law.async_pre_call_hook(None, None, {"model": MODEL, "messages": [USER]}, "acompletion")
+            for door in OTHER_DOORS:
+                with pytest.raises(ValueError, match="use /v1/chat/completions"):
+                    await law.async_pre_call_hook(None, None, other, door)
 
         asyncio.run(hooks())
 
@@ -188,5 +193,58 @@ def test_a_turn_whose_model_failed_waits_and_is_answered_when_it_is_sent_again()
         assert kinds(chat)[1:] == ["UserTurnTaken", "AssistantTurnTaken"]
 
 
-def test_an_input_that_is_no_json_is_told_as_such() -> None:
-    assert (_input('{"a": 1}'), _input(""), _input("{")) == ({"a": 1}, {}, "{")
+def test_a_class_that_is_made_of_it_has_the_hook_of_streams_of_its_own() -> None:
+    """The proxy looks for that one in the class itself. It would show a stream as it comes."""
+
+    class Law(LastResort):
+        pass
+
+    class Other(LastResort):
+        async def async_post_call_streaming_iterator_hook(self, *given: Any) -> Any:
+            yield given
+
+    assert vars(Law)[_STREAM_HOOK] is vars(LastResort)[_STREAM_HOOK]
+    assert vars(Other)[_STREAM_HOOK] is not vars(LastResort)[_STREAM_HOOK]
+
+
+def test_who_answered_in_a_stream_is_what_litellm_says_beside_its_pieces() -> None:
+    """Each piece of it names the model that was asked."""
+
+    async def pieces() -> AsyncIterator[Any]:
+        for _ in range(2):
+            piece = litellm.ModelResponseStream(model=MODEL, choices=[{"index": 0, "delta": {"content": "Hm."}}])
+            piece._hidden_params = {"provider_response_model": "small-model-1"}
+            yield piece
+
+    async def streamed(law: LastResort, chat: Chat) -> None:
+        data = await law.async_pre_call_hook(None, None, asked(chat, USER), "acompletion")
+        assert [one async for one in law.async_post_call_streaming_iterator_hook(None, pieces(), data)]
+
+    with conversations() as chats:
+        chat = chats.start(model=MODEL)
+        asyncio.run(streamed(LastResort(chats.chat), chat))
+        assert chat.path[-1].event.model == "small-model-1"  # type: ignore[union-attr]
+
+
+def test_the_model_is_asked_on_by_the_router_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows the names that the proxy gave to models, and gets what the request was made of, not what came to it."""
+    mock = {"model": "gpt-4o", "mock_response": "A garden, then?"}
+    router = litellm.Router([{"model_name": "ours", "litellm_params": mock}])
+    monkeypatch.setitem(sys.modules, "litellm.proxy.proxy_server", SimpleNamespace(llm_router=router))
+    complete, law_asks = completing(Model([Message("Hm.", (HARMFUL,))]), []), dict[str, Any]()
+
+    async def asks(**request: Any) -> Any:
+        law_asks.update(request)
+        return await asked_on(**request)
+
+    async def one_turn(law: LastResort, chat: Chat) -> Any:
+        data = asked(chat, USER) | {"model": "ours", "litellm_logging_obj": object()}
+        data = await law.async_pre_call_hook(None, None, data, "acompletion")
+        response = await complete(**data)
+        return await law.async_post_call_success_hook(data | {"deployment": object()}, None, response)
+
+    with conversations() as chats:
+        chat = at_the_brink(chats)
+        response = asyncio.run(one_turn(LastResort(chats.chat, agrees, complete=asks), chat))
+        assert response.choices[0].message.content == "Hm.\n\nA garden, then?"
+        assert set(law_asks) == {"model", "messages", "metadata", "tools", "stream"}

@@ -23,7 +23,7 @@ from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Assessor
 from lastresort.adapters.turns.hosted import Turn, threads, told
 from lastresort.adapters.turns.replies import Ended, Reply
-from lastresort.adapters.turns.tools import Call
+from lastresort.adapters.turns.tools import Call, read_input
 from lastresort.application.outcomes import UnknownBranch
 
 
@@ -198,3 +198,12 @@ def test_a_call_that_was_in_no_message_is_of_a_task_and_is_counted() -> None:
         outcome = turn.finish()
         assert isinstance(outcome, Reply)
         assert (outcome.of_tasks, outcome.holding) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [('{"a": 1}', {"a": 1}), ("", {}), ("{", "{"), ("[" * 100_000, "[" * 100_000), ("9" * 5_000, "9" * 5_000)],
+    ids=["JSON", "nothing", "cut off", "too deep", "too long a number"],
+)
+def test_an_input_that_cannot_be_read_is_left_as_it_is(written: str, read: object) -> None:
+    assert read_input(written) == read

@@ -68,7 +68,7 @@ class LastResort(AgentMiddleware[UnderTheLaw, Any, Any]):
     ) -> None:
         super().__init__()
         self._chat_of, self._assessor, self._on_outcome = chat_of, assessor, on_outcome
-        self.tools: list[BaseTool] = [_declared(tool) for tool in all_tools(policy or Policy.default())]
+        self.tools: list[BaseTool] = [_declared(tool) for tool in all_tools(policy)]
 
     def _turn(self, state: State) -> Turn:
         """Return the turn of this run. One that a checkpoint interrupted goes on from the log."""
@@ -86,10 +86,7 @@ class LastResort(AgentMiddleware[UnderTheLaw, Any, Any]):
         """Record what the user says, and stop here if the conversation has ended."""
         turn, said = Turn(self._chat(), self._assessor), state["messages"][-1]
         if isinstance(said, HumanMessage):
-            pressed = get_config()["configurable"]
-            sent_as = said.id or self._chat().conversations.new_id()
-            asks, confirms = bool(pressed.get("asks_to_end")), bool(pressed.get("confirms_end"))
-            turn.begin(str(said.text), sent_as, asks=asks, confirms=confirms)
+            turn.begin_with(str(said.text), get_config()["configurable"], said.id)
         else:
             turn.resume()
         return {"lastresort_turn": turn} | (_last_words(turn) if turn.over is not None else {})

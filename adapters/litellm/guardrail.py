@@ -6,9 +6,9 @@ none of them. A stream is shown once it is whole: only then is it known whether 
 """
 
 import asyncio
-import json
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import litellm
 from litellm import ModelResponse, ModelResponseStream
@@ -18,13 +18,32 @@ from litellm.integrations.custom_guardrail import CustomGuardrail, get_session_i
 from lastresort.adapters.turns.assessor import Assessor
 from lastresort.adapters.turns.hosted import OnOutcome, Turn, all_tools, nobody_judges, told
 from lastresort.adapters.turns.replies import Outcome
-from lastresort.adapters.turns.tools import CALLS, Call
+from lastresort.adapters.turns.tools import CALLS, Call, read_input
 from lastresort.application.chat import Chat
 from lastresort.domain.policy import Policy
 from lastresort.domain.turn_text import BETWEEN
 from lastresort.domain.values import Usage
 
+_OF_ONE_CALL = frozenset({"litellm_call_id", "litellm_logging_obj"})
+_STREAM_HOOK = "async_post_call_streaming_iterator_hook"
 COMPLETIONS = ("acompletion", "completion")
+OTHER_DOORS = ("aresponses", "responses", "anthropic_messages", "atext_completion", "text_completion")
+"""Other requests to which a model answers in words."""
+
+
+async def asked_on(**request: Any) -> Any:
+    """Ask a model as the proxy does: by its router, which knows by their names the models that it is configured with.
+    Where no proxy runs, LiteLLM is asked."""
+    router = getattr(sys.modules.get("litellm.proxy.proxy_server"), "llm_router", None)
+    return await (router or litellm).acompletion(**request)
+
+
+class _UnderWay(NamedTuple):
+    """A turn whose model was asked. `sent` names what the request was made of, before the proxy added its own."""
+
+    chat: Chat
+    turn: Turn
+    sent: frozenset[str]
 
 
 class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not read: see pyproject.toml
@@ -37,12 +56,18 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
         chat_of: finds the chat of a session; see `turns.hosted.threads`.
         assessor: gives second opinions. Without one, nothing ends.
         policy: says which categories of harm the tools name.
-        complete: asks the model on: `litellm.acompletion`, if nothing is passed; in a proxy, its router's.
-        answered_by: says of a response which model answered, where its `model` does not: of a stream, LiteLLM says
-            which one was asked.
+        complete: asks the model on; the router of the proxy does, if nothing is passed.
+        answered_by: says of a response which model answered, where LiteLLM does not: its `model` is the one that was
+            asked then.
         on_outcome: is told how each turn went.
         options: those of `CustomGuardrail`.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have a class that is made of this one its own stream hook: the proxy passes over one that is inherited."""
+        super().__init_subclass__(**options)
+        if _STREAM_HOOK not in vars(cls):
+            setattr(cls, _STREAM_HOOK, getattr(cls, _STREAM_HOOK))
 
     def __init__(
         self,
@@ -50,7 +75,7 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
         assessor: Assessor = nobody_judges,
         *,
         policy: Policy | None = None,
-        complete: Callable[..., Awaitable[Any]] = litellm.acompletion,
+        complete: Callable[..., Awaitable[Any]] = asked_on,
         answered_by: Callable[[Any], str | None] = lambda response: None,
         on_outcome: OnOutcome = lambda chat, outcome: None,
         **options: Any,
@@ -58,13 +83,13 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
         super().__init__(**{"guardrail_name": "lastresort", "default_on": True, **options})
         self._chat_of, self._assessor, self._on_outcome, self._complete = chat_of, assessor, on_outcome, complete
         self._answered_by = answered_by
-        self._under_way: dict[str, tuple[Chat, Turn]] = {}
+        self._under_way: dict[str, _UnderWay] = {}
         self._tools = [
             {
                 "type": "function",
                 "function": {"name": tool.name, "description": tool.description, "parameters": tool.schema},
             }
-            for tool in all_tools(policy or Policy.default())
+            for tool in all_tools(policy)
         ]
 
     async def async_pre_call_hook(
@@ -73,9 +98,11 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
         """Record what the user says; give the model our tools.
 
         Raises:
-            ValueError: the request names no session.
+            ValueError: the request names no session, or is no chat completion and yet has a model answer in words.
             ModifyResponseException: the turn is over; the proxy answers with what it says, with status 200.
         """
+        if call_type in OTHER_DOORS:
+            raise ValueError("lastresort: only chat completions are under the law here: use /v1/chat/completions")
         if call_type not in COMPLETIONS:
             return data
         if (session := get_session_id_from_request_data(data)) is None:
@@ -86,14 +113,15 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
         if not await asyncio.to_thread(turn.ask):
             self._on_outcome(chat, turn.finish())
             raise ModifyResponseException(turn.shown, data["model"], data, self.guardrail_name)
-        self._under_way[data.setdefault("litellm_call_id", turn.new_id())] = chat, turn
+        sent = frozenset({*data, "tools"} - _OF_ONE_CALL)
+        self._under_way[data.setdefault("litellm_call_id", turn.new_id())] = _UnderWay(chat, turn, sent)
         noted = [] if turn.note is None else [{"role": "user", "content": turn.note}]
         return data | {"tools": [*self._tools, *(data.get("tools") or [])], "messages": [*data["messages"], *noted]}
 
     async def async_post_call_success_hook(self, data: dict[str, Any], user_api_key_dict: Any, response: Any) -> Any:
         """Carry out all calls of each message, ask the model on, and record the answer."""
         under_way = self._under_way.pop(data.get("litellm_call_id", ""), None)
-        return response if under_way is None else await self._answered(*under_way, data, response)
+        return response if under_way is None else await self._answered(under_way, data, response)
 
     async def async_post_call_failure_hook(
         self, request_data: dict[str, Any], original_exception: Any, user_api_key_dict: Any, traceback_str: Any = None
@@ -112,7 +140,9 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
                 yield piece
             pieces.append(piece)
         if under_way is not None:
-            whole = await self._answered(*under_way, request_data, litellm.stream_chunk_builder(pieces))
+            built = litellm.stream_chunk_builder(pieces)
+            built.model = _named(pieces) or built.model
+            whole = await self._answered(under_way, request_data, built)
             message, choice = whole.choices[0].message, whole.choices[0]
             calls = [{**call.model_dump(), "index": n} for n, call in enumerate(message.tool_calls or [])]
             delta = {"role": "assistant", "content": message.content, "tool_calls": calls or None}
@@ -122,7 +152,9 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
                 choices=[{"index": 0, "delta": delta, "finish_reason": choice.finish_reason}],
             )
 
-    async def _answered(self, chat: Chat, turn: Turn, data: dict[str, Any], response: ModelResponse) -> ModelResponse:
+    async def _answered(self, under_way: "_UnderWay", data: dict[str, Any], response: ModelResponse) -> ModelResponse:
+        chat, turn, sent = under_way
+        request = {name: value for name, value in data.items() if name in sent}
         messages = list(data["messages"])
         while True:
             choice: Any = response.choices[0]
@@ -139,22 +171,27 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
             results = [{"role": "tool", "tool_call_id": one.id, "content": turn.results[one.id]} for one in ours]
             noted = [] if turn.note is None else [{"role": "user", "content": turn.note}]
             messages += [choice.message.model_dump(exclude_none=True), *results]
-            response = await self._complete(**data | {"messages": [*messages, *noted], "stream": False})
+            response = await self._complete(**request | {"messages": [*messages, *noted], "stream": False})
         outcome: Outcome = await asyncio.to_thread(turn.finish)
         self._on_outcome(chat, outcome)
         choice.message.tool_calls, choice.message.content, choice.finish_reason = None, told(outcome), "stop"
         return response
 
 
+def _named(pieces: list[Any]) -> str | None:
+    """Return who answered in a stream, as far as LiteLLM says. Its `model` there is the one that was asked."""
+    told = (getattr(piece, "_hidden_params", None) or {} for piece in pieces)
+    return next((one["provider_response_model"] for one in told if one.get("provider_response_model")), None)
+
+
 def _begin(turn: Turn, data: dict[str, Any]) -> None:
-    said, pressed = data["messages"][-1], data.get("metadata") or {}
+    said = data["messages"][-1]
     if said["role"] != "user":  # the results of tools, say
         turn.resume()
         return
     content = said["content"]
     words = content if isinstance(content, str) else BETWEEN.join(part["text"] for part in content if part.get("text"))
-    asks, confirms = bool(pressed.get("asks_to_end")), bool(pressed.get("confirms_end"))
-    turn.begin(words, pressed.get("sent_as") or turn.new_id(), asks=asks, confirms=confirms)
+    turn.begin_with(words, data.get("metadata") or {})
 
 
 def _take(turn: Turn, response: Any, calls: list[Any], model: str | None) -> bool:
@@ -162,15 +199,8 @@ def _take(turn: Turn, response: Any, calls: list[Any], model: str | None) -> boo
     return turn.take(
         response.id,
         choice.message.content or "",
-        [Call(call.id, call.function.name, _input(call.function.arguments)) for call in calls],
+        [Call(call.id, call.function.name, read_input(call.function.arguments)) for call in calls],
         model=model,
         usage=Usage(input_tokens=used.prompt_tokens, output_tokens=used.completion_tokens),
         stop_reason=choice.finish_reason,
     )
-
-
-def _input(arguments: str) -> Any:
-    try:
-        return json.loads(arguments or "{}")
-    except json.JSONDecodeError:
-        return arguments

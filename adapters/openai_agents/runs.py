@@ -6,7 +6,6 @@ not do it: it is asked for the first agent only, once a run, and beside the mode
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import replace
@@ -21,7 +20,7 @@ from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Assessor
 from lastresort.adapters.turns.hosted import Turn, all_tools, nobody_judges
 from lastresort.adapters.turns.replies import Ended, Outcome
-from lastresort.adapters.turns.tools import END, Call
+from lastresort.adapters.turns.tools import END, Call, read_input
 from lastresort.application.chat import Chat
 from lastresort.domain.policy import Policy
 from lastresort.domain.turn_text import BETWEEN
@@ -43,7 +42,7 @@ def law_tools(policy: Policy | None = None) -> list[Tool]:
 
     return [
         FunctionTool(tool.name, tool.description, tool.schema, came_of, strict_json_schema=False)
-        for tool in all_tools(policy or Policy.default())
+        for tool in all_tools(policy)
     ]
 
 
@@ -142,12 +141,13 @@ class _Hooks(RunHooks[Any]):
 
     async def on_llm_end(self, context: Any, agent: Agent[Any], response: ModelResponse) -> None:
         await self._theirs.on_llm_end(context, agent, response)
-        text, calls, usage = _until_the_end(response), list(map(_call, _calls(response))), response.usage
+        calls: list[Any] = [item for item in response.output if item.type == "function_call"]
+        usage = response.usage
         last = await asyncio.to_thread(
             self._turn.take,
             getattr(response.output[0], "id", None) or self._turn.new_id(),
-            text,
-            calls,
+            _until_the_end(response),
+            [Call(call.call_id, call.name, read_input(call.arguments)) for call in calls],
             model=self._answered_by(response) or _named(agent, response),
             usage=Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
         )
@@ -184,17 +184,6 @@ def _named(agent: Agent[Any], response: ModelResponse) -> str | None:
     said = next((data["model"] for data in told if data.get("model")), None)
     asked = agent.model if isinstance(agent.model, str) else getattr(agent.model, "model", None)
     return said or (asked if isinstance(asked, str) else None)
-
-
-def _calls(response: ModelResponse) -> list[Any]:
-    return [item for item in response.output if getattr(item, "type", None) == "function_call"]
-
-
-def _call(item: Any) -> Call:
-    try:
-        return Call(item.call_id, item.name, json.loads(item.arguments or "{}"))
-    except json.JSONDecodeError:
-        return Call(item.call_id, item.name, item.arguments)
 
 
 def _until_the_end(response: ModelResponse) -> str:

@@ -31,7 +31,7 @@ from pydantic_core import to_json
 from lastresort.adapters.turns.assessor import Assessor
 from lastresort.adapters.turns.hosted import OnOutcome, Turn, all_tools, nobody_judges, told
 from lastresort.adapters.turns.replies import NOTICE, Ended, Outcome
-from lastresort.adapters.turns.tools import CALLS, END, Call
+from lastresort.adapters.turns.tools import CALLS, END, Call, read_input
 from lastresort.application.chat import Chat
 from lastresort.domain.policy import Policy
 from lastresort.domain.turn_text import BETWEEN
@@ -68,7 +68,7 @@ class LastResort(AbstractCapability[Any]):
         on_outcome: OnOutcome = lambda chat, outcome: None,
     ) -> None:
         self._chat_of, self._assessor, self._on_outcome = chat_of, assessor, on_outcome
-        self._policy = policy or Policy.default()
+        self._policy = policy
         self._turn: Turn
         self._chat: Chat
 
@@ -95,12 +95,9 @@ class LastResort(AbstractCapability[Any]):
         if ctx.prompt is None:
             await asyncio.to_thread(self._turn.resume)
             return
-        pressed = ctx.metadata or {}
         prompt = [ctx.prompt] if isinstance(ctx.prompt, str) else ctx.prompt
         words = BETWEEN.join(part if isinstance(part, str) else getattr(part, "content", "") for part in prompt)
-        asks, confirms = bool(pressed.get("asks_to_end")), bool(pressed.get("confirms_end"))
-        sent_as = pressed.get("sent_as") or self._turn.new_id()
-        await asyncio.to_thread(self._turn.begin, words, sent_as, asks=asks, confirms=confirms)
+        await asyncio.to_thread(self._turn.begin_with, words, ctx.metadata or {})
 
     async def before_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
@@ -184,10 +181,7 @@ def _ends(part: Any) -> bool:
 
 
 def _input(part: ToolCallPart) -> Any:
-    try:
-        return part.args_as_dict(raise_if_invalid=True)
-    except (AssertionError, ValueError):
-        return part.args
+    return part.args if isinstance(part.args, dict) else read_input(part.args or "")
 
 
 def _until_the_end(response: ModelResponse) -> list[TextPart]:

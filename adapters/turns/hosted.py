@@ -9,8 +9,8 @@
 A turn belongs to one run of the framework. Nothing of it is needed afterwards: the next one begins from the log.
 """
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
@@ -87,6 +87,17 @@ class Turn:
         heard = self._run(self._guard.hear(words, sent_as=sent_as, asks=asks, confirms=confirms))
         self.over = heard or self._run(self._guard.begin())
         return self.over
+
+    def begin_with(self, words: str, passed: Mapping[str, Any], sent_as: str | None = None) -> Outcome | None:
+        """Begin, with what the application passes in the framework's own way.
+
+        Args:
+            words: what the user says.
+            passed: may have `asks_to_end`, `confirms_end` and `sent_as`, beside what is not ours.
+            sent_as: the id of what they say, if the framework has one.
+        """
+        asks, confirms = bool(passed.get("asks_to_end")), bool(passed.get("confirms_end"))
+        return self.begin(words, sent_as or passed.get("sent_as") or self.new_id(), asks=asks, confirms=confirms)
 
     def resume(self) -> Outcome | None:
         """Take up the user's latest turn, where nothing new was said; return what came of it, if it was answered.
@@ -197,6 +208,7 @@ def threads(conversations: Conversations, model: str, policy: Policy | None = No
     return chat_of
 
 
-def all_tools(policy: Policy) -> list[Tool]:
-    """Return the tools for agents whose tools are set before a conversation is known."""
-    return declarations(policy.categories)
+def all_tools(policy: Policy | None) -> list[Tool]:
+    """Return the tools for agents whose tools are set before a conversation is known: of the default policy, if none
+    is passed."""
+    return declarations((policy or Policy.default()).categories)

@@ -5,6 +5,7 @@ a conversation, so put them first, where a cache of the prompt covers them. The 
 `lastresort.domain.rules`. Nothing else is added to a request.
 """
 
+import json
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
@@ -41,6 +42,15 @@ class Call(NamedTuple):
     model: str | None = None
     broke_off: bool = False
     of_task: bool = False
+
+
+def read_input(written: str) -> Any:
+    """Return the input of a call as a model wrote it, in JSON. What cannot be read is returned as it is: it is then
+    told that its input was not understood."""
+    try:
+        return json.loads(written or "{}")
+    except (ValueError, RecursionError):
+        return written
 
 
 class Result(NamedTuple):
