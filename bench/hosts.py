@@ -2,19 +2,21 @@
 
 A framework runs a turn on a model that answers at once, first by itself and then with our integration, and the
 difference counts: our hooks, the decisions, the sealing, what the framework does for our hooks and tools. What the
-store takes to append is left out. By processor time of all threads, since a turn waits for nothing else.
+store takes to append is left out. By processor time of all threads, since a turn waits for nothing else. How much of it
+is spent in our `Turn`, which all of them share, stands on a line of its own: the rest is hooks, threads and tools.
 
 Claude Code is another program, and LiteLLM's proxy a server: of these two our hooks alone are called, as they are.
 Open WebUI's filter speaks to a service over HTTP, and has both sides of that in its figure.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import ExitStack
-from time import process_time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from time import process_time, thread_time
 from typing import Any, NamedTuple
 
 from lastresort import Conversations, RecordedEvent, open_conversations
+from lastresort.adapters.turns import hosted
 from lastresort.adapters.turns.hosted import threads
 from lastresort.application.ports import Append, EventStore
 
@@ -38,6 +40,7 @@ class Host(NamedTuple):
     packages: tuple[str, ...]
     turns: Callable[[Conversations, Loop, ExitStack], tuple[Turn, Turn]]
     runs: bool = True
+    has_turn: bool = True
 
 
 class _Timed:
@@ -64,6 +67,7 @@ def work(open_ones: ExitStack) -> Work:
     open_ones.callback(loop.close)
     found = [host for host in HOSTS if not absent(host.packages)]
     lines = [value(host.name, "ms", None if host.name == OVER_HTTP else at_most(1)) for host in found]
+    lines += [value(f"{host.name}, in our Turn", "ms") for host in found if host.has_turn]
     lines += [value(f"{host.name}, by itself", "ms") for host in found if host.runs]
     left_out = ", ".join(host.name for host in HOSTS if host not in found)
     title = "an ordinary turn in an agent framework: what the law adds, in processor time, commits left out"
@@ -80,10 +84,39 @@ def _contender(host: Host, loop: Loop, open_ones: ExitStack) -> Callable[[], Rou
 
     def run() -> Round:
         bare, _ = _taken(by_itself, timed)
-        ours, commits = _taken(guarded, timed)
-        return {host.name: (ours - bare - commits) * 1e3, f"{host.name}, by itself": bare * 1e3}
+        with _counted() as within:
+            ours, commits = _taken(guarded, timed)
+        return {
+            host.name: (ours - bare - commits) * 1e3,
+            f"{host.name}, in our Turn": (within[0] / (TURNS + 1) - commits) * 1e3,
+            f"{host.name}, by itself": bare * 1e3,
+        }
 
     return run
+
+
+@contextmanager
+def _counted() -> Iterator[list[float]]:
+    """Count in the block the processor time that is spent in the methods of our turns."""
+    within, methods = [0.0], {name: getattr(hosted.Turn, name) for name in ("begin", "ask", "take", "finish")}
+
+    def counting(method: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*given: Any, **named: Any) -> Any:
+            start = thread_time()
+            try:
+                return method(*given, **named)
+            finally:
+                within[0] += thread_time() - start
+
+        return counted
+
+    try:
+        for name, method in methods.items():
+            setattr(hosted.Turn, name, counting(method))
+        yield within
+    finally:
+        for name, method in methods.items():
+            setattr(hosted.Turn, name, method)
 
 
 def _taken(turn: Turn, timed: _Timed) -> tuple[float, float]:
@@ -167,13 +200,14 @@ def _claude_agent(conversations: Conversations, loop: Loop, open_ones: ExitStack
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": message["usage"]},
         {"type": "message_stop"},
     )]  # fmt: skip
+    said: Any = {"hook_event_name": "UserPromptSubmit", "session_id": "s", "transcript_path": "", "cwd": ""}
     result = ResultMessage("success", 1, 1, False, 1, "s")
 
     class Client:
         """Asks our hook and tells what comes, as the SDK's does. It has no program behind it."""
 
         async def query(self, words: str) -> None:
-            await prompt({"prompt": words}, None, {"signal": None})
+            await prompt(said | {"prompt": words}, None, {"signal": None})
 
         async def receive_response(self) -> AsyncIterator[Any]:
             for one in (*streamed, result):
@@ -245,6 +279,7 @@ def _open_webui(conversations: Conversations, loop: Loop, open_ones: ExitStack) 
     from examples.serve_demo import served
 
     service = open_ones.enter_context(served("http://127.0.0.1:9"))  # no model is asked through it
+    assert service.made is not None
     guard = Filter()
     guard.valves = guard.Valves(url=service.url, key=service.made.key)
     said: list[dict[str, Any]] = []
@@ -271,6 +306,6 @@ HOSTS = (
     Host("pydantic-ai", ("pydantic-ai-slim",), _pydantic_ai),
     Host("Claude Agent SDK, hooks", ("claude-agent-sdk",), _claude_agent, runs=False),
     Host("LiteLLM, hooks", ("litellm",), _litellm, runs=False),
-    Host("MCP, a call", ("mcp",), _mcp),
-    Host(OVER_HTTP, ("aiohttp", "authlib", "fastapi"), _open_webui, runs=False),
+    Host("MCP, a call", ("mcp",), _mcp, has_turn=False),
+    Host(OVER_HTTP, ("aiohttp", "authlib", "fastapi"), _open_webui, runs=False, has_turn=False),
 )
