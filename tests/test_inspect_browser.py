@@ -19,6 +19,7 @@ def test_an_auditor_goes_from_the_list_to_the_evidence_and_through_time(browser:
     with service() as running:
         visitor = Visitor(running)
         ended = visitor.ended()
+        visitor.start("Help me plan a small garden.")
         tab = Tab(browser, running, path="/inspect")
         page = tab.page
         accessible(page)
@@ -29,6 +30,10 @@ def test_an_auditor_goes_from_the_list_to_the_evidence_and_through_time(browser:
         page.set_viewport_size({"width": 1_440, "height": 900})
         page.get_by_role("link", name="last resort").click()
         page.get_by_label("No longer Ended on last_resort").wait_for()
+        for name, lines in (("CSV", 2), ("JSONL", 1)):  # of what is shown: the head, and the one that has ended
+            with page.expect_download() as download:
+                page.get_by_role("link", name=name, exact=True).click()
+            assert len(download.value.path().read_text(encoding="utf-8").splitlines()) == lines
         page.get_by_role("link", name="You are useless").click()
         accessible(page)
         page.locator(".ending .proofs a").first.focus()
