@@ -249,6 +249,7 @@ def test_claude(place: Place, open_ones: ExitStack, monkeypatch: pytest.MonkeyPa
     figures(claude.work(place, open_ones))
 
 
+@pytest.mark.filterwarnings("ignore:Item:UserWarning")  # pydantic's, of types of LiteLLM's
 def test_hosts(open_ones: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts, "TURNS", 1)
     work = hosts.work(open_ones)

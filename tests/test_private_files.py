@@ -1,6 +1,7 @@
 """What a store writes is its owner's alone, and nobody can have prepared the file that it writes into."""
 
 import os
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from lastresort import StoreError, open_conversations
 from lastresort.adapters.databases import files
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.adapters.importers.log_file import write_file
+from lastresort.adapters.stores import sqlite_recorder
 from lastresort.adapters.upkeep.backup import backup
 from lastresort.adapters.vault.master_key import VARIABLE
 
@@ -134,3 +136,26 @@ def test_threads_that_open_a_new_store_at_once_all_open_it(tmp_path: Path) -> No
         for thread in threads:
             thread.join()
     assert failed == []
+
+
+def test_a_store_that_is_made_while_somebody_looks_at_the_file_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks at the tables one after the other sees them all as they were at one moment."""
+    path, makers, look = tmp_path / "log.db", list[threading.Thread](), sqlite_recorder._columns
+    path.touch(0o600)
+
+    def open_it() -> None:
+        open_conversations(f"sqlite:///{path}").close()
+
+    def look_slowly(connection: sqlite3.Connection, table: str) -> set[str]:
+        found = look(connection, table)
+        if not makers:
+            makers.append(threading.Thread(target=open_it))
+            makers[0].start()
+            makers[0].join(0.5)  # as far as it comes
+        return found
+
+    monkeypatch.setattr(sqlite_recorder, "_columns", look_slowly)
+    open_it()
+    makers[0].join()

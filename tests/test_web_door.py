@@ -5,11 +5,12 @@ import logging
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,19 @@ def test_the_configuration_in_the_docs_is_one() -> None:
     config = parse(page.partition("```toml\n")[2].partition("```")[0])
     assert config.server.hosts == ("chats.example",)
     assert set(config.tenants) == {"acme"}
+
+
+def test_who_asks_while_the_store_is_locked_is_told_to_come_again(tmp_path: Path) -> None:
+    """A key that opens is noted once a day, which takes the lock that somebody else has."""
+    with service(store=f"sqlite:///{tmp_path}/log.db?deadline=0.5") as running:
+        key = running.key("audit")
+
+        def ask() -> httpx2.Response:
+            return httpx2.get(f"{running.url}/api/v1/whoami", headers={"lastresort-key": key}, timeout=30)
+
+        with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = ask()
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+        assert answer.headers["retry-after"] == "1"
+        assert ask().status_code == 200

@@ -140,7 +140,7 @@ class Door:
         if refused is None:
             try:
                 receive = await self._entered(scope, headers, receive)
-            except (Failed, TooMuch) as error:
+            except (Failed, TooMuch, StoreError, Locked) as error:
                 refused = problems.answered(error)
             except _Gone:
                 return
@@ -171,6 +171,7 @@ class Door:
 
         Raises:
             Failed, TooMuch: it is not carried out.
+            StoreError, Locked: nobody can be looked up now.
         """
         caller = await self._caller(scope, headers)
         needed = scope["path"].startswith("/api/") and scope["path"] != "/api/v1/openapi.json"

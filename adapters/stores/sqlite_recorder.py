@@ -183,6 +183,7 @@ def check_is_a_log(path: Path, settings: Settings) -> "Contents | None":
     if settings.mode == "rw":
         check_may_write(path)
     with looking_into(path, settings.deadline, settings.mode) as connection:
+        connection.execute("BEGIN")  # all of it as it is at one moment: others may be making a store of it
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         columns = _columns(connection, "stored_events")
         if not columns and _columns(connection, "meta") == {"name", "value"}:  # a store's: its log is gone
