@@ -52,6 +52,12 @@ def test_would_end() -> None:
     assert row.ends_turn == 18
 
 
+def test_an_attempt_before_anybody_has_spoken() -> None:
+    """No law allows it, and none of what it is refused for is the policy's."""
+    attempt: Step = ("ends", Ground.LAST_RESORT, "abuse")
+    assert checked([attempt, *LADDER], STRICT, LAX).outcome is Outcome.SAME
+
+
 def test_an_attempt_after_the_one_that_would_be_the_ending() -> None:
     """It comes too late, and changes nothing."""
     script = [*LADDER, *last_resort(), ("ends", Ground.LAST_RESORT, "abuse")]

@@ -273,8 +273,7 @@ class Attempts:
     def _categories(self, state: Conversation, other: Conversation) -> list[str]:
         units, warned = _NOTHING, _NOTHING
         for one in (state, other):
-            if one.unit is not None:
-                units |= one.unit.categories
+            units |= one.unit.categories if one.unit is not None else _NOTHING
             if one.episode.warnings:
                 warned |= {warning.category for warning in one.episode.warnings}
         known = state.policy.hash, units, warned

@@ -23,7 +23,6 @@ from lastresort.domain.events import (
     FeedbackGiven,
     ModelChanged,
     RiskCleared,
-    RiskRaised,
     TurnAssessed,
     UserLeft,
     WarningGiven,
@@ -187,8 +186,6 @@ class Step:
             return True
         if kind is UserLeft:
             return not differs.law and "leaving_voids_warnings" not in differs.fields
-        if kind is RiskRaised:
-            return not differs.holds
         if kind not in ASKED and kind is not ConversationEnded:
             return False
         if (kind is EndProposed and "handshake" in differs.fields) or (kind is EndConfirmed and differs.law):
