@@ -73,6 +73,12 @@ def test_an_operator_takes_a_second_look_before_each_act(browser: Any) -> None:
         page.get_by_role("button", name="Clear it").click()
         page.get_by_text("cleared by operator ada").wait_for()
         page.get_by_text("Hold the words from erasure").click()
+        page.get_by_label("Name").first.fill("<img src=x onerror=alert(1)>")  # a tab fails that shows a dialog
+        page.get_by_role("button", name="Set the hold").click()
+        page.get_by_role("button", name="Hold them").click()
+        assert "alert(1)" not in page.get_by_role("alert").filter(visible=True).first.inner_text()
+        assert all("422" in one for one in tab.wrong), tab.wrong
+        tab.wrong.clear()
         page.get_by_label("Name").first.fill("case-7")
         page.get_by_role("button", name="Set the hold").click()
         page.get_by_role("button", name="Hold them").click()
