@@ -1,9 +1,9 @@
 """The report of a folder of Parquet: the same numbers as of the log, counted part by part, by several processes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lastresort.adapters.parquet import UnreadableParquet
 from lastresort.projections.replay import NotWhole
@@ -87,11 +87,11 @@ def report_folder(
         ]
         kept = None if keep is None else Kept[PartCount](keep, folder, PartCount)
         counted = _counted(jobs, workers, kept, planned, progress)
-    asked: Mapping[str, object] = {"by": by, "since": since, "until": until, "smallest": smallest, "branches": branches}
+    asked: dict[str, Any] = {"by": by, "since": since, "until": until, "smallest": smallest, "branches": branches}
     if counted is None:
         with closing(events_in(folder)) as log:
-            return report(log, forks=forks_in(folder), **asked)  # type: ignore[arg-type]
-    return report_of(counted, planned.events, **asked)  # type: ignore[arg-type]
+            return report(log, forks=forks_in(folder), **asked)
+    return report_of(counted, planned.events, **asked)
 
 
 def _counted(
