@@ -190,7 +190,9 @@ def _claude_agent(conversations: Conversations, loop: Loop, open_ones: ExitStack
     from lastresort.adapters.claude_agent import LastResort
 
     law = LastResort(conversations.start(model=MODEL))
-    (prompt,) = law.options().hooks["UserPromptSubmit"][0].hooks  # type: ignore[index]
+    hooks = law.options().hooks
+    assert hooks is not None
+    (prompt,) = hooks["UserPromptSubmit"][0].hooks
     message = {"id": "m", "model": MODEL, "usage": {"input_tokens": 3, "output_tokens": 2}}
     streamed = [StreamEvent("u", "s", event) for event in (
         {"type": "message_start", "message": message},

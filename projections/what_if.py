@@ -172,7 +172,7 @@ class Play:
 
         Where it is an ending, it is noted that it stands.
         """
-        event = recorded.event
+        event: Any = recorded.event
         if kind is ConversationStarted:
             return before.version == 0
         if row.proposed is not None:
@@ -184,12 +184,12 @@ class Play:
             self._look_for_untried_in_step(before, row, differs)
             return True
         if kind is BranchOpened:
-            return self._opens_in_step(before, event, differs)  # type: ignore[arg-type]  # that is its kind
+            return self._opens_in_step(before, event, differs)
         if kind is RiskRaised:
             return not differs.holds or self._held_here(recorded, row)
         same = self._step.makes_the_same(before, event, differs)
         if kind is ConversationEnded:
-            row.ended = Ending(recorded.version, event.seen, event.ground)  # type: ignore[union-attr]  # it has these
+            row.ended = Ending(recorded.version, event.seen, event.ground)
             if not same:
                 row.part(recorded.version, Because.ENDING)
                 return True  # of a tree that has parted nothing more is asked
@@ -383,10 +383,10 @@ class Play:
     # --- after that -------------------------------------------------------------------------------------------------
 
     def _after_parting(self, row: Row, recorded: RecordedEvent) -> None:
-        event = recorded.event
+        event: Any = recorded.event
         kind = type(event)
         if kind is ConversationEnded and row.ended is None:
-            row.ended = Ending(recorded.version, event.seen, event.ground)  # type: ignore[union-attr]  # it has these
+            row.ended = Ending(recorded.version, event.seen, event.ground)
         if row.undecidable is None and row.ends is None and kind not in AFTER_THE_END:
             row.undecidable, row.because = recorded.version, row.doubt or Because.BRANCH
 

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,14 +92,13 @@ def free_port() -> int:
 
 
 def wait_for(url: str, alive: Any) -> None:
-    """Wait until the proxy answers. It takes as long as it takes, while it is alive."""
-    while True:
-        assert alive(), "the proxy has ended"
-        try:
+    """Wait until the proxy answers, for as long as it is alive. It tells nobody that it has opened its port."""
+    while alive():
+        with suppress(httpx2.TransportError):
             if httpx2.get(f"{url}/health/liveliness", timeout=60).status_code == 200:
                 return
-        except httpx2.TransportError:
-            time.sleep(0.1)
+        time.sleep(0.1)
+    raise AssertionError("the proxy has ended")
 
 
 @contextmanager

@@ -260,7 +260,7 @@ def test_nothing_hostile_runs_or_loads_wherever_it_is_written(browser: Any, monk
             page.locator("body").wait_for()
             assert page.evaluate("window.broken") == [], path
             assert page.locator("img:not([src^='/static']):not([src^='data:'])").count() == 0
-        tab.wrong = [told for told in tab.wrong if "422" not in told]  # the month that is none
+        tab.wrong = [told for told in tab.wrong if "422" not in told]  # for the month that does not exist
         # `close` checks that no dialog came up, nothing was logged, and nobody else was asked.
 
 

@@ -169,7 +169,7 @@ def test_a_zip_file_is_read_without_unpacking_it(tmp_path: Path) -> None:
 
 
 def test_a_zip_file_that_windows_made_is_read(tmp_path: Path) -> None:
-    """Its folders end with a backslash; a copy that macOS puts beside each file is none with chats."""
+    """Its folders end with a backslash; the copies that macOS puts beside each file hold no chats."""
     path = tmp_path / "export.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("export\\conversations.json", "[]")

@@ -33,8 +33,10 @@ from lastresort.adapters.testing.hosts import (
 )
 from lastresort.adapters.turns.assessor import Assessor
 from lastresort.adapters.turns.replies import Ended
+from lastresort.domain.events import AssistantTurnTaken
 
 from .hosts_kit import every_check
+from .narrow import must_be
 
 pytestmark = [
     pytest.mark.xdist_group("litellm"),  # it takes seconds to import, so one process does
@@ -223,7 +225,7 @@ def test_who_answered_in_a_stream_is_what_litellm_says_beside_its_pieces() -> No
     with conversations() as chats:
         chat = chats.start(model=MODEL)
         asyncio.run(streamed(LastResort(chats.chat), chat))
-        assert chat.path[-1].event.model == "small-model-1"  # type: ignore[union-attr]
+        assert must_be(AssistantTurnTaken, chat.path[-1].event).model == "small-model-1"
 
 
 def test_the_model_is_asked_on_by_the_router_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@ log, whose chain is checked in pieces too.
 """
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -20,22 +19,13 @@ from lastresort.adapters.service.config import Config
 
 from .pages_kit import Visitor, long_chat
 from .stores import MODEL
-from .test_inspect_page import until
+from .test_inspect_page import running, until, visitor
 from .web_kit import Service, service
+
+__all__ = ["running", "visitor"]
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 MOST = 200_000
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def visitor(running: Service) -> Visitor:
-    return Visitor(running)
 
 
 def followed(visitor: Visitor, path: str, label: str) -> list[str]:

@@ -1,5 +1,5 @@
-"""Whoever can write to the log's file can put any number of snapshots there, and any bytes: they cost little, and hide
-nothing.
+"""Somebody who can write to the log's file can put any number of snapshots there, and any bytes. They cost little, and
+hide nothing.
 """
 
 from collections.abc import Iterator

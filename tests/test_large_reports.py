@@ -17,7 +17,7 @@ from lastresort import Policy
 from lastresort.adapters.importers.log_file import write_file
 from lastresort.adapters.large_logs import counting, reading, report_folder, suppose_folder, supposing
 from lastresort.adapters.parquet import UnreadableParquet, write_parquet
-from lastresort.domain.events import BranchOpened, RecordedEvent
+from lastresort.domain.events import BranchOpened, ConversationStarted, RecordedEvent
 from lastresort.projections import fork_points
 from lastresort.projections.audit import by_tree
 from lastresort.projections.parts import suppose_part
@@ -87,7 +87,7 @@ def trees_of(log: Log, parts: int, chance: random.Random) -> list[list[list[Plac
 
 def returned_to(log: Log) -> Iterator[int]:
     """Yield the places of the endings that an account came back after, found the plain way."""
-    account = {one.branch: one.event.account for one in log if one.kind == "ConversationStarted"}  # type: ignore[union-attr]
+    account = {one.branch: one.event.account for one in log if isinstance(one.event, ConversationStarted)}
     parent = {one.branch: one.event.parent for one in log if isinstance(one.event, BranchOpened)}
 
     def of(branch: str) -> str | None:

@@ -47,6 +47,13 @@ def chats(mapped: Path) -> Iterator[Conversations]:
         yield opened
 
 
+def map_of(folder: Path, first: str, second: str) -> Path:
+    """Write a map of two stores, and return where it is."""
+    path = folder / "shards.toml"
+    path.write_text("".join(HALVES).replace("sqlite:///a.db", first).replace("sqlite:///b.db", second))
+    return path
+
+
 def all_told(path: Path) -> object:
     """All that can be read of the conversations of a map."""
     with open_conversations(str(path), create=False) as chats:
@@ -138,8 +145,7 @@ def test_a_move_that_is_killed_goes_on(mapped: Path, at: str) -> None:
 @pytest.mark.parametrize("at", STEPS)
 def test_a_move_on_postgresql_that_is_killed_goes_on(postgresql: Callable[[], str], tmp_path: Path, at: str) -> None:
     first, second, new = (postgresql() for _ in range(3))
-    path = tmp_path / "shards.toml"
-    path.write_text("".join(HALVES).replace("sqlite:///a.db", first).replace("sqlite:///b.db", second))
+    path = map_of(tmp_path, first, second)
     with open_conversations(str(path)) as chats:
         tell(chats, 4)
     before = all_told(path)
@@ -243,7 +249,7 @@ def test_the_commands(mapped: Path) -> None:
     named = str(mapped)
     shown = json.loads(run("shards", "show", named, "--json")[1])
     assert [(row["shards"], row["state"]) for row in shown] == [("0-127", "open"), ("128-255", "open")]
-    assert run("shards", "check", named) == (0, "every branch is in its place, once\n")
+    assert run("shards", "check", named) == (0, "every branch is in its store alone\n")
     assert json.loads(run("shards", "check", named, "--json")[1]) == {"findings": []}
     assert run("shards", "move", named, FROM)[0] == 2
     assert run("shards", "move", named, FROM, "--undo") == (0, "it can be written to again\n")
@@ -268,8 +274,7 @@ def test_what_lies_in_the_wrong_store_is_named(mapped: Path, chats: Conversation
 @pytest.mark.xdist_group("postgresql")
 def test_on_postgresql(postgresql: Callable[[], str], tmp_path: Path) -> None:
     first, second, new = (postgresql() for _ in range(3))
-    mapped = tmp_path / "shards.toml"
-    mapped.write_text("".join(HALVES).replace("sqlite:///a.db", first).replace("sqlite:///b.db", second))
+    mapped = map_of(tmp_path, first, second)
     with open_conversations(str(mapped)) as chats:
         tell(chats, 6)
         tree = in_first(chats)

@@ -354,7 +354,7 @@ def folder_of(source: str | Path, workers: int | None, keep: Path | None) -> Pat
     """Return what is to be read if it is a folder.
 
     Raises:
-        BadInput: it is none, and there are options for one.
+        BadInput: it is not a folder, and options were given that only a folder takes.
     """
     if isinstance(source, Path) and source != STANDARD_INPUT and source.is_dir():
         return source
@@ -373,7 +373,7 @@ def read_in_parts(what: str, as_json: bool) -> Iterator[Callable[[int, int], Non
     """Show how much of a folder is done; yield what is to be told.
 
     Raises:
-        BadInput: what is needed is not installed, or the folder is none, or cannot be read with what there is.
+        BadInput: a package is missing, or this is not a folder of Parquet, or it cannot be read.
     """
     try:
         from lastresort.adapters.large_logs import WorkersDied

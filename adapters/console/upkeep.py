@@ -317,7 +317,7 @@ def check(path: Path, as_json: bool) -> None:
     else:
         for one in found:
             click.echo(f"{one.branch}: {one.detail}")
-        click.echo(f"{len(found):,} branches in the wrong place" if found else "every branch is in its place, once")
+        click.echo(f"{len(found):,} branches in the wrong place" if found else "every branch is in its store alone")
     sys.exit(FINDINGS if found else 0)
 
 

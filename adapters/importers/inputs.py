@@ -37,8 +37,8 @@ M = TypeVar("M", bound=BaseModel)
 
 
 _AT_ONCE = 2**20
-"""Bytes that are read at a time. Each reading gives the interpreter back and takes it again: whoever does that all the
-time keeps it from the thread that writes what was read."""
+"""Bytes that are read at a time. Each read releases the interpreter's lock and acquires it again; small reads, and so
+many of them, would keep it from the thread that writes."""
 
 STANDARD_INPUT = Path("-")
 """Stands for what is piped in, wherever a file is read."""

@@ -59,7 +59,7 @@ def audit_folder(
         progress: is told how many events are audited, of how many.
 
     Raises:
-        UnreadableParquet: the folder is none that an export wrote, or something is missing from it.
+        UnreadableParquet: no export wrote the folder, or something is missing from it.
         WorkersDied: workers die again and again.
         ValueError: this program knows no such edition, or it is the first.
     """

@@ -70,7 +70,7 @@ def report_folder(
         keep, progress: as for `audit_folder`.
 
     Raises:
-        UnreadableParquet: the folder is none that an export wrote, or something is missing from it.
+        UnreadableParquet: no export wrote the folder, or something is missing from it.
         WorkersDied: workers die again and again.
         ValueError: an argument is out of range.
         NotWhole: something is missing from the log.

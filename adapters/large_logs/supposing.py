@@ -89,7 +89,7 @@ def suppose_folder(
         keep, progress: as for `audit_folder`.
 
     Raises:
-        UnreadableParquet: the folder is none that an export wrote, or something is missing from it.
+        UnreadableParquet: no export wrote the folder, or something is missing from it.
         WorkersDied: workers die again and again.
         ValueError: there is no such edition.
         NotWhole: something is missing from the log.

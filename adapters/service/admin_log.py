@@ -3,7 +3,7 @@ before it by its digest, so that one that is changed or taken out is seen.
 
 A page of the log says whether all of it follows. A short one is checked whole each time. In a long one each look at it
 checks what has been added since the last, and goes on with a check of the whole, which begins again after some minutes;
-so nobody waits for that, and whoever looks is told when it last came to the end.
+so nobody waits for that, and the page says when the last whole check began.
 
 It holds no words and no secrets: ids, names of acts, and digests of what was before and after.
 """
@@ -169,7 +169,7 @@ def _entries(rows: Sequence[Any]) -> list[Entry]:
 
 
 def _entry(text: str) -> Entry | None:
-    """Return an entry; None if it is none any more, which `checked` says."""
+    """Return an entry; None if the row no longer holds one, which `checked` reports."""
     try:
         return Entry.model_validate_json(text)
     except ValidationError:

@@ -57,7 +57,7 @@ FEW = 2_000, 100_000
 
 @dataclass(frozen=True)
 class CountedLog:
-    """A log up to a position, as a count reads it; whoever runs the count says so now and then."""
+    """A log up to a position, as a count reads it. While it is read, the count reports that it is still running."""
 
     store: EventStore
     head: int

@@ -11,8 +11,8 @@ In steps, each of which lasts before the next begins, so that the same call goes
 
 At no moment can both be written to. What was frozen can be used again with `undo`, as long as the map names it.
 
-One store of a map is moved at a time: two moves that replace it would each take back what the other one wrote. Whoever
-makes one has a lock on a file beside the map, which ends with the process.
+One store of a map is moved at a time: each of two would undo what the other wrote to it. A move holds a lock on
+a file beside the map, which the kernel releases when the process ends.
 """
 
 import fcntl

@@ -33,8 +33,8 @@ EVERY = 100
 
 _KEY = "the snapshots of this store"  # no conversation is called that: an id has no spaces
 _MOST_LOOKED_AT = 8
-"""Snapshots that are looked at for one that counts. Whoever can write to the log's file can put any number there, and a
-branch that is read from its beginning is right as well."""
+"""Snapshots that are looked at for one that counts. Somebody who can write to the log's file can put any number
+there; a branch that is read from its beginning is just as right."""
 _MARK_BYTES, _SEAL_BYTES, _LAST_BYTES = 8, 16, 16
 _LAST = 2**62  # no branch comes as far
 
