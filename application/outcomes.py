@@ -84,13 +84,13 @@ class BranchEnded:
 
 
 def screened(screen: RiskScreen, words: str) -> RiskSeen:
-    """Return what a screen says of words. Whatever ails it, doubt holds."""
+    """Return what a screen says of words; if it fails, that a risk is possible, since doubt holds."""
     try:
         seen = screen(words)
         if isinstance(seen, Mapping):
             return {About(about): Risk(risk) for about, risk in seen.items()}
         return Risk(seen)
-    except Exception:
+    except Exception:  # a screen is the embedder's code, which may raise anything
         return Risk.POSSIBLE
 
 

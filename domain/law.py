@@ -12,10 +12,10 @@ package, so nobody can meet this one before the law is whole.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, NamedTuple
 
-from .episode import Episode, counted
+from .episode import Episode
 from .events import EVENTS, ConversationEnded, ConversationStarted, EndProposed, Event, EventBase
 from .state import Conversation, evolve
 from .tuples import made
@@ -152,18 +152,12 @@ def rules_of(law: Law, state: Conversation, event: Event) -> tuple[Rule, ...]:
     return law.get(edition, law[UNKNOWN])[type(event)]
 
 
-class _MadeOutOnce:
-    """What the episode of a state comes to with the current unit. Kept in the state, where it is found from then on."""
-
-    def __get__(self, asked: Conversation, _: type) -> Episode:
-        now = vars(asked)["now"] = counted(asked.episode, asked.unit, asked.terms) if asked.unit else asked.episode
-        return now
-
-
 class _AskedOften(Conversation):
     """A state that makes out but once what its episode comes to."""
 
-    now = _MadeOutOnce()  # in place of what makes it out each time
+    @cached_property
+    def now(self) -> Episode:
+        return super().now
 
 
 def asked_often(state: Conversation) -> Conversation:

@@ -172,6 +172,14 @@ move(Path(sys.argv[1]), sys.argv[2], sys.argv[3], die)
 """
 
 
+def test_a_lock_that_somebody_prepared_is_not_followed(mapped: Path) -> None:
+    elsewhere = mapped.parent / "elsewhere"
+    (mapped.parent / f".{mapped.name}.lock").symlink_to(elsewhere)
+    with pytest.raises(StoreError, match=r"locks this file, and cannot: .*; remove it"):
+        move(mapped, FROM, TO)
+    assert not elsewhere.exists()
+
+
 def test_one_store_of_a_map_is_moved_at_a_time(mapped: Path) -> None:
     """Two that replace the map would each take back what the other wrote. After the first the second may begin."""
     refused: list[str] = []

@@ -225,7 +225,7 @@ def beginnings(path: Path) -> Iterator[RecordedEvent]:
     reader, begun = LogReader(), set[bytes]()
     for number, line in raw_lines(path):
         at = line.find(_BRANCH, 0, _BEFORE_A_BRANCH) + len(_BRANCH)
-        branch = line[at : line.find(b'"', at)] if at >= len(_BRANCH) else b""  # which is none: a line of another form
+        branch = line[at : line.find(b'"', at)] if at >= len(_BRANCH) else b""  # none found: a line of another form
         if branch not in begun or _OPENED in line or b"\\" in line:
             with suppress(BadInput):
                 entry = reader.entry(line) or entry_of(parsed("", number, line, LogLine))

@@ -56,7 +56,14 @@ def _alone(path: Path) -> Iterator[None]:
     Raises:
         StoreError: somebody is at it.
     """
-    with path.with_name(f".{path.name}.lock").open("ab") as lock:
+    place = path.with_name(f".{path.name}.lock")
+    try:
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"{place}: a move of a store locks this file, and cannot: {error.strerror}; remove it, or let it be written"
+        ) from None
+    with open(descriptor, "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
