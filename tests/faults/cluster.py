@@ -171,9 +171,10 @@ class Cluster:
 
     def crash(self) -> None:
         """Kill a process of the server, as the kernel does where memory is short: all of it starts again."""
-        with psycopg.connect(self._primary.get_uri(), autocommit=True) as victim:
+        url = self._primary.get_uri()
+        with psycopg.connect(url, autocommit=True) as victim, psycopg.connect(url, autocommit=True) as beside:
             os.kill(victim.info.backend_pid, signal.SIGKILL)
-            until(lambda: _is_closed(victim))
+            until(lambda: _is_closed(beside))  # the victim's is closed before the server knows of its death
         until(self._is_up)
 
     def _is_up(self) -> bool:
