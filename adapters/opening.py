@@ -34,7 +34,7 @@ from lastresort.adapters.vault.keys import Keys, KeyStore, MemoryKeys, SQLiteKey
 from lastresort.adapters.vault.ledger import Ledger
 from lastresort.adapters.vault.master_key import VARIABLE, MasterKey, find_master_key, known
 from lastresort.adapters.vault.rotation import Rotation, rotate
-from lastresort.adapters.vault.sealing import AesGcmVault
+from lastresort.adapters.vault.sealing import BEGINNING, AesGcmVault
 from lastresort.adapters.vault.snapshots import EVERY, SealedSnapshots, mark
 from lastresort.adapters.vault.wrapped import WrappedKeys, check_log
 from lastresort.application.conversations import Conversations
@@ -351,7 +351,7 @@ def _wrapped(
         failing.callback(keys.close)
         wrapped = WrappedKeys(keys, partial(find_master_key, master_key, beside, keys), Ledger.at(ledger))
         if (first := _first_event(store)) is not None:
-            check_log(keys, first)
+            check_log(keys, first, lambda most: store.sealed_beginnings(most, BEGINNING))
         failing.pop_all()
     return wrapped
 

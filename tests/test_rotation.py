@@ -1,9 +1,8 @@
-"""The master key is changed for another one while the store is in use; and keys say which log they are of."""
+"""The master key is changed for another one while the store is in use."""
 
 import base64
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -29,7 +28,7 @@ from lastresort.projections import audit
 
 from .cli_kit import run, shell
 from .service_kit import done, talk
-from .stores import DURABLE_STORES, MODEL, OPERATOR, new_url, started
+from .stores import DURABLE_STORES, OPERATOR, new_url, started
 
 __all__ = ["run"]
 
@@ -419,36 +418,3 @@ def test_damaged_keys_are_told_of(run: Callable[..., Result], files: str) -> Non
         keys: Any = vault._keys
         keys._keys.add([(b"sixteen bytes of", b"no key")], "d")
     assert "opened by neither master key: 1" in run("keys", "rotate", "--store", files).output
-
-
-# --- Which log keys are of --------------------------------------------------------------------------------------------
-
-
-def test_keys_of_another_store_are_told_of(tmp_path: Path) -> None:
-    """On opening, and not by words that nobody kept. An empty file says that one goes on without the words."""
-    for name in ("one", "two"):
-        for _ in range(2):  # keys note their log once it has begun
-            with closing(open_conversations(f"sqlite:///{tmp_path}/{name}.db")) as chats:
-                chats.start(model=MODEL.id, conversation=f"c-{chats.new_id()}").user_turn("Hello.")
-    for end in ("-keys", "-master"):
-        shutil.copy(tmp_path / f"one.db{end}", tmp_path / f"two.db{end}")
-    with pytest.raises(StoreError, match="the keys beside this log are of another store"):
-        open_conversations(f"sqlite:///{tmp_path}/two.db")
-    (tmp_path / "two.db-keys").write_bytes(b"")
-    with closing(open_conversations(f"sqlite:///{tmp_path}/two.db")) as chats:
-        assert said(chats) == set()
-    with closing(open_conversations(f"sqlite:///{tmp_path}/one.db")) as chats:
-        assert said(chats) == {"Hello."}
-
-
-def test_keys_of_a_restored_backup_are_its_logs(files: str, tmp_path: Path) -> None:
-    """The newest keys go with an older copy of the log, since both begin alike."""
-    for _ in range(2):
-        with closing(open_conversations(files)) as chats:
-            chats.chat("c").user_turn("Said again.")
-    backup(files, tmp_path / "monday")
-    shutil.copy(tmp_path / "log.db-master", tmp_path / "again.db-master")
-    assert restore(tmp_path / "monday", f"sqlite:///{tmp_path}/again.db").findings == ()
-    shutil.copy(tmp_path / "log.db-keys", tmp_path / "again.db-keys")
-    with closing(open_conversations(f"sqlite:///{tmp_path}/again.db")) as chats:
-        assert said(chats) == {"Said before.", "Said again."}

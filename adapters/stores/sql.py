@@ -295,6 +295,12 @@ class SQLStore(ABC):
             found.update(str(tree) for (tree,) in rows)
         return found
 
+    def sealed_beginnings(self, most: int, length: int) -> list[bytes]:
+        """Return the first bytes of the oldest and the newest sealed words, half of them each."""
+        some = "SELECT substr(data, 1, %s) FROM {schema}contents ORDER BY position"
+        found = (self._read(f"{some}{order} LIMIT %s", length, most // 2) for order in ("", " DESC"))
+        return [bytes(data) for rows in found for (data,) in rows]
+
     def drop(self, places: Iterable[Place]) -> None:
         """Erase sealed words. See `application.ports.EventStore`."""
         self._check_may_write()

@@ -36,6 +36,9 @@ _END = b"\x80"  # before padding; in UTF-8 no character begins with it
 _NONCE_BYTES = 12
 _NAMED = 1 + NAME_BYTES  # bytes before the nonce, as it is written now, and
 _HEAD = _NAMED + _NONCE_BYTES  # before the ciphertext
+BEGINNING = _NAMED
+"""Bytes of sealed words that name their key."""
+
 _TRUSTED = 5.0  # seconds for which a key in memory is sealed with before it is looked up again
 _AT_HAND = 10_000  # keys that are kept in memory, ready to use
 
@@ -208,6 +211,16 @@ class AesGcmVault:
     def close(self) -> None:
         self._keys.close()
         self._at_hand.clear()
+
+
+def names_in(data: bytes) -> Iterator[bytes]:
+    """Yield the first 8 bytes of the names that sealed bytes may give their key: as of this form, and of a former one.
+
+    The first `BEGINNING` bytes are enough.
+    """
+    for one in _forms(data):
+        if len(name := one.name[:FORMER_NAME_BYTES]) == FORMER_NAME_BYTES:  # damaged words may be shorter
+            yield name
 
 
 def _broken(branch: str, version: int) -> SealBroken:

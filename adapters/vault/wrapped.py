@@ -6,7 +6,7 @@ What the keys' store notes of them, each as one text:
     over FINGERPRINT A B    while that takes the place of the one of this fingerprint: the new master key wrapped by the
                             former (A), and the former by the new one (B), in hexadecimal. Either opens the store
     gone NUMBER             of how many keys the ledger knew when they were compared with it last
-    log DIGEST              which log the keys are of: see `log_note`
+    log DIGEST              which log the keys are of: see `log_note` and `check_log`
 
 Notes with a space come after any fingerprint in the order of their characters, so that earlier versions, which look for
 the least, find the fingerprint.
@@ -14,7 +14,7 @@ the least, find the fingerprint.
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import NamedTuple
 
@@ -23,11 +23,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort.adapters.databases.errors import StoreError
 
-from .keys import FORMER_NAME_BYTES, RETIRED, Doomed, KeyRow, KeyStore, OpeningKey, name_of, new_key
+from .keys import FORMER_NAME_BYTES, NAME_BYTES, RETIRED, Doomed, KeyRow, KeyStore, OpeningKey, name_of, new_key
 from .ledger import Ledger
 from .master_key import VARIABLE
+from .sealing import names_in
 
 _AT_A_TIME = 64
+_LOOKED_AT = 100  # of a log's words, to see whether they were sealed with these keys
 _NONCE_BYTES = 12
 _OVER, _LOG, _DESTROYED = "over ", "log ", "gone "
 _HANDED_OVER = b"a master key for another"
@@ -87,20 +89,44 @@ def log_note(first: tuple[str, str, str]) -> str:
     return _LOG + hashlib.sha256(" ".join(first).encode()).hexdigest()[:16]
 
 
-def check_log(keys: KeyStore, first: tuple[str, str, str]) -> None:
-    """Check that keys are those of the log that begins with this event; note it, if they say nothing of a log yet.
+def check_log(keys: KeyStore, first: tuple[str, str, str], sealed: Callable[[int], Iterable[bytes]]) -> None:
+    """Check that keys are those of the log that begins with this event; note it, if they do not yet.
+
+    What they note may be wrong: of another log, beside which they once stood. So the log's words decide, which say what
+    keys they were sealed with. Some of them are looked at, and only until the log is noted.
+
+    Args:
+        keys: those beside the log.
+        first: tells one log from another.
+        sealed: returns how the sealed words of that log begin, of so many at most.
 
     Raises:
         StoreError: they are of another one.
     """
     mine, noted = log_note(first), [note for note in keys.notes() if note.startswith(_LOG)]
-    if not noted:
-        keys.note(mine)
-    elif mine not in noted:
-        raise StoreError(
-            "the keys beside this log are of another store, and open none of its words; put this log's own keys there. "
-            "If they are lost, an empty file, or no schema lastresort_keys, says that you go on without its words"
-        )
+    if mine in noted:
+        return
+    words = list(sealed(_LOOKED_AT))
+    if not any(_has(keys, name) for data in words for name in names_in(data)):
+        kept = bool(keys.page(b"", 1))
+        if (noted and (words or kept)) or (words and kept):
+            raise StoreError(
+                "the keys beside this log are of another store, and open none of its words; put this log's own keys "
+                "there. If they are lost, an empty file, or no schema lastresort_keys, says that you go on without its "
+                "words"
+            )
+        if not words:
+            return  # nothing says whose the keys are, and there is nothing to open
+    for other in noted:
+        keys.replace_note(other)
+    keys.note(mine)
+
+
+def _has(keys: KeyStore, begins: bytes) -> bool:
+    """Return whether there is a key whose name begins so, whosever it is."""
+    number = int.from_bytes(begins)
+    before = (number - 1).to_bytes(len(begins)) + b"\xff" * NAME_BYTES if number else b""
+    return any(row.name.startswith(begins) for row in keys.page(before, 1))
 
 
 def _destroy_again(keys: KeyStore, ledger: Ledger) -> None:
