@@ -135,7 +135,7 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
 
         Args:
             chat: where.
-            content: what the user says.
+            content: what the user says. None is an error here: `resume` answers what was said last.
             asks_to_end, confirms_end: whether the user also asks to end the conversation, or confirms that, by a
                 control of the application.
             command_id: sent again under the same id, it is said once and has one answer. Someone who sends it again
@@ -145,8 +145,9 @@ class _Claude(ABC, Generic[Client, Judge, Done, Pieces]):
             anthropic.APIError: the API failed. What the user said is on record.
             Interrupted: its answer broke off.
             SetupChanged: the conversation began with another system prompt or other tools, and is not to keep to them.
+            ValueError, TypeError: nothing was said, or what no request can carry. Nothing was recorded.
         """
-        return self._run(self._start(chat, content, None, asks_to_end, confirms_end, command_id))
+        return self._run(say(self.terms, chat, content, asks=asks_to_end, confirms=confirms_end, sent_as=command_id))
 
     @abstractmethod
     def run(self, chat: Chat, content: Any = None, **how: Any) -> Done:

@@ -34,19 +34,32 @@ def digest(value: Any) -> str:
 
 
 def kept_user(content: Any) -> str:
-    """Return the words to keep of what a user said: text, or Messages.
+    """Return the words to keep of what a user said, passed as `content`: text, or Messages.
 
     Raises:
         TypeError: something in it is not JSON, or it is not a list of blocks.
         ValueError: it is empty, or pretends to be what only a model or a tool says, or the API could not take it.
     """
+    try:
+        return _kept_user(content)
+    except TypeError as error:
+        raise TypeError(f"content: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"content: {error}") from None
+
+
+def _kept_user(content: Any) -> str:
+    if content is None:
+        raise ValueError("nothing was said; to answer what the user said last, call `resume`")
+    if isinstance(content, bytes | bytearray):
+        raise TypeError(f"text is needed, or a list of content blocks, not {type(content).__name__}: decode it")
     if isinstance(content, str):
         if not content.strip():
             raise ValueError("the user's turn is empty")
         return carried(content)
     blocks = carried(plain(content))
     if not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
-        raise TypeError("a user's turn is text, or a list of content blocks")
+        raise TypeError(f"text is needed, or a list of content blocks, not {type(content).__name__}")
     if not blocks:
         raise ValueError("the user's turn is empty")
     for block in blocks:
