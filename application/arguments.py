@@ -34,7 +34,8 @@ T = TypeVar("T")
 MOST_TITLE, MOST_TAGS, MOST_TAG, MOST_PERSON = 500, 50, 100, 500
 """How many characters a title has, how many tags there are, how long each, and what a person is called, at most."""
 _ID = re.compile(r"[!-~]{1,128}")
-_ADDRESS = re.compile(r"[^@]+@[^@]+\.[^@.]+")
+_ADDRESS = re.compile(r".(?:@|%40).", re.IGNORECASE)
+_TELEPHONE = re.compile(r"(?:[a-z]+:)?(?:\+|%2b)[\d().-]{7,}|(?:tel|sms|whatsapp|signal):[\d().-]{7,}", re.IGNORECASE)
 _DERIVED = re.compile(r"derived:[0-9a-f]{32}")
 
 
@@ -121,17 +122,26 @@ def checked_edition(value: int) -> int:
     return value
 
 
-def checked_account(value: str | None) -> str | None:
-    """Return the pseudonym that was passed as `account`, or None if none was.
+def pseudonymous_id(argument: str, value: str | None) -> str | None:
+    """Return the id that was passed as `argument` and names a user, or what is theirs; None if none was.
+
+    It stays in the log for ever. So what looks like an address is refused: an @ within it, as in those of mail, of
+    chat networks and of their threads; a telephone number with a + or a scheme before it. A name, or a number of digits
+    alone, could be anything. What is recorded already is not asked, so conversations of before are read and go on.
 
     Raises:
-        ValueError: it is no id, or looks like an e-mail address, which would stay in the log for ever.
+        ValueError: it is no id, or looks like an address.
     """
-    if (account := optional_id("account", value)) is not None and _ADDRESS.fullmatch(account):
-        raise ValueError(
-            "account: this looks like an e-mail address, and it would stay in the log for ever; pass a pseudonym"
-        )
-    return account
+    if (id := optional_id(argument, value)) is None:
+        return None
+    if _ADDRESS.search(id):
+        looks = "an e-mail address, or one of a chat network"
+    elif _TELEPHONE.fullmatch(id):
+        looks = "a telephone number"
+    else:
+        return id
+    looks += f" (length {len(id)})"
+    raise ValueError(f"{argument}: this looks like {looks}, and it would stay in the log for ever; pass a pseudonym")
 
 
 def checked_words(argument: str, value: str) -> str:

@@ -44,6 +44,7 @@ from .arguments import (
     chosen_id,
     models_content,
     optional_id,
+    pseudonymous_id,
     users_content,
 )
 from .directory import Metadata
@@ -338,7 +339,7 @@ class Chat:
             raise UnknownTurn(f"no turn stands at version {turn} of branch {self.branch}")
         named = {"id": self._id(command_id), "by": self.user, "parent": self.branch, "at": turn - 1, "cause": cause}
         command = checked(ask.OpenBranch, **named)
-        outcome = self.conversations.service.fork(command, words, child=optional_id("child", child))
+        outcome = self.conversations.service.fork(command, words, child=pseudonymous_id("child", child))
         if isinstance(outcome, Refused):
             return outcome
         return self.conversations.chat(next(e.branch for e in outcome.events if e.kind == BranchOpened.kind))

@@ -26,7 +26,6 @@ from .accounts import (
 )
 from .arguments import (
     checked,
-    checked_account,
     checked_command_id,
     checked_day,
     checked_edition,
@@ -35,6 +34,7 @@ from .arguments import (
     checked_person,
     checked_version,
     optional_id,
+    pseudonymous_id,
 )
 from .chat import Chat
 from .directory import DirectoryPage, HoldPage, Order, Status, TimeField, checked_query
@@ -98,11 +98,12 @@ class Conversations(Opened):
 
         Args:
             model: the name of the model that answers.
-            account: a pseudonym of the user, never a name or an address: it stays in the log for ever.
+            account: a pseudonym of the user, never a name or an address: it stays in the log for ever. What looks like
+                an e-mail address or a telephone number is refused.
             person: what your application calls them, in place of `account`: their pseudonym is looked up, and made if
                 they have none. Who it is can be forgotten.
             policy: the terms; the default profile, if none are given.
-            conversation: what to call it; if nothing is given, it follows from `command_id`.
+            conversation: what to call it, a pseudonym too; if nothing is given, it follows from `command_id`.
             arm: the arm of an experiment that it is in.
             edition: of the law, which governs it: `law` in the events that name it.
             mode: whether the law is enforced, or runs in the shadow, where nothing is said to the user.
@@ -118,9 +119,10 @@ class Conversations(Opened):
             if account is not None:
                 raise ValueError("person: pass either an account or a person")
             account = self.pseudonym(person)
-        checked_account(account)
+        for argument, value in (("account", account), ("conversation", conversation)):
+            pseudonymous_id(argument, value)
         policy, mode, arm = allocated(experiment, account, (policy, mode, arm))
-        for argument, value in (("conversation", conversation), ("arm", arm), ("command_id", command_id)):
+        for argument, value in (("arm", arm), ("command_id", command_id)):
             optional_id(argument, value)
         id = self._command_id(command_id)
         checked_id("model", model)

@@ -278,9 +278,10 @@ def _explain(text: str, source: str, error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False, include_input=False):
         key = str(problem["loc"][0] if problem["loc"] else problem["ctx"]["field"])
         line = f"line {places[key]}: " if key in places else ""
-        told = f"{key}: {problem['msg']}" if key in Policy.model_fields else _unknown_key(key)
+        said = problem["msg"].removeprefix("Value error, ")
+        told = f"{key}: {said}" if key in Policy.model_fields else _unknown_key(key)
         if not problem["loc"]:  # all of them together are too much, and what is said of that names the largest
-            told = problem["msg"]
+            told = said
         lines.append(f"{source}: {line}{told}")
     return lines
 

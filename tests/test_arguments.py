@@ -124,11 +124,6 @@ def test_what_an_argument_needs_to_be_is_said_in_plain_words(
     assert chats.store.head() == before
 
 
-@pytest.mark.parametrize("account", ["a-17", "user@tenant", "@17", "a@b@c.d", "17@example.", "tenant/17.x"])
-def test_a_pseudonym_may_look_like_much_but_an_address(chats: Conversations, account: str) -> None:
-    assert chats.start(model="m", account=account).state.account == account
-
-
 def test_a_command_id_that_was_used_is_named_as_it_was_sent(chats: Conversations) -> None:
     """By the adapter too, which makes others of it."""
     import anthropic

@@ -1,7 +1,7 @@
 """What administrators do over HTTP: keys, people, and the admin log."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import BaseModel, Field
@@ -13,6 +13,7 @@ from lastresort.adapters.service.keys import Key, Limits, Rights, Scope
 from lastresort.adapters.service.people import Person, link_path
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import OWN, Caller, House
+from lastresort.application.arguments import pseudonymous_id
 from lastresort.domain.values import Id
 
 from .reads import After, Limit
@@ -111,12 +112,19 @@ class LogPage(BaseModel):
     checked: Annotated[datetime | None, Field(description="When the check began that says so.")]
 
 
+def _rights(given: dict[str, Any], **more: Any) -> Rights:
+    """Return rights of which no id is an address: events bear them for ever. Those made before stay as they are."""
+    for field in ("actor", "account"):
+        pseudonymous_id(field, given[field])
+    return Rights(**given, **more)
+
+
 @endpoint("POST", "/admin/keys", "admin", returns=MadeOut, status=201, whole=True)
 def make_key(body: NewKey, caller: By, house: Here) -> MadeOut:
     expires = None
     if body.expires_in is not None:
         expires = (house.now() + timedelta(seconds=body.expires_in)).isoformat(timespec="seconds")
-    rights = Rights(**body.model_dump(exclude={"expires_in"}), expires=expires)
+    rights = _rights(body.model_dump(exclude={"expires_in"}), expires=expires)
     made = house.keys.make(caller.tenant.name, rights, now=house.now())
     house.note(caller, "key.made", made.made.id, after=made.made.rights.model_dump())
     return MadeOut(key=made.key, id=made.made.id, rights=made.made.rights)
@@ -170,7 +178,7 @@ def admin_log(caller: By, house: Here, after: After = 0, limit: Limit = 100) -> 
 @endpoint("POST", "/admin/people", "admin", returns=PersonOut, status=201, whole=True)
 def make_person(body: NewPerson, caller: By, house: Here) -> PersonOut:
     """Let a person sign in, by links that are made for them or by the OpenID provider."""
-    rights = Rights(**body.model_dump(exclude={"subject"}))
+    rights = _rights(body.model_dump(exclude={"subject"}))
     subject = None if body.subject is None else house.subject_digest(body.subject)
     if subject is not None and house.people.known(subject) is not None:
         raise Failed("invalid", "subject: a person of that subject may sign in already")

@@ -34,6 +34,7 @@ from .options import (
     Group,
     InputFile,
     Name,
+    Pseudonym,
     check_apart,
     edition_option,
     json_option,
@@ -252,7 +253,7 @@ def policies(as_json: bool) -> None:
 @main.command()
 @click.option("--offline", is_flag=True, help="Talk to the offline partner, which needs no key and no network.")
 @click.option("--branch", metavar="BRANCH", help="Go on with a branch instead of starting a conversation.")
-@click.option("--conversation", type=Name(), metavar="ID", help="What to call the conversation that is started.")
+@click.option("--conversation", type=Pseudonym(), metavar="ID", help="What to call the conversation that is started.")
 @click.option("--model", type=Name(), help=f"The model that answers; {CLAUDE}, or offline {DEFAULT_MODEL}.")
 @click.option(
     "--shadow", is_flag=True, help="Start it in shadow mode: warnings are withheld, and nothing is said of them."

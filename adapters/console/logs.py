@@ -24,8 +24,8 @@ from .options import (
     FINDINGS,
     Command,
     InputFile,
-    Name,
     OneOf,
+    Pseudonym,
     Whole,
     check_apart,
     json_option,
@@ -251,7 +251,9 @@ def _of_cloud_events(path: Path) -> Iterator[str]:
     "--format", "form", type=OneOf(["auto", *FORMATS]), default="auto", show_default=True,
     help="What the files are, if that is not to be told by what is in them.",
 )  # fmt: skip
-@click.option("--account", type=Name(), metavar="ACCOUNT", help="Whose they are, if not the users' that they name.")
+@click.option(
+    "--account", type=Pseudonym(), metavar="ACCOUNT", help="Whose they are, if not the users' that they name."
+)
 @store_option
 @policy_option
 @json_option

@@ -19,6 +19,7 @@ from lastresort.adapters import open_conversations
 from lastresort.adapters.databases.files import StoreFiles
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
 from lastresort.adapters.shards.shard_map import is_shard_map, read_shard_map
+from lastresort.application.arguments import pseudonymous_id
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.domain.policy import Policy
@@ -128,6 +129,16 @@ class Name(click.ParamType[str]):
             form = "1 to 128 printable ASCII characters without spaces"
             were = "character was" if len(value) == 1 else "characters were"
             raise BadInput(f"{_as_typed(param)}: an id is {form}; {len(value):,} {were} passed") from None
+
+
+class Pseudonym(Name):
+    """An id that is new, and will be in the log for ever: no address."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(pseudonymous_id(_as_typed(param), super().convert(value, param, ctx)))
+        except ValueError as error:
+            raise BadInput(str(error)) from None
 
 
 def _as_typed(param: click.Parameter | None) -> str:

@@ -383,7 +383,8 @@ def _prices_in(path: Path) -> "Prices":
         raise BadInput(f"{shown_path(path)}: {error.strerror}") from None
     except ValidationError as error:
         told = error.errors(include_url=False, include_input=False)[0]
-        raise BadInput(f"{shown_path(path)}: {'.'.join(map(str, told['loc']))}: {told['msg']}") from None
+        said = told["msg"].removeprefix("Value error, ")
+        raise BadInput(f"{shown_path(path)}: {'.'.join(map(str, told['loc']))}: {said}") from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
         raise BadInput(f"{shown_path(path)}: not TOML: {error}") from None
 

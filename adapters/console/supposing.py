@@ -161,7 +161,8 @@ def _swept(policy: Policy, sweep: str) -> Iterator[tuple[int, Policy]]:
         try:
             yield value, Policy.model_validate({**fields, key: value})
         except ValidationError as error:
-            raise BadInput(f"--sweep {key}: {value}: {error.errors()[0]['msg']}") from None
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise BadInput(f"--sweep {key}: {value}: {said}") from None
 
 
 def _summed(found: "WhatIfSum") -> dict[str, Any]:

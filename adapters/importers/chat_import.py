@@ -20,6 +20,7 @@ from lastresort.adapters.chats.fields import NESTED, within
 from lastresort.adapters.chats.files import BadFile, Source, Value, sources, values_in
 from lastresort.adapters.chats.formats import FORMATS, Format, format_of
 from lastresort.adapters.chats.shapes import ForeignChat, Wrong
+from lastresort.application.arguments import pseudonymous_id
 from lastresort.application.conversations import Conversations
 from lastresort.application.ports import Append, CommandRecorded, EventTooLarge, VersionConflict
 from lastresort.domain.policy import Policy
@@ -122,6 +123,7 @@ def import_chats(
     Raises:
         BadInput: a file is not what it should be; or the store changed meanwhile. Nothing was written.
         Locked, StoreError: as every act.
+        ValueError: `account` is no id, or looks like an address.
     """
     checked = check_chats(
         paths, format=format, policy=policy, progress=progress, max_words=conversations.service.ports.max_words
@@ -170,6 +172,7 @@ class CheckedChats(NamedTuple):
 
     def bring_into(self, conversations: Conversations, account: str | None = None) -> list[FileReport]:
         """Write them: see `import_chats`."""
+        pseudonymous_id("account", account)
         writing = _Progress(self.progress, self.total // 2, self.total)
         reports = [FileReport(each.name, each.format.name) for each in self.work]
         with TemporaryFile("w+", encoding="ascii") as waiting, _told_as_bad_input():

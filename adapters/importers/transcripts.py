@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import FailFast, Field, PlainValidator, StrictBool, StringConstraints, model_validator
 
+from lastresort.application.arguments import pseudonymous_id
 from lastresort.domain.policy import PROFILES, Policy
 from lastresort.domain.values import (
     EDITIONS,
@@ -177,6 +178,12 @@ class Transcript(Frozen):
     conversation: ConversationId
     account: Id | None
     turns: Annotated[tuple[Annotated[Turn | Act, PlainValidator(_entry)], ...], FailFast()]
+
+    @model_validator(mode="after")
+    def _is_of_pseudonyms(self) -> Self:
+        for field in ("conversation", "account"):
+            pseudonymous_id(field, getattr(self, field))
+        return self
 
     @model_validator(mode="after")
     def _names_earlier_user_turns(self) -> Self:

@@ -434,17 +434,16 @@ def explain(error: ValidationError, *within: str) -> str:
     if error.error_count() > _TOO_MUCH:
         return f"{error.error_count():,} fields are not as they should be; is this something else?"
     problems = error.errors(include_url=False, include_input=False, include_context=False)
-    told = list(
-        dict.fromkeys(
-            f"{_named(within, problem)}: {_UNKNOWN if problem['type'] == 'extra_forbidden' else problem['msg']}"
-            for problem in problems
-        )
-    )
+    told = list(dict.fromkeys(_told(within, problem) for problem in problems))
     more = [f"and {len(told) - _TOLD:,} more"] if len(told) > _TOLD else []
     return "; ".join(told[:_TOLD] + more)
 
 
-def _named(within: tuple[str, ...], problem: ErrorDetails) -> str:
-    """Return the field that a problem is of; of one that is not known, the one that it is in."""
-    known = problem["loc"][:-1] if problem["type"] == "extra_forbidden" else problem["loc"]
-    return ".".join(str(part) for part in (*within, *known)) or "value"
+def _told(within: tuple[str, ...], problem: ErrorDetails) -> str:
+    """Say what is wrong with a field; of one that is not known, with the one that it is in."""
+    unknown = problem["type"] == "extra_forbidden"
+    place = ".".join(map(str, (*within, *(problem["loc"][:-1] if unknown else problem["loc"]))))
+    said = _UNKNOWN if unknown else problem["msg"].removeprefix("Value error, ")
+    if not place and problem["type"] == "value_error":
+        return said  # of the whole, which names the field
+    return f"{place or 'value'}: {said}"
