@@ -1,8 +1,7 @@
 """What an embedder holds of one branch of a conversation: every act of the law as a method.
 
-A handle on a branch remembers the latest turns that it has seen, and acts on those: if another process recorded a
-newer user turn meanwhile, a verdict, warning or ending by this handle is stale and refused, as the law asks. `refresh`
-looks again.
+A handle remembers the latest turns that it has seen, and acts on those: if another process recorded a newer user turn,
+its verdicts, warnings and endings are stale and refused, as the law asks. `refresh` looks again.
 """
 
 from collections.abc import Iterable

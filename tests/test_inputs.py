@@ -1,7 +1,6 @@
 """What people hand in is checked before anything is done with it; what is wrong is named by file, line and field."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +110,6 @@ def test_what_is_wrong_with_several_fields_is_said_once(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as raised:
         read_transcripts([write(tmp_path / "in.jsonl", transcript(one=1, two=2, three=3))])
     assert str(raised.value).endswith(":1: value: a field that is not known")
-
-
-def test_a_file_that_is_no_text_is_told_so(tmp_path: Path) -> None:
-    """Rather than where its JSON is wrong."""
-    (tmp_path / "in.jsonl").write_bytes(b"\x7fELF\x02\x01\x01\x00\n")
-    with pytest.raises(BadInput, match=r"in\.jsonl:1: this is not text; what is read here has one JSON object a line"):
-        read_transcripts([tmp_path / "in.jsonl"])
 
 
 def test_a_message_repeats_nothing_of_what_was_said(tmp_path: Path) -> None:
@@ -332,22 +324,6 @@ def test_a_file_of_another_kind_is_named(
     with pytest.raises(BadInput) as raised:
         list(read_lines(path, wanted))
     assert str(raised.value) == f"{tmp_path}/{told}"
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (b"SQLite format 3\0\x10\0", ": this is an SQLite database, not a file of JSON lines"),
-        (
-            b'[\n{"conversation": "c"}\n]',
-            ":1: this is a JSON array, or TOML; what is read here has one JSON object a line",
-        ),
-    ],
-)
-def test_a_file_that_is_no_json_lines_is_told_by_its_beginning(tmp_path: Path, words: bytes, told: str) -> None:
-    (tmp_path / "in.jsonl").write_bytes(words)
-    with pytest.raises(BadInput, match=f"in.jsonl{re.escape(told)}"):
-        list(read_lines(tmp_path / "in.jsonl", Transcript))
 
 
 def test_a_field_is_suggested_for_a_slip_of_the_pen(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_what_is_in_the_log_is_read_and_goes_on(run: Callable[..., Result], tmp_
             done(branch.assistant_turn("Hello."))
         assert "ada@example.org" in run("list", "--account", "ada@host", "--store", f"sqlite:///{name}.db").output
         run("audit", f"sqlite:///{name}.db")
-        run("erase-account", "ada@host", "--by", "desk-1", "--yes", "--store", f"sqlite:///{name}.db")
+        run("erase-account", "ada@host", "--yes", "--store", f"sqlite:///{name}.db")
 
 
 def test_what_is_no_id_is_told_as_before() -> None:

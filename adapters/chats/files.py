@@ -154,8 +154,10 @@ class _Reader:
         if first == "[":
             self._at += 1
             yield from self._elements()
-        else:
+        elif first == "{":
             yield from self._lined()
+        else:
+            self._wrong("this is not JSON; chats are in JSON, JSON lines or a zip file")
 
     def _elements(self) -> Iterator[Value]:
         number, mark = 0, self._next()
@@ -248,6 +250,8 @@ class _Reader:
         self._line()
         data = self._file.read(max(_CHUNK, least))
         self._ended = not data
+        if not self._bytes and data.startswith(b"SQLite format 3\0"):
+            raise BadFile(f"{self._name}: this is an SQLite database; export the chats from the program that made it")
         try:
             text = self._utf8.decode(data, final=self._ended)
         except UnicodeDecodeError as error:
@@ -261,8 +265,6 @@ class _Reader:
         self._progress(self._bytes)
 
     def _check_encoding(self) -> None:
-        if self._text.startswith("SQLite format 3\0"):
-            raise BadFile(f"{self._name}: this is an SQLite database; export the chats from the program that made it")
         if "\0" in self._text[:4]:
             raise BadFile(f"{self._name}: is not in UTF-8, but perhaps in UTF-16; save it in UTF-8")
 

@@ -150,9 +150,14 @@ def _as_typed(param: click.Parameter | None) -> str:
 
 
 class Url(click.ParamType[str]):
-    """The URL of a store, which is looked at where it is opened."""
+    """The URL of a store, which is looked at where it is opened: only a file is told here."""
 
     name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if ctx is not None and param is not None and _was_typed(str(param.name), ctx):
+            _check_is_no_file(value, _as_typed(param), ctx.command)
+        return value
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
         return "Name a store, such as sqlite:///FILE, or set the environment variable LASTRESORT_STORE."
@@ -203,10 +208,45 @@ def url_of(first: str | None, url: str | None) -> str:
         UsageError: none was, or two were.
     """
     if first is not None and url is not None and _was_typed("url"):
+        _check_is_url(first)
         raise click.UsageError("name the store once: as an argument, or by --store")
     if (named := first or url) is None:
         raise click.UsageError("name a store: --store URL, or the environment variable LASTRESORT_STORE")
+    if first is not None:
+        _check_is_url(first)
     return named
+
+
+def _check_is_url(first: str) -> None:
+    """Check what was named by an argument.
+
+    Raises:
+        UsageError: it may be the name of something else, or of a file.
+    """
+    _check_is_no_file(first, "the argument", click.get_current_context().command)
+    if not _is_url(first):
+        raise click.UsageError(
+            f"the argument is the URL of a store, such as sqlite:///FILE, and not a word (length {len(first):,}): "
+            "all else is named by options"
+        )
+
+
+def _check_is_no_file(named: str, what: str, command: click.Command) -> None:
+    if not _is_url(named) and Path(named).is_file():
+        instead = "`lastresort import` brings an exported log into one"
+        if _is_sqlite(Path(named)):
+            instead = "for this one, write sqlite:/// before its path"
+        elif any(param.name == "file" for param in command.params):
+            instead = "name an exported log by --file"
+        raise click.UsageError(f"{what} takes the URL of a store, such as sqlite:///FILE; {instead}")
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
 
 
 def source_of(first: str | None, url: str | None, file: Path | None) -> str | Path:
@@ -220,8 +260,9 @@ def source_of(first: str | None, url: str | None, file: Path | None) -> str | Pa
         return file or url or ""
     if file is not None:
         raise click.UsageError("name what to read once: as an argument, by --store or by --file")
-    named = url_of(first, url)
-    return named if _is_url(named) else InputFile().convert(named, None, None)
+    if url is not None and _was_typed("url"):
+        raise click.UsageError("name what to read once: as an argument, or by --store")
+    return first if _is_url(first) else InputFile().convert(first, None, None)
 
 
 def _is_url(named: str) -> bool:
@@ -238,14 +279,12 @@ def check_one(url: str | None, file: Path | None) -> None:
         raise click.UsageError("--file is instead of --store: name one of them")
     if file is None and url is None:
         raise click.UsageError("name a store: --store URL, or LASTRESORT_STORE; or an exported log: --file FILE")
-    if file is None and url is not None and not _is_url(url) and Path(url).is_file():
-        raise click.UsageError(
-            "--store takes the URL of a store, such as sqlite:///FILE; name an exported log by --file"
-        )
+    if file is None and url is not None:
+        _check_is_no_file(url, "--store", click.get_current_context().command)
 
 
-def _was_typed(name: str) -> bool:
-    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+def _was_typed(name: str, context: click.Context | None = None) -> bool:
+    return (context or click.get_current_context()).get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def load_terms(name: str) -> Policy:

@@ -7,7 +7,7 @@ file was changed meanwhile, the transaction is taken back.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -31,7 +31,7 @@ from lastresort.domain.values import Actor, ActorKind
 from .chat_turns import Note, Part, turns_of
 from .chat_words import whole, words_of
 from .chat_writing import UNKNOWN_MODEL, Brought, Writer
-from .inputs import STANDARD_INPUT, BadInput
+from .inputs import STANDARD_INPUT, BadInput, of_another_kind
 
 _PLACES = 3
 _MOST_DEPTH = 100  # of what is kept of a message
@@ -245,6 +245,8 @@ def _detected(source: Source) -> Format:
     if first is None:
         raise BadInput(f"{source.name}: is an empty array: there is no chat in it")
     if (form := format_of(first.value)) is None:
+        if isinstance(first.value, Mapping) and (other := of_another_kind(first.value)) is not None:
+            raise BadInput(f"{source.name}: {first.place}: {other}")
         known = ", ".join(FORMATS)
         raise BadInput(f"{source.name}: {first.place}: not a chat in a known format; name it by --format: {known}")
     return form

@@ -7,7 +7,7 @@ import codecs
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
@@ -65,19 +65,19 @@ def _bytes_of(path: Path) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
 
 
-def read_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
+def read_lines(path: Path, model: type[M], wanted: str = "what is read here") -> Iterator[tuple[int, M]]:
     """Yield the objects in a file of JSON lines, each with its line number. Blank lines, and a mark that the file is
-    UTF-8, are passed over.
+    UTF-8, are passed over. `wanted` is what such a file is called where another one was handed in.
 
     Raises:
         BadInput: the file cannot be read, holds nothing, or a line is not a `model`.
     """
     source = shown_path(path)
-    for number, line in raw_lines(path):
+    for number, line in raw_lines(path, wanted):
         yield number, parsed(source, number, line, model)
 
 
-def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def raw_lines(path: Path, wanted: str = "what is read here") -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file of JSON lines that are to be parsed, each with its number, as `read_lines` does.
 
     Raises:
@@ -92,7 +92,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if number == 1:
                     line = line.removeprefix(codecs.BOM_UTF8)
                 if not read:
-                    _check_is_json_lines(source, number, line)
+                    _check_is_json_lines(source, number, line, wanted)
                 if len(line) > MAX_LINE_BYTES:
                     raise BadInput(f"{source}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes; split it")
                 if len(line) > MAX_LINE_VALUES and _has_too_many_values(line):
@@ -106,16 +106,46 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise BadInput(f"{source}: is empty: there is not one line of JSON in it")
 
 
-def _check_is_json_lines(source: str, number: int, line: bytes) -> None:
+_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ")
+"""How files begin that are compressed by gzip, zip, zstd, bzip2 and xz."""
+
+_TOML = re.compile(rb"[\w.\"'-]+\s*=|\[\[?[\w.\"'-]+\]\]?\s*$")
+
+
+def _check_is_json_lines(source: str, number: int, line: bytes, wanted: str) -> None:
     """Tell by its beginning a file that is often mistaken for one of JSON lines."""
+    begins = line.strip()
     if line.startswith(b"SQLite format 3\0"):
         raise BadInput(f"{source}: this is an SQLite database, not a file of JSON lines; a store is named by its URL")
-    if b"\0" in line:
-        raise BadInput(f"{source}:{number}: this is not text; what is read here has one JSON object a line")
-    if line.lstrip().startswith(b"["):
-        raise BadInput(
-            f"{source}:{number}: this is a JSON array, or TOML; what is read here has one JSON object a line"
-        )
+    if line.startswith(_PACKED):
+        this = "a compressed file; unpack it first"
+    elif b"\0" in line or not (begins.startswith(b"{") or _is_text(line)):
+        this = "not text"
+    elif _TOML.match(begins):
+        this = "TOML, as a policy is"
+    elif begins.startswith(b"["):
+        this = "a JSON array"
+    elif begins and not (begins.startswith(b"{") or _is_json(begins)):
+        this = "not JSON"
+    else:
+        return
+    raise BadInput(f"{source}:{number}: this is {this}; {wanted} has one JSON object a line")
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(line)  # of a line that is too long, the end may be missing
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line, parse_int=str)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 _TEXT_OR_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([,{[])', re.DOTALL)
@@ -168,7 +198,12 @@ def _of_another_kind(text: bytes, model: type[BaseModel]) -> str | None:
         fields = json.loads(text, parse_int=str)
     except (ValueError, RecursionError):
         return None
-    return next((said for name, said in others.items() if name in fields), None) if isinstance(fields, dict) else None
+    return of_another_kind(fields, others) if isinstance(fields, dict) else None
+
+
+def of_another_kind(fields: Container[str], kinds: Mapping[str, str] = _KINDS) -> str | None:
+    """Say what an object is, by its fields, that was handed in for something else; None if it is nothing of ours."""
+    return next((said for name, said in kinds.items() if name in fields), None)
 
 
 def _suggestion(error: ValidationError, model: type[BaseModel]) -> str:

@@ -103,7 +103,7 @@ class LogReader:
             BadInput: a line is not an envelope.
         """
         source = shown_path(path)
-        for number, line in raw_lines(path):
+        for number, line in raw_lines(path, "an exported log"):
             yield number, self.entry(line) or entry_of(parsed(source, number, line, LogLine))
 
     def entry(self, line: bytes) -> RecordedEvent | None:
@@ -223,7 +223,7 @@ def beginnings(path: Path) -> Iterator[RecordedEvent]:
         BadInput: the file cannot be read.
     """
     reader, begun = LogReader(), set[bytes]()
-    for number, line in raw_lines(path):
+    for number, line in raw_lines(path, "an exported log"):
         at = line.find(_BRANCH, 0, _BEFORE_A_BRANCH) + len(_BRANCH)
         branch = line[at : line.find(b'"', at)] if at >= len(_BRANCH) else b""  # none found: a line of another form
         if branch not in begun or _OPENED in line or b"\\" in line:

@@ -276,7 +276,7 @@ def read_transcripts(paths: Iterable[Path]) -> list[Transcript]:
     transcripts: list[Transcript] = []
     places: dict[str, str] = {}
     for path in paths:
-        for number, transcript in read_lines(path, Transcript):
+        for number, transcript in read_lines(path, Transcript, "a file of transcripts"):
             place = f"{shown_path(path)}:{number}"
             if first := places.get(transcript.conversation):
                 raise BadInput(f"{place}: conversation: this id is also at {first}; ids are unique")
