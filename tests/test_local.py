@@ -70,24 +70,14 @@ def test_a_long_text_is_cut_off() -> None:
     assert features("a " * LONGEST) == features("a " * LONGEST + "you idiot")
 
 
-def test_no_line_that_is_no_abuse_is_called_harmful() -> None:
-    """Frustration, profanity at things, fiction, quoted abuse, corrections, other languages."""
-    lines = train.lines("not_abuse.txt")
+@pytest.mark.parametrize("hand", ["another", "a_third"])
+def test_no_line_that_is_no_abuse_is_called_harmful(hand: str) -> None:
+    """Frustration, profanity at things, fiction, quoted abuse, corrections, other languages, by hands that had seen none
+    of the counter-examples."""
+    lines = train.lines(f"not_abuse_by_{hand}_hand.txt")
     assert len(set(lines)) >= 300
-    assert [line for line in lines if probability(line) >= shipped_model().harmful] == []
+    assert [line for line in lines if shipped_model().hears_abuse(line)] == []
     assert not set(lines) & set(train.lines("counter_examples.txt"))
-
-
-def test_what_another_hand_found_is_known() -> None:
-    """Lines by somebody who had seen neither those above nor the counter-examples. The card says what came of them."""
-    lines = train.lines("not_abuse_by_another_hand.txt")
-    assert len(set(lines)) >= 300
-    assert {line for line in lines if probability(line) >= shipped_model().harmful} == {
-        "You're killing it today!",
-        "I could kill for a coffee",
-        "that exam was a bitch",
-    }
-    assert not set(lines) & {*train.lines("not_abuse.txt"), *train.lines("counter_examples.txt")}
 
 
 # --- The model --------------------------------------------------------------------------------------------------------
@@ -116,7 +106,7 @@ def test_between_two_knots_it_is_interpolated() -> None:
 def test_it_is_as_good_as_the_card_says() -> None:
     turns = train.judged_turns(DATA / "valid.jsonl")
     found = [probability(one.text) for one in turns]
-    called = [one for one, likely in zip(turns, found, strict=True) if likely >= shipped_model().harmful]
+    called = [one for one in turns if shipped_model().hears_abuse(one.text)]
     right = sum(one.verdict == "harmful" for one in called)
     grave = sum(one.severity >= 2 for one in turns)
     assert right / len(called) >= 0.93
@@ -133,8 +123,7 @@ def test_no_text_of_the_data_is_among_our_own() -> None:
     theirs = {
         one.text.strip().lower() for name in ("train", "valid") for one in train.judged_turns(DATA / f"{name}.jsonl")
     }
-    ours = [*train.lines("not_abuse.txt"), *train.lines("counter_examples.txt")]
-    assert [line for line in ours if line.lower() in theirs and len(line.split()) > 5] == []
+    assert [line for line in train.lines("counter_examples.txt") if line.lower() in theirs and len(line.split()) > 5] == []
 
 
 @here

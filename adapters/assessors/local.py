@@ -36,7 +36,7 @@ class LocalAssessor:
         if heard is not Risk.UNKNOWN:  # somebody in need is not judged
             return Opinion(verdict=Verdict.AMBIGUOUS, risk=Risk.POSSIBLE, about=about)
         probability, risk = self._model.probability(case.turn), Risk.UNKNOWN
-        if probability >= self._model.harmful:
+        if self._model.hears_abuse(case.turn, probability):
             category = CATEGORY if not case.categories or CATEGORY in case.categories else "other"
             return Opinion(verdict=Verdict.HARMFUL, category=category, severity=2, risk=risk)
         if probability >= UNSURE:

@@ -3,6 +3,8 @@ spoken of.
 
 The last of these tells "you are useless" from "my phone is useless": a word counts once by itself, and once more with
 whether the text has somebody addressed, is short, or has somebody or something else in it.
+
+And what the model does not decide: whether a text can be aimed at the assistant at all.
 """
 
 import re
@@ -21,6 +23,14 @@ _ADDRESSED = frozenset(
 _OTHERS = frozenset(
     ["my", "he", "she", "they", "his", "her", "their", "him", "them", "this", "that", "the", "someone", "people"]
 )
+_BEGINS = frozenset(
+    (
+        "i i'm im i'll i've i'd we my our he she they it it's its his her their this that that's these those "
+        "the a an some every everyone everybody there what who why how"
+    ).split()
+)
+"""What a sentence about oneself, or about somebody or something else, begins with."""
+_CLAUSE = re.compile(r"[,.;:!?\n]+|\s-+\s")
 _WORD = re.compile(r"[a-z']+|\d+|[?!]")
 _REPEATED = re.compile(r"(.)\1{2,}")
 _SPELT_OUT = re.compile(r"(?<!\w)(?:\w[ .\-_*]){3,}\w(?!\w)")
@@ -47,6 +57,16 @@ def features(text: str) -> list[int]:
         for size in (3, 4, 5):
             found.update("3" + whole[start : start + size] for start in range(len(whole) - size + 1))
     return sorted({crc32(one.encode()) & _LAST for one in found})
+
+
+def aimed(text: str) -> bool:
+    """Return whether a text can be aimed at the assistant: it addresses somebody, is as short as a shout, or has no
+    part that begins as a sentence about something else does. "That exam was a bitch" is aimed at nobody here."""
+    plain = _plain(text)
+    words = _WORD.findall(plain)
+    if _seen(words, _ADDRESSED) or len([word for word in words if word not in "?!"]) <= _SHORT:
+        return True
+    return not any(_BEGINS.intersection(_WORD.findall(clause)[:1]) for clause in _CLAUSE.split(plain))
 
 
 def _seen(words: list[str], any_of: frozenset[str]) -> int:

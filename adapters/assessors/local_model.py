@@ -10,7 +10,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .local_features import BITS, features
+from .local_features import BITS, aimed, features
 
 WEIGHTS = Path(__file__).with_name("local_weights.bin")
 
@@ -24,7 +24,7 @@ class Model(NamedTuple):
         scale: what one step of a weight is worth.
         intercept: the score of a text without a feature that counts.
         knots: pairs of a score and its probability, rising; between them it is interpolated.
-        harmful: the probability from which on a turn is judged harmful.
+        harmful: the probability from which on a turn that can be aimed at the assistant is judged harmful.
     """
 
     name: str
@@ -45,6 +45,11 @@ class Model(NamedTuple):
     def probability(self, text: str) -> float:
         """Return how likely it is that people would judge the text abusive of the assistant."""
         return interpolated(self.knots, self.score(text))
+
+    def hears_abuse(self, text: str, probability: float | None = None) -> bool:
+        """Return whether a text is judged abusive of the assistant; `probability`, if it is known, is not sought."""
+        likely = self.probability(text) if probability is None else probability
+        return likely >= self.harmful and aimed(text)
 
 
 def interpolated(knots: tuple[tuple[float, float], ...], score: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import process_time
 
+from lastresort.adapters.assessors.local import UNSURE
 from lastresort.adapters.assessors.local_model import shipped_model
 from lastresort.adapters.importers.measuring import Rate
 from lastresort.adapters.importers.transcripts import Turn, read_transcripts
@@ -37,8 +38,11 @@ def main(path: Path) -> None:
     fresh = [one for one in turns if one.text.strip().lower() not in trained]
     print(f"recall, texts that do not stand in train: {_called(_texts(fresh, True))}")
     print(f"called harmful, not harmful and not in train: {_called(_texts(fresh, False))}")
-    print(f"called harmful, lines that are no abuse: {_called(lines('not_abuse.txt'))}")
-    print(f"called harmful, the same by another hand: {_called(lines('not_abuse_by_another_hand.txt'))}")
+    for hand in ("another", "a_third"):
+        no_abuse = lines(f"not_abuse_by_{hand}_hand.txt")
+        print(f"called harmful, no abuse, by {hand.replace('_', ' ')} hand: {_called(no_abuse)}")
+        unsure = sum(model.probability(line) >= UNSURE and not model.hears_abuse(line) for line in no_abuse)
+        print(f"called ambiguous, of these: {unsure}")
     examples = read_transcripts(sorted((HERE.parents[1] / "examples").glob("*.jsonl")))
     said = [turn for told in examples for turn in told.turns if isinstance(turn, Turn) and turn.role == "user"]
     for verdict in ("harmful", None):
@@ -57,7 +61,7 @@ def _texts(turns: list[Judged], harmful: bool) -> list[str]:
 
 def _called(texts: list[str]) -> Rate:
     model = shipped_model()
-    return Rate(sum(model.probability(text) >= model.harmful for text in texts), len(texts))
+    return Rate(sum(map(model.hears_abuse, texts)), len(texts))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Judged turns of ConvAbuse (A. Cercas Curry, G. Abercrombie, V. Rieser, EMNLP 2021, CC BY 4.0) and counter-examples of
 our own. Only sums, products, quotients and square roots, in one order: the same bytes come of it on every platform.
-Whether a turn is judged harmful from a probability on is found out of fold, by conversation, on the training turns.
+From which probability on a turn is judged harmful is found out of fold, by conversation, on the training turns.
 """
 
 import json
@@ -12,15 +12,15 @@ from math import sqrt
 from pathlib import Path
 from typing import NamedTuple
 
-from lastresort.adapters.assessors.local_features import BITS, features
+from lastresort.adapters.assessors.local_features import BITS, aimed, features
 from lastresort.adapters.assessors.local_model import WEIGHTS, Model, as_bytes, interpolated
 
 HERE = Path(__file__).parent
-NAME = "local-1"
-EPOCHS, RATE, DECAY, FOLDS = 20, 0.5, 2e-3, 5
+NAME = "local-2"
+EPOCHS, RATE, DECAY, FOLDS = 10, 0.25, 4e-3, 5
 RUNS = 5  # whose weights are averaged: they differ by the order of the examples
 AMBIGUOUS, COUNTER_EXAMPLE, GRAVE = 0.1, 0.3, 1.5  # what an ambiguous turn is worth as harm; weights of examples
-PRECISION = 0.93
+PRECISION = 0.95  # two hundredths more than is asked for on other turns
 KNOTS = 12
 
 
@@ -149,10 +149,14 @@ def _total(numbers: Iterable[float]) -> float:
     return total
 
 
-def threshold(scores: Sequence[float], harmful: Sequence[bool]) -> float:
-    """Return the lowest score from which on what is called harmful is so with the precision that is asked for."""
-    best, right, called = max(scores), 0, 0
-    for score, harm in sorted(zip(scores, harmful, strict=True), reverse=True):
+def threshold(heard: Sequence[tuple[float, bool]]) -> float:
+    """Return the lowest score from which on what is called harmful is so with the precision that is asked for.
+
+    Args:
+        heard: scores of turns that may be aimed at the assistant, and whether people judged them harmful.
+    """
+    best, right, called = max(heard)[0], 0, 0
+    for score, harm in sorted(heard, reverse=True):
         called, right = called + 1, right + harm
         if right >= PRECISION * called:
             best = score
@@ -165,10 +169,11 @@ def train(path: Path) -> Model:
     harmful = [one.verdict == "harmful" for one in turns]
     scores = out_of_fold(turns)
     knots = calibrated(scores, harmful)
+    heard = [(score, harm) for one, score, harm in zip(turns, scores, harmful, strict=True) if aimed(one.text)]
     weights, constant = fit(examples(turns))
     scale = max(map(abs, weights)) / 127
     packed = bytes(round(weight / scale) % 256 for weight in weights)
-    return Model(NAME, packed, scale, constant, knots, round(interpolated(knots, threshold(scores, harmful)), 6))
+    return Model(NAME, packed, scale, constant, knots, round(interpolated(knots, threshold(heard)), 6))
 
 
 if __name__ == "__main__":
