@@ -11,7 +11,7 @@ from lastresort import About, Risk, Verdict
 from lastresort.adapters.assessors import local_model
 from lastresort.adapters.assessors.chain import AssessorChain, sure
 from lastresort.adapters.assessors.local import LocalAssessor
-from lastresort.adapters.assessors.local_features import LONGEST, features
+from lastresort.adapters.assessors.local_features import LONGEST, aimed, features
 from lastresort.adapters.assessors.local_model import WEIGHTS, as_bytes, interpolated, read_model, shipped_model
 from lastresort.adapters.assessors.shipped import assessor_named
 from lastresort.adapters.turns.assessor import Case, Opinion
@@ -70,14 +70,37 @@ def test_a_long_text_is_cut_off() -> None:
     assert features("a " * LONGEST) == features("a " * LONGEST + "you idiot")
 
 
-@pytest.mark.parametrize("hand", ["another", "a_third"])
-def test_no_line_that_is_no_abuse_is_called_harmful(hand: str) -> None:
-    """Frustration, profanity at things, fiction, quoted abuse, corrections, other languages, by hands that had seen none
-    of the counter-examples."""
+@pytest.mark.parametrize(("hand", "alarms"), [("another", []), ("a_third", ["piss off, little mosquito!"])])
+def test_what_is_called_harmful_that_is_no_abuse(hand: str, alarms: list[str]) -> None:
+    """Frustration, profanity at things, fiction, quoted abuse, corrections, other languages, by hands that had seen
+    none of the counter-examples. The card says so of the one that is."""
     lines = train.lines(f"not_abuse_by_{hand}_hand.txt")
     assert len(set(lines)) >= 300
-    assert [line for line in lines if shipped_model().hears_abuse(line)] == []
+    assert [line for line in lines if shipped_model().hears_abuse(line)] == alarms
     assert not set(lines) & set(train.lines("counter_examples.txt"))
+
+
+@pytest.mark.parametrize(
+    ("words", "aims"),
+    [
+        ("what an idiot", True),  # as short as a shout
+        ("that exam was an idiotic idea", False),
+        ("Idiot, the build is red again", False),  # the second part is about something else
+        ("that exam was like you", True),
+        ("go and jump into a lake", True),
+        ("", True),
+    ],
+)
+def test_what_can_be_aimed_at_the_assistant(words: str, aims: bool) -> None:
+    assert aimed(words) is aims
+
+
+def test_abuse_of_something_else_is_in_doubt() -> None:
+    sure = shipped_model()._replace(harmful=0.0)
+    judge = LocalAssessor(model=sure)
+    assert judge(case("You are a stupid idiot")) == HARM
+    assert judge(case("my fucking exam was a fucking bitch")) == IN_DOUBT
+    assert shipped_model().hears_abuse("You are a stupid idiot")
 
 
 # --- The model --------------------------------------------------------------------------------------------------------
@@ -123,7 +146,8 @@ def test_no_text_of_the_data_is_among_our_own() -> None:
     theirs = {
         one.text.strip().lower() for name in ("train", "valid") for one in train.judged_turns(DATA / f"{name}.jsonl")
     }
-    assert [line for line in train.lines("counter_examples.txt") if line.lower() in theirs and len(line.split()) > 5] == []
+    ours = [line for line in train.lines("counter_examples.txt") if len(line.split()) > 5]
+    assert [line for line in ours if line.lower() in theirs] == []
 
 
 @here

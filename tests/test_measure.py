@@ -38,8 +38,8 @@ def test_it_says_how_well_each_judges_with_intervals(judged: Path, tmp_path: Pat
     told = json.loads(
         run("measure", judged, "--with", "local", "--with", "risk-screen", "--words", words, "--json").stdout
     )
-    assert list(told) == ["local-1", "risk-screen", "word list"]
-    local = told["local-1"]
+    assert list(told) == ["local-2", "risk-screen", "word list"]
+    local = told["local-2"]
     assert (local["precision"]["count"], local["precision"]["of"]) == (1, 1)
     assert {kind: (rate["count"], rate["of"]) for kind, rate in local["recall"].items()} == {
         "harmful": (1, 2),
@@ -56,7 +56,7 @@ def test_it_says_how_well_each_judges_with_intervals(judged: Path, tmp_path: Pat
 
 def test_for_people_it_is_a_table(judged: Path, run: Run) -> None:
     out = run("measure", judged).stdout
-    assert "local-1" in out
+    assert "local-2" in out
     assert "precision, harmful" in out
     assert "1.000 [0.21, 1.00] of 1" in out
 

@@ -23,11 +23,9 @@ _ADDRESSED = frozenset(
 _OTHERS = frozenset(
     ["my", "he", "she", "they", "his", "her", "their", "him", "them", "this", "that", "the", "someone", "people"]
 )
-_BEGINS = frozenset(
-    (
-        "i i'm im i'll i've i'd we my our he she they it it's its his her their this that that's these those "
-        "the a an some every everyone everybody there what who why how"
-    ).split()
+_BEGINS = re.compile(
+    r"[^a-z0-9']*(?:i(?:'?m|'ll|'ve|'d)?|we|my|our|he|she|they|it(?:'?s)?|his|her|their|this|that(?:'s)?|these|those"
+    r"|the|an?|some|every(?:one|body)?|there|what|who|why|how)(?![a-z'])"
 )
 """What a sentence about oneself, or about somebody or something else, begins with."""
 _CLAUSE = re.compile(r"[,.;:!?\n]+|\s-+\s")
@@ -40,6 +38,7 @@ _LOOKS_LIKE = str.maketrans(
 )
 """Digits and signs for letters, and Cyrillic and Greek letters that look like others."""
 _SHORT = 3
+_PART = crc32(b"3")  # what the checksum of a part of a word goes on from
 _LAST = (1 << BITS) - 1
 
 
@@ -48,15 +47,16 @@ def features(text: str) -> list[int]:
     words = _WORD.findall(_plain(text))
     beside = f"c{_seen(words, _ADDRESSED)}{int(len(words) <= _SHORT)}{_seen(words, _OTHERS)}"
     row = ["^", *words, "$"]
-    found = {f"1{word}" for word in row}
-    found.update(beside + word for word in row)
-    found.update(f"2{one} {two}" for one, two in pairwise(row))
-    found.update(f"33{one} {two} {three}" for one, two, three in zip(row, row[1:], row[2:], strict=False))
+    named = {f"1{word}" for word in row}
+    named.update(beside + word for word in row)
+    named.update(f"2{one} {two}" for one, two in pairwise(row))
+    named.update(f"33{one} {two} {three}" for one, two, three in zip(row, row[1:], row[2:], strict=False))
+    found = {crc32(one.encode()) & _LAST for one in named}
     for word in set(words):
-        whole = f"<{word}>"
+        whole = f"<{word}>".encode()
         for size in (3, 4, 5):
-            found.update("3" + whole[start : start + size] for start in range(len(whole) - size + 1))
-    return sorted({crc32(one.encode()) & _LAST for one in found})
+            found.update([crc32(whole[at : at + size], _PART) & _LAST for at in range(len(whole) - size + 1)])
+    return sorted(found)
 
 
 def aimed(text: str) -> bool:
@@ -66,7 +66,7 @@ def aimed(text: str) -> bool:
     words = _WORD.findall(plain)
     if _seen(words, _ADDRESSED) or len([word for word in words if word not in "?!"]) <= _SHORT:
         return True
-    return not any(_BEGINS.intersection(_WORD.findall(clause)[:1]) for clause in _CLAUSE.split(plain))
+    return not any(map(_BEGINS.match, _CLAUSE.split(plain)))
 
 
 def _seen(words: list[str], any_of: frozenset[str]) -> int:
