@@ -39,7 +39,6 @@ from .arguments import (
     checked_edition,
     checked_id,
     checked_version,
-    checked_words,
     chosen_id,
     models_content,
     optional_id,
@@ -317,15 +316,15 @@ class Chat:
     # --- branches -----------------------------------------------------------------------------------------------
 
     def edit(
-        self, turn: int, words: str, *, child: str | None = None, command_id: str | None = None
+        self, turn: int, words: Content, *, child: str | None = None, command_id: str | None = None
     ) -> "Chat | Refused":
-        """Open a branch on which `words` stand in place of user turn `turn`, and return it.
+        """Open a branch on which `words`, text or content blocks, stand in place of user turn `turn`, and return it.
 
         Raises:
             UnknownTurn: `turn` is none that a branch can have: the first is at version 2.
             ValueError: the tree has more open risks or legal holds (several hundred) than a branch can carry.
         """
-        return self._fork(turn, ForkCause.EDIT, checked_words("words", words), child, command_id)
+        return self._fork(turn, ForkCause.EDIT, users_content(words), child, command_id)
 
     def retry(self, turn: int, *, child: str | None = None, command_id: str | None = None) -> "Chat | Refused":
         """Open a branch on which assistant turn `turn` is yet to be given, and return it."""

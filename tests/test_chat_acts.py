@@ -97,6 +97,10 @@ def test_titles_are_searched_and_a_legal_hold_keeps_a_chat_that_is_deleted(brows
         page = tab.page
         tab.say("Help me plan a small garden.")
         kept = page.url.rsplit("/", 1)[1]
+        page.get_by_role("button", name="End chat").click()
+        page.get_by_role("button", name="Ask to end it").click()
+        page.get_by_role("button", name="End it for good").click()
+        page.get_by_role("heading", name="You ended this chat").wait_for()
         tab.go("/chat")
         tab.say("Could you look over a letter?")
         page.keyboard.press("Control+K")
@@ -104,7 +108,7 @@ def test_titles_are_searched_and_a_legal_hold_keeps_a_chat_that_is_deleted(brows
         page.keyboard.press("Enter")
         page.wait_for_url("**q=garden")
         links = page.locator("#chats a")
-        assert links.all_inner_texts() == ["Help me plan a small garden."]
+        assert links.all_inner_texts() == ["Help me plan a small garden.\nended"]
         links.first.click()
         page.wait_for_url(f"**/chat/c/{kept}")
         chat = running.house.tenants["default"].conversations.chat(kept)
@@ -112,7 +116,8 @@ def test_titles_are_searched_and_a_legal_hold_keeps_a_chat_that_is_deleted(brows
         page.get_by_label("More about this chat").click()
         page.get_by_role("button", name="Delete").click()
         page.locator("#ask-yes").click()
-        page.get_by_role("alert").wait_for()
+        page.get_by_role("alert").filter(has_text="Nothing was erased").wait_for()
+        assert page.evaluate("document.activeElement.ariaLabel") == "More about this chat"
         assert "garden" in page.locator(".turn.user").first.inner_text()
         assert not any(word in page.get_by_role("alert").inner_text() for word in ("litigation", "case-1"))
 

@@ -79,3 +79,68 @@ def test_pictures_papers_and_texts_pass_through_and_others_are_refused_politely(
         tab.say("And now without any?")
         assert len(asked[-1].body["messages"]) == 3  # the turn before is sent again as it was
         assert asked[-1].body["messages"][0]["content"][0] == picture
+
+
+def test_an_edited_message_keeps_what_came_with_it_but_for_what_is_removed(
+    browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    asked: list[Request] = []
+
+    def script(request: Request) -> str:
+        asked.append(request)
+        return "Thank you."
+
+    with opened(browser, script) as (_, tab):
+        page = tab.page
+        page.locator("#file").set_input_files(
+            [file("dot.png", "image/png", PICTURE), file("notes.txt", "text/plain", b"Rye"),
+             file("away.txt", "text/plain", b"Wheat")]
+        )  # fmt: skip
+        page.get_by_label("Remove: away.txt").wait_for()
+        tab.say("What are these?")
+        turn, first = page.locator(".turn.user"), page.url
+        assert turn.inner_text().split("\n")[-1] == "What are these?"
+        assert "[" not in page.locator("body").inner_text()
+        page.get_by_role("button", name="Edit", exact=True).click()
+        area, chips = page.locator(".editing textarea"), page.locator(".editing .chip")
+        assert area.input_value() == "What are these?"
+        removes = [page.locator(".editing").get_by_label(f"Remove: {one}") for one in ("png", "notes.txt", "away.txt")]
+        assert [one.count() for one in removes] == [1, 1, 1] == [chips.count() // 3] * 3
+        accessible(page)
+        chips.last.click()
+        area.fill("And these two?")
+        area.press("Enter")
+        page.wait_for_url(lambda url: url != first)
+        page.locator(".turn.assistant[data-version]").wait_for()
+        sent = asked[-1].body["messages"][-1]["content"]
+        assert [one.get("title") or one.get("text") or one["type"] for one in sent] == [
+            "image", "notes.txt", "And these two?",
+        ]  # fmt: skip
+        assert turn.locator(".chip").all_inner_texts() == ["notes.txt"]
+        assert turn.locator("img").count() == 1
+        page.get_by_label("Version before").click()
+        page.wait_for_url(first)
+        assert turn.locator(".chip").all_inner_texts() == ["notes.txt", "away.txt"]  # what was said stays as it was
+
+
+def test_a_message_of_a_file_alone_is_edited_and_shown_without_words(browser: Any) -> None:
+    with opened(browser) as (_, tab):
+        page = tab.page
+        page.locator("#file").set_input_files(file("notes.txt", "text/plain", b"Rye"))
+        page.get_by_label("Remove: notes.txt").wait_for()
+        page.get_by_role("button", name="Send").click()
+        page.locator(".turn.assistant[data-version]").wait_for()
+        turn = page.locator(".turn.user")
+        assert page.locator("#title").inner_text() == "notes.txt"
+        assert not turn.locator(".said").is_visible()
+        page.get_by_role("button", name="Edit", exact=True).click()
+        page.keyboard.press("Escape")
+        assert not turn.locator(".said").is_visible()
+        assert turn.locator(".chip").is_visible()
+        page.get_by_role("button", name="Edit", exact=True).click()
+        first = page.url
+        page.locator(".editing textarea").press("Enter")
+        page.wait_for_url(lambda url: url != first)
+        page.locator(".turn.assistant[data-version]").wait_for()
+        assert turn.locator(".chip").all_inner_texts() == ["notes.txt"]

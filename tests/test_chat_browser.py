@@ -133,7 +133,7 @@ def test_asking_to_end_leaving_renaming_and_deleting(browser: Any) -> None:
         page.get_by_label("More about this chat").click()
         page.get_by_role("button", name="Rename").click()
         page.get_by_role("textbox", name="Title", exact=True).fill("A farewell")
-        page.get_by_role("button", name="Save").click()
+        page.keyboard.press("Enter")
         page.get_by_role("heading", name="A farewell").wait_for()
         tab.go("/chat")
         tab.say("I want to die")
@@ -142,12 +142,12 @@ def test_asking_to_end_leaving_renaming_and_deleting(browser: Any) -> None:
         for word in ("ended", "ending", "End chat", "permanent"):
             assert word not in page.locator("body").inner_text()
         page.get_by_role("button", name="Leave").click()
-        page.get_by_role("alert").filter(has_text="Nothing is locked").wait_for()
+        page.locator("#notice.good", has_text="Nothing is locked").wait_for()
         page.get_by_role("link", name="A farewell").click()
         page.get_by_label("More about this chat").click()
         page.get_by_role("button", name="Delete").click()
         page.locator("#ask-yes").click()
-        page.get_by_role("alert").filter(has_text="The chat was deleted").wait_for()
+        page.locator("#notice.good", has_text="The chat was deleted").wait_for()
         assert page.get_by_role("link", name="A farewell").count() == 0
 
 
@@ -202,12 +202,16 @@ def test_an_answer_goes_on_over_a_reload_a_second_tab_and_a_lost_network(
         page.reload()
         page.locator("#stop:visible").wait_for()
         tab.context.set_offline(True)
+        for one in (page, second):
+            one.locator("#notice", has_text="The connection was lost").wait_for()
         tab.context.set_offline(False)
         goes_on.set()
         for one in (page, second):
             one.get_by_role("heading", name="Bread", exact=True).wait_for()
             one.locator(".turn.assistant[data-version]").wait_for()
             assert one.locator(".turn.assistant").count() == 1
+            one.locator("#notice").wait_for(state="hidden")
+        tab.wrong = [told for told in tab.wrong if "ERR_INTERNET_DISCONNECTED" not in told]
 
 
 def test_an_answer_comes_though_the_service_stops_and_another_one_starts(

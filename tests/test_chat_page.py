@@ -296,6 +296,19 @@ def test_attachments_pass_through_and_are_shown(running: Service, visitor: Visit
     assert f'src="data:image/png;base64,{dot}"' in page
     assert '<span class="chip">plain</span>' in page
     assert "example.org" not in page  # no picture from elsewhere
+    assert "[image]" not in page
+    assert "[document]" not in page
+    turn = turns(page)[-2]
+    other_words = {"turn": turn, "words": "Two of them.", "without": [1, 3]}  # the text is not to be removed
+    edited = visitor.post(f"/chat/c/{branch}/edits", other_words)["branch"]
+    kept = chats_of(running).chat(edited).transcript().turns[-1].blocks
+    assert kept == (picture, file, {"type": "text", "text": "Two of them."})
+    plain = visitor.post(f"/chat/c/{branch}/edits", {"turn": turn, "words": "Words alone.", "without": [0, 1, 2]})
+    assert chats_of(running).chat(plain["branch"]).transcript().turns[-1].text == "Words alone."
+    visitor.post(f"/chat/c/{branch}/edits", {"turn": turn, "without": [0, 1, 2]}, 422)  # nothing is left
+    half, json = b'{"turn": %d, "words": "\\ud800"}' % turn, {"content-type": "application/json"}
+    assert visitor.ask("POST", f"/chat/c/{branch}/edits", content=half, headers=json).status_code == 422
+    assert visitor.post(f"/chat/c/{branch}/edits", {"turn": 900, "words": "No such turn."}) == {"branch": None}
     bad = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": '"><script>'}}
     visitor.say(branch, [bad, {"type": "text", "text": "Not a picture."}])
     assert "<script>" not in visitor.get(f"/chat/c/{branch}")

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from lastresort.adapters.opening import open_conversations
 from lastresort.application.accounts import ExportedConversation
+from lastresort.application.arguments import Content
 from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.domain.decider import Refused
@@ -103,9 +104,9 @@ class AsyncChat:
         return await self._call(lambda handle: handle.path)
 
     async def edit(
-        self, turn: int, words: str, *, child: str | None = None, command_id: str | None = None
+        self, turn: int, words: Content, *, child: str | None = None, command_id: str | None = None
     ) -> "AsyncChat | Refused":
-        """Open a branch on which `words` stand in place of user turn `turn`, and return it."""
+        """Open a branch on which `words`, text or content blocks, stand in place of user turn `turn`, and return it."""
         return self._beside(await self._call(Chat.edit, turn, words, child=child, command_id=command_id))
 
     async def retry(

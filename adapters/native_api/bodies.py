@@ -41,7 +41,10 @@ def _whole(text: str) -> str:
     return text
 
 
+Text = Annotated[str, Field(max_length=1_000_000), AfterValidator(_whole)]
+"""What may be empty."""
 Words = Annotated[str, Field(min_length=1, max_length=1_000_000), AfterValidator(_said)]
+Content = Words | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1_000)]
 Note = Annotated[str, Field(max_length=100_000), AfterValidator(_whole)]
 
 
@@ -60,7 +63,7 @@ class Start(Body):
 
 
 class Turn(Body):
-    content: Words | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1_000)]
+    content: Content
     act: Literal["request_end", "confirm_end"] | None = None
     answer: bool = Field(True, description="Whether the service asks the model; if not, the turn waits for an answer.")
 
@@ -72,7 +75,7 @@ class ToolResults(Body):
 
 class Edit(Body):
     turn: Version
-    content: Words
+    content: Content
 
 
 class Retry(Body):

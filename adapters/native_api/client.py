@@ -157,7 +157,7 @@ class Branch:
         """Go on with a turn that waits for the results of its calls."""
         return self._reply("tool_results", {"pending": pending, "results": results})
 
-    def edit(self, turn: int, content: str) -> "Branch | RefusedOut":
+    def edit(self, turn: int, content: str | list[dict[str, Any]]) -> "Branch | RefusedOut":
         """Open a branch on which other words stand in place of a user's turn; `resume` answers it."""
         return self._opened("edits", {"turn": turn, "content": content})
 

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from lastresort.adapters.assessors.toy import judge_by_toy
 from lastresort.adapters.turns.partner import OfflinePartner
+from lastresort.application.arguments import Content
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import BranchEnded
 from lastresort.domain.decider import Refused
@@ -28,7 +29,7 @@ class AsyncOffline:
     async def stream(
         self,
         chat: Chat,
-        content: str | None = None,
+        content: Content | None = None,
         *,
         asks_to_end: bool = False,
         confirms_end: bool = False,
@@ -38,7 +39,7 @@ class AsyncOffline:
 
         Args:
             chat: where.
-            content: what the user says.
+            content: what the user says, text or content blocks.
             asks_to_end, confirms_end: whether the user also asks to end the conversation, or confirms that.
             command_id: sent again under the same id, it is said once and has one answer.
         """
@@ -46,7 +47,7 @@ class AsyncOffline:
             said = await asyncio.to_thread(_answer, chat, content, asks_to_end, confirms_end, command_id)
         yield _in_pieces(said)
 
-    async def edit(self, chat: Chat, turn: int, content: str, *, command_id: str | None = None) -> Chat | Refused:
+    async def edit(self, chat: Chat, turn: int, content: Content, *, command_id: str | None = None) -> Chat | Refused:
         """Open a branch on which `content` stands in place of user turn `turn`, yet to be answered."""
         return await asyncio.to_thread(chat.edit, turn, content, command_id=command_id)
 
@@ -56,7 +57,7 @@ async def _in_pieces(text: str) -> AsyncIterator[str]:
         yield word + " "
 
 
-def _answer(chat: Chat, content: str | None, asks: bool, confirms: bool, command_id: str | None) -> str:
+def _answer(chat: Chat, content: Content | None, asks: bool, confirms: bool, command_id: str | None) -> str:
     """Record a turn, have it judged, answer it; return the answer."""
     if content is not None and isinstance(chat.user_turn(content, command_id=command_id), BranchEnded):
         return ENDED

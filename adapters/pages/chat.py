@@ -1,5 +1,5 @@
 """The chat: pages that show it, and what their scripts send that the native API has not: a first message, an answer as
-HTML, and erasing one's own. Everything else they send to the native API.
+HTML, other words with the same attachments, and erasing one's own. Everything else they send to the native API.
 """
 
 import os
@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lastresort.adapters.api.routes import Branch
 from lastresort.adapters.api.streamed import Streamed
-from lastresort.adapters.native_api.bodies import Body, Nothing, Turn
+from lastresort.adapters.native_api.bodies import Body, Nothing, Text, Turn
 from lastresort.adapters.service import looking
 from lastresort.adapters.service.problems import Failed
 from lastresort.application.arguments import checked_command_id
@@ -22,7 +22,7 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.values import ErasureCause
 
 from .answers import OFFLINE, Partners, running_on, told
-from .chat_view import chat_view, last_looked_at, listed, title_of
+from .chat_view import chat_view, last_looked_at, listed, title_of, with_other_words
 from .proofs import is_provable
 from .rendering import page
 from .texts import direction, language_of, languages, said_in
@@ -42,7 +42,15 @@ _FOR_SCRIPT = (
 class First(Body):
     """The first message of a chat, which its title is made of."""
 
-    title: Annotated[str, Field(max_length=1_000_000)] = ""
+    title: Text = ""
+
+
+class OtherWords(Body):
+    """What stands in place of a user's turn: other words, and its attachments but for those that were removed."""
+
+    turn: Annotated[int, Field(ge=1, le=2**53)]
+    words: Text = ""
+    without: Annotated[tuple[int, ...], Field(max_length=1_000)] = ()
 
 
 def install(app: FastAPI) -> None:
@@ -52,7 +60,7 @@ def install(app: FastAPI) -> None:
         ("GET", "/chat", new), ("POST", "/chat", start), ("GET", "/chat/c/{branch}", show),
         ("GET", "/chat/open/{branch}", reopen), ("POST", "/chat/c/{branch}/turns", say),
         ("POST", "/chat/c/{branch}/resume", resume), ("GET", "/chat/c/{branch}/turns/{turn}", rejoin),
-        ("POST", "/chat/c/{branch}/erasure", erase),
+        ("POST", "/chat/c/{branch}/edits", edit), ("POST", "/chat/c/{branch}/erasure", erase),
     ):  # fmt: skip
         app.add_api_route(path, run, methods=[method], include_in_schema=False, response_model=None)
 
@@ -75,7 +83,7 @@ def _page(request: Request, caller: Talker, view: Any, search: str | None) -> Re
         for_script={name: texts[name] for name in _FOR_SCRIPT if not (held and "end" in name)},
         language=language, direction=direction(language),
         languages={name: one["language"] for name, one in languages().items()}, chats=chats, more=more,
-        view=view, search=search or "", offline=offline, inspects=_inspects(caller),
+        view=view, who=caller.key.id, search=search or "", offline=offline, inspects=_inspects(caller),
         model=view.chat.model.id if view is not None else request.app.state.house.config.upstream.model,
         provable=view is not None and is_provable(view.chat), help=own.get(language) or own.get("en"),
     )  # fmt: skip
@@ -155,6 +163,14 @@ async def rejoin(request: Request, branch: Branch, turn: int, caller: Talker, ho
     await run_in_threadpool(own_chat, caller, branch)
     running = running_on(request, caller, branch, turn)
     return Response(status_code=204) if running is None else Streamed(told(running), house.meter, caller.key)
+
+
+def edit(branch: Branch, body: OtherWords, caller: Talker, command: Command) -> JSONResponse:
+    """Open a branch on which other words stand in place of a turn; what was attached to it stays attached."""
+    chat = own_chat(caller, branch)
+    content = with_other_words(chat, body.turn, body.words, body.without)
+    outcome = chat.edit(body.turn, content, command_id=checked_command_id(command))
+    return JSONResponse({"branch": None if isinstance(outcome, Refused) else outcome.branch})
 
 
 def erase(branch: Branch, body: Nothing, caller: Talker, command: Command) -> JSONResponse:

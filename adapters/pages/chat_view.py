@@ -1,13 +1,14 @@
 """What a page of the chat shows of a branch: its turns with the ways on from each, and what stands below them."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from lastresort.adapters.service import looking
 from lastresort.adapters.service.tenants import Caller
+from lastresort.application.arguments import Content
 from lastresort.application.chat import Chat
 from lastresort.application.directory import ConversationRow, Metadata
 from lastresort.application.transcript import TranscriptTurn
@@ -15,18 +16,22 @@ from lastresort.domain.events import AssistantTurnTaken, FeedbackGiven, Recorded
 from lastresort.projections.branches import Crossing, siblings
 
 from .markdown import rendered
+from .rendering import named
 from .visitors import account_of
 
 WINDOW = 100
 """Turns on a page; the earlier ones are a link away."""
 _LISTED, _SEARCHED = 60, 1_000
 _TITLE = 60
+ATTACHMENTS = ("image", "document", "search_result", "container_upload")
+"""The types of content blocks of a user's message that are no text."""
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 class Arrows(NamedTuple):
-    """Where one stands among several ways on, from 1, and where the ways beside it lead."""
+    """Where one stands among several ways on, from 1, and where the ways beside it lead. They part after `at`."""
 
+    at: int
     place: int
     of: int
     before: str | None
@@ -36,8 +41,12 @@ class Arrows(NamedTuple):
 
 
 class Attached(NamedTuple):
-    """What came with a message: a picture to look at, or the name of a file, or of its kind if it has none."""
+    """What came with a message: a picture to look at, or the name of a file, or of its kind if it has none.
 
+    `block` is its place among the content blocks of the message.
+    """
+
+    block: int
     kind: str
     picture: str | None
 
@@ -128,7 +137,7 @@ def _arrows(crossings: Iterable[Crossing], spoken: Sequence[int]) -> Mapping[int
             continue
         ways, here = one.ways, one.taken
         found[turn] = Arrows(
-            place=here + 1, of=len(ways),
+            at=one.at, place=here + 1, of=len(ways),
             before=ways[here - 1].branch if here > 0 else None,
             after=ways[here + 1].branch if here + 1 < len(ways) else None,
             ended=ways[here].ended,
@@ -138,7 +147,9 @@ def _arrows(crossings: Iterable[Crossing], spoken: Sequence[int]) -> Mapping[int
 
 
 def _turn(turn: TranscriptTurn, arrows: Arrows | None) -> TurnView:
-    text = turn.text
+    attached = tuple(_attached(turn.blocks)) if turn.speaker == "user" else ()
+    # What people read of a turn has a word for each attachment. Here these are seen, so the words alone are shown.
+    text = "".join(str(one.get("text", "")) for one in turn.blocks if one["type"] == "text") if attached else turn.text
     if text is None:
         html = Markup("")
     elif turn.speaker == "assistant":
@@ -147,23 +158,22 @@ def _turn(turn: TranscriptTurn, arrows: Arrows | None) -> TurnView:
         html = Markup.escape(text)
     return TurnView(
         version=turn.version, speaker=turn.speaker, at=turn.at, text=text, html=html,
-        attached=tuple(_attached(turn.blocks)) if turn.speaker == "user" else (),
-        arrows=arrows, stopped=turn.stop_reason in ("stopped", "dropped"),
+        attached=attached, arrows=arrows, stopped=turn.stop_reason in ("stopped", "dropped"),
         overtook=tuple(Markup(rendered(one)) for one in turn.overtook),
     )  # fmt: skip
 
 
 def _attached(blocks: Iterable[Mapping[str, Any]]) -> Iterable[Attached]:
-    for block in blocks:
-        source = block.get("source")
-        kind = block.get("type")
-        if kind not in ("image", "document") or not isinstance(source, Mapping):
+    for number, block in enumerate(blocks):
+        kind, source = block["type"], block.get("source")
+        if kind not in ATTACHMENTS:
             continue
+        source = source if isinstance(source, Mapping) else {}
         media, data = str(source.get("media_type", "")), source.get("data")
         shown = kind == "image" and media in _PICTURES and isinstance(data, str) and _is_base64(data)
         title = block.get("title")
-        name = title if isinstance(title, str) and title else media.rpartition("/")[2] or str(kind)
-        yield Attached(name, f"data:{media};base64,{data}" if shown else None)
+        name = title if isinstance(title, str) and title else media.rpartition("/")[2] or named(str(kind))
+        yield Attached(number, name, f"data:{media};base64,{data}" if shown else None)
 
 
 def _is_base64(data: str) -> bool:
@@ -172,6 +182,19 @@ def _is_base64(data: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def with_other_words(chat: Chat, turn: int, words: str, without: Collection[int]) -> Content:
+    """Return what to say in place of a turn of the user: other words, and what came with it but for the blocks named.
+
+    A turn that does not exist had nothing with it; that it does not is for `Chat.edit` to say.
+    """
+    found = chat.transcript(after=turn - 1, limit=1).turns
+    blocks = found[0].blocks if found and found[0].version == turn else ()
+    kept = [one for number, one in enumerate(blocks) if one["type"] in ATTACHMENTS and number not in without]
+    if not kept:
+        return words
+    return [*kept, {"type": "text", "text": words}] if words.strip() else kept
 
 
 def title_of(text: str) -> str:

@@ -33,13 +33,14 @@ export async function send(path, body = {}, { accept = "application/json", id = 
 
 export const post = async (path, body, options) => (await send(path, body, options)).json();
 
-// Yields the events of a response that streams.
-export async function* events(response) {
+// Yields the events of a response that streams; `alive` is called whenever something comes.
+export async function* events(response, alive = () => {}) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let kept = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
+    alive();
     kept += value;
     const blocks = kept.split("\n\n");
     kept = blocks.pop();
@@ -49,6 +50,9 @@ export async function* events(response) {
     }
   }
 }
+
+// Who signs out leaves no words behind in this tab.
+document.addEventListener("submit", ({ target }) => { if (target.getAttribute("action") === "/auth/out") sessionStorage.clear(); });
 
 // Returns another page of this service as a document.
 export async function look(path) {
@@ -68,6 +72,7 @@ export function ask({ title, what = "", yes, value = null, grave = false }) {
   field.hidden = value === null;
   input.value = value ?? "";
   dialog.returnValue = "";
+  input.onkeydown = (event) => { if (event.key === "Enter" && !event.isComposing) { event.preventDefault(); dialog.close("yes"); } }; // else it would press the first button, which cancels
   dialog.showModal();
   if (value !== null) input.select();
   return new Promise((resolve) => {
