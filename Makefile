@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# What the demos need, and not what it takes to develop: a tenth of it.
+# What the demos need, and not what it takes to develop: a part of it.
 RUNS := $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(VENV)/.runs)
 # With LOCKED=1 exactly what the lock file names is installed, by its hashes, and nothing is resolved; else the newest
 # that pyproject.toml allows. The hashes make it all one which index a file comes from: uv, which is ten times as fast,
@@ -86,7 +86,7 @@ endef
 $(VENV)/.runs: pyproject.toml
 	$(FRESH_VENV)
 	@echo 'installing into $(VENV) what the demos need: about a minute, the first time'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,loopback,serve]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,documents,loopback,serve]'
 	@touch $@
 
 # Made again when pyproject.toml changes, so that what it no longer names is not there by accident.

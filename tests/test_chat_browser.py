@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from lastresort.adapters.loopback import Answer, Request, hanging, text
+from lastresort.adapters.turns.partner import REDIRECTION
 
 from .browser import browser
 from .pages_kit import INSULT, Tab, Visitor, long_chat
@@ -178,6 +179,22 @@ def test_stop_keeps_what_was_shown_and_a_file_passes_through(
         tab.say("What do you think of it?")
         assert page.locator(".turn.assistant li").all_inner_texts()[-2:] == ["mix", "wait"]
         assert "Rye flour" in str(asked[-1].body["messages"][-1])
+
+
+def test_the_offline_partner_can_be_stopped_and_what_was_shown_is_all_that_it_said(browser: Any) -> None:
+    with service(chat={"pace": 1.0}) as running:
+        tab = Tab(browser, running)
+        page = tab.page
+        page.locator("#message").fill(INSULT)
+        page.keyboard.press("Enter")
+        page.locator(".grows").get_by_text("I would").wait_for()
+        page.keyboard.press("Escape")
+        page.get_by_text("Stopped here.").wait_for()
+        shown = page.locator(".turn.assistant[data-version] .said").inner_text()
+        assert REDIRECTION.startswith(shown)
+        assert len(shown) < len(REDIRECTION)
+        page.locator("#send:visible").wait_for()
+        tab.close()
 
 
 def test_an_answer_goes_on_over_a_reload_a_second_tab_and_a_lost_network(

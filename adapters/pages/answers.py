@@ -4,7 +4,6 @@ With no key of the upstream the offline partner answers, under a name of its own
 began.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lastresort.adapters.api.answering import begin_answer
 from lastresort.adapters.messages_api import sse
-from lastresort.adapters.offline.driver import AsyncOffline
+from lastresort.adapters.offline.driver import AsyncOffline, Pieces
 from lastresort.adapters.service.tenants import Caller, House
 from lastresort.adapters.service.under_way import Running
 from lastresort.adapters.turns.replies import Ended, Outcome, Reply
@@ -25,21 +24,19 @@ from .markdown import Growing
 
 OFFLINE = "claude-opus-offline"
 """The model's name in conversations with the offline partner: the policies that are shipped let Claude Opus end."""
-_PACE = 0.03  # seconds between the words of the offline partner, so that they are seen to come
 _OFTEN = 0.1  # the last block is rendered again at most ten times a second
 
 
 class _Offline:
     """An answer of the offline partner, with what the answer of a model has: pieces, what came of it, and an end."""
 
-    def __init__(self, chat: Chat, pieces: AsyncIterator[str]) -> None:
+    def __init__(self, chat: Chat, pieces: Pieces) -> None:
         self._chat, self._pieces, self._said = chat, pieces, ""
 
     async def __aiter__(self) -> AsyncIterator[str]:
         async for piece in self._pieces:
             self._said += piece
             yield piece
-            await asyncio.sleep(_PACE)
 
     async def reply(self) -> Outcome:
         state = await run_in_threadpool(self._chat.refresh)
@@ -49,14 +46,15 @@ class _Offline:
         return Reply(self._said, "end_turn", (), state.answered_by or None, model=state.model)
 
     async def close(self) -> None:
-        """It was recorded before it was shown."""
+        """Stop it: what was shown is recorded."""
+        await self._pieces.close()
 
 
 class Partners:
     """Who answers in the chat."""
 
     def __init__(self, house: House) -> None:
-        self._upstream = house.config.upstream
+        self._upstream, self._pace = house.config.upstream, house.config.chat.pace
         self._offline = AsyncOffline()
 
     def has_key(self, environment: Any) -> bool:
@@ -76,7 +74,7 @@ class Partners:
 
     @asynccontextmanager
     async def _spoken(self, chat: Chat, content: Any, wishes: dict[str, bool], command: str) -> AsyncIterator[_Offline]:
-        async with self._offline.stream(chat, content, **wishes, command_id=command) as pieces:
+        async with self._offline.stream(chat, content, **wishes, command_id=command, pace=self._pace) as pieces:
             yield _Offline(chat, pieces)
 
 

@@ -52,12 +52,19 @@ def _sign_in(request: Request) -> Response:
     caller: Caller | None = request.state.caller
     if caller is not None and caller.since is not None:
         return RedirectResponse("/", 303)
-    oidc = request.app.state.house.config.oidc is not None
-    sentences = (
-        ("Your organisation lets you in.",) if oidc else
-        ("This service has no passwords. It lets you in by a link that works once.",
-         "The person who started it finds one in the terminal; an administrator can make you another.")
-    )  # fmt: skip
+    house = request.app.state.house
+    oidc = house.config.oidc is not None
+    sentences: tuple[str, ...]
+    if oidc:
+        sentences = ("Your organisation lets you in.",)
+    elif house.people.has_standing_link():
+        sentences = ("To come back in, open the link from the terminal again: it works for as long as this runs.",)
+    else:
+        sentences = (
+            "This service has no passwords. It lets you in by a link that works once.",
+            "The person who started it finds one in the terminal, until it was used; an administrator can make you "
+            "another, and so can starting it again.",
+        )
     link, label = ("/auth/oidc", "Sign in") if oidc else (None, None)
     return page("told.html", title="Sign in", sentences=sentences, link=link, label=label)
 
@@ -65,7 +72,10 @@ def _sign_in(request: Request) -> Response:
 def _link(token: str, request: Request) -> Response:
     """Show a button: what only looks at links, as scanners of mail do, uses none up."""
     language = language_of(request)
-    return page("sign_in.html", say=said_in(language), language=language, direction=direction(language))
+    say = said_in(language)
+    stands = request.app.state.house.people.stands(token)
+    told = say.link_stands if stands else say.link_once
+    return page("sign_in.html", say=say, told=told, language=language, direction=direction(language))
 
 
 def _told(to_programs: Callable[..., Any]) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -15,6 +15,7 @@ from lastresort.adapters.api.streamed import Streamed
 from lastresort.adapters.native_api.bodies import Body, Nothing, Text, Turn
 from lastresort.adapters.service import looking
 from lastresort.adapters.service.problems import Failed
+from lastresort.adapters.service.tenants import OWN
 from lastresort.application.arguments import checked_command_id
 from lastresort.application.chat import Chat
 from lastresort.application.outcomes import UnknownBranch
@@ -83,10 +84,16 @@ def _page(request: Request, caller: Talker, view: Any, search: str | None) -> Re
         for_script={name: texts[name] for name in _FOR_SCRIPT if not (held and "end" in name)},
         language=language, direction=direction(language),
         languages={name: one["language"] for name, one in languages().items()}, chats=chats, more=more,
-        view=view, who=caller.key.id, search=search or "", offline=offline, inspects=_inspects(caller),
+        view=view, who=caller.key.id, in_memory=_is_in_memory(request, caller), search=search or "",
+        offline=offline, inspects=_inspects(caller),
         model=view.chat.model.id if view is not None else request.app.state.house.config.upstream.model,
         provable=view is not None and is_provable(view.chat), help=own.get(language) or own.get("en"),
     )  # fmt: skip
+
+
+def _is_in_memory(request: Request, caller: Talker) -> bool:
+    config, tenant = request.app.state.house.config, caller.tenant.name
+    return bool((config.store if tenant == OWN else config.tenants[tenant].store) == "memory:")
 
 
 def _inspects(caller: Talker) -> bool:

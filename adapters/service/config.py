@@ -92,10 +92,12 @@ class ChatPages(Frozen):
     """What the chat in the browser says.
 
     Attributes:
+        pace: how long a word of the offline partner takes, in seconds, so that an answer is seen to come.
         help: what somebody reads while they, or others, may be at risk: your help lines, say; by language, as `en`. A
             language that is not here is helped in English, if that is, or else by the text that is shipped.
     """
 
+    pace: Annotated[float, Field(ge=0, le=10)] = 0.03
     help: dict[Annotated[str, Field(pattern="^[a-z]{2}$")], Annotated[str, Field(min_length=1, max_length=2_000)]] = (
         Field(default_factory=dict)
     )

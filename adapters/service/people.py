@@ -28,6 +28,8 @@ LINK_LASTS = timedelta(minutes=10)
 FRESH = timedelta(minutes=15)
 """For how long after signing in a person may do what cannot be undone."""
 _SESSION, _LINK, _STATE = "session", "link", "state"
+_STANDING = "standing"  # a link that opens again and again
+_YEARS = timedelta(days=3650)
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{43}")
 PREFIX = "person-"
 LINK = "/auth/link/"
@@ -105,13 +107,31 @@ class People:
         """Make a link that signs a person in once, soon; return its token."""
         return self._begin(person, _LINK, now, LINK_LASTS)
 
+    def standing_link(self, person: Person, *, now: datetime) -> str:
+        """Make a link that signs a person in whenever it is opened; return its token. It is for a store that is gone
+        when the program ends: anybody who comes by the link is let in."""
+        return self._begin(person, _STANDING, now, _YEARS)
+
+    def stands(self, token: str) -> bool:
+        """Whether a link opens again and again."""
+        return _TOKEN.fullmatch(token) is not None and _row(self._tables, token, _STANDING) is not None
+
+    def has_standing_link(self) -> bool:
+        """Whether there is a link that opens again and again."""
+        statement = "SELECT 1 AS there FROM {schema}service_sessions WHERE kind = %s LIMIT 1"
+        return bool(self._tables.rows(statement, _STANDING))
+
     def follow(self, token: str, *, now: datetime) -> str | None:
-        """Sign in by a link: it opens nothing again. Return the token of a session; None if it opens nothing."""
+        """Sign in by a link: it opens nothing again, unless it stands. Return the token of a session; None if it opens
+        nothing."""
         if not _TOKEN.fullmatch(token):
             return None
         with self._tables.transaction("service") as writing:
             row = _row(writing, token, _LINK)
-            writing.write("DELETE FROM {schema}service_sessions WHERE digest = %s", [(_digest(token),)])
+            if row is not None:
+                writing.write("DELETE FROM {schema}service_sessions WHERE digest = %s", [(_digest(token),)])
+            else:
+                row = _row(writing, token, _STANDING)
         person = self.find(row["person"]) if row is not None and row["expires"] > _text(now) else None
         return None if person is None else self.sign_in(person, now=now)
 

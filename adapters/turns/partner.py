@@ -5,6 +5,8 @@ exhausted and ends when it must, supports and never mentions ending while a risk
 request to end. It may ask for anything; whether it happens is for the law to say.
 """
 
+from collections.abc import Generator
+
 from lastresort.application.chat import Chat
 from lastresort.domain.commands import UNSEALED, EndConversation, GiveWarning, WithholdWarning
 from lastresort.domain.decider import Acceptance, Refused, decide, harm_of
@@ -12,8 +14,11 @@ from lastresort.domain.events import AssistantTurnTaken
 from lastresort.domain.state import Conversation, evolve
 from lastresort.domain.values import Ground, Mode, Verdict
 
+from .replies import STOPPED
 from .speakers import speaker
 
+Saying = Generator[str, str | None, None]
+"""Yields what is said before it is recorded; is sent what was shown of it if it was stopped, or else None."""
 REPLY = "I see. Tell me more about what you would like to do."
 SUPPORT = (
     "I am here with you. Please reach out to someone near you or to a local crisis line as well. Do you feel safe?"
@@ -35,21 +40,32 @@ class OfflinePartner:
 
         `model` is the name that answers, the conversation's if none is given. What it asks for it asks for as itself.
         """
+        for _ in self.saying(chat, recorded, model=model):
+            pass  # nobody waits for it, so it is said whole
+
+    def saying(self, chat: Chat, recorded: str | None = None, *, model: str | None = None) -> Saying:
+        """Answer as `answer` does, and yield what is said, before it is recorded.
+
+        Sent what was shown of it, it records that, and nothing else happens: what somebody stopped redirects, warns and
+        ends nothing. If nothing was shown, the user's turn waits for its answer.
+        """
         state = chat.refresh()
         if model is not None:
             chat.model = speaker(state.model, model)
         unit = state.unit
         if state.risks:
-            chat.assistant_turn(SUPPORT if recorded is None else recorded, model=model)
-        elif state.wishes.confirmed and self._ended(chat, Ground.USER_REQUEST, None, FAREWELL_ON_REQUEST, model):
+            yield from _say(chat, SUPPORT if recorded is None else recorded, model)
+        elif state.wishes.confirmed and (
+            yield from self._ended(chat, Ground.USER_REQUEST, None, FAREWELL_ON_REQUEST, model)
+        ):
             return
         elif unit is not None and unit.judgement is Verdict.HARMFUL:
-            self._lead_away(chat, state, model)
+            yield from self._lead_away(chat, state, model)
         else:
             own = CONFIRM if state.wishes.requested else REPLY
-            chat.assistant_turn(own if recorded is None else recorded, model=model)
+            yield from _say(chat, own if recorded is None else recorded, model)
 
-    def _lead_away(self, chat: Chat, state: Conversation, model: str | None) -> None:
+    def _lead_away(self, chat: Chat, state: Conversation, model: str | None) -> Saying:
         assert state.unit is not None
         category = harm_of(state)
         if category is not None and not state.unit.harmful_in(category, state.terms):
@@ -57,24 +73,38 @@ class OfflinePartner:
         warned = state.warning(category)
         if warned is not None and warned.tested_by is not None:
             chat.declare_hope_exhausted()
-            if self._ended(chat, Ground.LAST_RESORT, category, FAREWELL, model):
+            if (yield from self._ended(chat, Ground.LAST_RESORT, category, FAREWELL, model)):
                 return
         if category is not None and warned is None and _may_warn(chat, state, category):
-            chat.assistant_turn(WARNING.format(category=category), model=model)
-            chat.warn(category)
+            if (yield from _say(chat, WARNING.format(category=category), model)):
+                chat.warn(category)
             return
-        chat.assistant_turn(REDIRECTION, model=model)
+        if not (yield from _say(chat, REDIRECTION, model)):
+            return
         if category is not None and state.mode is Mode.SHADOW and _may_withhold(chat, category):
             chat.withhold_warning(category)  # before the redirection, as the warning would have come
         chat.redirect()
 
-    def _ended(self, chat: Chat, ground: Ground, category: str | None, farewell: str, model: str | None) -> bool:
-        """Try to end. The farewell is said only once nothing stands in the way; an attempt in vain is recorded."""
+    def _ended(
+        self, chat: Chat, ground: Ground, category: str | None, farewell: str, model: str | None
+    ) -> Generator[str, str | None, bool]:
+        """Try to end; return whether it has, or was stopped on its way. The farewell is said only once nothing stands
+        in the way; an attempt in vain is recorded."""
         if chat.state.policy.handshake:
             chat.propose(ground)
-        if _may_end(chat, ground, category):
-            chat.assistant_turn(farewell, model=model)
+        if _may_end(chat, ground, category) and not (yield from _say(chat, farewell, model)):
+            return True
         return not isinstance(chat.end(ground, category=category), Refused)
+
+
+def _say(chat: Chat, words: str, model: str | None) -> Generator[str, str | None, bool]:
+    """Say something, and record it; return whether it was said whole."""
+    shown = yield words
+    if shown is None:
+        chat.assistant_turn(words, model=model)
+    elif shown:
+        chat.assistant_turn(shown, stop_reason=STOPPED, model=model)
+    return shown is None
 
 
 def _may_end(chat: Chat, ground: Ground, category: str | None) -> bool:

@@ -75,15 +75,16 @@ class Serving:
         port = config.server.metrics_port
         self.metrics = None if port is None else MetricsPort(self.house.metrics, config.server.host, port)
 
-    def link(self) -> str:
-        """Make an address that signs its owner in, once, within ten minutes: for the person who starts it."""
+    def link(self, *, stands: bool = False) -> str:
+        """Make an address that signs its owner in, for the person who starts it: once, within ten minutes; or, if it
+        `stands`, as often as it is opened."""
         people, now = self.house.people, self.house.now()
         owner = people.known(_OWNER)
         if owner is None:
             rights = Rights(scopes=(*FIRST, "assess:owner"), actor="owner")
             owner = people.make(OWN, rights, subject=_OWNER, now=now)
         self.house.log.note("person.link", who="serve", tenant=OWN, target=owner.id, now=now)
-        return self.url + link_path(people.link(owner, now=now))
+        return self.url + link_path(people.standing_link(owner, now=now) if stands else people.link(owner, now=now))
 
     def run(self, *, signals: bool = True) -> None:
         """Serve, and close the stores at the end.
