@@ -32,7 +32,7 @@ from lastresort.adapters.stores.sqlite_recorder import check_is_a_log
 from lastresort.adapters.vault.erasures import permitted
 from lastresort.adapters.vault.keys import Keys, KeyStore, MemoryKeys, SQLiteKeys
 from lastresort.adapters.vault.ledger import Ledger
-from lastresort.adapters.vault.master_key import VARIABLE, MasterKey, find_master_key, known
+from lastresort.adapters.vault.master_key import VARIABLE, MasterKey, asked_ahead, find_master_key, known
 from lastresort.adapters.vault.rotation import Rotation, rotate
 from lastresort.adapters.vault.sealing import BEGINNING, AesGcmVault
 from lastresort.adapters.vault.snapshots import EVERY, SealedSnapshots, mark
@@ -49,8 +49,7 @@ Store = MemoryStore | SQLStore
 MASTER_KEY_VARIABLE = VARIABLE
 """The environment variable that may hold the master key, which the doctor looks for."""
 
-_MOST_PADDING = 2**20
-"""Bytes that words may be padded to a multiple of: all of it is sealed and kept with every turn."""
+_MOST_PADDING = 2**20  # bytes that words may be padded to a multiple of: all of it is kept with every turn
 
 _DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"  # as ASCII has them
 _IN_ORDER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", _DIGITS.encode())
@@ -320,6 +319,8 @@ def _open_files(
 ) -> tuple[SQLStore, Keys]:
     if own.log.exists():
         _check_is_ours(own, create, settings)
+    else:  # so that nothing is left half made
+        master_key = asked_ahead(master_key, own)
     store = open_sqlite(own.log, settings)
     _guarded(store, settings, own.checkpoint)
     return store, _wrapped(store, lambda: SQLiteKeys(own.keys, settings), own.master, master_key, own.destroyed)

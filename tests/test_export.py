@@ -149,3 +149,40 @@ def test_what_is_no_conversation_is_said(run: Callable[..., Result], url: str) -
     said = run("export-conversation", "nobody", "--store", url, status=2).stderr
     assert "`lastresort views` lists the branches" in said
     assert "use one of them" in run("export-conversation", "c", "--page", "--json", "--store", url, status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("jsonl", "new"), ("cloudevents", "new"), ("inspect", "new.eval"), ("inspect", "new.json"), ("parquet", "new")],
+)
+def test_links_are_followed_in_every_format(
+    run: Callable[..., Result], url: str, tmp_path: Path, form: str, name: str
+) -> None:
+    """What a link leads to is made, or written in place of what is there; the link stays one."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Path(name).symlink_to(elsewhere / "there")
+    for _ in range(1 if form == "parquet" else 2):
+        told = run("export", url, "--format", form, "--output", name).stdout
+        assert told == f"37 events: {name}\n"
+        assert Path(name).is_symlink()
+        assert names(elsewhere) == {"there"}
+    if form == "parquet":
+        assert f"{name}: is there already" in run("export", url, "--format", form, "--output", name, status=2).stderr
+    assert stat.S_IMODE((elsewhere / "there").stat().st_mode) & 0o077 == 0
+    Path(f"round-{name}").symlink_to(f"round-{name}")
+    assert "cannot be written" in run("export", url, "--format", form, "--output", f"round-{name}", status=2).stderr
+    assert names(tmp_path) == {"elsewhere", name, f"round-{name}"}
+
+
+@pytest.mark.parametrize("command", [["audit", "--html"], ["show", "c", "--html"]])
+def test_pages_are_their_owners_alone_too(
+    run: Callable[..., Result], url: str, tmp_path: Path, command: list[str]
+) -> None:
+    Path("page").symlink_to("there")
+    run(*command, "page", "--store", url)
+    assert Path("page").is_symlink()
+    assert stat.S_IMODE(Path("there").stat().st_mode) == 0o600
+    Path("round").symlink_to("round")
+    assert "the output cannot be written: " in run(*command, "round", "--store", url, status=2).stderr
+    assert names(tmp_path) == {"page", "there", "round"}

@@ -78,21 +78,78 @@ def test_files_that_everybody_can_write_are_refused(tmp_path: Path, name: str) -
     open_conversations(url).close()
 
 
+NOBODY, OWNER = 65534, 12345
+
+
 def test_a_master_key_of_another_user_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They may have planted it; root's is taken, and root takes any."""
+    """They may have planted it. Root's is taken."""
     path = tmp_path / "key"
     path.touch(mode=0o600)
-    owner = path.stat().st_uid
+    if (owner := path.stat().st_uid) == 0:
+        monkeypatch.setattr(os, "geteuid", lambda: OWNER)
+        files.check_private(path, secret=True)
+        os.chown(path, NOBODY, NOBODY)
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    if owner == 0:
+    with pytest.raises(StoreError, match=rf"belongs to another user.*: chown \$USER {path}$"):
         files.check_private(path, secret=True)
-        if os.getuid() == 0:
-            os.chown(path, 12345, 12345)
-    if path.stat().st_uid != 0:
-        with pytest.raises(StoreError, match="belongs to another user"):
-            files.check_private(path, secret=True)
-        monkeypatch.setattr(os, "geteuid", lambda: 0)
-        files.check_private(path, secret=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_takes_the_master_key_of_the_stores_owner_and_no_other(tmp_path: Path) -> None:
+    """Nor a link that somebody else made, wherever it leads."""
+    url, log, master = f"sqlite:///{tmp_path}/log.db", tmp_path / "log.db", tmp_path / "log.db-master"
+    open_conversations(url).close()
+    for log_of, key_of, taken in ((0, NOBODY, False), (OWNER, NOBODY, False), (OWNER, OWNER, True), (OWNER, 0, True)):
+        os.chown(log, log_of, log_of)
+        os.chown(master, key_of, key_of)
+        if taken:
+            open_conversations(url).close()
+        else:
+            with pytest.raises(StoreError, match=f"{master} belongs to .*: chown --reference={log} {master}"):
+                open_conversations(url)
+    master.rename(tmp_path / "kept")
+    master.symlink_to(tmp_path / "kept")
+    open_conversations(url).close()
+    os.chown(master, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(StoreError, match=f"{master} belongs to .*: chown -h --reference={log} {master}"):
+        open_conversations(url)
+
+
+@pytest.mark.parametrize("name", ["log.db-master", "log.db-keys", "log.db"])
+def test_a_link_that_leads_nowhere_leaves_nothing_half_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(tmp_path / "nowhere" / "at all")
+    for _ in range(2):
+        with pytest.raises(StoreError, match=name):
+            open_conversations(f"sqlite:///{tmp_path}/log.db")
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["log.db-master", "log.db-keys"])
+def test_what_is_there_of_a_new_store_is_looked_at_before_it_is_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(bytes(32) if name.endswith("master") else b"")
+    (tmp_path / name).chmod(0o646)
+    with pytest.raises(StoreError, match="chmod 600"):
+        open_conversations(f"sqlite:///{tmp_path}/log.db")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_master_key_that_is_none_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for before anything is made, and not once more for that."""
+    url, asked = f"sqlite:///{tmp_path}/log.db", list[bytes]()
+    with pytest.raises(StoreError, match="has 3 bytes"):
+        open_conversations(url, master_key=lambda: b"key")
+    monkeypatch.setenv(VARIABLE, "no base64")
+    with pytest.raises(StoreError, match="is not base64"):
+        open_conversations(url)
+    assert list(tmp_path.iterdir()) == []
+
+    def master_key() -> bytes:
+        asked.append(bytes(32))
+        return asked[-1]
+
+    with opened(url, master_key=master_key) as chats:
+        done(started(chats, "c").user_turn("Hello."))
+    assert len(asked) == 1
 
 
 def test_drafts_are_written_to_no_file_that_somebody_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

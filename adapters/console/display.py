@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -25,6 +26,7 @@ from lastresort.projections import Branch, Line
 _PIPED_WIDTH = 80  # columns
 _WIDEST = 10_000  # columns
 _MARGIN = "       | "  # of what goes on in the next line: no matter who wrote it, no line of the law begins so
+_DEEPER = 4  # columns that each level of a tree takes
 NARROWEST = 20  # columns for words, however narrow the terminal is
 _A_WHILE = timedelta(hours=1)
 _SPEAKERS = {"user": "bold cyan", "assistant": "bold green"}
@@ -102,27 +104,41 @@ def _plain(value: Any) -> Any:
 def show_tree(out: Console, rows: Iterable[Branch], here: str | None = None) -> None:
     """Draw the branches of a conversation, parents before children; with numbers where one can go from `here`.
 
-    A label is whole on its line, and what it is about beneath it. A terminal wraps what is wider than it.
+    A name is whole on its line, and what it is about beside it if there is room, or else beneath it. A terminal wraps
+    what is wider than it.
     """
     nodes: dict[str, Tree] = {}
+    depths: dict[str, int] = {}
     terms: dict[str, str] = {}  # of each branch; said where they are not its parent's
     for number, row in enumerate(rows, start=1):
-        label = Text.assemble((row.branch, "bold"), f" v{row.version} ", (row.status, "red" if row.ground else "green"))
-        if row.ground:
-            label.append(f" {row.ground}{f' ({row.category})' if row.category else ''} at {row.ended_at}")
-        if row.parent in nodes:
-            label.append(f"  {row.cause} after {row.at}", "dim")
-        if here is not None:
-            label.append(f"  [{number}]", "dim").append(" you are here" if row.branch == here else "", "bold cyan")
+        depths[row.branch] = depth = depths.get(row.parent or "", -1) + 1
         terms[row.branch] = edition(row)
+        label = _label(row, max(NARROWEST, out.width - _DEEPER * depth), number if here is not None else None)
+        if row.branch == here:
+            label[0].append(" you are here", "bold cyan")
         other = "" if terms.get(row.parent or "") == terms[row.branch] else f", {terms[row.branch]}"
-        label.append(f"\n{between(row.first_event_at, row.last_event_at)}{other}", "dim")
-        for risk in row.open_risks:
-            label.append(f"\nhold: {risk}", "magenta")
-        nodes[row.branch] = nodes[row.parent].add(label) if row.parent in nodes else Tree(label)
+        when = f"{between(row.first_event_at, row.last_event_at)}{other}"
+        label += [Text(line, "dim") for line in wrap(when, max(NARROWEST, out.width - _DEEPER * depth))]
+        label += [Text(f"hold: {risk}", "magenta") for risk in row.open_risks]
+        lines = Text("\n").join(label)
+        nodes[row.branch] = nodes[row.parent].add(lines) if row.parent in nodes else Tree(lines)
         root = nodes[next(iter(nodes))]
     for line in out.render_lines(root, out.options.update(width=_WIDEST), pad=False):
         out.print(Text.assemble(*((part.text, part.style or "") for part in line)), soft_wrap=True)
+
+
+def _label(row: Branch, width: int, number: int | None) -> list[Text]:
+    """Return the lines that name a branch, and say how it ended and where it began: one, if there is room."""
+    named = Text.assemble((row.branch, "bold"), f" v{row.version} ", (row.status, "red" if row.ground else "green"))
+    ended, began, numbered = Text(), Text(), Text("" if number is None else f"  [{number}]", "dim")
+    if row.ground:
+        ended = Text(f" {row.ground}{f' ({row.category})' if row.category else ''} at {row.ended_at}")
+    if row.parent is not None:
+        began = Text(f"  {row.cause} after {row.at}", "dim")
+    whole = named + ended + began + numbered
+    if whole.cell_len <= width:
+        return [whole]
+    return [named + numbered, *(Text(text.plain.lstrip(), text.style) for text in (ended, began) if text)]
 
 
 def edition(row: Branch) -> str:

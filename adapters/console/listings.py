@@ -140,7 +140,7 @@ def show_broken(out: Console, title: str, broken: Iterable[Broken]) -> None:
     """Print each rule that stands in the way of an attempt, and what it lacks."""
     rows = list(broken)
     if not rows:
-        out.print(Text.assemble((title, "bold"), ": nothing stands in the way"), soft_wrap=True)
+        out.print(Text.assemble((title, "bold"), ": nothing stands in the way"))
         return
     out.print(Text(title, "bold"), soft_wrap=True)
     for one in rows:

@@ -133,38 +133,47 @@ def _check_form(form: str, output: Path | None, source: str | None, words: bool,
 
 def _to_parquet(log: Iterable[RecordedEvent], folder: Path, partitions: int | None) -> int:
     """Write a log as Parquet; what cannot be written whole is taken away."""
+    from lastresort.adapters.importers.log_file import behind_links
+
     parquet = _room("parquet")
-    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
     try:
-        if folder.exists():
+        place = behind_links(folder)
+        if place.exists():
             raise BadInput(f"{folder}: is there already; name another folder")
-        events: int = parquet.write_parquet(log, draft, partitions or parquet.PARTS)
-        draft.rename(folder)
+        draft = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+        draft.mkdir(0o700)
+        try:
+            events: int = parquet.write_parquet(log, draft, partitions or parquet.PARTS)
+            draft.rename(place)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return events
 
 
 def _to_inspect(log: list[RecordedEvent], path: Path, words_of: Conversations | None) -> int:
     """Write a log as an eval log, for its owner alone; with words, if they are to be read of a store."""
+    from lastresort.adapters.importers.log_file import behind_links
+
     words: dict[str, str] = {}
     for branch in dict.fromkeys(one.branch for one in log):
         if words_of is None:
             break
         words |= words_of.words(words_of.store.read(words_of.store.tree_of(branch) or branch, branch))
-    draft = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        _room("evals").write_eval_log(log, draft, words)
-        draft.replace(path)
+        place = behind_links(path)
+        draft = place.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+        try:
+            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            _room("evals").write_eval_log(log, draft, words)
+            draft.replace(place)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
     except ValueError as error:
         raise BadInput(str(error)) from None
-    finally:
-        draft.unlink(missing_ok=True)
     return len(log)
 
 

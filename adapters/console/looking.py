@@ -189,11 +189,12 @@ def why(branch: str, ground: str | None, url: str | None, file: Path | None, as_
         )
     else:
         as_of = f"branch {branch} as of version {latest.version}, {display.moment(latest.recorded_at)} UTC"
-        click.echo(f"{as_of}, edition {state.law}{', in shadow mode' if state.mode is Mode.SHADOW else ''}")
+        out, shadow = display.console(), ", in shadow mode" if state.mode is Mode.SHADOW else ""
+        listings.show_paragraph(out, f"{as_of}, edition {state.law}{shadow}")
         if appeal is not None:
-            click.echo(f"It has ended; an appeal is open until {appeal} at least")
+            listings.show_paragraph(out, f"It has ended; an appeal is open until {appeal} at least")
         for ground, standing in broken.items():
-            listings.show_broken(display.console(), f"Ending on ground {ground}", standing)
+            listings.show_broken(out, f"Ending on ground {ground}", standing)
     sys.exit(REFUSED if all(broken.values()) else 0)
 
 

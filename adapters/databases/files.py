@@ -189,8 +189,11 @@ def make_private(path: Path) -> None:
         check_private(path)
 
 
-def check_private(path: Path, *, secret: bool = False) -> None:
+def check_private(path: Path, *, secret: bool = False, log: Path | None = None) -> None:
     """Check that nobody else can have written a file of a store, nor read it, if it is `secret`.
+
+    A secret, and a link to it, has to belong to the user who asks or to root. Root may be asked for somebody else's
+    store, and takes what belongs to the owner of its `log`.
 
     Raises:
         StoreError: others can, or the file is another user's; the message has the command that mends it.
@@ -200,9 +203,16 @@ def check_private(path: Path, *, secret: bool = False) -> None:
     if mode & closed:
         can = "read" if mode & closed & 0o044 else "write"
         raise StoreError(f"{path} has mode {mode:04o}, so others can {can} it; if they did not, run: chmod 600 {path}")
-    if secret and os.geteuid() not in (0, found.st_uid) and found.st_uid != 0:
+    if not secret:
+        return
+    owners = {0, os.geteuid()}
+    if os.geteuid() == 0 and log is not None and log.exists():
+        owners.add(log.stat().st_uid)
+    if not {found.st_uid, path.lstat().st_uid} <= owners:
+        owner = "$USER" if os.geteuid() else "root" if log is None else f"--reference={log}"
+        link = "" if found.st_uid not in owners else "-h "
         raise StoreError(
-            f"{path} belongs to another user, who may have planted it; if it is yours, run: chown $USER {path}"
+            f"{path} belongs to another user, who may have planted it; if it is yours, run: chown {link}{owner} {path}"
         )
 
 

@@ -57,7 +57,7 @@ def write_file(
         BadInput: it cannot be written. What was there before is there still, and nothing else.
     """
     try:
-        path = _behind_links(path)
+        path = behind_links(path)
         if path.exists() and not path.is_file():
             raise BadInput(f"{path}: is there, and is not a file")
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -71,7 +71,13 @@ def write_file(
     return events
 
 
-def _behind_links(path: Path) -> Path:
+def behind_links(path: Path) -> Path:
+    """Return where a path leads: a link stays one, and what it leads to is written, in whatever format.
+
+    Raises:
+        BadInput: it leads nowhere.
+        OSError: it cannot be looked at.
+    """
     try:
         return path.resolve()
     except RuntimeError:  # where Python has no OSError for it

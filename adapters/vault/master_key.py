@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lastresort.adapters.databases.errors import StoreError
-from lastresort.adapters.databases.files import check_private, new_draft
+from lastresort.adapters.databases.files import StoreFiles, check_private, new_draft
 
 from .keys import KEY_BYTES, KeyStore, new_key
 
@@ -15,6 +15,7 @@ MasterKey = Callable[[], bytes]
 """Returns the 32 bytes of the master key."""
 
 VARIABLE = "LASTRESORT_MASTER_KEY"
+_GIVEN = "what `master_key` returns"
 
 
 def find_master_key(master_key: MasterKey | None, beside: Path | None, keys: KeyStore) -> bytes:
@@ -55,8 +56,26 @@ def known(master_key: MasterKey | None, beside: Path | None) -> bytes | None:
     return given
 
 
+def asked_ahead(master_key: MasterKey | None, own: StoreFiles) -> MasterKey | None:
+    """Ask for the master key of a store before anything of it is made, and return what gives that one again, once.
+
+    Raises:
+        StoreError: it is not 32 bytes, what is there already is open to others, or a link there leads nowhere.
+    """
+    for path in (own.master, own.keys):
+        if path.is_symlink() and not path.exists():
+            raise StoreError(f"{path} is a link that leads nowhere; put there what it leads to, or take the link away")
+    if own.keys.exists():
+        check_private(own.keys)
+    if master_key is None:
+        known(None, own.master)
+        return None
+    asked, ready = master_key, [_checked(master_key(), _GIVEN)]
+    return lambda: ready.pop() if ready else asked()
+
+
 def _read(path: Path) -> bytes:
-    check_private(path, secret=True)
+    check_private(path, secret=True, log=path.with_name(path.name.removesuffix("-master")))
     return _checked(path.read_bytes(), str(path))
 
 
@@ -67,7 +86,7 @@ def given_key(master_key: MasterKey | None, variable: str = VARIABLE) -> bytes |
         StoreError: it is not 32 bytes.
     """
     if master_key is not None:
-        return _checked(master_key(), "what `master_key` returns")
+        return _checked(master_key(), _GIVEN)
     text = os.environ.get(variable)
     if text is None:
         return None
