@@ -93,7 +93,7 @@ def test_names_are_shown_as_they_are(run: Callable[..., Result], tmp_path: Path,
 
 
 def test_a_deep_tree_keeps_its_labels_whole(tmp_path: Path) -> None:
-    """On a narrow terminal, which wraps what is too wide for it."""
+    """On a narrow terminal, which wraps what is too wide for it; where a branch began stands beneath it then."""
     with opened(f"sqlite:///{tmp_path}/deep.db", new_id=counting()) as chats:
         chat = started(chats)
         chat.user_turn("Hello.")
@@ -104,8 +104,9 @@ def test_a_deep_tree_keeps_its_labels_whole(tmp_path: Path) -> None:
     display.show_tree(out, rows)
     assert isinstance(out.file, io.StringIO)
     shown = out.file.getvalue().splitlines()
-    assert len(shown) == 30
-    assert re.search(r"└── branch-of-depth-13 v\d+ active  edit after \d+$", shown[-2])
+    assert len(shown) == 40
+    assert re.search(r"└── branch-of-depth-13 v\d+ active$", shown[-3])
+    assert shown[-2].strip() == "edit after 14"
 
 
 def test_a_fork_that_cannot_be_names_each_rule_once(tmp_path: Path) -> None:
@@ -124,6 +125,8 @@ LISTS = [
     ["views"],
     ["views", "ended", "--limit", "5"],
     ["why", "c"],
+    ["why", "d"],
+    ["tree", "c"],
     ["doctor", "--allow", "engine"],
     ["rules"],
     ["policies"],
@@ -131,7 +134,7 @@ LISTS = [
 
 
 @pytest.mark.parametrize("command", LISTS)
-@pytest.mark.parametrize("columns", [None, 60, 80, 132])
+@pytest.mark.parametrize("columns", [None, 50, 60, 80, 132])
 def test_a_list_fits(run: Callable[..., Result], url: str, command: list[str], columns: int | None) -> None:
     """In 80 columns, or in as many as COLUMNS says, at a terminal or piped; nothing in it is cut."""
     store = ["--store", url] if command[0] not in ("rules", "policies") else []

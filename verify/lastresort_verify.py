@@ -232,8 +232,7 @@ class Policy:
 
     def believe(self, checkpoint: Checkpoint) -> dict[str, int]:
         """Return who of the witnesses cosigned a checkpoint that its log has signed, and when."""
-        keys = [key for key in self.logs if key.name == checkpoint.origin]
-        if not keys:
+        if not (keys := [key for key in self.logs if key.name == checkpoint.origin]):
             raise NotProven(f"the policy knows no log {checkpoint.origin}")
         if not [key for key in keys if self._time(checkpoint, key) is not None]:
             raise NotProven(f"no key that the policy has for {checkpoint.origin} has signed this checkpoint")
@@ -264,13 +263,10 @@ NEVER = [
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 ALONE = "that others are shown the same log: no witness cosigned this, so the operator may show you one of your own"
 EVIDENCE = {
-    "redirections": ("RedirectionAttempted",),
-    "warning": ("WarningGiven", "WarningWithheld"),
-    "tested_by": ("UserTurnTaken",),
-    "hope": ("HopeExhausted",),
-    "request": ("EndRequested",),
-    "confirmation": ("EndConfirmed",),
-}
+    "redirections": ("RedirectionAttempted",), "warning": ("WarningGiven", "WarningWithheld"),
+    "tested_by": ("UserTurnTaken",), "hope": ("HopeExhausted",),
+    "request": ("EndRequested",), "confirmation": ("EndConfirmed",),
+}  # fmt: skip
 
 
 @dataclass
@@ -318,8 +314,7 @@ def verify_proof(text: str, policy: Policy) -> Result:
         for leaf, (index, _, path) in zip(leaves, entries, strict=True):
             if root_from_inclusion(leaf, index, checkpoint.size, path) != checkpoint.root:
                 raise NotProven(f"entry {index} is not in that log as this file has it: it, or its proof, was changed")
-        result.proven.append(signed_by(checkpoint, cosigned))
-        result.proven.append(f"entry {entries[0][0]} of it says: {said(told[0])}")
+        result.proven += [signed_by(checkpoint, cosigned), f"entry {entries[0][0]} of it says: {said(told[0])}"]
         if told[0].get("kind") == "ConversationEnded":
             result.proven += evidence(told[0], [(entries[n][0], told[n]) for n in range(1, len(told))])
     except NotProven as why:
@@ -409,14 +404,19 @@ def bundle(folder: Path, number: int, width: int) -> list[bytes]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("lastresort-verify", description=(__doc__ or "").partition("\n")[0])
+    about = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser("lastresort-verify", description=about, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("what", help="a .tlog-proof file, or a folder of tiles")
     parser.add_argument("--policy", required=True, help="whose signatures are believed (c2sp.org/tlog-policy)")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    given = parser.parse_args(arguments)
     try:
+        given, more = parser.parse_known_args(arguments)
+        if more:
+            parser.error(f"no such option, or more arguments than it takes: {len(more)} too many")
         policy, what = Policy.read(read(given.policy)), Path(given.what)
         result = verify_tiles(what, policy) if what.is_dir() else verify_proof(read(given.what), policy)
+    except argparse.ArgumentError as error:  # what was typed by mistake is not repeated: it may end up in a log
+        parser.error(f"argument {error.argument_name}: this is not what it takes: see --help")
     except (BadInput, OSError) as error:
         print(f"lastresort-verify: {shown(error)}", file=sys.stderr)
         return 2
