@@ -30,7 +30,8 @@ def at_end(page: Any) -> None:
         drawn(page)
         if last.evaluate(_IN_SIGHT):
             return
-    raise AssertionError(page.evaluate("[scroll.scrollTop, scroll.scrollHeight, scroll.clientHeight]"))
+    scroll = page.locator("#scroll")
+    raise AssertionError(scroll.evaluate("(one) => [one.scrollTop, one.scrollHeight, one.clientHeight]"))
 
 
 def has_focus(page: Any) -> Any:

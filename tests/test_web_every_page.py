@@ -38,6 +38,7 @@ ROWS: dict[str, tuple[str, ...] | None] = {
     "POST /chat/c/{branch}/turns": TALKER,
     "POST /chat/c/{branch}/resume": TALKER,
     "GET /chat/c/{branch}/turns/{turn}": TALKER,
+    "POST /chat/c/{branch}/edits": TALKER,
     "POST /chat/c/{branch}/erasure": TALKER,
     "GET /chat/c/{branch}/proof": TALKER,
     "GET /inspect": AUDITOR,
@@ -59,7 +60,7 @@ ROWS: dict[str, tuple[str, ...] | None] = {
     "GET /inspect/shadow": ("audit",),
     "GET /inspect/shadow.json": ("audit",),
 }
-BODIES = {"POST /inspect/what-ifs": {"toml": ""}}
+BODIES = {"POST /inspect/what-ifs": {"toml": ""}, "POST /chat/c/{branch}/edits": {"turn": 2, "words": "Other words."}}
 CANARY = "A canary sings."
 REFUSED = (401, 403, 303)
 
@@ -128,7 +129,9 @@ def test_what_is_another_tenant_s_or_another_person_s_is_as_unknown_as_what_is_n
         answers = []
         for one in (branch, "0" * len(branch)):
             method, path = filled(row, one)
-            answer = stranger.ask(method, path, **({"json": {"content": "Hello."}} if method == "POST" else {}))
+            answer = stranger.ask(
+                method, path, **({"json": BODIES.get(row, {"content": "Hello."})} if method == "POST" else {})
+            )
             answers.append((answer.status_code, answer.text.replace(one, "")))
             assert CANARY not in answer.text
         assert answers[0] == answers[1]
