@@ -1,40 +1,54 @@
 """How the tests of the core are run on a mutant: quickly first, and again from the beginning if they do not notice it.
 
-Quickly: the tests are collected once. A process forked from there puts the mutant's code into the functions that the
-mistake is in, and runs the examples to the first failure. What a test notices so is killed.
+Quickly: the tests are collected once, and run once without any mistake, to see which lines each of them runs. A process
+forked from there puts the mutant's code into the functions that the mistake is in, and runs the examples that come by
+the mistake to the first failure, those first that take the least. What a test notices so is killed.
 
 A mistake elsewhere (in a default, a constant, a decorator), or one that nobody noticed, is tried in a process that
-imports the mutant in place of its module, collects the tests anew, and runs the properties too.
+imports the mutant in place of its module, collects the tests again, and runs the properties too.
 """
 
+import ast
 import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import inspect
+import json
 import os
 import re
 import resource
 import sys
+import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
+from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
 
-_OF_TURNS = ("test_guard", "test_claude*", "test_screen", "test_transcript_acts", "test_turn_text")
+_OF_TURNS = (
+    "test_guard", "test_claude*", "test_screen", "test_transcript_acts", "test_turn_text", "test_assess",
+    "test_host_*", "test_asyncio",
+)  # fmt: skip
 _OF_STORES = (
-    "test_store", "test_store_refusals", "test_store_traps", "test_stored_rows", "test_groups", "test_barrier",
-    "test_listing", "test_import_log", "test_snapshots", "test_kit_stores", "test_service_once", "test_format",
+    "test_store*", "test_groups", "test_barrier", "test_listing", "test_import_log", "test_snapshots",
+    "test_junk_snapshots", "test_kit_stores", "test_service_once", "test_format", "test_old_stores", "test_recorders",
+    "test_pages_of_logs", "test_tampering", "test_damaged_files", "test_locked", "test_waiting", "test_accounts",
+    "test_legal_holds",
 )  # fmt: skip
 TESTS = {
     "domain": ("test_policy", "test_state*", "test_rules*", "test_decider", "test_models", "test_two_editions"),
     "application": (
         "test_service*", "test_hot", "test_delivery", "test_plain_turns", "test_holds", "test_legal_holds",
-        "test_snapshots", "test_annotations", "test_erasure*",
+        "test_snapshots", "test_annotations", "test_accounts", "test_appeals", "test_arguments", "test_destroyed_keys",
+        "test_limits", "test_observing", "test_said", "test_asyncio", "test_experiments", "test_vault",
     ),
     "projections": (
         "test_audit*", "test_views", "test_transcript*", "test_second_reading*", "test_both_readings",
@@ -44,7 +58,10 @@ TESTS = {
     "adapters.claude": _OF_TURNS,
     "adapters.assessors": _OF_TURNS,
     "adapters.stores": _OF_STORES,
-    "adapters.vault": ("test_vault*", "test_snapshots", "test_rotation", "test_service_erasure"),
+    "adapters.vault": (
+        "test_vault*", "test_snapshots", "test_junk_snapshots", "test_rotation", "test_service_erasure",
+        "test_service_words", "test_destroyed_keys", "test_annotations", "test_backup",
+    ),
 }  # fmt: skip
 """The tests that are run on a mutant, by the room that its module is in."""
 
@@ -149,10 +166,11 @@ class Mutated(importlib.abc.SourceLoader):
 
 
 class Only:
-    """The properties, or the examples: those come first, since they are quick and most mutants die of them."""
+    """The properties, or the examples: those come first, since they are quick and most mutants die of them, and of
+    them those that run the module."""
 
-    def __init__(self, properties: bool) -> None:
-        self.properties = properties
+    def __init__(self, properties: bool, reach: "Reach", module: str) -> None:
+        self.properties, self.reach, self.module = properties, reach, module
 
     def pytest_configure(self) -> None:
         # A busy machine is slow to draw, which is no mistake of the core's.
@@ -164,9 +182,10 @@ class Only:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if is_property(item) is self.properties and not needs_a_server(item)]
+        items.sort(key=lambda item: self.reach.rank(item.nodeid, self.module))
 
 
-def run_tests(module: str, code: str, properties: bool) -> str:
+def run_tests(module: str, code: str, properties: bool, reach: "Reach") -> str:
     """Run the tests of the core on a mutant from the beginning, in a process of its own; the properties if asked to."""
 
     def say() -> str:
@@ -181,23 +200,24 @@ def run_tests(module: str, code: str, properties: bool) -> str:
         except Exception as error:
             return "crashed" if crashes.is_one(error) else "killed"
         for files, of_these in ((own, False), (others, False), (own + others if properties else [], True)):
-            if files and pytest.main([*OPTIONS, *files], [Only(of_these), crashes]) not in PASSED:
+            if files and pytest.main([*OPTIONS, *files], [Only(of_these, reach, module), crashes]) not in PASSED:
                 return "crashed" if crashes.seen else "killed"
         return "survived"
 
     return in_a_process(say, room_of(module), silent=code != source_of(module))
 
 
-def in_a_process(say: Callable[[], str], room: str, silent: bool = True) -> str:
-    """Return what the tests say in a process of their own."""
+def in_a_process(say: Callable[[], str], room: str | None, silent: bool = True) -> str:
+    """Return what the tests say in a process of their own, which may take as long as it likes if it has no room."""
     pid = os.fork()
     if pid:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return "timeout" if status < 0 else STATUS[status]
     said = "killed"
     try:
-        most = CPU_SECONDS.get(room, _CPU_SECONDS)
-        resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+        if room is not None:
+            most = CPU_SECONDS.get(room, _CPU_SECONDS)
+            resource.setrlimit(resource.RLIMIT_CPU, (most, most))
         if silent:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
@@ -213,12 +233,72 @@ def in_a_process(say: Callable[[], str], room: str, silent: bool = True) -> str:
 # --- Quickly ----------------------------------------------------------------------------------------------------------
 
 
+class Reached(NamedTuple):
+    """What one test does without any mistake: the processor time that it takes, and the lines of each module that it
+    runs; None if that is not known, as of a test that must not be traced."""
+
+    seconds: float
+    lines: dict[str, list[int]] | None
+
+
+class Reach(dict[str, Reached]):
+    """What each test reaches, by its name."""
+
+    def rank(self, test: str, module: str, lines: range | None = None) -> tuple[bool, float]:
+        """Where a test stands among those to be run: first those that run the lines, and of them the quickest."""
+        reached = self.get(test)
+        if reached is None or reached.lines is None:
+            return lines is None, 1e9
+        runs = reached.lines.get(module, [])
+        return not (runs if lines is None else any(line in lines for line in runs)), reached.seconds
+
+
+def statement_at(source: str, line: int) -> range:
+    """The lines of the innermost statement at a line: of one that holds others, the lines before these."""
+    smallest = range(line, line + 1)
+    spans = list[range]()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            first = node.pattern.lineno if isinstance(node, ast.match_case) else node.lineno
+            body: list[ast.stmt] | None = getattr(node, "body", None)
+            last = max(first, body[0].lineno - 1) if body else getattr(node, "end_lineno", None) or first
+            spans.append(range(first, last + 1))
+    return min((span for span in spans if line in span), key=len, default=smallest)
+
+
+def traced(run: Callable[[], object], modules: dict[str, str | None]) -> dict[str, set[int]]:
+    """The lines that run while this does, by the module that they stand in: only those of these files."""
+    lines: dict[str, set[int]] = {module: set() for module in modules.values() if module is not None}
+
+    def enter(frame: FrameType, event: str, argument: object) -> Any:
+        module = modules.get(frame.f_code.co_filename)
+        if module is None:
+            return None
+        here = lines[module]
+
+        def step(frame: FrameType, event: str, argument: object) -> Any:
+            here.add(frame.f_lineno)
+            return step
+
+        return step(frame, event, argument)
+
+    threading.settrace(enter)
+    sys.settrace(enter)
+    try:
+        run()
+    finally:
+        sys.settrace(None)
+        threading.settrace(None)
+    return lines
+
+
 class Collected:
     """The tests of the core, collected once: `then` is called with them there, in place of running them."""
 
     def __init__(self, then: Callable[["Collected"], None]) -> None:
         self.then, self.items, self.functions = then, list[pytest.Item](), dict[str, list[FunctionType]]()
         self.noticing: list[int] = []  # the tests that noticed mutants of late, the latest first
+        self.reach = Reach()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.session = session
@@ -230,23 +310,46 @@ class Collected:
         self.then(self)
         return True
 
-    def noticed(self, module: str, code: str) -> str | None:
-        """What the examples say of a mutant, put into the functions as they are. None if it cannot be put there."""
+    def look(self, modules: Iterable[str]) -> str:
+        """Run the examples once without any mistake, to see what each of them reaches, and return what they say."""
+        wanted = {str(file_of(module)): module for module in modules}
+        known = {name: wanted.get(str(Path(name).resolve())) for name in self.functions}
+        with tempfile.TemporaryFile("w+") as found:
+
+            def say() -> str:
+                for item in self.items:
+                    began = time.process_time()
+                    lines = traced(partial(item.ihook.pytest_runtest_protocol, item=item, nextitem=None), known)
+                    if self.session.testsfailed:
+                        return "killed"
+                    untold = item.get_closest_marker("no_cover") is not None
+                    reached = None if untold else {module: sorted(lines[module]) for module in lines}
+                    line = json.dumps([item.nodeid, time.process_time() - began, reached])
+                    print(line, file=found, flush=True)
+                return "survived"
+
+            said = in_a_process(say, None)
+            found.seek(0)
+            self.reach.update((test, Reached(seconds, lines)) for test, seconds, lines in map(json.loads, found))
+        return said
+
+    def noticed(self, module: str, code: str, line: int) -> str | None:
+        """What the examples say of a mutant, put into the functions as they are. None if it cannot be put there, or if
+        none of them comes by it."""
         changed = None if module in IMPORTED_FIRST else self.changes(module, code)
-        if not changed:
+        lines = statement_at(source_of(module), line)
+        ranks = [self.reach.rank(item.nodeid, module, lines) for item in self.items]
+        coming = [at for at in sorted(range(len(ranks)), key=ranks.__getitem__) if not ranks[at][0]]
+        if not changed or not any(ranks[at][1] < 1e9 for at in coming):
             return None
-        own, others = files_of_tests(module)
-        files = [str(item.path.relative_to(Path.cwd())) for item in self.items]
-        ours = [at for at, file in enumerate(files) if file in own]
-        theirs = [at for at, file in enumerate(files) if file in others]
-        lately = [at for at in self.noticing if files[at] in own or files[at] in others]
+        lately = [at for at in self.noticing if at in coming]
         crashes, (told, tell) = Crashes(module), os.pipe()
 
         def say() -> str:
             for function, now in changed:
                 function.__code__ = now
             self.session.config.pluginmanager.register(crashes)
-            for at in dict.fromkeys((*lately, *ours, *theirs)):
+            for at in dict.fromkeys((*lately, *coming)):
                 self.items[at].ihook.pytest_runtest_protocol(item=self.items[at], nextitem=None)
                 if self.session.testsfailed:
                     os.write(tell, str(at).encode())

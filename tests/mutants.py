@@ -144,9 +144,9 @@ def try_out(mistake: Mistake) -> Outcome | None:
     outcome = Outcome(mistake, *_change(source, code), before.get(digest, "survived"), digest)
     if digest in before or (untried is not None and outcome.row in untried):
         return outcome
-    said = tests.noticed(mistake.module, code)
+    said = tests.noticed(mistake.module, code, mistake.line)
     if said is None or (said == "survived" and untried is None):
-        said = run_tests(mistake.module, code, properties=untried is None)
+        said = run_tests(mistake.module, code, untried is None, tests.reach)
     return outcome._replace(said=said)
 
 
@@ -228,7 +228,11 @@ def main() -> int:
 
         def try_them(tests: Collected) -> None:
             full = not asked.quick and rooms == {"domain"}
-            failing.extend(name for name in modules if run_tests(name, source_of(name), properties=full) != "survived")
+            if tests.look(modules) != "survived":
+                failing.append(tests.items[len(tests.reach)].nodeid)
+            for name in {room_of(name): name for name in modules}.values() if asked.quick else modules:
+                if run_tests(name, source_of(name), full, tests.reach) != "survived":
+                    failing.append(name)
             if not failing:
                 outcomes.extend(try_all(made, tests, asked.jobs, None if full else frozenset(listed())))
 

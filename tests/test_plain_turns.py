@@ -19,7 +19,7 @@ from lastresort.domain.events import RecordedEvent, content_of
 from lastresort.domain.values import Ground, Risk
 from lastresort.projections import audit
 
-from .service_kit import NOON, another
+from .service_kit import NOON, another, done
 from .vocabulary import MODEL, OPERATOR
 
 # --- Trees told at random ---------------------------------------------------------------------------------------------
@@ -143,6 +143,18 @@ class Understated(str):
 
     def __len__(self) -> int:
         return 0
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u20ac", "\U0001f600"])
+def test_a_turn_that_is_too_long_is_so_on_either_way(letter: str) -> None:
+    """However many bytes a letter has: the short way takes no turn that may be longer than a turn may be."""
+    size = len(letter.encode())
+    with open_conversations("memory:", max_words=1_000) as chats:
+        chat = chats.start(model=MODEL.id)
+        done(chat.user_turn(letter * (1_000 // size)))
+        with pytest.raises(ValueError, match="bytes; a turn may have 1,000"):
+            chat.assistant_turn(letter * (1_000 // size + 1))
+        assert chat.refresh().version == 2
 
 
 def test_words_are_measured_by_what_they_hold() -> None:

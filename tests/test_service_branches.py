@@ -81,6 +81,14 @@ def test_a_risk_that_a_verdict_saw_holds_everywhere(chats: Conversations, tree: 
     assert all([risk.risk for risk in state.risks] == ["seen"] for state in chats.tree("root").values())
 
 
+@pytest.mark.parametrize("branch", ["root", "inner", "leaf"])
+def test_what_reaches_every_branch_says_how_things_stand_on_its_own(tree: dict[str, Chat], branch: str) -> None:
+    """Not on the branch that was written to last."""
+    receipt = done(tree[branch].raise_risk())
+    assert {one.branch for one in receipt.events} == set(tree)
+    assert (receipt.events[0].branch, receipt.state) == (branch, tree[branch].refresh())
+
+
 def test_no_ending_on_one_branch_while_a_risk_is_open_on_another(chats: Conversations, tree: dict[str, Chat]) -> None:
     asked_and_confirmed(tree["other"])
     done(tree["leaf"].raise_risk())

@@ -139,6 +139,16 @@ def test_no_words_stand_in_the_log(chats: Conversations, chat: Chat) -> None:
     assert transcript(chat) == ["open sesame", "open sesame"]
 
 
+def test_words_stand_beside_the_event_that_they_are_of_and_no_other(chats: Conversations, chat: Chat) -> None:
+    """A command may record several events, of which one stands for its words."""
+    done(chat.user_turn("hello"))
+    done(chat.edit(2, "or rather", command_id="edits"))
+    log = [one for branch in chats.tree("root") for one in chats.store.read("root", branch)]
+    assert len([one for one in log if one.command_id == "edits"]) == 3
+    places = [Place(one.branch, one.version) for one in log]
+    assert set(chats.store.contents(places)) == {Place(one.branch, one.version) for one in log if content_of(one.event)}
+
+
 def test_words_of_a_turn_are_erased_wherever_they_are_inherited(chats: Conversations, chat: Chat) -> None:
     """On every branch at once; the turn stays, and all that the log says of it."""
     talk(chat, "my address", "noted", "more")
