@@ -25,7 +25,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
@@ -253,6 +253,7 @@ class Reach(dict[str, Reached]):
         return not (runs if lines is None else any(line in lines for line in runs)), reached.seconds
 
 
+@cache
 def statement_at(source: str, line: int) -> range:
     """The lines of the innermost statement at a line: of one that holds others, the lines before these."""
     smallest = range(line, line + 1)
@@ -338,8 +339,11 @@ class Collected:
         none of them comes by it."""
         changed = None if module in IMPORTED_FIRST else self.changes(module, code)
         lines = statement_at(source_of(module), line)
+        own, _ = files_of_tests(module)
         ranks = [self.reach.rank(item.nodeid, module, lines) for item in self.items]
-        coming = [at for at in sorted(range(len(ranks)), key=ranks.__getitem__) if not ranks[at][0]]
+        ours = [str(item.path.relative_to(Path.cwd())) in own for item in self.items]
+        coming = [at for at, (passes_by, _) in enumerate(ranks) if not passes_by]
+        coming.sort(key=lambda at: (not ours[at], ranks[at]))
         if not changed or not any(ranks[at][1] < 1e9 for at in coming):
             return None
         lately = [at for at in self.noticing if at in coming]

@@ -120,14 +120,18 @@ def mistakes(module: str) -> Iterator[Mistake]:
 
 
 KNOWN: list[Any] = []
-"""In the processes of the pool: what the tests said before, by digest, the tests themselves, and the rows that
-are taken for survivors untried, in which case the properties are left out too; None if neither is."""
+"""In the processes of the pool: what the tests said before, by digest, the tests themselves, whether they are run
+from the beginning, and the rows that are taken for survivors untried, in which case the properties are left out too;
+None if neither is."""
+
+LATER = "later"
+"""What is said of a mutant that has to be tried from the beginning: that comes last, since it takes longest."""
 
 
 def try_out(mistake: Mistake) -> Outcome | None:
     """Make a mistake, and run the tests, unless they noticed it before. None if it is no mutant, since it does not
     compile, or says the same of every edition."""
-    before, tests, untried = KNOWN
+    before, tests, beginning, untried = KNOWN
     source = source_of(mistake.module)
     code = mutate_code(source, get_operator(mistake.operator)(), mistake.occurrence)
     assert code is not None
@@ -144,10 +148,10 @@ def try_out(mistake: Mistake) -> Outcome | None:
     outcome = Outcome(mistake, *_change(source, code), before.get(digest, "survived"), digest)
     if digest in before or (untried is not None and outcome.row in untried):
         return outcome
+    if beginning:
+        return outcome._replace(said=run_tests(mistake.module, code, untried is None, tests.reach))
     said = tests.noticed(mistake.module, code, mistake.line)
-    if said is None or (said == "survived" and untried is None):
-        said = run_tests(mistake.module, code, untried is None, tests.reach)
-    return outcome._replace(said=said)
+    return outcome._replace(said=LATER if said is None or (said == "survived" and untried is None) else said)
 
 
 def _annotated(tree: ast.Module) -> Iterator[tuple[int, int]]:
@@ -228,13 +232,19 @@ def main() -> int:
 
         def try_them(tests: Collected) -> None:
             full = not asked.quick and rooms == {"domain"}
+            untried = None if full else frozenset(listed())
             if tests.look(modules) != "survived":
                 failing.append(tests.items[len(tests.reach)].nodeid)
-            for name in {room_of(name): name for name in modules}.values() if asked.quick else modules:
+                return
+            outcomes.extend(try_all(made, tests, asked.jobs, False, untried))
+            later = [one.mistake for one in outcomes if one.said == LATER]
+            rooms_of_these = {room_of(one.module): one.module for one in later}
+            for name in rooms_of_these.values():
                 if run_tests(name, source_of(name), full, tests.reach) != "survived":
                     failing.append(name)
             if not failing:
-                outcomes.extend(try_all(made, tests, asked.jobs, None if full else frozenset(listed())))
+                outcomes[:] = [one for one in outcomes if one.said != LATER]
+                outcomes.extend(try_all(later, tests, asked.jobs, True, untried))
 
         gc.freeze()
         pytest.main([*OPTIONS, "-s", *files_of_rooms(rooms)], [Collected(try_them)])
@@ -245,17 +255,19 @@ def main() -> int:
     return show(outcomes, listed())
 
 
-def try_all(made: list[Mistake], tests: Collected, jobs: int, untried: frozenset[Row] | None) -> Iterator[Outcome]:
+def try_all(
+    made: list[Mistake], tests: Collected, jobs: int, beginning: bool, untried: frozenset[Row] | None
+) -> Iterator[Outcome]:
     """Try out each mistake, and keep what the tests said of it."""
     before, survived = noticed_before(), 0
-    known = (before, tests, untried)
+    known = (before, tests, beginning, untried)
     forked = multiprocessing.get_context("fork")
     with RESULTS.open("a", encoding="utf-8") as results, forked.Pool(jobs, KNOWN.extend, [known]) as pool:
         for done, outcome in enumerate(pool.imap_unordered(try_out, made), 1):
             if outcome is not None:
                 yield outcome
                 survived += outcome.said == "survived"
-                if outcome.digest not in before:
+                if outcome.digest not in before and outcome.said != LATER:
                     line = outcome._asdict() | {"mistake": outcome.mistake._asdict()}
                     print(json.dumps(line), file=results, flush=True)
             if done % 50 == 0:

@@ -51,14 +51,15 @@ def test_earlier_states_are_kept_at_a_distance() -> None:
     assert states.at("other", 5) is None
 
 
-def test_earlier_states_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("most", "left"), [(6, "abc"), (5, "bc"), (4, "bc"), (3, "c"), (2, "c"), (1, "")])
+def test_earlier_states_are_bounded(monkeypatch: pytest.MonkeyPatch, most: int, left: str) -> None:
     """In all, whatever the number and the length of branches; those used last stay."""
-    monkeypatch.setattr(hot, "_EARLIER", 5)
+    monkeypatch.setattr(hot, "_EARLIER", most)
     states = HotStates(100)
-    for branch in ("a", "b", "c"):
+    for branch in "abc":
         for version in range(1, 2 * APART + 2):
             states.put(branch, at(version))
-    assert [branch for branch in ("a", "b", "c") if states.at(branch, 10**6)] == ["b", "c"]
+    assert "".join(branch for branch in "abc" if states.at(branch, 10**6)) == left
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastresort import StoreError
 from lastresort.adapters.opening import open_store
+from lastresort.adapters.vault import sealing
 from lastresort.adapters.vault.keys import MemoryKeys, name_of, new_key
 from lastresort.adapters.vault.sealing import AesGcmVault
 from lastresort.adapters.vault.wrapped import fingerprint, wrap
@@ -68,6 +69,29 @@ def test_padding_makes_lengths_alike() -> None:
         opened = other.open("c", "b", 7, one)
         assert (type(opened), opened) == (type(words), words)
     assert len(vault.seal("c", "b", 7, "x" * 63).data) == len(sealed[0].data) + 64
+
+
+class AskedKeys(MemoryKeys):
+    """Keys in memory that remember whose was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def of(self, conversation: str) -> bytes | None:
+        self.asked.append(conversation)
+        return super().of(conversation)
+
+
+@pytest.mark.parametrize(("room", "asked"), [(1, "abca"), (2, "abca"), (3, "abc")])
+def test_as_many_keys_are_at_hand_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch, room: int, asked: str) -> None:
+    """The one that came first goes first, and is looked up when it is needed again."""
+    monkeypatch.setattr(sealing, "_AT_HAND", room)
+    keys = AskedKeys()
+    vault = AesGcmVault(keys, lambda: 0.0)
+    for conversation in "abcca":
+        vault.seal(conversation, conversation, 2, "hello")
+    assert "".join(keys.asked) == asked
 
 
 @pytest.mark.parametrize("kind", STORES)
