@@ -10,6 +10,7 @@ imports the mutant in place of its module, collects the tests again, and runs th
 
 import ast
 import gc
+import hashlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -20,7 +21,6 @@ import os
 import re
 import resource
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -74,6 +74,10 @@ CPU_SECONDS = {"domain": 30}
 _CPU_SECONDS = 240  # elsewhere
 _SECONDS = 60  # of one test: a mutant may also wait for ever, without any work
 
+QUICK_SECONDS = 5
+"""The processor time after which no more tests are tried on a mutant the quick way: one that nobody noticed by then
+counts as a survivor, and is looked at by people, or tried from the beginning."""
+
 STATUS = ("survived", "killed", "crashed")
 """What the tests may say of a mutant, by the exit status of the process that ran them."""
 
@@ -108,6 +112,7 @@ def file_of(module: str) -> Path:
     return Path(*full_name(module).split(".")).with_suffix(".py").resolve()
 
 
+@cache
 def files_of_tests(module: str) -> tuple[list[str], list[str]]:
     """The files with the tests of the module's room: those of the module, and the others."""
     files = files_of_rooms([room_of(module)])
@@ -299,7 +304,7 @@ class Collected:
     def __init__(self, then: Callable[["Collected"], None]) -> None:
         self.then, self.items, self.functions = then, list[pytest.Item](), dict[str, list[FunctionType]]()
         self.noticing: list[int] = []  # the tests that noticed mutants of late, the latest first
-        self.reach = Reach()
+        self.reach, self.found = Reach(), dict[str, list[FunctionType]]()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.session = session
@@ -311,14 +316,23 @@ class Collected:
         self.then(self)
         return True
 
-    def look(self, modules: Iterable[str]) -> str:
-        """Run the examples once without any mistake, to see what each of them reaches, and return what they say."""
+    def look(self, modules: Iterable[str], kept: Path) -> str:
+        """Run the examples once without any mistake, to see what each of them reaches, and return what they say.
+
+        What was seen before is `kept` in a file, and not looked at again as long as the modules are the same.
+        """
         wanted = {str(file_of(module)): module for module in modules}
         known = {name: wanted.get(str(Path(name).resolve())) for name in self.functions}
-        with tempfile.TemporaryFile("w+") as found:
+        sources = hashlib.sha256("\n".join(source_of(module) for module in modules).encode()).hexdigest()
+        before = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
+        if before[:1] != [sources]:
+            before = [sources]
+            kept.write_text(f"{sources}\n", encoding="utf-8")
+        self._reaches(before[1:])
+        with kept.open("a+", encoding="utf-8") as found:
 
             def say() -> str:
-                for item in self.items:
+                for item in (one for one in self.items if one.nodeid not in self.reach):
                     began = time.process_time()
                     lines = traced(partial(item.ihook.pytest_runtest_protocol, item=item, nextitem=None), known)
                     if self.session.testsfailed:
@@ -330,9 +344,11 @@ class Collected:
                 return "survived"
 
             said = in_a_process(say, None)
-            found.seek(0)
-            self.reach.update((test, Reached(seconds, lines)) for test, seconds, lines in map(json.loads, found))
+        self._reaches(kept.read_text(encoding="utf-8").splitlines()[1:])
         return said
+
+    def _reaches(self, lines: Iterable[str]) -> None:
+        self.reach.update((test, Reached(seconds, reached)) for test, seconds, reached in map(json.loads, lines))
 
     def noticed(self, module: str, code: str, line: int) -> str | None:
         """What the examples say of a mutant, put into the functions as they are. None if it cannot be put there, or if
@@ -341,7 +357,7 @@ class Collected:
         lines = statement_at(source_of(module), line)
         own, _ = files_of_tests(module)
         ranks = [self.reach.rank(item.nodeid, module, lines) for item in self.items]
-        ours = [str(item.path.relative_to(Path.cwd())) in own for item in self.items]
+        ours = [item.nodeid.partition("::")[0] in own for item in self.items]
         coming = [at for at, (passes_by, _) in enumerate(ranks) if not passes_by]
         coming.sort(key=lambda at: (not ours[at], ranks[at]))
         if not changed or not any(ranks[at][1] < 1e9 for at in coming):
@@ -353,7 +369,10 @@ class Collected:
             for function, now in changed:
                 function.__code__ = now
             self.session.config.pluginmanager.register(crashes)
+            begun = time.process_time()
             for at in dict.fromkeys((*lately, *coming)):
+                if time.process_time() - begun > QUICK_SECONDS:
+                    break
                 self.items[at].ihook.pytest_runtest_protocol(item=self.items[at], nextitem=None)
                 if self.session.testsfailed:
                     os.write(tell, str(at).encode())
@@ -367,18 +386,22 @@ class Collected:
         os.close(told)
         return said
 
+    def living(self, module: str) -> list[FunctionType]:
+        """The functions of a module."""
+        if module not in self.found:
+            files = [name for name in self.functions if Path(name).resolve() == file_of(module)]
+            self.found[module] = [one for name in files for one in self.functions[name]]
+        return self.found[module]
+
     def changes(self, module: str, code: str) -> list[tuple[FunctionType, CodeType]] | None:
         """The functions that a mutant changes, each with its new code; None if it changes something else."""
         file = str(file_of(module))
-        before, after = (compile(text, file, "exec") for text in (source_of(module), code))
+        before, after = compiled(source_of(module), file), compile(code, file, "exec")
         if outline(before) != outline(after):
             return None
         was, now = dict(functions_of(before)), dict(functions_of(after))
         changed = {place for place in was if was[place] != now.get(place)}
-        living = [
-            one for name in self.functions if Path(name).resolve() == file_of(module) for one in self.functions[name]
-        ]
-        found = [(one, now[place]) for one in living if (place := place_of(one.__code__)) in changed]
+        found = [(one, now[place]) for one in self.living(module) if (place := place_of(one.__code__)) in changed]
         outermost = {place for place, _ in functions_of(before, deep=False)} & changed
         whole = outermost <= {place_of(one.__code__) for one, _ in found} and changed <= set(now)
         return (
@@ -387,6 +410,9 @@ class Collected:
             else None
         )
 
+
+compiled = cache(partial(compile, mode="exec"))
+"""Of the modules as they are, each of which is asked for with every mutant."""
 
 Place = tuple[str, int]
 

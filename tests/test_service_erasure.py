@@ -1,5 +1,7 @@
 """A conversation is erased by the law first, then its key, then its words; what was interrupted can be finished."""
 
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from lastresort import Chat, Conversations
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.vault.keys import Keys, name_of
 from lastresort.adapters.vault.sealing import AesGcmVault
-from lastresort.application.outcomes import Receipt
+from lastresort.application.outcomes import Receipt, SpokenSince
 from lastresort.application.ports import Append, NewEvent, Place
 from lastresort.domain import rules
 from lastresort.domain.decider import Refused
@@ -119,6 +121,22 @@ def test_a_branch_that_is_opened_while_the_conversation_is_read_is_erased_too(ch
     assert chats.words(chats.tree_log("root")) == {}
     assert kinds(chats.chat("b"))[-1] == "ContentErased"
     assert key(chats) is None
+
+
+def test_what_somebody_spoke_in_since_is_not_erased(chats: Conversations, chat: Chat) -> None:
+    """Nor if they spoke at the very moment; where they spoke a microsecond before it, it is."""
+    talk(chat, "hello")
+    erase = partial(chats.service.erase_conversation, "root", by=OPERATOR, cause=ErasureCause.LEGAL, command_id="erase")
+    for moment in (NOON, NOON - timedelta(microseconds=1)):
+        with pytest.raises(SpokenSince):
+            erase(spoken_before=utc_text(moment))
+        assert transcript(chat) == ["hello"]
+    done(erase(spoken_before=utc_text(NOON + timedelta(microseconds=1))))
+    assert transcript(chat) == [None]
+
+
+def utc_text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def test_damaged_words_do_not_keep_their_key(chats: Conversations, chat: Chat) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -210,12 +211,18 @@ def test_a_command_that_never_comes_first(chats: Conversations, chat: Chat) -> N
     done(elsewhere.chat("root").user_turn("hello", command_id="mine"))
 
 
-def test_a_risk_is_raised_though_others_are_first_for_long(chats: Conversations, chat: Chat) -> None:
-    """What a turn may give up, a hold may not."""
-    writes = [lambda: done(chat.leave())] * 30
-    elsewhere = another(chats, store=Overtaken(chats.store, *writes), attempts=3)
-    done(elsewhere.chat("root").raise_risk())
-    assert kinds(chat)[-2:] == ["UserLeft", "RiskRaised"]
+@pytest.mark.parametrize("act", [Chat.raise_risk, lambda chat: chat.judge(Verdict.AMBIGUOUS, risk=Risk.IMMINENT)])
+def test_a_risk_is_raised_though_others_are_first_for_long(
+    chats: Conversations, chat: Chat, act: Callable[[Chat], object]
+) -> None:
+    """What a turn may give up, a hold may not: it is tried twenty times as often, and then given up too."""
+    talk(chat, "hello")
+    for first, raised in ((60, False), (59, True)):
+        writes = [lambda: done(chat.leave())] * first
+        elsewhere = another(chats, store=Overtaken(chats.store, *writes), attempts=3)
+        with nullcontext() if raised else pytest.raises(Contention, match="first 60 times"):
+            done(act(elsewhere.chat("root")))
+        assert (kinds(chat)[-1] == "RiskRaised") is raised
 
 
 def test_the_trace_of_a_refusal_gives_way_too(chats: Conversations, chat: Chat) -> None:
