@@ -10,6 +10,7 @@ from lastresort import Chat, Conversations
 from lastresort.adapters.stores.memory import MemoryStore
 from lastresort.adapters.vault.keys import Keys, name_of
 from lastresort.adapters.vault.sealing import AesGcmVault
+from lastresort.application.erasing import erasure
 from lastresort.application.outcomes import Receipt, SpokenSince
 from lastresort.application.ports import Append, NewEvent, Place
 from lastresort.domain import rules
@@ -19,7 +20,7 @@ from lastresort.domain.values import ErasureCause, HoldReason, Risk, Verdict
 
 from .narrow import must_be
 from .service_kit import NOON, another, chat, chats, done, kinds, refused_by, talk, transcript
-from .vocabulary import ASSESSOR, OPERATOR
+from .vocabulary import ASSESSOR, MODEL, OPERATOR
 
 __all__ = ["chat", "chats"]
 
@@ -133,6 +134,20 @@ def test_what_somebody_spoke_in_since_is_not_erased(chats: Conversations, chat: 
         assert transcript(chat) == ["hello"]
     done(erase(spoken_before=utc_text(NOON + timedelta(microseconds=1))))
     assert transcript(chat) == [None]
+
+
+def test_conversations_that_are_erased_together_each_have_their_own_receipt(chats: Conversations) -> None:
+    """Of their own events, and with their own words gone."""
+    trees = {name: chats.start(model=MODEL.id, conversation=name) for name in "abcd"}
+    for number, one in enumerate(trees.values()):
+        talk(one, *["hello"] * number)
+    receipts = chats.service.erasing.together(
+        trees, lambda found: erasure(f"erase-{found.tree}", OPERATOR, ErasureCause.LEGAL), "9999"
+    )
+    for name, erased_one in trees.items():
+        assert [(one.branch, one.kind) for one in receipts[name].events] == [(name, "ContentErased")]
+        assert receipts[name].state == erased_one.refresh()
+        assert set(transcript(erased_one)) <= {None}
 
 
 def utc_text(moment: datetime) -> str:
