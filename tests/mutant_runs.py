@@ -238,6 +238,17 @@ def in_a_process(say: Callable[[], str], room: str | None, silent: bool = True) 
 # --- Quickly ----------------------------------------------------------------------------------------------------------
 
 
+@cache
+def digest_of_file(name: str) -> str:
+    file = Path(name)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+
+
+def digest_of_test(test: str) -> str:
+    """The digest of the file that a test is in."""
+    return digest_of_file(test.partition("::")[0])
+
+
 class Reached(NamedTuple):
     """What one test does without any mistake: the processor time that it takes, and the lines of each module that it
     runs; None if that is not known, as of a test that must not be traced."""
@@ -319,7 +330,7 @@ class Collected:
     def look(self, modules: Iterable[str], kept: Path) -> str:
         """Run the examples once without any mistake, to see what each of them reaches, and return what they say.
 
-        What was seen before is `kept` in a file, and not looked at again as long as the modules are the same.
+        What was seen before is `kept` in a file, and not looked at again while the modules and the test are the same.
         """
         wanted = {str(file_of(module)): module for module in modules}
         known = {name: wanted.get(str(Path(name).resolve())) for name in self.functions}
@@ -339,7 +350,7 @@ class Collected:
                         return "killed"
                     untold = item.get_closest_marker("no_cover") is not None
                     reached = None if untold else {module: sorted(lines[module]) for module in lines}
-                    line = json.dumps([item.nodeid, time.process_time() - began, reached])
+                    line = json.dumps([item.nodeid, digest_of_test(item.nodeid), time.process_time() - began, reached])
                     print(line, file=found, flush=True)
                 return "survived"
 
@@ -348,7 +359,9 @@ class Collected:
         return said
 
     def _reaches(self, lines: Iterable[str]) -> None:
-        self.reach.update((test, Reached(seconds, reached)) for test, seconds, reached in map(json.loads, lines))
+        for test, digest, seconds, reached in map(json.loads, lines):
+            if digest == digest_of_test(test):
+                self.reach[test] = Reached(seconds, reached)
 
     def noticed(self, module: str, code: str, line: int) -> str | None:
         """What the examples say of a mutant, put into the functions as they are. None if it cannot be put there, or if

@@ -7,7 +7,8 @@ notice by a crash in its own code is counted apart: a kill of that sort says lit
 is no mutant.
 
 What was killed is kept in .mutants.jsonl by the digest of its text, so that a run that was cut off goes on where it
-was, and only what survived is tried again. Delete the file to begin again, as after tests were taken away.
+was, and only what survived is tried again. Delete the file to begin again, as after tests were taken away. Which lines
+each test runs is kept in .mutants.reached.jsonl, until a module or the test's file changes.
 """
 
 import argparse

@@ -138,6 +138,18 @@ def test_trees_that_are_told_on_both_ways_are_the_same() -> None:
     assert overtaken > len(SEEDS)
 
 
+def test_a_turn_takes_the_short_way_unless_a_snapshot_is_due_or_it_may_be_too_long() -> None:
+    """What may have more bytes than a turn may have, at four a letter, is measured on the long one."""
+    with open_conversations("memory:", max_words=1_000, snapshot_every=4) as chats:
+        chat = chats.start(model=MODEL.id)
+        short: dict[int, bool] = {}
+        for version, words in enumerate(["hello"] * 5 + ["x" * 250, "hello", "x" * 251], 2):
+            turn = TakeUserTurn(id=f"turn-{version}", by=chat.user)
+            short[version] = chats.service._writing.plain_turn(chat.branch, turn, words) is not None
+            done(chats.service.execute(chat.branch, turn, words))
+        assert [version for version in short if not short[version]] == [4, 8, 9]
+
+
 class Understated(str):
     """A text that says of itself that it is empty."""
 
