@@ -65,7 +65,10 @@ TESTS = {
 }  # fmt: skip
 """The tests that are run on a mutant, by the room that its module is in."""
 
-TESTED_AS = {"rules_of_conversations": "rules", "episode": "state", "hot_states": "hot", "redelivery": "delivery"}
+TESTED_AS = {
+    "rules_of_conversations": "rules", "episode": "state", "hot_states": "hot", "redelivery": "delivery",
+    "writing": "plain_turns",
+}  # fmt: skip
 """Whose tests are run first for a module that has none of its own name."""
 
 CPU_SECONDS = {"domain": 30}
