@@ -375,7 +375,7 @@ class Collected:
         ranks = [self.reach.rank(item.nodeid, module, lines) for item in self.items]
         ours = [item.nodeid.partition("::")[0] in own for item in self.items]
         coming = [at for at, (passes_by, _) in enumerate(ranks) if not passes_by]
-        coming.sort(key=lambda at: (not ours[at], ranks[at]))
+        coming.sort(key=lambda at: (not ours[at] or ranks[at][1] > QUICK_SECONDS / 5, ranks[at]))
         if not changed or not any(ranks[at][1] < 1e9 for at in coming):
             return None
         lately = [at for at in self.noticing if at in coming]
