@@ -148,6 +148,8 @@ def experiment(
 
 
 T = TypeVar("T", bound=Hashable)
+# To look one up in its enumeration takes as long as a call, before Python 3.12.
+_HARMFUL, _PRODUCTIVE = Verdict.HARMFUL, Verdict.PRODUCTIVE
 
 
 class Answers(Generic[T]):
@@ -162,13 +164,13 @@ class Answers(Generic[T]):
     def settle(self, unit: Unit | None) -> tuple[tuple[T, ...], bool]:
         """Take in that a unit is over; return what it answers, and whether the user has relented."""
         judgement = None if unit is None else unit.judgement
-        if judgement is not Verdict.HARMFUL and judgement is not Verdict.PRODUCTIVE:
+        if judgement is not _HARMFUL and judgement is not _PRODUCTIVE:
             self.asked.clear()
             return (), False
         decided = tuple(self.pending)
-        self.pending = self.asked if judgement is Verdict.HARMFUL else {}
+        self.pending = self.asked if judgement is _HARMFUL else {}
         self.asked = {}
-        return decided, judgement is Verdict.PRODUCTIVE
+        return decided, judgement is _PRODUCTIVE
 
 
 class _Account:

@@ -23,6 +23,7 @@ Turn = tuple[str, int]
 """A turn by the branch that it was recorded on, and its version."""
 
 _TURNS = frozenset({UserTurnTaken, AssistantTurnTaken})
+_NOT_BEGUN = Conversation()
 
 
 class NotWhole(ValueError):
@@ -86,7 +87,7 @@ class Replay:
             return state
         event = recorded.event
         if not isinstance(event, BranchOpened):
-            return Conversation()
+            return _NOT_BEGUN
         prefix, following = self._prefix(event)
         absolved = event.parent in self.states and self.states[event.parent].absolved
         return about_to_fork(prefix, following, self.open_risks(event.parent), self.open_holds(event.parent), absolved)
@@ -141,7 +142,7 @@ class Replay:
         """
         head = self.states.get(opened.parent)
         if head is None:
-            return Conversation(), None
+            return _NOT_BEGUN, None
         turn = self.fork_turn(opened)
         if (found := self._before_turns.get(turn)) is not None:
             return found, AssistantTurnTaken if turn in self._answers else UserTurnTaken

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from lastresort import Actor, ActorKind
+from lastresort.adapters.databases.times import packed, unpacked
 from lastresort.adapters.stores import codec as encoding
-from lastresort.adapters.stores.codec import Encoding, StoredEvent, packed, unpacked
+from lastresort.adapters.stores.codec import Encoding, StoredEvent
 from lastresort.domain.events import (
     ContentErased,
     ConversationStarted,

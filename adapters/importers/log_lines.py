@@ -2,15 +2,14 @@
 they do not.
 
 Few events are new: somebody speaks again, another turn is found harmless. What differs then is the envelope, which one
-expression reads, which user it was, the digest of the words, how many tokens an answer took, and the names in what
-begins a conversation.
+expression reads, which user it was, the digest of the words, how many tokens an answer took, the names in what begins a
+conversation, and where a branch opens.
 So an event is known by its text without those, once it was read with every check that there is. All else goes the long
 way, and so does what is wrong, to be told what is wrong with it.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +18,12 @@ from pydantic import Field, field_validator
 from pydantic_core import from_json, to_json
 
 from lastresort.adapters.stores.codec import ALL_BUT_NAMES, BEGINNING, Encoding, begun_by
-from lastresort.adapters.stores.said import counting, split
+from lastresort.adapters.stores.said import BY_A_USER, Users, counting, split
 from lastresort.domain.canonical import canonical_fields, left_out
 from lastresort.domain.events import (
     EVENTS,
     AssistantTurnTaken,
+    BranchedOff,
     BranchOpened,
     ConversationStarted,
     EventBase,
@@ -31,7 +31,7 @@ from lastresort.domain.events import (
     Unreadable,
 )
 from lastresort.domain.tuples import made
-from lastresort.domain.values import Actor, ActorKind, Frozen, Id, Usage, Version, with_fields
+from lastresort.domain.values import Frozen, Id, Usage, Version, with_fields
 
 from .inputs import BadInput, parsed, raw_lines, repeats_a_field, shown_path
 
@@ -51,12 +51,16 @@ _LINE = re.compile(
     rb'(?:, "correlation_id": "(%(id)b)")?(?:, "schema_version": (%(n)b))?, "event": (\{[!-~]*\})\}\r?\n?'
     % {b"n": _NUMBER, b"id": _ID}
 )
-_BRANCH = b', "branch": "'
-_BEFORE_A_BRANCH = len(b'{"position": ') + 15 + len(_BRANCH)  # so near to its beginning a line of ours has it
 _CONTENT = re.compile(rb'"content":"sha256:([0-9a-f]{64})"')
-_NAME = re.compile(_ID)
-_BY_A_USER = b'{"by":{"kind":"user","id":"'
 _STARTED, _ANSWERED = ConversationStarted.kind.encode(), AssistantTurnTaken.kind.encode()
+_BRANCHES = {
+    BranchedOff.kind.encode(): re.compile(rb'(.*?"child":")(?P<child>%b)(","at":)(?P<at>%b)(\})' % (_ID, _NUMBER)),
+    BranchOpened.kind.encode(): re.compile(
+        rb'(.*?"conversation":")(?P<conversation>%b)(","parent":")(?P<parent>%b)(","at":)(?P<at>%b)(,.*)'
+        % (_ID, _ID, _NUMBER)
+    ),
+}
+"""What opens a branch: what is the same in many, and between that which branch it is, and where."""
 
 
 class LogLine(Frozen):
@@ -93,7 +97,7 @@ class LogReader:
     def __init__(self) -> None:
         self._known: dict[tuple[bytes | None, ...], Any] = {}
         self._beginnings: dict[tuple[bytes | None, ...], Any] = {}  # by all but the names in them
-        self._users: dict[bytes, Actor] = {}
+        self._users = Users()
         self._last_time, self._time = b"", ""
 
     def entries(self, path: Path) -> Iterator[tuple[int, Entry]]:
@@ -138,8 +142,8 @@ class LogReader:
             return self._beginning(schema_version, text, begins)
         fields: dict[str, Any] = {}  # what is not in the key
         rest = text
-        if text.startswith(_BY_A_USER) and (by := self._user(text)) is not None:
-            fields["by"], rest = by, text[len(_BY_A_USER) + len(by.id) :]
+        if text.startswith(BY_A_USER) and (divided := self._users.divide(text)) is not None:
+            fields["by"], rest = divided
         key: tuple[bytes | None, ...] = kind, schema_version, rest
         if (content := _CONTENT.search(rest)) is not None:
             start, end = content.span(1)
@@ -151,21 +155,14 @@ class LogReader:
                 if (known := self._known.get(key)) is not None:
                     return counting(known, taken, given, **fields)
                 return self._new(key, text, **fields, usage=Usage(input_tokens=taken, output_tokens=given))
+        elif (branches := _BRANCHES.get(kind)) is not None and (opens := branches.fullmatch(rest)) is not None:
+            for name, value in opens.groupdict().items():
+                fields[name] = int(value) if name == "at" else value.decode()
+            key = kind, schema_version, *opens.groups()[::2], b"branch"
         known = self._known.get(key)
         if known is None:
             return self._new(key, text, **fields)
         return with_fields(known, fields) if fields else known
-
-    def _user(self, text: bytes) -> Actor | None:
-        """Return the user by whom an event is; None if their name is to be read with every check."""
-        start = len(_BY_A_USER)
-        name = text[start : text.find(b'"', start)]
-        by = self._users.get(name)
-        if by is None and _NAME.fullmatch(name):
-            if len(self._users) >= _MOST_KNOWN:
-                self._users.clear()
-            by = self._users[name] = Actor(kind=ActorKind.USER, id=name.decode())
-        return by
 
     def _beginning(self, schema_version: bytes | None, text: bytes, parts: re.Match[bytes]) -> Any:
         """Return what begins a conversation, which is known but for the names in it."""
@@ -191,12 +188,8 @@ class LogReader:
         kind, schema_version = key[0], key[1]
         assert kind is not None
         version = 1 if schema_version is None else int(schema_version)
-        row = (1, "b", 1, kind.decode(), text, None, version, "2026-01-01T00:00:00+00:00", "c", None)
-        (read,) = _ENCODING.entries([row])
-        if isinstance(read, Unreadable):
-            return None
-        event = read.event
-        if canonical_fields(event) != (version, text) and not _is_exact(event, text, version):
+        event = _ENCODING.read(kind.decode(), version, text) or _of_an_earlier_version(kind.decode(), version, text)
+        if event is None or not _is_exact(event, text, version):
             return None
         as_found = all(getattr(event, field, None) == value for field, value in without.items())
         if kind != _STARTED and len(text) <= _MOST_KNOWN_BYTES and as_found:
@@ -206,12 +199,28 @@ class LogReader:
         return event
 
 
+def _of_an_earlier_version(kind: str, version: int, text: bytes) -> Any:
+    row = (1, "b", 1, kind, text, None, version, "2026-01-01T00:00:00+00:00", "c", None)
+    (read,) = _ENCODING.entries([row])
+    return None if isinstance(read, Unreadable) else read.event
+
+
 def _is_exact(event: EventBase, text: bytes, version: int) -> bool:
-    """Whether an event has each of its fields once, in whatever order. In the form that an export writes it has."""
+    """Whether an event has each of its fields once, in whatever order.
+
+    In the form in which a store keeps it, or an export writes it, it has; and that is told in less time.
+    """
+    if event.__pydantic_serializer__.to_json(event) == text and version == event.schema_version:
+        return True
+    if canonical_fields(event) == (version, text):
+        return True
     return not repeats_a_field(text) and left_out(event, from_json(text), version) is None
 
 
 _OPENED = b'"%b"' % BranchOpened.kind.encode()
+_BRANCH = re.compile(rb'\n\{"position": %b, "branch": "(%b)"' % (_NUMBER, _ID))
+_AT_ONCE = 2**18
+"""Bytes that are looked through together: of most lines nothing is to be known but which branch they are of."""
 
 
 def beginnings(path: Path) -> Iterator[RecordedEvent]:
@@ -223,15 +232,53 @@ def beginnings(path: Path) -> Iterator[RecordedEvent]:
         BadInput: the file cannot be read.
     """
     reader, begun = LogReader(), set[bytes]()
-    for number, line in raw_lines(path, "an exported log"):
-        at = line.find(_BRANCH, 0, _BEFORE_A_BRANCH) + len(_BRANCH)
-        branch = line[at : line.find(b'"', at)] if at >= len(_BRANCH) else b""  # none found: a line of another form
-        if branch not in begun or _OPENED in line or b"\\" in line:
-            with suppress(BadInput):
-                entry = reader.entry(line) or entry_of(parsed("", number, line, LogLine))
-                if isinstance(entry, RecordedEvent):
-                    begun.add(entry.branch.encode())
-                    yield entry
+    for lines in _some_at_once(path):
+        worth = _worth_reading(lines, begun)
+        for at, line in enumerate(lines):
+            if worth is not None and at not in worth:
+                continue
+            try:
+                entry = reader.entry(line) or entry_of(parsed("", 0, line, LogLine))
+            except BadInput:
+                entry = None
+            if isinstance(entry, RecordedEvent):
+                begun.add(entry.branch.encode())
+                yield entry
+            else:
+                worth = None  # what it was to begin, one of those behind it may
+
+
+def _some_at_once(path: Path) -> Iterator[list[bytes]]:
+    lines: list[bytes] = []
+    size = 0
+    for _, line in raw_lines(path, "an exported log"):
+        lines.append(line)
+        size += len(line)
+        if size >= _AT_ONCE:
+            yield lines
+            lines, size = [], 0
+    yield lines
+
+
+def _worth_reading(lines: Sequence[bytes], begun: set[bytes]) -> set[int] | None:
+    """Return which of some lines may be the first of a branch, or open one; None if any may.
+
+    Args:
+        lines: some of a log that follow each other.
+        begun: the branches that began before.
+    """
+    text = b"\n" + b"".join(lines)
+    branches = _BRANCH.findall(text)
+    if len(branches) != len(lines) or b"\\" in text:  # one has another form, and may say anything in other words
+        return None
+    first = dict(zip(reversed(branches), range(len(branches) - 1, -1, -1), strict=True))  # line of each: the last stays
+    found = {first[branch] for branch in first.keys() - begun}
+    number, before = -1, 0
+    while (at := text.find(_OPENED, before)) >= 0:
+        number += text.count(b"\n", before, at)
+        found.add(number)
+        before = at + 1
+    return found
 
 
 def entry_of(line: LogLine) -> Entry:

@@ -12,13 +12,13 @@ cost nothing for that: their row says so, and they are read in one go.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeGuard
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
+from lastresort.adapters.databases.times import unpacked
 from lastresort.domain.events import (
     EVENTS,
     UPCASTS,
@@ -31,22 +31,15 @@ from lastresort.domain.events import (
 )
 from lastresort.domain.values import with_field, with_fields
 
-from .said import WORDED, Said, counting, said, split, with_tokens, without_tokens
+from .said import BY_A_USER, WORDED, Said, Users, counting, said, split, with_tokens, without_tokens
 
 PREFIX = "sha256:"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_SECOND = 1_000_000  # microseconds
-_FIRST_TIME = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_LAST_TIME = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_MINUTES = tuple(f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60))
-_SECONDS = tuple(f"{second:02}." for second in range(60))
 _WORDLESS = b'"content":"sha256:"'
 _DIGEST_BYTES = 32
 _MOST_BEGINNINGS = 1_000
 _MOST_KNOWN = 10_000  # rows whose events are kept, or will be when they come again: what bounds memory
 _MOST_KNOWN_BYTES = 4_000  # bytes of such a row, at most
-_CONTENT, _TOKENS = "content", "usage"
+_CONTENT, _TOKENS, _BY, _BY_AND_CONTENT = "content", "usage", "by", "by and content"
 _BEGINS, _ANSWERS = ConversationStarted.kind, AssistantTurnTaken.kind
 _NAME = rb'"([!#-\[\]-~]{1,128})"'  # an id as it is in JSON: without a quotation mark and a backslash
 BEGINNING = re.compile(
@@ -59,7 +52,6 @@ ALL_BUT_NAMES = (1, 3, 5, 7, 9)  # exported, it says behind the names of which e
 _ID_LENGTH = 128
 _ID = re.compile(rf"[!-~]{{1,{_ID_LENGTH}}}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_WHOLE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TOLD = 10  # problems of one line that are named: mending those shows the rest
 _UNKNOWN = "a field that is not known"
@@ -103,6 +95,7 @@ class Encoding:
         self._known: dict[tuple[str, int | None, str | None, bytes], Any] = {}  # events by what their rows say of them
         self._seen: set[tuple[str, int | None, str | None, bytes]] = set()  # what came by once
         self._beginnings: dict[tuple[int | None, tuple[bytes, ...]], Any] = {}  # by all but the names in them
+        self._users = Users()
 
     def state(self, event: EventBase) -> tuple[bytes, bytes | None]:
         """Return the state of an event's row, and the digest of the words that the event stands for.
@@ -171,8 +164,7 @@ class Encoding:
             if digest is None:
                 event = known((kind, schema, None, state))
             elif (event := known((kind, schema, _CONTENT, state))) is not None:
-                fits = type(digest) is bytes and len(digest) == _DIGEST_BYTES
-                event = with_field(event, _CONTENT, PREFIX + digest.hex()) if fits else None
+                event = with_field(event, _CONTENT, PREFIX + digest.hex()) if _fits(digest) else None
             if event is None:
                 event = self._event(kind, schema, state, digest)
             if recorded_at != last or type(recorded_at) is not type(last):
@@ -187,23 +179,30 @@ class Encoding:
 
     def _event(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None) -> Any:
         """Read an event that is not known yet; None if it is none of the current version."""
-        if kind == _BEGINS and digest is None and type(state) is bytes:
+        key = kind, schema_version, None if digest is None else _CONTENT, state
+        if type(state) is not bytes:
+            pass
+        elif kind == _BEGINS and digest is None:
             return self._beginning(schema_version, state)
-        filled = None if digest is None else _CONTENT
-        key = kind, schema_version, filled, state
-        if kind == _ANSWERS and digest is not None and type(state) is bytes and (counted := split(state)) is not None:
+        elif kind == _ANSWERS and digest is not None and (counted := split(state)) is not None:
             head, taken, given = counted
             key = kind, schema_version, _TOKENS, head
-            known = self._known.get(key)
-            if known is not None:
-                fits = type(digest) is bytes and len(digest) == _DIGEST_BYTES
-                return counting(known, taken, given, content=PREFIX + digest.hex()) if fits else None
-        event = self._read(kind, schema_version, state, digest)
+            if (known := self._known.get(key)) is not None:
+                return counting(known, taken, given, content=PREFIX + digest.hex()) if _fits(digest) else None
+        elif state.startswith(BY_A_USER) and (divided := self._users.divide(state)) is not None:
+            by, rest = divided
+            key = kind, schema_version, _BY if digest is None else _BY_AND_CONTENT, rest
+            if (known := self._known.get(key)) is not None:
+                if digest is None:
+                    return with_field(known, _BY, by)
+                return with_fields(known, {_BY: by, _CONTENT: PREFIX + digest.hex()}) if _fits(digest) else None
+        event = self.read(kind, schema_version, state, digest)
         if event is not None:
             self._keep(key, event, (state, digest))
         return event
 
-    def _read(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None) -> Any:
+    def read(self, kind: str, schema_version: int | None, state: bytes, digest: bytes | None = None) -> Any:
+        """Read an event of the current version with every check; None if it is none."""
         try:
             event = self._readers[kind, schema_version](_filled(state, digest))
         except (KeyError, ValidationError):
@@ -231,12 +230,12 @@ class Encoding:
         """
         parts = BEGINNING.fullmatch(state)
         if parts is None:
-            return self._read(_BEGINS, schema_version, state, None)
+            return self.read(_BEGINS, schema_version, state, None)
         key = schema_version, parts.group(*ALL_BUT_NAMES)
         known = self._beginnings.get(key)
         if known is not None:
             return begun_by(known, parts)
-        event = self._read(_BEGINS, schema_version, state, None)
+        event = self.read(_BEGINS, schema_version, state, None)
         if event is None or len(state) > _MOST_KNOWN_BYTES or self.state(event) != (state, None):
             return event
         if begun_by(event, parts) == event:
@@ -289,6 +288,11 @@ def begun_by(known: Any, parts: re.Match[bytes]) -> Any:
         "account": account and account.decode(), "arm": arm and arm.decode(),
     }  # fmt: skip
     return with_fields(known, fields)
+
+
+def _fits(digest: object) -> bool:
+    """Whether that is a digest as a row has it."""
+    return type(digest) is bytes and len(digest) == _DIGEST_BYTES
 
 
 def is_digest(content: object) -> TypeGuard[str]:
@@ -375,55 +379,6 @@ def _wrong(event: type[EventBase], row: StoredEvent) -> str:
     if row.digest is not None and not _carries(read, row.digest):
         return "digest: of words that the event does not stand for"
     return "a step to the current version makes something else of it"
-
-
-def packed(recorded_at: str) -> int | str:
-    """Return a time as microseconds since 1970 in UTC, which takes a quarter of the room, if that loses nothing."""
-    if type(recorded_at) is str and (known := _as_written(recorded_at)) is not None:
-        return known
-    try:
-        microseconds = (datetime.fromisoformat(recorded_at) - _EPOCH) // _MICROSECOND
-    except (ValueError, TypeError):
-        return recorded_at  # no time, or one of no zone
-    return microseconds if unpacked(microseconds) == recorded_at else recorded_at
-
-
-def unpacked(microseconds: int) -> str | None:
-    """Return the time that was packed; None if it is none that `packed` would make."""
-    if not _FIRST_TIME <= microseconds <= _LAST_TIME:
-        return None
-    days, clock = divmod(microseconds // _SECOND, 86_400)
-    minute, second = divmod(clock, 60)
-    # The digits have the fraction in them: to divide and to fill up takes half as long again.
-    fraction = str(microseconds)[-6:] if microseconds >= _SECOND else f"{microseconds % _SECOND:06}"
-    return f"{_day(days)}{_MINUTES[minute]}{_SECONDS[second]}{fraction}+00:00"
-
-
-def _as_written(recorded_at: str) -> int | None:
-    """Return what `packed` makes of a time in the form that this program writes; None if it has another form.
-
-    Many turns are recorded in a second, which is looked at once.
-    """
-    fraction = recorded_at[20:26]
-    if recorded_at[19:20] != "." or recorded_at[26:] != "+00:00" or not (fraction.isascii() and fraction.isdecimal()):
-        return None
-    seconds = _since_epoch(recorded_at[:19])
-    return None if seconds is None or len(fraction) != 6 else seconds * _SECOND + int(fraction)
-
-
-@lru_cache(1_000)
-def _since_epoch(second: str) -> int | None:
-    if not _WHOLE.fullmatch(second):
-        return None
-    try:
-        return (datetime.fromisoformat(f"{second}+00:00") - _EPOCH) // timedelta(seconds=1)
-    except ValueError:
-        return None
-
-
-@lru_cache(1_000)
-def _day(days: int) -> str:
-    return (_EPOCH + timedelta(days)).isoformat()[:10]
 
 
 def explain(error: ValidationError, *within: str) -> str:

@@ -168,9 +168,9 @@ def readable(entries: list[RecordedEvent | Unreadable]) -> list[RecordedEvent]:
     Raises:
         StoreError: one of them cannot be read.
     """
-    for entry in entries:
-        if type(entry) is Unreadable:
-            raise StoreError(f"branch {entry.branch}, version {entry.version}: {entry.why}; run an audit of this store")
+    if Unreadable in map(type, entries):
+        wrong = next(entry for entry in entries if type(entry) is Unreadable)
+        raise StoreError(f"branch {wrong.branch}, version {wrong.version}: {wrong.why}; run an audit of this store")
     return entries  # type: ignore[return-value]  # looked at each
 
 

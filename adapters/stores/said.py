@@ -1,4 +1,4 @@
-"""What events say beside words and numbers of tokens: by that a state is known that was written or read before.
+"""What events say beside words, users and numbers of tokens: by that a state is known that was written or read before.
 
 Few events are new. Somebody speaks again, another turn is found harmless, an answer took other tokens. What is the same
 in all of them is written out, and read back, once.
@@ -19,9 +19,14 @@ from lastresort.domain.events import (
     UserTurnTaken,
     WarningGiven,
 )
-from lastresort.domain.values import Usage, with_fields
+from lastresort.domain.values import Actor, ActorKind, Usage, with_field, with_fields
 
 MOST_TOKENS = 2**53
+BY_A_USER = b'{"by":{"kind":"user","id":"'
+"""How the state of an event begins that is by a user, but for the few kinds whose fields come in another order."""
+_PLAIN = re.compile(rb"[!#-\[\]-~]{1,128}")  # an id that is in JSON as it is: without a quotation mark and a backslash
+_SOMEBODY = Actor(kind=ActorKind.USER, id="somebody")
+_MOST_USERS = 20_000
 _COUNTED = re.compile(rb'(.*"usage":\{"input_tokens":)(0|[1-9][0-9]{0,15}),"output_tokens":(0|[1-9][0-9]{0,15})\}\}')
 
 Said = tuple[Any, ...]
@@ -75,6 +80,33 @@ _SAYS: dict[type[EventBase], Callable[[Any], Said]] = {
 
 WORDED = frozenset({UserTurnTaken, AssistantTurnTaken})
 """The kinds of these that stand for words."""
+
+
+# --- Users ------------------------------------------------------------------------------------------------------------
+
+
+class Users:
+    """Users by their names. Nearly every conversation has one of its own, who says the same as those of others."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Actor] = {}
+
+    def divide(self, state: bytes) -> tuple[Actor, bytes] | None:
+        """Divide what begins with `BY_A_USER` into the user and what comes behind their name.
+
+        None if that is to be read with every check.
+        """
+        start = len(BY_A_USER)
+        end = state.find(b'"', start)
+        name = state[start:end]
+        by = self._known.get(name)
+        if by is None:
+            if not _PLAIN.fullmatch(name):
+                return None
+            if len(self._known) >= _MOST_USERS:
+                self._known.clear()
+            by = self._known[name] = with_field(_SOMEBODY, "id", name.decode())
+        return by, state[end:]
 
 
 # --- Tokens -----------------------------------------------------------------------------------------------------------

@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any
 
 from lastresort.adapters.databases.errors import StoreError, failures, reached, unreached
+from lastresort.adapters.databases.times import unpacked
 from lastresort.application.ports import Append, Head, List, ListRow, Place
 from lastresort.domain.events import RecordedEvent, Unreadable
 
-from .codec import Encoding, is_id, unpacked
+from .codec import Encoding, is_id
 from .derived import LISTS, MISCOUNTED, REBUILD, STALE_BRANCHES, WRONGLY_LISTED, Statement, of_command
 from .fence import fencing
 from .groups import GroupCommit
@@ -203,13 +205,12 @@ class SQLStore(ABC):
         return [head_of(row[0], event) for row, event in zip(rows, began, strict=True)]
 
     def log(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
-        """Yield events in log order. See `application.ports.EventStore`.
+        """Return the events in log order. See `application.ports.EventStore`.
 
         Raises:
-            StoreError: one of them cannot be read.
+            StoreError: one of them cannot be read. It is raised when that is its turn.
         """
-        for page in self._pages(after, limit):
-            yield from readable(page)
+        return chain.from_iterable(map(readable, self._pages(after, limit)))  # no call of ours for each event
 
     def entries(self, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent | Unreadable]:
         """Yield entries in log order, what cannot be read as Unreadable. See `application.ports.EventStore`."""

@@ -23,9 +23,10 @@ from lastresort.adapters.databases.errors import StoreError, not_durable, reache
 from lastresort.adapters.databases.files import make_private, uri
 from lastresort.adapters.databases.settings import Settings
 from lastresort.adapters.databases.sqlite import connect, truncate_log
+from lastresort.adapters.databases.times import packed
 from lastresort.application.ports import Append, CommandRecorded, Place, VersionConflict
 
-from .codec import Encoding, packed
+from .codec import Encoding
 from .derived import Statement, in_sqlite, of_command, tree_of
 from .fence import FENCE, check_fence
 from .groups import GroupCommit, Job

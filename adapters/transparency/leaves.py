@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from lastresort.adapters.stores.codec import unpacked
+from lastresort.adapters.databases.times import unpacked
 from lastresort.adapters.tlog.checkpoints import Checkpoint
 
 _WORDLESS = b'"content":"sha256:"'
