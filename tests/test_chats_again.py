@@ -32,14 +32,19 @@ def drawn(chance: Random) -> list[dict[str, Any]]:
     return said
 
 
+def without_times(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in one.items() if name != "created_at"} for one in said]
+
+
+@pytest.mark.parametrize("timed", [True, False], ids=["timed", "untimed"])
 @pytest.mark.parametrize("seed", range(25))
-def test_what_came_in_bit_by_bit_has_all_that_came_in_at_once(tmp_path: Path, seed: int) -> None:
-    """And beside that no more than answers as they were when they had not gone on yet."""
+def test_what_came_in_bit_by_bit_has_all_that_came_in_at_once(tmp_path: Path, seed: int, timed: bool) -> None:
+    """And beside that no more than answers as they were when they had not gone on yet, in whatever order they stand."""
     chance = Random(seed)
-    said = drawn(chance)
+    said = drawn(chance) if timed else without_times(drawn(chance))
     with open_conversations("memory:") as at_once, open_conversations("memory:") as chats:
         bring(at_once, write_json(tmp_path / "c.json", [exported(*said)]))
-        for length in (*sorted(chance.choices(range(1, len(said) + 1), k=2)), len(said), len(said)):
+        for length in (*sorted(chance.choices(range(1, len(said) + 1), k=2)), *[len(said)] * 3):
             so_far = said[:length]
             chance.shuffle(so_far)
             before = chats.store.head()
@@ -75,3 +80,13 @@ def test_an_answer_that_has_gone_on_comes_in_whole(chats: Conversations, tmp_pat
         (("model", "One.\n\nTwo.\n\nThree."), ("user", "On.")),
     }
     assert len(answers(chats)) == 3
+
+
+def test_an_earlier_export_adds_nothing(chats: Conversations, tmp_path: Path) -> None:
+    """An answer that had not gone on yet is no answer of its own, though its messages are fewer."""
+    said = [message("m1", ROOT, "human", "Count.", 0), message("m2", "m1", "assistant", "One.", 1)]
+    more = message("m3", "m2", "assistant", "Two.", 2)
+    import_chats([write_json(tmp_path / "c.json", [exported(*said, more)])], chats)
+    before = chats.store.head()
+    report = only(import_chats([write_json(tmp_path / "c.json", [exported(*said)])], chats))
+    assert (chats.store.head(), report.brought.turns_there) == (before, 2)

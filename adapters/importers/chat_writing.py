@@ -262,19 +262,28 @@ class _Play:
     def _recorded(self, turn: Turn) -> tuple[Turn, RecordedEvent | None]:
         """Return a turn as it is to be known, and what is recorded of it.
 
-        It is known by the ids of all its messages, or else by its key, which does not tell an answer that goes on from
-        one that ends where the order of a file without times is another. An answer that has gone on since it was
-        recorded is another one.
+        It is known by the ids of all its messages, or else by its key. Which of several answers is the first follows
+        the order of a file without times, so that what has this key may be another answer: one that the file has too,
+        or that has gone on since. Then this one is known by its last message as well, which no two have in common.
         """
         ids = ids_of(turn)
         if (same := self._by_ids.get(ids)) is not None:
             return turn, same
         recorded = self._said.get(self._id(turn))
         known = () if recorded is None else ids_in(self._kept.get(content_of(recorded.event) or "", ""))
-        if turn.speaker is Speaker.ASSISTANT and known and set(known) < set(ids):
+        if turn.speaker is Speaker.ASSISTANT and known and ids and not self._is_beginning(ids, known):
             turn = turn._replace(key=f"{turn.key}\n{ids[-1]}")
             recorded = self._said.get(self._id(turn))
         return turn, recorded
+
+    def _is_beginning(self, ids: Sequence[str], known: Sequence[str]) -> bool:
+        """Whether an answer is what a file had of the recorded one before it went on, and not another one beside it."""
+        return set(ids) <= set(known) and not self._held.issuperset(known)
+
+    @cached_property
+    def _held(self) -> frozenset[str]:
+        """The ids of all messages that the file has of the conversation."""
+        return frozenset(whole(one.id) for one in self._chat.messages if one.named)
 
     @cached_property
     def _by_ids(self) -> dict[tuple[str, ...], RecordedEvent]:
