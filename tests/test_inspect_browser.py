@@ -99,7 +99,8 @@ def test_an_operator_takes_a_second_look_before_each_act(browser: Any) -> None:
         page.get_by_role("button", name="Erase them").click()
         page.get_by_text("erased by operator ada").wait_for()
         acts = [one.act for one in running.house.log.page("default", 0, 1_000)]
-        assert {"hold.set", "hold.released", "appeal.decided", "words.erased", "words.read"} <= {*acts}
+        assert {"risk.cleared", "hold.set", "hold.released", "appeal.decided", "words.read"} <= {*acts}
+        assert acts.count("words.erased.refused") == acts.count("words.erased") == 1
         assert branch in visitor.get("/inspect")
         tab.close()
 

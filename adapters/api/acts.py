@@ -12,7 +12,8 @@ from lastresort.domain.decider import Refused
 from lastresort.domain.policy import PROFILES, Policy
 from lastresort.domain.values import Actor
 
-from .given import outcome_of, refused_of
+from .given import Outcome, outcome_of, refused_of
+from .noting import REFUSED, noted
 from .routes import WORDS_TOO, Branch, By, Command, Here, Name, acting, chat_of, endpoint
 
 Act = Done | RefusedOut
@@ -140,17 +141,19 @@ def raise_risk(branch: Branch, body: bodies.RiskSeen, caller: By, command: Comma
 
 
 @endpoint("POST", "/branches/{branch}/risks/{risk}/clear", "operate", "assess", returns=Act)
-def clear_risk(branch: Branch, risk: Name, body: bodies.Nothing, caller: By, command: Command) -> object:
+def clear_risk(
+    branch: Branch, risk: Name, body: bodies.Nothing, caller: By, house: Here, command: Command
+) -> object:  # fmt: skip
     chat = chat_of(caller, branch)
-    return outcome_of(chat.clear_risk(risk, by=acting(caller, chat, "operate", "assess"), command_id=command))
+    done = outcome_of(chat.clear_risk(risk, by=acting(caller, chat, "operate", "assess"), command_id=command))
+    return noted(house, caller, "risk.cleared", branch, done, before=risk)
 
 
 @endpoint("POST", "/branches/{branch}/decision", "operate", returns=Act)
 def decide_appeal(branch: Branch, body: bodies.Decision, caller: By, house: Here, command: Command) -> object:
     chat = chat_of(caller, branch)
     done = outcome_of(chat.decide_appeal(body.outcome, by=acting(caller, chat, "operate"), command_id=command))
-    house.note(caller, "appeal.decided", branch, after=body.outcome)
-    return done
+    return noted(house, caller, "appeal.decided", branch, done, after=body.outcome)
 
 
 @endpoint("POST", "/branches/{branch}/policy", "operate", returns=Act)
@@ -159,8 +162,7 @@ def change_policy(branch: Branch, body: bodies.PolicyChange, caller: By, house: 
     before, policy = chat.state.policy.hash, named_policy(body.policy)
     by = acting(caller, chat, "operate")
     done = outcome_of(chat.change_policy(policy, mode=body.mode, by=by, command_id=command))
-    house.note(caller, "policy.changed", branch, before=before, after=policy.hash)
-    return done
+    return noted(house, caller, "policy.changed", branch, done, before=before, after=policy.hash)
 
 
 @endpoint("POST", "/branches/{branch}/model", "operate", returns=Act)
@@ -168,8 +170,7 @@ def change_model(branch: Branch, body: bodies.ModelChange, caller: By, house: He
     chat = chat_of(caller, branch)
     before = chat.model.id
     done = outcome_of(chat.change_model(body.model, by=acting(caller, chat, "operate"), command_id=command))
-    house.note(caller, "model.changed", branch, before=before, after=body.model)
-    return done
+    return noted(house, caller, "model.changed", branch, done, before=before, after=body.model)
 
 
 @endpoint("POST", "/branches/{branch}/erasures", "operate", returns=Act)
@@ -183,10 +184,11 @@ def erase(branch: Branch, body: bodies.Erasure, caller: By, house: Here, command
         outcome = chat.erase(body.turn, cause=body.cause, by=by, command_id=command)
         if not isinstance(outcome, Refused):
             of_gateway.forget(caller.tenant.tables, chat.state.conversation)
-    house.note(caller, "words.erased", branch, before=body.turn, after=body.cause)
     if not isinstance(outcome, Refused) and not outcome.events:
-        return Done(branch=branch, version=outcome.state.version, events=[])
-    return outcome_of(outcome)
+        done: Outcome = Done(branch=branch, version=outcome.state.version, events=[])
+    else:
+        done = outcome_of(outcome)
+    return noted(house, caller, "words.erased", branch, done, before=body.turn, after=body.cause)
 
 
 @endpoint("POST", "/branches/{branch}/holds", "operate", returns=Act)
@@ -196,16 +198,14 @@ def hold(branch: Branch, body: bodies.LegalHoldSet, caller: By, house: Here, com
     by = acting(caller, chat, "operate")
     until = checked_day("until", body.until)
     done = outcome_of(chat.hold(body.hold, reason=body.reason, until=until, by=by, command_id=command))
-    house.note(caller, "hold.set", branch, after=body.hold)
-    return done
+    return noted(house, caller, "hold.set", branch, done, after=body.hold)
 
 
 @endpoint("POST", "/branches/{branch}/holds/{hold}/release", "operate", returns=Act)
 def release(branch: Branch, hold: Name, body: bodies.Nothing, caller: By, house: Here, command: Command) -> object:
     chat = chat_of(caller, branch)
     done = outcome_of(chat.release_hold(hold, by=acting(caller, chat, "operate"), command_id=command))
-    house.note(caller, "hold.released", branch, before=hold)
-    return done
+    return noted(house, caller, "hold.released", branch, done, before=hold)
 
 
 @endpoint("POST", "/accounts/{account}/erasures", "operate", returns=shapes.AccountErased, whole=True)
@@ -214,7 +214,10 @@ def erase_account(account: Name, body: bodies.AccountErasure, caller: By, house:
     conversations = caller.tenant.conversations
     by = caller.key.actor(("operate",), model="", user="")
     done = conversations.erase_account(account, by=by, cause=body.cause, command_id=command)
-    house.note(caller, "account.erased", account, after=body.cause)
+    if done.erased or not done.refused:
+        house.note(caller, "account.erased", account, after=body.cause)
+    if done.refused:
+        house.note(caller, f"account.erased{REFUSED}", account, before=sorted(done.refused), after=body.cause)
     return shapes.AccountErased(
         erased=list(done.erased), refused={tree: refused_of(one) for tree, one in done.refused.items()}
     )

@@ -23,6 +23,8 @@ from lastresort.domain.law import Broken
 from lastresort.domain.state import Conversation
 from lastresort.projections.transcript import describe
 
+Outcome = Done | RefusedOut | EndedOut
+"""What comes of an act."""
 _EVENT = TypeAdapter[Any](Event)
 
 
@@ -57,7 +59,7 @@ def done_of(receipt: Receipt) -> Done:
     return Done(branch=first.branch, version=first.version, events=[event_of(one) for one in receipt.events])
 
 
-def outcome_of(outcome: Receipt | Refused | BranchEnded) -> Done | RefusedOut | EndedOut:
+def outcome_of(outcome: Receipt | Refused | BranchEnded) -> Outcome:
     """Return what came of an act as the API gives it."""
     if isinstance(outcome, Refused):
         return refused_of(outcome)

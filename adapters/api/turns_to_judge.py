@@ -13,6 +13,7 @@ from lastresort.adapters.service.tenants import Caller, House
 from lastresort.adapters.turns.assessor import Case, Opinion
 
 from .given import outcome_of
+from .noting import noted
 from .reads import Limit
 from .routes import Branch, By, Here, Name, chat_of, endpoint
 
@@ -67,8 +68,7 @@ def judge_claim(claim: Name, body: bodies.Judgement, caller: By, house: Here) ->
         done = outcome_of(caller.tenant.queue.judge(own, opinion))
     except LeaseLapsed as error:
         raise Failed("not-found", str(error)) from None
-    house.note(caller, "turn.judged", own.branch, after=own.version)
-    return done
+    return noted(house, caller, "turn.judged", own.branch, done, after=own.version)
 
 
 @endpoint("POST", "/queue/claims/{claim}/release", *_JUDGES, returns=shapes.QueuedOut, whole=True)
