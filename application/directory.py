@@ -226,7 +226,7 @@ def utc(time: str | datetime) -> str:
         if offset is not None:
             return (moment.replace(tzinfo=None) - offset).isoformat(timespec="microseconds") + "+00:00"
     except (ValueError, TypeError, OverflowError):
-        raise ValueError("not a time; write it as 2026-01-31T12:00:00+00:00") from None
+        raise ValueError("not a time; write it as 2026-01-31, or with the hour, as 2026-01-31T12:00:00+00:00") from None
     raise ValueError("a time without a zone; add one, as +00:00 for UTC")
 
 

@@ -279,6 +279,7 @@ def _explain(text: str, source: str, error: ValidationError) -> list[str]:
         key = str(problem["loc"][0] if problem["loc"] else problem["ctx"]["field"])
         line = f"line {places[key]}: " if key in places else ""
         said = problem["msg"].removeprefix("Value error, ")
+        said = "it is missing" if problem["type"] == "missing" else said
         told = f"{key}: {said}" if key in Policy.model_fields else _unknown_key(key)
         if not problem["loc"]:  # all of them together are too much, and what is said of that names the largest
             told = said

@@ -29,7 +29,7 @@ def test_an_auditor_goes_from_the_list_to_the_evidence_and_through_time(browser:
         assert page.locator(".scrolls").evaluate("one => one.scrollWidth - one.clientWidth") <= 0
         page.set_viewport_size({"width": 1_440, "height": 900})
         page.get_by_role("link", name="last resort").click()
-        page.get_by_label("No longer Ended on last_resort").wait_for()
+        page.get_by_label("No longer A branch ended on last resort").wait_for()
         for name, lines in (("CSV", 2), ("JSONL", 1)):  # of what is shown: the head, and the one that has ended
             with page.expect_download() as download:
                 page.get_by_role("link", name=name, exact=True).click()

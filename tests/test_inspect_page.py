@@ -9,6 +9,7 @@ from io import StringIO
 
 import pytest
 
+from lastresort.adapters.pages.rendering import coded
 from lastresort.domain.values import Ground
 
 from .pages_kit import Visitor, long_chat
@@ -85,7 +86,8 @@ def test_the_list_is_narrowed_by_its_address_and_goes_on_page_by_page(visitor: V
         visitor.start(f"Roses, {number}")
     page = visitor.get("/inspect?ground=last_resort&account=&limit=1")
     assert f"/inspect/b/{ended}" in page
-    assert "Ended on: <b>last resort</b>" in page
+    assert "A branch ended on: <b>last resort</b>" in page
+    assert re.search(r">1 of \d+ in the log<", page)
     assert "Roses" not in page
     first = visitor.get("/inspect?status=active&limit=2")
     following = re.search(r'href="([^"]+)" rel="next"', first)
@@ -95,6 +97,8 @@ def test_the_list_is_narrowed_by_its_address_and_goes_on_page_by_page(visitor: V
         re.findall(r'th scope="row"><a href="([^"]+)', second)
     )
     assert "First page" in second
+    assert "2 on this page, and more; " in first
+    assert re.search(r">(the last \d|2 on this page, and more); \d+ in the log<", second)
     assert "Nothing in the log is like that" in visitor.get("/inspect?model=nobody")
     assert f"/inspect/b/{ended}" in visitor.get("/inspect?since=2026-01-31&ground=last_resort")
     assert "Nothing in the log is like that" in visitor.get("/inspect?until=2026-01-31")
@@ -191,6 +195,30 @@ def test_operators_act_and_each_act_is_in_the_admin_log(running: Service, visito
     assert visitor.get("/inspect/log?before=4").count('<th scope="row"') == 3
 
 
+def test_of_whom_the_words_are_erased_is_told_in_the_list(running: Service) -> None:
+    operator = Visitor(running)
+    erased, kept = operator.start("Rosemary"), operator.start("Sage")
+    operator.post(f"/api/v1/branches/{erased}/erasures", {"cause": "legal"})
+    for page in (operator.get("/inspect"), Visitor(running, "audit").get("/inspect")):
+        found = re.finditer(r'<th scope="row"[^>]*><a href="/inspect/b/([^"]+)".*?</tr>', page, re.DOTALL)
+        rows = {one[1]: one[0] for one in found}
+        assert "no words kept" in rows[erased]
+        assert "no words kept" not in rows[kept]
+
+
+def test_the_admin_log_names_people_as_the_log_does(running: Service, visitor: Visitor, ended: str) -> None:
+    visitor.get(f"/inspect/b/{ended}")
+    rows = re.findall(r'data-label="Who">(.*?)</td>', visitor.get("/inspect/log"))
+    assert re.fullmatch(r'ada <small class="id">person-\w{12}</small>', rows[0])
+    assert rows[-1] == "serve"
+
+
+def test_a_message_is_shown_with_its_code_as_code(visitor: Visitor) -> None:
+    assert "pass the <code>after</code> of the page before" in visitor.get("/inspect?after=x")
+    assert coded("a `<b>` and <i>") == "a <code>&lt;b&gt;</code> and &lt;i&gt;"
+    assert "write it as 2026-01-31, or" in visitor.get("/inspect?since=x")
+
+
 def test_that_titles_were_read_is_noted_once_and_not_with_every_page(running: Service, ended: str) -> None:
     reader = Visitor(running, "audit", "words")
     before = len(running.house.log.page("default", 0, 1_000))
@@ -247,4 +275,11 @@ def test_what_another_policy_makes_of_the_log_writes_nothing(running: Service, v
     assert "Under the other policy" not in visitor.get(f"/inspect/b/{ended}?replay=none")
     assert running.house.tenants["default"].conversations.store.head() == head
     wrong = visitor.post("/inspect/what-ifs", {"toml": "min_failed_redirections = 1\nname='x'"}, 422)
-    assert wrong["detail"].startswith("the file")
+    assert wrong["detail"] == (
+        "the file is no policy:\nline 1: min_failed_redirections: Input should be greater than or equal to 2"
+    )
+    wrong = visitor.post("/inspect/what-ifs", {"toml": "min_severity = 9\nwrong = 1"}, 422)
+    assert wrong["detail"].split("\n")[1:] == [
+        "name: it is missing", "line 1: min_severity: Input should be less than or equal to 3",
+        "line 2: no key of a policy (length 5)",
+    ]  # fmt: skip

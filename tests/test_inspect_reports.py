@@ -58,7 +58,7 @@ def test_a_report_is_of_what_the_list_is_narrowed_to_and_leads_back_to_it(audito
     assert found is not None
     page = shown(auditor, unescape(found[1]))
     assert "8 conversations listed</a>" in page
-    assert tags(page) == tags(listed) == ["Arm x:on", "Status ended", "Since 2020-01-01"]
+    assert tags(page) == tags(listed) == ["Arm x:on", "Status ended on every branch", "Since 2020-01-01"]
     back = re.search(r'Of the <a href="([^"]+)">', page)
     assert back is not None
     assert auditor.get(unescape(back[1])).count('th scope="row"') == 8

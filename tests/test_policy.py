@@ -246,7 +246,7 @@ def test_a_policy_from_toml() -> None:
         ('\nname = "two words"', "house.toml: line 2: name: String should match"),
         ('name = "p"\ncategories = ["abuse", "Hate"]', "house.toml: line 2: categories: String should match"),
         ('name = "p"\nmin_redirections = 3', "house.toml: line 2: no key of a policy (length 16); did"),
-        ("min_severity = 2", "house.toml: name: Field required"),
+        ("min_severity = 2", "house.toml: name: it is missing"),
         ('name = """\nname = 1\n"""', "house.toml: line 1: name: String should match"),
         (
             'name = "p"\nmay_clear_risk = ["""\nmin_severity = 9\n"""]\nmin_severity = 9',
@@ -258,7 +258,7 @@ def test_a_policy_from_toml() -> None:
         (f'name = "p"\ncategories = [{chr(10) * 2_000}1]', "house.toml: categories: Input"),
         ('name = "p"\ncategories = [\n  "Hate",\n]\nmin_severity = 2', "house.toml: line 2: categories: String should"),
         ('categories = [\n  "hate",\n]\nname = "two words"', "house.toml: line 4: name: String should match"),
-        ('[table]\nname = "p"', "house.toml: name: Field required"),
+        ('[table]\nname = "p"', "house.toml: name: it is missing"),
         ('name = "p"\n[table]\nname = "p"\n', "house.toml: line 2: no key of a policy (length 5)"),
         ('name = "two words"\n[table]\nname = "p"\n[table.in]', "house.toml: line 1: name: String should match"),
         ("name = ", "house.toml: not TOML: Invalid value (at"),

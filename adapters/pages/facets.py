@@ -12,17 +12,21 @@ from lastresort.adapters.api.reads import Facts
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller, House
 
-from .rendering import with_query
+from .rendering import named, with_query
 
 FACETS: Mapping[str, str] = {
-    "status": "Status", "ground": "Ended on", "category": "Ended for", "risk": "Risk", "appeal": "Appeal",
-    "refused": "Act refused under", "hold": "Legal hold", "policy": "Policy", "law": "Edition", "mode": "Mode",
-    "model": "Model", "arm": "Arm",
+    "status": "Status", "ground": "A branch ended on", "category": "A branch ended for", "risk": "Risk",
+    "appeal": "Appeal", "refused": "Act refused under", "hold": "Legal hold", "policy": "Policy", "law": "Edition",
+    "mode": "Mode", "model": "Model", "arm": "Arm",
 }  # fmt: skip
 """What the list can be narrowed by, and what it is called there."""
 _PAGING = frozenset({"after", "limit", "order", "titles"})
 NARROWING = frozenset(Facts.model_fields) - _PAGING
 """The parameters that say which conversations are meant. Of these `by` says which time `since` and `until` bound."""
+_VALUES: Mapping[tuple[str, str], str] = {
+    ("status", "active"): "goes on", ("status", "ended"): "ended on every branch",
+    ("finding", "any"): "anything",
+}  # fmt: skip
 _LABELS = {**FACETS, "account": "Account", "since": "Since", "until": "Before", "finding": "Found by the audit"}
 _AT_ONCE = 1_000
 
@@ -35,6 +39,13 @@ class Chosen(NamedTuple):
     without: str
 
 
+def in_words(name: str, value: str) -> str:
+    """Return a value as the list names it. A conversation goes on while one of its branches does, so `status` says
+    less of endings than the facets that tell of a branch.
+    """
+    return _VALUES.get((name, value), named(value) if name in FACETS else value)
+
+
 def narrowing(request: Request) -> dict[str, str]:
     """Return the parameters of an address that say which conversations are meant. An empty field says nothing."""
     given = {name: value for name, value in request.query_params.items() if name in NARROWING and value.strip()}
@@ -44,7 +55,11 @@ def narrowing(request: Request) -> dict[str, str]:
 def chosen(request: Request) -> list[Chosen]:
     """Return what was chosen, each with the address of the page without it."""
     return [
-        Chosen(_LABELS.get(name, name), value, with_query(request, **{name: None, "after": None, "upto": None}))
+        Chosen(
+            _LABELS.get(name, name),
+            in_words(name, value),
+            with_query(request, **{name: None, "after": None, "upto": None}),
+        )
         for name, value in narrowing(request).items()
         if name != "by"
     ]

@@ -50,7 +50,7 @@ def show_branch(
         operates=caller.key.names("operate") is not None, words=caller.key.reads_words, causes=list(ErasureCause),
         reasons=list(HoldReason), outcomes=list(AppealOutcome), supposed=_supposed(request, caller, branch, replay),
         now=with_query(request, at=None, **_window()), earlier=_beside(request, to=view.earlier),
-        later=_beside(request, begin=view.later), twigs=_twigs(request, view),
+        later=_beside(request, begin=view.later), twigs=_twigs(request, view), asked=request.query_params,
         queued=_is_queued(caller, chat), provable=view.ending is not None and is_provable(chat),
         link=lambda **changes: with_query(request, **changes),
     )  # fmt: skip

@@ -23,6 +23,7 @@ from .rendering import page, with_query
 from .visitors import Auditor
 
 _NOT_WHOLE = "The log is not whole"
+_FILE = "the file"
 _FINDINGS, _BRANCHES = 100, 200
 """How many of each are on a page."""
 
@@ -146,7 +147,8 @@ def begin_what_if(request: Request, body: FromFile, caller: Auditor) -> JSONResp
     """Begin a replay under a policy from a file."""
     whole_log(caller)
     try:
-        policy = Policy.from_toml(body.toml, "the file")
+        policy = Policy.from_toml(body.toml, _FILE)
     except PolicyError as error:
-        raise Failed("invalid", str(error)) from None
+        wrong = [line.removeprefix(f"{_FILE}: ") for line in str(error).split("\n")]
+        raise Failed("invalid", "\n".join((f"{_FILE} is no policy:", *wrong))) from None
     return JSONResponse({"id": _jobs(request).what_if(caller.tenant, policy, None).id}, 202)

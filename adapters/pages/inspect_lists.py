@@ -3,7 +3,7 @@ shown as CSV or JSON lines; the queue of what waits for a person; the admin log.
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from typing import Annotated, Any, NamedTuple
 
@@ -13,12 +13,13 @@ from fastapi.responses import Response
 from lastresort.adapters.api import reads, turns_to_judge
 from lastresort.adapters.api.reads import Facts
 from lastresort.adapters.native_api.shapes import ConversationOut, ConversationPage
+from lastresort.adapters.service.people import PREFIX
 from lastresort.adapters.service.problems import Failed
 from lastresort.adapters.service.tenants import Caller, House
 from lastresort.domain.values import About, Risk, Verdict
 
-from .facets import FACETS, address, asked_for, chosen, narrowing
-from .rendering import page, with_query
+from .facets import FACETS, address, asked_for, chosen, in_words, narrowing
+from .rendering import page, whole, with_query
 from .visitors import Auditor, Here, NotForYou, Reviewer
 
 _COLUMNS = tuple(ConversationOut.model_fields)
@@ -30,7 +31,7 @@ _VALUES = 12
 class Choice(NamedTuple):
     """A value of a facet: how many conversations have it, and the address with it, or without it if it is chosen."""
 
-    value: str
+    label: str
     times: int
     chosen: bool
     address: str
@@ -74,18 +75,37 @@ def show_list(request: Request, caller: Auditor, house: Here) -> Response:
     return page(
         "list.html", nav="list", caller=caller, found=found, facets=list(_facets(request, counts)),
         chosen=chosen(request), report=address("/inspect/report", narrowing(request)),
-        trouble=trouble, total=total, asked=request.query_params,
+        trouble=trouble, amount=_amount(request, found, total), asked=request.query_params,
+        wordless=_wordless(caller, found),
         next=with_query(request, after=found.after) if found.after else None,
         first=with_query(request, after=None) if request.query_params.get("after") else None,
         query=with_query(request).partition("?")[2], words=caller.key.reads_words,
     )  # fmt: skip
 
 
+def _amount(request: Request, found: ConversationPage, total: int) -> str:
+    """Return how many conversations are listed, of all. Of those that are narrowed down to, nobody counts the rest."""
+    if not narrowing(request):
+        return f"{whole(total)} in the log"
+    if found.after is not None:
+        return f"{whole(len(found.conversations))} on this page, and more; {whole(total)} in the log"
+    if request.query_params.get("after"):
+        return f"the last {whole(len(found.conversations))}; {whole(total)} in the log"
+    return f"{whole(len(found.conversations))} of {whole(total)} in the log"
+
+
+def _wordless(caller: Caller, found: ConversationPage) -> frozenset[str]:
+    """Return those of which words were said and none are kept: they were erased, or never came to this store."""
+    vault = caller.tenant.conversations.service.ports.vault
+    spoken = (row.conversation for row in found.conversations if row.last_turn > row.started)
+    return frozenset(one for one in spoken if not vault.has_key(one))
+
+
 def _facets(request: Request, counts: Mapping[str, Mapping[str, int]]) -> Iterator[Facet]:
     for name, label in FACETS.items():
         values, asked = counts.get(name, {}), request.query_params.get(name)
         choices = tuple(
-            Choice(value, count, value == asked,
+            Choice(in_words(name, value), count, value == asked,
                    with_query(request, **{name: None if value == asked else value, "after": None}))
             for value, count in list(values.items())[:_VALUES]
         )  # fmt: skip
@@ -151,4 +171,16 @@ def show_log(
     following = with_query(request, before=found[_ENTRIES - 1].seq) if len(found) > _ENTRIES else None
     first = with_query(request, before=None) if before < 2**53 else None
     return page("log.html", nav="log", caller=caller, entries=found[:_ENTRIES], next=following, first=first,
+                actors=_actors(house, {one.who for one in found}),
                 known=house.log.checked(house.now()))  # fmt: skip
+
+
+def _actors(house: House, ids: Iterable[str]) -> Mapping[str, str]:
+    """Return under which name each person and key acts: by that name the log of conversations knows them."""
+    found = {}
+    for one in ids:
+        person = house.people.find(one.removeprefix(PREFIX)) if one.startswith(PREFIX) else None
+        known = person.key if person is not None else house.keys.find(one)
+        if known is not None:
+            found[one] = known.rights.actor
+    return found

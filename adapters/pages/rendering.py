@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
 from lastresort.adapters.service.problems import Failed
 
@@ -85,6 +86,12 @@ def named(value: str) -> str:
     return value.replace("_", " ")
 
 
+def coded(text: str) -> Markup:
+    """Return a message of the code as HTML: what stands in it between backticks as code."""
+    pieces = enumerate(text.split("`"))
+    return Markup().join(Markup("<code>{}</code>").format(one) if at % 2 else escape(one) for at, one in pieces)
+
+
 def with_query(request: Request, **changes: object) -> str:
     """Return the address of a page with other parameters; None takes one away."""
     path: str = request.scope["path"]
@@ -98,4 +105,5 @@ _ENVIRONMENT.filters["minute"] = minute
 _ENVIRONMENT.filters["whole"] = whole
 _ENVIRONMENT.filters["short"] = short
 _ENVIRONMENT.filters["named"] = named
+_ENVIRONMENT.filters["coded"] = coded
 _ENVIRONMENT.globals["asset"] = asset

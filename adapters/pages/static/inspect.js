@@ -1,10 +1,13 @@
 // The inspector. Its pages work without this; it adds stepping through time, ties between evidence and endings, and acts.
 import { $, $$, Problem, ask, look, post } from "./common.js";
 
+// What stands between backticks is code.
+const coded = (text) => text.split("`").map((one, at) => at % 2 ? Object.assign(document.createElement("code"), { textContent: one }) : one);
+
 function trouble(text) {
   const place = $("#trouble");
-  if (place) { place.textContent = text; place.hidden = !text; place.scrollIntoView({ block: "nearest" }); }
-  $("#status").textContent = text;
+  if (!place) $("#status").textContent = text;
+  else { place.replaceChildren(...coded(text)); place.hidden = !text; place.scrollIntoView({ block: "nearest" }); }
 }
 
 const told = (error) => error instanceof Problem && error.kind === "sign-in-again"
@@ -22,10 +25,9 @@ if (time) {
   range.addEventListener("change", () => go(range.value));
   range.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-    if (by) { event.preventDefault(); go(step(by)); sessionStorage.setItem("focus", "at"); }
+    if (by) { event.preventDefault(); go(step(by)); }
   });
   for (const button of $$("[data-step]", time)) button.addEventListener("click", () => go(step(Number(button.dataset.step))));
-  if (sessionStorage.getItem("focus") === "at") { sessionStorage.removeItem("focus"); range.focus({ preventScroll: true }); }
   for (const select of $$(".facts select[name=category]")) select.addEventListener("change", () => select.form.requestSubmit());
 }
 document.body.classList.add("scripted");
@@ -42,6 +44,8 @@ for (const line of $$("[data-ties]")) {
 
 // --- the tree: arrow keys go through it ---
 
+const tree = $(".tree"), shown = $(".tree .here");
+if (shown) tree.scrollTop = shown.offsetTop - tree.clientHeight / 2;
 $("[role=tree]")?.addEventListener("keydown", (event) => {
   const links = $$("[role=treeitem] a"), here = links.indexOf(document.activeElement);
   const next = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: links.length - 1 }[event.key];
@@ -67,13 +71,13 @@ function refusal({ rule, missing }) {
 
 const act = (path, body, question) => carry(`/api/v1/branches/${branch}${path}`, body, question);
 
-async function carry(path, body, question, after = () => location.reload()) {
+async function carry(path, body, question) {
   trouble("");
   if (!(await ask(question))) return;
   try {
-    const done = await post(path, body);
-    if (done.refused) trouble(done.refused.map(refusal).join(" "));
-    else after(done);
+    const made = await post(path, body);
+    if (made.refused) trouble(made.refused.map(refusal).join(" "));
+    else { sessionStorage.setItem("done", "Done."); location.reload(); }
   } catch (error) { trouble(told(error)); }
 }
 
@@ -118,15 +122,36 @@ document.addEventListener("submit", async (event) => {
 // --- jobs ---
 
 for (const button of $$("[data-job]")) button.addEventListener("click", async () => {
-  button.disabled = true;
-  try { const made = await post(button.dataset.job); location.assign(`${button.dataset.page}?id=${made.id}`); } catch (error) { button.disabled = false; trouble(told(error)); }
+  if (button.ariaBusy) return; // a button that is disabled would lose the focus
+  button.ariaBusy = "true";
+  try { const made = await post(button.dataset.job); location.assign(`${button.dataset.page}?id=${made.id}`); } catch (error) { button.ariaBusy = null; trouble(told(error)); }
 });
 
 const waits = $("[data-poll]");
 if (waits) {
   const again = async () => {
     const page = await look(location.pathname + location.search).catch(() => null);
-    if (page && !$("[data-poll]", page)) { $("#content").replaceWith($("#content", page)); location.reload(); } else setTimeout(again, 700);
+    if (page && !$("[data-poll]", page)) { keep(); $("#content").replaceWith($("#content", page)); location.reload(); } else setTimeout(again, 700);
   };
   setTimeout(again, 300);
 }
+
+// --- focus: the keyboard stays where it was when the same page comes again, of another version or choice, or changed ---
+
+const here = location.pathname.split("/", 3).join("/");
+const sign = (one) => `${one.localName} ${one.id || one.name || one.ariaLabel || one.textContent.trim()}`;
+
+function keep() {
+  const one = $("#content :focus-visible:not(.pages a, .window a)");
+  if (one) sessionStorage.setItem("focus", JSON.stringify([here, sign(one)]));
+}
+
+const [place, kept] = JSON.parse(sessionStorage.getItem("focus") ?? "[]"), said = sessionStorage.getItem("done");
+for (const name of ["focus", "done"]) sessionStorage.removeItem(name);
+if (place === here && (!location.hash || said)) {
+  const again = $$("a, button, input, select, summary", $("#content")).find((one) => sign(one) === kept), title = $("h1");
+  again?.focus({ preventScroll: true });
+  if (!again || document.activeElement !== again) { title.tabIndex = -1; title.focus({ preventScroll: true }); }
+}
+if (said) setTimeout(() => { $("#status").textContent = said; }, 100); // a live region is read out when it changes
+addEventListener("pagehide", keep);
