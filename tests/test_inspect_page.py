@@ -211,6 +211,7 @@ def test_the_admin_log_names_people_as_the_log_does(running: Service, visitor: V
     rows = re.findall(r'data-label="Who">(.*?)</td>', visitor.get("/inspect/log"))
     assert re.fullmatch(r'ada <small class="id">person-\w{12}</small>', rows[0])
     assert rows[-1] == "serve"
+    assert f'<a href="/inspect/b/{ended}">{ended}</a>' in visitor.get("/inspect/log")
 
 
 def test_a_message_is_shown_with_its_code_as_code(visitor: Visitor) -> None:

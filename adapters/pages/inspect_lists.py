@@ -24,6 +24,8 @@ from .visitors import Auditor, Here, NotForYou, Reviewer
 
 _COLUMNS = tuple(ConversationOut.model_fields)
 _SHOWN, _ENTRIES = 50, 200
+_OF_BRANCHES = ("appeal", "hold", "model", "policy", "risk", "turn", "words")
+"""What the names of acts begin with that somebody does to a branch, or reads of one."""
 _VALUES = 12
 """Values of a facet that are offered; others are reached by address."""
 
@@ -171,7 +173,7 @@ def show_log(
     following = with_query(request, before=found[_ENTRIES - 1].seq) if len(found) > _ENTRIES else None
     first = with_query(request, before=None) if before < 2**53 else None
     return page("log.html", nav="log", caller=caller, entries=found[:_ENTRIES], next=following, first=first,
-                actors=_actors(house, {one.who for one in found}),
+                actors=_actors(house, {one.who for one in found}), of_branches=_OF_BRANCHES,
                 known=house.log.checked(house.now()))  # fmt: skip
 
 
