@@ -57,13 +57,15 @@ def test_after_an_act_it_is_said_that_it_is_done_and_the_focus_is_on_the_page(br
         tab = Tab(browser, running, path=f"/inspect/b/{branch}")
         page = tab.page
         page.get_by_role("button", name="Clear", exact=True).press("Enter")
-        page.locator("#ask-yes").press("Enter")
+        with page.expect_navigation():
+            page.locator("#ask-yes").press("Enter")
         page.locator("#status", has_text="Done.").wait_for()
         assert page.evaluate("document.activeElement.localName") == "h1"  # the button that was pressed is gone
         page.get_by_text("Hold the words from erasure").press("Enter")
         page.get_by_label("Name").first.fill("case-7")
         page.get_by_role("button", name="Set the hold").press("Enter")
-        page.locator("#ask-yes").press("Enter")
+        with page.expect_navigation():
+            page.locator("#ask-yes").press("Enter")
         page.locator("#status", has_text="Done.").wait_for()
         assert page.evaluate("document.activeElement.localName") == "h1"  # it is in what is folded again
         tab.close()
