@@ -117,6 +117,7 @@ def test_the_way_to_a_sibling_leaves_focus_and_place_where_they_were(browser: An
         sized(page, PHONE)
         page.reload()
         page.locator("#chats").get_by_role("link", name="A long chat").wait_for()  # and it is seen on a phone
+        page.locator("#search:focus").wait_for()
 
 
 def test_what_is_written_outlives_a_reload_and_is_forgotten_once_it_is_sent(browser: Any) -> None:

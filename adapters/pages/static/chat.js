@@ -340,6 +340,12 @@ const acts = {
   },
 };
 
+// On a phone it comes with a transition, and nothing hidden takes the focus.
+function search(tries = 5) {
+  $("#search").focus();
+  if (tries && document.activeElement !== $("#search")) requestAnimationFrame(() => search(tries - 1));
+}
+
 function closeMenu(menu) {
   menu.removeAttribute("open");
   $("summary", menu).focus();
@@ -381,7 +387,7 @@ document.addEventListener("keydown", (event) => {
     else if ($("details.menu[open]")) closeMenu($("details.menu[open]"));
     else if (reading) reading.stop();
   } else if (control && event.key === "/") { event.preventDefault(); acts.keys(); }
-  else if (control && event.key.toLowerCase() === "k") { event.preventDefault(); body.classList.add("side-open"); $("#search").focus(); }
+  else if (control && event.key.toLowerCase() === "k") { event.preventDefault(); body.classList.add("side-open"); search(); }
   else if (control && event.shiftKey && event.key.toLowerCase() === "o") { event.preventDefault(); location.assign("/chat"); }
 });
 
@@ -423,7 +429,7 @@ arm();
 if ($("#message")) fit();
 const held = arrive(), searched = new URLSearchParams(location.search).has("q");
 if (searched && matchMedia("(max-width: 52rem)").matches) body.classList.add("side-open");
-if (!held && searched && !matchMedia("(pointer: coarse)").matches) $("#search").focus();
+if (!held && searched && !matchMedia("(pointer: coarse)").matches) search();
 else if (!held) compose();
 const left = sessionStorage.getItem("said");
 if (left) { sessionStorage.removeItem("said"); notice(left, true); }
