@@ -1,11 +1,13 @@
 """A turn inside an agent framework: a loop of one's own passes the checks of hosts; and what only some hosts do."""
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from lastresort import Chat
+from lastresort import Chat, Mode
 from lastresort.adapters.testing import HOST_CHECKS, check_host
 from lastresort.adapters.testing.hosts import (
     ABUSE,
@@ -23,7 +25,7 @@ from lastresort.adapters.turns import notes
 from lastresort.adapters.turns.assessor import Assessor
 from lastresort.adapters.turns.hosted import Turn, threads, told
 from lastresort.adapters.turns.replies import Ended, Reply
-from lastresort.adapters.turns.tools import Call, read_input
+from lastresort.adapters.turns.tools import RISK, Call, read_input
 from lastresort.application.outcomes import UnknownBranch
 
 
@@ -185,6 +187,34 @@ def test_without_an_assessor_nothing_ends() -> None:
         turn.take("m", "Goodbye.", [Call(str(n), *call) for n, call in enumerate(FAREWELL.calls)])
         assert not turn.stops
         assert chats.state(chat.branch).ended is None
+
+
+class NotesThreads(Turn):
+    """Notes whether each message was taken in by the thread of the event loop."""
+
+    def take(self, *given: Any, **named: Any) -> bool:
+        self.in_the_loop = threading.current_thread() is threading.main_thread()
+        return super().take(*given, **named)
+
+
+@pytest.mark.parametrize(
+    ("mode", "calls", "in_the_loop"),
+    [
+        (Mode.ENFORCED, [], True),
+        (Mode.ENFORCED, [Call("c1", "weather", {})], True),
+        (Mode.ENFORCED, [Call("c1", RISK, {"about": "self"})], False),
+        (Mode.SHADOW, [], False),
+    ],
+)
+def test_a_message_is_taken_in_by_another_thread_only_if_that_may_block(
+    mode: Mode, calls: list[Call], in_the_loop: bool
+) -> None:
+    with conversations() as chats:
+        turn = NotesThreads(chats.start(model=MODEL, mode=mode))
+        turn.begin("Hello", "m1")
+        assert not asyncio.run(turn.take_awaited("m2", "Hi!", calls, model=MODEL))
+        assert turn.in_the_loop is in_the_loop
+        assert isinstance(turn.finish(), Reply)
 
 
 def test_a_call_that_was_in_no_message_is_of_a_task_and_is_counted() -> None:

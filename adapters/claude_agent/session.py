@@ -224,8 +224,7 @@ class _Said:
         read = (
             used.get(kind) or 0 for kind in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         )
-        await asyncio.to_thread(
-            self.turn.take,
+        await self.turn.take_awaited(
             self._message["id"],
             self._text,
             calls,

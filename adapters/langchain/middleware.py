@@ -1,4 +1,4 @@
-"""The middleware. Its hooks are called in this order: before_agent, (before_model, model, after_model, tools)*,
+"""The middleware. Its hooks are called in this order: before_agent, (around the model, after_model, tools)*,
 after_agent. One object serves all threads: what belongs to a run is in the run's state, and is not checkpointed.
 
 What `after_model` gets is a whole message: all calls are carried out there, at once. The tools come later, side by
@@ -91,25 +91,22 @@ class LastResort(AgentMiddleware[UnderTheLaw, Any, Any]):
             turn.resume()
         return {"lastresort_turn": turn} | (_last_words(turn) if turn.over is not None else {})
 
-    @hook_config(can_jump_to=["end"])
-    def before_model(self, state: State, runtime: Any) -> Update:
-        """Stop if somebody was faster."""
-        turn = self._turn(state)
-        return {"lastresort_turn": turn} | ({} if turn.ask() else _last_words(turn))
-
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
-        """Tell the model what it is to know, beside the user's words. It does not stay in the history."""
-        return handler(self._noted(request))
+        """Do not ask the model if somebody was faster. Tell it what it is to know, beside the user's words: it does not
+        stay in the history."""
+        turn, asks = self._asks(request.state)
+        return handler(_noted(turn, request)) if asks else AIMessage(turn.shown)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
-    ) -> ModelResponse[Any]:
-        """The same, awaited."""
-        return await handler(self._noted(request))
+    ) -> ModelResponse[Any] | AIMessage:
+        """The same, awaited: stores block."""
+        turn, asks = await asyncio.to_thread(self._asks, request.state)
+        return await handler(_noted(turn, request)) if asks else AIMessage(turn.shown)
 
-    def _noted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        note = self._turn(request.state).note
-        return request if note is None else request.override(messages=[*request.messages, HumanMessage(note)])
+    def _asks(self, state: State) -> tuple[Turn, bool]:
+        turn = self._turn(state)
+        return turn, turn.ask()
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: State, runtime: Any) -> Update:
@@ -126,10 +123,11 @@ class LastResort(AgentMiddleware[UnderTheLaw, Any, Any]):
             usage=used and Usage(input_tokens=used["input_tokens"], output_tokens=used["output_tokens"]),
             stop_reason=facts.get("stop_reason") or facts.get("finish_reason"),
         )
+        kept = {} if state.get("lastresort_turn") is turn else {"lastresort_turn": turn}
         if not last:
-            return {"lastresort_turn": turn}
+            return kept
         spoken = AIMessage(_until_the_end(message), id=message.id, response_metadata=facts, usage_metadata=used)
-        return {"lastresort_turn": turn, "messages": [spoken], "jump_to": "end"}
+        return {**kept, "messages": [spoken], "jump_to": "end"}
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Returned:
         """Return what came of a call of ours; let the others run."""
@@ -152,7 +150,7 @@ class LastResort(AgentMiddleware[UnderTheLaw, Any, Any]):
         turn = self._turn(state)
         was_over = turn.over is not None
         outcome = turn.finish()
-        self._on_outcome(self._chat(), outcome)
+        self._on_outcome(turn.chat, outcome)
         if was_over or not isinstance(outcome, Ended):
             return None
         return {"messages": [AIMessage(outcome.notice)]}
@@ -160,10 +158,6 @@ class LastResort(AgentMiddleware[UnderTheLaw, Any, Any]):
     async def abefore_agent(self, state: State, runtime: Any) -> Update:
         """The same, awaited: stores block."""
         return await asyncio.to_thread(self.before_agent, state, runtime)
-
-    async def abefore_model(self, state: State, runtime: Any) -> Update:
-        """The same, awaited."""
-        return await asyncio.to_thread(self.before_model, state, runtime)
 
     async def aafter_model(self, state: State, runtime: Any) -> Update:
         """The same, awaited."""
@@ -188,6 +182,12 @@ def shown(pieces: Iterable[tuple[Any, Any]]) -> Iterator[str]:
                 closed.add(message.id)
             if text:
                 yield text
+
+
+def _noted(turn: Turn, request: ModelRequest[Any]) -> ModelRequest[Any]:
+    if turn.note is None:
+        return request
+    return request.override(messages=[*request.messages, HumanMessage(turn.note)])
 
 
 def _last_words(turn: Turn) -> dict[str, Any]:

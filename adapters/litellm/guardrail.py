@@ -41,7 +41,6 @@ async def asked_on(**request: Any) -> Any:
 class _UnderWay(NamedTuple):
     """A turn whose model was asked. `sent` names what the request was made of, before the proxy added its own."""
 
-    chat: Chat
     turn: Turn
     sent: frozenset[str]
 
@@ -107,16 +106,20 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
             return data
         if (session := get_session_id_from_request_data(data)) is None:
             raise ValueError("lastresort: the request names no session: pass litellm_session_id")
-        chat = await asyncio.to_thread(self._chat_of, session)
-        turn = Turn(chat, self._assessor)
-        await asyncio.to_thread(_begin, turn, data)
-        if not await asyncio.to_thread(turn.ask):
-            self._on_outcome(chat, turn.finish())
+        turn, asks = await asyncio.to_thread(self._begun, session, data)
+        if not asks:
+            self._on_outcome(turn.chat, turn.finish())
             raise ModifyResponseException(turn.shown, data["model"], data, self.guardrail_name)
         sent = frozenset({*data, "tools"} - _OF_ONE_CALL)
-        self._under_way[data.setdefault("litellm_call_id", turn.new_id())] = _UnderWay(chat, turn, sent)
+        self._under_way[data.setdefault("litellm_call_id", turn.new_id())] = _UnderWay(turn, sent)
         noted = [] if turn.note is None else [{"role": "user", "content": turn.note}]
         return data | {"tools": [*self._tools, *(data.get("tools") or [])], "messages": [*data["messages"], *noted]}
+
+    def _begun(self, session: str, data: dict[str, Any]) -> tuple[Turn, bool]:
+        """Begin a turn; return it and whether the model is to be asked."""
+        turn = Turn(self._chat_of(session), self._assessor)
+        _begin(turn, data)
+        return turn, turn.ask()
 
     async def async_post_call_success_hook(self, data: dict[str, Any], user_api_key_dict: Any, response: Any) -> Any:
         """Carry out all calls of each message, ask the model on, and record the answer."""
@@ -153,7 +156,7 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
             )
 
     async def _answered(self, under_way: "_UnderWay", data: dict[str, Any], response: ModelResponse) -> ModelResponse:
-        chat, turn, sent = under_way
+        turn, sent = under_way
         request = {name: value for name, value in data.items() if name in sent}
         messages = list(data["messages"])
         while True:
@@ -161,7 +164,7 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
             calls = choice.message.tool_calls or []
             ours = [call for call in calls if call.function.name in CALLS]
             model = self._answered_by(response) or response.model
-            last = await asyncio.to_thread(_take, turn, response, ours, model)
+            last = await turn.take_awaited(response.id, choice.message.content or "", **_taken(response, ours, model))
             theirs = [] if last else [call for call in calls if call not in ours]
             if theirs:  # the client runs its tools, and the turn goes on with their results
                 choice.message.tool_calls = theirs
@@ -173,7 +176,7 @@ class LastResort(CustomGuardrail):  # type: ignore[misc]  # its types are not re
             messages += [choice.message.model_dump(exclude_none=True), *results]
             response = await self._complete(**request | {"messages": [*messages, *noted], "stream": False})
         outcome: Outcome = await asyncio.to_thread(turn.finish)
-        self._on_outcome(chat, outcome)
+        self._on_outcome(turn.chat, outcome)
         choice.message.tool_calls, choice.message.content, choice.finish_reason = None, told(outcome), "stop"
         return response
 
@@ -194,13 +197,11 @@ def _begin(turn: Turn, data: dict[str, Any]) -> None:
     turn.begin_with(words, data.get("metadata") or {})
 
 
-def _take(turn: Turn, response: Any, calls: list[Any], model: str | None) -> bool:
-    choice, used = response.choices[0], response.usage
-    return turn.take(
-        response.id,
-        choice.message.content or "",
-        [Call(call.id, call.function.name, read_input(call.function.arguments)) for call in calls],
-        model=model,
-        usage=Usage(input_tokens=used.prompt_tokens, output_tokens=used.completion_tokens),
-        stop_reason=choice.finish_reason,
-    )
+def _taken(response: Any, calls: list[Any], model: str | None) -> dict[str, Any]:
+    used = response.usage
+    return {
+        "calls": [Call(call.id, call.function.name, read_input(call.function.arguments)) for call in calls],
+        "model": model,
+        "usage": Usage(input_tokens=used.prompt_tokens, output_tokens=used.completion_tokens),
+        "stop_reason": response.choices[0].finish_reason,
+    }

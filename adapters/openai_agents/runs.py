@@ -143,8 +143,7 @@ class _Hooks(RunHooks[Any]):
         await self._theirs.on_llm_end(context, agent, response)
         calls: list[Any] = [item for item in response.output if item.type == "function_call"]
         usage = response.usage
-        last = await asyncio.to_thread(
-            self._turn.take,
+        last = await self._turn.take_awaited(
             getattr(response.output[0], "id", None) or self._turn.new_id(),
             _until_the_end(response),
             [Call(call.call_id, call.name, read_input(call.arguments)) for call in calls],

@@ -11,7 +11,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from pydantic_ai import AgentRunResult, AgentRunResultEvent, RunContext, Tool
+from pydantic_ai import AgentRunResult, AgentRunResultEvent, RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import SkipModelRequest
 from pydantic_ai.messages import (
@@ -25,17 +25,20 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import ModelRequestContext
-from pydantic_ai.toolsets import FunctionToolset
-from pydantic_core import to_json
+from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
+from pydantic_core import SchemaValidator, core_schema, to_json
 
 from lastresort.adapters.turns.assessor import Assessor
 from lastresort.adapters.turns.hosted import OnOutcome, Turn, all_tools, nobody_judges, told
 from lastresort.adapters.turns.replies import NOTICE, Ended, Outcome
-from lastresort.adapters.turns.tools import CALLS, END, Call, read_input
+from lastresort.adapters.turns.tools import CALLS, END, Call, Tool, read_input
 from lastresort.application.chat import Chat
 from lastresort.domain.policy import Policy
 from lastresort.domain.turn_text import BETWEEN
 from lastresort.domain.values import Usage
+
+_ANY_INPUT = SchemaValidator(core_schema.dict_schema())  # the law reads the input, in `after_model_request`
 
 
 class ConversationOver(Exception):
@@ -68,36 +71,33 @@ class LastResort(AbstractCapability[Any]):
         on_outcome: OnOutcome = lambda chat, outcome: None,
     ) -> None:
         self._chat_of, self._assessor, self._on_outcome = chat_of, assessor, on_outcome
-        self._policy = policy
+        self._tools = {tool.name: _declared(tool) for tool in all_tools(policy)}
         self._turn: Turn
-        self._chat: Chat
 
     async def for_run(self, ctx: RunContext[Any]) -> "LastResort":
         """Return a copy with a turn of its own."""
-        own = copy(self)
-        own._chat = await asyncio.to_thread(self._chat_of, ctx)
-        own._turn = Turn(own._chat, self._assessor)
-        return own
+        return copy(self)
 
-    def get_toolset(self) -> FunctionToolset[Any]:
+    def get_toolset(self) -> AbstractToolset[Any]:
         """Return the tools of the law."""
-        tools = [
-            Tool.from_schema(self._came_of, tool.name, tool.description, tool.schema, takes_ctx=True)
-            for tool in all_tools(self._policy)
-        ]
-        return FunctionToolset(tools)
+        return _Tools(self, self._tools)
 
-    async def _came_of(self, ctx: RunContext[Any], /, **input: Any) -> str:
-        return self._turn.came_of(ctx.tool_call_id)
+    def came_of(self, call: str | None) -> str:
+        """Return what a tool of ours returns for a call."""
+        return self._turn.came_of(call)
 
     async def before_run(self, ctx: RunContext[Any]) -> None:
         """Record what the user says; without a prompt, take up what they said last."""
+        await asyncio.to_thread(self._begin, ctx)
+
+    def _begin(self, ctx: RunContext[Any]) -> None:
+        self._turn = Turn(self._chat_of(ctx), self._assessor)
         if ctx.prompt is None:
-            await asyncio.to_thread(self._turn.resume)
+            self._turn.resume()
             return
         prompt = [ctx.prompt] if isinstance(ctx.prompt, str) else ctx.prompt
         words = BETWEEN.join(part if isinstance(part, str) else getattr(part, "content", "") for part in prompt)
-        await asyncio.to_thread(self._turn.begin_with, words, ctx.metadata or {})
+        self._turn.begin_with(words, ctx.metadata or {})
 
     async def before_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
@@ -117,8 +117,7 @@ class LastResort(AbstractCapability[Any]):
     ) -> ModelResponse:
         """Carry out all calls of the message. After an accepted ending, only its text is left of it."""
         until = _until_the_end(response)
-        last = await asyncio.to_thread(
-            self._turn.take,
+        last = await self._turn.take_awaited(
             response.provider_response_id or self._turn.new_id(),
             "".join(part.content for part in until),
             [Call(part.tool_call_id, part.tool_name, _input(part)) for part in response.tool_calls],
@@ -140,8 +139,28 @@ class LastResort(AbstractCapability[Any]):
 
     def _finish(self, shown: str | None = None) -> Outcome:
         outcome = self._turn.finish(shown)
-        self._on_outcome(self._chat, outcome)
+        self._on_outcome(self._turn.chat, outcome)
         return outcome
+
+
+class _Tools(AbstractToolset[Any]):
+    """The tools of the law in one run. To declare them for each request took as long as the law does."""
+
+    id = None
+
+    def __init__(self, run: LastResort, declared: dict[str, ToolDefinition]) -> None:
+        self._run = run
+        self._declared = {
+            name: ToolsetTool(toolset=self, tool_def=tool, max_retries=1, args_validator=_ANY_INPUT)
+            for name, tool in declared.items()
+        }
+
+    async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
+        return self._declared
+
+    async def call_tool(self, name: str, tool_args: Any, ctx: RunContext[Any], tool: ToolsetTool[Any]) -> str:
+        """Return what came of the call when its message had come."""
+        return self._run.came_of(ctx.tool_call_id)
 
 
 async def shown(events: AsyncIterable[Any]) -> AsyncIterator[str]:
@@ -163,6 +182,10 @@ async def shown(events: AsyncIterable[Any]) -> AsyncIterator[str]:
         if piece and not closed:
             said += piece
             yield piece
+
+
+def _declared(tool: Tool) -> ToolDefinition:
+    return ToolDefinition(name=tool.name, description=tool.description, parameters_json_schema=tool.schema)
 
 
 def _is_text(request: ModelRequestContext) -> bool:

@@ -237,7 +237,7 @@ class Acts:
 
     def _look_ahead(self) -> Consultation[None]:
         """Ask the assessor where an opinion is all that a warning lacks, which is then withheld."""
-        if self.look().mode is not Mode.SHADOW or not self.opinion_is_due():
+        if self.state.mode is not Mode.SHADOW or self.look().mode is not Mode.SHADOW or not self.opinion_is_due():
             return
         if awaits_opinion(_in_the_way(self._withholding(), evolve(self.state, _coming(self.by)))):
             yield from self.consult()

@@ -9,6 +9,7 @@
 A turn belongs to one run of the framework. Nothing of it is needed afterwards: the next one begins from the log.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from lastresort.application.chat import Chat
 from lastresort.application.conversations import Conversations
 from lastresort.application.outcomes import UnknownBranch
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import Actor, ActorKind, Usage
+from lastresort.domain.values import Actor, ActorKind, Mode, Usage
 
 from .assessor import Assessor, assess
 from .guard import Guard
@@ -49,6 +50,7 @@ class Turn:
         patience: how long to wait for it, in seconds.
 
     Attributes:
+        chat: where.
         over: what came of the turn, once it is over.
         note: what the model is to be told in this request beside the user's words, None if nothing.
         results: what our tools return, by the id of the call.
@@ -56,7 +58,7 @@ class Turn:
 
     def __init__(self, chat: Chat, assessor: Assessor = nobody_judges, *, patience: float = 30.0) -> None:
         self._guard = Guard(chat, assessor=Actor(kind=ActorKind.ASSESSOR, id=getattr(assessor, "name", "assessor")))
-        self._chat, self._assessor, self._patience = chat, assessor, patience
+        self.chat, self._assessor, self._patience = chat, assessor, patience
         self._message, self._whole = "", True
         self.over: Outcome | None = None
         self.note: str | None = None
@@ -74,7 +76,7 @@ class Turn:
 
     def new_id(self) -> str:
         """Return an id that nobody has used, for a message that has none."""
-        return self._chat.conversations.new_id()
+        return self.chat.conversations.new_id()
 
     def begin(self, words: str, sent_as: str, *, asks: bool = False, confirms: bool = False) -> Outcome | None:
         """Record what the user says; return what came of it, if the turn is over before the model is asked.
@@ -148,6 +150,14 @@ class Turn:
             carried_out = self._guard.cut_off(message, ours)
         self.results = {result.call: result.text for result in carried_out}
         return self._guard.is_ending
+
+    async def take_awaited(self, message: str, text: str, calls: Iterable[Call], **facts: Any) -> bool:
+        """The same as `take`, awaited: in a thread, where the store or an assessor may be asked, which block. A message
+        that calls for nothing of ours is taken in at once: to change threads takes longer than that."""
+        calls = list(calls)
+        if self._guard.state.mode is Mode.SHADOW or any(call.name in CALLS for call in calls):
+            return await asyncio.to_thread(self.take, message, text, calls, **facts)
+        return self.take(message, text, calls, **facts)
 
     def came_of(self, call: str | None) -> str:
         """Return what a tool of ours returns for a call. One that was in no message of the conversation's models is of
