@@ -76,10 +76,13 @@ class Unit(NamedTuple):
         """Whether the unit as it stands is judged harmful, and every verdict names `category`, or one of its group."""
         if self.judgement is not _HARMFUL or self.judged != self.turn:
             return False
-        alone = self.categories == frozenset({category})
+        alone = category in self.categories and len(self.categories) == 1
         if alone or terms is None or terms.law == 1:
             return alone
-        return all(terms.policy.same_harm(category, named) for named in self.categories)
+        for named in self.categories:  # noqa: SIM110 - in a generator each step takes as long as a call
+            if not terms.policy.same_harm(category, named):
+                return False
+        return True
 
     def grave(self, policy: Policy, numbers: Numbers) -> bool:
         """Whether every verdict is of a harm that may lead to an ending, and of a severity that may."""
@@ -108,6 +111,7 @@ NO_CATEGORY: frozenset[str] = frozenset()
 # To look one up in its enumeration takes as long as a call, before Python 3.12.
 _HARMFUL, _PRODUCTIVE = Verdict.HARMFUL, Verdict.PRODUCTIVE
 _NO_RISK, _UNKNOWN_RISK = Risk.NONE, Risk.UNKNOWN
+_OPERATOR = ActorKind.OPERATOR
 
 
 # --- What is said of a unit -------------------------------------------------------------------------------------------
@@ -118,7 +122,10 @@ def judged(unit: Unit, opinion: Opinion, law: int) -> Unit:
     by, turn, verdict, category, severity, risk = opinion
     opinions: tuple[Opinion, ...] = (opinion,)
     if unit.opinions:
-        opinions = (*(_resolved(other, opinion) for other in unit.opinions if other.by != by), opinion)
+        others = [other for other in unit.opinions if other.by != by]
+        if by[0] is _OPERATOR:
+            others = [_resolved(other, opinion) for other in others]
+        opinions = (*others, opinion)
     seen = unit.risk_seen or risk in _RISKS
     if law > 1:
         return _weighed(unit, opinions, seen)
@@ -153,8 +160,8 @@ _RISKS = frozenset({Risk.POSSIBLE, Risk.IMMINENT})
 
 
 def _resolved(earlier: Opinion, later: Opinion) -> Opinion:
-    """What an operator sees of a turn replaces what others could not tell of it."""
-    answers = later.by[0] is ActorKind.OPERATOR and later.risk is not _UNKNOWN_RISK and later.turn == earlier.turn
+    """What an operator sees of a turn, the later, replaces what others could not tell of it."""
+    answers = later.risk is not _UNKNOWN_RISK and later.turn == earlier.turn
     return earlier._replace(risk=None) if answers and earlier.risk is _UNKNOWN_RISK else earlier
 
 

@@ -12,10 +12,10 @@ package, so nobody can meet this one before the law is whole.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, wraps
+from functools import wraps
 from typing import Any, NamedTuple
 
-from .episode import Episode
+from .episode import Episode, Terms
 from .events import EVENTS, ConversationEnded, ConversationStarted, EndProposed, Event, EventBase
 from .state import Conversation, evolve
 from .tuples import made
@@ -152,17 +152,37 @@ def rules_of(law: Law, state: Conversation, event: Event) -> tuple[Rule, ...]:
     return law.get(edition, law[UNKNOWN])[type(event)]
 
 
-class _AskedOften(Conversation):
-    """A state that makes out but once what its episode comes to."""
+class _NowOnce:
+    """What an episode comes to, kept with a state that was asked for it: `cached_property` takes a lock before 3.12."""
 
-    @cached_property
-    def now(self) -> Episode:
-        return super().now
+    def __get__(self, state: "_AskedOften", _: type) -> Episode:
+        now = state.__dict__["now"] = super(_AskedOften, state).now
+        return now
+
+
+class _TermsOnce:
+    """What is in force, likewise."""
+
+    def __get__(self, state: "_AskedOften", _: type) -> Terms:
+        terms = state.__dict__["terms"] = super(_AskedOften, state).terms
+        return terms
+
+
+class _AskedOften(Conversation):
+    """A state that makes out but once what many rules look at."""
+
+    now = _NowOnce()
+    terms = _TermsOnce()
 
 
 def asked_often(state: Conversation) -> Conversation:
     """Return the same state, of which many rules are to be asked: what they all look at is made out once."""
     return state if type(state) is _AskedOften else made(_AskedOften, state)
+
+
+def asked_often_of(values: Iterable[Any]) -> Conversation:
+    """Return the state of which these are all values in their order, as `asked_often` does."""
+    return made(_AskedOften, values)
 
 
 def broken_by(state: Conversation, event: Event, law: Law = GOVERNING) -> tuple[Broken, ...]:
@@ -180,8 +200,10 @@ def broken_by(state: Conversation, event: Event, law: Law = GOVERNING) -> tuple[
 
 def lawful(state: Conversation, event: Event, law: Law = GOVERNING) -> bool:
     """Whether every rule allows `event` in `state`: what `broken_by` says, where nobody wants to know why not."""
-    rules = rules_of(law, state, event)
-    return all(rule.lacks(state, event) is None for rule in rules)
+    for rule in rules_of(law, state, event):  # noqa: SIM110 - in a generator each step takes as long as a rule
+        if rule.lacks(state, event) is not None:
+            return False
+    return True
 
 
 def broken_rules(state: Conversation, events: Iterable[Event], law: Law = GOVERNING) -> tuple[Broken, ...]:

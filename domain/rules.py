@@ -195,7 +195,10 @@ def ineligible(state: Conversation, by: Actor) -> Missing | None:
 
 
 def _matches(model: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(model, pattern) for pattern in patterns)
+    for pattern in patterns:  # noqa: SIM110 - in a generator each step takes as long as a match
+        if fnmatchcase(model, pattern):
+            return True
+    return False
 
 
 @rule("proposed-first", "tool (2026)", ConversationEnded)

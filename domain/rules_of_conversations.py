@@ -311,7 +311,7 @@ def unchecked(state: Conversation) -> Missing | None:
         doubt = state.law > 1 and not unit.risk_seen
         text = f"a verdict on the unit at {unit.turn} sees a risk, or cannot tell"
         return Missing(text, at=unit.turn, by_opinion=doubt)
-    if unit is not None and any(kind in state.policy.trusted_for_risk for kind in unit.safe_by):
+    if unit is not None and not unit.safe_by.isdisjoint(state.policy.trusted_for_risk):
         return None
     trusted = " or ".join(state.policy.trusted_for_risk) or "anyone whose word would count"
     text = f"the turn at {latest(state)} was not judged free of risk by {trusted}"

@@ -119,7 +119,13 @@ def with_fields(model: Any, values: Mapping[str, Any]) -> Any:
     return made
 
 
-class ActorKind(StrEnum):
+class Word(StrEnum):
+    """A word of a closed list. Its hash is the text's, to which it is equal: an enumeration's own is a Python call."""
+
+    __hash__ = str.__hash__
+
+
+class ActorKind(Word):
     """Who acts. The kind is the authority: no text can lend another one."""
 
     USER = "user"
@@ -142,7 +148,7 @@ class Actor(Frozen, metaclass=MadeByHand):
     id: Id
 
 
-class Verdict(StrEnum):
+class Verdict(Word):
     """What an assessor says of a unit, the mildest first: the mildest verdict is the unit's judgement."""
 
     PRODUCTIVE = "productive"
@@ -159,7 +165,7 @@ def milder(one: Verdict, other: Verdict) -> Verdict:
     return one if _HARSHNESS[one] <= _HARSHNESS[other] else other
 
 
-class Risk(StrEnum):
+class Risk(Word):
     """What an assessor sees of somebody about to harm themselves or others. Unknown counts as risk."""
 
     NONE = "none"
@@ -168,7 +174,7 @@ class Risk(StrEnum):
     UNKNOWN = "unknown"
 
 
-class About(StrEnum):
+class About(Word):
     """Whom a risk is about."""
 
     SELF = "self"
@@ -191,35 +197,35 @@ def gravest(seen: RiskSeen) -> Risk:
     return seen if isinstance(seen, Risk) else graver(*(seen.get(about, Risk.UNKNOWN) for about in About))
 
 
-class Ground(StrEnum):
+class Ground(Word):
     """Why a branch ended."""
 
     LAST_RESORT = "last_resort"
     USER_REQUEST = "user_request"
 
 
-class ForkCause(StrEnum):
+class ForkCause(Word):
     """What opened a branch: a user turn that was rewritten, or an answer that was asked for again."""
 
     EDIT = "edit"
     RETRY = "retry"
 
 
-class Rating(StrEnum):
+class Rating(Word):
     """What a user thinks of an ending."""
 
     UP = "up"
     DOWN = "down"
 
 
-class AppealOutcome(StrEnum):
+class AppealOutcome(Word):
     """How an operator decided an appeal. Granted: the ending was wrong, and the user is offered a branch."""
 
     GRANTED = "granted"
     REJECTED = "rejected"
 
 
-class ErasureCause(StrEnum):
+class ErasureCause(Word):
     """Why words were erased."""
 
     USER_REQUEST = "user_request"
@@ -227,14 +233,14 @@ class ErasureCause(StrEnum):
     LEGAL = "legal"
 
 
-class Mode(StrEnum):
+class Mode(Word):
     """Whether the law is enforced, or runs in the shadow: in full, and with nothing said to the user."""
 
     ENFORCED = "enforced"
     SHADOW = "shadow"
 
 
-class HoldReason(StrEnum):
+class HoldReason(Word):
     """Why words are held from erasure."""
 
     LITIGATION = "litigation"
@@ -244,7 +250,7 @@ class HoldReason(StrEnum):
     OTHER = "other"
 
 
-class SecondOpinion(StrEnum):
+class SecondOpinion(Word):
     """When to ask an assessor besides the model."""
 
     NEVER = "never"

@@ -26,6 +26,9 @@ _TURNS = frozenset({UserTurnTaken, AssistantTurnTaken})
 _NOT_BEGUN = Conversation()
 
 
+_NOT_BEGUN = Conversation()
+
+
 class NotWhole(ValueError):
     """A log from which something is missing: what is counted in it would be wrong."""
 
@@ -48,16 +51,18 @@ def _turn_at(opened: BranchOpened, forks: Mapping[str, _Fork]) -> Turn:
 
 def fork_points(log: Iterable[RecordedEvent | Unreadable]) -> frozenset[Turn]:
     """Return the turns of a log at which its branches open: the only ones before which a replay needs the state."""
-    turns, forks, begun = set[Turn](), dict[str, _Fork](), set[str]()
+    turns, forks, begun, last = set[Turn](), dict[str, _Fork](), set[str](), ""
     for entry in log:
         if not isinstance(entry, RecordedEvent):
             continue
-        event = entry.event
+        branch, event = entry.branch, entry.event
         if type(event) is BranchOpened:
             turns.add(_turn_at(event, forks))
-            if entry.branch not in begun and event.parent in begun:
-                forks[entry.branch] = _Fork("", event.parent, event.at)
-        begun.add(entry.branch)
+            if branch not in begun and event.parent in begun:
+                forks[branch] = _Fork("", event.parent, event.at)
+        if branch is not last:
+            begun.add(branch)
+            last = branch
     return frozenset(turns)
 
 
@@ -71,6 +76,7 @@ class Replay:
 
     def __init__(self, log: Iterable[RecordedEvent] = (), forks: Container[Turn] | None = None) -> None:
         self._open_at = forks
+        self._opened_from = frozenset([branch for branch, _ in forks]) if isinstance(forks, frozenset) else None
         self.states: dict[str, Conversation] = {}
         # By branch and version, since a dictionary for each branch would weigh more than what is in it.
         self._before_turns: dict[Turn, Conversation] = {}
@@ -91,6 +97,12 @@ class Replay:
         prefix, following = self._prefix(event)
         absolved = event.parent in self.states and self.states[event.parent].absolved
         return about_to_fork(prefix, following, self.open_risks(event.parent), self.open_holds(event.parent), absolved)
+
+    def is_plain(self, branch: str, kind: type[EventBase]) -> bool:
+        """Whether nothing of an event is to be known but the state after it, so that no other branch is concerned."""
+        if kind in _TURNS:
+            return self._opened_from is not None and branch not in self._opened_from
+        return kind is not BranchOpened
 
     def take(self, recorded: RecordedEvent, before: Conversation) -> Conversation:
         """Record that the event happened in the state `before`, and return the state after it."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from lastresort.domain.policy import Policy
 from lastresort.domain.state import Conversation
-from lastresort.domain.values import Ground
+from lastresort.domain.values import Ground, with_fields
 
 from .supposed import Because, BranchOutcome, Outcome
 
@@ -30,6 +30,23 @@ class Tree:
     def __init__(self) -> None:
         self.parted = False
         self.saw = "", True
+
+
+_AN_OUTCOME = BranchOutcome(
+    branch="a",
+    conversation="a",
+    outcome=Outcome.SAME,
+    ended_at=None,
+    ended_turn=None,
+    ends_at=None,
+    ends_turn=None,
+    undecidable_from=None,
+    because=None,
+    warnings_added=(),
+    warnings_dropped=(),
+    untried=None,
+)
+"""Copied for each branch: to have its fields looked at takes longer than most of what is asked of an event."""
 
 
 class Row:
@@ -76,20 +93,24 @@ class Row:
         """Return what is to be said of a branch where the log ends."""
         if self.proposed is not None and self.ended is None:
             self.part(self.proposed, Because.PROPOSAL)
-        return BranchOutcome(
-            branch=branch,
-            conversation=self.conversation,
-            outcome=self._came_of(policy),
-            ended_at=self.ended and self.ended.at,
-            ended_turn=self.ended and self.ended.turn,
-            ends_at=self.ends and self.ends.at,
-            ends_turn=self.ends and self.ends.turn,
-            undecidable_from=self.undecidable,
-            because=self.because,
-            warnings_added=self.added,
-            warnings_dropped=self.dropped,
-            untried=self.untried,
+        found: BranchOutcome = with_fields(
+            _AN_OUTCOME,
+            {
+                "branch": branch,
+                "conversation": self.conversation,
+                "outcome": self._came_of(policy),
+                "ended_at": self.ended and self.ended.at,
+                "ended_turn": self.ended and self.ended.turn,
+                "ends_at": self.ends and self.ends.at,
+                "ends_turn": self.ends and self.ends.turn,
+                "undecidable_from": self.undecidable,
+                "because": self.because,
+                "warnings_added": self.added,
+                "warnings_dropped": self.dropped,
+                "untried": self.untried,
+            },
         )
+        return found
 
     def _came_of(self, policy: Policy) -> Outcome:
         if self.undecidable is not None:

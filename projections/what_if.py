@@ -44,6 +44,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from lastresort.domain.decider import harm_of
+from lastresort.domain.episode import Unit
 from lastresort.domain.events import (
     AssistantTurnTaken,
     AttemptRefused,
@@ -91,8 +92,9 @@ def what_if(
     if forks is None and isinstance(log, Sequence):
         forks = fork_points(log)
     play = Play(policy, edition, forks)
+    take = play.take
     for recorded in log:
-        play.take(recorded)
+        take(recorded)
     return play.finish()
 
 
@@ -102,6 +104,7 @@ LEAST_REDIRECTIONS = 2
 
 _TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
 _HARMFUL = Verdict.HARMFUL  # a look-up in its class takes as long as a call, before 3.12
+_OF_TREES = frozenset({BranchOpened, ConversationEnded, RiskRaised})
 _NAME_AN_EDITION = frozenset({ConversationStarted, PolicyChanged})
 
 
@@ -143,12 +146,15 @@ class Play:
             self._after_parting(row, recorded)
             return
         kind = type(event)
-        if kind in _NAME_AN_EDITION and event.law not in EDITIONS:  # type: ignore[union-attr]  # these have one
-            row.part(recorded.version, Because.EDITION)
-            return
         before = self._states.get(branch) or self._recorded.before(recorded)
         if row.apart is None and self._stays_in_step(before, row, recorded, kind):
-            self._recorded.take(recorded, before)
+            if self._recorded.is_plain(branch, kind):
+                self._states[branch] = evolve(before, event)
+            else:
+                self._recorded.take(recorded, before)
+            return
+        if kind in _NAME_AN_EDITION and event.law not in EDITIONS:  # type: ignore[union-attr]  # these have one
+            row.part(recorded.version, Because.EDITION)
             return
         row.apart = self._beside(recorded, row, before, row.apart or self._step.like(before))
         after = self._recorded.take(recorded, before)
@@ -174,27 +180,31 @@ class Play:
         """
         event: Any = recorded.event
         if kind is ConversationStarted:
-            return before.version == 0
+            return before.version == 0 and event.law in EDITIONS
         if row.proposed is not None:
             return False
-        differs = self._step.differences(before)
+        policy, law, differs = self._step.last
+        if before.policy is not policy or before.law != law:
+            differs = self._step.differences(before)
         if kind is UserTurnTaken:
             if row.doubt is not None or not self._step.settles_alike(before, differs):
                 return False
-            self._look_for_untried_in_step(before, row, differs)
+            unit = before.unit
+            if unit is not None and unit.judgement is _HARMFUL and row.untried is None:
+                self._look_for_untried_in_step(before, unit, row, differs)
             return True
+        if kind not in _OF_TREES:
+            return self._step.makes_the_same(before, event, differs)
         if kind is BranchOpened:
             return self._opens_in_step(before, event, differs)
         if kind is RiskRaised:
             return not differs.holds or self._held_here(recorded, row)
-        same = self._step.makes_the_same(before, event, differs)
-        if kind is ConversationEnded:
-            row.ended = Ending(recorded.version, event.seen, event.ground)
-            if not same:
-                row.part(recorded.version, Because.ENDING)
-                return True  # of a tree that has parted nothing more is asked
+        row.ended = Ending(recorded.version, event.seen, event.ground)
+        if self._step.makes_the_same(before, event, differs):
             row.ends = row.ended
-        return same
+        else:
+            row.part(recorded.version, Because.ENDING)
+        return True  # of a tree that has parted nothing more is asked
 
     def _opens_in_step(self, before: Conversation, event: BranchOpened, differs: Differences) -> bool:
         """Whether nothing on any branch of the tree was different so far, nor is where this one opens."""
@@ -205,9 +215,9 @@ class Play:
         apart = any(self.rows[branch].apart is not None for branch in tree)
         return not apart and self._recorded.fork_turn(event) not in self._apart_before
 
-    def _look_for_untried_in_step(self, before: Conversation, row: Row, differs: Differences) -> None:
-        episode, unit = before.episode, before.unit
-        if row.untried or unit is None or unit.judgement is not _HARMFUL or unit.warnings or episode.warnings:
+    def _look_for_untried_in_step(self, before: Conversation, unit: Unit, row: Row, differs: Differences) -> None:
+        episode = before.episode
+        if unit.warnings or episode.warnings:
             return
         kind = WarningWithheld if before.mode is Mode.SHADOW else WarningGiven
         if not differs.asks(kind):
@@ -292,7 +302,7 @@ class Play:
             row.part(recorded.version, Because.VERDICT)
         after = evolve(other, event)
         about = event.about or About.SELF
-        holds, held = (_holds(one, event, about) for one in (other, state))
+        holds, held = _holds(other, event, about), _holds(state, event, about)
         row.tree.saw = recorded.command_id, holds
         if holds and not held:
             raised = RiskRaised(by=event.by, risk=recorded.command_id, about=about)
@@ -302,6 +312,8 @@ class Play:
             after = evolve(after, raised)
         if state.law != other.law:
             self._doubt_redirections(row, evolve(state, event), after)
+        if after.hold_due == -1 and after.version == recorded.version:
+            return after
         return after._replace(version=recorded.version, hold_due=after.hold_due if holds and held else -1)
 
     def _held_here(self, recorded: RecordedEvent, row: Row) -> bool:
@@ -359,7 +371,7 @@ class Play:
         version = recorded.version
         if row.ends is not None:
             return evolve(other, event)
-        may = self._attempts.allowed(event, state, other, self._step.differences(state).traceless(state))
+        may = self._attempts.allowed(event, state, other, self._step.differences(state).unasked(state))
         if may is None:
             row.part(version, Because.ATTEMPT)
         elif isinstance(may, WarningGiven):

@@ -12,6 +12,7 @@ from lastresort.adapters.importers.log_file import checked_log
 from lastresort.adapters.testing.asking import ASSESSOR, MODEL, OPERATOR, USER
 from lastresort.adapters.testing.strategies import trees
 from lastresort.domain.events import (
+    AttemptRefused,
     ConversationEnded,
     EndConfirmed,
     EndProposed,
@@ -36,7 +37,7 @@ from lastresort.projections.supposing.in_step import OF_NO_EDITION, READS, Step
 from lastresort.projections.what_if import Play, what_if
 
 from .drawing import drawn
-from .scripts import ANSWERS, SAYS, harm, pairs, play, scripts, terms
+from .scripts import ANSWERS, REDIRECTS, SAYS, harm, pairs, play, scripts, terms
 from .stores import abused, chats, done, log_of, redirected, started
 
 __all__ = ["chats"]
@@ -198,3 +199,18 @@ def test_a_rule_that_is_not_of_a_category_says_the_same_of_all(data: st.DataObje
                 if rule.id != "evidence-is-true" and rule.id not in OF_A_CATEGORY:
                     assert (rule.lacks(state, event) is None) == (rule.lacks(state, another) is None), rule.id
     assert RULES.keys() >= OF_A_CATEGORY
+
+
+@pytest.mark.parametrize("rules", [("eligible-model",), ("redirected-first", "hope-exhausted"), ("risk-was-checked",)])
+def test_a_refusal_that_the_recorded_law_does_not_give(rules: tuple[str, ...]) -> None:
+    """An audit says so. What the laws have alike is asked here all the same, since what refused it is not known."""
+    script = [*[SAYS, harm(), ANSWERS, REDIRECTS] * 4, SAYS, harm(), ("ends", Ground.LAST_RESORT, "abuse"), ANSWERS]
+    log = play(script, Policy(name="a"), 2).log
+    refused = [isinstance(one.event, AttemptRefused) for one in log]
+    assert any(refused)
+    told = tuple(
+        one._replace(event=one.event.model_copy(update={"rules": rules})) if there else one
+        for one, there in zip(log, refused, strict=True)
+    )
+    for other, edition in ((Policy(name="b", min_failed_redirections=2), None), (Policy(name="a"), 1)):
+        assert what_if(told, other, edition=edition) == the_long_way(told, other, edition)

@@ -6,7 +6,8 @@ Categories that both laws treat alike are tried once. Where the other law refuse
 is not asked: the log says what that refused.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from lastresort.domain.events import (
@@ -48,9 +49,10 @@ _NOTHING: frozenset[str] = frozenset()
 def forbidden(state: Conversation, event: Event) -> bool:
     """Whether a rule does not allow an act in `state`, whatever evidence and policy it names: they are another's."""
     state = asked_often(state)
-    return any(
-        rule.lacks(state, event) is not None for rule in rules_of(GOVERNING, state, event) if rule.id != OF_EVIDENCE
-    )
+    for rule in rules_of(GOVERNING, state, event):  # no generator: each step of one takes as long as a rule
+        if rule.id != OF_EVIDENCE and rule.lacks(state, event) is not None:
+            return True
+    return False
 
 
 def may_end(state: Conversation, proposal: EndProposed) -> bool:
@@ -77,6 +79,7 @@ _REMEMBERED = 1_000  # sets of categories, or actors
 
 _Pairs = tuple[tuple[str, Predicate], ...]
 _Kind = tuple[Ground, str | None]
+_PROPOSALS: tuple[_Kind, ...] = tuple((ground, None) for ground in Ground)
 
 
 class _Asked(NamedTuple):
@@ -89,6 +92,11 @@ class _Asked(NamedTuple):
     of_any: _Pairs
     of_one: _Pairs
     ids: frozenset[str]
+
+    def but(self, rules: frozenset[str]) -> "_Asked":
+        """Return the same without some rules."""
+        of_any, of_one = (tuple(pair for pair in pairs if pair[0] not in rules) for pairs in self[:2])
+        return _Asked(of_any, of_one, self.ids)
 
 
 def _asked(rules: Iterable[Rule], ground: Ground) -> _Asked:
@@ -112,8 +120,27 @@ _ASKED_OF: dict[tuple[int, str], dict[Ground, _Asked]] = {
 }
 
 
-def _asked_of(state: Conversation, attempted: str) -> dict[Ground, _Asked]:
-    return _ASKED_OF[state.law if state.law in GOVERNING else UNKNOWN, attempted]
+@cache
+def _asked_but(law: int, attempted: str, rules: frozenset[str]) -> dict[Ground, _Asked]:
+    """Return what an edition asks of an act of a kind, by ground, without some rules."""
+    asked = _ASKED_OF[law if law in GOVERNING else UNKNOWN, attempted]
+    return {ground: of.but(rules) for ground, of in asked.items()}
+
+
+class Unasked(NamedTuple):
+    """Rules that another law is not asked of an attempt.
+
+    `traceless` would not be in its way there if something had happened that leaves no trace. `alike` say the same in
+    both states, and did not refuse it.
+    """
+
+    traceless: frozenset[str]
+    alike: frozenset[str]
+    both: frozenset[str]
+
+    @classmethod
+    def of(cls, traceless: frozenset[str], alike: frozenset[str] = _NOTHING) -> "Unasked":
+        return cls(traceless, alike, traceless | alike)
 
 
 class _Acts:
@@ -134,12 +161,15 @@ class _Acts:
 
 
 class _Answers:
-    """What the law says in a state of acts of one kind, whatever evidence they name."""
+    """What the law says in a state of acts of one kind, whatever evidence they name; but for some rules.
 
-    def __init__(self, state: Conversation, attempted: str, acts: _Acts) -> None:
+    Loops, and no generators, of which each step takes as long as a rule.
+    """
+
+    def __init__(self, state: Conversation, attempted: str, acts: _Acts, but: frozenset[str] = _NOTHING) -> None:
         self.state = asked_often(state)
         self._acts = acts
-        self._asked = _asked_of(state, attempted)
+        self._asked = _asked_but(state.law, attempted, but)
 
     def refuses(self, ground: Ground, rules: frozenset[str]) -> bool:
         """Whether, of the rules that read no category, exactly those in `rules` refuse an act on a ground."""
@@ -149,30 +179,49 @@ class _Answers:
         """Whether, of those that read it, exactly those in `rules` refuse an act of a category."""
         return self._refuse(self._asked[ground].of_one, self._acts.of(ground, category), rules)
 
-    def leave(self, ground: Ground, traceless: frozenset[str]) -> bool:
-        """Whether nothing refuses an act on a ground but its category, or one of `traceless`."""
-        return self._leave(self._asked[ground].of_any, self._acts.of(ground, _nobodys(ground)), traceless)
+    def leave(self, grounds: Iterable[Ground]) -> list[Ground]:
+        """Return the grounds on which nothing refuses an act but its category."""
+        return [ground for ground in grounds if self._leave(self._asked[ground].of_any, ground, _nobodys(ground))]
 
-    def leave_of(self, ground: Ground, category: str | None, traceless: frozenset[str]) -> bool:
-        """Whether its category does not refuse it either."""
-        return self._leave(self._asked[ground].of_one, self._acts.of(ground, category), traceless)
+    def leave_of(self, kinds: Iterable[_Kind], grounds: Iterable[Ground]) -> list[_Kind]:
+        """Return those of some kinds, on some grounds, that their category does not refuse."""
+        state, of, left = self.state, self._acts.of, list[_Kind]()
+        asked = {ground: self._asked[ground].of_one for ground in grounds}
+        for kind in kinds:
+            ground, category = kind
+            if ground in asked:
+                act = of(ground, category)
+                for _, lacks in asked[ground]:
+                    if lacks(state, act) is not None:
+                        break
+                else:
+                    left.append(kind)
+        return left
 
-    def allow(self, ground: Ground, category: str) -> bool:
-        return self.leave(ground, _NOTHING) and self.leave_of(ground, category, _NOTHING)
+    def allow(self, ground: Ground, category: str | None) -> bool:
+        asked = self._asked[ground]
+        return self._leave(asked.of_any, ground, _nobodys(ground)) and self._leave(asked.of_one, ground, category)
 
     def _refuse(self, asked: _Pairs, act: Event, rules: frozenset[str]) -> bool:
         state = self.state
-        for rule, lacks in asked:  # noqa: SIM110 - in a generator each step takes as long as a rule
+        for rule, lacks in asked:  # noqa: SIM110 - see above
             if (lacks(state, act) is not None) is not (rule in rules):
                 return False
         return True
 
-    def _leave(self, asked: _Pairs, act: Event, traceless: frozenset[str]) -> bool:
-        state = self.state
-        for rule, lacks in asked:  # noqa: SIM110 - as above
-            if rule not in traceless and lacks(state, act) is not None:
+    def _leave(self, asked: _Pairs, ground: Ground, category: str | None) -> bool:
+        state, act = self.state, self._acts.of(ground, category)
+        for _, lacks in asked:  # noqa: SIM110 - see above
+            if lacks(state, act) is not None:
                 return False
         return True
+
+
+@lru_cache(_REMEMBERED)
+def _grounds_of(law: int, attempted: str, rules: tuple[str, ...]) -> tuple[Ground, ...]:
+    """Return the grounds on which an act of a kind may have been refused by some rules."""
+    asked = _asked_but(law, attempted, _NOTHING)
+    return tuple(ground for ground in _GROUNDS[attempted] if asked[ground].ids.issuperset(rules))
 
 
 def _nobodys(ground: Ground) -> str | None:
@@ -184,20 +233,20 @@ class Attempts:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._alike: dict[tuple[str, frozenset[str], frozenset[str]], list[str]] = {}
+        self._alike: dict[tuple[str, str, frozenset[str], frozenset[str]], list[_Kind]] = {}
         self._acts: dict[tuple[str, ActorKind, str], _Acts] = {}
         self._last: tuple[object, object, Event | bool | None] = None, None, None
 
     def allowed(
-        self, refused: AttemptRefused, state: Conversation, other: Conversation, traceless: frozenset[str]
+        self, refused: AttemptRefused, state: Conversation, other: Conversation, unasked: Unasked
     ) -> Event | bool | None:
         """Return what `_allowed` does. A branch that was in step is asked of once more as it goes apart."""
         if self._last[0] is not refused or self._last[1] is not other:
-            self._last = refused, other, self._allowed(refused, state, other, traceless)
+            self._last = refused, other, self._allowed(refused, state, other, unasked)
         return self._last[2]
 
     def _allowed(
-        self, refused: AttemptRefused, state: Conversation, other: Conversation, traceless: frozenset[str]
+        self, refused: AttemptRefused, state: Conversation, other: Conversation, unasked: Unasked
     ) -> Event | bool | None:
         """Return the event that an attempt would have been in `other`; False if it is refused there too.
 
@@ -205,7 +254,7 @@ class Attempts:
             refused: the attempt as it was refused in `state`.
             state: as it was recorded.
             other: the state under the other policy.
-            traceless: the rules that would not be in its way there if something had happened that leaves no trace.
+            unasked: what `other` is not asked.
 
         Returns:
             None if that cannot be told.
@@ -214,29 +263,28 @@ class Attempts:
         if attempted not in _GROUNDS or state.unit is None or not OF_ITS_PLACE.isdisjoint(refused.rules):
             return False
         acts = self._acts_of(attempted, by.kind, by.id)
-        there = _Answers(other, attempted, acts)
-        rules, all_grounds = frozenset(refused.rules), _GROUNDS[attempted]
-        asked = _asked_of(state, attempted)
-        grounds = [ground for ground in all_grounds if rules <= asked[ground].ids]
-        left = [ground for ground in grounds or all_grounds if there.leave(ground, traceless)]
+        there = _Answers(other, attempted, acts, unasked.both)
+        rules, grounds = frozenset(refused.rules), _grounds_of(state.law, attempted, refused.rules)
+        left = there.leave(grounds or _GROUNDS[attempted])
         if not left:
             return False  # of whatever category it was, on whichever of the grounds
-        kinds = list(self._kinds(attempted, state, other))
-        may = [kind for kind in kinds if kind[0] in left and there.leave_of(*kind, traceless)]
+        kinds = self._kinds(attempted, state, other)
+        may = there.leave_of(kinds, left)
         if not may:
             return False  # whatever it was, on whichever of the grounds
-        here = _Answers(state, attempted, acts)
-        alike = [ground for ground in grounds if here.refuses(ground, rules)]
-        for kind in may:
-            traced = there.leave(kind[0], _NOTHING) and there.leave_of(*kind, _NOTHING)
-            if not traced and kind[0] in alike and here.refuses_of(*kind, rules):
-                return None
-        meant = [kind for kind in kinds if kind[0] in alike and here.refuses_of(*kind, rules)]
-        if meant and not any(kind in may for kind in meant):
-            return False
-        if not all(kind in may for kind in meant) or len({_what(attempted, kind[0]) for kind in meant}) != 1:
+        here, traced = _Answers(state, attempted, acts), _Answers(other, attempted, acts, unasked.alike)
+        on = [ground for ground in grounds if here.refuses(ground, rules)]
+        meant = [kind for kind in may if kind[0] in on and here.refuses_of(*kind, rules)]
+        if not all(traced.allow(*kind) for kind in meant):
             return None
-        return _tried(attempted, by, state, *meant[0])
+        not_there = any(kind[0] in on and here.refuses_of(*kind, rules) for kind in kinds if kind not in may)
+        if meant:
+            alone = not not_there and len({_what(attempted, kind[0]) for kind in meant}) == 1
+            return _tried(attempted, by, state, *meant[0]) if alone else None
+        if not_there:
+            return False
+        # The recorded law is not what refused it: the other one is asked all of it.
+        return self._allowed(refused, state, other, Unasked.of(unasked.traceless)) if unasked.alike else None
 
     def may_warn(self, state: Conversation, category: str) -> bool:
         """Whether a model that has answered may warn now; in shadow mode, whether it may withhold a warning."""
@@ -260,28 +308,25 @@ class Attempts:
             found = self._acts[key] = _Acts(attempted, Actor(kind=kind, id=id))
         return found
 
-    def _kinds(self, attempted: str, state: Conversation, other: Conversation) -> Iterator[_Kind]:
-        """Yield ground and category of what may have been attempted, one for all that the laws treat alike."""
+    def _kinds(self, attempted: str, state: Conversation, other: Conversation) -> Sequence[_Kind]:
+        """Return ground and category of what may have been attempted, one for all that the laws treat alike."""
         if attempted == EndProposed.kind:
-            yield from ((ground, None) for ground in Ground)
-            return
-        if attempted == ConversationEnded.kind:
-            yield Ground.USER_REQUEST, None
-        for category in self._categories(state, other):
-            yield Ground.LAST_RESORT, category
-
-    def _categories(self, state: Conversation, other: Conversation) -> list[str]:
+            return _PROPOSALS
         units, warned = _NOTHING, _NOTHING
         for one in (state, other):
             units |= one.unit.categories if one.unit is not None else _NOTHING
             if one.episode.warnings:
                 warned |= {warning.category for warning in one.episode.warnings}
-        known = state.policy.hash, units, warned
-        if known not in self._alike:
+        key = attempted, state.policy.hash, units, warned
+        known = self._alike.get(key)
+        if known is None:
             if len(self._alike) >= _REMEMBERED:
                 self._alike.clear()
-            self._alike[known] = self._apart(state.policy, units, warned)
-        return self._alike[known]
+            known = [(Ground.LAST_RESORT, category) for category in self._apart(state.policy, units, warned)]
+            if attempted == ConversationEnded.kind:
+                known.insert(0, (Ground.USER_REQUEST, None))
+            self._alike[key] = known
+        return known
 
     def _apart(self, recorded: Policy, units: frozenset[str], warned: frozenset[str]) -> list[str]:
         policies = recorded, self._policy

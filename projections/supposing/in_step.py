@@ -5,6 +5,9 @@ not be asked of the other law where no rule that governs it reads any of that, a
 is refused there too.
 """
 
+from operator import attrgetter
+from typing import Any
+
 from lastresort.domain.episode import Episode, Unit, settled
 from lastresort.domain.events import (
     AppealDecided,
@@ -28,13 +31,14 @@ from lastresort.domain.events import (
     WarningGiven,
     WarningWithheld,
 )
-from lastresort.domain.law import GOVERNING, RULES, UNKNOWN, Predicate, Rule, asked_often
+from lastresort.domain.law import GOVERNING, RULES, UNKNOWN, Predicate, Rule, asked_often_of
 from lastresort.domain.policy import Policy
 from lastresort.domain.rules_of_conversations import NAMES_A_TURN
 from lastresort.domain.state import Conversation
+from lastresort.domain.tuples import made
 from lastresort.domain.values import VOCABULARY, Risk, Verdict
 
-from .attempts import OF_EVIDENCE, OF_ITS_PLACE, Attempts
+from .attempts import OF_EVIDENCE, OF_ITS_PLACE, Attempts, Unasked
 
 ASKED = frozenset(NAMES_A_TURN) - {TurnAssessed} | {RiskCleared}
 """Acts, which the other law is asked of."""
@@ -66,12 +70,33 @@ READS: dict[str, frozenset[str]] = {
 
 Of `evidence-is-true`, which reads all of it, what is asked here has the evidence of where it is asked.
 """
-OF_NO_EDITION = OF_ITS_PLACE | {"asked-by-user", "no-end-at-risk", "proposed-first", "redirects-harm"}
+OF_NO_EDITION = OF_ITS_PLACE | {
+    "asked-by-user", "cleared-by-authority", "grave-enough", "no-end-at-risk", "proposed-first", "redirects-harm",
+    "risk-was-checked",
+}  # fmt: skip
 """Rules that have one form, and read nothing that the editions add up otherwise on a branch in step."""
 _OF_CHANGES = frozenset({OF_EVIDENCE, "stricter-governs"})
 _NOTHING: frozenset[str] = frozenset()
 _HARMFUL, _NO_RISK = Verdict.HARMFUL, Risk.NONE  # a look-up in its class takes as long as a call, before 3.12
 _TO_WARN = CLOSING | {"min_redirections_to_warn"}  # what `redirected-first` reads for a warning, since edition 2
+_FIELDS = tuple(Policy.model_fields)
+_fields_of = attrgetter(*_FIELDS)
+_EPISODE, _POLICY, _LAW = map(Conversation._fields.index, ("episode", "policy", "law"))
+
+
+def _reads(kind: type[EventBase], rule: Rule, law: int) -> frozenset[str]:
+    of_attempts = law > 1 and kind in (WarningGiven, WarningWithheld)
+    return _TO_WARN if of_attempts and rule.id == "redirected-first" else READS.get(rule.id, _NOTHING)
+
+
+_READ_BY: dict[tuple[type[EventBase], int], tuple[tuple[Predicate, frozenset[str], bool], ...]] = {
+    (kind, law): tuple(
+        (rule.lacks, _reads(kind, rule, law), rule.id not in OF_NO_EDITION) for rule in rules if rule.id != OF_EVIDENCE
+    )
+    for law, book in GOVERNING.items()
+    for kind, rules in book.items()
+}
+"""What an edition asks of an event of a kind, what that reads of a policy, and whether another may ask otherwise."""
 
 
 class Differences:
@@ -85,7 +110,8 @@ class Differences:
     """
 
     def __init__(self, one: Policy, other: Policy, law: int, other_law: int) -> None:
-        self.fields = frozenset(f for f in Policy.model_fields if getattr(one, f) != getattr(other, f)) - {"name"}
+        of_both = zip(_FIELDS, _fields_of(one), _fields_of(other), strict=True)
+        self.fields = frozenset(field for field, here, there in of_both if here != there) - {"name"}
         self.law = law != other_law
         self.nothing = not self.law and not self.fields
         self.closing = self.law or bool(self.fields & CLOSING)
@@ -106,21 +132,21 @@ class Differences:
         alike = OF_NO_EDITION if self.law else RULES.keys() - _OF_CHANGES
         same = frozenset(rule for rule in alike if not self.fields & READS.get(rule, _NOTHING))
         self._same = {stated: same - rules for stated, rules in self._traceless.items()}
+        self._in_step = {
+            stated: Unasked.of(self._traceless[stated], same | _OF_CHANGES) for stated, same in self._same.items()
+        }
+        self._apart = {stated: Unasked.of(rules) for stated, rules in self._traceless.items()}
 
     def _asked_of(self, kind: type[EventBase], law: int) -> tuple[Predicate, ...]:
         """Return what an edition asks of an event of a kind that may come out otherwise in the other."""
         found = self._asked.get((kind, law))
         if found is None:
-            rules = GOVERNING.get(law, GOVERNING[UNKNOWN])[kind]
-            found = self._asked[kind, law] = tuple(rule.lacks for rule in rules if self._comes_out(kind, rule, law))
+            asked = _READ_BY[kind, law if law in GOVERNING else UNKNOWN]
+            found = self._asked[kind, law] = tuple([
+                lacks for lacks, reads, by_edition in asked
+                if (by_edition and self.law) or not self.fields.isdisjoint(reads)
+            ])  # fmt: skip
         return found
-
-    def _comes_out(self, kind: type[EventBase], rule: Rule, law: int) -> bool:
-        of_attempts = law > 1 and kind in (WarningGiven, WarningWithheld)
-        reads = _TO_WARN if of_attempts and rule.id == "redirected-first" else READS.get(rule.id, _NOTHING)
-        if rule.id == OF_EVIDENCE:
-            return False
-        return (self.law and rule.id not in OF_NO_EDITION) or not self.fields.isdisjoint(reads)
 
     def asks(self, kind: type[EventBase]) -> bool:
         """Whether an event of a kind may be lawful in one and not in the other."""
@@ -128,19 +154,25 @@ class Differences:
 
     def forbid(self, other: Conversation, event: Event) -> bool:
         """Whether the other law refuses, in its state of a branch in step, what happened in the recorded one."""
-        return any(lacks(other, event) is not None for lacks in self._asked_of(type(event), self._laws[1]))
+        for lacks in self._asked_of(type(event), self._laws[1]):  # noqa: SIM110 - a generator's step takes as long
+            if lacks(other, event) is not None:
+                return True
+        return False
 
     def allow(self, state: Conversation, event: Event) -> bool:
         """Whether nothing that may come out otherwise refuses an event in the recorded state: whatever the other law
         allows this one allows."""
-        return all(lacks(state, event) is None for lacks in self._asked_of(type(event), self._laws[0]))
+        for lacks in self._asked_of(type(event), self._laws[0]):  # noqa: SIM110 - as above
+            if lacks(state, event) is not None:
+                return False
+        return True
 
-    def traceless(self, state: Conversation) -> frozenset[str]:
-        """Return the rules that would not be in the way of an act if something happened that leaves no trace.
+    def unasked(self, state: Conversation, in_step: bool = False) -> Unasked:
+        """Return the rules that the other law is not asked of an attempt.
 
-        A statement that hope is exhausted is one: it may have been made, and refused.
+        What leaves no trace is, for one, a statement that hope is exhausted: it may have been made, and refused.
         """
-        return self._traceless[state.wishes.hope is not None]
+        return (self._in_step if in_step else self._apart)[state.wishes.hope is not None]
 
     def leave(self, refused: AttemptRefused, state: Conversation) -> bool:
         """Whether a rule that refused an attempt refuses it in any case."""
@@ -151,33 +183,36 @@ class Step:
     """The other state of a branch on which nothing has come up that the policies see differently: a branch *in step*.
 
     It is the recorded one but for the policy, the edition and the numbers that govern an episode.
+
+    Attributes:
+        last: the policy and the edition that were asked about last, and what differs from them.
     """
 
     def __init__(self, policy: Policy, edition: int | None, attempts: Attempts) -> None:
-        self._policy, self._edition = policy, edition
+        self._policy, self._edition, self._numbers = policy, edition, policy.numbers
         self._named = VOCABULARY | set(policy.categories)
         self._attempts = attempts
         self._known: dict[tuple[str, int], Differences] = {}
-        self._last: tuple[Policy | None, int, Differences] = None, 0, Differences(policy, policy, 1, 1)
+        self.last: tuple[Policy | None, int, Differences] = None, 0, Differences(policy, policy, 1, 1)
         self._liked = (Conversation(), Conversation())  # the last state, and the other
 
     def differences(self, state: Conversation) -> Differences:
         """Return what the policies see differently, which most often is what they did in the last state."""
-        policy, law, found = self._last
+        policy, law, found = self.last
         if state.policy is policy and state.law == law:
             return found
         key = state.policy.hash, state.law
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = Differences(state.policy, self._policy, state.law, self._edition or state.law)
-        self._last = state.policy, state.law, known
+        self.last = state.policy, state.law, known
         return known
 
     def makes_the_same(self, before: Conversation, event: Event, differs: Differences) -> bool:
         """Whether an event that is no turn of the user leaves a branch in step. An act is asked of the other law."""
         kind = type(event)
         if kind is AssistantTurnTaken:
-            return not before.risks or "may_clear_risk" not in differs.fields
+            return not before.risks or not differs.clears_more
         if kind is TurnAssessed:
             return self._assessed_alike(before, event, differs)  # type: ignore[arg-type]  # that is its kind
         if kind is AttemptRefused:
@@ -195,7 +230,7 @@ class Step:
     def settles_alike(self, before: Conversation, differs: Differences) -> bool:
         """Whether a user turn leaves behind the same episode, where it settles a unit."""
         episode, unit = before.episode, before.unit
-        if differs.nothing or unit is None or not before.answered:
+        if differs.nothing or unit is None or before.answered_by <= unit.turn:
             return True
         if unit.judgement is not _HARMFUL:
             spoken_of = unit.judgement is not None or "second_opinion" not in differs.fields
@@ -215,7 +250,10 @@ class Step:
         return self._episode_like(here) == settled(other.episode, unit, other.terms)
 
     def _episode_like(self, episode: Episode) -> Episode:
-        return episode if episode.numbers is None else episode._replace(numbers=self._policy.numbers)
+        numbers = episode[0]
+        if numbers is None or numbers == self._numbers:
+            return episode
+        return made(Episode, (self._numbers, *episode[1:]))
 
     def _assessed_alike(self, before: Conversation, event: TurnAssessed, differs: Differences) -> bool:
         if event.category is not None and event.category not in self._named:
@@ -230,14 +268,17 @@ class Step:
     def _refused_alike(self, before: Conversation, event: AttemptRefused, differs: Differences) -> bool:
         if differs.nothing or differs.leave(event, before):
             return True
-        return self._attempts.allowed(event, before, self.like(before), differs.traceless(before)) is False
+        unasked = differs.unasked(before, in_step=True)
+        return self._attempts.allowed(event, before, self.like(before), unasked) is False
 
     def like(self, state: Conversation) -> Conversation:
         """Return the other state of a branch that is in step."""
         if state is self._liked[0]:
             return self._liked[1]
-        episode = self._episode_like(state.episode)
-        other = asked_often(state._replace(policy=self._policy, law=self._edition or state.law, episode=episode))
+        values: list[Any] = [*state]
+        values[_EPISODE], values[_POLICY] = self._episode_like(values[_EPISODE]), self._policy
+        values[_LAW] = self._edition or values[_LAW]
+        other = asked_often_of(values)
         self._liked = state, other
         return other
 
@@ -248,4 +289,4 @@ class Step:
             return False
         if episode.numbers is not None and episode.numbers != state.policy.numbers:
             return False
-        return other == self.like(state)
+        return other.episode == self._episode_like(episode) and other == self.like(state)
