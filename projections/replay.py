@@ -26,9 +26,6 @@ _TURNS = frozenset({UserTurnTaken, AssistantTurnTaken})
 _NOT_BEGUN = Conversation()
 
 
-_NOT_BEGUN = Conversation()
-
-
 class NotWhole(ValueError):
     """A log from which something is missing: what is counted in it would be wrong."""
 

@@ -201,7 +201,7 @@ def test_a_rule_that_is_not_of_a_category_says_the_same_of_all(data: st.DataObje
     assert RULES.keys() >= OF_A_CATEGORY
 
 
-@pytest.mark.parametrize("rules", [("eligible-model",), ("redirected-first", "hope-exhausted"), ("risk-was-checked",)])
+@pytest.mark.parametrize("rules", [("eligible-model",), ("redirected-first", "hope-exhausted")])
 def test_a_refusal_that_the_recorded_law_does_not_give(rules: tuple[str, ...]) -> None:
     """An audit says so. What the laws have alike is asked here all the same, since what refused it is not known."""
     script = [*[SAYS, harm(), ANSWERS, REDIRECTS] * 4, SAYS, harm(), ("ends", Ground.LAST_RESORT, "abuse"), ANSWERS]
