@@ -236,7 +236,7 @@ def _assistant_turn(state: Conversation, _: AssistantTurnTaken) -> Conversation:
 def _assessed(state: Conversation, event: TurnAssessed) -> Conversation:
     version, unit = state.version + 1, state.unit
     if event.risk is not _NO_RISK and not state.risks and state.policy.holds_on(event.risk, event.about, state.law):
-        state = made(Conversation, state[:6] + (version,) + state[7:])
+        state = state._replace(hold_due=version)
     if unit is not None:
         by = event.by
         said = (by.kind, by.id), event.turn, event.verdict, event.category, event.severity, event.risk
