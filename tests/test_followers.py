@@ -140,7 +140,7 @@ def test_a_mark_names_its_log_as_the_keys_do(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as conversations:
         assert follower.identity_of(conversations.store) == ""
-        started(conversations)
+        started(conversations).user_turn("words")  # which name the keys of this log, so that these may note it
         directory = directory_of(conversations)
         directory.catch_up()
         mark = directory.mark()

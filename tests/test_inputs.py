@@ -254,7 +254,7 @@ def test_a_policy_is_read_from_toml(tmp_path: Path) -> None:
         (["name = 'mine'", "trusted_for_risk = ['model']"], "line 2: trusted_for_risk: the word of a model"),
         (["name = 'mine'", "patience = 3"], "line 2: no key of a policy (length 8)"),
         (["name = 'mine'", "[patience]", "days = 3"], "line 2: no key of a policy (length 8)"),
-        (["min_severity = 2"], "name: Field required"),
+        (["min_severity = 2"], "name: it is missing"),
         (["name = "], "not TOML: Invalid value (at line 1, column 8)"),
     ],
 )
