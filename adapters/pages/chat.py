@@ -34,8 +34,8 @@ _LONGEST_SEARCH = 200
 _FOR_SCRIPT = (
     "answer_again", "answered", "answering", "assistant", "cancel", "copied", "delete", "delete_ask",
     "delete_what", "deleted", "edit", "edit_send", "edit_what", "end_ask", "end_confirm_words", "end_go_on",
-    "end_request", "end_what", "failed", "kept_words", "left", "not_deleted", "reconnecting", "remove",
-    "rename", "save", "sign_in_again", "too_large", "wrong_kind", "you",
+    "end_request", "end_what", "failed", "kept_words", "left", "not_deleted", "not_renamed", "not_taken",
+    "reconnecting", "remove", "rename", "save", "sign_in_again", "too_large", "wrong_kind", "you",
 )  # fmt: skip
 """The texts that the script says by itself."""
 

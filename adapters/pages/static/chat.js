@@ -1,5 +1,5 @@
 // The chat. The log is the truth: whenever something is over, the page is asked for again and its parts are taken over.
-import { $, $$, Problem, ask, command, events, html, look, post, send } from "./common.js";
+import { $, $$, Problem, ask, command, events, html, keepForms, look, post, send } from "./common.js";
 import { arrive, crosses, holding, keepsFocus, takeTurns, toEnd } from "./reading.js";
 
 const body = document.body;
@@ -62,6 +62,7 @@ async function refresh() {
   if (page.title) document.title = page.title;
   const written = $("#message")?.value ?? "";
   if ($("#below", page).dataset.kind !== kind || kind !== "open") {
+    keepForms($("#below"), $("#below", page));
     $("#below").replaceWith($("#below", page));
     if ($("#message")) { $("#message").value = written; arm(); } else if (written) body.dataset.kept = written;
     showFiles();
@@ -313,6 +314,14 @@ function removable(name, picture, remove) {
 
 // --- acts ---
 
+// Sends an act, and says what came of it if it is not done; returns whether it is.
+async function done(path, sent, refused) {
+  trouble("");
+  const said = await post(path, sent).catch((error) => { wrong(error); return null; });
+  if (said?.refused) trouble(refused);
+  return Boolean(said) && !said.refused;
+}
+
 const acts = {
   side: () => { const open_now = body.classList.toggle("side-open"); (open_now ? $("#side a") : $(".top [data-act=side]"))?.focus(); },
   keys: () => $("#keys").showModal(),
@@ -327,13 +336,14 @@ const acts = {
   leave: async () => { await post(api("/leave")).catch(() => null); sessionStorage.setItem("said", say.left); location.assign("/chat"); },
   rename: async () => {
     const title = await ask({ title: say.rename, yes: say.save, value: $("#title").textContent });
-    if (title?.trim()) await post(`/api/v1/conversations/${body.dataset.conversation}/metadata`, { title: title.trim() }).then(refresh).catch(wrong);
+    const path = `/api/v1/conversations/${body.dataset.conversation}/metadata`;
+    if (title?.trim() && (await done(path, { title: title.trim() }, say.not_renamed))) await refresh().catch(wrong);
   },
   delete: async () => {
     if (!(await ask({ title: say.delete_ask, what: say.delete_what, yes: say.delete, grave: true }))) return;
-    const done = await post(`/chat/c/${branch}/erasure`).catch((error) => { wrong(error); return null; });
-    if (!done) return null;
-    if (!done.erased) return trouble(say.not_deleted);
+    const gone = await post(`/chat/c/${branch}/erasure`).catch((error) => { wrong(error); return null; });
+    if (!gone) return null;
+    if (!gone.erased) return trouble(say.not_deleted);
     forget();
     sessionStorage.setItem("said", say.deleted);
     return location.assign("/chat");
@@ -376,7 +386,8 @@ document.addEventListener("submit", async (event) => {
     const given = Object.fromEntries(new FormData(form));
     const sent = form.dataset.form === "feedback" ? { rating: given.rating ?? null, content: given.content || null } : { content: given.content || null };
     if (form.dataset.form === "feedback" && !sent.rating && !sent.content) return;
-    await post(api(form.dataset.form === "feedback" ? "/feedback" : "/appeals"), sent).then(refresh).then(() => $("#banner-title")?.focus()).catch(wrong);
+    const path = api(form.dataset.form === "feedback" ? "/feedback" : "/appeals");
+    if (await done(path, sent, say.not_taken)) await refresh().then(() => $("#banner-title")?.focus()).catch(wrong);
   }
 });
 

@@ -62,6 +62,16 @@ export async function look(path) {
   return new DOMParser().parseFromString(html(await response.text()), "text/html");
 }
 
+// What is being written in one form outlives what is sent by another.
+export function keepForms(from, to) {
+  for (const form of $$("details[open] form", from)) {
+    const same = $(`form[data-form=${form.dataset.form}]`, to);
+    if (!same) continue;
+    same.closest("details").open = true;
+    for (const [name, value] of new FormData(form)) same.elements[name].value = value;
+  }
+}
+
 // Asks in a dialog; resolves to what was written there, to true where nothing is written, or to null.
 export function ask({ title, what = "", yes, value = null, grave = false }) {
   const dialog = $("#ask"), field = $("#ask-field"), input = $("#ask-input"), button = $("#ask-yes");
