@@ -375,7 +375,7 @@ def _report(fold: _Fold, name: str, weights: Mapping[str, int] | None, base: str
             crossed += 1
         else:
             samples[next(iter(account.arms))].add(account)
-    p_value = split_p_value([samples[arm].accounts for arm in arms], [weighed[arm] for arm in arms])
+    p_value = split_p_value([samples[arm].accounts for arm in arms], [weighed[arm] for arm in arms], MISMATCH)
     return ExperimentReport(
         experiment=name,
         events=fold.events,

@@ -11,11 +11,14 @@ Sources:
 * Efron, Annals of Statistics 7 (1979) 1-26: the bootstrap distribution of a median is known exactly, by the binomial
   distribution, and needs no resampling.
 * Cochran, Biometrics 10 (1954) 417-451: the chi-square test is for expected counts of 5 and more.
+* Dunn, Journal of the American Statistical Association 56 (1961) 52-64: the least p-value of several tests, times their
+  number (after Bonferroni).
 * NIST Digital Library of Mathematical Functions, 8.4.6, 8.4.10 and 8.8.6: the incomplete gamma function of whole and
   half numbers, in closed form.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from math import erfc, exp, lgamma, log, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -25,7 +28,7 @@ POWER = 0.8
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 _Z_POWER = NormalDist().inv_cdf(POWER)
 FEWEST = 5
-"""The fewest expected in each arm for the chi-square test."""
+"""The fewest expected in each arm for the chi-square test. Below, each arm is tested by itself, exactly."""
 
 
 class Interval(NamedTuple):
@@ -171,12 +174,36 @@ def chi_square_tail(value: float, freedom: int) -> float:
     return min(1.0, tail)
 
 
-def split_p_value(counts: Sequence[int], weights: Sequence[int]) -> float | None:
-    """Return how likely it is that a split at these weights comes out as far off, or further.
+def split_p_value(counts: Sequence[int], weights: Sequence[int], level: float) -> float | None:
+    """Return how likely it is that a split at these weights comes out as far off, or further; at most so likely.
 
-    None if fewer than `FEWEST` are expected in an arm, so that nothing can be said, or if there is but one.
+    None if nothing can be said: of so few, not even all in the arm of the least weight would be less likely than
+    `level`; or there is but one arm, or one without a weight.
     """
-    every, weight = sum(counts), sum(weights)
-    if len(counts) < 2 or any(every * one < FEWEST * weight for one in weights):
+    if len(counts) < 2 or min(weights) < 1:
         return None
-    return chi_square_tail(chi_square(counts, weights), len(counts) - 1)
+    lightest = weights.index(min(weights))
+    farthest = [sum(counts) if arm == lightest else 0 for arm in range(len(counts))]
+    return _split_p_value(counts, weights) if _split_p_value(farthest, weights) < level else None
+
+
+def _split_p_value(counts: Sequence[int], weights: Sequence[int]) -> float:
+    every, weight = sum(counts), sum(weights)
+    if all(every * one >= FEWEST * weight for one in weights):
+        return chi_square_tail(chi_square(counts, weights), len(counts) - 1)
+    tests = len(counts) if len(counts) > 2 else 1  # of two arms, each says what the other does
+    tails = (_outer_tail(count, every, one, weight) for count, one in zip(counts, weights, strict=True))
+    return min(1.0, 2 * tests * min(tails))  # twice: it could have been as far off on the other side
+
+
+def _outer_tail(count: int, of: int, weight: int, every: int) -> float:
+    """Return the probability that of `of` at least as many are in an arm, or at most, away from what is expected.
+
+    The logarithms are of whole numbers, so that a share next to 0 or 1 is as good as any. Terms get smaller away from
+    what is expected, and are left out from the first that is too small for a float.
+    """
+    within, without = log(weight) - log(every), log(every - weight) - log(every)
+    outer = range(count, -1, -1) if count * every <= of * weight else range(count, of + 1)
+    start = lgamma(of + 1)
+    terms = (exp(start - lgamma(k + 1) - lgamma(of - k + 1) + k * within + (of - k) * without) for k in outer)
+    return sum(takewhile(bool, terms))

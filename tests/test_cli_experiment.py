@@ -46,6 +46,7 @@ def test_a_report_for_people(run: Run, url: str) -> None:
     assert "    patient: -100.0 points (-100.0 to -54.1): they differ" in told
     assert "    patient: +0.0 points (-32.4 to +32.4): not told apart;" in told
     assert "  patient  nobody to count" in told
+    assert "The split was checked. As far as 16 accounts can show, it is as intended: p = 1." in told
     assert "The split is not as intended" not in told
     assert max(map(len, told.splitlines())) <= 80
 
@@ -58,7 +59,8 @@ def test_what_to_beware_of_comes_first(run: Run, url: str) -> None:
         begin(chats, "patience:control", None)
         begin(chats, "patience:patient", "p", mode=Mode.SHADOW)
     told = run("experiment", url, "--weights", "control=9,patient=1").stdout
-    assert "There are too few accounts" in told
+    assert told.startswith("The split is not as intended: p = 2.3e-05.")
+    assert "The split was checked" not in told
     told = run("experiment", url, "--weights", "control=1000,patient=1000").stdout
     for caution in ("Accounts in more than one arm, left out: 1.", "Conversations without an account, left out: 1."):
         assert caution in told
@@ -110,4 +112,7 @@ def test_an_experiment_without_a_name(run: Run, tmp_path: Path) -> None:
     """Arms that were named by hand."""
     with opened(f"sqlite:///{tmp_path}/log.db") as chats:
         chats.start(model=MODEL.id, arm="by-hand", account="a")
-    assert "Experiment without a name" in run("experiment", f"sqlite:///{tmp_path}/log.db").stdout
+    told = run("experiment", f"sqlite:///{tmp_path}/log.db").stdout
+    assert "Experiment without a name" in told
+    assert told.startswith("There are too few accounts to say whether the split is as intended.")
+    assert "The split was checked" not in told

@@ -288,9 +288,24 @@ def test_a_split_that_was_not_meant(chats: Conversations) -> None:
 
 
 def test_a_split_of_a_few(chats: Conversations) -> None:
-    """Nobody can say."""
+    """Nobody can say where the weights are alike. At nine to one, half of them in the lesser arm is another matter."""
     found = split(chats, 4, 4)
     assert (found.p_value, found.mismatch) == (None, None)
+    assert report(chats, weights={CONTROL: 9, PATIENT: 1}).mismatch is False, "one in a hundred"
+    assert report(chats, weights={CONTROL: 29, PATIENT: 1}).mismatch is True
+
+
+def test_a_split_of_a_few_where_few_are_meant(chats: Conversations) -> None:
+    """Two are expected in an arm, and one is there: as meant. Of 41, 21 are there where 4.1 are expected: not meant."""
+    found = split(chats, 19, 1)
+    meant = report(chats, weights={CONTROL: 9, PATIENT: 1})
+    assert (meant.mismatch, found.mismatch) == (False, True)
+    for number in range(20):
+        begun(chats, PATIENT, f"more-{number}")
+    begun(chats, CONTROL, "another")
+    gross = report(chats, weights={CONTROL: 9, PATIENT: 1})
+    assert gross.mismatch is True
+    assert gross.p_value == pytest.approx(2 * 3.6356e-11, rel=1e-4)
 
 
 def test_arms_that_differ_and_arms_that_do_not(chats: Conversations) -> None:

@@ -1,7 +1,7 @@
 """Intervals, against values that were published and against counting all cases."""
 
 from itertools import product
-from math import comb
+from math import comb, factorial, prod
 
 import pytest
 from hypothesis import given
@@ -113,12 +113,51 @@ def test_the_tail_of_chi_square(freedom: int, value: float) -> None:
 
 
 def test_a_split() -> None:
-    """At equal weights 50 to 50 is as meant, 100 to 200 is not; of a few, or of one arm, nothing is said."""
+    """At equal weights 50 to 50 is as meant, 100 to 200 is not; of one arm, or without a weight, nothing is said."""
     assert chi_square([50, 50], [1, 1]) == 0
-    assert split_p_value([50, 50], [1, 1]) == 1
-    assert split_p_value([100, 200], [1, 2]) == 1
-    assert split_p_value([100, 200], [1, 1]) == pytest.approx(7.75e-9, rel=0.01)
-    assert split_p_value([4, 5], [1, 1]) is None
-    assert split_p_value([0, 5_000], [1, 1_001]) is None
-    assert split_p_value([100], [1]) is None
-    assert split_p_value([], []) is None
+    assert split_p_value([50, 50], [1, 1], 0.001) == 1
+    assert split_p_value([100, 200], [1, 2], 0.001) == 1
+    assert split_p_value([100, 200], [1, 1], 0.001) == pytest.approx(7.75e-9, rel=0.01)
+    for counts, weights in (([100], [1]), ([], []), ([0, 0], [1, 1]), ([100, 100], [1, 0])):
+        assert split_p_value(counts, weights, 0.001) is None
+
+
+@pytest.mark.parametrize(("most", "weights"), [(10, [1, 1]), (3, [9, 1]), (1, [1, 98, 1])])
+def test_a_split_of_too_few(most: int, weights: list[int]) -> None:
+    """Nothing is said of so many, however they are split, since no split would be told; of one more it is."""
+    every = [counts for counts in product(range(most + 2), repeat=len(weights)) if sum(counts) in (most, most + 1)]
+    assert {counts for counts in every if split_p_value(counts, weights, 0.001) is None} == {
+        counts for counts in every if sum(counts) == most
+    }
+
+
+@pytest.mark.parametrize(
+    ("counts", "weights", "expected"),
+    [
+        ([20, 21], [9, 1], 2 * sum(comb(41, k) * 9 ** (41 - k) for k in range(21, 42)) / 10**41),
+        ([0, 4_000], [1, 999], 2 * 0.999**4_000),
+        ([3, 17], [19, 1], 2 * sum(comb(20, k) * 19**k for k in range(4)) / 20**20),
+        ([13, 1, 6], [8, 1, 1], 6 * sum(comb(20, k) * 9 ** (20 - k) for k in range(6, 21)) / 10**20),
+        ([2, 10**6], [1, 10**15], 2 * comb(10**6 + 2, 2) / (10**15 + 1) ** 2),
+    ],
+)
+def test_a_split_where_few_are_expected(counts: list[int], weights: list[int], expected: float) -> None:
+    """The binomial tail of the arm that is furthest off: both sides, and all arms, of which two are but one."""
+    assert split_p_value(counts, weights, 0.001) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("weights", [[9, 1], [19, 1], [8, 1, 1], [4, 1, 1]])
+@pytest.mark.parametrize("every", [12, 20])
+def test_a_split_as_meant_seldom_seems_another(every: int, weights: list[int]) -> None:
+    """Of all ways in which as many can be split by their weights, at most as many are called unlikely as are."""
+    likely: dict[float, float] = {}
+    for counts in product(range(every + 1), repeat=len(weights)):
+        if sum(counts) == every:
+            ways = factorial(every) / prod(map(factorial, counts))
+            share = prod((weight / sum(weights)) ** count for count, weight in zip(counts, weights, strict=True))
+            p_value = split_p_value(counts, weights, 0.001)
+            assert p_value is not None
+            likely[p_value] = likely.get(p_value, 0.0) + ways * share
+    assert sum(likely.values()) == pytest.approx(1)
+    for level in (0.0001, 0.001, 0.01, 0.05, 0.5):
+        assert sum(chance for p_value, chance in likely.items() if p_value <= level) <= level

@@ -86,6 +86,12 @@ def _show(out: "Console", report: "ExperimentReport") -> None:
 
     for caution in _cautions(report):
         show_paragraph(out, caution, style="yellow")
+    if report.mismatch is False:
+        show_paragraph(
+            out,
+            f"The split was checked. As far as {report.accounts:,} accounts can show, it is as intended: "
+            f"p = {report.p_value:.2g}.",
+        )
     _show_arms(out, report)
     for start in range(0, len(report.arms), _SIDE_BY_SIDE):
         _show_totals(out, report.arms[start : start + _SIDE_BY_SIDE])
