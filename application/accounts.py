@@ -64,11 +64,13 @@ class AccountHold(NamedTuple):
         changed: the conversations on which the hold was set, or from which it was taken.
         unchanged: those that were held so already, or not held.
         refused: those on which the law let nobody change it, and why.
+        erased: those that were erased when it was released, since the hold had deferred the erasure of their account.
     """
 
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
     refused: Mapping[str, Refused]
+    erased: tuple[str, ...] = ()
 
 
 class ExportedEvent(NamedTuple):
@@ -200,6 +202,13 @@ def finish_deferred(conversations: "Conversations", tree: str) -> None:
         erase_all(here.whole, account, by, cause, command_id, forget=True)
 
 
+def _is_deferred(conversations: "Conversations", tree: str) -> bool:
+    """Whether the erasure of a conversation waits until no legal hold stands on it."""
+    here = conversations.of(tree)
+    account = here.state(tree).account
+    return account is not None and tree in here.annotator.deferred(account)
+
+
 def released(conversations: "Conversations", outcome: Receipt | Refused) -> Receipt | Refused:
     """Finish what a legal hold deferred, once it is released; return what became of the release."""
     if isinstance(outcome, Receipt):
@@ -265,15 +274,23 @@ def release_all(
     conversations: "Conversations", trees: Iterable[str], hold: str, by: Actor, command_id: str
 ) -> AccountHold:
     """Release a hold on those of conversations on which it stands."""
+    erased: list[str] = []
 
     def act(conversation: str, id: DerivedId) -> Receipt | Refused | None:
+        deferred = _is_deferred(conversations, conversation)
+        outcome = release_one(conversation, id)
+        if deferred and not _is_deferred(conversations, conversation):
+            erased.append(conversation)
+        return outcome
+
+    def release_one(conversation: str, id: DerivedId) -> Receipt | Refused | None:
         states = conversations.tree(conversation).values()
         if all(one.hold != hold for state in states for one in state.holds):
             finish_deferred(conversations, conversation)  # or a release that was interrupted
             return None
         return conversations.chat(conversation).release_hold(hold, by=by, command_id=id)
 
-    return _on_each(trees, command_id, act)
+    return _on_each(trees, command_id, act)._replace(erased=tuple(erased))
 
 
 def trees_of(conversations: "Conversations", account: str | None, person: str | None) -> Iterator[str]:

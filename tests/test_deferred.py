@@ -1,5 +1,6 @@
 """An account is erased while a legal hold stands on some of it: what is held goes when the hold is released."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def test_a_release_finishes_it(chats: Conversations) -> None:
     assert readable(chats) == ["b"]
     assert chats.person_of(account) == PERSON
     released = chats.release_account(account, "case-1", by=OPERATOR)
-    assert (released.changed, released.unchanged) == (("b",), ("a", "free"))
+    assert (released.changed, released.unchanged, released.erased) == (("b",), ("a", "free"), ("b",))
     assert readable(chats) == []
     assert [name for name in NAMES if chats.service.ports.vault.has_key(name)] == []
     assert chats.person_of(account) is None
@@ -67,7 +68,8 @@ def test_a_release_finishes_it(chats: Conversations) -> None:
 def test_another_hold_defers_it_further(chats: Conversations) -> None:
     account = deleted_while_held(chats, forget=False)
     done(chats.chat("a").hold("case-2", reason=HoldReason.REGULATOR, by=OPERATOR))
-    chats.release_account(account, "case-1", by=OPERATOR)
+    released = chats.release_account(account, "case-1", by=OPERATOR)
+    assert (released.changed, released.erased) == (("a", "b"), ("b",))
     assert readable(chats) == ["a"]
     done(chats.chat("a").release_hold("case-2", by=OPERATOR))
     assert readable(chats) == []
@@ -83,7 +85,8 @@ def test_a_release_that_was_interrupted_is_finished_by_the_next(
         with pytest.raises(ZeroDivisionError):
             chats.chat("a").release_hold("case-1", by=OPERATOR)
     assert readable(chats) == ["a", "b"]
-    chats.release_account(account, "case-1", by=OPERATOR)
+    released = chats.release_account(account, "case-1", by=OPERATOR)
+    assert (released.changed, released.erased) == (("b",), ("a", "b"))
     assert readable(chats) == []
     assert chats.person_of(account) is None
 
@@ -98,7 +101,7 @@ def test_what_the_law_refuses_still_stays_deferred(chats: Conversations) -> None
     for nth, event in enumerate(foreign, start=1):
         new = NewEvent("a", version + nth, event)
         chats.store.append(Append("a", f"foreign-{nth}", f"foreign-{nth}", "2026-01-02T00:00:00+00:00", (new,)))
-    chats.release_account(account, "case-1", by=OPERATOR)
+    assert chats.release_account(account, "case-1", by=OPERATOR).erased == ("b",)
     assert readable(chats) == ["a"]
     assert sorted(chats.service.annotator.deferred(account)) == ["a"]
     assert chats.person_of(account) == PERSON
@@ -125,7 +128,14 @@ def test_on_the_command_line(run: Callable[..., Result], tmp_path: Path) -> None
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as chats:
         account = deleted_while_held(chats)
-    assert run("release", "case-1", "--account", account, "--store", url).output.startswith("2 released, 1 not held")
+    how = ("--store", url)
+    assert run("release", "case-1", "--conversation", "a", *how).output == (
+        "1 released, 0 not held, 0 refused\n1 erased now, as was asked for while words were held\n"
+    )
+    assert json.loads(run("release", "case-1", "--account", account, "--json", *how).output) == {
+        "hold": "case-1", "changed": ["b"], "unchanged": ["a", "free"], "refused": {}, "erased": ["b"],
+    }  # fmt: skip
+    assert run("release", "case-1", "--account", account, *how).output == "0 released, 3 not held, 0 refused\n"
     with opened(url) as chats:
         assert readable(chats) == []
         assert chats.person_of(account) is None

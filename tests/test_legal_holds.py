@@ -52,7 +52,7 @@ def test_an_account_is_held_and_released(chats: Conversations) -> None:
     told(chats, "c-1", "c-2")
     told(chats, "other", account="b-3")
     held = chats.hold_account("a-17", "case-12", reason=WHY, until="2027-01-31", by=OPERATOR)
-    assert held == (("c-1", "c-2"), (), {})
+    assert held == (("c-1", "c-2"), (), {}, ())
     first, second = chats.holds().rows
     assert first._replace(since="") == ("c-1", "a-17", "case-12", "litigation", "2027-01-31", "operator", "")
     assert (second.conversation, first.since) == (
@@ -61,7 +61,7 @@ def test_an_account_is_held_and_released(chats: Conversations) -> None:
     )
     assert chats.erase_account("a-17", by=OPERATOR, cause=ErasureCause.LEGAL).erased == ()
     assert chats.erase_account("b-3", by=OPERATOR, cause=ErasureCause.LEGAL).erased == ("other",)
-    assert chats.release_account("a-17", "case-12", by=OPERATOR) == (("c-1", "c-2"), (), {})
+    assert chats.release_account("a-17", "case-12", by=OPERATOR) == (("c-1", "c-2"), (), {}, ("c-1", "c-2"))
     assert chats.holds() == ((), None)
     assert chats.erase_account("a-17", by=OPERATOR, cause=ErasureCause.LEGAL).erased == ("c-1", "c-2")
     assert audit(chats.store.entries()).findings == ()
@@ -73,12 +73,12 @@ def test_what_is_begun_later_is_held_by_the_next_call(chats: Conversations) -> N
     chats.hold_account("a-17", "case-12", reason=WHY, by=OPERATOR)
     told(chats, "c-2")
     assert standing(chats) == [("c-1", "case-12")]
-    assert chats.hold_account("a-17", "case-12", reason=WHY, by=OPERATOR) == (("c-2",), ("c-1",), {})
+    assert chats.hold_account("a-17", "case-12", reason=WHY, by=OPERATOR) == (("c-2",), ("c-1",), {}, ())
     later = chats.hold_account("a-17", "case-12", reason=HoldReason.REGULATOR, by=OPERATOR)
     assert later.changed == ("c-1", "c-2")
     assert {row.reason for row in chats.holds().rows} == {"regulator"}
     told(chats, "c-3")
-    assert chats.release_account("a-17", "case-12", by=OPERATOR) == (("c-1", "c-2"), ("c-3",), {})
+    assert chats.release_account("a-17", "case-12", by=OPERATOR) == (("c-1", "c-2"), ("c-3",), {}, ())
 
 
 def test_sent_again_it_is_set_once(chats: Conversations) -> None:
@@ -95,7 +95,7 @@ def test_a_person_is_held_and_released(chats: Conversations) -> None:
     chats.start(model=MODEL.id, person="ada@example.com", conversation="hers")
     told(chats, "c-1")
     held = chats.hold_account(person="ada@example.com", hold="case-12", reason=WHY, by=OPERATOR)
-    assert held == (("hers",), (), {})
+    assert held == (("hers",), (), {}, ())
     assert standing(chats, person="ada@example.com") == standing(chats) == [("hers", "case-12")]
     assert standing(chats, person="nobody") == []
     nobody: list[dict[str, Any]] = [{"person": "nobody"}, {"account": "nobody"}]
@@ -104,7 +104,7 @@ def test_a_person_is_held_and_released(chats: Conversations) -> None:
             chats.hold_account(**whose, hold="case-12", reason=WHY, by=OPERATOR)
         with pytest.raises(ValueError, match=r"^no conversation of this account, or of this person"):
             chats.release_account(**whose, hold="case-12", by=OPERATOR)
-    assert chats.release_account(person="ada@example.com", hold="case-12", by=OPERATOR) == (("hers",), (), {})
+    assert chats.release_account(person="ada@example.com", hold="case-12", by=OPERATOR) == (("hers",), (), {}, ())
     for account, person in ((None, None), ("a-17", "ada@example.com")):
         with pytest.raises(ValueError, match="account: a str is needed, or else a person"):
             chats.hold_account(account, "case-12", person=person, reason=WHY, by=OPERATOR)
@@ -277,7 +277,7 @@ def test_an_account_is_held_on_the_command_line(run: Callable[..., Result], url:
     assert "2 refused" in run("erase-account", "a-17", "--yes", "--store", url, status=1).output
     assert len(json.loads(run("holds", "--account", "a-17", "--json", "--store", url).output)) == 2
     freed = run("release", "case-12", "--account", "a-17", "--store", url).output
-    assert freed == "2 released, 0 not held, 0 refused\n"
+    assert freed == "2 released, 0 not held, 0 refused\n2 erased now, as was asked for while words were held\n"
     assert run("holds", "--store", url).output == "0 legal holds in force\n"
 
 

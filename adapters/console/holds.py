@@ -1,7 +1,7 @@
 """The commands for what people decide: what is kept, and for how long, and turns that wait for them."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +110,8 @@ def release(
 ) -> None:
     """Release a legal hold.
 
-    An account that was to be erased meanwhile (`erase-account`) is erased now. What else was to be erased is to be sent
-    again.
+    An account that was to be erased meanwhile (`erase-account`) is erased now, and it is said how many conversations
+    were. What else was to be erased is to be sent again.
 
     Exit status: 0 if it does not stand any more, or did not; 1 if something was refused.
     """
@@ -123,7 +123,7 @@ def release(
             done = release_all(conversations, trees, hold, by, command_id or conversations.new_id())
         except ValueError as error:
             raise BadInput(str(error)) from None
-    _tell(hold, done, "released", "not held", as_json)
+    _tell(hold, done, "released", "not held", as_json, {"erased": done.erased})
 
 
 @click.command(cls=Command)
@@ -168,16 +168,21 @@ def _trees(
     return trees_of(conversations, account, person)
 
 
-def _tell(hold: str, done: AccountHold, changed: str, unchanged: str, as_json: bool) -> None:
+def _tell(
+    hold: str, done: AccountHold, changed: str, unchanged: str, as_json: bool, more: Mapping[str, Any] | None = None
+) -> None:
+    """Say what became of it; `more` is for programs."""
     from . import display
 
     if as_json:
         told = {"hold": hold, "changed": done.changed, "unchanged": done.unchanged}
-        display.print_json({**told, "refused": display.rules_of(done.refused)})
+        display.print_json({**told, "refused": display.rules_of(done.refused), **(more or {})})
     else:
         click.echo(
             f"{len(done.changed):,} {changed}, {len(done.unchanged):,} {unchanged}, {len(done.refused):,} refused"
         )
+        if done.erased:
+            click.echo(f"{len(done.erased):,} erased now, as was asked for while words were held")
         display.print_refused(done.refused)
     sys.exit(REFUSED if done.refused else 0)
 
