@@ -100,8 +100,8 @@ def open_conversations(
         StoreError: the store cannot be opened; the message says why and what to do.
         ValueError: a number is out of range.
     """
-    if type(max_words) is not int or max_words < 1:
-        raise ValueError("max_words: a whole number from 1 on is needed")
+    if type(max_words) is not int or not 1 <= max_words < 2**63:
+        raise ValueError(f"max_words: a whole number from 1 to {2**63 - 1:,} is needed")
     opening = partial(
         _opened, create=create, clock=clock, new_id=new_id, screen=screen, master_key=master_key,
         snapshot_every=snapshot_every, observer=observer, monotonic=monotonic, max_words=max_words, pad_words=pad_words,

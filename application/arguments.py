@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from lastresort.domain.events import RecordedEvent
 from lastresort.domain.plainly import AN_ID, FORMS, MadeByHand, plainly
 from lastresort.domain.turn_text import messages_in
-from lastresort.domain.values import EDITIONS, Actor, ActorKind, Frozen, Id, Messages
+from lastresort.domain.values import EDITIONS, MOST_POSITION, Actor, ActorKind, Frozen, Id, Messages
 
 Content = str | Sequence[Mapping[str, Any]]
 """What somebody said: text, or content blocks, `{"type": ...}`, as an API of a model has them."""
@@ -288,14 +288,16 @@ def _some_text(argument: str, given: Any, most: int) -> str:
 
 
 def checked_version(argument: str, value: int) -> int:
-    """Return the version of a turn that was passed as `argument`.
+    """Return the version that was passed as `argument`. Whether anything stands there is not asked.
 
     Raises:
-        ValueError: it is no int.
+        ValueError: it is no int, or one that no log can hold and no message can tell.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{argument}: an int is needed, not {type(value).__name__}")
-    return int(value)
+    if (version := int(value)).bit_length() > MOST_POSITION.bit_length():
+        raise ValueError(f"{argument}: a version is at most {MOST_POSITION:,}")
+    return version
 
 
 def checked_events(argument: str, value: Iterable[RecordedEvent]) -> list[RecordedEvent]:

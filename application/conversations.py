@@ -164,6 +164,7 @@ class Conversations(Opened):
 
         Raises:
             UnknownBranch: the store has no such branch.
+            ValueError: `upto` is no version.
         """
         return self.service.reading.path(branch, None if upto is None else checked_version("upto", upto))
 

@@ -15,13 +15,10 @@ from lastresort.domain.commands import Command
 from lastresort.domain.decider import Refused
 from lastresort.domain.events import BranchOpened, ConversationEnded, ConversationStarted, Evidence, RecordedEvent
 from lastresort.domain.state import Conversation, Ended
-from lastresort.domain.values import About, Actor, ForkCause, Frozen, Ground, Risk, RiskSeen
+from lastresort.domain.values import MOST_POSITION, About, Actor, ForkCause, Frozen, Ground, Risk, RiskSeen
 
 from .directory import MOST_ROWS
 from .ports import List, ListRow, Ports, RiskScreen
-
-_LAST_POSITION = 2**63 - 1
-"""The last position that a log can have."""
 
 
 class UnknownBranch(LookupError):
@@ -205,9 +202,9 @@ def check_page(which: List, after: int, limit: int) -> None:
     Raises:
         ValueError: there is no such page.
     """
-    numbers = type(limit) is int and 1 <= limit <= MOST_ROWS and type(after) is int and 0 <= after <= _LAST_POSITION
+    numbers = type(limit) is int and 1 <= limit <= MOST_ROWS and type(after) is int and 0 <= after <= MOST_POSITION
     if type(which) is not str or which not in get_args(List) or not numbers:
         raise ValueError(
-            f"no such page: list is one of {', '.join(get_args(List))}, after a position from 0 to {_LAST_POSITION}, "
+            f"no such page: list is one of {', '.join(get_args(List))}, after a position from 0 to {MOST_POSITION}, "
             f"limit a whole number from 1 to {MOST_ROWS}"
         )

@@ -88,7 +88,7 @@ class Reading:
             UnknownTurn: none does.
         """
         at = self.path(branch, upto=turn)
-        if len(at) != turn or not isinstance(at[-1].event, AssistantTurnTaken):
+        if not at or len(at) != turn or not isinstance(at[-1].event, AssistantTurnTaken):
             raise UnknownTurn(f"no answer stands at version {turn} of branch {branch}")
 
     def last_turn(self, tree: str, branches: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from lastresort.domain.events import AssistantTurnTaken, ContentErased, RecordedEvent, UserTurnTaken
 from lastresort.domain.turn_text import foreign_id_in, messages_in, readable, said_by
-from lastresort.domain.values import Actor, ErasureCause
+from lastresort.domain.values import MOST_POSITION, Actor, ErasureCause
 
 from .ports import Place
 from .reading import Reading
@@ -62,7 +62,7 @@ def transcript_page(reading: Reading, words: Words, branch: str, after: int, lim
         SealBroken: kept bytes are not what was sealed there.
         ValueError: `after` or `limit` is out of range.
     """
-    if type(after) is not int or after < 0:
+    if type(after) is not int or not 0 <= after <= MOST_POSITION:
         raise ValueError("after: a version, or 0")
     if limit is not None and (type(limit) is not int or not 1 <= limit <= MOST_TURNS):
         raise ValueError(f"limit: from 1 to {MOST_TURNS}, or None")

@@ -30,6 +30,9 @@ MOST_VERSIONS = 2**53
 Version = Annotated[int, Field(strict=True, ge=1, le=MOST_VERSIONS)]
 """A position on a branch's path, from 1."""
 
+MOST_POSITION = 2**63 - 1
+"""The last position that a log can have, as databases count."""
+
 MOST_POLICY, MOST_EVENT = 32 * 2**10, 60 * 2**10
 """Bytes that a policy and a recorded event may have in canonical form.
 

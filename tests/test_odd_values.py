@@ -1,9 +1,12 @@
 """Values of any type at every public door: refused without their text, or taken; and all goes on as before."""
 
+import asyncio
 import inspect
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,8 @@ from lastresort import (
     About,
     Actor,
     ActorKind,
+    AsyncChat,
+    AsyncConversations,
     Chat,
     Conversations,
     ErasureCause,
@@ -20,7 +25,9 @@ from lastresort import (
     Rating,
     Refused,
     StoreError,
+    UnknownTurn,
     Verdict,
+    open_async_conversations,
     open_conversations,
 )
 from lastresort.domain.commands import Leave
@@ -93,6 +100,20 @@ DOORS = [
     for name, method in inspect.getmembers(cls, inspect.isfunction)
     if not name.startswith("_") and name not in ("close", "new_id")
 ]
+HUGE = 10**5000
+NUMBERS = [
+    pytest.param(cls, name, parameter.name, id=f"{cls.__name__}.{name}-{parameter.name}")
+    for cls in (Conversations, Chat, AsyncConversations, AsyncChat)
+    for name, method in inspect.getmembers(cls, inspect.isfunction)
+    if not name.startswith("_")
+    for parameter in inspect.signature(method).parameters.values()
+    if parameter.annotation in (int, int | None)
+]
+
+
+def told(odd: Any) -> str:
+    """Return what a case is called: Python makes no text of a number of 5,000 digits."""
+    return f"{'-' * (odd < 0)}{odd.bit_length()} bits" if isinstance(odd, int) and abs(odd) >= 2**63 else repr(odd)
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +185,49 @@ def test_no_command_is_made_with_an_actor_that_could_not_be_made() -> None:
 
 
 @pytest.mark.parametrize("name", ["max_words", "pad_words", "snapshot_every"])
-@pytest.mark.parametrize("odd", [-1, "5", None, 1.0, True, 2**70])
+@pytest.mark.parametrize("odd", [-1, "5", None, 1.0, True, 2**63, HUGE], ids=told)
 def test_a_number_that_cannot_be_is_said_on_opening(name: str, odd: Any) -> None:
-    if name == "max_words" and odd == 2**70:
-        odd = 0
-    with pytest.raises(ValueError, match=f"^{name}: a whole number from [01] (to [0-9,]+|on) is needed$"):
+    with pytest.raises(ValueError, match=f"^{name}: a whole number from [01] to [0-9,]+ is needed$"):
         open_conversations("memory:", **{name: odd})
+
+
+@pytest.mark.parametrize("odd", [-1, 0, "5", None, 1.0, True, 2**15 + 1, HUGE], ids=told)
+def test_so_is_a_number_of_threads(tmp_path: Path, odd: Any) -> None:
+    """Before the store is opened, or made."""
+    with pytest.raises(ValueError, match=r"^threads: a whole number from 1 to 32,768 is needed$"):
+        asyncio.run(open_async_conversations(f"sqlite:///{tmp_path}/chats.db", threads=odd))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [HUGE, -HUGE, 2**63, -(2**63)], ids=told)
+@pytest.mark.parametrize(("cls", "name", "parameter"), NUMBERS)
+def test_a_number_that_no_log_can_hold_is_refused_by_name(cls: type, name: str, parameter: str, number: int) -> None:
+    """Not by Python, which cannot make the message that would repeat it."""
+    needed = [one.name for one in inspect.signature(getattr(cls, name)).parameters.values() if one.default is one.empty]
+    given = {one: GIVEN.get(one, "x") for one in needed if one != "self"} | {parameter: number}
+
+    async def ask() -> int:
+        async with await open_async_conversations("memory:") as chats:
+            chat = await chats.start(model=MODEL.id, conversation="x")
+            done(await chat.user_turn("hello"))
+            done(await chat.assistant_turn("hi"))
+            doors: dict[type, Any] = {Chat: chat.handle, Conversations: chats.conversations}
+            door = getattr(doors.get(cls) or (chat if cls is AsyncChat else chats), name)
+            with pytest.raises(ValueError, match=rf"\b{parameter}\b") as refused:
+                await answer if inspect.isawaitable(answer := door(**given)) else None
+            assert len(str(refused.value)) < 200
+            return len(await chat.path())
+
+    assert asyncio.run(ask()) == 3
+
+
+@pytest.mark.parametrize("turn", [0, -1, 2**63 - 1])
+@pytest.mark.parametrize("act", [Chat.erase, Chat.retry, partial(Chat.feedback, rating=Rating.UP)])
+def test_a_version_that_a_log_could_have_and_has_not_is_told(chats: Conversations, act: Any, turn: int) -> None:
+    chat = chats.start(model=MODEL.id)
+    done(chat.user_turn("hello"))
+    with pytest.raises(UnknownTurn, match=f"at version {turn} of branch"):
+        act(chat, turn=turn)
 
 
 @pytest.mark.parametrize("says", [None, "now", 5])

@@ -247,7 +247,9 @@ async def open_async_conversations(url: str, *, threads: int = THREADS, **option
 
     Raises:
         StoreError: the store cannot be opened; the message says why and what to do.
+        ValueError: a number is out of range.
     """
+    Threads(threads).shut_down()  # before a store is open that nobody could close
     opening = Threads(1)
     try:
         return AsyncConversations(await opening.run(open_conversations, url, **options), threads=threads)

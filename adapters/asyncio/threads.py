@@ -12,6 +12,9 @@ from lastresort.application.ports import StoreClosed
 P = ParamSpec("P")
 R = TypeVar("R")
 
+MOST_THREADS = 2**15
+"""The most that can be asked for; they are made only as calls need them."""
+
 
 class Threads:
     """Worker threads for the calls of a store, apart from those of the event loop: a database that is slow holds up
@@ -19,9 +22,14 @@ class Threads:
 
     Args:
         most: how many calls may be under way at once; more wait in line.
+
+    Raises:
+        ValueError: `most` is no such number.
     """
 
     def __init__(self, most: int) -> None:
+        if type(most) is not int or not 1 <= most <= MOST_THREADS:
+            raise ValueError(f"threads: a whole number from 1 to {MOST_THREADS:,} is needed")
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="lastresort")
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
