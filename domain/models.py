@@ -14,14 +14,15 @@ _RESOURCE = re.compile(
 )
 _FOUNDRY_VERSION = re.compile(r"/versions/[^/]+$")
 _PROVIDERS = frozenset({
-    "anthropic", "azure", "azure_ai", "bedrock", "bedrock_converse", "converse", "databricks", "google", "invoke",
-    "litellm_proxy", "openai", "openrouter", "vertex", "vertex_ai",
+    "anthropic", "azure", "azure_ai", "bedrock", "bedrock_converse", "converse", "databricks", "github_copilot",
+    "google", "invoke", "litellm_proxy", "openai", "openrouter", "vercel_ai_gateway", "vertex", "vertex_ai",
 })  # fmt: skip
 _REGION = re.compile(r"^[a-z]{2}(?:-gov)?-[a-z]+-\d$")  # us-east-1, as LiteLLM puts it before a name on Bedrock
 _VENDOR = re.compile(r"^(?:(?:us|us-gov|eu|apac|jp|au|ca|global)\.)?anthropic\.|^databricks-(?=claude-)")
 _VARIANT = re.compile(r"(?:\[\d+[km]\]|:(?:beta|exacto|extended|floor|free|nitro|online|thinking))$")
 _BEDROCK_VERSION = re.compile(r"(?<=\d)-v\d+(?::\d+)*(?::\d+k)?$")
 _SNAPSHOT = re.compile(r"(?:@(?:\d{8}|latest|default)|-(?:20\d{6}|20\d\d-\d\d-\d\d|latest))$")
+_VERTEX_VERSION = re.compile(r"(?<=^claude-3-5-sonnet)-v2$")  # its second snapshot, the only one that is named so
 _FAMILY_LAST = re.compile(r"^claude-([4-9](?:-\d)?)-(haiku|opus|sonnet|fable)$")
 
 
@@ -31,11 +32,11 @@ def plain_name(model: str) -> str:
     >>> plain_name("bedrock/us.anthropic.claude-opus-4-1-20250805-v1:0")
     'claude-opus-4-1'
     """
-    name = _FOUNDRY_VERSION.sub("", _RESOURCE.sub("", model.lower()))
+    name = model.lower()
     while (parts := name.partition("/"))[1] and (parts[0] in _PROVIDERS or _REGION.match(parts[0])):
         name = parts[2]
-    name = _VENDOR.sub("", name)
-    for dress in (_VARIANT, _BEDROCK_VERSION, _SNAPSHOT):
+    name = _VENDOR.sub("", _FOUNDRY_VERSION.sub("", _RESOURCE.sub("", name)))
+    for dress in (_VARIANT, _BEDROCK_VERSION, _SNAPSHOT, _VERTEX_VERSION):
         name = dress.sub("", name)
     if not name.startswith("claude-"):
         return name

@@ -253,8 +253,8 @@ def is_same_harm(one: str | None, other: str | None, policy: Policy) -> bool:
 
 
 _PLATFORMS = frozenset({
-    "anthropic", "azure", "azure_ai", "bedrock", "converse", "converse_like", "foundry", "invoke", "litellm",
-    "litellm_proxy", "models", "openrouter", "publishers", "vertex", "vertex_ai",
+    "anthropic", "azure", "azure_ai", "bedrock", "converse", "converse_like", "foundry", "github_copilot", "invoke",
+    "litellm", "litellm_proxy", "models", "openrouter", "publishers", "vercel_ai_gateway", "vertex", "vertex_ai",
 })  # fmt: skip
 _REGION = re.compile(r"(af|ap|apac|au|ca|cn|eu|global|il|jp|me|mx|sa|us|us-gov)(-[a-z]+-\d)?")
 _PLACES = re.compile(r"projects/[^/]+/locations/[^/]+/|arn:aws[a-z-]*:bedrock:[^/]*/")

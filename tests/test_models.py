@@ -48,8 +48,25 @@ OPUS_4_1 = (
 )
 OTHERS = (
     ("claude-opus-4", "claude-opus-4-0", "claude-opus-4-20250514", "claude-opus-4@20250514", "claude-4-opus-20250514"),
+    (
+        "claude-opus-4-5",
+        "claude-opus-4-5-20251101",
+        "bedrock/arn:aws:bedrock:us-east-1:123:inference-profile/us.anthropic.claude-opus-4-5-20251101-v1:0",
+        "bedrock/converse/arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-opus-4-5-20251101-v1:0",
+        "vertex_ai/publishers/anthropic/models/claude-opus-4-5@20251101",
+        "vercel_ai_gateway/anthropic/claude-opus-4.5",
+        "github_copilot/claude-opus-4.5",
+    ),
     ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929", "vertex_ai/claude-sonnet-4-5@20250929"),
-    ("claude-3-5-sonnet-20240620", "anthropic.claude-3-5-sonnet-20241022-v2:0", "anthropic/claude-3.5-sonnet"),
+    (
+        "claude-3-5-sonnet-20240620",
+        "claude-3-5-sonnet-20241022",
+        "claude-3-5-sonnet@20240620",
+        "claude-3-5-sonnet-v2@20241022",
+        "vertex_ai/claude-3-5-sonnet-v2@20241022",
+        "anthropic.claude-3-5-sonnet-20241022-v2:0",
+        "anthropic/claude-3.5-sonnet",
+    ),
     ("claude-3-7-sonnet-latest", "anthropic/claude-3.7-sonnet:thinking"),
     ("claude-haiku-4-5", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
     ("claude-fable-5", "anthropic/claude-fable-5", "claude-fable-5-20260609"),
@@ -68,6 +85,12 @@ APART = (
     ("acme/claude-opus-4-1", "claude-opus-4-1"),  # whose model that is, nobody knows
     ("gpt-4o-mini", "gpt-4o"),
     ("arn:aws:bedrock:us-east-1:1:application-inference-profile/abc", "claude-opus-4-1"),
+    ("bedrock/arn:aws:bedrock:us-east-1:1:application-inference-profile/abc", "claude-opus-4-1"),
+    ("bedrock/arn:aws:bedrock:us-east-1:1:application-inference-profile/claude-opus-4-1", "claude-opus-4-1"),
+    ("github_copilot/acme/claude-opus-4.1", "claude-opus-4-1"),
+    ("claude-v2@20240101", "claude@20240101"),
+    ("claude-opus-v2@20260101", "claude-opus@20260101"),
+    ("acme-claude-3-5-sonnet-v2@20241022", "claude-3-5-sonnet"),
     ("not-claude-opus-4-1", "claude-opus-4-1"),
 )
 
