@@ -11,7 +11,7 @@ from lastresort import Conversations, open_conversations
 from lastresort.adapters.chats import claude_code
 from lastresort.adapters.chats.chatgpt import EMPTY
 from lastresort.adapters.chats.formats import FORMATS, format_of
-from lastresort.adapters.importers.chat_import import OTHER_FILES, import_chats
+from lastresort.adapters.importers.chat_import import OTHER_FILES, check_chats, import_chats
 from lastresort.adapters.importers.chat_turns import Became
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.domain.values import Usage
@@ -231,6 +231,13 @@ def test_claude_code(chats: Conversations, tmp_path: Path) -> None:
     report = only(bring(chats, path))
     assert paths_of(chats) == {((Q, "Count."), (A, "I look.\n\nSeven."), (Q, "And folders?"))}
     assert report.asides == {claude_code.SIDECHAIN: 1, claude_code.OTHER: 4}
+    assert report.places == {
+        "folded into the answer that it is a part of": ["line 6", "line 8"],
+        "a tool's, folded into the answer that called it": ["line 7"],
+        Became.WITH_NEXT.value: ["line 2", "line 10", "line 11"],
+        claude_code.SIDECHAIN: ["line 9"],
+        claude_code.OTHER: ["line 1", "line 5", "line 14"],
+    }
     (answer,) = answers(chats)
     assert (answer.model, answer.stop_reason) == ("m", "end_turn")
     assert answer.usage == Usage(input_tokens=24, output_tokens=6)
@@ -242,6 +249,8 @@ def test_claude_code(chats: Conversations, tmp_path: Path) -> None:
     page = chats.list(with_metadata=True)
     assert page.metadata is not None
     assert page.metadata[root(chats)].title == "Counting"
+    with pytest.raises(BadInput, match=r"session\.jsonl: line 3: [0-9]+ bytes; a turn may have 32$"):
+        check_chats([path], max_words=1)
 
 
 def test_sessions_in_one_file_are_conversations_of_their_own(chats: Conversations, tmp_path: Path) -> None:

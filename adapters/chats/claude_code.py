@@ -25,9 +25,9 @@ class _Session:
     first: str
     messages: list[Message] = field(default_factory=list)
     passed: dict[str, str | None] = field(default_factory=dict)  # the parents of lines that are no messages
-    title: str | None = None
-    sidechain: int = 0
-    other: int = 0
+    places: dict[int, str] = field(default_factory=dict)  # of the messages, by their numbers
+    sidechain: list[str] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)
 
 
 def knows(value: Any) -> bool:
@@ -44,29 +44,32 @@ _BESIDE = ("file-history-snapshot", "queue-operation")
 def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
     """Yield the sessions of a file, each with the place of its first line."""
     sessions: dict[str, _Session] = {}
-    title: tuple[str | None, int] = None, 0
+    title: str | None = None
+    other: list[str] = []  # of no session, and told with those of the first
     for place, value in values:
         with fields.within(place):
             line = fields.an_object(value, "")
             kind = fields.text(line, "type")
             id = fields.text(line, "sessionId")
             if id is None:
-                title = (fields.text(line, "summary") if kind == "summary" else title[0]), title[1] + 1
+                title = fields.text(line, "summary") if kind == "summary" else title
+                other.append(place)
                 continue
-            session = sessions.setdefault(id, _Session(place))
-            _take(session, line, kind)
-    for nth, (id, session) in enumerate(sessions.items()):
-        other = session.other + (title[1] if nth == 0 else 0)
-        asides = (Aside(SIDECHAIN, session.sidechain), Aside(OTHER, other))
+            if id not in sessions:
+                sessions[id] = _Session(place, other=[] if sessions else other)
+            _take(sessions[id], place, line, kind)
+    for id, session in sessions.items():
+        left = ((SIDECHAIN, session.sidechain), (OTHER, session.other))
         yield (
             session.first,
             ForeignChat(
                 format=NAME,
                 id=id,
                 messages=tuple(_past(message, session.passed) for message in session.messages),
-                title=title[0],
+                title=title,
                 roots_are_edits=False,
-                asides=tuple(one for one in asides if one.number),
+                asides=tuple(Aside(why, len(places), tuple(places)) for why, places in left if places),
+                places=session.places,
             ),
         )
 
@@ -81,20 +84,20 @@ def _past(message: Message, passed: dict[str, str | None]) -> Message:
     return message if parent == message.parent else replace(message, parent=parent)
 
 
-def _take(session: _Session, line: Mapping[str, Any], kind: str | None) -> None:
+def _take(session: _Session, place: str, line: Mapping[str, Any], kind: str | None) -> None:
     id = fields.text(line, "uuid")
     parent = fields.text(line, "parentUuid") or fields.text(line, "logicalParentUuid")
     if id is None:
-        session.other += 1
+        session.other.append(place)
         return
     if line.get("isSidechain") is True:
-        session.sidechain += 1
+        session.sidechain.append(place)
         return
     said = fields.mapping(line, "message")
     content = said.get("content") if said else line.get("content")
     if kind not in ("user", "assistant", "system") or content is None:
         session.passed[id] = parent
-        session.other += 1
+        session.other.append(place)
         return
     blocks = fields.blocks(content)
     model = fields.text(said, "model")
@@ -112,6 +115,7 @@ def _take(session: _Session, line: Mapping[str, Any], kind: str | None) -> None:
             usage=_usage(said),
         )
     )
+    session.places[len(session.messages)] = place
 
 
 def _usage(said: Mapping[str, Any]) -> Any:

@@ -70,6 +70,8 @@ class Aside(NamedTuple):
     why: str
     number: int = 0
     """How many there are that are not told one by one, or 0 of one that is."""
+    places: tuple[str, ...] = ()
+    """Where they are, if not where the chat is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class ForeignChat:
         roots_are_edits: whether the first messages of the file are one another's edits; if not, each begins a
             conversation of its own.
         asides: what of it is no message.
+        places: where messages are, by their numbers, if each has a place of its own in the file.
         told_apart: what tells chats apart that bear one id, where a form of file gives an id to several.
     """
 
@@ -100,6 +103,7 @@ class ForeignChat:
     system: str | None = None
     roots_are_edits: bool = True
     asides: tuple[Aside, ...] = ()
+    places: Mapping[int, str] = field(default_factory=dict)
     told_apart: str = ""
 
 

@@ -65,12 +65,13 @@ class FileReport:
     def note(self, place: str, note: Note) -> None:
         """Count a message that is no turn of its own."""
         self.became[note.became.value] += 1
-        self._place(note.became.value, f"{place}, message {note.number}")
+        self._place(note.became.value, place)
 
-    def leave(self, place: str, why: str, number: int = 1) -> None:
-        """Count what is no message."""
+    def leave(self, place: str, why: str, number: int = 1, places: Sequence[str] = ()) -> None:
+        """Count what is no message: at `place`, unless there are `places`."""
         self.asides[why] += number
-        self._place(why, place)
+        for one in (places or (place,))[:_PLACES]:
+            self._place(why, one)
 
     def _place(self, why: str, place: str) -> None:
         if len(places := self.places.setdefault(why, [])) < _PLACES:
@@ -287,9 +288,9 @@ def _chats(
             with within(place):
                 parts, notes = turns_of(chat)
             for note in notes:
-                report.note(place, note)
+                report.note(chat.places.get(note.number) or f"{place}, message {note.number}", note)
             for aside in chat.asides:
-                report.leave(place, aside.why, aside.number or 1)
+                report.leave(place, aside.why, aside.number or 1, aside.places)
             key, digest = _key_of(chat)
             name = sha256(key.encode(errors="surrogatepass")).digest()[:16]
             before = seen.get(name)
@@ -321,16 +322,19 @@ def _key_of(chat: ForeignChat) -> tuple[str, bytes]:
 def _check_words(place: str, chat: ForeignChat, parts: Iterable[Part], max_words: int) -> None:
     """Check what is kept of each turn, for those who have to keep and to read it."""
     for turn in (turn for part in parts for turn in part.turns):
-        where = f"{place}: message {turn.said[0].number}"
+        where = _where(place, chat, turn.said[0].number)
         if any(_is_deep([one.blocks, one.extra]) for one in (*turn.before, *turn.said)):
             raise Wrong(where, NESTED)
         if (size := len(words_of(chat, turn).encode())) > max_words * _BLOCKS_TO_WORDS:
             raise Wrong(where, f"{size:,} bytes; a turn may have {max_words * _BLOCKS_TO_WORDS:,}")
         for said in turn.said:
             if said.remark and (size := len(whole(said.remark).encode())) > max_words:
-                raise Wrong(
-                    f"{place}: message {said.number}", f"{size:,} bytes of feedback; there may be {max_words:,}"
-                )
+                where = _where(place, chat, said.number)
+                raise Wrong(where, f"{size:,} bytes of feedback; there may be {max_words:,}")
+
+
+def _where(place: str, chat: ForeignChat, number: int) -> str:
+    return chat.places.get(number) or f"{place}: message {number}"
 
 
 def _is_deep(value: object) -> bool:
