@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -27,9 +28,13 @@ class Worker:
 
     def __init__(self, store: str, upstream: str) -> None:
         command = [sys.executable, "-m", "lastresort", "serve", "--port", "0", "--store", store, "--upstream", upstream]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().split()[1]
+        with tempfile.TemporaryFile("w+") as errors:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            assert self.process.stdout is not None
+            said = self.process.stdout.readline()
+            errors.seek(0)
+            assert said, f"it did not start: {errors.read()}"
+        self.url = said.split()[1]
         for _ in range(600):
             try:
                 if httpx2.get(f"{self.url}/readyz").status_code == 200:
