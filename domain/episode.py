@@ -79,7 +79,7 @@ class Unit(NamedTuple):
         alone = category in self.categories and len(self.categories) == 1
         if alone or terms is None or terms.law == 1:
             return alone
-        for named in self.categories:  # noqa: SIM110 - in a generator each step takes as long as a call
+        for named in self.categories:
             if not terms.policy.same_harm(category, named):
                 return False
         return True

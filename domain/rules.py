@@ -195,7 +195,7 @@ def ineligible(state: Conversation, by: Actor) -> Missing | None:
 
 
 def _matches(model: str, patterns: tuple[str, ...]) -> bool:
-    for pattern in patterns:  # noqa: SIM110 - in a generator each step takes as long as a match
+    for pattern in patterns:
         if fnmatchcase(model, pattern):
             return True
     return False

@@ -105,7 +105,6 @@ LEAST_REDIRECTIONS = 2
 _TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
 _HARMFUL = Verdict.HARMFUL  # a look-up in its class takes as long as a call, before 3.12
 _OF_TREES = frozenset({BranchOpened, ConversationEnded, RiskRaised})
-_NAME_AN_EDITION = frozenset({ConversationStarted, PolicyChanged})
 
 
 class Play:
@@ -153,7 +152,7 @@ class Play:
             else:
                 self._recorded.take(recorded, before)
             return
-        if kind in _NAME_AN_EDITION and event.law not in EDITIONS:  # type: ignore[union-attr]  # these have one
+        if isinstance(event, (ConversationStarted, PolicyChanged)) and event.law not in EDITIONS:
             row.part(recorded.version, Because.EDITION)
             return
         row.apart = self._beside(recorded, row, before, row.apart or self._step.like(before))

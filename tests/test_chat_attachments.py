@@ -1,6 +1,7 @@
 """Attachments in a real Chromium: chosen, shown, sent upstream as they are, or refused in a sentence."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,17 +24,25 @@ def file(name: str, kind: str, data: bytes) -> dict[str, Any]:
     return {"name": name, "mimeType": kind, "buffer": data}
 
 
-def test_pictures_papers_and_texts_pass_through_and_others_are_refused_politely(
-    browser: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """What a model was asked, of which there is one."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
-    asked: list[Request] = []
+    return []
 
+
+def thanks(asked: list[Request]) -> Callable[[Request], str]:
     def script(request: Request) -> str:
         asked.append(request)
         return "Thank you."
 
-    with opened(browser, script) as (_, tab):
+    return script
+
+
+def test_pictures_papers_and_texts_pass_through_and_others_are_refused_politely(
+    browser: Any, asked: list[Request]
+) -> None:
+    with opened(browser, thanks(asked)) as (_, tab):
         page, files = tab.page, tab.page.locator("#files button")
         trouble = page.get_by_role("alert")
         for wrong, said in (
@@ -81,17 +90,8 @@ def test_pictures_papers_and_texts_pass_through_and_others_are_refused_politely(
         assert asked[-1].body["messages"][0]["content"][0] == picture
 
 
-def test_an_edited_message_keeps_what_came_with_it_but_for_what_is_removed(
-    browser: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
-    asked: list[Request] = []
-
-    def script(request: Request) -> str:
-        asked.append(request)
-        return "Thank you."
-
-    with opened(browser, script) as (_, tab):
+def test_an_edited_message_keeps_what_came_with_it_but_for_what_is_removed(browser: Any, asked: list[Request]) -> None:
+    with opened(browser, thanks(asked)) as (_, tab):
         page = tab.page
         page.locator("#file").set_input_files(
             [file("dot.png", "image/png", PICTURE), file("notes.txt", "text/plain", b"Rye"),

@@ -118,7 +118,11 @@ def test_audits_and_replays_are_waited_for(browser: Any) -> None:
             {"name": "own.toml", "mimeType": "text/plain", "buffer": b"min_failed_redirections = 1"}
         )
         page.get_by_role("button", name="Replay").click()
-        page.get_by_role("alert").filter(has_text="the file").wait_for()
+        assert page.get_by_role("alert").filter(has_text="no policy").inner_text().split("\n") == [
+            "the file is no policy:", "name: it is missing",
+            "line 1: min_failed_redirections: Input should be greater than or equal to 2",
+        ]  # fmt: skip
+        accessible(page)
         page.get_by_label("or your own (TOML)").set_input_files([])
         page.get_by_role("button", name="Replay").click()
         page.get_by_text("nothing was written").wait_for()

@@ -71,25 +71,6 @@ def test_after_an_act_it_is_said_that_it_is_done_and_the_focus_is_on_the_page(br
         tab.close()
 
 
-def test_what_is_wrong_in_a_policy_is_told_line_by_line(browser: Any) -> None:
-    with service() as running:
-        Visitor(running).ended()
-        tab = Tab(browser, running, path="/inspect/what-if")
-        page = tab.page
-        page.get_by_label("or your own (TOML)").set_input_files(
-            {"name": "own.toml", "mimeType": "text/plain", "buffer": b"min_failed_redirections = 1"}
-        )
-        page.get_by_role("button", name="Replay").click()
-        alert = page.get_by_role("alert").filter(has_text="no policy")
-        assert alert.inner_text().split("\n") == [
-            "the file is no policy:", "name: it is missing",
-            "line 1: min_failed_redirections: Input should be greater than or equal to 2",
-        ]  # fmt: skip
-        accessible(page)
-        tab.wrong = [one for one in tab.wrong if "422" not in one]  # the policy that is none
-        tab.close()
-
-
 def test_all_is_shaded_of_which_nothing_can_be_told(browser: Any) -> None:
     with service() as running:
         visitor = Visitor(running)

@@ -204,14 +204,14 @@ class _Answers:
 
     def _refuse(self, asked: _Pairs, act: Event, rules: frozenset[str]) -> bool:
         state = self.state
-        for rule, lacks in asked:  # noqa: SIM110 - see above
+        for rule, lacks in asked:
             if (lacks(state, act) is not None) is not (rule in rules):
                 return False
         return True
 
     def _leave(self, asked: _Pairs, ground: Ground, category: str | None) -> bool:
         state, act = self.state, self._acts.of(ground, category)
-        for _, lacks in asked:  # noqa: SIM110 - see above
+        for _, lacks in asked:
             if lacks(state, act) is not None:
                 return False
         return True

@@ -154,7 +154,7 @@ class Differences:
 
     def forbid(self, other: Conversation, event: Event) -> bool:
         """Whether the other law refuses, in its state of a branch in step, what happened in the recorded one."""
-        for lacks in self._asked_of(type(event), self._laws[1]):  # noqa: SIM110 - a generator's step takes as long
+        for lacks in self._asked_of(type(event), self._laws[1]):
             if lacks(other, event) is not None:
                 return True
         return False
@@ -162,7 +162,7 @@ class Differences:
     def allow(self, state: Conversation, event: Event) -> bool:
         """Whether nothing that may come out otherwise refuses an event in the recorded state: whatever the other law
         allows this one allows."""
-        for lacks in self._asked_of(type(event), self._laws[0]):  # noqa: SIM110 - as above
+        for lacks in self._asked_of(type(event), self._laws[0]):
             if lacks(state, event) is not None:
                 return False
         return True
