@@ -38,7 +38,6 @@ from .arguments import (
     checked_day,
     checked_edition,
     checked_id,
-    checked_version,
     chosen_id,
     models_content,
     optional_id,
@@ -46,7 +45,7 @@ from .arguments import (
     users_content,
 )
 from .directory import Metadata
-from .outcomes import BranchEnded, Receipt, UnknownTurn
+from .outcomes import BranchEnded, Receipt, UnknownTurn, checked_turn
 from .redelivery import held_already
 from .transcript import TranscriptPage, transcript_page
 from .words import described
@@ -333,7 +332,7 @@ class Chat:
     def _fork(
         self, turn: int, cause: ForkCause, words: str | None, child: str | None, command_id: str | None
     ) -> "Chat | Refused":
-        if not 2 <= checked_version("turn", turn) <= MOST_VERSIONS:
+        if not 2 <= checked_turn(turn) <= MOST_VERSIONS:
             raise UnknownTurn(f"no turn stands at version {turn} of branch {self.branch}")
         named = {"id": self._id(command_id), "by": self.user, "parent": self.branch, "at": turn - 1, "cause": cause}
         command = checked(ask.OpenBranch, **named)
@@ -358,7 +357,7 @@ class Chat:
     ) -> Receipt | Refused:
         """Record what the user thinks of the ending, of the conversation, or of the answer at version `turn`."""
         if turn is not None:
-            self.conversations.service.reading.check_answer(self.branch, checked_version("turn", turn))
+            self.conversations.service.reading.check_answer(self.branch, checked_turn(turn))
         command = checked(ask.GiveFeedback, id=self._id(command_id), by=self.user, rating=rating, turn=turn)
         return self._do(command, words)
 
@@ -424,7 +423,7 @@ class Chat:
         Raises:
             UnknownTurn: no words stand there.
         """
-        at = self.conversations.path(self.branch, upto=checked_version("turn", turn))
+        at = self.conversations.path(self.branch, upto=checked_turn(turn))
         digest = content_of(at[-1].event) if at and len(at) == turn else None
         if digest is None:
             raise UnknownTurn(f"no words stand at version {turn} of branch {self.branch}")

@@ -17,6 +17,7 @@ from lastresort.domain.events import BranchOpened, ConversationEnded, Conversati
 from lastresort.domain.state import Conversation, Ended
 from lastresort.domain.values import MOST_POSITION, About, Actor, ForkCause, Frozen, Ground, Risk, RiskSeen
 
+from .arguments import checked_version
 from .directory import MOST_ROWS
 from .ports import List, ListRow, Ports, RiskScreen
 
@@ -194,6 +195,18 @@ class Stopwatch:
 
     def _seconds(self) -> float:
         return self._monotonic() - self._began
+
+
+def checked_turn(value: int) -> int:
+    """Return the version that was passed as `turn`. Whether a turn stands there is not asked.
+
+    Raises:
+        UnknownTurn: it is no int, or one that no log can hold.
+    """
+    try:
+        return checked_version("turn", value)
+    except ValueError as error:
+        raise UnknownTurn(str(error)) from None
 
 
 def check_page(which: List, after: int, limit: int) -> None:
