@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
 import pyte
 from wcwidth import wcwidth
 
@@ -87,6 +88,12 @@ class Typist:
     def wait_for(self, text: str) -> None:
         """Wait until a text is to be seen."""
         self.wait_until(lambda: text in self.shown)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C at what reads. Between what it writes and what it then reads, Python's own reader hears none."""
+        process = psutil.Process(self.process.pid)
+        self.wait_until(lambda: process.status() == psutil.STATUS_SLEEPING)
+        self.type("\x03")
 
     def wait_until(self, there: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -176,7 +176,7 @@ def test_at_the_question_control_c_is_an_interruption(url: str) -> None:
     """As it is everywhere else: 130, and nothing is erased."""
     with at_a_terminal("erase-account", "a-17", "--store", url) as typist:
         typist.wait_for("for good? [y/N]:")
-        typist.type("\x03")
+        typist.interrupt()
         typist.wait_for("lastresort: interrupted")
         assert typist.process.wait(PATIENCE) == 130
     with opened(url) as chats:

@@ -75,6 +75,11 @@ def _heard(connection: "ref[psycopg.Connection[Any]]", notice: psycopg.errors.Di
         _UNCONFIRMED.add(found)
 
 
+UNHURRIED = "SET LOCAL idle_in_transaction_session_timeout = 60000"
+"""In a transaction that makes tables, statement by statement: a busy machine may put its program aside in between, and
+nobody who answers a person waits for it."""
+
+
 @contextmanager
 def migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """Make tables, one process at a time: together they would trip over each other, and nobody need hurry."""
@@ -82,6 +87,7 @@ def migrating(url: str, settings: Settings) -> Iterator[psycopg.Connection[Any]]
         connection.execute("SET lock_timeout = 60000")
         connection.execute("SET statement_timeout = 60000")
         with connection.transaction():
+            connection.execute(UNHURRIED)
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             yield connection
 

@@ -12,7 +12,7 @@ from psycopg import errors
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Composed
 
-from lastresort.adapters.databases.postgres import MIGRATION_LOCK, address_of, bound
+from lastresort.adapters.databases.postgres import MIGRATION_LOCK, UNHURRIED, address_of, bound
 from lastresort.adapters.databases.settings import Settings
 
 from .derived import INDEX, REBUILD, in_postgres
@@ -43,6 +43,7 @@ class PostgresRecorder(PostgresApplicationRecorder):
             StoreError: the tables are of another version of this program.
         """
         with self.datastore.transaction(commit=True) as c:
+            c.execute(UNHURRIED)
             c.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             tables = self._made(c.connection)
             check_schema(tables)

@@ -18,6 +18,7 @@ import psutil
 import psycopg
 
 from ..stores import create_database, start_postgresql
+from .servers import kill_server
 
 _LONG = 60  # seconds, for what takes one
 
@@ -67,12 +68,11 @@ class Standby:
             found = connection.execute("SELECT count(*) FROM stored_events WHERE command_id = %s", (command_id,))
             return found.fetchone() != (0,)
 
-    def _processes(self) -> list[psutil.Process]:
-        postmaster = psutil.Process(int((self.folder / "postmaster.pid").read_text().split()[0]))
-        return [postmaster, *postmaster.children()]
+    def _postmaster(self) -> psutil.Process:
+        return psutil.Process(int((self.folder / "postmaster.pid").read_text().split()[0]))
 
     def _receiver(self) -> psutil.Process | None:
-        for process in self._processes():
+        for process in self._postmaster().children():
             with suppress(psutil.Error):  # it may just have gone
                 if "walreceiver" in " ".join(process.cmdline()):
                     return process
@@ -90,7 +90,7 @@ class Standby:
     def deafen(self) -> None:
         """Kill the process that hears what the primary writes, with all that it has not read yet."""
         receiver: Any = until(self._receiver)
-        postmaster = self._processes()[0]
+        postmaster = self._postmaster()
         receiver.kill()
         receiver.wait(_LONG)
         until(lambda: postmaster.is_running() and self._is_up())
@@ -109,7 +109,7 @@ class Standby:
     def kill(self) -> None:
         """Kill it, if it runs."""
         if (self.folder / "postmaster.pid").exists():
-            _kill(self._processes())
+            kill_server(self._postmaster())
 
 
 class Cluster:
@@ -194,8 +194,7 @@ class Cluster:
 
     def lose_primary(self) -> None:
         """Kill the primary, and delete its disk."""
-        postmaster = psutil.Process(self._primary.get_pid())
-        _kill([postmaster, *postmaster.children()])
+        kill_server(psutil.Process(self._primary.get_pid()))
         shutil.rmtree(self._primary.pgdata)
 
     def close(self) -> None:
@@ -225,11 +224,3 @@ def _is_closed(connection: psycopg.Connection[Any]) -> bool:
     except psycopg.OperationalError:
         return True
     return False
-
-
-def _kill(processes: list[psutil.Process]) -> None:
-    processes[0].send_signal(signal.SIGSTOP)  # so that it has no more children
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(processes, _LONG)
-    assert not alive, alive

@@ -49,13 +49,7 @@ class Server:
 
     def kill(self) -> None:
         """Kill the server and all its processes, as a loss of power does, and wait until they are gone."""
-        psutil.Process(self._server.get_pid()).send_signal(signal.SIGSTOP)  # so that it has no more children
-        processes = self._processes()
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(processes, 30)
-        assert not alive, alive
+        kill_server(psutil.Process(self._server.get_pid()))
 
     def start(self) -> None:
         """Start it again, and wait until it has recovered."""
@@ -77,6 +71,17 @@ class Server:
         self.kill()  # nobody needs what it holds, and to write that takes it long
         self._server.cleanup()
         self._temporary.cleanup()
+
+
+def kill_server(postmaster: psutil.Process) -> None:
+    """Kill a server with all its processes, some about to end by themselves maybe, and wait until they are gone."""
+    postmaster.send_signal(signal.SIGSTOP)  # so that it has no more children
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(processes, 60)
+    assert not alive, alive
 
 
 class Line:
