@@ -178,6 +178,17 @@ def test_a_zip_file_that_windows_made_is_read(tmp_path: Path) -> None:
     assert ([one.name for one in found], others) == ([f"{path}, conversations.json"], 1)
 
 
+def test_two_files_of_one_name_in_a_zip_file_are_both_read(tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("conversations.json", json.dumps(ITEMS[:1]))
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("conversations.json", json.dumps(ITEMS[1:]))
+    found, _ = sources(path)
+    assert [one.name for one in found] == [f"{path}, conversations.json (1)", f"{path}, conversations.json (2)"]
+    assert [value.value for one in found for value in values_in(one)] == ITEMS
+
+
 def test_what_is_wrong_with_a_zip_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match=r"holds no conversations\.json"):
         sources(zipped(tmp_path / "other.zip", notes_dot_json="[]"))

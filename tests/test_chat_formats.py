@@ -253,6 +253,38 @@ def test_claude_code(chats: Conversations, tmp_path: Path) -> None:
         check_chats([path], max_words=1)
 
 
+def test_what_a_person_typed_beside_a_result_of_a_tool_is_a_turn(chats: Conversations, tmp_path: Path) -> None:
+    """And what the program says there is none."""
+    call = {"type": "tool_use", "id": "t", "name": "Bash", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "7"}
+    reminder = {"type": "text", "text": "<system-reminder>Be brief.</system-reminder>"}
+    path = write_lines(
+        tmp_path / "session.jsonl",
+        line("1", None, "user", "Count."),
+        line("2", "1", "assistant", [call], message={"id": "r1", "model": "m"}),
+        line("3", "2", "user", [result, reminder, {"type": "text", "text": "No, folders."}]),
+        line("4", "3", "assistant", [call | {"id": "t2"}], message={"id": "r2", "model": "m"}),
+        line("5", "4", "user", [result | {"tool_use_id": "t2"}, reminder, {"type": "text", "text": " "}]),
+        line("6", "5", "assistant", "Two.", message={"id": "r3", "model": "m"}),
+    )
+    report = only(bring(chats, path))
+    assert report.brought.user_turns == 2
+    assert report.became == {Became.TOOL_IN_ANSWER.value: 2, Became.PART_OF_ANSWER.value: 1}
+    assert report.places[Became.TOOL_IN_ANSWER.value] == ["line 3", "line 5"]
+    _, called, typed, _ = kept_on(chats, root(chats))
+    assert typed["messages"] == [{"role": "user", "content": [{"type": "text", "text": "No, folders."}]}]
+    assert typed["id"] == "3"
+    assert called["messages"][1] == {"role": "user", "content": [result, reminder]}
+
+
+def test_lines_without_a_message_are_counted_where_nothing_else_is(chats: Conversations, tmp_path: Path) -> None:
+    summary = {"type": "summary", "summary": "S", "leafUuid": "z"}
+    paths = [write_lines(tmp_path / f"{nth}.jsonl", summary, {"type": "queue-operation"}) for nth in (1, 2)]
+    for report in bring(chats, *paths):
+        assert report.asides == {claude_code.OTHER: 2}
+        assert report.places == {claude_code.OTHER: ["line 1", "line 2"]}
+
+
 def test_sessions_in_one_file_are_conversations_of_their_own(chats: Conversations, tmp_path: Path) -> None:
     """And a fork, whose parent is in another file, begins one."""
     other = line("b", "elsewhere", "user", "Two.") | {"sessionId": "t"}
@@ -402,6 +434,32 @@ def test_a_file_of_a_form_that_nobody_knows_is_told(chats: Conversations, tmp_pa
         with pytest.raises(BadInput, match="not a chat in a known format; name it by --format: chatgpt") as raised:
             import_chats([write_json(tmp_path / "t.json", [value])], chats)
         assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_file_of_another_form_than_is_named_is_told(chats: Conversations, tmp_path: Path, form: str) -> None:
+    """By what it looks like; nothing is passed over in silence, and nothing is written."""
+    exported = {"uuid": "c", "chat_messages": [{"uuid": "1", "sender": "human", "text": "hunter2"}]}
+    other = exported if form != "claude-ai" else mapped(node("u", None, "user", "hunter2"))
+    path = write_json(tmp_path / "t.json", [other, other])
+    with pytest.raises(
+        BadInput, match=f"look(s|ing) like {'chatgpt' if form == 'claude-ai' else 'claude-ai'}"
+    ) as raised:
+        import_chats([path], chats, format=form)
+    assert str(raised.value).startswith(str(path))
+    assert "hunter2" not in str(raised.value)
+    with pytest.raises(BadInput, match="is an empty array: there is no chat in it"):
+        import_chats([write_json(tmp_path / "t.json", [])], chats, format=form)
+    assert chats.store.head() == 0
+
+
+def test_a_file_of_no_form_is_told_where_one_is_named(chats: Conversations, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "t.json", [{"note": "hunter2"}])
+    with pytest.raises(BadInput, match="nothing in it is in the format claude-code: not a chat in a known format"):
+        import_chats([path], chats, format="claude-code")
+    mixed = write_lines(tmp_path / "m.jsonl", {"messages": [{"role": "user", "content": "Hi"}]}, {"conversations": []})
+    with pytest.raises(BadInput, match="line 2: messages: is missing; this looks like sharegpt, and is read as messag"):
+        import_chats([mixed], chats)
 
 
 def test_each_form_is_told_from_the_others() -> None:

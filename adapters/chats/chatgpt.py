@@ -35,6 +35,7 @@ def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
 
 
 def _chat(chat: Mapping[str, Any]) -> ForeignChat:
+    fields.needed(chat.get("mapping"), "mapping")
     mapping = fields.mapping(chat, "mapping")
     nodes = {}
     for number, (id, node) in enumerate(mapping.items(), 1):

@@ -1,7 +1,8 @@
 """Sessions of Claude Code: JSON lines, one a content block, a tree by `parentUuid`. A file may hold several sessions.
 
 What a helper of the model said (a sidechain) is no part of the conversation. A summary that stands for what was
-compacted, a note of the program's own, and an error that it shows as an answer act for nobody.
+compacted, a note of the program's own, and an error that it shows as an answer act for nobody. What a person typed
+beside a result of a tool stands in one line with it: that is two messages, of which the person's has the line's id.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,10 +11,12 @@ from typing import Any
 
 from . import fields
 from .files import Value
-from .shapes import Aside, ForeignChat, Message, Speaker
+from .shapes import Aside, Block, ForeignChat, Message, Speaker
 
 NAME = "claude-code"
 _SYNTHETIC = "<synthetic>"
+_REMINDER = "<system-reminder>"
+"""How a text begins that the program puts beside what a tool returned, under the user's name."""
 SIDECHAIN = "lines of sidechains, which are no part of the conversation"
 OTHER = "lines that hold no message"
 
@@ -58,6 +61,8 @@ def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
             if id not in sessions:
                 sessions[id] = _Session(place, other=[] if sessions else other)
             _take(sessions[id], place, line, kind)
+    if other and not sessions:
+        yield other[0], ForeignChat(NAME, None, (), asides=(Aside(OTHER, len(other), tuple(other)),))
     for id, session in sessions.items():
         left = ((SIDECHAIN, session.sidechain), (OTHER, session.other))
         yield (
@@ -101,21 +106,37 @@ def _take(session: _Session, place: str, line: Mapping[str, Any], kind: str | No
         return
     blocks = fields.blocks(content)
     model = fields.text(said, "model")
-    session.messages.append(
-        Message(
-            id=id,
-            parent=parent,
-            speaker=_speaker(kind, line, model, any(one["type"] == "tool_result" for one in blocks)),
-            blocks=blocks,
-            number=len(session.messages) + 1,
-            at=fields.time(line, "timestamp"),
-            model=None if model == _SYNTHETIC else model,
-            reply=fields.text(said, "id"),
-            stop_reason=fields.text(said, "stop_reason"),
-            usage=_usage(said),
-        )
+    message = Message(
+        id=id,
+        parent=parent,
+        speaker=_speaker(kind, line, model, any(one["type"] == "tool_result" for one in blocks)),
+        blocks=blocks,
+        number=0,
+        at=fields.time(line, "timestamp"),
+        model=None if model == _SYNTHETIC else model,
+        reply=fields.text(said, "id"),
+        stop_reason=fields.text(said, "stop_reason"),
+        usage=_usage(said),
     )
-    session.places[len(session.messages)] = place
+    for one in _apart(message):
+        session.messages.append(replace(one, number=len(session.messages) + 1))
+        session.places[len(session.messages)] = place
+
+
+def _apart(message: Message) -> Iterator[Message]:
+    """Yield a message, or what tools returned and what a person typed beside that, if one line holds both."""
+    typed = tuple(one for one in message.blocks if not _is_the_tools(one))
+    if message.speaker is not Speaker.TOOL or not any(one["type"] == "text" and one["text"].strip() for one in typed):
+        yield message
+        return
+    results = f"{message.id}~results"
+    returned = tuple(filter(_is_the_tools, message.blocks))
+    yield replace(message, id=results, speaker=Speaker.TOOL, blocks=returned, named=False)
+    yield replace(message, parent=results, speaker=Speaker.USER, blocks=typed)
+
+
+def _is_the_tools(block: Block) -> bool:
+    return block["type"] == "tool_result" or (block["type"] == "text" and str(block["text"]).startswith(_REMINDER))
 
 
 def _usage(said: Mapping[str, Any]) -> Any:

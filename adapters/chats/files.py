@@ -49,7 +49,7 @@ class Source(NamedTuple):
     name: str
     size: int
     path: Path
-    member: str | None = None
+    member: zipfile.ZipInfo | None = None  # by itself, and not by its name, which two may have
 
 
 class _Repeated(ValueError):
@@ -91,7 +91,7 @@ def sources(path: Path) -> tuple[list[Source], int]:
         last = _last_of(one.filename)
         nth[last] += 1
         which = f" ({nth[last]})" if times[last] > 1 else ""
-        found.append(Source(f"{name}, {last}{which}", one.file_size, path, one.filename))
+        found.append(Source(f"{name}, {last}{which}", one.file_size, path, one))
     return found, len(members) - len(held)
 
 

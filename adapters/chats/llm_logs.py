@@ -24,6 +24,8 @@ def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
         with fields.within(place):
             response = fields.an_object(value, "")
             id = fields.needed(fields.text(response, "id"), "id")
+            if "prompt" not in response:
+                fields.needed(response.get("response"), "prompt")
             found.setdefault(fields.text(response, "conversation_id") or id, []).append((place, response))
     for id, responses in found.items():
         yield responses[0][0], _chat(id, responses)

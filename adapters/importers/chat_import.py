@@ -38,6 +38,8 @@ _MOST_DEPTH = 100  # of what is kept of a message
 _BLOCKS_TO_WORDS = 32  # as `application.words` has it
 SAME_CHAT = "the same conversation again, left out"
 NO_TURNS = "conversations without a turn of a user, left out"
+NO_CHAT = "is an empty array: there is no chat in it"
+NO_FORM = f"not a chat in a known format; name it by --format: {', '.join(FORMATS)}"
 OTHER_FILES = "other files of a zip file, left out"
 
 Told = Callable[[int, int], None]
@@ -244,12 +246,11 @@ def _work(paths: Iterable[Path], format: str | None) -> list[_Work]:
 def _detected(source: Source) -> Format:
     first = next(values_in(source), None)
     if first is None:
-        raise BadInput(f"{source.name}: is an empty array: there is no chat in it")
+        raise BadInput(f"{source.name}: {NO_CHAT}")
     if (form := format_of(first.value)) is None:
         if isinstance(first.value, Mapping) and (other := of_another_kind(first.value)) is not None:
             raise BadInput(f"{source.name}: {first.place}: {other}")
-        known = ", ".join(FORMATS)
-        raise BadInput(f"{source.name}: {first.place}: not a chat in a known format; name it by --format: {known}")
+        raise BadInput(f"{source.name}: {first.place}: {NO_FORM}")
     return form
 
 
@@ -283,14 +284,19 @@ def _chats(
     Raises:
         BadInput: something is wrong with one.
     """
+    read = _Read(_values(each, progress), each.format)
+    held = False
     try:
-        for place, chat in each.format.read(_values(each, progress)):
+        for place, chat in each.format.read(read):
+            held = held or bool(chat.messages)
             with within(place):
                 parts, notes = turns_of(chat)
             for note in notes:
                 report.note(chat.places.get(note.number) or f"{place}, message {note.number}", note)
             for aside in chat.asides:
                 report.leave(place, aside.why, aside.number or 1, aside.places)
+            if chat.asides and not chat.messages:
+                continue  # it is told what it was instead
             key, digest = _key_of(chat)
             name = sha256(key.encode(errors="surrogatepass")).digest()[:16]
             before = seen.get(name)
@@ -301,14 +307,51 @@ def _chats(
                 continue
             seen[name] = digest, f"{each.name}: {place}"
             if not parts:
-                if chat.messages or not chat.asides:
-                    report.leave(place, NO_TURNS)
+                report.leave(place, NO_TURNS)
             else:
                 _check_words(place, chat, parts, max_words)
                 yield _Checked(place, chat, key, parts)
     except Wrong as wrong:
         before_it = f"{each.name}: " if len(each.files) == 1 else ""
-        raise BadFile(f"{before_it}{wrong}") from None
+        other = read.other_form()
+        looks = f"; this looks like {other}, and is read as {each.format.name}" if other else ""
+        raise BadFile(f"{before_it}{wrong}{looks}") from None
+    if not held and not read.known:
+        raise BadFile(_nothing_of(each, read))
+
+
+class _Read:
+    """The values of a file as they are read, and how many of them are of the form that they are read as."""
+
+    def __init__(self, values: Iterator[Value], form: Format) -> None:
+        self._values, self._form = values, form
+        self._last: Value | None = None
+        self._knows_last = True
+        self.known = 0
+
+    def __iter__(self) -> Iterator[Value]:
+        for value in self._values:
+            self._last, self._knows_last = value, self._form.knows(value.value)
+            self.known += self._knows_last
+            yield value
+
+    @property
+    def is_empty(self) -> bool:
+        return self._last is None
+
+    def other_form(self) -> str | None:
+        """Return the name of the form of the value that was read last, if it is another one."""
+        other = None if self._knows_last or self._last is None else format_of(self._last.value)
+        return other.name if other else None
+
+
+def _nothing_of(each: _Work, read: _Read) -> str:
+    """Say that nothing was recognised, and what to do."""
+    if read.is_empty:
+        return f"{each.name}: {NO_CHAT}"
+    other = read.other_form()
+    what_to_do = f"it looks like {other}; leave out --format, or name that" if other else NO_FORM
+    return f"{each.name}: nothing in it is in the format {each.format.name}: {what_to_do}"
 
 
 def _key_of(chat: ForeignChat) -> tuple[str, bytes]:
