@@ -16,8 +16,11 @@ from lastresort.domain.events import (
     AttemptRefused,
     BranchedOff,
     BranchOpened,
+    ContentErased,
     ConversationEnded,
     ConversationStarted,
+    ErasureHeld,
+    ErasureReleased,
     FeedbackGiven,
     ModelChanged,
     PolicyChanged,
@@ -94,7 +97,8 @@ class Again:
     def counted(self) -> Counted:
         for branch in self.paths:
             for step in self.own(branch):
-                if (key := self.key(step)) is not None:
+                tells = not isinstance(step.recorded.event, ContentErased | ErasureHeld | ErasureReleased)
+                if tells and (key := self.key(step)) is not None:
                     self.marks.setdefault((key, self.roots[branch]), set())
             overs = list(self.overs(branch))
             self.units(branch, overs)

@@ -31,7 +31,7 @@ from lastresort.projections.what_if import what_if
 
 from .cli_kit import run, url
 from .drawing import examples
-from .test_report import drawn
+from .test_report import drawn, erased
 
 __all__ = ["run", "url"]
 
@@ -119,6 +119,17 @@ def test_what_parts_count_adds_up_to_the_report_of_the_log(log: Log, asked: dict
         ]
         found = report_of(merge_counts(parts, told["branches"]), len(log), **told)
         assert found.model_dump_json() == whole.model_dump_json()
+
+
+def test_parts_count_the_same_after_everything_was_erased(log: Log) -> None:
+    """However a log is divided, and whenever that was done."""
+    without, chance = erased(log, 1, later=False), random.Random(4)
+    returned = frozenset(returned_to(without))
+    told: dict[str, Any] = {"since": None, "until": None, "by": ("month",), "smallest": 5, "branches": 20}
+    parts = [
+        count_part(trees, len(without), returned, by=told["by"], most=20) for trees in trees_of(without, 4, chance)
+    ]
+    assert report_of(merge_counts(parts, 20), len(without), **told) == report(log, by=told["by"])
 
 
 @pytest.mark.parametrize(("policy", "edition"), [(STRICTER, None), (OFF, None), (Policy.default(), 1)])

@@ -20,6 +20,7 @@ from lastresort import Chat, Conversations, Policy, Rating, Risk, Verdict, open_
 from lastresort.adapters.testing.strategies import trees
 from lastresort.domain.events import (
     AssistantTurnTaken,
+    ContentErased,
     ConversationEnded,
     ConversationStarted,
     Evidence,
@@ -68,6 +69,19 @@ def drawn(seed: int, events: int = 2_500) -> tuple[RecordedEvent, ...]:
         )
         varied.append(one._replace(event=event, recorded_at=when))
     return tuple(varied)
+
+
+def erased(log: Sequence[RecordedEvent], seed: int, *, later: bool) -> list[RecordedEvent]:
+    """The log after the words of each branch were erased: at any place after its last event, or a month after all."""
+    chance = Random(seed)
+    last = {one.branch: place for place, one in enumerate(log)}
+    places: dict[int, list[RecordedEvent]] = {}
+    for place in last.values():
+        at = len(log) - 1 if later else chance.randrange(place, len(log))
+        event = ContentErased(by=OPERATOR, contents=(), cause=ErasureCause.USER_REQUEST)
+        one = log[place]._replace(kind=event.kind, event=event, version=log[place].version + 1)
+        places.setdefault(at, []).append(one._replace(recorded_at="2027-12-01" if later else log[at].recorded_at))
+    return [one for place, event in enumerate(log) for one in (event, *places.get(place, ()))]
 
 
 def counted(log: Sequence[RecordedEvent], **options: Any) -> Counted:
@@ -293,12 +307,25 @@ def test_it_is_the_same_without_words(chats: Conversations) -> None:
     """Nothing in it comes from what was said, and nothing changes in it when that is erased."""
     for number in range(6):
         ended(chats.start(model=MODEL.id, conversation=f"c-{number}", account=f"a-{number}"))
-    before = report(log_of(chats), by=KEYS)
+    log = log_of(chats)
+    before = report(log, by=KEYS)
     for number in range(6):
         assert not chats.erase_account(f"a-{number}", by=OPERATOR, cause=ErasureCause.USER_REQUEST).refused
-    after = report(log_of(chats), by=KEYS)
-    assert after.events > before.events
-    assert after.model_copy(update={"events": 0}) == before.model_copy(update={"events": 0})
+    assert len(log_of(chats)) == len(log) + 6
+    assert report(log_of(chats), by=KEYS) == before
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"by": ("month",)}, {"by": KEYS}, {"by": ("month",), "since": "2026-03"}, {"until": "2026-02-10"}]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_same_after_everything_was_erased(seed: int, asked: dict[str, Any]) -> None:
+    """At any time after a branch was still, in the months of the log and in a later one."""
+    log = drawn(seed)
+    for later in (False, True):
+        without = erased(log, seed, later=later)
+        assert len(without) > len(log)
+        assert report(without, **asked).model_dump_json() == report(log, **asked).model_dump_json()
 
 
 def test_the_same_log_gives_the_same_bytes() -> None:

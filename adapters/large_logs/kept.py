@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-_FORM = 2
+_FORM = 3
 """The version of the form of what is kept. It goes up when something else would be found in a part than before."""
 _KEYS = TypeAdapter(tuple[object, ...])
 Found = TypeVar("Found")

@@ -47,6 +47,7 @@ from lastresort.domain.values import AppealOutcome, Ground, Verdict
 from lastresort.projections.replay import NotWhole, Replay, Turn
 
 from .lines import (
+    ABOUT_WORDS,
     VOIDED_BY,
     Counted,
     Ending,
@@ -105,7 +106,7 @@ class Counts:
         self._groups: dict[Key, Group] = {}
         self._policies: dict[str, str] = {}  # names by hash
         self._endings: list[PlacedEnding] = []
-        self._now = Now()
+        self._now, self._of_words = Now(), 0
         self._returned = returned
         self._since, self._until = since or "", until or "~"
         self._grain = 10 if since or until else 7 if "month" in by else 0
@@ -146,7 +147,9 @@ class Counts:
                     after = states[branch] = evolve(before, event)
             if version != after.version:
                 raise NotWhole(f"branch {branch}: version {version} follows {before.version}")
-            if step is _OTHER_TERMS or at[:grain] != line.time:
+            if step is _OF_WORDS:
+                self._of_words += 1
+            elif step is _OTHER_TERMS or at[:grain] != line.time:
                 self._regroup(line, at, after)
             if counted is not None:
                 counted(self, line, recorded, before, after)
@@ -210,7 +213,7 @@ class Counts:
                     held.add(tree.root, "holds.open")
         now.place = last
         groups = tuple(group.summed_up() for group in self._groups.values())
-        return Counted(groups, tuple(self._endings), self._policies)
+        return Counted(groups, tuple(self._endings), self._policies, self._of_words)
 
     # --- Units, and what hangs on them --------------------------------------------------------------------------------
 
@@ -428,13 +431,15 @@ _COUNTED: dict[type[EventBase], Callable[[Counts, Line, RecordedEvent, Conversat
 }
 """What is counted of each kind of event; the rest counts as an event alone."""
 
-_TURN, _OTHER_TERMS = "turn", "terms"
-_OTHER = {
+_TURN, _OTHER_TERMS, _OF_WORDS = "turn", "terms", "words"
+_OTHER: dict[type[EventBase], str] = {
     **dict.fromkeys((UserTurnTaken, AssistantTurnTaken), _TURN),
     **dict.fromkeys((ConversationStarted, ModelChanged, PolicyChanged), _OTHER_TERMS),
+    **dict.fromkeys(ABOUT_WORDS, _OF_WORDS),
 }
 _STEPS = {kind: (_OTHER.get(kind), _COUNTED.get(kind)) for kind in EVENTS.values()}
-"""What else each kind is, to look it up once: a turn, at which a branch may open; or other terms, and another group."""
+"""What else each kind is, to look it up once: a turn, at which a branch may open; other terms, and another group; or
+about words alone."""
 _OF: dict[str, Callable[[Line, Conversation, str], str | None]] = {
     "model": lambda _, state, __: state.model,
     "policy": lambda _, state, __: state.policy.hash,

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from lastresort.domain.episode import Episode, Opinion, Unit
 from lastresort.domain.events import (
+    ContentErased,
     ConversationEnded,
+    ErasureHeld,
+    ErasureReleased,
     EventBase,
     Evidence,
     ModelChanged,
@@ -32,6 +35,8 @@ VOIDED_BY: dict[type[EventBase], str] = {
     RiskRaised: "risk", PolicyChanged: "terms", ModelChanged: "terms", UserLeft: "leaving",
 }  # fmt: skip
 """What makes warnings void, by what it is called in a report."""
+ABOUT_WORDS: tuple[type[EventBase], ...] = (ContentErased, ErasureHeld, ErasureReleased)
+"""What is about erasing words alone. It counts in nothing and opens no group: a report is the same after an erasure."""
 _HARMFUL = Verdict.HARMFUL
 _SOON = timedelta(days=1)
 
@@ -85,11 +90,15 @@ class PlacedEnding(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """What was counted in a log, or in a part of one: by group, the first endings, and names of policies by hash."""
+    """What was counted in a log, or in a part of one: by group, the first endings, and names of policies by hash.
+
+    `of_words`: how many of its events are `ABOUT_WORDS`.
+    """
 
     groups: tuple[GroupCounts, ...]
     endings: tuple[PlacedEnding, ...]
     policies: Mapping[str, str]
+    of_words: int
 
 
 class Tally:

@@ -65,15 +65,18 @@ class _Merged:
         self._groups: dict[Key, _MergedGroup] = {}
         self._endings: tuple[PlacedEnding, ...] = ()
         self._policies: dict[str, str] = {}
+        self._of_words = 0
 
     def add(self, part: Counted) -> None:
         for group in part.groups:
             self._groups.setdefault(group.key, _MergedGroup(group.key, self._most)).add(group)
         self._endings = tuple(nsmallest(self._most, (*self._endings, *part.endings), key=lambda one: one.place))
         self._policies.update(part.policies)
+        self._of_words += part.of_words
 
     def counted(self) -> Counted:
-        return Counted(tuple(group.counted() for group in self._groups.values()), self._endings, self._policies)
+        groups = tuple(group.counted() for group in self._groups.values())
+        return Counted(groups, self._endings, self._policies, self._of_words)
 
 
 class _MergedGroup:

@@ -6,7 +6,7 @@ months that do not differ, one may well seem to. Numbers from 1 up to the smalle
 and so is what would give them away within the same table: what is left of their base, and the smallest of the others
 where only one of a sum is missing. That does not help against someone who has several reports of the same log.
 
-It needs no words, and is the same after every word was erased.
+It needs no words, and is the same after every word was erased: neither an erasure nor a legal hold counts in anything.
 """
 
 import re
@@ -187,7 +187,7 @@ class LogReport(Frozen):
     """What a log tells."""
 
     form: int = FORM
-    events: int  # in the whole log, whatever the period
+    events: int  # in the whole log, whatever the period, but for those that are about erasing words alone
     since: str | None
     until: str | None
     by: tuple[str, ...]
@@ -246,7 +246,7 @@ def report_of(
     groups = sorted(counted.groups, key=lambda group: [(one is not None, one or "") for one in group.key])
     told = {group.key: _group(group, by, smallest) for group in groups}
     return LogReport(
-        events=events,
+        events=events - counted.of_words,
         since=since,
         until=until,
         by=tuple(by),
