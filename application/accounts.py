@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import ConversationStarted, ErasureHeld, content_of
+from lastresort.domain.events import AssistantTurnTaken, ConversationStarted, ErasureHeld, RecordedEvent, content_of
 from lastresort.domain.rules import HELD_FROM_ERASURE
 from lastresort.domain.state import Conversation
-from lastresort.domain.turn_text import readable
+from lastresort.domain.turn_text import Piece, pieces, readable, said_by
 from lastresort.domain.values import Actor, ActorKind, ErasureCause, LegalHold
 
 from .arguments import DerivedId, checked_id, derived_id, optional_id
@@ -31,7 +31,7 @@ from .directory import (
 )
 from .outcomes import Receipt
 from .ports import EventStore, Place
-from .transcript import Block, blocks_of, erasures, overtaken_on
+from .transcript import Block, blocks_of, erasures
 from .words import one_account
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class ExportedEvent(NamedTuple):
         blocks: the content blocks of a turn.
         erased: why its words were erased, None if they were not.
         overtook: what the user was shown of answers that this turn of theirs overtook.
+        pieces: all that is kept of its words, by whomever and read or not; first of answers that it overtook.
     """
 
     version: int
@@ -94,6 +95,7 @@ class ExportedEvent(NamedTuple):
     blocks: tuple[Block, ...]
     erased: ErasureCause | None
     overtook: tuple[str, ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
 
 class ExportedBranch(NamedTuple):
@@ -106,11 +108,13 @@ class ExportedBranch(NamedTuple):
 
 
 class ExportedConversation(NamedTuple):
-    """A conversation, whole: its row in the directory, its branches, the root first, and its title and tags."""
+    """A conversation, whole: its row in the directory, its branches, the root first, its title and tags, and the
+    `system` prompt that it was given, if one is kept."""
 
     row: ConversationRow
     branches: tuple[ExportedBranch, ...]
     metadata: Metadata = Metadata()
+    system: str | None = None
 
 
 def conversations_of(conversations: "Conversations", account: str) -> Iterator[ConversationRow]:
@@ -352,10 +356,7 @@ def export_all(conversations: "Conversations", account: str) -> Iterator[Exporte
     """Yield every conversation of an account, the oldest first; one is in memory at a time."""
     for row in conversations_of(conversations, account):
         here = conversations.of(row.conversation)
-        gone = erasures(here.tree_log(row.conversation))
-        tree = here.tree(row.conversation)
-        branches = tuple(_branch(here, one, tree[one], gone) for one in tree)
-        yield ExportedConversation(row, branches, here.annotator.metadata(row.conversation))
+        yield _exported(here, row, here.tree(row.conversation))
 
 
 def export_one(conversations: "Conversations", branch: str) -> ExportedConversation:
@@ -365,30 +366,45 @@ def export_one(conversations: "Conversations", branch: str) -> ExportedConversat
         UnknownBranch: the store has no such branch.
         SealBroken: kept bytes are not what was sealed there.
     """
-    conversations = conversations.of(branch)
-    tree = conversations.tree(branch)
+    here = conversations.of(branch)
+    tree = here.tree(branch)
     root = next(iter(tree))
     ended = sum(state.ended is not None for state in tree.values())
-    branches = tuple(_branch(conversations, one, tree[one], erasures(conversations.tree_log(root))) for one in tree)
-    started = utc(branches[0].events[0].at)
+    begun = here.store.read(root, root)[0]
+    assert isinstance(begun.event, ConversationStarted)
+    started = utc(begun.recorded_at)
     row = ConversationRow(
-        root, tree[root].account, branches[0].events[0].event["arm"], tree[root].model,
+        root, tree[root].account, begun.event.arm, tree[root].model,
         "ended" if ended == len(tree) else "active", len(tree), ended, started,
-        conversations.service.reading.last_turn(root, tree) or started,
+        here.service.reading.last_turn(root, tree) or started,
     )  # fmt: skip
-    return ExportedConversation(row, branches, conversations.service.annotator.metadata(root))
+    return _exported(here, row, tree)
+
+
+def _exported(here: "Conversations", row: ConversationRow, tree: Mapping[str, Conversation]) -> ExportedConversation:
+    gone = erasures(here.tree_log(row.conversation))
+    shown = here.annotator.shown(row.conversation)
+    branches = tuple(_branch(here, branch, state, gone, shown) for branch, state in tree.items())
+    annotator = here.annotator
+    return ExportedConversation(
+        row, branches, annotator.metadata(row.conversation), annotator.instructions(row.conversation)
+    )
 
 
 def _branch(
-    conversations: "Conversations", branch: str, state: Conversation, gone: Mapping[str, ErasureCause]
+    here: "Conversations",
+    branch: str,
+    state: Conversation,
+    gone: Mapping[str, ErasureCause],
+    shown: Mapping[Place, tuple[str, ...]],
 ) -> ExportedBranch:
-    own = conversations.store.read(state.conversation, branch)
-    said = conversations.words(own)
-    overtook = overtaken_on(conversations.service.words, state.conversation, conversations.path(branch))
+    own = here.store.read(state.conversation, branch)
+    said = here.words(own)
     events = []
     for recorded in own:
         digest = content_of(recorded.event)
         words = said.get(digest) if digest else None
+        overtook = shown.get(Place(branch, recorded.version), ())
         events.append(
             ExportedEvent(
                 version=recorded.version,
@@ -398,7 +414,17 @@ def _branch(
                 text=None if words is None else readable(recorded, words),
                 blocks=() if words is None else blocks_of(recorded, words),
                 erased=gone.get(digest) if digest else None,
-                overtook=overtook.get(Place(branch, recorded.version), ()),
+                overtook=tuple(said_by("assistant", answer) for answer in overtook),
+                pieces=(*_overtaken(overtook), *(() if words is None else pieces(words, _speaker(recorded)))),
             )
         )
     return ExportedBranch(branch, state.parent, own[0].version - 1 or None, tuple(events))
+
+
+def _overtaken(answers: Iterable[str]) -> Iterator[Piece]:
+    for number, answer in enumerate(answers, 1):
+        yield from pieces(answer, "assistant", f"overtook, {number}")
+
+
+def _speaker(recorded: RecordedEvent) -> str:
+    return "assistant" if isinstance(recorded.event, AssistantTurnTaken) else "user"

@@ -47,7 +47,8 @@ def test_an_archive_is_whole_lawful_and_proven(url: str, tmp_path: Path, monkeyp
     (checkpoint,) = manifest["checkpoints"]
     assert checkpoint.startswith("log.example/a\n")
     assert set(manifest["sha256"]) == {
-        *(f"conversations/{n}/{name}" for n in (1, 2) for name in ("log.jsonl", "words.jsonl", "complete.json")),
+        *(f"conversations/{n}/{name}.jsonl" for n in (1, 2) for name in ("log", "words")),
+        *(f"conversations/{n}/{name}.json" for n in (1, 2) for name in ("conversation", "complete")),
         *(f"conversations/{n}/1.tlog-proof" for n in (1, 2)), "conversations/1/reasons-1.json",
     }  # fmt: skip
     for number in (1, 2):

@@ -120,7 +120,8 @@ def export_account(
         check_apart(url, "exported", output)
     with opened(url) as conversations:
         meant = _meant(conversations, account, person)
-        pieces = (account_page if page else account_json)(meant, conversations.export_account(meant))
+        known, exported = conversations.person_of(meant), conversations.export_account(meant)
+        pieces = (account_page if page else account_json)(meant, exported, person=known)
         if output is None:
             for piece in pieces:
                 click.echo(piece, nl=False)

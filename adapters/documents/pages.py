@@ -5,6 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from lastresort.adapters.exporters.page_style import PALETTE
 from lastresort.adapters.exporters.text import readable_text
 
 _ENVIRONMENT = Environment(
@@ -35,3 +36,4 @@ def anchor(*parts: object) -> str:
 
 _ENVIRONMENT.filters["moment"] = moment
 _ENVIRONMENT.filters["readable"] = lambda text: Markup.escape(readable_text(text))
+_ENVIRONMENT.globals["palette"] = PALETTE

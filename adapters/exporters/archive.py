@@ -1,8 +1,11 @@
 """Everything of an account in a folder, or a ZIP file of it, for somebody who has the right to it.
 
-    manifest.json                   what is in it: digests of all files, and the checkpoints that proofs are under
+    manifest.json                   what is in it: digests of all files, the checkpoints that proofs are under, and whom
+                                    the account stands for, if that is known
     conversations/N/log.jsonl       the events, as an exported log: `lastresort import` takes it, `audit` reads it
     conversations/N/words.jsonl     the words that are kept: branch, version, digest, text
+    conversations/N/conversation.json  all that there is of it, as `export-conversation` prints it: its title and system
+                                    prompt too, and every part of its words by kind and place
     conversations/N/reasons-B.json  what the B-th branch ended for, if it ended as last resort
     conversations/N/B.tlog-proof    the proof of the ending of the B-th branch, if the store has a transparency log
 
@@ -21,12 +24,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from lastresort.application.accounts import conversations_of
+from lastresort.application.accounts import conversations_of, export_one
 from lastresort.application.conversations import Conversations
 from lastresort.domain.canonical import canonical
 from lastresort.domain.events import ConversationEnded, content_of
 from lastresort.domain.values import Ground
 from lastresort.projections.reports.grounds import grounds
+
+from .account import conversation_json
 
 FORMAT = {"format": "lastresort-archive", "version": 1}
 Prove = Callable[[str], str | None]
@@ -70,7 +75,7 @@ def archive(conversations: Conversations, account: str, path: Path, prove: Prove
             (place / "complete.json").write_text(json.dumps(told), encoding="utf-8")
             written += 1
         unproven += told["unproven"]
-    _write_manifest(folder, account, number)
+    _write_manifest(folder, account, conversations.person_of(account), number)
     if zipped:
         _zip(folder, path)
     return Archived(number, written, unproven)
@@ -115,6 +120,8 @@ def _write(conversations: Conversations, tree: str, place: Path, prove: Prove) -
                 told = {"branch": one.branch, "version": one.version, "digest": digest, "text": str(words[digest])}
                 file.write(json.dumps(told) + "\n")
     unproven = 0
+    with (place / "conversation.json").open("w", encoding="utf-8") as file:
+        file.writelines(conversation_json(export_one(conversations, tree)))
     for number, branch in enumerate(conversations.tree(tree), start=1):
         unproven += _write_ending(conversations, branch, place, number, prove)
     return unproven
@@ -133,11 +140,12 @@ def _write_ending(conversations: Conversations, branch: str, place: Path, number
     return int(proof is None)
 
 
-def _write_manifest(folder: Path, account: str, conversations: int) -> None:
+def _write_manifest(folder: Path, account: str, person: str | None, conversations: int) -> None:
     files = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _files(folder)}
     proofs = (path.read_text(encoding="utf-8") for _, path in _files(folder) if path.suffix == ".tlog-proof")
     heads = sorted({proof.partition("\n\n")[2] for proof in proofs})  # more than one, if it was gone on with later
-    told = FORMAT | {"account": account, "conversations": conversations, "checkpoints": heads, "sha256": files}
+    told = FORMAT | {"account": account, "person": person, "conversations": conversations}
+    told |= {"checkpoints": heads, "sha256": files}
     (folder / "manifest.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
