@@ -34,6 +34,12 @@ ATTACHED: dict[str, Any] = {
     "files": [{"file_name": "c"}],
 }
 MARKED = {"role": "user", "content": "Hi", "toxic": True, "turn_identifier": 5, "redacted": False}
+FOLDED = '<details type="reasoning">a</details>b'
+OUTPUT = [
+    {"type": "reasoning", "content": [{"text": "hm"}]},
+    {"type": "function_call", "call_id": "t", "name": "n", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "t", "output": [{"text": "7"}]},
+]
 VALID: dict[str, list[Any]] = {
     "chatgpt": [
         mapped(
@@ -44,6 +50,7 @@ VALID: dict[str, list[Any]] = {
             node("o", "c", "tool", "2"),
             node("a", "o", "assistant", "Two", create_time=1_772_359_200.5, metadata={"model_slug": "m"}),
             node("b", "u", "assistant", content={"content_type": "thoughts", "thoughts": [{"summary": "S"}]}),
+            node("d", "u", "assistant", content={"content_type": "new", "body": ["B"]}, hunter2={"a": ["b"]}),
         )
     ],
     "claude-ai": [
@@ -55,7 +62,7 @@ VALID: dict[str, list[Any]] = {
         line("1", None, "user", "Count.", timestamp="2026-03-01T10:00:00Z"),
         {"type": "progress", "uuid": "2", "parentUuid": "1", "sessionId": "s"},
         line("3", "2", "assistant", [CALL], message={"id": "r", "model": "m", "usage": {"input_tokens": 1}}),
-        line("4", "3", "user", [RESULT]),
+        line("4", "3", "user", [RESULT, {"type": "text", "text": "Go on."}], toolUseResult={"stdout": "7"}),
         line("5", "4", "assistant", [{"type": "text", "text": "7"}], message={"id": "r", "stop_reason": "end_turn"}),
         line("6", None, "user", "A task", isSidechain=True),
     ],
@@ -63,7 +70,7 @@ VALID: dict[str, list[Any]] = {
         {
             "conversationId": "c", "title": "T", "options": {"promptPrefix": "P"},
             "messages": [
-                of_librechat("1", "", True, "Soup?", files=[{"filename": "a", "type": "image/png"}])
+                of_librechat("1", "", True, "Soup?", files=[{"filename": "a", "type": "image/png", "text": "b"}])
                 | {
                     "children": [
                         of_librechat("2", "1", False, "", content=[{"type": "think", "think": "hm"}], model="m"),
@@ -83,6 +90,7 @@ VALID: dict[str, list[Any]] = {
                         "1": of_open_webui("1", None, "user", "Hi", files=[{"type": "image", "url": "data:;base64,"}]),
                         "2": of_open_webui("2", "1", "assistant", "A", originalContent="B", usage={"a": 1}),
                         "3": of_open_webui("3", "1", "assistant", "", annotation={"rating": 1}, error=True),
+                        "4": of_open_webui("4", "1", "assistant", FOLDED, output=OUTPUT),
                     }
                 },
             },
@@ -90,12 +98,14 @@ VALID: dict[str, list[Any]] = {
     ],
     "llm": [
         response("a", "Hi", "Hm", 1, tool_calls=[{"name": "n", "arguments": {"a": 1}}], attachments=[{"url": "u"}]),
-        response("b", "", "7", 2, tool_results=[{"output": "7"}], system="Be brief."),
+        response("b", "", "7", 2, tool_results=[{"output": "7", "exception": "E"}], system="Be brief."),
+        response("d", "Hi", "7", 3, prompt_fragments=[{"source": "a", "content": "b"}], reasoning="hm"),
     ],
     "batches": [
         asked("1", "Hi", metadata={"user_id": "u"}),
         {"custom_id": "1", "result": {"type": "succeeded", "message": {"id": "a", "content": [CALL], "model": "m"}}},
-        {"custom_id": "2", "response": {"body": {"choices": [{"message": {"role": "assistant", "content": "b"}}]}}},
+        {"custom_id": "2", "body": {"messages": [{"role": "user", "content": "Hi"}], "tools": [{"name": "n"}]}},
+        {"custom_id": "2", "response": {"body": {"choices": [{"message": {"content": "b"}}, {"message": {}}]}}},
     ],
     "sharegpt": [{"id": 5, "conversations": [{"from": "system", "value": "S"}, {"from": "human", "value": "Hi"}]}],
     "messages": [
@@ -105,6 +115,8 @@ VALID: dict[str, list[Any]] = {
                 {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org"}}]},
                 {"role": "assistant", "content": None, "tool_calls": [{"id": "t", "function": {"arguments": "{}"}}]},
                 {"role": "tool", "tool_call_id": "t", "content": "7"},
+                {"role": "assistant", "function_call": {"name": "n", "arguments": "{}"}, "audio": {"transcript": "a"}},
+                {"role": "user", "content": [RESULT, {"type": "text", "text": "So?"}], "timestamp": 5},
             ],
         }
     ],

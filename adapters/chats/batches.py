@@ -1,21 +1,36 @@
 """Requests and results of message batches, joined by `custom_id`, in whatever order and files they come.
 
-The last messages of a request are the conversation so far; a result is one more answer. All of them are in memory while
-they are joined.
+The last messages of a request are the conversation so far; a result is one more answer, or several, if a request asks
+for more than one choice. All of them are in memory while they are joined.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from . import fields
 from .files import Value
-from .message_lists import Said, in_a_row, of_role
+from .left_out import LeftOut, known, says
+from .message_lists import TOOLS, Said, in_a_row, of_role, of_roles
 from .shapes import Aside, ForeignChat, Message, Speaker, Wrong
 
 NAME = "batches"
 NO_ANSWER = "results without an answer: errored, canceled or expired"
+_REQUEST = known("a request", "custom_id params body method url")
+_PARAMS = known(
+    "the parameters of a request",
+    "messages system model metadata user tools functions tool_choice function_call thinking stop stop_sequences "
+    "service_tier response_format reasoning_effort modalities n",
+    "prediction input instructions",
+)
+_RESULT = known("a result", "custom_id id result response error", "request_id")
+_MESSAGE = known("the message of a result", "id type role model content stop_reason stop_sequence usage container")
+_BODY = known(
+    "the body of a result", "id object created model choices usage service_tier system_fingerprint error", "output"
+)
+_CHOICE = known("a choice of a result", "index message finish_reason", "logprobs")
 NO_REQUEST = "results whose request is in none of the files: nobody is known to have asked"
 
 
@@ -53,37 +68,48 @@ def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
 
 
 def _asked(id: str, line: Mapping[str, Any]) -> ForeignChat:
+    left = LeftOut()
+    left.of(line, _REQUEST)
     params = fields.mapping(line, "params") or fields.mapping(line, "body")
-    system = fields.blocks(params.get("system"), "system")
-    said = [Said(Speaker.SYSTEM, system)] if system else []
-    said += [of_role(one, number) for number, one in enumerate(fields.objects(params, "messages"), 1)]
+    left.of(params, _PARAMS)
+    said = [Said(Speaker.SYSTEM, fields.blocks(params.get("system"), "system"))]
+    said += of_roles(fields.objects(params, "messages"), left)
     user = fields.text(fields.mapping(params, "metadata"), "user_id") or fields.text(params, "user")
-    chat = in_a_row(NAME, id, said, model=fields.text(params, "model"))
+    about = {name: params[name] for name in TOOLS if says(params.get(name))}
+    chat = in_a_row(NAME, id, said, model=fields.text(params, "model"), about=about, left=left)
     return replace(chat, user=user, told_apart=json.dumps(params, sort_keys=True))  # of each batch the ids begin again
 
 
 def _answered(chat: ForeignChat, line: Mapping[str, Any]) -> ForeignChat:
+    left = LeftOut()
+    left.of(line, _RESULT)
     result, response = fields.mapping(line, "result"), fields.mapping(line, "response")
     body = fields.mapping(response, "body")
     if result.get("type") == "succeeded":
-        answer = _of_messages_api(fields.mapping(result, "message"))
-    elif fields.listed(body, "choices"):
-        answer = _of_completions(body)
+        answers = [_of_messages_api(fields.mapping(result, "message"), left)]
     else:
-        return replace(chat, asides=(*chat.asides, Aside(NO_ANSWER, 1)))
+        answers = _of_completions(body, left)
     last = chat.messages[-1] if chat.messages else None
-    number = last.number + 1 if last else 1
-    return replace(chat, messages=(*chat.messages, replace(answer, parent=last.id if last else None, number=number)))
+    number, parent = (last.number, last.id) if last else (0, None)
+    wrong = {"error": [one["error"] for one in (line, result, response, body) if says(one.get("error"))]}
+    return replace(
+        chat,
+        messages=(*chat.messages, *(replace(one, parent=parent, number=number + one.number) for one in answers)),
+        asides=chat.asides if answers else (*chat.asides, Aside(NO_ANSWER, 1)),
+        about={**chat.about, **(wrong if wrong["error"] else {})},
+        left_out=Counter(chat.left_out) + left.counted,
+    )
 
 
-def _of_messages_api(message: Mapping[str, Any]) -> Message:
+def _of_messages_api(message: Mapping[str, Any], left: LeftOut) -> Message:
+    left.of(message, _MESSAGE)
     id = fields.text(message, "id")
     return Message(
         id=id or "answer",
         parent=None,
         speaker=Speaker.ASSISTANT,
         blocks=fields.blocks(message.get("content")),
-        number=0,
+        number=1,
         model=fields.text(message, "model"),
         stop_reason=fields.text(message, "stop_reason"),
         usage=fields.usage(message, "usage"),
@@ -91,18 +117,31 @@ def _of_messages_api(message: Mapping[str, Any]) -> Message:
     )
 
 
-def _of_completions(body: Mapping[str, Any]) -> Message:
-    choice = fields.objects(body, "choices")[0]
+def _of_completions(body: Mapping[str, Any], left: LeftOut) -> list[Message]:
+    """Return the choices of a result, which are one another's siblings. The tokens are those of all, and are told of
+    the first."""
+    left.of(body, _BODY)
     id, usage = fields.text(body, "id"), fields.mapping(body, "usage")
-    return Message(
-        id=id or "answer",
-        parent=None,
-        speaker=Speaker.ASSISTANT,
-        blocks=of_role(fields.mapping(choice, "message"), 1).blocks,
-        number=0,
-        at=fields.time(body, "created"),
-        model=fields.text(body, "model"),
-        stop_reason=fields.text(choice, "finish_reason"),
-        usage=fields.tokens(usage.get("prompt_tokens"), usage.get("completion_tokens")),
-        named=id is not None,
-    )
+    answers = []
+    for number, choice in enumerate(fields.objects(body, "choices"), 1):
+        with fields.within(f"choice {number}"):
+            left.of(choice, _CHOICE)
+            *_, said = of_role({"role": "assistant", **fields.mapping(choice, "message")}, 1, left)
+            answers.append(
+                Message(
+                    id=(id or "answer") if number == 1 else f"{id or 'answer'}~{number}",
+                    parent=None,
+                    speaker=Speaker.ASSISTANT,
+                    blocks=said.blocks,
+                    number=number,
+                    at=fields.time(body, "created"),
+                    model=fields.text(body, "model"),
+                    stop_reason=fields.text(choice, "finish_reason"),
+                    usage=fields.tokens(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+                    if number == 1
+                    else None,
+                    extra=said.extra,
+                    named=id is not None and number == 1,
+                )
+            )
+    return answers

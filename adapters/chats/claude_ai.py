@@ -5,11 +5,27 @@ from typing import Any
 
 from . import fields
 from .files import Value
+from .left_out import LeftOut, known
 from .shapes import Block, ForeignChat, Message, Speaker, Wrong
 
 NAME = "claude-ai"
 _ROOT = "00000000-0000-4000-8000-000000000000"
 _SPEAKERS = {"human": Speaker.USER, "assistant": Speaker.ASSISTANT}
+_UNSUPPORTED = "This block is not supported on your current device yet."
+"""What stands in `text` for a call of a tool."""
+_CHAT = known(
+    "a conversation",
+    "uuid name summary account created_at updated_at chat_messages model is_starred current_leaf_message_uuid settings "
+    "project_uuid platform",
+    "project",
+)
+_MESSAGE = known(
+    "a message",
+    "uuid sender text content attachments files created_at updated_at parent_message_uuid model index truncated "
+    "stop_reason input_mode",
+    "files_v2 sync_sources feedback chat_feedback metadata",
+)
+_ATTACHED = known("a file", "file_name extracted_content file_type file_size id created_at file_uuid file_kind path")
 _TIMES = {"start_timestamp", "stop_timestamp"}
 
 
@@ -28,9 +44,12 @@ def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
 def _chat(chat: Mapping[str, Any]) -> ForeignChat:
     fields.needed(chat.get("chat_messages"), "chat_messages")
     messages: list[Message] = []
+    left = LeftOut()
+    left.of(chat, _CHAT)
     for number, one in enumerate(fields.objects(chat, "chat_messages"), 1):
         with fields.within(f"message {number}"):
-            messages.append(_message(one, number, messages[-1].id if messages else None))
+            messages.append(_message(one, number, messages[-1].id if messages else None, left))
+    summary = left.text(chat, "summary", _CHAT)
     return ForeignChat(
         format=NAME,
         id=fields.text(chat, "uuid"),
@@ -39,17 +58,27 @@ def _chat(chat: Mapping[str, Any]) -> ForeignChat:
         user=fields.text(fields.mapping(chat, "account"), "uuid"),
         at=fields.time(chat, "created_at"),
         model=fields.text(chat, "model"),
+        about={"summary": summary} if summary else {},
+        left_out=left.counted,
     )
 
 
-def _message(message: Mapping[str, Any], number: int, previous: str | None) -> Message:
+def _message(message: Mapping[str, Any], number: int, previous: str | None, left: LeftOut) -> Message:
+    left.of(message, _MESSAGE)
     sender = fields.text(message, "sender")
     if (speaker := _SPEAKERS.get(sender or "")) is None:
         raise Wrong("sender", f"needs to be one of {', '.join(_SPEAKERS)}")
     given = fields.text(message, "uuid")
     id = given or f"{number}"
     parent = fields.text(message, "parent_message_uuid") if "parent_message_uuid" in message else previous
-    said = fields.blocks(message.get("content")) or fields.said(fields.text(message, "text"))
+    said = fields.blocks(message.get("content"))
+    text = (fields.text(message, "text") or "").replace(f"```\n{_UNSUPPORTED}\n```", "")
+    if any(one["type"] == "text" for one in said):
+        left.repeated(text, said, "text", _MESSAGE)
+    elif text.strip():
+        said += fields.said(text)
+    for one in (*fields.objects(message, "attachments"), *fields.objects(message, "files")):
+        left.of(one, _ATTACHED)
     attached = tuple(
         fields.a_file(fields.text(one, "file_name"), None, fields.text(one, "extracted_content"))
         for one in fields.objects(message, "attachments")

@@ -11,12 +11,28 @@ from typing import Any
 
 from . import fields
 from .files import Value
+from .left_out import LeftOut, known, says
 from .shapes import Aside, Block, ForeignChat, Message, Speaker
 
 NAME = "claude-code"
 _SYNTHETIC = "<synthetic>"
 _REMINDER = "<system-reminder>"
 """How a text begins that the program puts beside what a tool returned, under the user's name."""
+_LINE = known(
+    "a line",
+    "type uuid parentUuid logicalParentUuid sessionId isSidechain isMeta isCompactSummary isApiErrorMessage message "
+    "content timestamp version cwd gitBranch userType requestId slug level toolUseID parentToolUseID subtype "
+    "toolUseResult "
+    "isVisibleInTranscriptOnly compactMetadata entrypoint permissionMode promptId sourceToolAssistantUUID "
+    "sourceToolUseID agentId teamName forkedFrom origin thinkingMetadata imagePasteIds apiErrorStatus hookCount "
+    "durationMs",
+    "error hookInfos hookErrors stopReason todos attachment data attributionSkill mcpMeta snapshot",
+)
+_MESSAGE = known(
+    "the message of a line",
+    "id type role model content stop_reason stop_sequence usage container",
+    "context_management",
+)
 SIDECHAIN = "lines of sidechains, which are no part of the conversation"
 OTHER = "lines that hold no message"
 
@@ -31,6 +47,7 @@ class _Session:
     places: dict[int, str] = field(default_factory=dict)  # of the messages, by their numbers
     sidechain: list[str] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
+    left: LeftOut = field(default_factory=LeftOut)
 
 
 def knows(value: Any) -> bool:
@@ -75,6 +92,7 @@ def read(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
                 roots_are_edits=False,
                 asides=tuple(Aside(why, len(places), tuple(places)) for why, places in left if places),
                 places=session.places,
+                left_out=session.left.counted,
             ),
         )
 
@@ -104,6 +122,9 @@ def _take(session: _Session, place: str, line: Mapping[str, Any], kind: str | No
         session.passed[id] = parent
         session.other.append(place)
         return
+    session.left.of(line, _LINE)
+    session.left.of(said, _MESSAGE)
+    returned = line.get("toolUseResult")
     blocks = fields.blocks(content)
     model = fields.text(said, "model")
     message = Message(
@@ -117,6 +138,7 @@ def _take(session: _Session, place: str, line: Mapping[str, Any], kind: str | No
         reply=fields.text(said, "id"),
         stop_reason=fields.text(said, "stop_reason"),
         usage=_usage(said),
+        extra={"toolUseResult": returned} if says(returned) else {},
     )
     for one in _apart(message):
         session.messages.append(replace(one, number=len(session.messages) + 1))
@@ -132,7 +154,7 @@ def _apart(message: Message) -> Iterator[Message]:
     results = f"{message.id}~results"
     returned = tuple(filter(_is_the_tools, message.blocks))
     yield replace(message, id=results, speaker=Speaker.TOOL, blocks=returned, named=False)
-    yield replace(message, parent=results, speaker=Speaker.USER, blocks=typed)
+    yield replace(message, parent=results, speaker=Speaker.USER, blocks=typed, extra={})
 
 
 def _is_the_tools(block: Block) -> bool:

@@ -2,6 +2,7 @@
 never by what stands there: it may be somebody's words.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -155,6 +156,19 @@ def a_file(name: str | None, id: str | None = None, content: str | None = None, 
     if content is not None:
         source = {"type": "text", "media_type": "text/plain", "data": content}
     return {"type": kind, "source": source, **({"title": name} if name else {})}
+
+
+def thought(text: str | None) -> tuple[Block, ...]:
+    """Return what a model thought as blocks, none if there is nothing."""
+    return ({"type": "thinking", "thinking": text},) if text else ()
+
+
+def unknown(kind: str | None, content: Mapping[str, Any]) -> Block:
+    """Return content of a kind that nobody knows: all of it, as a document that is called by its kind."""
+    data = json.dumps(content, ensure_ascii=False)
+    return {"type": "document", "source": {"type": "text", "media_type": "application/json", "data": data}} | (
+        {"title": kind} if kind else {}
+    )
 
 
 def picture(url: str) -> Block:

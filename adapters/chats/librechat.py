@@ -7,10 +7,39 @@ from lastresort.domain.values import Rating
 
 from . import fields
 from .files import Value
+from .left_out import LeftOut, known
 from .shapes import Block, ForeignChat, Message, Speaker, Wrong
 
 NAME = "librechat"
 _ROOT = "00000000-0000-0000-0000-000000000000"
+_CHAT = known(
+    "a conversation",
+    "conversationId title options messages endpoint exportAt branches recursive user createdAt updatedAt _id __v",
+    "tags",
+)
+_OPTIONS = known(
+    "the options of a conversation",
+    "promptPrefix system model endpoint endpointType presetId agent_id assistant_id chatGptLabel modelLabel title "
+    "greeting "
+    "conversationId user spec iconURL tools imageDetail resendFiles stop reasoning_effort artifacts _id createdAt "
+    "updatedAt messages files key",
+    "examples instructions additional_instructions context",
+)
+_MESSAGE = known(
+    "a message",
+    "messageId parentMessageId isCreatedByUser sender text content files attachments createdAt updatedAt model "
+    "finish_reason unfinished feedback error children user conversationId endpoint iconURL _id __v id depth "
+    "siblingIndex "
+    "clientId overrideParentMessageId bg thread_id invocationId conversationSignature expiredAt isEdited",
+    "quotes summary plugin plugins metadata manualSkills alwaysAppliedSkills",
+)
+_FILE = known(
+    "a file",
+    "file_id temp_file_id filename filepath type text bytes source embedded width height object usage context user "
+    "_id __v "
+    "createdAt updatedAt expiresAt progress model status preview messageId toolCallId conversationId name",
+)
+_FEEDBACK = known("feedback", "rating text tag")
 _RATINGS = {"thumbsUp": Rating.UP, "thumbsDown": Rating.DOWN}
 
 
@@ -32,10 +61,13 @@ def _chat(chat: Mapping[str, Any]) -> ForeignChat:
     fields.needed(chat.get("messages"), "messages")
     options = fields.mapping(chat, "options")
     messages: list[Message] = []
+    left = LeftOut()
+    left.of(chat, _CHAT)
+    left.of(options, _OPTIONS)
     user = None
     for number, (one, above) in enumerate(_flat(chat), 1):
         with fields.within(f"message {number}"):
-            messages.append(_message(one, above, number))
+            messages.append(_message(one, above, number, left))
             user = user or fields.text(one, "user")
     return ForeignChat(
         format=NAME,
@@ -45,6 +77,7 @@ def _chat(chat: Mapping[str, Any]) -> ForeignChat:
         user=user,
         at=messages[0].at if messages else None,
         system=fields.whole((fields.text(options, "promptPrefix"), fields.text(options, "system"))),
+        left_out=left.counted,
     )
 
 
@@ -60,7 +93,8 @@ def _flat(chat: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str | No
         left += [(one, id) for one in reversed(fields.objects(message, "children"))]
 
 
-def _message(message: Mapping[str, Any], above: str | None, number: int) -> Message:
+def _message(message: Mapping[str, Any], above: str | None, number: int, left: LeftOut) -> Message:
+    left.of(message, _MESSAGE)
     id = fields.needed(fields.text(message, "messageId"), "messageId")
     by_user = message.get("isCreatedByUser")
     if not isinstance(by_user, bool):
@@ -69,35 +103,47 @@ def _message(message: Mapping[str, Any], above: str | None, number: int) -> Mess
     parent = fields.text(message, "parentMessageId") or above
     unfinished = "unfinished" if message.get("unfinished") is True else None
     feedback = fields.mapping(message, "feedback")
+    left.of(feedback, _FEEDBACK)
     answered = speaker is Speaker.ASSISTANT
     if answered and message.get("error") is True:
         speaker = Speaker.SYSTEM  # the program's own words
-    files = tuple(_file(one) for one in (*fields.objects(message, "files"), *fields.objects(message, "attachments")))
+    files = tuple(
+        _file(one, left) for one in (*fields.objects(message, "files"), *fields.objects(message, "attachments"))
+    )
     return Message(
         id=id,
         parent=None if parent == _ROOT else parent,
         speaker=speaker,
-        blocks=(*files, *_content(message, id)),
+        blocks=(*files, *_content(message, id, left)),
         number=number,
         at=fields.time(message, "createdAt"),
         model=fields.text(message, "model") if answered else None,
         stop_reason=(fields.text(message, "finish_reason") or unfinished) if answered else None,
-        rating=_RATINGS.get(fields.text(feedback, "rating") or "") if answered else None,
+        rating=_RATINGS.get(fields.text(feedback, "rating") or ""),
         remark=fields.text(feedback, "text"),
         extra={"feedback": {"tag": feedback["tag"]}} if "tag" in feedback else {},
     )
 
 
-def _file(one: Mapping[str, Any]) -> Block:
+def _file(one: Mapping[str, Any], left: LeftOut) -> Block:
+    left.of(one, _FILE)
     kind = "image" if (fields.text(one, "type") or "").startswith("image/") else "document"
-    return fields.a_file(fields.text(one, "filename"), fields.text(one, "file_id"), kind=kind)
+    text = left.text(one, "text", _FILE) or None
+    return fields.a_file(
+        fields.text(one, "filename"), fields.text(one, "file_id"), text, kind="document" if text else kind
+    )
 
 
-def _content(message: Mapping[str, Any], id: str) -> tuple[Block, ...]:
+def _content(message: Mapping[str, Any], id: str, left: LeftOut) -> tuple[Block, ...]:
     parts = fields.objects(message, "content") if isinstance(message.get("content"), list) else []
     if not parts:
         return fields.said(fields.text(message, "text"))
-    return tuple(block for nth, part in enumerate(parts, 1) for block in _part(part, f"{id}~{nth}"))
+    said = tuple(block for nth, part in enumerate(parts, 1) for block in _part(part, f"{id}~{nth}"))
+    text = fields.text(message, "text")
+    if text and not any(one["type"] == "text" for one in said):
+        return (*said, *fields.said(text))
+    left.repeated(text, said, "text", _MESSAGE)
+    return said
 
 
 def _part(part: Mapping[str, Any], id: str) -> tuple[Block, ...]:

@@ -6,12 +6,14 @@ name. A flag is no severity, so harm is mild; and it says nothing of risk.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from lastresort.domain.values import Category, Verdict
 
 from . import fields
 from .files import Value
+from .left_out import Known, LeftOut, known, says
 from .shapes import Aside, Block, ForeignChat, Label, Message, Speaker, Wrong
 
 SHAREGPT, MESSAGES, WILDCHAT, LMSYS = "sharegpt", "messages", "wildchat", "lmsys"
@@ -37,12 +39,58 @@ _CATEGORIES: Mapping[str, Category] = {
 _GRAVEST = ("sexual_minors", "threats", "self_harm", "hate", "violence", "harassment", "sexual_content")
 
 
+TOOLS = ("tools", "functions")
+"""What a request says of the tools that the model may call."""
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+OF_ROLE = known(
+    "a message",
+    "role content refusal tool_call_id tool_calls function_call name weight annotations audio model timestamp "
+    "created_at id type status end_turn recipient channel " + " ".join(_THOUGHTS),
+    "metadata images videos audios files attachments citations reasoning_details",
+)
+_AUDIO = known("the audio of a message", "id expires_at transcript", "data")
+_MESSAGES = known(
+    "a conversation",
+    "id messages system model tools functions timestamp created_at parallel_tool_calls tool_choice function_call",
+    "metadata title prompt prompt_id source category images videos audios",
+)
+_SHAREGPT = known(
+    "a conversation",
+    "id conversations system model tools images timestamp created_at idx",
+    "title source category tags dataset language hash avatarUrl items videos audios",
+)
+_OF_SHAREGPT = known(
+    "a message", "from role value content weight timestamp created_at model name loss", "text markdown images thoughts"
+)
+_ROW = known(
+    "a conversation",
+    "conversation_id conversation_hash conversation model timestamp openai_moderation detoxify_moderation turn toxic "
+    "redacted judge",
+    "language state country hashed_ip header tstamp",
+)
+_OF_ROW = known(
+    "a message",
+    "role content turn_identifier language redacted toxic timestamp id",
+    "state country hashed_ip header finish_reason",
+)
+
+
 class Said(NamedTuple):
-    """A message of a list, and its speaker."""
+    """A message of a list, and its speaker.
+
+    Attributes:
+        number: its place in the list, from 1; 0 of what stands beside the list.
+        id: by what it is known, if not by its place.
+    """
 
     speaker: Speaker
     blocks: tuple[Block, ...]
     extra: Mapping[str, Any] = {}
+    number: int = 0
+    id: str | None = None
+    at: str | None = None
+    model: str | None = None
+    labels: tuple[Label, ...] = ()
 
 
 def knows_sharegpt(value: Any) -> bool:
@@ -87,13 +135,35 @@ def read_sharegpt(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
 
 def _sharegpt(chat: Mapping[str, Any]) -> ForeignChat:
     fields.needed(chat.get("conversations"), "conversations")
-    said = []
+    left = LeftOut()
+    left.of(chat, _SHAREGPT)
+    said = [Said(Speaker.SYSTEM, fields.said(left.text(chat, "system", _SHAREGPT)))]
     for number, one in enumerate(fields.objects(chat, "conversations"), 1):
         with fields.within(f"message {number}"):
             speaker = _speaker(fields.text(one, "from") or fields.text(one, "role"), "from")
             text = fields.text(one, "value") if "value" in one else fields.text(one, "content")
-            said.append(Said(speaker, fields.said(text)))
-    return in_a_row(SHAREGPT, fields.an_id(chat, "id"), said, model=fields.text(chat, "model"))
+            left.of(one, _OF_SHAREGPT)
+            when, model = _time(one, left, _OF_SHAREGPT), left.text(one, "model", _OF_SHAREGPT)
+            said.append(Said(speaker, fields.said(text), {}, number, None, when, model))
+    return in_a_row(
+        SHAREGPT, fields.an_id(chat, "id"), said, model=fields.text(chat, "model"), at=_time(chat, left, _SHAREGPT),
+        about=_about(chat, "tools", "images"), left=left,
+    )  # fmt: skip
+
+
+def _about(chat: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: chat[name] for name in names if says(chat.get(name))}
+
+
+def _time(one: Mapping[str, Any], left: LeftOut, table: Known) -> str | None:
+    """Return the time of what has no fixed form: one that cannot be read is counted, and not an error."""
+    for name in ("timestamp", "created_at"):
+        try:
+            if (found := fields.time(one, name)) is not None:
+                return found
+        except Wrong:
+            left.field(name, table)
+    return None
 
 
 def read_messages(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
@@ -103,29 +173,64 @@ def read_messages(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
 
 def _messages(chat: Mapping[str, Any]) -> ForeignChat:
     fields.needed(chat.get("messages"), "messages")
+    left = LeftOut()
+    left.of(chat, _MESSAGES)
     system = fields.blocks(chat.get("system"), "system")
-    said = [Said(Speaker.SYSTEM, system)] if system else []
-    said += [of_role(one, number) for number, one in enumerate(fields.objects(chat, "messages"), 1)]
-    return in_a_row(MESSAGES, fields.an_id(chat, "id"), said, model=fields.text(chat, "model"))
+    said = [Said(Speaker.SYSTEM, system), *of_roles(fields.objects(chat, "messages"), left)]
+    return in_a_row(
+        MESSAGES, fields.an_id(chat, "id"), said, model=fields.text(chat, "model"), at=_time(chat, left, _MESSAGES),
+        about=_about(chat, *TOOLS), left=left,
+    )  # fmt: skip
 
 
-def of_role(message: Mapping[str, Any], number: int) -> Said:
-    """Return a message with a `role`, as the chat APIs have them: with calls of tools, and their results."""
-    with fields.within(f"message {number}"):
-        role = fields.text(message, "role")
-        speaker = _speaker(role, "role")
-        content = fields.blocks(message.get("content")) or fields.said(fields.text(message, "refusal"))
-        if speaker is Speaker.USER and content and all(one["type"] == "tool_result" for one in content):
-            speaker = Speaker.TOOL
-        if speaker is Speaker.TOOL and role != "user":
-            id = fields.text(message, "tool_call_id") or f"{number}"
-            content = ({"type": "tool_result", "tool_use_id": id, "content": list(content)},)
-        calls = tuple(_call(one) for one in fields.objects(message, "tool_calls"))
-        return Said(speaker, (*map(_plain, content), *calls), _beside(message))
+def of_roles(messages: Iterable[Mapping[str, Any]], left: LeftOut) -> list[Said]:
+    """Return messages with a `role`, as the chat APIs have them: with calls of tools, and their results."""
+    said: list[Said] = []
+    called: str | None = None  # the last call of the form that has no ids
+    for number, one in enumerate(messages, 1):
+        with fields.within(f"message {number}"):
+            said += of_role(one, number, left, called)
+            called = f"{number}" if isinstance(one.get("function_call"), dict) else called
+    return said
+
+
+def of_role(message: Mapping[str, Any], number: int, left: LeftOut, called: str | None = None) -> Iterator[Said]:
+    """Yield a message; of what a user typed beside results of tools, the results first."""
+    speaker = _speaker(role := fields.text(message, "role"), "role")
+    left.of(message, OF_ROLE)
+    content = _content(message, left)
+    common = Said(speaker, (), _beside(message), number, None, _time(message, left, OF_ROLE))
+    if speaker is Speaker.TOOL:
+        id = fields.text(message, "tool_call_id") or (called if role == "function" else None) or f"{number}"
+        content = ({"type": "tool_result", "tool_use_id": id, "content": list(content)},)
+    elif speaker is Speaker.USER and (results := tuple(one for one in content if one["type"] == "tool_result")):
+        content = tuple(one for one in content if one["type"] != "tool_result")
+        returned = common._replace(speaker=Speaker.TOOL, blocks=results)
+        if not content:
+            yield returned
+            return
+        yield returned._replace(id=f"{number}~results", extra={})
+    calls = [_call(one) for one in fields.objects(message, "tool_calls")]
+    if function := left.mapping(message, "function_call", OF_ROLE):
+        calls.append(_call({"id": f"{number}", "function": function}))
+    yield common._replace(blocks=(*content, *calls), model=left.text(message, "model", OF_ROLE))
+
+
+def _content(message: Mapping[str, Any], left: LeftOut) -> tuple[Block, ...]:
+    """Return what was said, with what was thought before it, and what was refused or spoken beside it."""
+    thought = (fields.thought(left.text(message, name, OF_ROLE)) for name in _THOUGHTS)
+    said = tuple(map(_plain, fields.blocks(message.get("content"))))
+    said += fields.said(fields.text(message, "refusal"))
+    audio = left.mapping(message, "audio", OF_ROLE)
+    left.of(audio, _AUDIO)
+    spoken = left.text(audio, "transcript", _AUDIO)
+    if said:
+        left.repeated(spoken, said, "transcript", _AUDIO)
+    return (*chain.from_iterable(thought), *(said or fields.said(spoken)))
 
 
 def _beside(message: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: message[name] for name in ("name", "weight") if message.get(name) is not None}
+    return {name: message[name] for name in ("name", "weight", "annotations") if message.get(name) not in (None, [])}
 
 
 def _call(call: Mapping[str, Any]) -> Block:
@@ -162,21 +267,36 @@ def read_lmsys(values: Iterable[Value]) -> Iterator[tuple[str, ForeignChat]]:
 def _labelled(format: str, row: Mapping[str, Any]) -> ForeignChat:
     fields.needed(row.get("conversation"), "conversation")
     flags = fields.objects(row, "openai_moderation")
-    said, labels, on_answers = [], [], 0
+    left = LeftOut()
+    left.of(row, _ROW)
+    said, on_answers = [], 0
     for number, one in enumerate(fields.objects(row, "conversation"), 1):
         with fields.within(f"message {number}"):
-            found = Said(_speaker(fields.text(one, "role"), "role"), fields.said(fields.text(one, "content")))
+            speaker, blocks = _speaker(fields.text(one, "role"), "role"), fields.said(fields.text(one, "content"))
+            left.of(one, _OF_ROW)
             extra = {name: one[name] for name in ("turn_identifier", "language", "redacted") if name in one}
-            said.append(found._replace(extra=extra))
-            mine = _labels(one, flags[number - 1] if number <= len(flags) else {})
-            labels.append(mine if found.speaker is Speaker.USER else ())
-            on_answers += 0 if found.speaker is Speaker.USER else len(mine)
+            labels = _labels(one, flags[number - 1] if number <= len(flags) else {})
+            on_answers += 0 if speaker is Speaker.USER else len(labels)
+            mine = labels if speaker is Speaker.USER else ()
+            said.append(Said(speaker, blocks, extra, number, at=_time(one, left, _OF_ROW), labels=mine))
     scores = len(fields.listed(row, "detoxify_moderation"))
     asides = (Aside(ON_ANSWERS, on_answers), Aside(SCORES, scores))
     return in_a_row(
-        format, fields.an_id(row, "conversation_id"), said, model=fields.text(row, "model"),
-        at=fields.time(row, "timestamp"), labels=labels, asides=tuple(one for one in asides if one.number),
+        format, fields.an_id(row, "conversation_id"), _timed(said), model=fields.text(row, "model"),
+        at=None if any(one.at for one in said) else fields.time(row, "timestamp"), left=left,
+        asides=tuple(one for one in asides if one.number),
     )  # fmt: skip
+
+
+def _timed(said: Sequence[Said]) -> list[Said]:
+    """Return messages of which those without a time have that of the one before, or else of the first that has one:
+    WildChat dates answers alone, and a row as its last answer."""
+    at = next((one.at for one in said if one.at), None)
+    timed = []
+    for one in said:
+        at = one.at or at
+        timed.append(one._replace(at=at))
+    return timed
 
 
 def _labels(message: Mapping[str, Any], moderation: Mapping[str, Any]) -> tuple[Label, ...]:
@@ -204,31 +324,38 @@ def _speaker(role: str | None, name: str) -> Speaker:
 def in_a_row(
     format: str,
     id: str | None,
-    said: Sequence[Said],
+    said: Iterable[Said],
     *,
     model: str | None = None,
     at: str | None = None,
-    labels: Sequence[tuple[Label, ...]] = (),
+    about: Mapping[str, Any] | None = None,
+    left: LeftOut | None = None,
     asides: tuple[Aside, ...] = (),
 ) -> ForeignChat:
     """Return a chat whose messages follow each other, and are known by their places. What a system says first is what
     the model was told before anything was said."""
-    first = next((nth for nth, one in enumerate(said) if one.speaker is not Speaker.SYSTEM), len(said))
-    told = fields.whole(str(block.get("text", "")) for one in said[:first] for block in one.blocks)
-    messages = [
-        Message(
-            id=str(number),
-            parent=str(number - 1) if number > first + 1 else None,
-            speaker=one.speaker,
-            blocks=one.blocks,
-            number=number,
-            at=at,
-            model=model if one.speaker is Speaker.ASSISTANT else None,
-            labels=labels[number - 1] if labels else (),
-            extra=one.extra,
-            named=False,
+    held = [one for one in said if one.number or one.blocks]
+    first = next((nth for nth, one in enumerate(held) if one.speaker is not Speaker.SYSTEM), len(held))
+    told = fields.whole(str(block.get("text", "")) for one in held[:first] for block in one.blocks)
+    messages: list[Message] = []
+    place = first
+    for one in held[first:]:
+        place += one.id is None
+        messages.append(
+            Message(
+                id=one.id or str(place),
+                parent=messages[-1].id if messages else None,
+                speaker=one.speaker,
+                blocks=one.blocks,
+                number=one.number or place,
+                at=one.at or at,
+                model=(one.model or model) if one.speaker is Speaker.ASSISTANT else None,
+                labels=one.labels,
+                extra=one.extra,
+                named=False,
+            )
         )
-        for number, one in enumerate(said, 1)
-        if number > first
-    ]
-    return ForeignChat(format=format, id=id, messages=messages, at=at, system=told, asides=asides)
+    return ForeignChat(
+        format=format, id=id, messages=messages, at=at, system=told, asides=asides, about=about or {},
+        left_out=left.counted if left else {},
+    )  # fmt: skip

@@ -89,6 +89,8 @@ class ForeignChat:
             conversation of its own.
         asides: what of it is no message.
         places: where messages are, by their numbers, if each has a place of its own in the file.
+        about: what else the file says of the conversation, kept with the words of its first turn.
+        left_out: what of it is not taken in, and how often.
         told_apart: what tells chats apart that bear one id, where a form of file gives an id to several.
     """
 
@@ -104,6 +106,8 @@ class ForeignChat:
     roots_are_edits: bool = True
     asides: tuple[Aside, ...] = ()
     places: Mapping[int, str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     told_apart: str = ""
 
 

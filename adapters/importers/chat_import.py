@@ -30,7 +30,7 @@ from lastresort.domain.values import Actor, ActorKind
 
 from .chat_turns import Note, Part, turns_of
 from .chat_words import whole, words_of
-from .chat_writing import UNKNOWN_MODEL, Brought, Writer
+from .chat_writing import UNKNOWN_MODEL, Brought, Writer, is_rated
 from .inputs import STANDARD_INPUT, BadInput, of_another_kind
 
 _PLACES = 3
@@ -38,6 +38,7 @@ _MOST_DEPTH = 100  # of what is kept of a message
 _BLOCKS_TO_WORDS = 32  # as `application.words` has it
 SAME_CHAT = "the same conversation again, left out"
 NO_TURNS = "conversations without a turn of a user, left out"
+RATED = "feedback on a message that no model gave, left out"
 NO_CHAT = "is an empty array: there is no chat in it"
 NO_FORM = f"not a chat in a known format; name it by --format: {', '.join(FORMATS)}"
 OTHER_FILES = "other files of a zip file, left out"
@@ -295,6 +296,8 @@ def _chats(
                 report.note(chat.places.get(note.number) or f"{place}, message {note.number}", note)
             for aside in chat.asides:
                 report.leave(place, aside.why, aside.number or 1, aside.places)
+            for why, number in _not_taken_in(chat).items():
+                report.leave(place, why, number)
             if chat.asides and not chat.messages:
                 continue  # it is told what it was instead
             key, digest = _key_of(chat)
@@ -318,6 +321,11 @@ def _chats(
         raise BadFile(f"{before_it}{wrong}{looks}") from None
     if not held and not read.known:
         raise BadFile(_nothing_of(each, read))
+
+
+def _not_taken_in(chat: ForeignChat) -> dict[str, int]:
+    rated = sum(bool(one.rating or one.remark) and not is_rated(one) for one in chat.messages)
+    return {**chat.left_out, **({RATED: rated} if rated else {})}
 
 
 class _Read:
@@ -366,7 +374,8 @@ def _check_words(place: str, chat: ForeignChat, parts: Iterable[Part], max_words
     """Check what is kept of each turn, for those who have to keep and to read it."""
     for turn in (turn for part in parts for turn in part.turns):
         where = _where(place, chat, turn.said[0].number)
-        if any(_is_deep([one.blocks, one.extra]) for one in (*turn.before, *turn.said)):
+        about = chat.about if turn.parent is None else {}
+        if any(_is_deep([one.blocks, one.extra, about]) for one in (*turn.before, *turn.said)):
             raise Wrong(where, NESTED)
         if (size := len(words_of(chat, turn).encode())) > max_words * _BLOCKS_TO_WORDS:
             raise Wrong(where, f"{size:,} bytes; a turn may have {max_words * _BLOCKS_TO_WORDS:,}")

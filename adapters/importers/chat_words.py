@@ -3,7 +3,7 @@
 `{"messages": [...], "id": ...}` as every turn has it that comes with blocks; and, where there is something,
 
 * `ids`: of all messages that were folded into the turn;
-* `conversation`: the id of the chat in its file, with the first turns;
+* `conversation`: the id of the chat in its file, and `about`: what else that says of it, with the first turns;
 * `others`: what a system, a tool or a model said that is nobody's act: who, what, and before which of `messages`;
 * `beside`: what else the file says of a message, by its id.
 """
@@ -40,10 +40,23 @@ def words_of(chat: ForeignChat, turn: Turn) -> Messages:
         "id": named[0] if named else None,
         "ids": named if len(named) > 1 else None,
         "conversation": chat.id if turn.parent is None else None,
+        "about": dict(chat.about) if turn.parent is None else None,
         "others": others,
         "beside": beside,
     }
     return as_messages(kept | {name: value for name, value in said.items() if value})
+
+
+def say_the_same(one: str, other: str) -> bool:
+    """Whether two words of a turn differ in nothing but what a file says of the conversation as it goes on."""
+    if one == other:
+        return True
+    return isinstance(one, Messages) and isinstance(other, Messages) and _without_about(one) == _without_about(other)
+
+
+def _without_about(words: str) -> Any:
+    kept = json.loads(words)
+    return {name: value for name, value in kept.items() if name != "about"}
 
 
 def ids_of(turn: Turn) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from lastresort.domain.policy import Policy
 from lastresort.domain.values import Actor, ActorKind, ForkCause, Risk, Usage
 
 from .chat_turns import Part, Turn
-from .chat_words import ids_in, ids_of, whole, words_of
+from .chat_words import ids_in, ids_of, say_the_same, whole, words_of
 from .later import LaterAnnotations
 from .log_file import appends_of
 
@@ -81,6 +81,11 @@ def model_of(messages: Sequence[Message]) -> str:
 def is_id(name: str) -> bool:
     """Whether a name can stand in an event."""
     return 0 < len(name) <= _MOST_ID and all("!" <= one <= "~" for one in name)
+
+
+def is_rated(message: Message) -> bool:
+    """Whether a message is a model's, and the file says what the user thought of it."""
+    return message.speaker is Speaker.ASSISTANT and bool(message.rating or message.remark)
 
 
 class Writer:
@@ -247,7 +252,7 @@ class _Play:
         if recorded is not None:
             brought.turns_there += 1
             kept = self._kept.get(content_of(recorded.event) or "")
-            brought.changed += kept is not None and kept != words
+            brought.changed += kept is not None and not say_the_same(kept, words)
             return Place(recorded.branch, recorded.version)
         taken = self._next(after)
         branch = after.branch
@@ -342,9 +347,9 @@ class _Play:
 
     def _rate(self, turn: Turn, place: Place, brought: Brought) -> None:
         """Record what the user thought of an answer, unless it is there."""
-        for message in turn.said if turn.speaker is Speaker.ASSISTANT else ():
+        for message in filter(is_rated, turn.said if turn.speaker is Speaker.ASSISTANT else ()):
             id = self._id(turn, "rating", message.id, message.rating or "", message.remark or "")
-            if (message.rating or message.remark) and id not in self._carried_out:
+            if id not in self._carried_out:
                 rating = ask.GiveFeedback(id=id, by=self._user, rating=message.rating, turn=place.version)
                 self._done(place.branch, rating, whole(message.remark) if message.remark else None)
                 brought.ratings += 1
