@@ -253,17 +253,18 @@ def is_same_harm(one: str | None, other: str | None, policy: Policy) -> bool:
 
 
 _PLATFORMS = frozenset({
-    "anthropic", "azure", "azure_ai", "bedrock", "converse", "converse_like", "foundry", "github_copilot", "invoke",
-    "litellm", "litellm_proxy", "models", "openrouter", "publishers", "vercel_ai_gateway", "vertex", "vertex_ai",
+    "anthropic", "azure", "azure_ai", "bedrock", "bedrock_converse", "converse", "databricks", "github_copilot",
+    "google", "invoke", "litellm_proxy", "openai", "openrouter", "vercel_ai_gateway", "vertex", "vertex_ai",
 })  # fmt: skip
-_REGION = re.compile(r"(af|ap|apac|au|ca|cn|eu|global|il|jp|me|mx|sa|us|us-gov)(-[a-z]+-\d)?")
-_PLACES = re.compile(r"projects/[^/]+/locations/[^/]+/|arn:aws[a-z-]*:bedrock:[^/]*/")
-_VARIANT = re.compile(
-    r":(\d+(:\d+k)?|beta|thinking|free|nitro|floor|online|extended|exacto)$|\[\d+[km]\]$|@[a-z0-9-]+$"
-)
-_SNAPSHOT = re.compile(r"-(20\d{6}|20\d\d-\d\d-\d\d|latest)$")
-_DRESS = re.compile(r"-v\d+$")
-_DOT = re.compile(r"(?<=\d)\.(?=\d)")
+_PLACE = re.compile(r"[a-z]{2}(-gov)?-[a-z]+-\d|\d-month-commitment")
+_ARN = re.compile(r"arn:aws[a-z-]*:bedrock:.*:(foundation-model|inference-profile)")
+_BEDROCKS = frozenset({"", "us.", "us-gov.", "eu.", "apac.", "jp.", "au.", "ca.", "global."})
+_VARIANT = re.compile(r"\[\d+[km]\]$|:(beta|exacto|extended|floor|free|nitro|online|thinking)$")
+_DRESS = re.compile(r"(?<=\d)-v\d+(:\d+)*(:\d+k)?$")
+_DATED_DRESS = re.compile(r"(claude-.+-20\d{6})-v\d+(:\d+)*(:\d+k)?")
+_CLAUDE_2 = re.compile(r"claude-v2(:\d)?(:\d+k)?")
+_FAMILIES = frozenset({"haiku", "opus", "sonnet", "fable"})
+_SNAPSHOT = re.compile(r"@(\d{8}|latest|default)$|-(20\d{6}|20\d\d-\d\d-\d\d|latest)$")
 
 
 def same_model(one: str | None, other: str) -> bool:
@@ -275,14 +276,54 @@ def undressed(name: str) -> str:
     """Take off where a model is served, then in which variant, then which snapshot of it.
 
     anthropic.claude-opus-4-1-20250805-v1:0, anthropic/claude-opus-4.1:beta and claude-opus-4-1@20250805 are
-    claude-opus-4-1.
+    claude-opus-4-1. What cannot be told from a part of the model's own name stays: acme-2-v1 is not acme-2-v2.
     """
-    *places, last = _PLACES.sub("", name.lower()).split("/")
-    if any(place not in _PLATFORMS and not _REGION.fullmatch(place) for place in places):
-        return name  # somebody's own model, perhaps
-    region, maker, bare = last.rpartition("anthropic.")
-    name = bare if maker and (not region or _REGION.fullmatch(region.removesuffix("."))) else last
-    for dress in (_VARIANT, _VARIANT, _DRESS, _SNAPSHOT, _DRESS):
-        name = dress.sub("", name)
-    # The first of a family has two names: claude-opus-4-20250514 is claude-opus-4-0.
-    return _DOT.sub("-", name).removesuffix("-0")
+    bare = _SNAPSHOT.sub("", _without_vendor(_VARIANT.sub("", _without_place(name.lower()))))
+    bare = "claude-3-5-sonnet" if bare == "claude-3-5-sonnet-v2" else bare  # Vertex's name of its second snapshot
+    return (_in_anthropic_order(bare) if bare.startswith("claude-") else bare) or name.lower()
+
+
+def _without_place(name: str) -> str:
+    parts = name.split("/")
+    while len(parts) > 1 and (parts[0] in _PLATFORMS or _PLACE.fullmatch(parts[0])):
+        del parts[0]
+    match parts:
+        case ["projects", _, "locations", _, "publishers", _, "models", *rest] | ["publishers", _, "models", *rest]:
+            parts = rest
+        case ["azureml:", "", "registries", _, "models", *rest]:
+            parts = rest
+        case [arn, _, *_] if _ARN.fullmatch(arn):
+            parts = parts[1:]
+    return "/".join(parts[:-2] if len(parts) > 2 and parts[-2] == "versions" else parts)
+
+
+def _without_vendor(name: str) -> str:
+    region, maker, bare = name.partition("anthropic.")
+    if not maker or region not in _BEDROCKS:
+        name = name.removeprefix("databricks-") if name.startswith("databricks-claude-") else name
+        dated = _DATED_DRESS.fullmatch(name)
+        return dated[1] if dated else name
+    bare = _DRESS.sub("", bare)
+    if second := _CLAUDE_2.fullmatch(bare):
+        return "claude-2-" + (second[1] or ":0")[1:]
+    return bare
+
+
+def _in_anthropic_order(name: str) -> str:
+    """claude-4.1-opus is claude-opus-4-1. The first of a family has two names: claude-opus-4-0 is claude-opus-4."""
+    words = name.replace(".", "-").split("-")
+    match words:
+        case ["claude", *numbers, family] if (
+            family in _FAMILIES and len(numbers) in (1, 2) and numbers[0] >= "4" and all(map(_is_digit, numbers))
+        ):
+            words = ["claude", family, *numbers]
+    match words:
+        case ["claude", number, "0"] if number.isdecimal():
+            del words[-1]
+        case ["claude", family, number, "0"] if family.isalpha() and number.isdecimal():
+            del words[-1]
+    return "-".join(words)
+
+
+def _is_digit(word: str) -> bool:
+    return len(word) == 1 and word.isdecimal()
