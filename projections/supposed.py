@@ -16,7 +16,8 @@ class Outcome(StrEnum):
     WARNED_ELSEWHERE = "warned elsewhere"  # its ending is the same, a warning is not
     ENDS_EARLIER = "ends earlier"
     WOULD_END = "would end"
-    WOULD_NOT_END = "would not end"
+    NOT_AS_LAST_RESORT = "would not end as a last resort"  # as it did; on the user's wish it may end still
+    WOULD_NOT_END = "would not end"  # on any ground
     UNDECIDABLE = "undecidable"
 
 
@@ -48,7 +49,7 @@ class BranchOutcome(Frozen):
     because: Because | None
     warnings_added: tuple[int, ...]  # refused attempts that would be warnings
     warnings_dropped: tuple[int, ...]
-    untried: int | None  # the first user turn after an answer that could have warned, under the other policy alone
+    untried: int | None  # the first user turn whose answer could have warned, under the other policy alone
 
 
 class WhatIfSum(NamedTuple):

@@ -114,8 +114,9 @@ class Row:
 
     def _came_of(self, policy: Policy) -> Outcome:
         if self.undecidable is not None:
-            never = self.ended and self.because is not Because.EDITION and _never(policy, self.ended.ground)
-            return Outcome.WOULD_NOT_END if never else Outcome.UNDECIDABLE
+            if self.ended is None or self.because is Because.EDITION:
+                return Outcome.UNDECIDABLE
+            return _never(policy, self.ended.ground) or Outcome.UNDECIDABLE
         if self.ends is not None and self.ended is None:
             return Outcome.WOULD_END
         if self.ends is not None and self.ended is not None and self.ends[1:] != self.ended[1:]:
@@ -123,7 +124,12 @@ class Row:
         return Outcome.WARNED_ELSEWHERE if self.added or self.dropped else Outcome.SAME
 
 
-def _never(policy: Policy, ground: Ground) -> bool:
-    """Whether a policy ends nothing on a ground, whatever is said."""
+def _never(policy: Policy, ground: Ground) -> Outcome | None:
+    """Return what a policy rules out for a branch that ended on a ground, whatever is said; None if nothing.
+
+    A policy under which no model ends anything leaves the user's wish as it is.
+    """
+    if not policy.trusted_for_risk:
+        return Outcome.WOULD_NOT_END
     nothing = not (policy.categories and policy.eligible_models)
-    return not policy.trusted_for_risk or (nothing and ground is Ground.LAST_RESORT)
+    return Outcome.NOT_AS_LAST_RESORT if nothing and ground is Ground.LAST_RESORT else None

@@ -22,7 +22,9 @@ Where the histories part:
 * A hold is on in only one of the two while the model answers: it is told of it, and answers otherwise. Undecidable from
   the user's next turn on.
 * An ending that happened would be refused: undecidable from there on, since what would have come after was never said.
-  So nobody can say that a conversation ends *later*. But under a policy that can never end anything it does not end.
+  So nobody can say that a conversation ends *later*. But a policy may rule an ending out, whatever would have been
+  said: where nobody is trusted for risk, any; where no model may end as a last resort, that one, and not one that the
+  user would have wished for.
 * An ending that was refused would happen: the branch ends there. That is decided, and the turns that followed it are
   no more.
 * What leaves no trace may have been tried (a statement that hope is exhausted, a redirection that only another edition
@@ -34,8 +36,9 @@ Where the histories part:
 
 What it cannot say is what a model would have tried that knew the other terms: it warned when it was told that it may.
 `untried` names where the other policy alone would have let it warn, and it did not try, or, in shadow mode, where a
-warning may have been withheld, since a refused withholding leaves no trace. The ground truth is to play the
-other policy with scripted users; this is what a log decides without.
+warning may have been withheld, since a refused withholding leaves no trace. Nothing names where it would have let a
+model end that did not try to. The ground truth is to play the other policy with scripted users and a model that tries
+what it may; this is what a log decides without.
 
 Its memory is that of a replay; see `replay.py`.
 """
@@ -54,6 +57,7 @@ from lastresort.domain.events import (
     EndProposed,
     Event,
     EventBase,
+    ModelChanged,
     PolicyChanged,
     RecordedEvent,
     RiskRaised,
@@ -104,6 +108,8 @@ LEAST_REDIRECTIONS = 2
 
 _TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
 _HARMFUL = Verdict.HARMFUL  # a look-up in its class takes as long as a call, before 3.12
+_ENDS_A_CHANCE = frozenset({ModelChanged, PolicyChanged, RiskRaised, TurnAssessed})
+"""What may take from a model that has answered what the law let it do until then. The user's next turn does too."""
 _OF_TREES = frozenset({BranchOpened, ConversationEnded, RiskRaised})
 
 
@@ -146,6 +152,8 @@ class Play:
             return
         kind = type(event)
         before = self._states.get(branch) or self._recorded.before(recorded)
+        if kind in _ENDS_A_CHANCE and row.untried is None and before.answered:
+            self._look_once_more(row, before)
         if row.apart is None and self._stays_in_step(before, row, recorded, kind):
             if self._recorded.is_plain(branch, kind):
                 self._states[branch] = evolve(before, event)
@@ -213,6 +221,14 @@ class Play:
         tree = self._recorded.tree_of(event.parent)
         apart = any(self.rows[branch].apart is not None for branch in tree)
         return not apart and self._recorded.fork_turn(event) not in self._apart_before
+
+    def _look_once_more(self, row: Row, before: Conversation) -> None:
+        """Look for what could have been tried before an event that may end the chance, which is no user's turn."""
+        if row.apart is not None:
+            if row.doubt is None:
+                self._look_for_untried(row, before, row.apart)
+        elif before.unit is not None and before.unit.judgement is _HARMFUL:
+            self._look_for_untried_in_step(before, before.unit, row, self._step.differences(before))
 
     def _look_for_untried_in_step(self, before: Conversation, unit: Unit, row: Row, differs: Differences) -> None:
         episode = before.episode

@@ -94,7 +94,7 @@ UNTOUCHED = [f"lastresort.domain.{name}" for name in ("values", "policy", "event
 PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 OPTIONS = [
     "-xq", "--tb=no", "--assert=plain", "--disable-plugin-autoload", "-ppytest_timeout", "-pno:cacheprovider",
-    "-pno:unraisableexception", "-pno:threadexception", "-omarkers=xdist_group", f"-otimeout={_SECONDS}",
+    "-pno:unraisableexception", "-pno:threadexception", "-omarkers=xdist_group\nno_cover", f"-otimeout={_SECONDS}",
 ]  # fmt: skip
 
 

@@ -139,6 +139,8 @@ def checked(
     else:
         assert really.ended is None or really.ended >= until
     if row.outcome is Outcome.WOULD_NOT_END:
+        assert really.ended is None
+    if row.outcome is Outcome.NOT_AS_LAST_RESORT:
         assert really.ground is not Ground.LAST_RESORT
     dropped, added = _steps(played, row.warnings_dropped), _steps(played, row.warnings_added)
     warned = set(played.warned) - dropped | added
@@ -161,6 +163,11 @@ def last_resort(category: str = "abuse", *, handshake: bool = False) -> list[Ste
 SAYS: Step = ("says", USER)
 ANSWERS: Step = ("answers",)
 REDIRECTS: Step = ("redirects",)
+WISH: list[Step] = [
+    SAYS, ("asks", USER), ANSWERS, SAYS, ("confirms", USER),
+    ("judges", ASSESSOR, Verdict.PRODUCTIVE, None, None, Risk.NONE), ("ends", Ground.USER_REQUEST, None),
+]  # fmt: skip
+"""A user who asks to end it, and confirms that."""
 
 
 _categories = st.sampled_from(["abuse", "abuse", "abuse", "abuse", "threats", "fraud"])
@@ -253,7 +260,8 @@ def pairs(draw: st.DrawFn) -> tuple[Policy, Policy]:
 
 
 def toward_an_ending(random: Random) -> tuple[list[Step], Policy, Policy]:
-    """A script of one abuse, whose model attempts an ending again and again, and two policies that differ in one field.
+    """A script of one abuse, whose model attempts an ending again and again, and whose user wishes for one at last, or
+    does not; and two policies that differ in one field.
 
     What is drawn of everything seldom comes to an ending that only one of two policies allows; this mostly does.
     """
@@ -262,10 +270,13 @@ def toward_an_ending(random: Random) -> tuple[list[Step], Policy, Policy]:
         acts = last_resort(handshake=random.random() < 0.5) if random.random() < 0.8 else []
         warning: list[Step] = [("warns", "abuse")] if random.random() < 0.6 else []
         script += [SAYS, harm(severity=random.choice([3, 3, 3, 2])), *acts, ANSWERS, REDIRECTS, *warning]
+    if random.random() < 0.5:
+        script += WISH
     one: dict[str, Any] = {"min_redirections_to_warn": 2, "min_failed_redirections": random.randint(2, 4)}
     differs: list[tuple[str, tuple[Any, ...]]] = [
         ("min_failed_redirections", (2, 3, 4)), ("min_redirections_to_warn", (2, 3)), ("min_severity", (2, 3)),
         ("handshake", (False, True)), ("eligible_models", (("claude-opus-*",), ())), ("appeal_months", (6, 12)),
+        ("trusted_for_risk", ((ActorKind.ASSESSOR, ActorKind.OPERATOR), ())),
     ]  # fmt: skip
     field, values = random.choice(differs)
     was, other = random.sample(values, 2)

@@ -15,7 +15,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def off(tmp_path: Path) -> Path:
-    """A policy that never ends anything."""
+    """A policy under which no model ends anything."""
     (tmp_path / "off.toml").write_text('name = "off"\neligible_models = []\n')
     return tmp_path / "off.toml"
 
@@ -24,7 +24,7 @@ def test_a_list_for_people(run: Run, url: str, off: Path) -> None:
     """The branches that come out otherwise, and how many of each outcome; no wider than 80 columns."""
     told = run("what-if", url, "--policy", off).stdout
     assert "Under policy off" in told
-    assert "c  would not end\n    ended at turn " in told
+    assert "c  would not end as a last resort\n    ended at turn " in told
     assert "The model's attempts are taken as they were." in told
     assert max(map(len, told.splitlines())) <= 80
     assert "Under policy" not in run("what-if", url, "--policy", "default").stdout
@@ -42,9 +42,9 @@ def test_no_name_is_cut_off_in_a_narrow_window(run: Run, url: str, off: Path, mo
 def test_json_for_programs(run: Run, url: str, off: Path) -> None:
     """Every branch, and the sum."""
     told = as_json(run("what-if", url, "--policy", off, "--json"))
-    assert told["outcomes"]["would not end"] == 1
+    assert told["outcomes"]["would not end as a last resort"] == 1
     assert len(told["branches"]) == sum(told["outcomes"].values())
-    assert {row["branch"]: row["outcome"] for row in told["branches"]}["c"] == "would not end"
+    assert {row["branch"]: row["outcome"] for row in told["branches"]}["c"] == "would not end as a last resort"
 
 
 def test_it_writes_nothing_and_reads_a_file_too(run: Run, url: str, off: Path, tmp_path: Path) -> None:

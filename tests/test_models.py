@@ -153,7 +153,13 @@ def test_no_two_groups_are_one() -> None:
 
 @pytest.mark.parametrize(
     ("name", "plain"),
-    [("anthropic", "anthropic"), ("anthropic/", "anthropic/"), ("/claude-opus-4-1", "/claude-opus-4-1")],
+    [
+        ("anthropic", "anthropic"),
+        ("bedrock/anthropic", "anthropic"),
+        ("anthropic/", "anthropic/"),
+        ("bedrock/anthropic/", "bedrock/anthropic/"),
+        ("/claude-opus-4-1", "/claude-opus-4-1"),
+    ],
 )
 def test_a_provider_is_dress_before_a_name_alone(name: str, plain: str) -> None:
     assert plain_name(name) == plain

@@ -18,7 +18,7 @@ from lastresort.projections.what_if import what_if
 
 from .drawing import drawn
 from .narrow import must_be
-from .scripts import ANOTHER, ANSWERS, REDIRECTS, SAYS, Step, checked, harm, last_resort, play, terms
+from .scripts import ANOTHER, ANSWERS, REDIRECTS, SAYS, WISH, Step, checked, harm, last_resort, play, terms
 from .stores import chats, done, ended, started, store_of, thanked
 
 __all__ = ["chats"]
@@ -88,18 +88,31 @@ def test_undecidable_from_an_ending_that_would_not_be() -> None:
     assert (row.outcome, row.undecidable_from, row.because) == (Outcome.UNDECIDABLE, row.ended_at, Because.ENDING)
 
 
-@pytest.mark.parametrize("off", [{"eligible_models": ()}, {"categories": ()}, {"trusted_for_risk": ()}])
-def test_would_not_end(off: dict[str, Any]) -> None:
-    """A policy that can never end anything does not end this, whatever would have been said."""
-    assert checked([*LADDER, *last_resort()], LAX, policy(**off)).outcome is Outcome.WOULD_NOT_END
+@pytest.mark.parametrize("off", [{"eligible_models": ()}, {"categories": ()}])
+def test_would_not_end_as_a_last_resort(off: dict[str, Any]) -> None:
+    """A policy under which no model ends anything does not let this one end it, whatever would have been said."""
+    assert checked([*LADDER, *last_resort()], LAX, policy(**off)).outcome is Outcome.NOT_AS_LAST_RESORT
+
+
+@pytest.mark.parametrize("off", [{"eligible_models": ()}, {"categories": ()}])
+def test_it_may_end_on_a_wish_instead(off: dict[str, Any]) -> None:
+    """What was said after the model had ended it asks to end it: under the other policy it ends then."""
+    script = [*LADDER, *last_resort(), ANSWERS, *WISH]
+    assert checked(script, LAX, policy(**off)).outcome is Outcome.NOT_AS_LAST_RESORT
+    really = play(script, policy(**off))
+    assert (really.ended, really.ground) == (len(script) - 1, Ground.USER_REQUEST)
+
+
+def test_would_not_end() -> None:
+    """Where nobody is trusted for risk nothing ends, on any ground."""
+    nobody = policy(trusted_for_risk=())
+    assert checked([*LADDER, *last_resort(), ANSWERS, *WISH], LAX, nobody).outcome is Outcome.WOULD_NOT_END
+    assert checked(WISH, LAX, nobody).outcome is Outcome.WOULD_NOT_END
 
 
 def test_a_wish_may_end_it_still() -> None:
-    """Where no model may end as last resort the user may ask to; where nobody is trusted for risk, not even that."""
-    calm = ("judges", ASSESSOR, Verdict.PRODUCTIVE, None, None, Risk.NONE)
-    asked = [SAYS, ("asks", USER), ANSWERS, SAYS, ("confirms", USER), calm, ("ends", Ground.USER_REQUEST, None)]
-    assert checked(asked, LAX, policy(eligible_models=())).outcome is Outcome.SAME
-    assert checked(asked, LAX, policy(trusted_for_risk=())).outcome is Outcome.WOULD_NOT_END
+    """Where no model may end as last resort the user may ask to, and nothing is different."""
+    assert checked(WISH, LAX, policy(eligible_models=())).outcome is Outcome.SAME
 
 
 def test_a_warning_that_was_refused() -> None:
@@ -147,6 +160,28 @@ def test_where_nobody_tried() -> None:
     assert found.branches[0].untried == 6
     assert what_if(play([*ABUSE * 4, SAYS], policy(), mode=Mode.SHADOW).log, LAX).untried == 1
     assert what_if(play([*ABUSE * 4, SAYS], policy()).log, policy()).untried == 0
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ("changes model", "claude-sonnet-5"),
+        ("changes mode", Mode.SHADOW),
+        ("raises",),
+        ("judges", ASSESSOR, Verdict.PRODUCTIVE, None, None, Risk.NONE),
+    ],
+    ids=["model", "policy", "hold", "verdict"],
+)
+@pytest.mark.parametrize("severity", [3, 1], ids=["in step", "apart"])
+def test_what_could_be_tried_until_the_chance_was_gone(step: Step, severity: int) -> None:
+    """A model that had answered could have warned until then, whatever the user says next."""
+    until = [*ABUSE, SAYS, harm(severity=severity), ANSWERS, REDIRECTS]
+    was, other = policy(min_severity=2), policy(min_redirections_to_warn=2, min_severity=1)
+    (row,) = what_if(play([*until, step, SAYS], was).log, other).branches
+    assert row.untried == 6
+    assert what_if(play([*until, step, SAYS], was).log, was).untried == 0
+    assert what_if(play([*until[:-1], step, SAYS], was).log, other).untried == 0
+    assert what_if(play([*until, ("leaves",)], was).log, other).untried == 0  # it may try yet
 
 
 POSSIBLE, IMMINENT = policy(), policy(hold_on=(Risk.IMMINENT,))

@@ -217,7 +217,10 @@ def _caution(untried: int) -> str:
 def _show_sweep(out: "Console", key: str, found: "Sequence[tuple[int, WhatIfSum]]") -> None:
     from rich.table import Table
 
-    short = {"warned elsewhere": "warned", "ends earlier": "earlier", "would not end": "not end"}
+    short = {
+        "warned elsewhere": "warned", "ends earlier": "earlier", "would not end as a last resort": "not as last resort",
+        "would not end": "not end",
+    }  # fmt: skip
     table = Table(title=f"{found[0][1].branches:,} branches, by {key}")
     for heading in ("", *(short.get(one, one) for one in found[0][1].outcomes), "untried"):
         table.add_column(heading, justify="right", overflow="fold")
