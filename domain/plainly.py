@@ -32,11 +32,20 @@ def plainly(error: ValidationError, fields: Collection[str] = ()) -> str:
             form = next((FORMS[one] for one in place if one in FORMS), None)
             form = form or (AN_ID if "!-~" in context["pattern"] else f"of the form {context['pattern']}")
             need = f"needs to be {form}"
+        case "too_short" | "too_long":
+            counted = f"{context['field_type'].lower()} of"
+            need = f"needs to be a {counted} {_bound(context)}, and has {context['actual_length']:,}"
+        case "bytes_too_short" | "bytes_too_long":
+            need = f"needs to be {_bound(context)} bytes"
         case "model_type":
             need = f"needs to be of class {context['class_name']}"
         case _:
             need = first["msg"].removeprefix("Value error, ").replace("Input should be", "needs to be")
     return f"{field}: {need}" if field else need
+
+
+def _bound(context: dict[str, Any]) -> str:
+    return f"at least {context['min_length']:,}" if "min_length" in context else f"at most {context['max_length']:,}"
 
 
 if TYPE_CHECKING:

@@ -100,6 +100,10 @@ def test_many_arms(run: Run, url: str) -> None:
         (["--base", "other"], "base: no arm has that name (length 5); the arms are: "),
         (["--weights", "control"], "write ARM=N,ARM=N"),
         (["--weights", "control=0"], "write ARM=N,ARM=N"),
+        (
+            ["--weights", "control=1,control=2,patient=1"],
+            "an arm has two weights (its name has length 7); name each arm once",
+        ),
         (["--weights", "control=" + 5000 * "9"], "write ARM=N,ARM=N"),
         (["--weights", "control=1"], "arm patience:patient has conversations, and was given no weight; name every arm"),
     ],

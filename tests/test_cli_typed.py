@@ -86,3 +86,25 @@ def test_a_command_that_does_not_exist_is_told_by_its_length(
 )  # fmt: skip
 def test_what_was_probably_meant_is_said(run: Callable[..., Result], typed: list[str], told: str) -> None:
     assert told in run(*typed, status=2).stderr
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("what-if", "--policy", WORDS, "--policy", "default"),
+        ("what-if", "--policy", "default", "--sweep", WORDS, f"--sweep={WORDS}"),
+        ("experiment", "--weights", "a=1", "--weights", WORDS),
+        ("retain", "--older-than", "1d", "--older-than", "2d"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_of_one_value_is_given_once(run: Callable[..., Result], typed: tuple[str, ...]) -> None:
+    """The first of two would be forgotten without a word."""
+    told = run(*typed, status=2).stderr
+    assert f"{typed[-1].partition('=')[0] if '=' in typed[-1] else typed[-2]}: given 2 times; give it once" in told
+    assert WORDS not in told
+
+
+def test_one_that_takes_several_may_be_repeated_and_so_may_a_flag(run: Callable[..., Result]) -> None:
+    told = run("doctor", "--store", "memory:", "--allow", "clock", "--allow", "vault", "--json", "--json", status=None)
+    assert "times; give it once" not in told.output

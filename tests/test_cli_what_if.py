@@ -79,10 +79,19 @@ def test_a_sweep(run: Run, url: str) -> None:
     [
         ("name=1..2", "not a number of a policy"),
         ("appeal_months=6..12", "appeal_months says how long an appeal stays open, and nothing in a log depends on it"),
-        ("min_failed_redirections", "write KEY=LOW..HIGH"),
+        ("=2", "no KEY before the `=`; sweep one of"),
+        ("min_failed_redirection", "there is no `=` in it; write KEY=LOW..HIGH, as in"),
+        (
+            "min_failed_redirections=2",
+            "there is no `..` in it; write KEY=LOW..HIGH, as in min_failed_redirections=2..6",
+        ),
+        ("relapse_step=-1..3", "LOW and HIGH are whole numbers from 0 of at most 9 digits, as in relapse_step=2..6"),
+        ("relapse_step=a..b", "LOW and HIGH are whole numbers from 0"),
+        ("relapse_step=1..", "LOW and HIGH are whole numbers from 0"),
+        (f"relapse_step=1..{'9' * 5_000}", "of at most 9 digits"),
         ("min_failed_redirections=3..2", "the lower number first, as in min_failed_redirections=2..3"),
-        ("min_failed_redirections=1..900", "with at most 100 values"),
-        ("min_failed_redirections=1..2", "min_failed_redirections: 1: Input should be greater than or equal to 2"),
+        ("min_failed_redirections=1..900", "that is 900 values, and at most 100 are supposed"),
+        ("min_failed_redirections=1..2", "--sweep min_failed_redirections=1: needs to be greater than or equal to 2"),
     ],
 )
 def test_a_sweep_that_cannot_be(run: Run, url: str, sweep: str, why: str) -> None:

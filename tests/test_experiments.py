@@ -86,7 +86,7 @@ def test_names_are_of_a_closed_form(name: str) -> None:
 def test_a_key_that_is_short_and_arms_that_are_none() -> None:
     with pytest.raises(ValueError, match="at least 16 bytes"):
         experiment(key=b"short")
-    with pytest.raises(ValueError, match="at least 2 items"):
+    with pytest.raises(ValueError, match="a tuple of at least 2, and has 1"):
         experiment(1)
     with pytest.raises(ValueError, match="two arms have the same name"):
         Experiment(name="a", key=KEY, arms=(Arm(name="a"), Arm(name="a")))

@@ -22,7 +22,12 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (Policy, {"name": "p", "categories": ("Not one",)}, f"categories.0: needs to be {A_CATEGORY}"),
     (Policy, {"name": "p", "groups": {f"{WORD}!": ("abuse",)}}, f"groups: needs to be {A_CATEGORY}"),
     (Arm, {"name": "You"}, "name: needs to be of the form ^[a-z][a-z0-9-]{0,31}$"),
-    (Experiment, {"name": "a", "key": b"", "arms": ()}, "key: Data should have at least 16 bytes"),
+    (Experiment, {"name": "a", "key": b"", "arms": ()}, "key: needs to be at least 16 bytes"),
+    (
+        Experiment,
+        {"name": "a", "key": bytes(16), "arms": (Arm(name="a"),)},
+        "arms: needs to be a tuple of at least 2, and has 1",
+    ),
     (Principal, {"id": "p", "may": {WORD}}, f"may.0: needs to be {KINDS}"),
 ]
 

@@ -230,7 +230,9 @@ def test_retention_on_the_command_line(run: Callable[..., Result], url: str) -> 
     [
         ("180", "not an age (length 3): write a number and h, d or w"),
         ("d", "not an age"),
-        ("99999d", "older_than: a timedelta is needed"),
+        ("99999d", "'--older-than': too long ago (length 6): at most 36500d; write a number and h, d or w"),
+        ("999999w", "too long ago"),
+        ("3000000d", "too long ago"),
     ],
 )
 def test_an_age_that_is_none_is_refused(run: Callable[..., Result], url: str, age: str, why: str) -> None:

@@ -56,7 +56,7 @@ def experiment(
     from . import display
 
     source = source_of(first, url, file)
-    weighed = None if weights is None else dict(_weights(weights))
+    weighed = None if weights is None else _weights(weights)
     with opened_log(source) as conversations:
         store, head = conversations.store, conversations.store.head()
         forks = fork_points(store.log(limit=head))
@@ -70,12 +70,16 @@ def experiment(
         _show(display.console(), report)
 
 
-def _weights(told: str) -> Iterator[tuple[str, int]]:
+def _weights(told: str) -> dict[str, int]:
+    found: dict[str, int] = {}
     for one in told.split(","):
         arm, _, weight = one.rpartition("=")
         if not arm or not weight.isdecimal() or len(weight) > _LONGEST_WEIGHT or int(weight) < 1:
             raise BadInput("--weights: write ARM=N,ARM=N, each N a whole number from 1")
-        yield arm, int(weight)
+        if arm in found:
+            raise BadInput(f"--weights: an arm has two weights (its name has length {len(arm):,}); name each arm once")
+        found[arm] = int(weight)
+    return found
 
 
 # --- For people -------------------------------------------------------------------------------------------------------

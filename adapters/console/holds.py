@@ -196,14 +196,13 @@ class Age(click.ParamType[timedelta]):
         if isinstance(value, timedelta):
             return value
         from lastresort.adapters.upkeep.schedules import age
+        from lastresort.application.erasing import LONGEST
 
+        written = "write a number and h, d or w for hours, days or weeks, such as 180d"
         if (found := age(value)) is None:
-            self.fail(
-                f"not an age (length {len(value):,}): write a number and h, d or w for hours, days or weeks, such as "
-                "180d",
-                param,
-                ctx,
-            )
+            self.fail(f"not an age (length {len(value):,}): {written}", param, ctx)
+        if found > LONGEST:
+            self.fail(f"too long ago (length {len(value):,}): at most {LONGEST.days}d; {written}", param, ctx)
         return found
 
 

@@ -4,6 +4,7 @@ was mistyped.
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -74,6 +75,7 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True  # they are looked at here
         try:
+            _refuse_twice(self, ctx, args)
             rest = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise _no_such_option(error, ctx) from None
@@ -89,6 +91,7 @@ class Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
+            _refuse_twice(self, ctx, args)
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise _no_such_option(error, ctx) from None
@@ -100,6 +103,14 @@ class Group(click.Group):
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             ctx.fail(f"No such command{told_of(name, self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+
+def _refuse_twice(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Refuse an option of one value that is given twice: the first would be forgotten without a word."""
+    *_, order = command.make_parser(ctx).parse_args(list(args))
+    for one, times in Counter(order).items():
+        if isinstance(one, click.Option) and not (one.multiple or one.is_flag) and times > 1:
+            ctx.fail(f"{_as_typed(one)}: given {times} times; give it once")
 
 
 def _no_such_option(error: click.NoSuchOption, ctx: click.Context) -> click.UsageError:

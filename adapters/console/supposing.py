@@ -10,6 +10,7 @@ import click
 from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import BadInput, shown_path
+from lastresort.domain.plainly import plainly
 from lastresort.domain.policy import Policy
 
 from .options import (
@@ -37,6 +38,7 @@ _OF_NO_EVENT = "appeal_months"
 SWEPT = tuple(name for name, field in Policy.model_fields.items() if field.annotation is int and name != _OF_NO_EVENT)
 """The numbers of a policy on which it depends what becomes of a conversation: those that can be swept."""
 _WIDEST = 100  # values in a sweep
+_LONGEST_BOUND = 9  # digits
 _SHOWN = 50  # branches in a list for people
 _PLOTTED = 40  # characters of the longest bar
 
@@ -145,24 +147,44 @@ def _tell_sweep(key: str, found: "Sequence[tuple[int, WhatIfSum]]", as_json: boo
 
 
 def _swept(policy: Policy, sweep: str) -> Iterator[tuple[int, Policy]]:
-    key, _, values = sweep.partition("=")
-    low, _, high = values.partition("..")
+    key, given, values = sweep.partition("=")
     if key == _OF_NO_EVENT:
         told = "says how long an appeal stays open, and nothing in a log depends on it"
         raise BadInput(f"--sweep: {key} {told}; sweep one of {', '.join(SWEPT)}")
     if key not in SWEPT:
-        raise BadInput(f"--sweep: not a number of a policy (length {len(key)}); sweep one of {', '.join(SWEPT)}")
-    if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high) < int(low) + _WIDEST):
-        backwards = low.isdecimal() and high.isdecimal() and int(low) > int(high)
-        told = f"the lower number first, as in {key}={high}..{low}" if backwards else f"with at most {_WIDEST} values"
-        raise BadInput(f"--sweep: write KEY=LOW..HIGH, {told}")
+        if not given:
+            raise BadInput(f"--sweep: there is no `=` in it; write KEY=LOW..HIGH, as in {SWEPT[0]}=2..6")
+        named = f"not a number of a policy (length {len(key)})" if key else "no KEY before the `=`"
+        raise BadInput(f"--sweep: {named}; sweep one of {', '.join(SWEPT)}")
     fields = {name: getattr(policy, name) for name in Policy.model_fields}
-    for value in range(int(low), int(high) + 1):
+    for value in _range(key, values):
         try:
             yield value, Policy.model_validate({**fields, key: value})
         except ValidationError as error:
-            said = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise BadInput(f"--sweep {key}: {value}: {said}") from None
+            raise BadInput(f"--sweep {key}={value}: {plainly(error).removeprefix(f'{key}: ')}") from None
+
+
+def _range(key: str, values: str) -> range:
+    """Return the values from LOW to HIGH.
+
+    Raises:
+        BadInput: it is no such range; the message says why, and how to write one.
+    """
+    low, dots, high = values.partition("..")
+    if not dots:
+        raise BadInput(f"--sweep: there is no `..` in it; write KEY=LOW..HIGH, as in {key}=2..6")
+    if not all(bound.isdecimal() and len(bound) <= _LONGEST_BOUND for bound in (low, high)):
+        raise BadInput(
+            f"--sweep: LOW and HIGH are whole numbers from 0 of at most {_LONGEST_BOUND} digits, as in {key}=2..6"
+        )
+    if int(low) > int(high):
+        raise BadInput(f"--sweep: write the lower number first, as in {key}={high}..{low}")
+    found = range(int(low), int(high) + 1)
+    if len(found) > _WIDEST:
+        raise BadInput(
+            f"--sweep: that is {len(found):,} values, and at most {_WIDEST} are supposed; write a shorter range"
+        )
+    return found
 
 
 def _summed(found: "WhatIfSum") -> dict[str, Any]:

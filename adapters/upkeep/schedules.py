@@ -61,8 +61,8 @@ def read_schedules(path: Path) -> tuple[Schedule, ...]:
 
 
 def age(text: object) -> timedelta | None:
-    """Return how long ago a text says, as `180d` does; None if it says nothing."""
-    found = re.fullmatch(r"([0-9]{1,6})([hdw])", text) if isinstance(text, str) else None
+    """Return how long ago a text says, as `180d` does; None if it says nothing. More than `LONGEST` may be too long."""
+    found = re.fullmatch(r"0*([0-9]{1,8})([hdw])", text) if isinstance(text, str) else None
     return None if found is None else int(found[1]) * _UNITS[found[2]]
 
 
