@@ -1,5 +1,6 @@
 """Files of chats are read value by value; what is wrong with one is told by file and place, and by no word in it."""
 
+import gzip
 import json
 import os
 import zipfile
@@ -90,10 +91,11 @@ def test_a_file_that_is_cut_off_anywhere_is_told(path: Path) -> None:
         ('[{"a": NaN}]', ":1: entry 1: NaN and Infinity are not numbers in JSON"),
         ('[{"a": ' + "9" * 5_000 + "}]", ":1: entry 1: a number is too long"),
         ('[{"a": 1e308},\n{"b": -1e999}]', ":2: entry 2: a number is too large"),
-        ("[" * 100_000, ":1: entry 1: it is nested too deeply"),
+        ("[" * 100_000, ":1: entry 1: it is nested too deeply: some 900 values, or 450 messages of LibreChat, may be"),
         ('{"a": hunter2 ' + " " * 50 + "}", ":1: this is not JSON"),
         ("hunter2", ":1: this is not JSON"),
         ("SQLite format 3\0", ": this is an SQLite database"),
+        ("BZh9", ": is packed with bzip2; unpack it first, with bunzip2"),
         ("[\0", ": is not in UTF-8, but perhaps in UTF-16"),
     ],
 )
@@ -106,7 +108,9 @@ def test_a_wrong_encoding_is_told_by_its_byte(path: Path, monkeypatch: pytest.Mo
     path.write_bytes('[{"a": "ü"}]'.encode("latin-1"))
     assert wrong(path) == ":1: byte 9 is not UTF-8; save the file in that"
     path.write_text('[{"a": 1}]', encoding="utf-16")
-    assert "byte 1 is not UTF-8" in wrong(path)
+    assert wrong(path) == ": is in UTF-16; save it in UTF-8"
+    path.write_bytes(gzip.compress(b'[{"a": 1}]'))
+    assert wrong(path) == ": is packed with gzip; unpack it first, with gunzip"
     path.write_bytes("[1]".encode("utf-16-le"))
     assert "perhaps in UTF-16" in wrong(path)
     monkeypatch.setattr(files, "_CHUNK", 4)

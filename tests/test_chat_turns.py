@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lastresort import open_conversations
 from lastresort.adapters.chats.shapes import ForeignChat, Message, Speaker, Wrong
-from lastresort.adapters.importers.chat_turns import Became, Part, Turn, turns_of
+from lastresort.adapters.importers.chat_turns import Became, Note, Part, Turn, turns_of
 
 from .chats_kit import bring, only, paths_of, write_json
 from .drawing import UNHURRIED, examples
@@ -107,6 +107,14 @@ def test_a_message_whose_parent_is_missing_begins_a_conversation_of_its_own() ->
     parts = turns_of(chat)[0]
     assert [(part.head, len(part.turns)) for part in parts] == [(None, 1), ("2", 2)]
     assert became(chat) == {2: Became.ORPHAN}
+
+
+def test_an_answer_that_follows_nothing_and_that_nothing_follows_is_left_out_and_begins_nothing() -> None:
+    """It is told once what became of it."""
+    lone = said(2, A, "gone"), said(3, A, None), said(4, A, "4")
+    chat = chat_of(said(1, U, None), *lone, roots_are_edits=False)
+    assert len(turns_of(chat)[0]) == 1
+    assert turns_of(chat)[1] == tuple(Note(Became.NOTHING_AFTER, nth) for nth in (2, 3, 4))
 
 
 def test_a_circle_is_cut_before_its_first_message() -> None:

@@ -216,8 +216,7 @@ def test_the_same_file_twice_counts_once(chats: Conversations, tmp_path: Path, p
     assert [report.asides for report in bring(chats, export)] == [{}, {SAME_CHAT: 1}]
     with zipfile.ZipFile(export, "a") as archive:
         archive.writestr("c/conversations.json", json.dumps([exported(TREE[0])]))
-    with pytest.raises(BadInput, match=r"json \(3\): entry 1: the same conversation stands at .*json \(1\): entry 1, "):
-        import_chats([export], chats)
+    assert [report.brought.turns_there for report in import_chats([export], chats)][2] == 1
 
 
 # --- Models -----------------------------------------------------------------------------------------------------------
@@ -334,10 +333,13 @@ def test_a_field_that_is_wrong_is_named(chats: Conversations, tmp_path: Path, ch
     assert "hunter2" not in str(raised.value)
 
 
-def test_two_conversations_of_one_id_are_told(chats: Conversations, tmp_path: Path, path: Path) -> None:
-    other = write_json(tmp_path / "other.json", [exported(TREE[0])])
-    with pytest.raises(BadInput, match=r"other.json: entry 1: the same conversation stands at .*conversations.json: e"):
-        import_chats([path, other], chats)
+def test_two_conversations_of_one_id_are_told(chats: Conversations, tmp_path: Path) -> None:
+    """In one file, which does not say which of them came later."""
+    path = write_json(tmp_path / "other.json", [exported(*TREE), exported(TREE[0])])
+    with pytest.raises(
+        BadInput, match=r"other.json: entry 2: the same conversation stands at .*other.json: entry 1, wi"
+    ):
+        import_chats([path], chats)
 
 
 def test_what_cannot_be_read_is_told(chats: Conversations, tmp_path: Path) -> None:

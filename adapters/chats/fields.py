@@ -15,6 +15,7 @@ from .shapes import Block, Wrong
 Value = TypeVar("Value")
 
 NESTED = "it is nested too deeply"
+_MOST_DEPTH = 100  # of what is kept of a message
 _NAMES = {dict: "an object", list: "an array", str: "text", bool: "true or false", type(None): "null"}
 _YEARS = range(1970, 3000)
 _MOST_TOKENS = 2**53
@@ -120,6 +121,17 @@ def tokens(taken: Any, given: Any) -> Usage | None:
     if all(type(one) is int and 0 <= one <= _MOST_TOKENS for one in (taken, given)):
         return Usage(input_tokens=taken, output_tokens=given)
     return None
+
+
+def is_deep(value: object) -> bool:
+    """Whether a value has more values within each other than those who read it later can be asked to follow."""
+    level: list[Any] = [value]
+    for _ in range(_MOST_DEPTH):
+        within = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        level = [one for one in within if isinstance(one, dict | list | tuple)]
+        if not level:
+            return False
+    return True
 
 
 # --- content blocks -------------------------------------------------------------------------------------------------

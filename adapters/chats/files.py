@@ -27,6 +27,19 @@ _TEXT_OR_MARK = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|([][{},])', r
 _IN_ZIP = "conversations"
 """How the names of those files in a zip file begin that hold chats."""
 
+_KNOWN_BY = {
+    b"SQLite format 3\0": "this is an SQLite database; export the chats from the program that made it",
+    b"\x1f\x8b": "is packed with gzip; unpack it first, with gunzip",
+    b"BZh": "is packed with bzip2; unpack it first, with bunzip2",
+    b"\xfd7zXZ\0": "is packed with xz; unpack it first, with unxz",
+    b"\x28\xb5\x2f\xfd": "is packed with zstd; unpack it first, with unzstd",
+    **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "is in UTF-16; save it in UTF-8"),
+}
+"""What a file is that begins with these bytes, and what to do with it."""
+_NESTED = (
+    "it is nested too deeply: some 900 values, or 450 messages of LibreChat, may be within each other; LibreChat "
+    "exports one message after the other if `Recursive` is off"
+)
 _CUT = "the file ends here: it is cut off"
 
 Told = Callable[[int], None]
@@ -205,7 +218,7 @@ class _Reader:
                     self._at = error.pos
                     self._wrong(_CUT if cut else "this is not JSON", place)
             except RecursionError:
-                self._wrong("it is nested too deeply", place)
+                self._wrong(_NESTED, place)
             except ValueError:  # a number of thousands of digits
                 self._wrong("a number is too long", place)
             if len(self._text) - self._at > MOST_CHARACTERS:
@@ -250,8 +263,8 @@ class _Reader:
         self._line()
         data = self._file.read(max(_CHUNK, least))
         self._ended = not data
-        if not self._bytes and data.startswith(b"SQLite format 3\0"):
-            raise BadFile(f"{self._name}: this is an SQLite database; export the chats from the program that made it")
+        if not self._bytes and (what := next((said for mark, said in _KNOWN_BY.items() if data.startswith(mark)), "")):
+            raise BadFile(f"{self._name}: {what}")
         try:
             text = self._utf8.decode(data, final=self._ended)
         except UnicodeDecodeError as error:

@@ -1,6 +1,8 @@
 """An import of chats: all files are read and checked, and only then is anything written, in one transaction.
 
-Files are read twice, value by value, so memory is bounded by the longest chat, and some 200 bytes for each of them.
+Files are read twice, value by value, so memory is bounded by the longest chat, and some 200 bytes for each of them. A
+chat that stands in several files comes in as if they were sent one after the other: what of it came in from the first
+is held until the last.
 What is wrong with a file is found when nothing is written yet. If the second reading finds something else, since the
 file was changed meanwhile, the transaction is taken back.
 """
@@ -14,9 +16,9 @@ from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from lastresort.adapters.chats.fields import NESTED, within
+from lastresort.adapters.chats.fields import NESTED, is_deep, within
 from lastresort.adapters.chats.files import BadFile, Source, Value, sources, values_in
 from lastresort.adapters.chats.formats import FORMATS, Format, format_of
 from lastresort.adapters.chats.shapes import ForeignChat, Wrong
@@ -28,14 +30,18 @@ from lastresort.domain.rules import ineligible
 from lastresort.domain.state import Conversation
 from lastresort.domain.values import Actor, ActorKind
 
-from .chat_turns import Note, Part, turns_of
+from .chat_turns import Note, Part, is_rated, turns_of
 from .chat_words import whole, words_of
-from .chat_writing import UNKNOWN_MODEL, Brought, Writer, is_rated
+from .chat_writing import UNKNOWN_MODEL, Brought, Writer
 from .inputs import STANDARD_INPUT, BadInput, of_another_kind
 
 _PLACES = 3
-_MOST_DEPTH = 100  # of what is kept of a message
 _BLOCKS_TO_WORDS = 32  # as `application.words` has it
+_MOST_HELD = 128 * 2**20  # bytes of the words of chats that stand in several files
+TOO_MUCH_AGAIN = (
+    f"what several of the files have of the same conversations is longer than {_MOST_HELD:,} bytes, which are held in "
+    "memory; import the files one after the other, the oldest first"
+)
 SAME_CHAT = "the same conversation again, left out"
 NO_TURNS = "conversations without a turn of a user, left out"
 RATED = "feedback on a message that no model gave, left out"
@@ -157,12 +163,12 @@ def check_chats(
         work = _work(paths, format)
         total = 2 * sum(one.size for each in work for one in each.files)
         checking = _Progress(progress, 0, total)
-        seen: dict[bytes, tuple[bytes, str]] = {}
+        seen = _Seen()
         for each in work:
             for _ in _chats(each, FileReport("", ""), seen, max_words, checking):
                 pass
             checking.done(each)
-    return CheckedChats(work, policy, max_words, progress, total)
+    return CheckedChats(work, policy, max_words, progress, total, frozenset(seen.again))
 
 
 class CheckedChats(NamedTuple):
@@ -173,6 +179,7 @@ class CheckedChats(NamedTuple):
     max_words: int
     progress: Told
     total: int  # bytes that are read, both times
+    again: frozenset[bytes]  # the names of chats that stand in several files
 
     def bring_into(self, conversations: Conversations, account: str | None = None) -> list[FileReport]:
         """Write them: see `import_chats`."""
@@ -181,7 +188,7 @@ class CheckedChats(NamedTuple):
         reports = [FileReport(each.name, each.format.name) for each in self.work]
         with TemporaryFile("w+", encoding="ascii") as waiting, _told_as_bad_input():
             writer = Writer(conversations, self.policy, account, waiting)
-            conversations.store.import_log(_appends(self.work, reports, writer, self.max_words, writing))
+            conversations.store.import_log(_appends(self, reports, writer, writing))
         return reports
 
 
@@ -265,20 +272,62 @@ def _values(each: _Work, progress: Callable[[int], None]) -> Iterator[Value]:
 
 
 class _Checked(NamedTuple):
-    """A chat that can come in: what it is called in its file and by the store, and its parts."""
+    """A chat that can come in: what it is called by the store, and its parts."""
 
-    place: str
     chat: ForeignChat
     key: str
+    name: bytes
     parts: tuple[Part, ...]
 
 
+class _Place(NamedTuple):
+    """Where a chat stands, and what is in it: a digest of it, and how many bytes its words have."""
+
+    work: _Work
+    place: str
+    digest: bytes
+    size: int
+
+
+class _Seen:
+    """Which chats were read so far, by their names.
+
+    Attributes:
+        again: those that several files have, each with other messages.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, _Place] = {}
+        self.again: set[bytes] = set()
+        self._held = 0
+
+    def has(self, name: bytes, work: _Work, place: str, digest: bytes) -> bool:
+        """Whether a chat was read before, as it is.
+
+        Raises:
+            Wrong: the same file has it with other messages, and which of them came later nobody knows.
+        """
+        before = self._places.get(name)
+        if before is not None and before.digest != digest and before.work is work:
+            raise Wrong(place, f"the same conversation stands at {work.name}: {before.place}, with other messages")
+        return before is not None and before.digest == digest
+
+    def add(self, name: bytes, found: _Place) -> None:
+        """Add a chat.
+
+        Raises:
+            Wrong: chats that stand in several files are longer than may be held.
+        """
+        if (before := self._places.get(name)) is not None:
+            self._held += found.size + (0 if name in self.again else before.size)
+            self.again.add(name)
+            if self._held > _MOST_HELD:
+                raise Wrong(found.place, TOO_MUCH_AGAIN)
+        self._places[name] = found
+
+
 def _chats(
-    each: _Work,
-    report: FileReport,
-    seen: dict[bytes, tuple[bytes, str]],
-    max_words: int,
-    progress: Callable[[int], None],
+    each: _Work, report: FileReport, seen: _Seen, max_words: int, progress: Callable[[int], None]
 ) -> Iterator[_Checked]:
     """Yield the chats of a file, checked.
 
@@ -302,18 +351,14 @@ def _chats(
                 continue  # it is told what it was instead
             key, digest = _key_of(chat)
             name = sha256(key.encode(errors="surrogatepass")).digest()[:16]
-            before = seen.get(name)
-            if before is not None:
-                if before[0] != digest:
-                    raise Wrong(place, f"the same conversation stands at {before[1]}, with other messages")
+            if seen.has(name, each, place, digest):
                 report.leave(place, SAME_CHAT)
                 continue
-            seen[name] = digest, f"{each.name}: {place}"
+            seen.add(name, _Place(each, place, digest, _check_words(place, chat, parts, max_words)))
             if not parts:
                 report.leave(place, NO_TURNS)
             else:
-                _check_words(place, chat, parts, max_words)
-                yield _Checked(place, chat, key, parts)
+                yield _Checked(chat, key, name, parts)
     except Wrong as wrong:
         before_it = f"{each.name}: " if len(each.files) == 1 else ""
         other = read.other_form()
@@ -333,29 +378,25 @@ class _Read:
 
     def __init__(self, values: Iterator[Value], form: Format) -> None:
         self._values, self._form = values, form
-        self._last: Value | None = None
+        self.last: Value | None = None
         self._knows_last = True
         self.known = 0
 
     def __iter__(self) -> Iterator[Value]:
         for value in self._values:
-            self._last, self._knows_last = value, self._form.knows(value.value)
+            self.last, self._knows_last = value, self._form.knows(value.value)
             self.known += self._knows_last
             yield value
 
-    @property
-    def is_empty(self) -> bool:
-        return self._last is None
-
     def other_form(self) -> str | None:
         """Return the name of the form of the value that was read last, if it is another one."""
-        other = None if self._knows_last or self._last is None else format_of(self._last.value)
+        other = None if self._knows_last or self.last is None else format_of(self.last.value)
         return other.name if other else None
 
 
 def _nothing_of(each: _Work, read: _Read) -> str:
     """Say that nothing was recognised, and what to do."""
-    if read.is_empty:
+    if read.last is None:
         return f"{each.name}: {NO_CHAT}"
     other = read.other_form()
     what_to_do = f"it looks like {other}; leave out --format, or name that" if other else NO_FORM
@@ -370,45 +411,38 @@ def _key_of(chat: ForeignChat) -> tuple[str, bytes]:
     return json.dumps([chat.format, known, chat.told_apart]), digest
 
 
-def _check_words(place: str, chat: ForeignChat, parts: Iterable[Part], max_words: int) -> None:
-    """Check what is kept of each turn, for those who have to keep and to read it."""
+def _check_words(place: str, chat: ForeignChat, parts: Iterable[Part], max_words: int) -> int:
+    """Check what is kept of each turn, for those who have to keep and to read it; return how many bytes that is."""
+    total = 0
     for turn in (turn for part in parts for turn in part.turns):
         where = _where(place, chat, turn.said[0].number)
         about = chat.about if turn.parent is None else {}
-        if any(_is_deep([one.blocks, one.extra, about]) for one in (*turn.before, *turn.said)):
+        if any(is_deep([one.blocks, one.extra, about]) for one in (*turn.before, *turn.said)):
             raise Wrong(where, NESTED)
-        if (size := len(words_of(chat, turn).encode())) > max_words * _BLOCKS_TO_WORDS:
+        total += (size := len(words_of(chat, turn).encode()))
+        if size > max_words * _BLOCKS_TO_WORDS:
             raise Wrong(where, f"{size:,} bytes; a turn may have {max_words * _BLOCKS_TO_WORDS:,}")
         for said in turn.said:
             if said.remark and (size := len(whole(said.remark).encode())) > max_words:
                 where = _where(place, chat, said.number)
                 raise Wrong(where, f"{size:,} bytes of feedback; there may be {max_words:,}")
+    return total
 
 
 def _where(place: str, chat: ForeignChat, number: int) -> str:
     return chat.places.get(number) or f"{place}: message {number}"
 
 
-def _is_deep(value: object) -> bool:
-    """Whether a value has more values within each other than those who read it later can be asked to follow."""
-    level: list[Any] = [value]
-    for _ in range(_MOST_DEPTH):
-        within = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
-        level = [one for one in within if isinstance(one, dict | list | tuple)]
-        if not level:
-            return False
-    return True
-
-
 def _appends(
-    work: Iterable[_Work], reports: Iterable[FileReport], writer: Writer, max_words: int, progress: _Progress
+    checked: CheckedChats, reports: Iterable[FileReport], writer: Writer, progress: _Progress
 ) -> Iterator[Append]:
-    seen: dict[bytes, tuple[bytes, str]] = {}
-    for each, report in zip(work, reports, strict=True):
+    seen = _Seen()
+    for each, report in zip(checked.work, reports, strict=True):
         if each.others:
             report.leave(each.name, OTHER_FILES, each.others)
-        for found in _chats(each, report, seen, max_words, progress):
+        for found in _chats(each, report, seen, checked.max_words, progress):
             for part in found.parts:
-                yield from writer.appends(found.chat, found.key, part, report.brought)
+                again = found.name in checked.again
+                yield from writer.appends(found.chat, found.key, part, report.brought, again=again)
         progress.done(each)
     writer.describe()  # before it is committed: if it ends in between, sent again it is described

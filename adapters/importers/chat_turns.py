@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from lastresort.adapters.chats.shapes import ForeignChat, Message, Speaker, Wrong
+from lastresort.domain.values import Usage
 
 
 class Became(StrEnum):
@@ -89,12 +90,13 @@ def turns_of(chat: ForeignChat) -> tuple[tuple[Part, ...], tuple[Note, ...]]:
     for siblings in children.values():
         siblings.sort(key=lambda one: (one.at or "", one.number))
     parts: list[Part] = []
-    for head, firsts in _beginnings(chat, by_id, children, notes):
+    for head, firsts, why in _beginnings(chat, by_id, children):
         walk = _Walk(children)
         walk.down(firsts)
-        notes += walk.notes()
         if walk.turns:
             parts.append(Part(head, tuple(walk.turns)))
+            notes += [Note(why, firsts[0].number)] if why is not None else []
+        notes += walk.notes()
     return tuple(parts), tuple(sorted(notes, key=lambda note: note.number))
 
 
@@ -110,9 +112,10 @@ def _by_id(messages: Iterable[Message], notes: list[Note]) -> dict[str, Message]
 
 
 def _beginnings(
-    chat: ForeignChat, by_id: Mapping[str, Message], children: Mapping[str | None, list[Message]], notes: list[Note]
-) -> Iterator[tuple[str | None, Sequence[Message]]]:
-    """Yield where the walks begin, so that they reach each message once, each with what names it.
+    chat: ForeignChat, by_id: Mapping[str, Message], children: Mapping[str | None, list[Message]]
+) -> Iterator[tuple[str | None, Sequence[Message], Became | None]]:
+    """Yield where the walks begin, so that they reach each message once, each with what names it, and why it begins a
+    conversation of its own, if it does.
 
     A circle is cut where it is walked into, before its message of the least number.
     """
@@ -120,26 +123,22 @@ def _beginnings(
     roots = children.get(None, [])
     if chat.roots_are_edits and roots:
         _reach(roots, children, reached)
-        yield None, roots
+        yield None, roots, None
         roots = []
     for number, root in enumerate(roots):
         _reach([root], children, reached)
-        if number:
-            notes.append(Note(Became.SECOND_BEGINNING, root.number))
-        yield root.id if number else None, [root]
+        yield (root.id, [root], Became.SECOND_BEGINNING) if number else (None, [root], None)
     orphans = [one for one in by_id.values() if one.parent is not None and one.parent not in by_id]
     for orphan in orphans:
         _reach([orphan], children, reached)
-        notes.append(Note(Became.ORPHAN, orphan.number))
-        yield orphan.id, [orphan]
+        yield orphan.id, [orphan], Became.ORPHAN
     for message in by_id.values():
         if message.id not in reached:
             head = _in_circle(message, by_id)
             siblings = children[head.parent]
             siblings.remove(head)
             _reach([head], children, reached)
-            notes.append(Note(Became.CIRCLE, head.number))
-            yield head.id, [head]
+            yield head.id, [head], Became.CIRCLE
 
 
 def _in_circle(message: Message, by_id: Mapping[str, Message]) -> Message:
@@ -229,3 +228,19 @@ class _Walk:
                 self._became[one.number] = Became.OPENING
             elif became is not Became.NOTHING_AFTER or one.number not in self._became:
                 self._became[one.number] = became
+
+
+def is_rated(message: Message) -> bool:
+    """Whether a message is a model's, and the file says what the user thought of it."""
+    return message.speaker is Speaker.ASSISTANT and bool(message.rating or message.remark)
+
+
+def usage_of(said: Sequence[Message]) -> Usage | None:
+    """Return the tokens of an answer: those of its replies together, each as its last part has them."""
+    replies = {one.reply or one.id: one.usage for one in said if one.usage is not None}
+    if not replies:
+        return None
+    return Usage(
+        input_tokens=sum(one.input_tokens for one in replies.values()),
+        output_tokens=sum(one.output_tokens for one in replies.values()),
+    )

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import cached_property
 from heapq import heappop, heappush
 from operator import itemgetter
-from typing import Any, TextIO, cast
+from typing import Any, NamedTuple, TextIO, cast
 
 from lastresort.adapters.chats.shapes import ForeignChat, Message, Speaker
 from lastresort.adapters.opening import open_store
@@ -27,11 +27,18 @@ from lastresort.application.service import Service
 from lastresort.application.words import Annotator
 from lastresort.domain import commands as ask
 from lastresort.domain.decider import Refused
-from lastresort.domain.events import AssistantTurnTaken, BranchOpened, RecordedEvent, UserTurnTaken, content_of
+from lastresort.domain.events import (
+    AssistantTurnTaken,
+    BranchOpened,
+    FeedbackGiven,
+    RecordedEvent,
+    UserTurnTaken,
+    content_of,
+)
 from lastresort.domain.policy import Policy
-from lastresort.domain.values import Actor, ActorKind, ForkCause, Risk, Usage
+from lastresort.domain.values import Actor, ActorKind, ForkCause, Risk
 
-from .chat_turns import Part, Turn
+from .chat_turns import Part, Turn, is_rated, usage_of
 from .chat_words import ids_in, ids_of, say_the_same, whole, words_of
 from .later import LaterAnnotations
 from .log_file import appends_of
@@ -83,11 +90,6 @@ def is_id(name: str) -> bool:
     return 0 < len(name) <= _MOST_ID and all("!" <= one <= "~" for one in name)
 
 
-def is_rated(message: Message) -> bool:
-    """Whether a message is a model's, and the file says what the user thought of it."""
-    return message.speaker is Speaker.ASSISTANT and bool(message.rating or message.remark)
-
-
 class Writer:
     """Makes appends of chats. It is for one import.
 
@@ -108,6 +110,7 @@ class Writer:
         self._named: Callable[[str], str] = conversations.service.annotator.namer()
         self._accounts: dict[str, str] = {}
         self._now = self._ports.clock()
+        self._held: dict[str, _Recorded] = {}  # by tree, of those that come again in this import
 
     def describe(self) -> None:
         """Write titles, tags and system prompts of what was made so far."""
@@ -118,18 +121,29 @@ class Writer:
         """Return the id of the conversation that a part of a chat becomes; `key` names the chat."""
         return "chat-" + self._named(f"{key} {part.head or ''}")
 
-    def appends(self, chat: ForeignChat, key: str, part: Part, brought: Brought) -> Iterator[Append]:
-        """Yield what is to be written of a part of a chat, and count what that is."""
+    def appends(
+        self, chat: ForeignChat, key: str, part: Part, brought: Brought, *, again: bool = False
+    ) -> Iterator[Append]:
+        """Yield what is to be written of a part of a chat, and count what that is. If it comes `again` in this import,
+        what was yielded of it before counts as recorded, though no store has it yet."""
         tree = self.tree_of(key, part)
-        there = bool(self._ports.store.read(tree, tree, limit=1))
-        before = self._conversations.tree_log(tree) if there else []
+        before = self._held[tree] if tree in self._held else self._recorded_of(tree)
+        there = bool(before.events)
         play = _Play(self, chat, key, tree, before)
         play.all(part.turns, brought)
+        if again:
+            self._held[tree] = play.recorded()
         brought.there += there
         brought.conversations += not there
         if not there:
             self._describe(chat, tree)
         yield from play.written()
+
+    def _recorded_of(self, tree: str) -> "_Recorded":
+        if not self._ports.store.read(tree, tree, limit=1):
+            return _Recorded([], {})
+        events = self._conversations.tree_log(tree)
+        return _Recorded(events, self._conversations.words(events))
 
     def _describe(self, chat: ForeignChat, tree: str) -> None:
         title = whole(chat.title or "")[:MOST_TITLE] or None
@@ -169,19 +183,28 @@ class Writer:
         return self._now if at is None else datetime.fromisoformat(at)
 
 
+class _Recorded(NamedTuple):
+    """What there is of a conversation: its events, and the words that are kept of them, by their digests."""
+
+    events: Sequence[RecordedEvent]
+    words: Mapping[str, str]
+
+
 class _Play:
     """Writes the turns of one conversation to a log in memory, which begins with what is recorded of it."""
 
-    def __init__(self, writer: Writer, chat: ForeignChat, key: str, tree: str, before: Sequence[RecordedEvent]) -> None:
+    def __init__(self, writer: Writer, chat: ForeignChat, key: str, tree: str, before: _Recorded) -> None:
         self._writer, self._chat, self._key, self._tree = writer, chat, key, tree
         self._store = open_store("memory:").store
         self._time = writer.time_of(chat.at)
         self._service = writer.service_on(self._store, lambda: self._time)
         self._own: dict[str, list[tuple[int, str]]] = {}  # by branch, its own turns: version and kind
         self._said: dict[str, RecordedEvent] = {}  # by command, the turns that are recorded
-        self._carried_out = {one.command_id for one in before}
-        self._kept = writer._conversations.words(before) if before else {}
-        for number, one in enumerate(before):
+        self._before = before.events
+        self._carried_out = {one.command_id for one in before.events}
+        self._kept = before.words
+        self._new: dict[str, str] = {}  # words that are kept now, by their digests
+        for number, one in enumerate(before.events):
             seed = Append(tree, f"seed~{number}", f"seed~{number}", one.recorded_at, (NewEvent(*one[1:3], one.event),))
             self._store.append(seed)
             self._take(one)
@@ -338,7 +361,7 @@ class _Play:
         command = ask.TakeAssistantTurn(
             id=self._id(turn), by=Actor(kind=ActorKind.MODEL, id=model), model=model,
             stop_reason=stop_reason if stop_reason is not None and is_id(stop_reason) else None,
-            usage=_usage_of(turn.said),
+            usage=usage_of(turn.said),
         )  # fmt: skip
         brought.answers += 1
         brought.models[model] += 1
@@ -348,11 +371,40 @@ class _Play:
     def _rate(self, turn: Turn, place: Place, brought: Brought) -> None:
         """Record what the user thought of an answer, unless it is there."""
         for message in filter(is_rated, turn.said if turn.speaker is Speaker.ASSISTANT else ()):
-            id = self._id(turn, "rating", message.id, message.rating or "", message.remark or "")
-            if id not in self._carried_out:
+            if (id := self._rating_id(turn, message, place)) is not None:
                 rating = ask.GiveFeedback(id=id, by=self._user, rating=message.rating, turn=place.version)
                 self._done(place.branch, rating, whole(message.remark) if message.remark else None)
                 brought.ratings += 1
+
+    def _rating_id(self, turn: Turn, message: Message, place: Place) -> str | None:
+        """Return the id of a command that records feedback; None if it is what was recorded last.
+
+        Someone who changes their mind, and then changes it back, has given feedback three times: ids of the same are
+        told apart by a number.
+        """
+        given = self._feedback.get(place, [])
+
+        def ids(rating: str, remark: str) -> list[str]:
+            said = ("rating", message.id, rating, remark)
+            return [self._id(turn, *said, *([str(nth)] if nth else [])) for nth in range(len(given) + 1)]
+
+        now = ids(message.rating or "", message.remark or "")
+        for one in reversed(given):
+            if one.command_id in now:
+                return None
+            assert isinstance(one.event, FeedbackGiven)
+            if one.command_id in ids(one.event.rating or "", self._kept.get(one.event.content or "", "")):
+                break
+        return next((id for id in now if id not in self._carried_out), None)
+
+    @cached_property
+    def _feedback(self) -> dict[Place, list[RecordedEvent]]:
+        """What was recorded before that users thought of answers, by the answer."""
+        found: dict[Place, list[RecordedEvent]] = {}
+        for one in self._before:
+            if isinstance(one.event, FeedbackGiven) and one.event.turn is not None:
+                found.setdefault(Place(one.branch, one.event.turn), []).append(one)
+        return found
 
     def _forked(self, turn: Turn, branch: str, taken: tuple[int, str], brought: Brought, words: str | None) -> Place:
         """Open a branch before a turn that is taken; return the place of what is said there, or of its beginning."""
@@ -362,19 +414,25 @@ class _Play:
         child = f"{self._tree}~{self._id(turn).removeprefix(COMMAND)}"
         outcome = self._service.fork(command, words, child=child)
         brought.branches += 1
-        return self._placed(outcome)
+        return self._placed(outcome, words)
 
     def _done(self, branch: str, command: Any, words: str | None) -> Place:
-        return self._placed(self._service.execute(branch, command, words))
+        return self._placed(self._service.execute(branch, command, words), words)
 
-    def _placed(self, outcome: Any) -> Place:
+    def _placed(self, outcome: Any, words: str | None) -> Place:
         if isinstance(outcome, Refused):
             raise AssertionError(f"an import was refused: {outcome}")
         for one in outcome.events:
             self._take(one)
+            if words is not None and (digest := content_of(one.event)) is not None:
+                self._new[digest] = words
         turns = [one for one in outcome.events if one.kind in _CAUSES or one.kind == BranchOpened.kind]
         last = turns[-1] if turns else outcome.events[0]
         return Place(last.branch, last.version)
+
+    def recorded(self) -> _Recorded:
+        """Return what there is of the conversation when this is written."""
+        return _Recorded([*self._before, *self._store.log(after=self._seeded)], {**self._kept, **self._new})
 
     def written(self) -> Iterator[Append]:
         """Yield what was written, with the words that it stands for."""
@@ -382,14 +440,3 @@ class _Play:
             sealed = self._store.contents(Place(new.branch, new.version) for new in append.events)
             events = tuple(new._replace(sealed=sealed.get(Place(new.branch, new.version))) for new in append.events)
             yield append._replace(events=events, tree=self._tree)
-
-
-def _usage_of(said: Sequence[Message]) -> Usage | None:
-    """Return the tokens of an answer: those of its replies together, each as its last part has them."""
-    replies = {one.reply or one.id: one.usage for one in said if one.usage is not None}
-    if not replies:
-        return None
-    return Usage(
-        input_tokens=sum(one.input_tokens for one in replies.values()),
-        output_tokens=sum(one.output_tokens for one in replies.values()),
-    )
