@@ -10,6 +10,7 @@ from lastresort import Conversations, open_conversations
 from lastresort.adapters.chats import open_webui
 from lastresort.adapters.chats.batches import NO_ANSWER
 from lastresort.adapters.chats.left_out import LeftOut, known, says
+from lastresort.adapters.chats.message_lists import NO_TEXT
 from lastresort.adapters.importers.chat_import import RATED, import_chats
 from lastresort.adapters.importers.chat_turns import Became
 
@@ -276,6 +277,38 @@ def test_what_an_answer_of_open_webui_rests_on_is_kept_beside_it(chats: Conversa
     page = chats.list(with_metadata=True)
     assert page.metadata is not None
     assert page.metadata[root(chats)].tags == ("greeting",)
+
+
+def test_what_is_within_a_part_is_counted_too(chats: Conversations, tmp_path: Path) -> None:
+    """In whatever form: of a call, of a text, of an account, of the first instructions."""
+    called = {"type": "tool_call", "tool_call": {"id": "t", "name": "n", "args": "{}", "auth": "a", "hunter2": "x"}}
+    said = [of_librechat("1", "", True, "Hi"), of_librechat("2", "1", False, "", content=[called])]
+    output = {"type": "message", "content": [{"type": "output_text", "text": "Ho", "annotations": [{"url": "u"}]}]}
+    call = {"id": "t", "function": {"name": "n", "arguments": "{}", "hunter2": "x"}}
+    system = {"role": "system", "content": [{"type": "image_url", "image_url": {"url": "u"}}, text("Be kind.")]}
+    roles = [system, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    asks = [of_open_webui("1", None, "user", "Hi")]
+    author = node("u", None, "user", "Hi")
+    author["message"]["author"]["metadata"] = {"real_author": "x"}
+    written = {
+        "librechat": {"conversationId": "c", "messages": said},
+        "open-webui": webui(*asks, of_open_webui("2", "1", "assistant", "", output=[output])),
+        "messages": {"messages": roles},
+        "chatgpt": mapped(author),
+        "claude-ai": {"account": {"uuid": "a", "full_name": "A"}, "chat_messages": [{"sender": "human", "text": "Hi"}]},
+        "claude-code": line("1", None, "user", "Hi") | {"content": "Else"},
+        "batches": asked("1", "Hi", metadata={"user_id": "u", "hunter2": "x"}),
+    }  # fmt: skip
+    paths = [write_lines(tmp_path / f"{form}.jsonl", value) for form, value in written.items()]
+    assert {report.format: dict(report.asides) for report in bring(chats, *paths)} == {
+        "librechat": left("a call of a tool", "auth", unknown=1),
+        "open-webui": left("a text of the output", "annotations"),
+        "messages": {**left("a call of a tool", unknown=1), NO_TEXT: 1},
+        "chatgpt": left("an author", "metadata"),
+        "claude-ai": left("an account", "full_name"),
+        "claude-code": left("a line", "content"),
+        "batches": left("the metadata of a request", unknown=1),
+    }
 
 
 # --- llm and batches --------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ _PARAMS = known(
     "service_tier response_format reasoning_effort modalities n",
     "prediction input instructions",
 )
+_METADATA = known("the metadata of a request", "user_id")
 _RESULT = known("a result", "custom_id id result response error", "request_id")
 _MESSAGE = known("the message of a result", "id type role model content stop_reason stop_sequence usage container")
 _BODY = known(
@@ -74,7 +75,8 @@ def _asked(id: str, line: Mapping[str, Any]) -> ForeignChat:
     left.of(params, _PARAMS)
     said = [Said(Speaker.SYSTEM, fields.blocks(params.get("system"), "system"))]
     said += of_roles(fields.objects(params, "messages"), left)
-    user = fields.text(fields.mapping(params, "metadata"), "user_id") or fields.text(params, "user")
+    left.of(metadata := fields.mapping(params, "metadata"), _METADATA)
+    user = fields.text(metadata, "user_id") or fields.text(params, "user")
     about = {name: params[name] for name in TOOLS if says(params.get(name))}
     chat = in_a_row(NAME, id, said, model=fields.text(params, "model"), about=about, left=left)
     return replace(chat, user=user, told_apart=json.dumps(params, sort_keys=True))  # of each batch the ids begin again

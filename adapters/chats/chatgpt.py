@@ -39,6 +39,7 @@ _NODE = known("a node", "id message parent children")
 _MESSAGE = known(
     "a message", "id author create_time update_time content status end_turn weight metadata recipient channel"
 )
+_AUTHOR = known("an author", "role name", "metadata")
 _METADATA = known(
     "the metadata of a message",
     "attachments model_slug default_model_slug finish_details request_id message_type parent_id timestamp_ "
@@ -125,6 +126,7 @@ def _message(
         return None
     left.of(message, _MESSAGE)
     author, metadata = fields.mapping(message, "author"), fields.mapping(message, "metadata")
+    left.of(author, _AUTHOR)
     left.of(metadata, _METADATA)
     role = fields.needed(fields.text(author, "role"), "author.role")
     if (speaker := _SPEAKERS.get(role)) is None:

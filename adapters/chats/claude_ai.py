@@ -19,6 +19,7 @@ _CHAT = known(
     "project_uuid platform",
     "project",
 )
+_ACCOUNT = known("an account", "uuid", "full_name email_address")
 _MESSAGE = known(
     "a message",
     "uuid sender text content attachments files created_at updated_at parent_message_uuid model index truncated "
@@ -46,6 +47,7 @@ def _chat(chat: Mapping[str, Any]) -> ForeignChat:
     messages: list[Message] = []
     left = LeftOut()
     left.of(chat, _CHAT)
+    left.of(account := fields.mapping(chat, "account"), _ACCOUNT)
     for number, one in enumerate(fields.objects(chat, "chat_messages"), 1):
         with fields.within(f"message {number}"):
             messages.append(_message(one, number, messages[-1].id if messages else None, left))
@@ -55,7 +57,7 @@ def _chat(chat: Mapping[str, Any]) -> ForeignChat:
         id=fields.text(chat, "uuid"),
         messages=messages,
         title=fields.text(chat, "name"),
-        user=fields.text(fields.mapping(chat, "account"), "uuid"),
+        user=fields.text(account, "uuid"),
         at=fields.time(chat, "created_at"),
         model=fields.text(chat, "model"),
         about={"summary": summary} if summary else {},

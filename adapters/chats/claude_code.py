@@ -124,6 +124,8 @@ def _take(session: _Session, place: str, line: Mapping[str, Any], kind: str | No
         return
     session.left.of(line, _LINE)
     session.left.of(said, _MESSAGE)
+    if said and says(line.get("content")):
+        session.left.field("content", _LINE)
     returned = line.get("toolUseResult")
     blocks = fields.blocks(content)
     model = fields.text(said, "model")

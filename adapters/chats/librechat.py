@@ -39,6 +39,8 @@ _FILE = known(
     "_id __v "
     "createdAt updatedAt expiresAt progress model status preview messageId toolCallId conversationId name",
 )
+_PART = known("a part of a message", "type text think tool_call tool_call_ids agentId groupId", "signature annotations")
+_CALL = known("a call of a tool", "id name args output type progress expires_at", "auth attachments")
 _FEEDBACK = known("feedback", "rating text tag")
 _RATINGS = {"thumbsUp": Rating.UP, "thumbsDown": Rating.DOWN}
 
@@ -138,7 +140,7 @@ def _content(message: Mapping[str, Any], id: str, left: LeftOut) -> tuple[Block,
     parts = fields.objects(message, "content") if isinstance(message.get("content"), list) else []
     if not parts:
         return fields.said(fields.text(message, "text"))
-    said = tuple(block for nth, part in enumerate(parts, 1) for block in _part(part, f"{id}~{nth}"))
+    said = tuple(block for nth, part in enumerate(parts, 1) for block in _part(part, f"{id}~{nth}", left))
     text = fields.text(message, "text")
     if text and not any(one["type"] == "text" for one in said):
         return (*said, *fields.said(text))
@@ -146,10 +148,13 @@ def _content(message: Mapping[str, Any], id: str, left: LeftOut) -> tuple[Block,
     return said
 
 
-def _part(part: Mapping[str, Any], id: str) -> tuple[Block, ...]:
+def _part(part: Mapping[str, Any], id: str, left: LeftOut) -> tuple[Block, ...]:
     kind = fields.text(part, "type")
+    if kind in ("tool_call", "think", "text"):
+        left.of(part, _PART)
     if kind == "tool_call":
         call = fields.mapping(part, "tool_call")
+        left.of(call, _CALL)
         named = fields.text(call, "id") or id
         made = {"type": "tool_use", "id": named, "name": call.get("name"), "input": {"arguments": call.get("args")}}
         output = call.get("output")

@@ -49,6 +49,10 @@ OF_ROLE = known(
     "metadata images videos audios files attachments citations reasoning_details",
 )
 _AUDIO = known("the audio of a message", "id expires_at transcript", "data")
+_CALL = known("a call of a tool", "id type index function", "custom")
+_FUNCTION = known("a call of a tool", "name arguments", "description")
+_BLOCK = known("a block", "type text image_url", "annotations")
+NO_TEXT = "blocks of a system prompt that are no text, left out"
 _MESSAGES = known(
     "a conversation",
     "id messages system model tools functions timestamp created_at parallel_tool_calls tool_choice function_call",
@@ -210,16 +214,16 @@ def of_role(message: Mapping[str, Any], number: int, left: LeftOut, called: str 
             yield returned
             return
         yield returned._replace(id=f"{number}~results", extra={})
-    calls = [_call(one) for one in fields.objects(message, "tool_calls")]
+    calls = [_call(one, left) for one in fields.objects(message, "tool_calls")]
     if function := left.mapping(message, "function_call", OF_ROLE):
-        calls.append(_call({"id": f"{number}", "function": function}))
+        calls.append(_call({"id": f"{number}", "function": function}, left))
     yield common._replace(blocks=(*content, *calls), model=left.text(message, "model", OF_ROLE))
 
 
 def _content(message: Mapping[str, Any], left: LeftOut) -> tuple[Block, ...]:
     """Return what was said, with what was thought before it, and what was refused or spoken beside it."""
     thought = (fields.thought(left.text(message, name, OF_ROLE)) for name in _THOUGHTS)
-    said = tuple(map(_plain, fields.blocks(message.get("content"))))
+    said = tuple(_plain(one, left) for one in fields.blocks(message.get("content")))
     said += fields.said(fields.text(message, "refusal"))
     audio = left.mapping(message, "audio", OF_ROLE)
     left.of(audio, _AUDIO)
@@ -233,8 +237,10 @@ def _beside(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: message[name] for name in ("name", "weight", "annotations") if message.get(name) not in (None, [])}
 
 
-def _call(call: Mapping[str, Any]) -> Block:
+def _call(call: Mapping[str, Any], left: LeftOut) -> Block:
     function = fields.mapping(call, "function")
+    left.of(call, _CALL)
+    left.of(function, _FUNCTION)
     arguments = function.get("arguments")
     try:
         given = json.loads(arguments) if isinstance(arguments, str) else arguments
@@ -244,8 +250,10 @@ def _call(call: Mapping[str, Any]) -> Block:
     return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": found}
 
 
-def _plain(block: Block) -> Block:
+def _plain(block: Block, left: LeftOut) -> Block:
     """Return a block of the chat APIs as the Messages API has it."""
+    if block["type"] in ("image_url", "input_text", "output_text"):
+        left.of(block, _BLOCK)
     if block["type"] == "image_url":
         url = fields.text(fields.mapping(block, "image_url"), "url")
         return fields.picture(fields.needed(url, "image_url.url"))
@@ -337,6 +345,9 @@ def in_a_row(
     held = [one for one in said if one.number or one.blocks]
     first = next((nth for nth, one in enumerate(held) if one.speaker is not Speaker.SYSTEM), len(held))
     told = fields.whole(str(block.get("text", "")) for one in held[:first] for block in one.blocks)
+    left = left or LeftOut()
+    if others := sum(one["type"] != "text" for said_first in held[:first] for one in said_first.blocks):
+        left.counted[NO_TEXT] += others
     messages: list[Message] = []
     place = first
     for one in held[first:]:
@@ -357,5 +368,5 @@ def in_a_row(
         )
     return ForeignChat(
         format=format, id=id, messages=messages, at=at, system=told, asides=asides, about=about or {},
-        left_out=left.counted if left else {},
+        left_out=left.counted,
     )  # fmt: skip

@@ -34,6 +34,11 @@ _MESSAGE = known(
     + " ".join(_KEPT),
     "statusHistory followUps embeds userContext status suggestions",
 )
+_ITEM = known(
+    "an item of the output", "type id status role call_id name arguments output content summary started_at ended_at "
+    "duration tag_type start_tag end_tag attributes", "encrypted_content",
+)  # fmt: skip
+_TEXT = known("a text of the output", "type text", "annotations logprobs")
 _ANNOTATION = known("feedback", "rating reason comment tags details model_id sibling_model_ids")
 _FILE = known(
     "a file", "type name id url file content size status error collection_name itemId content_type context legacy meta",
@@ -101,7 +106,7 @@ def _message(message: Mapping[str, Any], number: int, above: str | None, left: L
     content, first = fields.text(message, "content"), fields.text(message, "originalContent")
     if answered and first is not None and first != content:
         extra["edited"], content = content, first  # a person's words are not the model's
-    blocks = _answer(content, left.objects(message, "output", _MESSAGE)) if answered else fields.said(content)
+    blocks = _answer(content, left.objects(message, "output", _MESSAGE), left) if answered else fields.said(content)
     if answered and message.get("error"):
         if not blocks:
             speaker = Speaker.SYSTEM
@@ -122,10 +127,10 @@ def _message(message: Mapping[str, Any], number: int, above: str | None, left: L
     )
 
 
-def _answer(content: str | None, output: Sequence[Mapping[str, Any]]) -> tuple[Block, ...]:
+def _answer(content: str | None, output: Sequence[Mapping[str, Any]], left: LeftOut) -> tuple[Block, ...]:
     """Return what a model said. Newer versions have all of it in `output`, and its text in `content` again, with what
     was thought and called as elements of HTML."""
-    made = tuple(chain.from_iterable(map(_item, output)))
+    made = tuple(chain.from_iterable(_item(one, left) for one in output))
     said, bare = _without_details(content or "")
     if not made:
         return said
@@ -139,10 +144,14 @@ def _answer(content: str | None, output: Sequence[Mapping[str, Any]]) -> tuple[B
     )
 
 
-def _item(item: Mapping[str, Any]) -> Iterator[Block]:
+def _item(item: Mapping[str, Any], left: LeftOut) -> Iterator[Block]:
     """Yield what an item of the Responses API holds."""
     kind, id = item.get("type"), item.get("call_id") or item.get("id")
     texts = _texts(item)
+    if (kind in ("message", "reasoning") and texts is not None) or kind in ("function_call", "function_call_output"):
+        left.of(item, _ITEM)
+        for one in (one for name in ("summary", "content") for one in left.objects(item, name, _ITEM)):
+            left.of(one, _TEXT)
     if kind == "message" and texts is not None:
         yield from fields.said(texts)
     elif kind == "reasoning" and texts is not None:

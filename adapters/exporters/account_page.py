@@ -32,6 +32,7 @@ ul.rest li { white-space: pre-wrap; overflow-wrap: anywhere; } ul.rest span { co
 _KINDS = {
     "thinking": "thinks", "tool_use": "calls a tool", "server_tool_use": "calls a tool", "tool_result": "returns",
     "document": "a document", "image": "a picture", "message": "about the message", "beside": "also in the file",
+    "about": "about the conversation",
     "id": "id elsewhere", "ids": "ids elsewhere", "conversation": "conversation elsewhere", "setup": "prompt and tools",
 }  # fmt: skip
 """What is said of a piece that is no text."""
