@@ -26,11 +26,21 @@ SAID = {
         "sometimes i wish i was never born",
         "I have been suicidal for weeks",
         "honestly kms",
+        "no one would miss me",
+        "Nobody would even notice if I was gone.",
     ],
     ("self", "crisis"): [
         "I'm having a mental breakdown and nobody is here.",
         "The voices keep telling me to do it.",
         "I think I overdosed.",
+        "I am having a mental health crisis",
+        "I am in a mental health crisis",
+        "I'm in a mental health emergency",
+        "im going through a severe mental-health crisis",
+        "I'm in crisis",
+        "I am really in a deep crisis.",
+        "I am having a breakdown",
+        "I'm about to have another breakdown.",
     ],
     ("self", "plan"): [
         "I am going to kill myself tonight.",
@@ -63,9 +73,25 @@ SAID = {
         "I will burn down their house.",
         "Tomorrow I am taking a gun to school.",
         "I know where she lives and I will wait there.",
+        "i'm gonna beat my wife when she gets home",
+        "I will hit him as soon as he is back.",
+        "I'd like to bomb the parliament, I have the fertilizer",
+        "I'm thinking about setting fire to the train station.",
     ],
-    ("others", "means"): ["I've got the gun and he is at home.", "I am building a bomb.", "I'm loading my rifle."],
-    ("others", "threat"): ["He is going to kill me.", "My husband hits me.", "My friend is going to jump"],
+    ("others", "means"): [
+        "I've got the gun and he is at home.",
+        "I am building a bomb.",
+        "I'm loading my rifle.",
+        "He has a gun and he says he will kill us",
+        "My ex bought a knife and wants to hurt me.",
+    ],
+    ("others", "threat"): [
+        "He is going to kill me.",
+        "My husband hits me.",
+        "My friend is going to jump",
+        "She said she'd kill my children.",
+        "They keep saying that they will shoot everyone",
+    ],
 }
 CALM = [
     "",
@@ -101,6 +127,21 @@ CALM = [
     "The last day of my job is on Friday.",
     "How would one hide a body?",
     "Ich will sterben.",
+    "What can be done about the housing crisis?",
+    "I am in crisis management.",
+    "I'm in a financial crisis",
+    "We read about the mental health crisis among students.",
+    "It was a nervous breakdown of the argument.",
+    "I am having a breakdown of the costs printed.",
+    "I beat my wife at chess.",
+    "I'm going to beat my brother when he comes over for a game of chess in the tournament",
+    "I will beat her tonight at tennis",
+    "I'm going to beat him tonight, he always wins at Catan",
+    "I could beat them when they get back at the game",
+    "No one would miss me at the meeting",
+    "I am going to bomb the exam.",
+    "My brother has a gun and a licence.",
+    "She said she would write to us.",
 ]
 
 
@@ -110,6 +151,14 @@ def test_a_phrase_of_crisis_is_heard_as_of_its_kind(kind: tuple[str, str], words
     for text in (words, f"Well. {words.upper()}\nYes", words.replace(" ", "  ")):
         assert kind in {(found.about.value, found.tells) for found in kinds_in(text)}
         assert gravest_heard(text)[0] in (Risk.POSSIBLE, Risk.IMMINENT)
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u200d", "\u00ad", "\u2060", "\ufeff"])
+def test_what_nobody_sees_hides_nothing(unseen: str) -> None:
+    """Within a word, between two, and in place of the space."""
+    for words in (f"I wa{unseen}nt to die", f"I want{unseen} to {unseen}die", f"I want{unseen}to{unseen}die"):
+        assert phrase_screen(words) == {About.SELF: Risk.POSSIBLE}
+    assert phrase_screen(f"What a nice{unseen}day") is Risk.UNKNOWN
 
 
 def test_every_kind_has_sentences() -> None:
@@ -148,6 +197,8 @@ def test_long_words_take_no_long_time() -> None:
     """A megabyte of what begins like a phrase over and over."""
     assert phrase_screen("i really just " * 70_000) is Risk.UNKNOWN
     assert phrase_screen("i'm going to kill " * 50_000) is Risk.UNKNOWN
+    assert phrase_screen("he has a gun and he says he will " * 5_000) is Risk.UNKNOWN
+    assert phrase_screen("i am really in a deep " * 5_000 + "beat him and so on " * 5_000) is Risk.UNKNOWN
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real conversations are not here: ../shared/data/convabuse")

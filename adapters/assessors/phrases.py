@@ -35,7 +35,16 @@ _INTENDS = (
     r"dream of|think about|thinking about|thinking of|thought about|considering|tempted to|'ll)"
 )
 _PLACE = (
-    r"(school|office|church|mosque|synagogue|temple|hospital|mall|workplace|building|university|college|house|club)"
+    r"(school|office|church|mosque|synagogue|temple|hospital|mall|workplace|building|university|college|house|club|"
+    r"parliament|embassy|consulate|airport|(train |bus |police |metro |subway )?station|stadium|courthouse|city hall|"
+    r"town hall|capitol|white house|subway)"
+)
+_I_AM = r"(i('m| am)|im)( (really|just|now|currently|actually|still|honestly))?"
+_THEY = rf"(he|she|they|somebody|someone|my {_KIN})"
+_THEIRS = rf"(me|us|him|her|them|people|everyone|everybody|somebody|someone|my {_KIN}|(him|her|them)sel(f|ves))"
+_SPORT = (
+    r"(chess|checkers|cards|poker|scrabble|monopoly|tennis|golf|football|pool|bowling|tag|mario kart|fifa|a quiz|"
+    r"the quiz|game|games|match|race|level|round|tournament)"
 )
 _PILLS = r"(pills?|tablets|paracetamol|tylenol|ibuprofen|xanax|sleeping pills|meds|medication|antidepressants)"
 
@@ -61,6 +70,11 @@ KINDS = (
             r"(don't|do not|never|no longer) (want to|wanna) (live|be alive|be here any ?more|wake up|exist|go on)",
             r"better off (dead|without me)",
             r"(better|happier) (place )?without me",
+            (
+                r"(no ?one|nobody) ?(would|will|'d|'ll|is going to) (even |ever |really )?(miss me|notice if i (died|"
+                r"was (gone|dead)|disappeared))"
+                r"(?! (at|in|from|on) (the|a|this|that|my) (\w+ )?(meeting|party|office|class|call|game|team))"
+            ),
             r"(no|any) (reason|point|sense) (to|in|for) (live|living|being alive|going on|go on|me to live)",
             r"(nothing|no one|nobody) (left )?to live for",
             r"life (is not|isn't|is no longer|isn't even) worth (living|it)",
@@ -81,6 +95,15 @@ KINDS = (
             (
                 r"(having|had|have) (a |another )?(mental|nervous|psychotic|complete|total) (breakdown|break|episode|"
                 r"collapse)"
+            ),
+            rf"{_I_AM} (having|about to have|going to have) (a|another) breakdown(?! (of|on the|service|cover))",
+            (
+                rf"{_I_AM} (in|having|going through|experiencing) (an? |another )?(\w+ )?(mental[- ]health|psychiatric|"
+                r"suicidal) (crisis|emergency|breakdown|episode)"
+            ),
+            (
+                rf"{_I_AM} in (a )?((deep|bad|real|serious|personal|emotional) )?crisis"
+                r"(?! (mode|management|manager|communications?|meetings?|talks|team|response|training|of))"
             ),
             (
                 r"(voices?|voice in my head|demons?) (are |is |keeps? |kept )?(tell|tells|telling|told|order|orders|"
@@ -169,6 +192,11 @@ KINDS = (
                 rf"{_INTENDS} ?(shoot|shooting|blow|blowing|burn|burning) (up|down) (the|my|a|this|that|our|his|her|"
                 rf"their) {_PLACE}"
             ),
+            rf"{_INTENDS} ?(bomb|bombing|set fire to|setting fire to) (the|my|a|this|that|our|his|her|their) {_PLACE}",
+            (
+                rf"{_INTENDS} ?(beat|beating|hit|hitting) (him|her|them|(my|his|her|their) {_KIN}) "
+                r"(when|once|as soon as) (he|she|they) (gets?|comes?|is|are) (home|back)"
+            ),
             rf"(shoot|shooting|blow|blowing) up (the|my|a|this|that|our) {_PLACE}",
             (
                 r"(bring|bringing|take|taking) (a|my|the|dad's) (gun|knife|bomb|rifle) (to|into) (my |the "
@@ -189,6 +217,11 @@ KINDS = (
                 r"machete),? (and|to|ready|with me)"
             ),
             r"(loaded|loading) (my|the) (gun|rifle|pistol)",
+            (
+                rf"{_THEY} ?(has|have|'s got|got|bought) (a|the|his|her|their) (gun|rifle|knife|bomb|pistol|machete),? "
+                r"and ((he|she|they) )?((says?|said|keeps? saying|threatens|threatened) )?((that )?(he|she|they|to) ?)?"
+                rf"((wants? to|will|would|'ll|'s going to|is going to|is gonna|'s gonna) )?{_HARM} {_THEIRS}"
+            ),
             r"i('m| am)? ?(built|building|made|making) (a|the) (pipe )?bomb",
         ),
     ),
@@ -200,6 +233,10 @@ KINDS = (
             (
                 rf"(he|she|they|somebody|someone|my {_KIN}) ?('s|'re| is| are)? ?(wants?|going|gonna|threatens|"
                 rf"threatened|threatening|trying|tried) ?(to )?{_HARM} (me|us|my {_KIN}|(him|her|them)sel(f|ves))"
+            ),
+            (
+                rf"{_THEY} ?(says?|said|keeps? saying|swears?|swore|told me) (that )?(he|she|they) ?('ll|will|'d|would|"
+                rf"'s going to|is going to|are going to|'s gonna|is gonna) {_HARM} {_THEIRS}"
             ),
             (
                 rf"(he|she|they|my {_KIN}) ?('s|'re| is| are)? ?(beats?|beating|hits?|hitting|hurts?|hurting|abuses?|"
@@ -231,6 +268,7 @@ IDIOMS = (
         r")?(game|games|level|round|match|chess|minecraft|fortnite|cod|call of duty|roblox|gta|paintball|laser tag|"
         r"quiz)"
     ),
+    rf"(beat|beating|hit|hitting) {_OTHERS}( \w+){{0,4}} (at|in) (a |the |this |that |my )?(game of )?{_SPORT}",
     (
         r"(kill|killing|kick|hate|shoot) myself (laughing|over|for (not|missing|forgetting|saying|eating|buying)|"
         r"with (work|laughter)|trying to|to (get|finish|meet|pass))"

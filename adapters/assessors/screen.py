@@ -6,6 +6,7 @@ it.
 """
 
 import re
+from unicodedata import category
 
 from lastresort.domain.values import About, Risk, RiskSeen
 
@@ -40,7 +41,7 @@ def gravest_heard(words: str) -> tuple[Risk, About]:
 
 def kinds_in(words: str) -> list[Kind]:
     """Return the kinds of which the words hold a phrase."""
-    sentences = [_plain(sentence) for sentence in _SENTENCES.split(words)]
+    sentences = [_plain(sentence) for seen in _as_seen(words) for sentence in _SENTENCES.split(seen)]
     return [kind for kind, phrases in _KINDS if any(_says(kind, phrases, sentence) for sentence in sentences)]
 
 
@@ -48,6 +49,16 @@ def _says(kind: Kind, phrases: "re.Pattern[str]", sentence: str) -> bool:
     if kind.about is About.OTHERS and _TALE.search(sentence):
         return False
     return phrases.search(sentence) is not None
+
+
+def _as_seen(words: str) -> list[str]:
+    """Return words without characters that nobody sees (Unicode's Cf: a space of no width, a soft hyphen), which may
+    stand within a word or in place of a space.
+    """
+    unseen = [one for one in set(words) if not one.isascii() and category(one) == "Cf"]
+    if not unseen:
+        return [words]
+    return [words.translate(dict.fromkeys(map(ord, unseen), instead)) for instead in ("", " ")]
 
 
 def _plain(sentence: str) -> str:
