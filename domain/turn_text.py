@@ -190,3 +190,18 @@ def _beside(name: str, value: Any, place: str) -> Piece:
     if isinstance(value, str):
         return Piece(None, name, place, value)
     return Piece(None, name, place, "", value if isinstance(value, dict) else {name: value})
+
+
+def leaves(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what data consists of, each part with the names that lead to it; of Base64 it says how long it is."""
+    waiting: list[tuple[str, Any]] = [("", data)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, Mapping) and value:
+            if value.get("type") == "base64" and isinstance(held := value.get("data"), str):
+                value = {**value, "data": f"{len(held):,} characters of Base64"}
+            waiting += reversed([(f"{name}, {one}" if name else str(one), found) for one, found in value.items()])
+        elif isinstance(value, list) and value:
+            waiting += reversed([(f"{name}, {number}", one) for number, one in enumerate(value, 1)])
+        elif name:
+            yield name, "" if value is None else str(value)

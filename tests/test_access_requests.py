@@ -227,6 +227,51 @@ def test_the_page_fits_a_phone_and_has_a_dark_side(chats: Conversations, browser
         assert_fits(browser, path)
 
 
+def open_webui() -> list[dict[str, Any]]:
+    """A chat of Open WebUI with all that is not said in a turn: prompt, greeting, system, files, edits, errors."""
+
+    def node(id: str, parent: str | None, role: str, **more: Any) -> dict[str, Any]:
+        told = {"id": id, "parentId": parent, "role": role, "content": mark(role), "timestamp": 1_772_359_200}
+        return {**told, "childrenIds": [], "model": "m", **more}
+
+    nodes = [
+        node("0", None, "assistant"),
+        node("1", "0", "user", files=[{"type": "file", "name": mark("name"), "id": mark("file")}]),
+        node("s", "1", "system"),
+        node("2", "s", "assistant", annotation={"rating": -1, "reason": mark("reason")}),
+        node("3", "1", "assistant", originalContent=mark("original")),
+        node("4", "2", "user"),
+        node("6", "4", "assistant", error={"content": mark("error")}),
+    ]
+    chat = {"params": {"system": mark("prompt")}, "history": {"messages": {one["id"]: one for one in nodes}}}
+    return [{"id": "w", "user_id": PERSON, "title": mark("title"), "chat": chat, "meta": {"tags": [mark("tag")]}}]
+
+
+def claude_ai() -> list[dict[str, Any]]:
+    blocks = [
+        {"type": "thinking", "thinking": mark("thought")},
+        {"type": "tool_use", "name": "t", "input": {"q": mark("query")}},
+        {"type": "tool_result", "name": "t", "content": [text(mark("result"))]},
+        text(mark("answer")),
+    ]
+    attached = {"file_name": mark("name"), "extracted_content": mark("attached")}
+    said = {"uuid": "m-1", "sender": "human", "text": "x", "content": [text(mark("said"))], "attachments": [attached]}
+    messages = [said, {"uuid": "m-2", "sender": "assistant", "content": blocks}]
+    told = {"uuid": "c", "name": mark("title"), "account": {"uuid": PERSON}, "created_at": "2026-03-01T10:00:00Z"}
+    return [{**told, "chat_messages": messages}]
+
+
+def test_what_an_import_brought_in_goes_out(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Whatever it made of it: a turn, or what is kept with one."""
+    expected: set[str] = set()
+    for name, found in (("w.json", open_webui()), ("c.json", claude_ai())):
+        Path(name).write_text(json.dumps(found))
+        expected |= marks_in(json.dumps(found))
+        run("import-chats", name, "--store", "sqlite:///log.db", "--account", "a-1")
+    for how in ((), ("--page",)):
+        assert expected - marks_in(run("export-account", "a-1", *how, "--store", "sqlite:///log.db").stdout) == set()
+
+
 def test_the_commands_hand_out_all_of_it(run: Callable[..., Result], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.db"
     with opened(url) as chats:

@@ -17,7 +17,7 @@ from lastresort.adapters.assessors import SHIPPED
 from lastresort.adapters.chats import FORMATS
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, raw_lines
 from lastresort.application.conversations import Conversations
-from lastresort.application.ports import EventStore
+from lastresort.application.ports import EventStore, Place
 from lastresort.domain.events import RecordedEvent
 
 from .options import (
@@ -71,7 +71,7 @@ def export_(
     """Print a log as JSON lines, or write it to a file.
 
     It is printed as JSON lines with --json or without. Parquet is written to a folder and an eval log to a file, .eval
-    or .json, which --output names.
+    or .json, which --output names; `inspect view` lists it if it is .eval.
     """
     from lastresort.adapters.exporters.cloudevents import cloud_events, source_of
     from lastresort.adapters.importers.log_file import export_line, write_file
@@ -116,6 +116,8 @@ def export_(
         display.print_json({"file": output, "events": events})
     else:
         click.echo(f"{events:,} events: {output}")
+    if form == "inspect" and output.suffix == ".json":
+        click.echo("`inspect view` lists .json files of its own names alone; for it, write FILE.eval", err=True)
 
 
 def _check_form(form: str, output: Path | None, source: str | None, words: bool, follow: bool) -> None:
@@ -156,17 +158,14 @@ def _to_inspect(log: list[RecordedEvent], path: Path, words_of: Conversations | 
     """Write a log as an eval log, for its owner alone; with words, if they are to be read of a store."""
     from lastresort.adapters.importers.log_file import behind_links
 
-    words: dict[str, str] = {}
-    for branch in dict.fromkeys(one.branch for one in log):
-        if words_of is None:
-            break
-        words |= words_of.words(words_of.store.read(words_of.store.tree_of(branch) or branch, branch))
+    evals = _room("evals")
+    said = evals.Said() if words_of is None else evals.Said(*_said_in(log, words_of))
     try:
         place = behind_links(path)
         draft = place.with_name(f".{secrets.token_hex(8)}{path.suffix}")
         try:
             os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            _room("evals").write_eval_log(log, draft, words)
+            evals.write_eval_log(log, draft, said)
             draft.replace(place)
         finally:
             draft.unlink(missing_ok=True)
@@ -175,6 +174,27 @@ def _to_inspect(log: list[RecordedEvent], path: Path, words_of: Conversations | 
     except ValueError as error:
         raise BadInput(str(error)) from None
     return len(log)
+
+
+def _said_in(
+    log: list[RecordedEvent], conversations: Conversations
+) -> tuple[dict[str, str], dict[str, str], dict[Place, tuple[str, ...]]]:
+    """Return the words of a log by digest, the system prompts, and what users were shown of answers, by place."""
+    words: dict[str, str] = {}
+    trees: dict[str, None] = {}
+    for branch in dict.fromkeys(one.branch for one in log):
+        store = conversations.of(branch).store
+        tree = store.tree_of(branch) or branch
+        trees[tree] = None
+        words |= conversations.words(store.read(tree, branch))
+    prompts: dict[str, str] = {}
+    overtook: dict[Place, tuple[str, ...]] = {}
+    for tree in trees:
+        annotator = conversations.of(tree).annotator
+        overtook |= annotator.shown(tree)
+        if (prompt := annotator.instructions(tree)) is not None:
+            prompts[tree] = prompt
+    return words, prompts, overtook
 
 
 def _room(name: str) -> Any:

@@ -4,7 +4,8 @@ from lastresort.adapters import missing
 
 try:
     from .inspect_log import write_eval_log
+    from .turns import Said
 except ModuleNotFoundError as error:
     missing(error, __name__, "inspect")
 
-__all__ = ["write_eval_log"]
+__all__ = ["Said", "write_eval_log"]

@@ -6,15 +6,23 @@ branch that it is from.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from inspect_ai.event import BranchEvent, Event, InfoEvent
-from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalMetric, EvalResults, EvalSample, EvalScore, EvalSpec
+from inspect_ai.log import (
+    EvalConfig,
+    EvalDataset,
+    EvalLog,
+    EvalMetric,
+    EvalResults,
+    EvalSample,
+    EvalScore,
+    EvalSpec,
+    EvalStats,
+)
 from inspect_ai.log import write_eval_log as write_log
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
+from inspect_ai.model import ModelUsage
 from inspect_ai.scorer import Score
 
 from lastresort.domain.events import (
@@ -23,25 +31,20 @@ from lastresort.domain.events import (
     ConversationEnded,
     ConversationStarted,
     RecordedEvent,
-    UserTurnTaken,
-    content_of,
 )
 from lastresort.domain.law import RULES
-from lastresort.domain.turn_text import readable
 from lastresort.projections import audit
-from lastresort.projections.transcript import describe
 
-TASK = "lastresort"
-NO_WORDS = "[words are not in this log]"
+from .turns import NOTHING, SOURCE, Said, events_of, messages_of, prompt_of, usage_of
 
 
-def write_eval_log(log: Sequence[RecordedEvent], path: Path, words: Mapping[str, str] | None = None) -> int:
+def write_eval_log(log: Sequence[RecordedEvent], path: Path, said: Said = NOTHING) -> int:
     """Write a log as an eval log; return how many samples are in it.
 
     Args:
         log: all events of a log: it is in memory, as Inspect's own logs are.
         path: `.eval` or `.json`, which says the form.
-        words: by digest, if they are to be in it.
+        said: the words that are to be in it.
 
     Raises:
         ValueError: the log is empty.
@@ -50,21 +53,22 @@ def write_eval_log(log: Sequence[RecordedEvent], path: Path, words: Mapping[str,
         raise ValueError("the log is empty: there is no branch to make a sample of")
     findings = _findings(log)
     samples = [
-        _sample(branch, path_of, words or {}, findings.get(branch, Counter()))
-        for branch, path_of in _paths(log).items()
+        _sample(branch, path_of, said, findings.get(branch, Counter())) for branch, path_of in _paths(log).items()
     ]
     models = list(dict.fromkeys(one.event.model for one in log if isinstance(one.event, ConversationStarted)))
+    times = sorted(one.recorded_at for one in log)
     spec = EvalSpec(
         created=log[0].recorded_at,
-        task=TASK,
-        dataset=EvalDataset(name=TASK, samples=len(samples), sample_ids=[sample.id for sample in samples]),
-        model=f"{TASK}/{models[0] if len(models) == 1 else len(models)}",  # Inspect knows one, with its provider
+        task=SOURCE,
+        dataset=EvalDataset(name=SOURCE, samples=len(samples), sample_ids=[sample.id for sample in samples]),
+        model=f"{SOURCE}/{models[0] if len(models) == 1 else len(models)}",  # Inspect knows one, with its provider
         config=EvalConfig(),
     )
     results = EvalResults(
         total_samples=len(samples), completed_samples=len(samples), scores=[_total(rule, findings) for rule in RULES]
     )
-    found = EvalLog(version=2, status="success", eval=spec, results=results, samples=samples)
+    stats = EvalStats(started_at=times[0], completed_at=times[-1], model_usage=_usage(log))
+    found = EvalLog(version=2, status="success", eval=spec, results=results, stats=stats, samples=samples)
     write_log(found, str(path))
     return len(samples)
 
@@ -86,21 +90,28 @@ def _paths(log: Iterable[RecordedEvent]) -> dict[str, list[RecordedEvent]]:
     return paths
 
 
-def _sample(branch: str, path: Sequence[RecordedEvent], words: Mapping[str, str], findings: Counter[str]) -> EvalSample:
-    messages = [message for one in path if (message := _message(one, words)) is not None]
+def _sample(branch: str, path: Sequence[RecordedEvent], said: Said, findings: Counter[str]) -> EvalSample:
+    first = path[0].event
+    conversation = first.conversation if isinstance(first, BranchOpened) else path[0].branch
+    messages = [*prompt_of(conversation, said), *(message for one in path for message in messages_of(one, said))]
     ended = next((one.event for one in path if isinstance(one.event, ConversationEnded)), None)
+    times = sorted(one.recorded_at for one in path)
+    lasted = (datetime.fromisoformat(times[-1]) - datetime.fromisoformat(times[0])).total_seconds()
     return EvalSample(
         id=branch,
         epoch=1,
         input=next((one.text for one in messages if one.role == "user"), ""),
         target="",
         messages=messages,
-        events=list(_events(path)),
+        events=list(events_of(path, said)),
         scores={rule: Score(value=findings.get(rule, 0)) for rule in RULES},
+        model_usage=_usage(path),
+        started_at=times[0],
+        completed_at=times[-1],
+        total_time=lasted,
+        working_time=lasted,
         metadata={
-            "conversation": path[0].branch
-            if not isinstance(path[0].event, BranchOpened)
-            else path[0].event.conversation,
+            "conversation": conversation,
             "versions": path[-1].version,
             "ground": ended and ended.ground.value,
             "category": ended and ended.category,
@@ -108,28 +119,14 @@ def _sample(branch: str, path: Sequence[RecordedEvent], words: Mapping[str, str]
     )
 
 
-def _message(one: RecordedEvent, words: Mapping[str, str]) -> ChatMessage | None:
-    event = one.event
-    said = words.get(content_of(event) or "")
-    text = NO_WORDS if said is None else readable(one, said)
-    told: dict[str, Any] = {"branch": one.branch, "version": one.version, "at": one.recorded_at}
-    if isinstance(event, UserTurnTaken):
-        return ChatMessageUser(id=str(one.event_id), content=text, metadata=told)
-    if isinstance(event, AssistantTurnTaken):
-        return ChatMessageAssistant(id=str(one.event_id), content=text, model=event.model, metadata=told)
-    return None
-
-
-def _events(path: Iterable[RecordedEvent]) -> Iterator[Event]:
-    for one in path:
-        at = datetime.fromisoformat(one.recorded_at)
-        told = {"branch": one.branch, "version": one.version, "command_id": one.command_id}
-        common: dict[str, Any] = {"uuid": str(one.event_id), "timestamp": at, "working_start": 0.0, "metadata": told}
-        if isinstance(one.event, BranchOpened):
-            yield BranchEvent(from_anchor=f"{one.event.parent}@{one.event.at}", **common)
-        else:
-            data = {"kind": one.kind, "told": describe(one.event), "event": one.event.model_dump(mode="json")}
-            yield InfoEvent(source=TASK, data=data, **common)
+def _usage(log: Iterable[RecordedEvent]) -> dict[str, ModelUsage]:
+    """Return the tokens that answers took, by model."""
+    found: dict[str, ModelUsage] = {}
+    for one in log:
+        if isinstance(one.event, AssistantTurnTaken) and (usage := usage_of(one)) is not None:
+            model = one.event.model
+            found[model] = found[model] + usage if model in found else usage
+    return found
 
 
 def _total(rule: str, findings: Mapping[str, Counter[str]]) -> EvalScore:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lastresort.application.accounts import ExportedBranch, ExportedConversation, ExportedEvent
 from lastresort.domain.events import EVENTS, AssistantTurnTaken, Event, UserTurnTaken
-from lastresort.domain.turn_text import Piece
+from lastresort.domain.turn_text import Piece, leaves
 from lastresort.projections.transcript import describe
 
 from .page_style import HEAD, LINES, MARKS, PALETTE
@@ -128,7 +128,7 @@ def _piece(piece: Piece, speaker: str) -> str:
 
 
 def _rest(data: Mapping[str, Any]) -> str:
-    lines = (f'<li dir="auto">{_escaped(name)}: <span>{_escaped(value)}</span></li>' for name, value in _leaves(data))
+    lines = (f'<li dir="auto">{_escaped(name)}: <span>{_escaped(value)}</span></li>' for name, value in leaves(data))
     told = "".join(lines)
     return f'<ul class="rest">{told}</ul>\n' if told else ""
 
@@ -138,21 +138,6 @@ def _label(piece: Piece) -> str:
     overtaken = "shown before this turn" if piece.place.startswith("overtook") else ""
     unread = "" if piece.read else "not shown to the user"
     return ", ".join(filter(None, (piece.by, kind, overtaken, unread)))
-
-
-def _leaves(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what data consists of, each with the names that lead to it."""
-    waiting: list[tuple[str, Any]] = [("", told)]
-    while waiting:
-        name, value = waiting.pop()
-        if isinstance(value, Mapping) and value:
-            if value.get("type") == "base64" and isinstance(data := value.get("data"), str):
-                value = {**value, "data": f"{len(data):,} characters of Base64, which the export as JSON has"}
-            waiting += reversed([(f"{name}, {one}" if name else str(one), found) for one, found in value.items()])
-        elif isinstance(value, list) and value:
-            waiting += reversed([(f"{name}, {number}", one) for number, one in enumerate(value, 1)])
-        elif name:
-            yield name, "" if value is None else str(value)
 
 
 def _escaped(text: str) -> str:
