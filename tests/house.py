@@ -83,7 +83,7 @@ SEES: dict[str, set[str]] = {
     "exporters": INWARD,
     "gateway": INWARD | {"followers", "messages_api", "turns"},
     "human_queue": INWARD | {"databases", "followers", "turns"},
-    "importers": INWARD | {"adapters", "chats", "turns"},
+    "importers": INWARD | {"adapters", "chats", "exporters", "turns"},
     "langchain": INWARD | {"turns"},
     "large_logs": INWARD | {"parquet", "stores"},
     "litellm": INWARD | {"turns"},

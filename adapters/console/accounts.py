@@ -17,7 +17,7 @@ from lastresort.application.words import one_account
 from lastresort.domain.events import ContentErased
 from lastresort.domain.values import Actor, ActorKind, ErasureCause
 
-from .options import REFUSED, Command, Name, OneOf, Whole, check_apart, confirmed, json_option, opened, store_option
+from .options import REFUSED, Command, Name, OneOf, OutputFile, Whole, json_option, opened, store_option
 
 _account = click.argument("account", type=Name(), required=False, metavar="[ACCOUNT]")
 _person = click.option("--person", metavar="NAME", help="What your application calls the user, in place of ACCOUNT.")
@@ -86,9 +86,9 @@ def _meant(conversations: Conversations, account: str | None, person: str | None
 @_person
 @store_option
 @click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new FILE, yours alone.")
+@click.option("--output", type=OutputFile(), metavar="FILE", help="Write to a new FILE, yours alone.")
 @click.option(
-    "--archive", type=click.Path(path_type=Path), metavar="PATH",
+    "--archive", type=OutputFile(), metavar="PATH",
     help="Write a folder, or FILE.zip, with proofs of endings; the same again goes on if it was interrupted.",
 )  # fmt: skip
 @json_option
@@ -116,8 +116,6 @@ def export_account(
 
     if page and as_json and output is None:
         raise click.UsageError("--page prints HTML, and --json JSON: use one of them, or --output")
-    if output is not None:
-        check_apart(url, "exported", output)
     with opened(url) as conversations:
         meant = _meant(conversations, account, person)
         known, exported = conversations.person_of(meant), conversations.export_account(meant)
@@ -137,7 +135,6 @@ def _archive(account: str | None, person: str | None, url: str, path: Path, as_j
 
     from . import display
 
-    check_apart(url, "exported", path)
     with opened(url) as conversations:
         meant = _meant(conversations, account, person)
         try:
@@ -180,7 +177,7 @@ def _prover(conversations: Conversations) -> Callable[[str], str | None]:
 @click.argument("branch", type=Name(), metavar="BRANCH")
 @store_option
 @click.option("--page", is_flag=True, help="Write a page to read (HTML) instead of JSON.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new FILE, yours alone.")
+@click.option("--output", type=OutputFile(), metavar="FILE", help="Write to a new FILE, yours alone.")
 @json_option
 def export_conversation(branch: str, url: str, page: bool, output: Path | None, as_json: bool) -> None:
     """Print everything that a store has of a conversation.
@@ -194,8 +191,6 @@ def export_conversation(branch: str, url: str, page: bool, output: Path | None, 
 
     if page and as_json and output is None:
         raise click.UsageError("--page prints HTML, and --json JSON: use one of them, or --output")
-    if output is not None:
-        check_apart(url, "exported", output)
     with opened(url) as conversations:
         exported = export_one(conversations, branch)
         pieces = (conversation_page if page else conversation_json)(exported)
@@ -238,9 +233,7 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
 @click.option("--command-id", type=Name(), metavar="ID", help="Of an erasure that was interrupted: go on with it.")
 @click.option("--forget", is_flag=True, help="Forget whom the account stands for too, once all is erased.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--receipt", type=click.Path(path_type=Path), metavar="FILE", help="Write where the log has it, to a new FILE."
-)
+@click.option("--receipt", type=OutputFile(), metavar="FILE", help="Write where the log has it, to a new FILE.")
 @json_option
 def erase_account(
     account: str | None,
@@ -266,7 +259,7 @@ def erase_account(
         if not yes:
             found = len(conversations.list(account=account, limit=1_000).rows)
             many = "1,000 conversations or more" if found == 1_000 else f"{found} conversation{'s' * (found != 1)}"
-            if not confirmed(f"Erase the words of {many} of {account}, for good?"):
+            if not _confirmed(f"Erase the words of {many} of {account}, for good?"):
                 click.echo("nothing was erased", err=True)
                 sys.exit(REFUSED)
         id = conversations.new_id() if command_id is None else command_id
@@ -282,6 +275,22 @@ def erase_account(
         click.echo(f"{len(done.erased):,} erased, {len(done.refused):,} refused{forgotten}")
         display.print_refused(done.refused)
     sys.exit(REFUSED if done.refused else 0)
+
+
+def _confirmed(question: str) -> bool:
+    """Ask somebody at the terminal whether they mean it.
+
+    Raises:
+        KeyboardInterrupt: they pressed Ctrl-C.
+        UsageError: nobody is there to be asked.
+    """
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        click.echo(err=True)  # the line of the question is not ended yet
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise click.UsageError("nobody is here to say yes; pass --yes if you mean it") from None
 
 
 def _receipt(conversations: Conversations, account: str, command_id: str, done: AccountErasure) -> dict[str, Any]:

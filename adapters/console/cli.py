@@ -306,7 +306,7 @@ def chat(
             )
         except ValueError as error:
             raise BadInput(str(error)) from None
-        Terminal(conversations, talk, partner, as_json=as_json).run()
+        Terminal(conversations, talk, partner, url, as_json=as_json).run()
 
 
 def _partner(offline: bool) -> "Partner":

@@ -19,6 +19,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from lastresort.adapters.exporters.text import json_of
+from lastresort.adapters.importers.inputs import BadInput
 from lastresort.domain.decider import Refused
 from lastresort.domain.values import Mode
 from lastresort.projections import Branch, Line
@@ -328,3 +329,22 @@ def reading(quiet: bool, what: str = "reading") -> Iterator[Callable[[int, int],
     with Progress(console=out, disable=quiet or not out.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, total=total, completed=done)
+
+
+@contextmanager
+def read_in_parts(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a folder is done; yield what is to be told.
+
+    Raises:
+        BadInput: a package is missing, or this is not a folder of Parquet, or it cannot be read.
+    """
+    try:
+        from lastresort.adapters.large_logs import WorkersDied
+        from lastresort.adapters.parquet import UnreadableParquet
+    except ModuleNotFoundError as error:
+        raise BadInput(str(error)) from None
+    try:
+        with reading(as_json, what) as progress:
+            yield progress
+    except (MemoryError, UnreadableParquet, WorkersDied) as error:
+        raise BadInput(str(error)) from None

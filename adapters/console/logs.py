@@ -25,6 +25,7 @@ from .options import (
     Command,
     InputFile,
     OneOf,
+    OutputFile,
     Pseudonym,
     Whole,
     check_apart,
@@ -43,9 +44,7 @@ _PATIENCE = 60.0  # seconds that one wait for new events lasts
 
 @click.command("export", cls=Command)
 @store_named
-@click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, once all of it could be written."
-)
+@click.option("--output", type=OutputFile(), metavar="FILE", help="Write to FILE, once all of it could be written.")
 @click.option(
     "--format", "form", type=OneOf(_FORMS), default=_FORMS[0], show_default=True,
     help="Lines of our own, CloudEvents 1.0, Parquet (a folder), or an eval log of Inspect.",
@@ -83,8 +82,6 @@ def export_(
     _check_form(form, output, source, words, follow)
     if partitions is not None and form != "parquet":
         raise BadInput("--partitions is for --format parquet")
-    if output is not None:
-        check_apart(url, "exported", output)
     with opened(url) as conversations:
         store, named = conversations.store, source
 
@@ -135,11 +132,11 @@ def _check_form(form: str, output: Path | None, source: str | None, words: bool,
 
 def _to_parquet(log: Iterable[RecordedEvent], folder: Path, partitions: int | None) -> int:
     """Write a log as Parquet; what cannot be written whole is taken away."""
-    from lastresort.adapters.importers.log_file import behind_links
+    from lastresort.adapters.exporters.whole_file import place_of
 
     parquet = _room("parquet")
     try:
-        place = behind_links(folder)
+        place = place_of(folder)
         if place.exists():
             raise BadInput(f"{folder}: is there already; name another folder")
         draft = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
@@ -156,12 +153,12 @@ def _to_parquet(log: Iterable[RecordedEvent], folder: Path, partitions: int | No
 
 def _to_inspect(log: list[RecordedEvent], path: Path, words_of: Conversations | None) -> int:
     """Write a log as an eval log, for its owner alone; with words, if they are to be read of a store."""
-    from lastresort.adapters.importers.log_file import behind_links
+    from lastresort.adapters.exporters.whole_file import place_of
 
     evals = _room("evals")
     said = evals.Said() if words_of is None else evals.Said(*_said_in(log, words_of))
     try:
-        place = behind_links(path)
+        place = place_of(path)
         draft = place.with_name(f".{secrets.token_hex(8)}{path.suffix}")
         try:
             os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

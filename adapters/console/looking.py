@@ -18,8 +18,8 @@ from .options import (
     REFUSED,
     Command,
     OneOf,
+    OutputFile,
     Whole,
-    check_apart,
     edition_option,
     folder_of,
     folder_options,
@@ -27,7 +27,6 @@ from .options import (
     opened,
     opened_source,
     processors,
-    read_in_parts,
     source_of,
     store_or_file,
 )
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from lastresort.domain.events import RecordedEvent, Unreadable
     from lastresort.projections import Finding, Line, Report
 
-_PAGE = click.Path(path_type=Path, dir_okay=False)
+_PAGE = OutputFile(dir_okay=False)
 
 
 @click.command(cls=Command)
@@ -287,7 +286,6 @@ def audit(
             if not read_only:
                 note_audit(conversations, report.events, len(findings))
             if page is not None:
-                check_apart(source, "audited", page)
                 _write_audit(report, findings, conversations.store.entries(limit=report.events), page)
     listings.tell_audit(report, findings, as_json)
     if read_only and not isinstance(source, Path):
@@ -298,7 +296,9 @@ def audit(
 def _audit_folder(
     folder: Path, workers: int, read_twice: int | None, edition: int | None, keep: Path | None, as_json: bool
 ) -> "Report":
-    with read_in_parts("auditing", as_json) as progress:
+    from . import display
+
+    with display.read_in_parts("auditing", as_json) as progress:
         from lastresort.adapters.large_logs import audit_folder
 
         return audit_folder(folder, workers, read_twice, edition, keep, progress)

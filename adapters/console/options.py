@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lastresort.adapters import open_conversations
 from lastresort.adapters.databases.files import StoreFiles
+from lastresort.adapters.exporters.whole_file import overwrites
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
 from lastresort.adapters.shards.shard_map import is_shard_map, read_shard_map
 from lastresort.application.arguments import pseudonymous_id
@@ -81,6 +82,7 @@ class Command(click.Command):
             raise _no_such_option(error, ctx) from None
         if rest and not ctx.resilient_parsing:
             ctx.fail(f"More arguments than it takes: {len(rest)} too many.")
+        _check_outputs(self, ctx)
         return rest
 
 
@@ -182,6 +184,22 @@ class InputFile(click.ParamType[Path]):
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
         return path.absolute() if path == STANDARD_INPUT and str(value) != "-" else path
+
+
+class OutputFile(click.Path):
+    """A file or a folder that is written: nothing that the command reads, see `_check_outputs`."""
+
+    def __init__(self, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value) == str(STANDARD_INPUT):
+            raise BadInput(f"{_as_typed(param)}: {NO_OUTPUT}")
+        return super().convert(value, param, ctx)
+
+
+_STDIN = Path("/dev/stdin")
+NO_OUTPUT = "- is not a file to write to: name one, or /dev/stdout"
 
 
 def _number(_: click.Context, __: click.Parameter, edition: str | None) -> int | None:
@@ -353,22 +371,6 @@ def opened_source(url: str | None, file: Path | None) -> Iterator[Conversations]
             raise BadInput(f"{told}; `lastresort views --file FILE` lists the branches") from None
 
 
-def confirmed(question: str) -> bool:
-    """Ask somebody at the terminal whether they mean it.
-
-    Raises:
-        KeyboardInterrupt: they pressed Ctrl-C.
-        UsageError: nobody is there to be asked.
-    """
-    try:
-        return click.confirm(question, err=True)
-    except click.Abort as error:
-        click.echo(err=True)  # the line of the question is not ended yet
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise click.UsageError("nobody is here to say yes; pass --yes if you mean it") from None
-
-
 def check_apart(url: str, what: str, *paths: Path) -> None:
     """Check that no file that is handed in, or written, is one of the store's own.
 
@@ -380,6 +382,29 @@ def check_apart(url: str, what: str, *paths: Path) -> None:
     for path in paths:
         if path != STANDARD_INPUT and any(one.owns(path) for one in own):
             raise BadInput(f"{path}: is part of the store that is {what}; name another file")
+
+
+def _check_outputs(command: click.Command, ctx: click.Context) -> None:
+    """Check that what a command writes is nothing that it reads, and that no two outputs are one file.
+
+    Raises:
+        BadInput: an output is an input, by whatever name, or part of the store.
+    """
+    values = [(param, ctx.params.get(str(param.name))) for param in command.params]
+    written = [(_as_typed(param), path) for param, path in values if isinstance(param.type, OutputFile) and path]
+    for number, (option, path) in enumerate(written):
+        for param, value in values:
+            if param.name in ("first", "url") and value:
+                if _is_url(value):
+                    check_apart(value, "read", path)
+                value = InputFile().convert(value, None, None)
+            if not isinstance(value, Path) or isinstance(param.type, OutputFile):
+                continue
+            if overwrites(path, _STDIN if value == STANDARD_INPUT else value):
+                raise BadInput(f"{path}: {option} would write over what {_as_typed(param)} reads; name another file")
+        for other, same in written[:number]:
+            if overwrites(path, same):
+                raise BadInput(f"{path}: {other} and {option} are one file; give each its own")
 
 
 # --- Folders of Parquet, which several processes read -----------------------------------------------------------------
@@ -427,24 +452,3 @@ def folder_of(source: str | Path, workers: int | None, keep: Path | None) -> Pat
 def processors() -> int:
     """Return for how many processes there are processors."""
     return min(_MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-@contextmanager
-def read_in_parts(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show how much of a folder is done; yield what is to be told.
-
-    Raises:
-        BadInput: a package is missing, or this is not a folder of Parquet, or it cannot be read.
-    """
-    try:
-        from lastresort.adapters.large_logs import WorkersDied
-        from lastresort.adapters.parquet import UnreadableParquet
-    except ModuleNotFoundError as error:
-        raise BadInput(str(error)) from None
-    from . import display
-
-    try:
-        with display.reading(as_json, what) as progress:
-            yield progress
-    except (MemoryError, UnreadableParquet, WorkersDied) as error:
-        raise BadInput(str(error)) from None

@@ -21,14 +21,13 @@ from lastresort.projections.reports.report import BRANCHES, KEYS, SMALLEST, NotW
 from .options import (
     Command,
     InputFile,
+    OutputFile,
     Whole,
-    check_apart,
     folder_of,
     folder_options,
     json_option,
     opened_source,
     processors,
-    read_in_parts,
     source_of,
     store_or_file,
 )
@@ -42,7 +41,8 @@ if TYPE_CHECKING:
     from lastresort.projections.reports.cost import Cost, Prices
     from lastresort.projections.reports.report import GroupReport, LogReport, Spread
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_OUT = OutputFile(dir_okay=False)
+_PRICES = click.Path(path_type=Path, dir_okay=False)
 _WELFARE = "Write the welfare report: rates per 10,000 conversations, and what each does not show. Markdown, or .json."
 _SERVICE = "What your terms say, in TOML: clauses, redress, territorial_scope."
 _TEXTS = "A folder with the texts of further languages, LANG.toml, or of other words."
@@ -70,9 +70,9 @@ _TEXTS = "A folder with the texts of further languages, LANG.toml, or of other w
     show_default=True,
     help="How many of the branches behind each number, and how many endings, are named at most.",
 )
-@click.option("--html", "html_file", type=_FILE, metavar="OUT", help="Write it as a page, which opens offline.")
-@click.option("--welfare", "welfare_file", type=_FILE, metavar="OUT", help=_WELFARE)
-@click.option("--csv", "csv_file", type=_FILE, metavar="OUT", help="Write every number to a file, a line each.")
+@click.option("--html", "html_file", type=_OUT, metavar="OUT", help="Write it as a page, which opens offline.")
+@click.option("--welfare", "welfare_file", type=_OUT, metavar="OUT", help=_WELFARE)
+@click.option("--csv", "csv_file", type=_OUT, metavar="OUT", help="Write every number to a file, a line each.")
 @folder_options("count", "what is counted of each part")
 @json_option
 def report(
@@ -104,9 +104,6 @@ def report(
 
     source = source_of(first, url, file)
     folder = folder_of(source, workers, keep)
-    written = [one for one in (html_file, welfare_file, csv_file) if one is not None]
-    if not isinstance(source, Path):
-        check_apart(source, "reported on", *written)
     as_page = _page_maker() if html_file is not None else None
     keys = tuple(one.strip() for one in by.split(",")) if by else ()
     asked = {"by": keys, "since": since, "until": until, "smallest": smallest, "branches": branches}
@@ -147,7 +144,9 @@ def _of_folder(
     """Report the log in a folder of Parquet."""
     from lastresort.adapters.upkeep.audited import without_collector
 
-    with read_in_parts("counting", as_json) as progress, without_collector():
+    from . import display
+
+    with display.read_in_parts("counting", as_json) as progress, without_collector():
         from lastresort.adapters.large_logs import report_folder
 
         return report_folder(folder, workers or processors(), keep=keep, progress=progress, **asked)
@@ -245,7 +244,7 @@ def _left_out(group: "GroupReport") -> bool:
 @click.option(
     "--all", "every", is_flag=True, help="State reasons for every ending as last resort, a line of JSON each."
 )
-@click.option("--output", type=_FILE, metavar="OUT", help="Write to a file, once all of it could be made.")
+@click.option("--output", type=_OUT, metavar="OUT", help="Write to a file, once all of it could be made.")
 @store_or_file
 @json_option
 def reasons(
@@ -276,8 +275,6 @@ def reasons(
         raise BadInput(str(error)) from None
     from lastresort.projections.reports.grounds import NoStatement
 
-    if url is not None and output is not None:
-        check_apart(url, "read", output)
     try:
         service = Service.from_toml(_text_of(service_file), shown_path(service_file))
         told = texts_in(language, texts)
@@ -331,7 +328,9 @@ def _statement(
 @click.command("cost", cls=Command)
 @click.argument("first", required=False, metavar="[URL|FILE]")
 @store_or_file
-@click.option("--prices", "prices_file", type=_FILE, metavar="FILE", help="What a million tokens cost, by model. TOML.")
+@click.option(
+    "--prices", "prices_file", type=_PRICES, metavar="FILE", help="What a million tokens cost, by model. TOML."
+)
 @json_option
 def cost(first: str | None, url: str | None, file: Path | None, prices_file: Path | None, as_json: bool) -> None:
     """Say what conversations cost, in tokens and in money.

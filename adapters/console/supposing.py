@@ -22,7 +22,6 @@ from .options import (
     load_terms,
     opened_log,
     processors,
-    read_in_parts,
     source_of,
     store_or_file,
 )
@@ -122,8 +121,10 @@ def _in_folder(
     """
     from lastresort.projections.replay import NotWhole
 
+    from . import display
+
     with ExitStack() as stack:
-        with read_in_parts("reading", as_json) as progress:
+        with display.read_in_parts("reading", as_json) as progress:
             from lastresort.adapters.large_logs import suppose_folder
 
             try:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lastresort.adapters import StoreError
 from lastresort.adapters.exporters.stored_words import told_branch
-from lastresort.adapters.importers.inputs import BadInput, load_policy
+from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, load_policy
 from lastresort.adapters.turns.replies import SUPPORT
 from lastresort.application.arguments import Principal, as_actor
 from lastresort.application.chat import Chat
@@ -38,6 +38,7 @@ from lastresort.domain.values import (
 from lastresort.projections import views
 
 from . import display, listings
+from .options import NO_OUTPUT, check_apart
 from .partners import NotAnswered, Partner
 from .reading import reading
 
@@ -53,8 +54,11 @@ E = TypeVar("E", bound=StrEnum)
 class Terminal:
     """Reads lines and carries them out. The person there plays the user, the assessor and the operator."""
 
-    def __init__(self, conversations: Conversations, chat: Chat, partner: Partner, *, as_json: bool = False) -> None:
+    def __init__(
+        self, conversations: Conversations, chat: Chat, partner: Partner, url: str, *, as_json: bool = False
+    ) -> None:
         self.conversations = conversations
+        self._url = url  # of the store
         self.chat = chat
         self.out = display.progress() if as_json else display.console()
         self._as_json = as_json  # then lines of the transcript go to standard output, and all else to standard error
@@ -285,11 +289,16 @@ class Terminal:
 
     def do_proof(self, file: str) -> None:
         """/proof FILE - write the proof of the ending to a file, for lastresort-verify"""
-        from lastresort.adapters.transparency.key_files import write_whole
+        from lastresort.adapters.exporters.whole_file import write_whole
         from lastresort.adapters.transparency.publishing import ending_proof
 
+        if file == str(STANDARD_INPUT):
+            raise ValueError(NO_OUTPUT)
+        check_apart(self._url, "talked in", Path(file))
         try:
-            write_whole(Path(file), ending_proof(self.conversations, self.chat.branch))
+            write_whole(Path(file), ending_proof(self.conversations, self.chat.branch), mode=0o666)
+        except OSError as error:
+            raise ValueError(f"{file}: cannot be written: {error.strerror}") from None
         except StoreError as error:
             raise ValueError(str(error)) from None
         self._tell(f"{file}: what it proves, and what not, lastresort-verify says")

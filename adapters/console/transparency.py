@@ -16,7 +16,19 @@ from lastresort.adapters.databases.urls import located
 from lastresort.adapters.importers.inputs import BadInput
 from lastresort.application.conversations import Conversations
 
-from .options import FINDINGS, Command, Group, Name, Number, Whole, json_option, opened, store_option, store_optional
+from .options import (
+    FINDINGS,
+    Command,
+    Group,
+    Name,
+    Number,
+    OutputFile,
+    Whole,
+    json_option,
+    opened,
+    store_option,
+    store_optional,
+)
 
 if TYPE_CHECKING:
     from lastresort.adapters.tlog.notes import Note
@@ -156,14 +168,14 @@ def checkpoint(key: Path, policy: Path | None, url: str, as_json: bool) -> None:
 @log.command()
 @click.argument("branch", type=Name(), metavar="BRANCH")
 @click.option("--version", type=Whole(min=1), metavar="N", help="Of this event, instead of the ending.")
-@click.option("--output", type=_path, metavar="FILE", help="Write to FILE, by convention NAME.tlog-proof.")
+@click.option("--output", type=OutputFile(), metavar="FILE", help="Write to FILE, by convention NAME.tlog-proof.")
 @store_option
 def prove(branch: str, version: int | None, output: Path | None, url: str) -> None:
     """Print the proof that the ending of a branch is in the log.
 
     With it come the events that the ending rests on. `lastresort-verify FILE --policy FILE` reads it.
     """
-    from lastresort.adapters.transparency.key_files import write_whole
+    from lastresort.adapters.exporters.whole_file import write_whole
     from lastresort.adapters.transparency.publishing import PublishedLog, prove_event
 
     with _log_of(url) as (conversations, tables):
@@ -171,7 +183,7 @@ def prove(branch: str, version: int | None, output: Path | None, url: str) -> No
     if output is None:
         click.echo(made, nl=False)
     else:
-        write_whole(output, made)
+        write_whole(output, made, mode=0o666)  # a proof is for others
 
 
 @log.command()
@@ -190,7 +202,7 @@ def consistency(a: int, b: int, url: str) -> None:
 
 
 @log.command("export-tiles")
-@click.argument("folder", type=_path)
+@click.argument("folder", type=OutputFile())
 @store_option
 @json_option
 def export_tiles(folder: Path, url: str, as_json: bool) -> None:
@@ -239,7 +251,9 @@ def verify(policy: Path | None, tiles: str | None, max_age: float | None, url: s
 @log.command()
 @click.argument("place")
 @_policy_required
-@click.option("--state", type=_path, required=True, metavar="FILE", help="Where what was seen last is remembered.")
+@click.option(
+    "--state", type=OutputFile(), required=True, metavar="FILE", help="Where what was seen last is remembered."
+)
 @_most_age
 @json_option
 def monitor(place: str, policy: Path, state: Path, max_age: float | None, as_json: bool) -> None:
@@ -257,7 +271,7 @@ def monitor(place: str, policy: Path, state: Path, max_age: float | None, as_jso
 @click.option("--key", type=_path, required=True, metavar="FILE", help="The witness's private keys.")
 @click.option("--name", metavar="NAME", help="Make the keys, under this name, print the public ones, and end.")
 @_policy
-@click.option("--state", type=_path, metavar="FILE", help="The file in which it remembers what it cosigned.")
+@click.option("--state", type=OutputFile(), metavar="FILE", help="The file in which it remembers what it cosigned.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", type=Whole(1, 65_535), default=7380, show_default=True, help="The port.")
 def witness(key: Path, name: str | None, policy: Path | None, state: Path | None, host: str, port: int) -> None:

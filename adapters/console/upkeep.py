@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from lastresort.adapters.importers.inputs import BadInput
+from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput
 
 from .options import (
     FINDINGS,
+    NO_OUTPUT,
     Command,
     Group,
     Url,
@@ -121,6 +122,8 @@ def backup(where: tuple[str, ...], url: str | None, as_json: bool) -> None:
     if not 1 <= len(where) <= 2 or (len(where) == 1 and "://" in where[0]):
         raise click.UsageError("name the store, and the file to copy it to: sqlite:///chats.db monday")
     source = url_of(where[0] if len(where) == 2 else None, url)
+    if where[-1] == str(STANDARD_INPUT):
+        raise BadInput(f"FILE: {NO_OUTPUT}")
     with display.copying(as_json) as progress:
         done = back_up(source, Path(where[-1]), progress)
     if as_json:

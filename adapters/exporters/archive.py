@@ -32,6 +32,7 @@ from lastresort.domain.values import Ground
 from lastresort.projections.reports.grounds import grounds
 
 from .account import conversation_json
+from .whole_file import place_of
 
 FORMAT = {"format": "lastresort-archive", "version": 1}
 Prove = Callable[[str], str | None]
@@ -60,6 +61,7 @@ def archive(conversations: Conversations, account: str, path: Path, prove: Prove
         SealBroken: kept bytes are not what was sealed there.
     """
     zipped = path.suffix == ".zip"
+    path = place_of(path) if zipped else path
     folder = path.with_name(f"{path.name}.part") if zipped else path
     _make_private(folder)
     written = unproven = number = 0

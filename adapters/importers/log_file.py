@@ -4,13 +4,12 @@ The format is fixed, since others read and write it: see docs/reference/formats.
 `schema_version` only where they are not what they usually are (the command's id, and 1).
 """
 
-import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain, islice
 from pathlib import Path
 
+from lastresort.adapters.exporters.whole_file import whole_file
 from lastresort.application.ports import Append, CommandRecorded, EventStore, EventTooLarge, NewEvent, VersionConflict
 from lastresort.domain.canonical import canonical
 from lastresort.domain.events import BranchOpened, RecordedEvent, Unreadable
@@ -46,7 +45,7 @@ def write_file(
 ) -> int:
     """Export a log to a file, in place of the one that is there, and return how many events are in it.
 
-    It is written under another name beside it, and takes its own when it is complete.
+    It is written under another name beside it, and takes its own when it is complete; see `whole_file`.
 
     Args:
         log: the events.
@@ -56,48 +55,17 @@ def write_file(
     Raises:
         BadInput: it cannot be written. What was there before is there still, and nothing else.
     """
+    events = 0
     try:
-        path = behind_links(path)
-        if path.exists() and not path.is_file():
+        if path.is_dir():
             raise BadInput(f"{path}: is there, and is not a file")
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            events = _written(lines(log), draft)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            for line in lines(log):
+                file.write(f"{line}\n")
+                events += 1
     except OSError as error:
         raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
     return events
-
-
-def behind_links(path: Path) -> Path:
-    """Return where a path leads: a link stays one, and what it leads to is written, in whatever format.
-
-    Raises:
-        BadInput: it leads nowhere.
-        OSError: it cannot be looked at.
-    """
-    try:
-        return path.resolve()
-    except RuntimeError:  # where Python has no OSError for it
-        raise BadInput(f"{path}: cannot be written: its links form a loop") from None
-
-
-def _written(lines: Iterable[str], path: Path) -> int:
-    events = 0
-    with open(path, "x", encoding="utf-8", opener=_private) as file:
-        for line in lines:
-            file.write(f"{line}\n")
-            events += 1
-        file.flush()
-        os.fsync(file.fileno())
-    return events
-
-
-def _private(path: str, flags: int) -> int:
-    """Make a file that its owner alone can read, where nobody can have prepared one."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def read_log(path: Path) -> Iterator[tuple[int, Entry]]:

@@ -157,7 +157,12 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader finds all of it or what was there before, and so that it lasts.
 
     Nobody can have prepared what it is first written into: the folder may be one that others can write.
+
+    Raises:
+        StoreError: it cannot be written, or something is there that is no plain file, and that nothing replaces.
     """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path}: is there, and is not a file")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with named():
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
