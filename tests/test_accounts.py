@@ -262,9 +262,10 @@ def test_an_export_holds_what_no_file_and_no_terminal_takes(
     written = out.read_text("utf-8")
     printed = run("export-account", "a-1", *form, "--store", url).stdout
     for text in (written, printed, run("show", "c", "--json", "--store", url).stdout):
-        assert not {"\ud800", "\x9b", "\x1b"} & set(text)
+        assert not {"\ud800", "\x9b", "\x1b", "\u202e"} & set(text)
     if form:
         assert "half \N{REPLACEMENT CHARACTER} " in written
+        assert " \N{REPLACEMENT CHARACTER} of " in written
         assert "\U0001f468\u200d\U0001f469" in written
     else:
         (told,) = json.loads(written)["conversations"]

@@ -34,6 +34,11 @@ def test_links_open_nothing_of_ours() -> None:
     )
 
 
+def test_words_are_shown_in_the_order_in_which_they_were_written() -> None:
+    """What has them read otherwise is a mark; a word that is written from the right needs none of it."""
+    assert rendered("a\u202eb\u2067c \u05e9\u05dc\u05d5\u05dd") == "<p>a\ufffdb\ufffdc \u05e9\u05dc\u05d5\u05dd</p>\n"
+
+
 def test_a_heading_is_below_that_of_its_answer() -> None:
     html = rendered("# a\n\n## b\n\n##### c")
     assert html == "<h3>a</h3>\n<h4>b</h4>\n<h6>c</h6>\n"

@@ -171,6 +171,16 @@ def test_a_long_branch_comes_in_windows(running: Service, visitor: Visitor) -> N
     assert "Later events" in before
 
 
+def test_words_are_shown_in_the_order_in_which_they_were_written(visitor: Visitor) -> None:
+    """What has them read otherwise is a mark, wherever they stand: in the list, on the page of a branch, in a chat."""
+    branch = visitor.start("I said \u202edaed eb\u2066 to nobody.")
+    marked = "I said \N{REPLACEMENT CHARACTER}daed eb\N{REPLACEMENT CHARACTER} to nobody."
+    for path in ("/inspect", f"/inspect/b/{branch}"):
+        page = visitor.get(path)
+        assert marked in page
+        assert not set("\u202e\u2066") & set(page)
+
+
 def test_operators_act_and_each_act_is_in_the_admin_log(running: Service, visitor: Visitor) -> None:
     branch = visitor.start("I want to die")
     assert "open" in visitor.get("/inspect/queue")

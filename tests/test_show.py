@@ -70,6 +70,17 @@ def test_of_a_file_the_mark_is_shown_and_no_words(run: Callable[..., Result], ur
     assert "overtaken" not in shown
 
 
+def test_no_words_look_reversed_on_a_page(run: Callable[..., Result], url: str) -> None:
+    """Someone who decides an appeal reads what was said, in the order in which it was written."""
+    for control in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x9b":
+        with opened(url) as chats:
+            chats.chat("c").user_turn(f"I will {control}not do it.")
+        run("show", "c", "--store", url, "--html", "out.html", "--words")
+        told = Path("out.html").read_text(encoding="utf-8")
+        assert "I will \N{REPLACEMENT CHARACTER}not do it." in told
+        assert control not in told
+
+
 def test_what_is_damaged_of_it_is_named(run: Callable[..., Result], url: str) -> None:
     """The rest is shown, and the exit status is 1."""
     with opened(url) as chats:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 
 from lastresort.adapters.exporters.page_style import PALETTE
 from lastresort.adapters.exporters.text import readable_text
@@ -14,6 +13,7 @@ _ENVIRONMENT = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    finalize=lambda value: readable_text(value) if type(value) is str else value,  # and not what is markup already
 )
 
 
@@ -35,5 +35,4 @@ def anchor(*parts: object) -> str:
 
 
 _ENVIRONMENT.filters["moment"] = moment
-_ENVIRONMENT.filters["readable"] = lambda text: Markup.escape(readable_text(text))
 _ENVIRONMENT.globals["palette"] = PALETTE

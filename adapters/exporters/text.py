@@ -1,13 +1,14 @@
-"""What somebody wrote, as text that can be written anywhere: no half of a character, and nothing that takes over a
-terminal."""
+"""What somebody wrote, as text that can be written anywhere: no half of a character, nothing that takes over a
+terminal, and nothing that has it read in another order than it was written in."""
 
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-_UNREADABLE = re.compile(r"[^\t\n\r -~\xa0-\ud7ff\ue000-\U0010ffff]")
-"""Controls and halves of characters, which no page can show and no file in UTF-8 can hold."""
+_UNREADABLE = re.compile(r"[^\t\n\r -~\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff]")
+"""Controls and halves of characters, which no page can show and no file in UTF-8 can hold; and what embeds, overrides
+or isolates a direction, behind which words look reversed. What is written from the right needs none of it."""
 
 
 def json_of(value: Any, default: Callable[[Any], Any] | None = None) -> str:

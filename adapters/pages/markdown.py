@@ -7,6 +7,8 @@ made to put into the address.
 import nh3
 from markdown_it import MarkdownIt
 
+from lastresort.adapters.exporters.text import readable_text
+
 _PARSER = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable("image")
 _TAGS = {
     "p", "br", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "h1", "h2", "h3", "h4", "h5", "h6",
@@ -18,7 +20,7 @@ _LINKS = {"http", "https", "mailto"}
 def rendered(text: str) -> str:
     """Return markdown as HTML."""
     # A heading within an answer is below that of the answer, which is of the second rank.
-    html = _PARSER.render(text)
+    html = _PARSER.render(readable_text(text))
     for rank in (5, 4, 3, 2, 1):
         html = html.replace(f"<h{rank}>", f"<h{rank + 2 if rank < 4 else 6}>")
         html = html.replace(f"</h{rank}>", f"</h{rank + 2 if rank < 4 else 6}>")

@@ -2,7 +2,8 @@
 
 Whatever people or models said is escaped by the templates, or was made of markdown and sanitised. The policy below is
 the second wall: no inline script or style runs, nothing is loaded from elsewhere, and no script makes HTML of text but
-by the one function in `common.js` that takes what this service rendered.
+by the one function in `common.js` that takes what this service rendered. What nobody can see, or what would have words
+read in another order than they were written in, is a mark on every page.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from lastresort.adapters.exporters.text import readable_text
 from lastresort.adapters.service.problems import Failed
 
 CSP = (
@@ -31,6 +33,7 @@ _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-
 _ENVIRONMENT = Environment(
     loader=PackageLoader(__package__, "templates"), autoescape=select_autoescape(default=True),
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    finalize=lambda value: readable_text(value) if type(value) is str else value,  # and not what is markup already
 )  # fmt: skip
 
 
