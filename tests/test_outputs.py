@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from lastresort import StoreError
 from lastresort.adapters.console.options import OutputFile
 from lastresort.adapters.exporters.whole_file import overwrites, write_whole
 from lastresort.adapters.importers.inputs import BadInput
@@ -123,7 +124,7 @@ def test_nor_is_what_standard_input_is(there: str, tmp_path: Path) -> None:
     for source in ("-", "/dev/stdin"):
         with open(tmp_path / "log.jsonl") as log:
             done = subprocess.run(
-                [LASTRESORT, "report", source, "--csv", "log.jsonl"],
+                [str(LASTRESORT), "report", source, "--csv", "log.jsonl"],
                 cwd=tmp_path, stdin=log, capture_output=True, text=True, check=False, timeout=60,
             )  # fmt: skip
         assert (done.returncode, "would write over what" in done.stderr) == (2, True)
@@ -215,7 +216,7 @@ def test_what_is_neither_a_file_nor_a_pipe_is_not_replaced(run: Run, there: str,
         os.mkfifo("pipe.eval")
         told = run("export", there, "--format", "inspect", "--output", "pipe.eval", status=2).stderr
         assert "pipe.eval: cannot be written: is there, and is not a file" in told
-        with pytest.raises(key_files.StoreError, match="is there, and is not a file"):
+        with pytest.raises(StoreError, match="is there, and is not a file"):
             key_files.write_whole(Path("socket.zip"), "")
         assert stat.S_ISSOCK(Path("socket.zip").stat().st_mode)
         assert stat.S_ISFIFO(Path("pipe.eval").stat().st_mode)
@@ -227,10 +228,10 @@ def test_what_is_neither_a_file_nor_a_pipe_is_not_replaced(run: Run, there: str,
 def test_standard_output_is_written_to_as_it_is(there: str, tmp_path: Path, into: str) -> None:
     """Into a pipe, and into a file, in which the rest of what is printed follows."""
     csv = subprocess.run(
-        [LASTRESORT, "report", "log.jsonl", "--csv", "figures.csv"],
+        [str(LASTRESORT), "report", "log.jsonl", "--csv", "figures.csv"],
         cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    command = [LASTRESORT, "report", "log.jsonl", "--csv", "/dev/stdout"]
+    command = [str(LASTRESORT), "report", "log.jsonl", "--csv", "/dev/stdout"]
     if into == "a pipe":
         told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
     else:

@@ -1,6 +1,7 @@
 """Statements of reasons: from the log alone, in every language that is shipped, and as data that a schema allows."""
 
 import json
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -71,13 +72,26 @@ def test_nothing_to_state(chats: Conversations) -> None:
 # --- To the user ------------------------------------------------------------------------------------------------------
 
 
+DAYS = {
+    "de": ("31. Mai 2027", "1. Dezember 2026"),
+    "en": ("31 May 2027", "1 December 2026"),
+    "es": ("31 de mayo de 2027", "1 de diciembre de 2026"),
+    "fr": ("31 mai 2027", "1er décembre 2026"),
+    "ja": ("2027年5月31日", "2026年12月1日"),
+}
+"""How each language writes 31 May 2027, and the first of a month."""
+
+
 @pytest.mark.parametrize("language", SHIPPED)
 def test_in_every_language_that_is_shipped(found: Grounds, language: str) -> None:
     """With the model, the day, how often it was tried, the clause, until when to appeal, and where."""
     texts = texts_in(language)
     told = in_words(found, SERVICE, language, texts, "2027-05-31")
-    for part in (MODEL.id, found.ended_at[:10], "3", SERVICE.clauses["abuse"], "2027-05-31", SERVICE.redress[language]):
+    for part in (MODEL.id, texts.day(found.ended_at), "3", SERVICE.clauses["abuse"], SERVICE.redress[language]):
         assert part in told
+    assert DAYS[language][0] in told
+    assert texts.day("2026-12-01") == DAYS[language][1]
+    assert not re.search(r"\d{4}-\d\d", told)
     assert texts.automated in told
     assert "{" not in told
     assert texts.categories.keys() == {one for policy in PROFILES.values() for one in policy.categories}
@@ -99,10 +113,48 @@ def test_another_language(found: Grounds, tmp_path: Path) -> None:
     (tmp_path / "en.toml").write_text(english.replace("Why this", "{who}"), encoding="utf-8")
     with pytest.raises(StatementError, match="title: has to name nothing in braces"):
         texts_in("en", tmp_path)
-    (tmp_path / "en.toml").write_text("title =", encoding="utf-8")
-    with pytest.raises(StatementError, match=r"en.toml: not TOML"):
+    for text, said in (
+        ("title =", r"not TOML: Invalid value \(at end of document\)"),
+        ("\ufeffx = 1\nx = 2", "given twice"),
+    ):
+        (tmp_path / "en.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(StatementError, match=f"en.toml: .*{said}"):
+            texts_in("en", tmp_path)
+    (tmp_path / "en.toml").write_bytes(b"title = '\xff'")
+    with pytest.raises(StatementError, match=r"en\.toml: not text in UTF-8"):
         texts_in("en", tmp_path)
     assert Texts.model_fields.keys() > {"title", "categories"}
+
+
+def test_a_language_that_says_nothing_of_days_has_them_as_iso_writes_them(found: Grounds, tmp_path: Path) -> None:
+    """So do texts that somebody translated before days could be written otherwise."""
+    english = files(statements.__package__).joinpath("reasons", "en.toml").read_text(encoding="utf-8")
+    lines = [line for line in english.splitlines() if not line.startswith(("date =", "months ="))]
+    (tmp_path / "en.toml").write_text("\n".join(lines), encoding="utf-8")
+    told = in_words(found, SERVICE, "en", texts_in("en", tmp_path), "2027-05-31")
+    assert f"On {found.ended_at[:10]} the model" in told
+    assert "appeal until 2027-05-31 at least" in told
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "why"),
+    [
+        ("{model}", "{model!r:>100}", r"ended: write \{model\} alone, without what follows ! or :"),
+        ("{model}", "{model:>100}", r"ended: write \{model\} alone, without what follows ! or :"),
+        ("{model}", "{model.upper}", r"ended: has to name \{category\}, \{date\}, \{model\}, and nothing else"),
+        ("{until}", "{until", "appeal: a brace stands alone; to show one, write it twice"),
+        ("{day}", "{days}", r"date: has to name \{day\}, \{month\}, \{year\}, and nothing else"),
+        ('"December"]', '"December", "more"]', "months: has too many entries; it has to be a list of the twelve"),
+        ('hate = "hate"', 'hate = " "', "categories.hate: is blank; it has to be text"),
+        ("title =", "titel =", r"title: is missing; .*an unknown key \(length 5\); did you mean title"),
+    ],
+)
+def test_texts_that_cannot_be(tmp_path: Path, was: str, becomes: str, why: str) -> None:
+    """The file is named, the key, what is wrong with it, and what may stand there."""
+    english = files(statements.__package__).joinpath("reasons", "en.toml").read_text(encoding="utf-8")
+    (tmp_path / "en.toml").write_text(english.replace(was, becomes, 1), encoding="utf-8")
+    with pytest.raises(StatementError, match=f"en.toml: {why}"):
+        texts_in("en", tmp_path)
 
 
 # --- As data ----------------------------------------------------------------------------------------------------------
@@ -145,21 +197,43 @@ def service(**other: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("clauses =", "s.toml: not TOML"),
+        ("clauses =", r"s.toml: not TOML: Invalid value \(at end of document\)"),
+        ("a = 1\nb = \\", r"s.toml: not TOML: Invalid value \(at line 2, column 5\)"),
         (service(territorial_scope=["XX"]), "s.toml: territorial_scope: name countries among AT, BE"),
-        (service(territorial_scope=[]), "s.toml: territorial_scope: Tuple should have at least 1 item"),
+        (service(territorial_scope=[]), "s.toml: territorial_scope: has too few entries; it has to be a list of one"),
+        (service(territorial_scope="DE"), "s.toml: territorial_scope: is not what may be; it has to be a list of one"),
+        (
+            service(dsa_categories={"abuze": "STATEMENT_CATEGORY_CYBER_VIOLENCE"}),
+            r"s.toml: dsa_categories.abuze: no category that has a clause under \[clauses\]; did you mean abuse",
+        ),
+        (
+            service(dsa_categories={"other": "STATEMENT_CATEGORY_CYBER_VIOLENCE"}),
+            r"s.toml: dsa_categories.other: no category that has a clause under \[clauses\]$",
+        ),
         (
             service(dsa_categories={"abuse": "RUDE"}),
-            rf"dsa_categories: no category of the database \(length 4\); {SCHEMA}",
+            rf"dsa_categories.abuse: no category of the database \(length 4\); {SCHEMA}",
         ),
-        (service(clauses={"abuse": ""}), "s.toml: clauses: entry of length 5: String should have at least 1"),
-        (service(secret_words="x"), r"s.toml: an unknown key \(length 12\): Extra inputs"),
+        (service(clauses={"abuse": ""}), "s.toml: clauses.abuse: is blank; it has to be text"),
+        (service(clauses={"abuse": " \t\u200b"}), "s.toml: clauses.abuse: is blank; it has to be text"),
+        (service(redress={"en": "\n"}), "s.toml: redress.en: is blank; it has to be text"),
+        (service(clauses={"abuse": "x" * 501}), "s.toml: clauses.abuse: is longer than 500 characters"),
+        (service(clauses={"Bad": "3"}), r"s.toml: clauses: an unknown key \(length 3\); a key is a category"),
+        (service(redress={"english": "3"}), r"s.toml: redress: an unknown key \(length 7\); a key is a language"),
+        (service(terms_url="ftp://x"), "s.toml: terms_url: is not what may be; it has to be a URL"),
+        (service(secret_words="x"), r"s.toml: an unknown key \(length 12\); there are clauses, redress, territ"),
+        ("", "s.toml: clauses: is missing; it has to be a table with a clause for each category, as in abuse = "),
     ],
 )
 def test_a_service_file_that_cannot_be(text: str, why: str) -> None:
     """It names the file, the key and what is wrong."""
     with pytest.raises(StatementError, match=why):
         Service.from_toml(text, "s.toml")
+
+
+def test_a_mark_that_a_file_is_utf_8_is_passed_over() -> None:
+    """Some editors write it."""
+    assert Service.from_toml("\ufeff" + service(), "s.toml").clauses == {"abuse": "3.1"}
 
 
 def test_a_clause_that_is_missing(found: Grounds) -> None:
@@ -194,7 +268,7 @@ def test_one_statement(run: Run, url: str) -> None:
     assert told.startswith("Warum diese Unterhaltung beendet wurde\n\n")
     both = as_json(run("reasons", "e-0", "--service", SERVICE_FILE, "--store", url, "--json"))
     assert both["text"].startswith("Why this conversation was ended")
-    assert both["appeal_until"] in both["text"]
+    assert texts_in("en").day(both["appeal_until"]) in both["text"]
     assert (both["schema"], both["statement"]["puid"]) == (SCHEMA, f"e-0_v{both['version']}")
 
 

@@ -1,6 +1,8 @@
 """What `show` says of answers that were not whole: that they were stopped, broke off, or were overtaken."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,20 @@ def test_an_answer_that_is_not_whole_bears_its_mark(run: Callable[..., Result], 
     assert "       assistant (overtaken): First of all,\n       |     9    · ended\n    5  user: Wait.\n" in piped
 
 
+def test_the_time_is_shown_before_an_hour_adds_up(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Events that come every 59 minutes are told apart in time: no line is an hour later than the time above it."""
+    moments = (datetime(2026, 12, 1, 9, tzinfo=UTC) + timedelta(minutes=59) * step for step in count())
+    url = f"sqlite:///{tmp_path}/slow.db"
+    with opened(url, clock=lambda: next(moments)) as chats:
+        chat = started(chats)
+        for _ in range(5):
+            chat.user_turn("And?")
+    shown = run("show", "c", "--store", url).stdout.splitlines()
+    times = [line.strip() for line in shown if line.endswith(" UTC")]
+    assert times == [f"2026-12-01 {at} UTC" for at in ("09:00", "10:58", "12:56")]
+    assert shown.index(f"       {times[1]}") == 3
+
+
 def test_programs_read_it_too(run: Callable[..., Result], url: str) -> None:
     """The reason with the answer; what was shown with the turn that overtook it, and with no other."""
     lines = as_json(run("show", "c", "--store", url, "--json"))
@@ -72,13 +88,14 @@ def test_of_a_file_the_mark_is_shown_and_no_words(run: Callable[..., Result], ur
 
 def test_no_words_look_reversed_on_a_page(run: Callable[..., Result], url: str) -> None:
     """Someone who decides an appeal reads what was said, in the order in which it was written."""
-    for control in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x9b":
-        with opened(url) as chats:
+    controls = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x9b"
+    with opened(url, new_id=iter(map(str, count())).__next__) as chats:
+        for control in controls:
             chats.chat("c").user_turn(f"I will {control}not do it.")
-        run("show", "c", "--store", url, "--html", "out.html", "--words")
-        told = Path("out.html").read_text(encoding="utf-8")
-        assert "I will \N{REPLACEMENT CHARACTER}not do it." in told
-        assert control not in told
+    run("show", "c", "--store", url, "--html", "out.html", "--words")
+    told = Path("out.html").read_text(encoding="utf-8")
+    assert told.count("I will \N{REPLACEMENT CHARACTER}not do it.") == len(controls)
+    assert not set(controls) & set(told)
 
 
 def test_what_is_damaged_of_it_is_named(run: Callable[..., Result], url: str) -> None:

@@ -52,7 +52,7 @@ def test_an_export_takes_the_place_of_no_file_of_its_store(
         url = f"{there}?deadline=5"
     before = kept(tmp_path)
     result = run("export", url, "--output", output, status=2)
-    said = f"lastresort: {output}: is part of the store that is exported; name another file\n"
+    said = f"lastresort: {output}: is part of the store that is read; name another file\n"
     assert (result.stderr, result.stdout) == (said, "")
     assert kept(tmp_path) == before
 

@@ -247,15 +247,15 @@ def show_lines(
         out: where to.
         lines: of it.
         said_above: words of the assistant that have been printed already: of their turn only the place is printed.
-        dates: when each version was recorded, if that is to be shown: once a day, and wherever an hour went by.
+        dates: when each version was recorded, if that is to be shown: each day, and an hour after the time above.
     """
-    before = None
+    above = None  # the time that was printed last: none of the lines beneath it is an hour later
     for line in lines:
         if dates is not None:
             now = datetime.fromisoformat(dates[line.version])
-            if before is None or now.date() != before.date() or now - before >= _A_WHILE:
+            if above is None or now.date() != above.date() or now - above >= _A_WHILE:
                 out.print(Text(f"       {moment(dates[line.version])} UTC", "dim"))
-            before = now
+                above = now
         number = Text(f"{line.version:>5}  ", "dim")
         for shown in line.overtook:
             told = Text("assistant (overtaken): ", _SPEAKERS["assistant"]) + harmless(shown)

@@ -15,6 +15,7 @@ import click
 from pydantic import ValidationError
 
 from lastresort.adapters.importers.inputs import STANDARD_INPUT, BadInput, shown_path
+from lastresort.domain.policy import without_key
 from lastresort.domain.values import Ground
 from lastresort.projections.reports.report import BRANCHES, KEYS, SMALLEST, NotWhole
 
@@ -377,7 +378,7 @@ def _prices_in(path: Path) -> "Prices":
     from lastresort.projections.reports.cost import Prices
 
     try:
-        return Prices.model_validate(tomllib.loads(path.read_text(encoding="utf-8")), strict=False)
+        return Prices.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")), strict=False)
     except OSError as error:
         raise BadInput(f"{shown_path(path)}: {error.strerror}") from None
     except ValidationError as error:
@@ -385,7 +386,7 @@ def _prices_in(path: Path) -> "Prices":
         said = told["msg"].removeprefix("Value error, ")
         raise BadInput(f"{shown_path(path)}: {'.'.join(map(str, told['loc']))}: {said}") from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
-        raise BadInput(f"{shown_path(path)}: not TOML: {error}") from None
+        raise BadInput(f"{shown_path(path)}: not TOML: {without_key(str(error))}") from None
 
 
 COMMANDS = (report, reasons, cost)

@@ -8,16 +8,19 @@ sense of that law is for their lawyers to say.
 import json
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import jsonschema
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from lastresort.domain.policy import without_key
 from lastresort.domain.values import Category, Frozen
 from lastresort.projections.reports.grounds import Grounds
 
@@ -25,6 +28,7 @@ SCHEMA = "dsa-statement-2026-06-24.json"
 """The schema that the data of a statement is checked against. Its name says which version of the database it is of."""
 SHIPPED = ("de", "en", "es", "fr", "ja")
 """The languages that are shipped."""
+M = TypeVar("M", bound=Frozen)
 _PLAIN_PUID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _OTHER = "STATEMENT_CATEGORY_OTHER_VIOLATION_TC"
 _CATEGORIES = {
@@ -44,8 +48,16 @@ _CATEGORIES = {
 }
 """The category of the database for one of ours, where the deployer names no other: for the rest, a breach of terms."""
 
+
+def _is_seen(text: str) -> str:
+    if not any(one.isprintable() and not one.isspace() for one in text):
+        raise PydanticCustomError("blank", "is blank")
+    return text
+
+
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
-_Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+_Seen = Annotated[str, AfterValidator(_is_seen)]
+_Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(_is_seen)]
 
 
 class StatementError(ValueError):
@@ -67,10 +79,14 @@ class Service(Frozen):
         countries = properties["territorial_scope"]["items"]["enum"]
         if any(one not in countries for one in self.territorial_scope):
             raise ValueError(f"territorial_scope: name countries among {', '.join(countries)}")
-        for code in self.dsa_categories.values():
+        for category, code in self.dsa_categories.items():
+            if category not in self.clauses:
+                near = get_close_matches(category, self.clauses, n=1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f"dsa_categories.{category}: no category that has a clause under [clauses]{meant}")
             if code not in properties["category"]["enum"]:
                 raise ValueError(
-                    f"dsa_categories: no category of the database (length {len(code)}); {SCHEMA} lists them"
+                    f"dsa_categories.{category}: no category of the database (length {len(code)}); {SCHEMA} lists them"
                 )
         return self
 
@@ -81,14 +97,7 @@ class Service(Frozen):
         Raises:
             StatementError: naming `source`, the key and what is wrong with it.
         """
-        try:
-            fields = tomllib.loads(text)
-        except (ValueError, RecursionError):
-            raise StatementError(f"{source}: not TOML") from None
-        try:
-            return cls.model_validate(fields)
-        except ValidationError as error:
-            raise StatementError(_explained(source, error, cls)) from None
+        return _read(cls, text, source)
 
     def clause(self, category: str) -> str:
         """Return the clause that stands against a category.
@@ -102,31 +111,54 @@ class Service(Frozen):
         return found
 
 
+_NAMES = {
+    "ended": {"date", "model", "category"}, "tried": {"redirections", "warned"}, "clause": {"clause"},
+    "appeal": {"until"}, "date": {"day", "month", "year"},
+}  # fmt: skip
+"""What stands in braces in each text that has something there."""
+
+
 class Texts(Frozen):
     """The sentences of a statement in a language."""
 
-    title: str
-    ended: str
-    tried: str
-    clause: str
-    automated: str
-    person: str
-    appeal: str
-    more: str
-    categories: Mapping[Category, str] = {}
+    title: _Seen
+    ended: _Seen
+    tried: _Seen
+    clause: _Seen
+    automated: _Seen
+    person: _Seen
+    appeal: _Seen
+    more: _Seen
+    date: _Seen | None = None  # how the language writes a day; as ISO does, if nothing is said
+    months: Annotated[tuple[_Seen, ...], Field(min_length=12, max_length=12)] = tuple(map(str, range(1, 13)))
+    first: _Seen | None = None  # what the first day of a month is called, if that is not its number
+    categories: Mapping[Category, _Seen] = {}
 
     @model_validator(mode="after")
     def _names_what_is_known(self) -> Self:
-        known = {
-            "ended": {"date", "model", "category"}, "tried": {"redirections", "warned"}, "clause": {"clause"},
-            "appeal": {"until"},
-        }  # fmt: skip
-        for name in ("title", "ended", "tried", "clause", "automated", "person", "appeal", "more"):
-            named = {field for _, field, _, _ in Formatter().parse(getattr(self, name)) if field is not None}
-            if named != known.get(name, set()):
-                told = ", ".join(f"{{{one}}}" for one in sorted(known.get(name, ()))) or "nothing in braces"
+        for name in ("title", "ended", "tried", "clause", "automated", "person", "appeal", "more", "date"):
+            known, text = _NAMES.get(name, set()), getattr(self, name)
+            if text is None:
+                continue
+            try:
+                parts = [part for part in Formatter().parse(text) if part[1] is not None]
+            except ValueError:
+                raise ValueError(f"{name}: a brace stands alone; to show one, write it twice") from None
+            if {field for _, field, _, _ in parts} != known:
+                told = ", ".join(f"{{{one}}}" for one in sorted(known)) or "nothing in braces"
                 raise ValueError(f"{name}: has to name {told}, and nothing else")
+            for _, field, form, conversion in parts:
+                if form or conversion:
+                    raise ValueError(f"{name}: write {{{field}}} alone, without what follows ! or : within the braces")
         return self
+
+    def day(self, at: str) -> str:
+        """Return a day, of which the date comes first in ISO's form, as the language writes it."""
+        if self.date is None:
+            return at[:10]
+        year, month, day = at[:10].split("-")
+        number = self.first if self.first and day == "01" else day.lstrip("0")
+        return self.date.format(day=number, month=self.months[int(month) - 1], year=year)
 
 
 def texts(language: str, folder: Path | None = None) -> Texts:
@@ -147,24 +179,65 @@ def texts(language: str, folder: Path | None = None) -> Texts:
             f"no texts in that language; shipped are {known}; add LANGUAGE.toml to a folder, by --texts"
         )
     try:
-        return Texts.model_validate(tomllib.loads(data.decode()))
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise StatementError(f"{source}: not text in UTF-8") from None
+    return _read(Texts, text, source)
+
+
+def _read(model: type[M], text: str, source: str) -> M:
+    """Read a file of TOML. A mark that it is UTF-8, which some editors write, is passed over."""
+    try:
+        return model.model_validate(tomllib.loads(text.removeprefix("\ufeff")))
     except ValidationError as error:
-        raise StatementError(_explained(source, error, Texts)) from None
-    except (ValueError, RecursionError):
-        raise StatementError(f"{source}: not TOML") from None
+        raise StatementError(_explained(source, error, model)) from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what tomllib lets through beside it
+        raise StatementError(f"{source}: not TOML: {without_key(str(error))}") from None
+
+
+_WRONG = {
+    "blank": "is blank",
+    "missing": "is missing",
+    "string_type": "is not text",
+    "string_too_long": "is longer than 500 characters",
+    "too_short": "has too few entries",
+    "too_long": "has too many entries",
+}
+_ALLOWED = {
+    "clauses": 'it has to be a table with a clause for each category, as in abuse = "3.1 Be civil."',
+    "redress": 'it has to be a table with a text for each language, as in en = "Write to us."',
+    "territorial_scope": 'it has to be a list of one country or more, as in ["AT", "DE"]',
+    "terms_url": "it has to be a URL that begins with http:// or https://, of at most 500 characters",
+    "dsa_categories": 'it has to be a table, as in abuse = "STATEMENT_CATEGORY_OTHER_VIOLATION_TC"',
+    "categories": 'it has to be a table of what each category is called, as in abuse = "abuse"',
+    "months": "it has to be a list of the twelve months, as they stand in a day",
+}
+_KEYS = {"redress": "a key is a language, as en or pt-BR"}
+_CATEGORY = "a key is a category: lower-case letters, digits, - and _"
 
 
 def _explained(source: str, error: ValidationError, model: type[Frozen]) -> str:
-    """Say what is wrong with a file, key by key; a key that is not known may be anything, and is not repeated."""
-    told = []
-    for problem in error.errors(include_url=False, include_input=False):
-        first, *rest = map(str, problem["loc"] or ("",))
-        where = (
-            f"{first}: " if first in model.model_fields else f"an unknown key (length {len(first)}): " if first else ""
-        )
-        named = "" if not rest else f"entry of length {len(rest[0])}: "
-        told.append(f"{source}: {where}{named}{problem['msg'].removeprefix('Value error, ')}")
-    return "; ".join(told)
+    """Say what is wrong with a file, key by key, and what may stand there.
+
+    A key that is not known may be anything, and is not repeated; the name of a category or a language is what it is.
+    """
+    return "; ".join(f"{source}: {_told(problem, model)}" for problem in error.errors(include_url=False))
+
+
+def _told(problem: Any, model: type[Frozen]) -> str:
+    first, *rest = map(str, problem["loc"] or ("",))
+    if not first:  # what is wrong with all of it names its keys itself
+        return str(problem["msg"].removeprefix("Value error, "))
+    if first not in model.model_fields:
+        near = get_close_matches(first, model.model_fields, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(model.model_fields)}"
+        return f"an unknown key (length {len(first)}); {meant}"
+    if rest[1:] == ["[key]"]:
+        return f"{first}: an unknown key (length {len(rest[0])}); {_KEYS.get(first, _CATEGORY)}"
+    wrong = _WRONG.get(problem["type"], "is not what may be")
+    if rest:
+        return f"{first}.{rest[0]}: {wrong}; it has to be text"
+    return f"{first}: {wrong}; {_ALLOWED.get(first, 'it has to be text')}"
 
 
 # --- A statement ------------------------------------------------------------------------------------------------------
@@ -183,11 +256,11 @@ def in_words(grounds: Grounds, service: Service, language: str, told: Texts, app
     failed = len(grounds.evidence.redirections)
     lines = [
         told.title,
-        told.ended.format(date=grounds.ended_at[:10], model=grounds.model, category=category),
-        told.tried.format(redirections=failed, warned=(grounds.warned_at or grounds.ended_at)[:10]),
+        told.ended.format(date=told.day(grounds.ended_at), model=grounds.model, category=category),
+        told.tried.format(redirections=failed, warned=told.day(grounds.warned_at or grounds.ended_at)),
         told.clause.format(clause=service.clause(grounds.category)),
         told.person if grounds.operator_took_part or grounds.by_operator else told.automated,
-        *([told.appeal.format(until=appeal_until)] if appeal_until else []),
+        *([told.appeal.format(until=told.day(appeal_until))] if appeal_until else []),
         redress,
         told.more,
     ]
