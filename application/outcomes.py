@@ -124,6 +124,7 @@ class BranchRow(Frozen):
     evidence: Evidence | None = None
     ended_at: int | None = None
     ended_by: Actor | None = None
+    ending_recorded_at: str | None = None  # when its ending was recorded, in UTC
 
 
 class Page(NamedTuple):
@@ -150,6 +151,7 @@ def listed(found: ListRow, named: Callable[[str], str]) -> BranchRow:
             "evidence": ending.evidence,
             "ended_at": found.ending.version,
             "ended_by": ending.by,
+            "ending_recorded_at": found.ending.recorded_at,
         }
     return BranchRow(
         branch=found.began.branch,

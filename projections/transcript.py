@@ -40,7 +40,7 @@ from lastresort.domain.events import (
     content_of,
 )
 from lastresort.domain.turn_text import readable
-from lastresort.domain.values import Mode
+from lastresort.domain.values import Ground, Mode
 
 
 class Line(NamedTuple):
@@ -139,14 +139,23 @@ def describe(event: Event) -> str:
         case HopeExhausted():
             return f"hope is exhausted as of turn {event.turn}"
         case EndProposed():
-            return f"ending proposed ({event.ground}) having seen turn {event.seen}, by {_by(event)}"
+            return f"an ending {_HOW[event.ground]} is proposed, having seen turn {event.seen}, by {_by(event)}"
         case ConversationEnded():
-            about = f" ({event.category})" if event.category else ""
-            return f"ended: {event.ground}{about}, having seen turn {event.seen}; evidence: {evidence(event.evidence)}"
+            how = f"{_HOW[event.ground]}{f' for {event.category}' if event.category else ''}"
+            return f"ended {how}, having seen turn {event.seen}; evidence: {evidence(event.evidence)}"
         case AttemptRefused():
-            return f"{event.attempted} refused under {', '.join(event.rules)}"
+            return f"an attempt {attempt(event.attempted)} was refused under {', '.join(event.rules)}"
         case _:
             return _describe_frame(event)
+
+
+_HOW = {Ground.LAST_RESORT: "as a last resort", Ground.USER_REQUEST: "at the user's request"}
+_ATTEMPTS = {ConversationEnded.kind: "to end", EndProposed.kind: "to propose an ending", WarningGiven.kind: "to warn"}
+
+
+def attempt(kind: str) -> str:
+    """Return what was attempted, by the kind of event that would have been recorded."""
+    return _ATTEMPTS.get(kind, f"to record {kind}")
 
 
 _Frame = (

@@ -13,4 +13,4 @@ def test_the_demo_runs_to_its_end() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "no finding" in done.stdout
-    assert "ConversationEnded refused under" in done.stdout
+    assert "an attempt to end was refused under" in done.stdout

@@ -26,7 +26,7 @@ __all__ = ["run", "url"]
 LAW = re.compile(r" {0,4}\d+    ")
 """How a line of the law begins."""
 
-FAKE = "    25    · ended: user_request, having seen turn 2; evidence: none"
+FAKE = "    25    · ended at the user's request, having seen turn 2; evidence: none"
 
 
 def at_terminal(lines: list[Line], width: int) -> list[str]:

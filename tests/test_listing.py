@@ -69,6 +69,9 @@ def assert_as_rebuilt(chats: Conversations, log: tuple[RecordedEvent, ...], limi
         assert [row.branch for row in shown] == [row.branch for row in wanted]
         for row, branch in zip(shown, wanted, strict=True):
             same = set(BranchRow.model_fields) - (set() if branch.ground else {"policy", "policy_name"})
+            same.remove("ending_recorded_at")
+            when = {one.version: one.recorded_at for one in log if one.branch == row.branch}
+            assert row.ending_recorded_at == when.get(row.ended_at or 0)
             assert {name: getattr(row, name) for name in same} == {name: getattr(branch, name) for name in same}
     active, over = ({row.branch for row in rows(chats, which)} for which in ("active", "ended"))
     assert not active & over

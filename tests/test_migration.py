@@ -103,7 +103,10 @@ def pages_of(chats: Conversations) -> list[Page]:
     """The lists of branches, without times, which `as_of_version_1` does not keep."""
     pages = [chats.page(which) for which in LISTS]
     return [
-        page._replace(rows=tuple(row.model_copy(update={"first_event_at": ""}) for row in page.rows)) for page in pages
+        page._replace(
+            rows=tuple(row.model_copy(update={"first_event_at": "", "ending_recorded_at": None}) for row in page.rows)
+        )
+        for page in pages
     ]
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,21 @@ def test_a_conversation_without_words(run: Run, url: str, log: Path, tmp_path: P
     assert "d (asked for)" in html
     assert "datetime=" in html
     of_file = tmp_path / "f.html"
-    run("show", "d", "--file", log, "--html", of_file, "--words")
+    run("show", "d", "--file", log, "--html", of_file)
     assert "bucket" not in of_file.read_text(encoding="utf-8")
+    said = run("show", "d", "--file", log, "--html", of_file, "--words", status=2).stderr
+    assert "--words is for a store: an exported log has no words" in said
+
+
+def test_branches_are_shown_side_by_side(run: Run, url: str, tmp_path: Path) -> None:
+    """Where one opens, two turns of it, and two of the one that goes on."""
+    out = tmp_path / "c.html"
+    run("show", "c", "--store", url, "--html", out, "--words")
+    fork = out.read_text(encoding="utf-8").partition('<div class="fork"')[2].partition("</li>")[0]
+    goes_on, opened = fork.split('<a href="#t.d">')
+    for side in (goes_on, opened):
+        assert re.findall(r"<p>(user|assistant):</p>", side) == ["user", "assistant"]
+    assert "bucket" in opened
 
 
 def test_a_conversation_with_words(run: Run, url: str, tmp_path: Path) -> None:
@@ -102,6 +116,23 @@ def test_an_audit_of_a_lawful_log(run: Run, url: str, log: Path, tmp_path: Path)
     assert f"sha256:{hashlib.sha256(log.read_bytes()).hexdigest()}" in pages[0]
     assert "<strong>No finding.</strong>" in pages[0]
     assert "2 on 4 branches" in pages[0]
+
+
+def test_events_are_told_in_words(run: Run, url: str, log: Path, tmp_path: Path) -> None:
+    """Without the names of the code, or that of a risk, which may be long and chosen by nobody."""
+    with log.open("a", encoding="utf-8") as file:
+        last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+        for branch, version in (("c", 99), ("d", 99), ("other", 99)):
+            file.write(
+                json.dumps({**last, "branch": branch, "version": version, "position": last["position"] + 1}) + "\n"
+            )
+    out = tmp_path / "audit.html"
+    run("audit", log, "--html", out, status=1)
+    html = out.read_text(encoding="utf-8")
+    assert "ended as a last resort for abuse, having seen turn 18" in html
+    assert "hold: the user may be at risk, raised by assessor assessor" in html
+    assert "ConversationEnded" not in html
+    assert "last_resort" not in html
 
 
 def test_an_audit_with_findings(run: Run, log: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_each_number_leads_to_the_branches_behind_it(chats: Conversations) -> No
     assert '<a class="id" href="#e.c-0">c-0</a>' in behind[:600]
     told = html[html.index('<article id="e.c-0">') :].partition("</article>")[0]
     assert f"The model {MODEL.id} ended it as a last resort for abuse, in version 22" in told
-    assert "Three redirections had failed: in version " in told
+    assert "Three redirections had failed: in versions " in told
     assert "which tested the warning" in told
     assert "lastresort 1.2.3" in html
 

@@ -148,7 +148,7 @@ def test_abuse_that_goes_on_is_redirected_warned_of_and_ended(url: str) -> None:
     assert "warns of an ending for abuse" in result.stdout
     assert "Farewell." in result.stdout
     assert "NEVER SHOWN" not in result.stdout
-    assert "ended: last_resort (abuse)" in result.stdout
+    assert "ended as a last resort for abuse" in result.stdout
     assert "This conversation has ended and takes no more messages." in result.stdout
     assert "/new starts another conversation" in result.stdout
     assert "feedback: down: Too late." in result.stdout
@@ -183,7 +183,7 @@ def test_at_risk_nothing_ends(url: str) -> None:
 def test_an_ending_in_vain_is_shown(url: str) -> None:
     """In the margin, with the rules that stood in the way."""
     result, _ = piped(url, with_assessor([Answer([text("Enough!"), END]), "Let us go on."]), "Hello.", "/why")
-    assert "· ConversationEnded refused under redirected-first, warned-first" in result.stdout
+    assert "· an attempt to end was refused under redirected-first, warned-first" in result.stdout
     assert said(url) == ["u: Hello.", "a: Enough!\n\nLet us go on."]
 
 
@@ -331,7 +331,7 @@ def test_the_margin_shows_what_the_law_says(url: str) -> None:
         typist.wait_for("· turn 4 redirects the harm in turn 2")
         assert "       assistant: Let us talk of gardens.\n       |\n       | Or of bread.\n" in typist.shown
         typist.say("What now?")
-        typist.wait_for("· ConversationEnded refused under")
+        typist.wait_for("· an attempt to end was refused under")
         typist.say("I cannot go on.")
         typist.wait_for("· hold: risk")
         typist.wait_until(lambda: typist.rows[-1] == "you (hold)>")

@@ -178,25 +178,25 @@ DESCRIBED: list[tuple[str, dict[str, Any], str]] = [
     (
         "EndProposed",
         {"by": MODEL, "seen": 18, "ground": "last_resort"},
-        "ending proposed (last_resort) having seen turn 18, by model claude-opus-4-1",
+        "an ending as a last resort is proposed, having seen turn 18, by model claude-opus-4-1",
     ),
     (
         "ConversationEnded",
         {"by": MODEL, "seen": 18, "ground": "last_resort", "category": "abuse", "policy_hash": WORDS, "model": "m",
          "evidence": Evidence(redirections=(5, 9), warning=17, tested_by=18, hope=20)},
-        "ended: last_resort (abuse), having seen turn 18; evidence: redirections failed at 5, 9; warned at 17; "
+        "ended as a last resort for abuse, having seen turn 18; evidence: redirections failed at 5, 9; warned at 17; "
         "tested by turn 18; hope exhausted at 20",
     ),
     (
         "ConversationEnded",
         {"by": MODEL, "seen": 5, "ground": "user_request", "policy_hash": WORDS, "model": "m",
          "evidence": Evidence(request=3, confirmation=6)},
-        "ended: user_request, having seen turn 5; evidence: requested at 3; confirmed at 6",
+        "ended at the user's request, having seen turn 5; evidence: requested at 3; confirmed at 6",
     ),
     (
         "AttemptRefused",
         {"by": MODEL, "attempted": "WarningGiven", "rules": ("no-end-at-risk", "redirected-first")},
-        "WarningGiven refused under no-end-at-risk, redirected-first",
+        "an attempt to warn was refused under no-end-at-risk, redirected-first",
     ),
     ("UserLeft", {"by": USER}, "the user left"),
     ("PolicyChanged", {"by": OPERATOR, "policy": POLICY, "policy_hash": POLICY.hash}, "policy is now mine"),

@@ -63,7 +63,8 @@ def show_page(out: Console, page: Page, which: str) -> None:
     """Print a page of a list, and how to go on."""
     out.print(Text(which, "bold"))
     for row in page.rows:
-        show_entry(out, _name(row, f"{moment(row.first_event_at)} UTC"), _origin(row), _ending(row))
+        when = between(row.first_event_at, row.ending_recorded_at or row.first_event_at)
+        show_entry(out, _name(row, when), _origin(row), _ending(row))
     out.print("that is all" if page.after is None else f"more: --after {page.after}")
 
 

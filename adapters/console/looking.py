@@ -114,11 +114,13 @@ def show(
 
     if page is None and words:
         raise click.UsageError("--words is for a page, which --html writes; on the terminal words are shown")
+    if words and file is not None:
+        raise click.UsageError("--words is for a store: an exported log has no words")
     if page is not None and (at is not None or as_json):
         raise click.UsageError("--html writes the whole conversation: leave out --at and --json")
     with opened_source(url, file) as conversations:
         if page is not None:
-            _write_page(conversations, branch, page, words=words and file is None)
+            _write_page(conversations, branch, page, words=words)
             return
         latest = conversations.path(branch)[-1].version
         if at is not None and at > latest:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from lastresort.domain.canonical import canonical
 from lastresort.domain.events import RecordedEvent, Unreadable
 from lastresort.domain.law import RULES
-from lastresort.projections import Finding, Report, describe
+from lastresort.projections import Finding, Report
 
 from .pages import anchor, page
+from .sentences import of_event
 
 _SHOWN = 25
 """Branches with findings whose events are shown."""
@@ -51,7 +52,7 @@ def facts_of(log: Iterable[RecordedEvent | Unreadable], findings: Sequence[Findi
         digest.update(canonical(entry) + b"\n")
         last = entry.recorded_at
         if entry.branch in wanted:
-            wanted[entry.branch].append((entry.version, entry.recorded_at, f"{entry.kind}: {describe(entry.event)}"))
+            wanted[entry.branch].append((entry.version, entry.recorded_at, of_event(entry.event)))
     shown = {branch: tuple(told) for branch, told in wanted.items()}
     return LogFacts(events, digest.hexdigest() if whole else None, last, shown)
 

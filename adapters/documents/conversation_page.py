@@ -1,6 +1,7 @@
 """A conversation as a page: what was said, the law between the lines, and its branches side by side."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from lastresort.projections import Branch, Line
@@ -18,13 +19,16 @@ _MARKED = {
 
 
 class ToldLine(NamedTuple):
-    """A line of a branch: when, by whom, and how it is to look; beneath it the branches that open before it."""
+    """A line of a branch: when, by whom, and how it is to look. Where others open before it, they stand above it, and
+    beside them the turns with which this one goes on.
+    """
 
     id: str
     line: Line
     at: str | None
     mark: str
     opened: tuple["Peek", ...]
+    goes_on: tuple[Line, ...]
 
 
 class Peek(NamedTuple):
@@ -83,6 +87,7 @@ def _part(row: Branch, rows: Sequence[Branch], lines: Mapping[str, Sequence[Line
             dates.get(line.version),
             _MARKED.get(line.kind, ""),
             tuple(opened.get(line.version, ())),
+            _first_turns(own, line.version - 1) if line.version in opened else (),
         )
         for line in own
     ]
@@ -90,8 +95,13 @@ def _part(row: Branch, rows: Sequence[Branch], lines: Mapping[str, Sequence[Line
 
 
 def _peek(child: Branch, lines: Sequence[Line]) -> Peek:
-    turns = [line for line in lines if line.version > (child.at or 0) and line.speaker is not None]
-    return Peek(anchor("t", child.branch), child.branch, " ".join(_told(child)), tuple(turns[:_PEEK]))
+    first = _first_turns(lines, child.at or 0)
+    return Peek(anchor("t", child.branch), child.branch, " ".join(_told(child)), first)
+
+
+def _first_turns(lines: Sequence[Line], after: int) -> tuple[Line, ...]:
+    turns = (line for line in lines if line.version > after and line.speaker is not None)
+    return tuple(islice(turns, _PEEK))
 
 
 def _told(row: Branch) -> Iterator[str]:

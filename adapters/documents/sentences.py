@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from lastresort.domain.events import Evidence
-from lastresort.domain.values import Ground
+from lastresort.domain.events import Event, Evidence, RiskCleared, RiskRaised
+from lastresort.domain.values import About, Ground
+from lastresort.projections import describe
 from lastresort.projections.reports.report import EndingRow
 
 from .pages import moment
@@ -32,8 +33,8 @@ def of_evidence(evidence: Evidence, dates: Mapping[int, str]) -> Iterator[str]:
 
     failed = evidence.redirections
     if failed:
-        several = "redirections had failed" if len(failed) > 1 else "redirection had failed"
-        yield f"{number(len(failed)).capitalize()} {several}: in version {listed([at(one) for one in failed])}."
+        several = "redirections had failed: in versions" if len(failed) > 1 else "redirection had failed: in version"
+        yield f"{number(len(failed)).capitalize()} {several} {listed([at(one) for one in failed])}."
     if evidence.warning is not None:
         by = evidence.tested_by
         tested = "" if by is None else f" The harm went on in turn {by}, which tested the warning."
@@ -44,6 +45,16 @@ def of_evidence(evidence: Evidence, dates: Mapping[int, str]) -> Iterator[str]:
         yield f"The user asked for it in version {at(evidence.request)}."
     if evidence.confirmation is not None:
         yield f"The user confirmed it in version {at(evidence.confirmation)}."
+
+
+def of_event(event: Event) -> str:
+    """Return what happened; of a hold without the name of its risk, which may be a long one that nobody chose."""
+    if isinstance(event, RiskRaised):
+        who = "the user" if event.about is About.SELF else "others"
+        return f"hold: {who} may be at risk, raised by {event.by.kind} {event.by.id}"
+    if isinstance(event, RiskCleared):
+        return f"a risk was cleared by {event.by.kind} {event.by.id}"
+    return describe(event)
 
 
 def number(count: int) -> str:

@@ -6,6 +6,7 @@ from io import StringIO
 from typing import NamedTuple
 
 from lastresort.projections.reports.report import Figure, GroupReport, LogReport, Spread
+from lastresort.projections.transcript import attempt
 
 
 class Row(NamedTuple):
@@ -120,7 +121,7 @@ _SECTIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         "Attempts after an ending leave no trace in the log.",
         (
             ("attempts", "attempts refused"),
-            ("attempts.of.", "to record {}"),
+            ("attempts.of.", "{}"),
             ("attempts.by.", "by {}"),
             ("attempts.rule.", "under {}"),
             ("conversations.refused_under.", "conversations: {}"),
@@ -199,7 +200,9 @@ def _rows(group: GroupReport, names: tuple[tuple[str, str], ...]) -> Iterator[Ro
             continue
         for found, figure in group.figures.items():
             if found.startswith(name):
-                yield Row(found, label.format(found[len(name) :].replace("_", " ")), figure, True)
+                what = found[len(name) :]
+                told = attempt(what) if name == "attempts.of." else what.replace("_", " ")
+                yield Row(found, label.format(told), figure, True)
 
 
 def of_key(group: GroupReport, report: LogReport) -> str:

@@ -301,9 +301,7 @@ def _line(
     if not words_shown and by is None and line.speaker is not None:
         line = line._replace(text=None, gone="words not shown")
     if line.speaker is None and isinstance(one.event, ConversationEnded):
-        about = f" for {one.event.category}" if one.event.category else ""
-        how = "as a last resort" if one.event.ground is Ground.LAST_RESORT else "at the user's request"
-        line = line._replace(text=f"ended {how}{about}, having seen turn {one.event.seen}")
+        line = line._replace(text=(line.text or "").partition("; evidence: ")[0])  # which has its own place
     elif line.speaker is None and not words_shown and digest is not None:
         line = line._replace(text=(line.text or "").partition(": [")[0])
     said = (line.text or "").encode()
