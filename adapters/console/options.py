@@ -189,16 +189,12 @@ class InputFile(click.ParamType[Path]):
 class OutputFile(click.Path):
     """A file or a folder that is written: nothing that the command reads, see `_check_outputs`."""
 
-    def __init__(self, dir_okay: bool = True) -> None:
-        super().__init__(path_type=Path, dir_okay=dir_okay)
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if str(value) == str(STANDARD_INPUT):
             raise BadInput(f"{_as_typed(param)}: {NO_OUTPUT}")
-        return super().convert(value, param, ctx)
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
-_STDIN = Path("/dev/stdin")
 NO_OUTPUT = "- is not a file to write to: name one, or /dev/stdout"
 
 
@@ -400,7 +396,7 @@ def _check_outputs(command: click.Command, ctx: click.Context) -> None:
                 value = InputFile().convert(value, None, None)
             if not isinstance(value, Path) or isinstance(param.type, OutputFile):
                 continue
-            if overwrites(path, _STDIN if value == STANDARD_INPUT else value):
+            if overwrites(path, Path("/dev/stdin") if value == STANDARD_INPUT else value):
                 raise BadInput(f"{path}: {option} would write over what {_as_typed(param)} reads; name another file")
         for other, same in written[:number]:
             if overwrites(path, same):
