@@ -60,6 +60,7 @@ from lastresort.domain.events import (
     ModelChanged,
     PolicyChanged,
     RecordedEvent,
+    RedirectionAttempted,
     RiskRaised,
     TurnAssessed,
     UserTurnTaken,
@@ -108,8 +109,10 @@ LEAST_REDIRECTIONS = 2
 
 _TAKEN = frozenset({AssistantTurnTaken, UserTurnTaken})
 _HARMFUL = Verdict.HARMFUL  # a look-up in its class takes as long as a call, before 3.12
-_ENDS_A_CHANCE = frozenset({ModelChanged, PolicyChanged, RiskRaised, TurnAssessed})
-"""What may take from a model that has answered what the law let it do until then. The user's next turn does too."""
+_ENDS_A_CHANCE = frozenset({ModelChanged, PolicyChanged, RedirectionAttempted, RiskRaised, TurnAssessed})
+"""What may take from a model that has answered what only the other law let it do until then; a redirection more, since
+now both may let it warn. The user's next turn ends it too.
+"""
 _OF_TREES = frozenset({BranchOpened, ConversationEnded, RiskRaised})
 
 

@@ -184,6 +184,13 @@ def test_what_could_be_tried_until_the_chance_was_gone(step: Step, severity: int
     assert what_if(play([*until, ("leaves",)], was).log, other).untried == 0  # it may try yet
 
 
+def test_what_could_be_tried_before_a_redirection_that_lets_both_warn() -> None:
+    """No warning at the second redirection, in doubt of a risk; with the third, both policies allow it."""
+    doubted = [SAYS, harm("abuse", 3, Risk.UNKNOWN), ANSWERS, REDIRECTS]
+    log = play([*ABUSE, *doubted, *ABUSE, SAYS], policy()).log
+    assert [row.untried for row in what_if(log, LAX).branches] == [10]
+
+
 POSSIBLE, IMMINENT = policy(), policy(hold_on=(Risk.IMMINENT,))
 AT_RISK: list[Step] = [SAYS, harm("abuse", 3, Risk.POSSIBLE), ANSWERS, SAYS, ANSWERS]
 
