@@ -163,7 +163,7 @@ def test_a_person_reads_it_in_the_viewer(browser: Any, run: Callable[..., Result
         in_order = [
             "You useless heap of bolts.", "turn 2 judged harmful (abuse, severity 2), risk none, by assessor",
             "What can I help you with instead?", "turn 4 redirects the harm in turn 2", "warns of an ending for abuse",
-            "hope is exhausted as of turn 18", "I am ending this conversation.", "ended: last_resort (abuse)",
+            "hope is exhausted as of turn 18", "I am ending this conversation.", "ended as a last resort for abuse",
         ]  # fmt: skip
         shown = _transcript(page, address, "c", in_order[-1])
         places = [shown.find(one) for one in in_order]
