@@ -17,6 +17,7 @@ Sources:
   half numbers, in closed form.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from math import erfc, exp, lgamma, log, sqrt
@@ -113,6 +114,18 @@ def median_distribution(values: Mapping[int, int]) -> Distribution:
 def median_interval(values: Mapping[int, int]) -> Interval | None:
     """Return the percentile interval of the bootstrap distribution of the median; None of nothing."""
     return _percentiles(median_distribution(values)) if values else None
+
+
+def median_ranks(of: int) -> tuple[int, int, int]:
+    """Return which of so many numbers, in order, are the median and the ends of its interval: low end, median, high."""
+    middle, outer = (of + 1) // 2, (1 - LEVEL) / 2
+
+    def at_most(seen: int) -> float:
+        return _binomial_tail(of, seen / of, middle)
+
+    low = bisect_right(range(1, of), outer, key=at_most) + 1
+    high = bisect_left(range(1, of), 1 - outer, key=at_most) + 1
+    return low, middle, high
 
 
 def median_difference(values: Mapping[int, int], base: Mapping[int, int]) -> Interval:

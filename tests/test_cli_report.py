@@ -1,17 +1,20 @@
 """`lastresort report`: numbers for people in 80 columns, JSON and CSV for programs, and nothing half done."""
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from lastresort import open_conversations
+from lastresort.adapters.exporters.report_table import as_csv
 from lastresort.adapters.importers.log_file import write_file
 from lastresort.projections.reports.report import report
 
 from .cli_kit import as_json, run
-from .stores import MODEL, abused, done, ended, log_of, opened, redirected, thanked
+from .stores import MODEL, done, ended, log_of, opened, thanked
 
 __all__ = ["run"]
 
@@ -26,9 +29,7 @@ def url(tmp_path: Path) -> str:
         for number in range(6):
             ended(chats.start(model=MODEL.id, arm="a", conversation=f"e-{number}"))
             thanked(chats.start(model=MODEL.id, arm="b", conversation=f"t-{number}"))
-        child = done(chats.chat("e-0").edit(2, "You tin can.", child="d"))
-        abused(child)
-        redirected(child)
+        thanked(done(chats.chat("e-0").edit(2, "Hello.", child="d")))
     return url
 
 
@@ -42,10 +43,11 @@ def log(url: str, tmp_path: Path) -> Path:
 def test_a_report_for_people(run: Run, url: str) -> None:
     """Each number with its share and the interval of that, in 80 columns; what is too small is left out."""
     told = run("report", url).stdout.replace("\N{NO-BREAK SPACE}", " ")
-    assert "  conversations                     12" in told
-    assert "    with an ending                  <5*" not in told
+    assert "  conversations " in told
     assert "    for abuse" not in told
-    assert "    as last resort, for abuse  6  100.0 %  61.0 to 100.0" in told
+    assert "    as last resort, for abuse  6 of 6  100.0 %  61.0 to 100.0" in told
+    assert re.search(r"    with an ending +6 of 12  5,000.0 in 10,000  2,537.8 to 7,462.2", told)
+    assert all(re.search(r" of \d|<5\*", line) for line in told.splitlines() if re.search(r"\d %|in 10,000", line))
     assert "* left out: below 5, or it would tell a number that is." in told
     spread = "Turns from the first harm to the ending as last resort: median 4 user turns (4 to 4) of 6"
     assert spread in " ".join(told.split())
@@ -65,7 +67,16 @@ def test_of_a_period(run: Run, url: str) -> None:
     told = run("report", url, "--since", "1999-01", "--until", "1999-12-31").stdout
     assert "counted from 1999-01 to 1999-12-31" in told
     assert as_json(run("report", url, "--since", "1999-01", "--until", "1999-12", "--json"))["groups"] == []
-    assert "of 12" not in run("report", url, "--since", "1999-01").stdout
+    assert "Nothing was recorded in this time." in told
+    assert "Wilson" not in told
+
+
+def test_of_an_empty_store(run: Run, tmp_path: Path) -> None:
+    """There is nothing to report, and so nothing to know of intervals."""
+    url = f"sqlite:///{tmp_path}/empty.db"
+    with opened(url):
+        pass
+    assert run("report", url).stdout == "0 events\nThere is nothing to report.\n"
 
 
 def test_json_is_what_the_projection_says(run: Run, url: str, log: Path) -> None:
@@ -92,6 +103,17 @@ def test_csv_has_every_number(run: Run, url: str, tmp_path: Path) -> None:
     bins = [row for row in rows if row["figure"] == "turns_to_ending.bin"]
     assert [(row["from"], row["to"], row["count"]) for row in bins][-1] == ("4", "4", "6")
     assert len(list(tmp_path.glob(".report.csv*"))) == 0
+
+
+def test_no_spreadsheet_takes_a_name_for_a_formula() -> None:
+    """The name of a model is whatever a client says."""
+    with open_conversations("memory:") as chats:
+        for name in ("=cmd|x", "+1", "-1", "@SUM", "plain", None):
+            thanked(chats.start(model=MODEL.id if name is None else name, arm="=a" if name is None else None))
+        log = log_of(chats)
+    rows = list(csv.reader(as_csv(report(log, by=("model", "arm"), smallest=1)).splitlines()))
+    assert {row[0] for row in rows[1:]} == {"'=cmd|x", "'+1", "'-1", "'@SUM", "plain", MODEL.id}
+    assert {row[1] for row in rows[1:]} == {"", "'=a"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from click.testing import Result
 
+from lastresort import open_conversations
 from lastresort.adapters.exporters.welfare import MEASURES, welfare_data, welfare_text
 from lastresort.projections.reports.report import report
 
@@ -31,6 +32,14 @@ def test_every_rate_and_what_it_does_not_show() -> None:
     rates = welfare_data(found)["groups"][0]["rates"]
     first = found.groups[0].figures
     assert {name: rate["count"] for name, rate in rates.items()} == {name: first[name].count for name in rates}
+
+
+def test_a_name_of_a_model_is_shown_as_it_is() -> None:
+    """It is whatever a client says, and neither a tag nor a link nor code."""
+    with open_conversations("memory:") as chats:
+        thanked(chats.start(model="<b>x</b>`y`*z*[l](http://x)\\1"))
+        told = welfare_text(report(log_of(chats), by=("model",), smallest=1))
+    assert told.count("* \\<b\\>x\\</b\\>\\`y\\`\\*z\\*\\[l\\](http://x)\\\\1: ") == len(MEASURES)
 
 
 def test_bail_and_refusal_split_the_conversations() -> None:

@@ -182,6 +182,9 @@ def _show(out: "Console", found: "LogReport") -> None:
 
     period = " ".join(filter(None, (found.since and f"from {found.since}", found.until and f"to {found.until}")))
     show_paragraph(out, f"{found.events:,} events{f', counted {period}' if period else ''}")
+    if not found.groups:
+        show_paragraph(out, "Nothing was recorded in this time." if found.events else "There is nothing to report.")
+        return
     for group in found.groups:
         if found.by:
             show_paragraph(out, of_key(group, found), style="bold cyan")
@@ -195,10 +198,11 @@ def _show(out: "Console", found: "LogReport") -> None:
 
 
 def _show_section(out: "Console", title: str, rows: "list[Row]", smallest: int) -> None:
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    from lastresort.adapters.exporters.report_table import count, share, within
+    from lastresort.adapters.exporters.report_table import base, count, share, within
 
     out.print(Text(title, "bold"))
     table = Table.grid(padding=(0, 2))
@@ -208,8 +212,9 @@ def _show_section(out: "Console", title: str, rows: "list[Row]", smallest: int) 
     for row in rows:
         per = row.figure.per if row.figure.base and row.figure.rate is not None and row.figure.per > 100 else 0
         rate = f"{share(row.figure)}{f' in {per:,}' if per else ''}"
-        indent = "    " if row.part else "  "
-        table.add_row(f"{indent}{row.label}", count(row.figure, smallest), rate, within(row.figure))
+        label = Padding(Text(row.label), (0, 0, 0, 4 if row.part else 2))
+        counted = f"{count(row.figure, smallest)} {base(row.figure)}".rstrip()
+        table.add_row(label, counted, rate, within(row.figure))
     out.print(table)
 
 
@@ -223,7 +228,7 @@ def _spread(spread: "Spread", unit: str, smallest: int) -> str:
 
 
 def _reading(found: "LogReport") -> "Iterator[str]":
-    yield "What has a base is told as a share of it; behind that the interval of 95 %, one by one (Wilson)."
+    yield "Each share is of the number behind its count; last is its interval of 95 %, one by one (Wilson)."
     if any(_left_out(group) for group in found.groups):
         yield f"* left out: below {found.smallest}, or it would tell a number that is."
 

@@ -8,9 +8,14 @@ from typing import NamedTuple
 from lastresort.projections.reports.report import Figure, GroupReport, LogReport, Spread
 from lastresort.projections.transcript import attempt
 
+from .text import cell
+
 
 class Row(NamedTuple):
-    """A number with its name, and what people call it. A number that is a part of the one above is set in."""
+    """A number with its name, and what people call it. One that is a part of something is set in.
+
+    What it is a part of may be further up; so its base is told with it.
+    """
 
     name: str
     label: str
@@ -154,6 +159,7 @@ _SECTIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         "afterwards", "What came after",
         "Overturned: an appeal was granted. A new conversation counts if the same account began it within a day.",
         (
+            ("endings", "endings"),
             ("endings.branched", "a branch opened from it"),
             ("endings.with_account", "of a known account"),
             ("endings.returned", "a new conversation within a day"),
@@ -167,12 +173,13 @@ _SECTIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
     ),
     (
         "refusals", "Refusals of the model",
-        "An answer with the stop reason `refusal`. Bail is an ending as last resort. A bail without refusal ended a "
+        "An answer whose stop reason is refusal. Bail is an ending as last resort. A bail without refusal ended a "
         "conversation in which the model never declined.",
         (
             ("answers", "answers"),
             ("answers.refused", "in which the model declined"),
-            ("conversations.model_refused", "conversations with one"),
+            ("conversations", "conversations"),
+            ("conversations.model_refused", "with a refusal"),
             ("conversations.both", "with refusal and bail"),
             ("conversations.bail_alone", "with bail and no refusal"),
             ("conversations.refusal_alone", "with refusal and no bail"),
@@ -233,6 +240,13 @@ def count(figure: Figure, smallest: int) -> str:
     return f"{figure.count:,}" if figure.count is not None else too_small(smallest)
 
 
+def base(figure: Figure) -> str:
+    """Return of how many a count is, or in how many it came up, where one of these may count several times."""
+    if not figure.of:
+        return ""
+    return f"{'in' if figure.interval is None else 'of'} {figure.of:,}"
+
+
 def too_small(smallest: int) -> str:
     """Return what stands for a number that is not published: it is below the smallest, or would tell one that is."""
     return f"<{smallest}*"
@@ -252,10 +266,10 @@ def as_csv(report: LogReport) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((*report.by, *_COLUMNS))
     for group in report.groups:
-        key = [group.key[name] for name in report.by]
+        key = [cell(group.key[name]) for name in report.by]
         for name, one in group.figures.items():
             low, high = one.interval or (None, None)
-            told = (name, one.count, one.base, one.of, one.per, one.rate, low, high, int(one.suppressed), "", "")
+            told = (cell(name), one.count, one.base, one.of, one.per, one.rate, low, high, int(one.suppressed), "", "")
             writer.writerow((*key, *told))
         for name, spread in group.spreads.items():
             for line in _spread_lines(name, spread):

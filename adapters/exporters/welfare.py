@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lastresort.projections.reports.report import Figure, GroupReport, LogReport
 
 from .report_table import of_key, too_small
+from .text import markdown_text
 
 
 class WelfareMeasure(NamedTuple):
@@ -120,7 +121,7 @@ def _period(report: LogReport) -> str:
 
 def _told(report: LogReport, measure: WelfareMeasure) -> Iterator[str]:
     for group in report.groups:
-        named = f"{of_key(group, report)}: " if report.by else ""
+        named = f"{markdown_text(of_key(group, report))}: " if report.by else ""
         yield f"{named}{_number(group, group.figures[measure.name], report.smallest)}"
 
 

@@ -5,13 +5,14 @@ shown as CSV or JSON lines; the queue of what waits for a person; the admin log.
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 
 from lastresort.adapters.api import reads, turns_to_judge
 from lastresort.adapters.api.reads import Facts
+from lastresort.adapters.exporters.text import cell
 from lastresort.adapters.native_api.shapes import ConversationOut, ConversationPage
 from lastresort.adapters.service.people import PREFIX
 from lastresort.adapters.service.problems import Failed
@@ -122,14 +123,8 @@ def as_csv(request: Request, caller: Auditor, house: Here) -> Response:
     columns = [name for name in _COLUMNS if caller.key.reads_words or name not in ("title", "tags")]
     writer.writerow(columns)
     for row in _found(request, caller, house).conversations:
-        writer.writerow([_cell(getattr(row, name)) for name in columns])
+        writer.writerow([cell(getattr(row, name)) for name in columns])
     return _file(out.getvalue(), "text/csv; charset=utf-8", "conversations.csv")
-
-
-def _cell(value: Any) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
-    text = "" if value is None else " ".join(value) if isinstance(value, list) else str(value)
-    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text
 
 
 def as_json_lines(request: Request, caller: Auditor, house: Here) -> Response:

@@ -3,8 +3,8 @@ month.
 
 Each number has its base, and where it is a share of that an interval of 95 % by Wilson's score, one by one: of twenty
 months that do not differ, one may well seem to. Numbers from 1 up to the smallest that is to be published are left out,
-and so is what would give them away within the same table: what is left of their base, and the smallest of the others
-where only one of a sum is missing. That does not help against someone who has several reports of the same log.
+and so is what would tell them within the same report (see `left_out.py`). That does not help against someone who has
+several reports of the same log, nor where branches are named: who is behind two numbers can be looked up.
 
 It needs no words, and is the same after every word was erased: neither an erasure nor a legal hold counts in anything.
 """
@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 from lastresort.domain.events import RecordedEvent
 from lastresort.domain.values import Frozen
-from lastresort.projections.intervals import Interval, median, median_interval, share_interval
+from lastresort.projections.intervals import Interval, median, median_interval, median_ranks, share_interval
 from lastresort.projections.replay import NotWhole, Turn, fork_points
 
 from .counts import Counts
+from .left_out import Numbers, Relation, left_out
 from .lines import KEYS, Counted, EndingRow, GroupCounts, PlacedEnding
 
 __all__ = [
@@ -123,25 +124,9 @@ MEASURES: tuple[Measure, ...] = (
 )  # fmt: skip
 """Every number, in the order in which it is told."""
 
-_SUMS: tuple[tuple[str, ...], ...] = (
-    ("units.judged", "units.unjudged"),
-    ("units.verdict.",),
-    ("units.severity.",),
-    ("units.both.",),
-    ("episodes.opened", "episodes.carried"),
-    ("episodes.relented", "episodes.ended.last_resort", "episodes.ended.user_request", "episodes.left_open",
-     "episodes.withdrawn"),
-    ("redirections.succeeded", "redirections.failed", "redirections.pending", "redirections.void"),
-    ("warnings.relented", "warnings.ended", "warnings.standing", "warnings.void."),
-    ("attempts.of.",),
-    ("attempts.by.",),
-    ("holds.by.",),
-    ("holds.cleared_by.", "holds.open"),
-    ("endings.ground.",),
-    ("endings.category.",),
-    ("endings.by.",),
-)  # fmt: skip
-"""Numbers that add up to one that is published, by their names, or how those begin."""
+_SHARES = frozenset(one.name for one in MEASURES if one.base is not None and one.shares)
+SPREAD_OVER = {"turns_to_ending": "endings.ground.last_resort", "hold_hours": "holds"}
+"""What is spread, and the number of which that is told."""
 
 
 class Figure(Frozen):
@@ -244,7 +229,7 @@ def report_of(
 ) -> LogReport:
     """Return the report of what was counted in a log of so many events. The rest is what it was asked with."""
     groups = sorted(counted.groups, key=lambda group: [(one is not None, one or "") for one in group.key])
-    told = {group.key: _group(group, by, smallest) for group in groups}
+    told = dict(zip((group.key for group in groups), _groups(groups, by, smallest), strict=True))
     return LogReport(
         events=events - counted.of_words,
         since=since,
@@ -294,26 +279,27 @@ def _is_period(value: str) -> bool:
 # --- The figures of a group -------------------------------------------------------------------------------------------
 
 
-def _group(group: GroupCounts, by: Sequence[str], smallest: int) -> GroupReport:
-    figures = dict(_figures(group))
-    hidden = _hidden(figures, smallest)
-    return GroupReport(
-        key=dict(zip(by, group.key, strict=True)),
-        figures={name: _withheld(one) if name in hidden else one for name, one in figures.items()},
-        spreads={
-            name: _spread(group.spreads.get(name, {}), smallest, given_away=any(one in hidden for one in tells))
-            for name, tells in _TOLD_BY.items()
-        },
-    )
+def _groups(groups: Sequence[GroupCounts], by: Sequence[str], smallest: int) -> Iterator[GroupReport]:
+    found = [dict(_figures(group)) for group in groups]
+    spread = [{name: _bins(group.spreads.get(name, {})) for name in SPREAD_OVER} for group in groups]
+    numbers = [_numbers(*one) for one in zip(groups, found, spread, strict=True)]
+    for group, figures, bins, hidden in zip(groups, found, spread, left_out(numbers, smallest), strict=True):
+        yield GroupReport(
+            key=dict(zip(by, group.key, strict=True)),
+            figures={name: _withheld(one) if name in hidden else one for name, one in figures.items()},
+            spreads={name: _spread(name, group.spreads.get(name, {}), bins[name], hidden) for name in SPREAD_OVER},
+        )
 
 
 def _figures(group: GroupCounts) -> Iterator[tuple[str, Figure]]:
     for measure in MEASURES:
-        found = [measure.name]
-        if measure.many:
-            found = sorted(name for name in group.counts if name.startswith(measure.name))
-        for name in found:
+        for name in _names(group, measure):
             yield name, _figure(group, name, measure)
+
+
+def _names(group: GroupCounts, measure: Measure) -> Sequence[str]:
+    """Return the names that a measure stands for in a group."""
+    return sorted(name for name in group.counts if name.startswith(measure.name)) if measure.many else (measure.name,)
 
 
 def _figure(group: GroupCounts, name: str, measure: Measure) -> Figure:
@@ -337,55 +323,63 @@ def _withheld(figure: Figure) -> Figure:
     return Figure(count=None, base=figure.base, of=None, per=figure.per, rate=None, interval=None, suppressed=True)
 
 
-def _hidden(figures: Mapping[str, Figure], smallest: int) -> set[str]:
-    """Return the names of the figures that are too small to be published, or would give away one that is."""
-    hidden = {name for name, figure in figures.items() if _gives_away(figure, smallest)}
-    for sum_of in _SUMS:
-        parts = [name for name in figures if any(_is_of(name, one) for one in sum_of)]
-        shown = [name for name in parts if name not in hidden and figures[name].count]
-        if sum(name in hidden for name in parts) == 1 and shown:
-            hidden.add(min(shown, key=lambda name: (figures[name].count, name)))
-    for name, figure in figures.items():  # a base comes before what it is the base of
-        if figure.base in hidden:
-            hidden.add(name)
-    return hidden
-
-
-def _gives_away(figure: Figure, smallest: int) -> bool:
-    assert figure.count is not None
-    if 0 < figure.count < smallest:
-        return True
-    if figure.of is None:
-        return False
-    return 0 < figure.of < smallest or (figure.interval is not None and 0 < figure.of - figure.count < smallest)
-
-
-def _is_of(name: str, sum_of: str) -> bool:
-    return name.startswith(sum_of) if sum_of.endswith(".") else name == sum_of
+def _numbers(group: GroupCounts, figures: Mapping[str, Figure], spread: Mapping[str, Sequence[Bin]]) -> Numbers:
+    """Return the numbers of a group, what is spread among them, as what is left out is found."""
+    counts = {name: one.count or 0 for name, one in figures.items()}
+    bases = {name: one.base for name, one in figures.items() if one.base is not None}
+    shares = {name for name, one in figures.items() if one.interval is not None}
+    families: dict[str, Sequence[str]] = {one.name: _names(group, one) for one in MEASURES if one.many}
+    also: list[Relation] = []
+    for name, bins in spread.items():
+        of = counts[name] = sum(one.times or 0 for one in bins)
+        bases[name] = SPREAD_OVER[name]
+        parts = families[f"{name}."] = [f"{name}.{one.low}" for one in bins]
+        counts.update(zip(parts, (one.times or 0 for one in bins), strict=True))
+        bases.update(dict.fromkeys(parts, name))
+        if of:
+            counts[f"{name} median"], bases[f"{name} median"] = of, name
+            also += [((f"{name} median",), tuple(parts[:most])) for most in _told_by_median(group.spreads[name], bins)]
+    return Numbers(counts, bases, shares, families, also)
 
 
 _ENDS = (*range(11), 20, 50, 100)
 """The last number of each bin."""
 
 
-_TOLD_BY = {"turns_to_ending": ("endings.ground.last_resort",), "hold_hours": ("holds", "holds.open")}
-"""What is spread, and which numbers follow from how many that is."""
-
-
-def _spread(values: Mapping[int, int], smallest: int, *, given_away: bool) -> Spread:
-    of = sum(values.values())
-    if 0 < of < smallest or given_away:
-        return Spread(of=None, median=None, interval=None, bins=(), suppressed=True)
+def _bins(values: Mapping[int, int]) -> list[Bin]:
     bins = []
     for low, high in zip((0, *(end + 1 for end in _ENDS)), (*_ENDS, None), strict=True):
         bins.append(Bin(low, high, sum(values[one] for one in values if low <= one and (high is None or one <= high))))
     while bins and not bins[-1].times:
         bins.pop()
-    small = [one for one in bins if one.times and one.times < smallest]
-    if len(small) == 1:
-        small += sorted((one for one in bins if one.times and one not in small), key=lambda one: one.times or 0)[:1]
-    told = tuple(one._replace(times=None) if one in small else one for one in bins)
-    return Spread(of=of, median=median(values), interval=median_interval(values), bins=told)
+    return bins
+
+
+def _told_by_median(values: Mapping[int, int], bins: Sequence[Bin]) -> Iterator[int]:
+    """Yield of how many of the bins a reader knows exactly how many there are in them: the rank of the median is known,
+    and so are those of the ends of its interval."""
+    within = median_interval(values)
+    assert within is not None
+    told = within.low, median(values) or 0, within.high
+    for rank, value in zip(median_ranks(sum(values.values())), told, strict=True):
+        place = next(at for at, one in enumerate(bins) if one.high is None or value <= one.high)
+        before, upto = (sum(one.times or 0 for one in bins[:most]) for most in (place, place + 1))
+        if before == rank - 1 > 0:
+            yield place
+        if upto == rank:
+            yield place + 1
+
+
+def _spread(name: str, values: Mapping[int, int], bins: Sequence[Bin], hidden: Container[str]) -> Spread:
+    if name in hidden:
+        return Spread(of=None, median=None, interval=None, bins=(), suppressed=True)
+    told = f"{name} median" not in hidden
+    return Spread(
+        of=sum(values.values()),
+        median=median(values) if told else None,
+        interval=median_interval(values) if told else None,
+        bins=tuple(one._replace(times=None) if f"{name}.{one.low}" in hidden else one for one in bins),
+    )
 
 
 # --- Endings ----------------------------------------------------------------------------------------------------------
@@ -393,5 +387,10 @@ def _spread(values: Mapping[int, int], smallest: int, *, given_away: bool) -> Sp
 
 def _published(ending: PlacedEnding, group: GroupReport) -> bool:
     """Whether the numbers in which an ending counts are published, so that it may be named."""
-    names = {f"endings.ground.{ending.row.ground.value}", f"endings.category.{ending.row.category}"}
+    row = ending.row
+    names = {
+        f"endings.ground.{row.ground.value}",
+        f"endings.category.{row.category}",
+        f"endings.by.{row.by.kind.value}",
+    }
     return not any(group.figures[name].suppressed for name in names & group.figures.keys())
