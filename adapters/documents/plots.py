@@ -36,13 +36,17 @@ _LIGHT_AND_DARK = (
 _WIDTH, _ROW = 4.6, 0.27  # inches: as wide as a phone shows without making it smaller
 
 
+_LEFT_OUT: Any = {"color": _MUTED, "fontsize": 12, "va": "center"}
+_UPRIGHT = 10  # columns whose labels have room beside each other
+
+
 class Interval(NamedTuple):
-    """A share and its interval, as a plot shows them."""
+    """A share and its interval, as a plot shows them. All three are None where the share is left out."""
 
     label: str
-    value: float
-    low: float
-    high: float
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def intervals(rows: Sequence[Interval], unit: str, prefix: str) -> Markup:
@@ -50,6 +54,9 @@ def intervals(rows: Sequence[Interval], unit: str, prefix: str) -> Markup:
     with rc_context(_STYLE):
         figure, axes = _axes(len(rows))
         for place, row in enumerate(reversed(rows)):
+            if row.value is None:
+                _mark(axes, place)
+                continue
             axes.plot([row.low, row.high], [place, place], color=_ACCENT, linewidth=2, solid_capstyle="round")
             axes.plot([row.value], [place], "o", color=_ACCENT, markersize=6)
         axes.set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
@@ -58,24 +65,31 @@ def intervals(rows: Sequence[Interval], unit: str, prefix: str) -> Markup:
         return _finished(figure, axes, unit, prefix)
 
 
-def bars(rows: Sequence[tuple[str, float]], unit: str, prefix: str) -> Markup:
-    """Return numbers as bars, one below the other."""
+def bars(rows: Sequence[tuple[str, float | None]], unit: str, prefix: str) -> Markup:
+    """Return numbers as bars, one below the other. None is left out."""
     with rc_context(_STYLE):
         figure, axes = _axes(len(rows))
         labels = [label for label, _ in reversed(rows)]
-        axes.barh(range(len(rows)), [value for _, value in reversed(rows)], height=0.62, color=_ACCENT)
+        axes.barh(range(len(rows)), [value or 0 for _, value in reversed(rows)], height=0.62, color=_ACCENT)
+        for place, (_, value) in enumerate(reversed(rows)):
+            if value is None:
+                _mark(axes, place)
         axes.set_yticks(range(len(rows)), labels)
         axes.set_ylim(-0.6, len(rows) - 0.4)
         return _finished(figure, axes, unit, prefix)
 
 
-def columns(rows: Sequence[tuple[str, int]], unit: str, prefix: str) -> Markup:
-    """Return how often each of some values came, as columns side by side."""
+def columns(rows: Sequence[tuple[str, int | None]], unit: str, prefix: str) -> Markup:
+    """Return how often each of some values came, as columns side by side. None is left out."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 2.2), layout="constrained")
         axes = figure.add_subplot()
-        axes.bar(range(len(rows)), [times for _, times in rows], width=0.72, color=_ACCENT)
-        axes.set_xticks(range(len(rows)), [label for label, _ in rows])
+        axes.bar(range(len(rows)), [times or 0 for _, times in rows], width=0.72, color=_ACCENT)
+        for place, (_, times) in enumerate(rows):
+            if times is None:
+                axes.annotate("*", (place, 0), (0, 5), textcoords="offset points", ha="center", **_LEFT_OUT)
+        slanted: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(rows) > _UPRIGHT else {}
+        axes.set_xticks(range(len(rows)), [label for label, _ in rows], **slanted)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.tick_params(length=0, axis="both")
         axes.tick_params(axis="y", labelcolor=_MUTED)
@@ -94,6 +108,11 @@ def as_file(svg: str) -> str:
 def _axes(rows: int) -> tuple[Figure, Any]:
     figure = Figure(figsize=(_WIDTH, 0.62 + _ROW * rows), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def _mark(axes: Any, place: int) -> None:
+    """Mark a row as left out, so that it is not taken for zero."""
+    axes.annotate("*", (0, place), (6, 0), textcoords="offset points", **_LEFT_OUT)
 
 
 def _finished(figure: Figure, axes: Any, unit: str, prefix: str) -> Markup:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from lastresort.adapters.exporters.report_table import (
     SPREADS,
     Section,
+    base,
     count,
     of_key,
     sections,
@@ -15,14 +16,12 @@ from lastresort.adapters.exporters.report_table import (
     too_small,
     within,
 )
-from lastresort.projections.reports.report import EndingRow, Figure, GroupReport, LogReport, Spread
+from lastresort.projections.reports.report import SPREAD_OVER, EndingRow, Figure, GroupReport, LogReport, Spread
 
 from . import plots
 from .pages import anchor, page
 from .sentences import of_ending
 
-_SPREAD_OVER = {"turns_to_ending": "endings.ground.last_resort", "hold_hours": "holds"}
-"""Behind which number stand the branches over which something is spread."""
 _PLOTTED = 12
 """Groups that have plots of their own, and that are compared in one."""
 
@@ -34,13 +33,15 @@ class Plot(NamedTuple):
     svg: Markup
     head: tuple[str, ...]
     rows: tuple[tuple[str | Markup, ...], ...]
+    note: str = ""
 
 
 class Cell(NamedTuple):
-    """A number of a table, as it is shown; where it leads to, if branches behind it are named."""
+    """A number of a table and its base, as they are shown; where it leads to, if branches behind it are named."""
 
     label: str
     number: str
+    base: str
     share: str
     within: str
     part: bool
@@ -111,10 +112,10 @@ def _group(number: int, group: GroupReport, report: LogReport) -> GroupPart:
         id=anchor("g", number),
         title=of_key(group, report) if report.by else "The whole log",
         short=tuple(_in_short(number, group, report.smallest)),
-        plots=tuple(_plots(number, group)) if number < _PLOTTED else (),
+        plots=tuple(_plots(number, group, report.smallest)) if number < _PLOTTED else (),
         tables=tuple(_table(number, section, report.smallest) for section in found),
         spreads=tuple(
-            (title, _linked(number, group, _SPREAD_OVER[name], _spread(group.spreads[name], unit, report.smallest)))
+            (title, _linked(number, group, SPREAD_OVER[name], _spread(group.spreads[name], unit, report.smallest)))
             for name, (title, unit) in SPREADS.items()
         ),
     )
@@ -176,6 +177,7 @@ def _table(number: int, section: Section, smallest: int) -> Table:
         Cell(
             row.label,
             count(row.figure, smallest),
+            base(row.figure),
             share(row.figure) if per != "share" or row.figure.per == 100 else _with_scale(row.figure),
             within(row.figure),
             row.part,
@@ -203,39 +205,48 @@ def _spread(spread: Spread, unit: str, smallest: int) -> str:
 # --- Plots ------------------------------------------------------------------------------------------------------------
 
 
-def _plots(number: int, group: GroupReport) -> Iterator[Plot]:
+def _plots(number: int, group: GroupReport, smallest: int) -> Iterator[Plot]:
     relented = {
         "after a redirection": "redirections", "after a warning": "warnings", "warning withheld": "withheld",
     }  # fmt: skip
     shares = [(label, number, group, f"{name}.users_relented") for label, name in relented.items()]
-    if plot := _shares("Users who relented", shares, "per cent of those followed by a decisive message", f"p{number}a"):
+    unit = "per cent of those followed by a decisive message"
+    if plot := _shares("Users who relented", shares, unit, f"p{number}a", smallest):
         yield plot
-    attempts = [
-        (name.removeprefix("attempts.rule."), figure.rate, figure.count)
-        for name, figure in group.figures.items()
-        if name.startswith("attempts.rule.") and figure.rate is not None and figure.count is not None
-    ]
-    attempts.sort(key=lambda one: (-(one[1] or 0), one[0]))
-    if attempts:
-        svg = plots.bars([(rule, rate or 0) for rule, rate, _ in attempts], "per 1,000 conversations", f"p{number}b")
-        rows = tuple(
-            (rule, _linked(number, group, f"attempts.rule.{rule}", f"{times:,}"), f"{rate:,.1f}")
-            for rule, rate, times in attempts
-        )
-        yield Plot("Attempts refused, by rule", svg, ("rule", "attempts", "per 1,000 conversations"), rows)
+    attempts = [(name, one) for name, one in group.figures.items() if name.startswith("attempts.rule.")]
+    attempts.sort(key=lambda one: (-(one[1].rate or 0), one[0]))
+    if any(one.rate is not None for _, one in attempts):
+        bars = [(name.removeprefix("attempts.rule."), one.rate) for name, one in attempts]
+        svg = plots.bars(bars, "per 1,000 conversations", f"p{number}b")
+        told = [(_linked(number, group, name, count(one, smallest)), share(one)) for name, one in attempts]
+        rows = tuple((rule, *one) for (rule, _), one in zip(bars, told, strict=True))
+        head = "rule", "attempts", "per 1,000 conversations"
+        note = _missing([rate for _, rate in bars], "bar", smallest)
+        yield Plot("Attempts refused, by rule", svg, head, rows, note)
     for name, (title, unit) in SPREADS.items():
         bins = [(_span(one.low, one.high), one.times) for one in group.spreads[name].bins]
-        if sum(bool(times) for _, times in bins) > 1:
-            svg = plots.columns([(span, times or 0) for span, times in bins], unit, f"p{number}{name[0]}")
-            told = tuple((span, "left out" if times is None else f"{times:,}") for span, times in bins)
-            yield Plot(title, svg, (unit, "times"), told)
+        if sum(times != 0 for _, times in bins) > 1 and any(times for _, times in bins):
+            svg = plots.columns(bins, unit, f"p{number}{name[0]}")
+            cells = tuple((span, too_small(smallest) if times is None else f"{times:,}") for span, times in bins)
+            yield Plot(title, svg, (unit, "times"), cells, _missing([times for _, times in bins], "column", smallest))
+
+
+def _missing(values: Sequence[float | None], what: str, smallest: int) -> str:
+    """Say how many of some values a plot leaves out; nothing if it has all."""
+    number = sum(one is None for one in values)
+    if not number:
+        return ""
+    several, they = (f"{number} {what}s are", "they") if number > 1 else (f"1 {what} is", "it")
+    return f"* {several} left out: below {smallest}, or {they} would tell a number that is."
 
 
 def _span(low: int, high: int | None) -> str:
     return f"{low}+" if high is None else str(low) if low == high else f"{low}\N{EN DASH}{high}"
 
 
-def _shares(title: str, rows: Sequence[tuple[str, int, GroupReport, str]], unit: str, prefix: str) -> Plot | None:
+def _shares(
+    title: str, rows: Sequence[tuple[str, int, GroupReport, str]], unit: str, prefix: str, smallest: int
+) -> Plot | None:
     """Return a plot of shares: of each its label, the group with its number, and the figure's name."""
     points: list[plots.Interval] = []
     told: list[tuple[str | Markup, ...]] = []
@@ -245,9 +256,15 @@ def _shares(title: str, rows: Sequence[tuple[str, int, GroupReport, str]], unit:
             points.append(plots.Interval(label, figure.rate, *figure.interval))
             counted = _linked(number, group, name, f"{figure.count:,} of {figure.of:,}")
             told.append((label, counted, share(figure), within(figure)))
-    if not points:
+        elif figure.suppressed:
+            points.append(plots.Interval(label))
+            told.append((label, too_small(smallest), "", ""))
+    if all(one.value is None for one in points):
         return None
-    return Plot(title, plots.intervals(points, unit, prefix), ("", "count", "share", "95 %"), tuple(told))
+    note = _missing([one.value for one in points], "row", smallest)
+    if nothing := len(rows) - len(points):
+        note = f"{note} {'One has' if nothing == 1 else f'{nothing} have'} nothing to show.".strip()
+    return Plot(title, plots.intervals(points, unit, prefix), ("", "count", "share", "95 %"), tuple(told), note)
 
 
 def _compared(report: LogReport) -> list[Plot]:
@@ -263,7 +280,10 @@ def _compared(report: LogReport) -> list[Plot]:
     for place, (name, (title, unit)) in enumerate(told.items()):
         groups = enumerate(report.groups[:_PLOTTED])
         rows = [(_short_key(group, report), number, group, name) for number, group in groups]
-        found.append(_shares(title, rows, unit, f"c{place}"))
+        plot = _shares(title, rows, unit, f"c{place}", report.smallest)
+        if plot is not None and (more := len(report.groups) - len(rows)) > 0:
+            plot = plot._replace(note=f"{plot.note} The first {len(rows)} groups; {more} more are told below.".strip())
+        found.append(plot)
     return [plot for plot in found if plot is not None]
 
 
@@ -271,7 +291,9 @@ def pictures(report: LogReport) -> list[tuple[int | None, Plot]]:
     """Return the plots of a report, each with the number of its group; None for those that compare groups."""
     compared: list[tuple[int | None, Plot]] = [(None, plot) for plot in _compared(report)]
     return compared + [
-        (number, plot) for number, group in enumerate(report.groups[:_PLOTTED]) for plot in _plots(number, group)
+        (number, plot)
+        for number, group in enumerate(report.groups[:_PLOTTED])
+        for plot in _plots(number, group, report.smallest)
     ]
 
 
@@ -284,9 +306,11 @@ def _short_key(group: GroupReport, report: LogReport) -> str:
 
 
 def _behind(number: int, group: GroupReport, report: LogReport, told: dict[str, str]) -> Iterator[Behind]:
+    seen = set[str]()
     for section in sections(group):
         for row in section.rows:
-            if branches := row.figure.branches:
+            if row.name not in seen and (branches := row.figure.branches):
+                seen.add(row.name)
                 more = "all" if len(branches) < report.named else f"the first {len(branches)}"
                 named = tuple((branch, told.get(branch)) for branch in branches)
                 yield Behind(anchor("b", number, row.name), f"{section.title}: {row.label}", more, named)

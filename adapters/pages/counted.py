@@ -72,13 +72,15 @@ def counted(request: Request, caller: Caller, kind: Kind, query: str, upto: int 
 
 
 class Picture(Frozen):
-    """A plot: which group it is of, None if it compares groups; the plot as a file; and the numbers behind it."""
+    """A plot: which group it is of, None if it compares groups; the plot as a file; the numbers behind it; and what of
+    them it leaves out."""
 
     group: int | None
     title: str
     svg: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 class Reported(Frozen):
@@ -148,4 +150,5 @@ def _pictures(made: LogReport) -> Iterator[Picture]:
 
     for number, plot in pictures(made):
         rows = tuple(tuple(Markup.escape(cell).striptags() for cell in row) for row in plot.rows)
-        yield Picture(group=number, title=plot.title, svg=as_file(plot.svg), head=plot.head, rows=rows)
+        svg = as_file(plot.svg)
+        yield Picture(group=number, title=plot.title, svg=svg, head=plot.head, rows=rows, note=plot.note)
