@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from lastresort.adapters.exporters.page_style import MARKS
 from lastresort.projections import Branch, Line
 from lastresort.projections.transcript import evidence
 
@@ -12,10 +13,6 @@ from .pages import anchor, page
 WORDS_NOT_SHOWN = "words not shown"
 """What stands for words that nobody asked to see."""
 _PEEK = 2  # turns of a branch that are shown where it opens
-_MARKED = {
-    "ConversationEnded": "ending", "WarningGiven": "warning", "RedirectionAttempted": "warning",
-    "RiskRaised": "risk", "AttemptRefused": "refused",
-}  # fmt: skip
 
 
 class ToldLine(NamedTuple):
@@ -85,7 +82,7 @@ def _part(row: Branch, rows: Sequence[Branch], lines: Mapping[str, Sequence[Line
             anchor("t", row.branch, line.version),
             line,
             dates.get(line.version),
-            _MARKED.get(line.kind, ""),
+            MARKS.get(line.kind, ""),
             tuple(opened.get(line.version, ())),
             _first_turns(own, line.version - 1) if line.version in opened else (),
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from lastresort.adapters.exporters.page_style import PALETTE
+from lastresort.adapters.exporters.page_style import LINES, PALETTE
 from lastresort.adapters.exporters.text import readable_text
 
 _ENVIRONMENT = Environment(
@@ -35,4 +35,4 @@ def anchor(*parts: object) -> str:
 
 
 _ENVIRONMENT.filters["moment"] = moment
-_ENVIRONMENT.globals["palette"] = PALETTE
+_ENVIRONMENT.globals.update(palette=PALETTE, lines=LINES)
