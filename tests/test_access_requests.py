@@ -197,7 +197,7 @@ def test_a_page_tells_the_law_in_sentences(chats: Conversations) -> None:
         "judged harmful (abuse, severity 2), risk none, by assessor ",
         "warns of an ending for abuse",
         "hope is exhausted as of turn",
-        "ended: last_resort (abuse), having seen turn",
+        "ended as a last resort for abuse",
         "model is now claude-haiku-4-5",
         "<span>by model claude-opus-4-1</span></span><b>turn ",
     ):
