@@ -60,6 +60,7 @@ def test_views_can_be_had_page_by_page(url: str) -> None:
     assert ([row["branch"] for row in rest["ended"]], rest["after"]) == (["b2"], None)
     whole = json.loads(run("views", "ended", "--store", url, "--json").stdout)["ended"]
     for shown, rebuilt in zip(first["ended"] + rest["ended"], whole, strict=True):
+        assert rebuilt["first_event_at"] <= shown.pop("ending_recorded_at") <= rebuilt["last_event_at"]
         assert shown == {name: rebuilt[name] for name in shown}
     people = run("views", "ended", "--limit", "1", "--store", url).output
     assert f"more: --after {first['after']}" in people
