@@ -1,5 +1,6 @@
 """A log as an eval log of Inspect, which reads it, and whose viewer opens it."""
 
+import asyncio
 import json
 import os
 import socket
@@ -140,6 +141,19 @@ def test_inspect_view_lists_what_ends_in_eval(run: Callable[..., Result], url: s
         assert [name.rpartition("/")[2] for name in names] == ["log.eval"]
         shown = json.loads(_answer(f"{address}/api/logs/{names[0]}"))
         assert (shown["status"], shown["eval"]["task"]) == ("success", "lastresort")
+
+
+def test_asyncio_is_left_as_it_is(tmp_path: Path) -> None:
+    """Where a loop runs, Inspect itself lets loops run within one another from then on, and closes none."""
+    before = asyncio.run
+
+    async def write() -> int:
+        with opened("memory:") as chats:
+            ended(started(chats))
+            return write_eval_log(list(chats.store.log()), tmp_path / "log.eval")
+
+    assert asyncio.run(write()) == 1
+    assert asyncio.run is before
 
 
 @pytest.mark.xdist_group("browser")

@@ -7,6 +7,7 @@ branch that it is from.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def write_eval_log(log: Sequence[RecordedEvent], path: Path, said: Said = NOTHIN
     )
     stats = EvalStats(started_at=times[0], completed_at=times[-1], model_usage=_usage(log))
     found = EvalLog(version=2, status="success", eval=spec, results=results, stats=stats, samples=samples)
-    write_log(found, str(path))
+    with ThreadPoolExecutor(1) as apart:  # where a loop runs, Inspect would have all of asyncio do otherwise for good
+        apart.submit(write_log, found, str(path)).result()
     return len(samples)
 
 
