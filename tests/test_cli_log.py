@@ -103,7 +103,8 @@ def test_after_a_loss_a_new_origin(url: str) -> None:
         (("log", "sequence"), "No such file"),
         (("log", "prove", "ends-as-last-resort"), "no transparency log"),
         (("log", "verify"), "nothing of the log is published"),
-        (("log", "export-tiles", "log.db"), "no transparency log"),
+        (("log", "export-tiles", "tiles"), "no transparency log"),
+        (("log", "export-tiles", "log.db"), "log.db: is part of the store that is read"),
     ],
 )
 def test_what_cannot_be(url: str, arguments: tuple[str, ...], why: str) -> None:
