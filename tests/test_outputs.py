@@ -247,7 +247,7 @@ def test_a_full_device_is_said_and_stays_a_device(tmp_path: Path) -> None:
         os.mknod(tmp_path / "full", 0o666 | stat.S_IFCHR, os.makedev(1, 7))
         (tmp_path / "full").open("w").close()
     except OSError:
-        pytest.skip("no device can be made or opened here")
+        pytest.skip("only root may make a device, and only where the file system lets devices be opened")
     with pytest.raises(OSError, match="No space left"):
         write_whole(tmp_path / "full", "words")
     assert stat.S_ISCHR((tmp_path / "full").stat().st_mode)
